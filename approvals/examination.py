@@ -4,6 +4,7 @@ The mirror calls `version_before`, `findings` and `queue_columns` through `mirro
 module. Each takes a fixed number of statements, whatever the size of history, queue or recipients.
 """
 
+import json
 import logging
 import re
 import time
@@ -16,12 +17,13 @@ from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
 from django.db import connection as database
+from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Cast
 
-from approvals.models import Decision, RuleWeight
+from approvals.models import Decision, OwnWord, RuleWeight
 from common.fingerprint import Content, normalise_address
-from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, read_values
+from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from common.references import without_references
 from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
@@ -39,6 +41,7 @@ from risk import Rejected, RiskContext, find_risks
 from risk.addresses import bare_address, everybody
 from risk.findings import may_have_left as may_have_left_finding
 from risk.findings import worst_first
+from risk.phrases import OwnPhrase, read_phrase
 from risk.score import score_of
 from risk.similarity import alike, amounts, bands, shape
 
@@ -65,7 +68,7 @@ def findings(message: Message, content: Content, *, may_have_left: bool) -> list
 
 def _risk_context(message: Message, content: Content) -> RiskContext:
     """Return what the desk knows from earlier mail that matters for this content."""
-    mailboxes, has_lists = _set_up(message.connection_id)
+    mailboxes, has_lists, own_words = _set_up(message.connection_id)
     own = _domains(mailboxes)
     judged = judge_content(message, content) if has_lists else Judgement()
     return RiskContext(
@@ -74,7 +77,18 @@ def _risk_context(message: Message, content: Content) -> RiskContext:
         rejected=_rejected_like(message, content),
         off_list=[one for one in judged.refused if "@" in one],
         watched=[one for one in judged.would_be_refused if "@" in one],
+        own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
     )
+
+
+def own_phrases(stored: Iterable[Any], *, mailbox: int | None) -> list[OwnPhrase]:
+    """Return the phrases that count in a mailbox, from the values of `OwnWordQuerySet.as_json`."""
+    rows = (json.loads(one) if isinstance(one, str) else one for one in stored)
+    return [
+        OwnPhrase(read_phrase(row["text"]), frozenset(row["looks_in"]), row["points"])
+        for row in rows
+        if row["mailbox"] in (None, mailbox)
+    ]
 
 
 def _domains(addresses: Iterable[str]) -> set[str]:
@@ -87,16 +101,33 @@ def _outside(content: Content, own_domains: set[str]) -> list[str]:
     return [address for address in recipients if address.rpartition("@")[2] not in own_domains]
 
 
-def _set_up(connection: int) -> tuple[list[str], bool]:
-    """Return the addresses of a connection's mailboxes, and whether any allowlist is in force there, by one query."""
+def _set_up(connection: int) -> tuple[list[str], bool, list[str]]:
+    """Return the addresses of a connection's mailboxes, whether any allowlist is in force, and own words, by one query.
+
+    In a transaction this blocks changes of weights and own words until it ends; `flush_examinations` says what for.
+    """
     values = read_values(_parts(), {ANY: connection})
-    return values["addresses"], values["has_lists"]
+    return values["addresses"], values["has_lists"], values["own_words"]
 
 
 @cache
 def _parts() -> dict[str, ValueQuery]:
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[ANY])
-    return {"addresses": addresses_of_any(), "has_lists": any_of(lists)}
+    return {
+        "addresses": addresses_of_any(),
+        "has_lists": any_of(lists),
+        "own_words": list_of(OwnWord.objects.of_connection(ANY).as_json()),
+        "lock": ValueQuery(f"pg_advisory_xact_lock_shared({WEIGHTS_LOCK[0]}, {WEIGHTS_LOCK[1]})::text"),
+    }
+
+
+def flush_examinations() -> None:
+    """Wait until every message is stored whose examination began before what was committed last.
+
+    Such a message may have been examined with the own words of before; afterwards it is there to be judged again.
+    """
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
@@ -287,7 +318,7 @@ def started_by(message: Message) -> str:
 
 
 def _search_and_similarity(message: Message, content: Content) -> dict[str, Any]:
-    text = _text_of(content)
+    text = text_of(content)
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
     # Sorted, because jsonb does not preserve the order of keys.
@@ -315,7 +346,7 @@ def _stored(words: str) -> Cast:
     return Cast(Value(words), SearchVectorField())
 
 
-def _text_of(content: Content) -> str:
+def text_of(content: Content) -> str:
     """Return what a message says, in all of its parts, without markup."""
     parts = [content.markdown or ""]
     if content.html is not None:

@@ -1,12 +1,14 @@
 """The tables of the review desk: verdicts, decisions, claims, snoozes, comments. Rules are in the commands."""
 
 from functools import cache
+from typing import Any, Self
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import JSONObject, Lower, Now
 
 from approvals.querysets.collaboration import (
     ClaimQuerySet,
@@ -21,6 +23,7 @@ from common.postgres.statements import RowQuery
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
+from people.actors import Actor
 
 
 class Verdict(models.Model):
@@ -339,3 +342,69 @@ class RuleWeight(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.points}"
+
+
+class UsualTexts(models.Model):
+    """The usual reasons, or the saved comments, that admins wrote for a mailbox. Without a row, the built-in ones."""
+
+    class Kind(models.TextChoices):
+        REJECT = "reject", "Reasons to reject"
+        SEND_BACK = "send_back", "Reasons to request changes"
+        COMMENT = "comment", "Saved comments"
+
+    mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="usual_texts")
+    kind = models.CharField(max_length=10, choices=Kind)
+    # In their order: {"label": "Wrong price", "words": "The price is not the one of our list."}
+    texts = models.JSONField(default=list)
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["mailbox", "kind"], name="usual_texts_once"),
+            models.CheckConstraint(condition=Q(kind__in=("reject", "send_back", "comment")), name="usual_texts_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.mailbox_id}"
+
+
+class OwnWordQuerySet(models.QuerySet["OwnWord"]):
+    """Reads of the words that admins look for."""
+
+    def of_connection(self, connection: int) -> Self:
+        """Those that count in any mailbox of a connection."""
+        return self.filter(Q(mailbox=None) | Q(mailbox__connection=connection))
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those for all mailboxes, and those of mailboxes that the actor may see."""
+        return self.filter(Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(actor)))
+
+    def as_json(self) -> "models.QuerySet[Any, Any]":
+        """Each as one value for a statement that reads other things too, those with the most points first."""
+        row = JSONObject(mailbox="mailbox_id", text="text", looks_in="looks_in", points="points")
+        return self.order_by("-points", "pk").values_list(row)
+
+
+class OwnWord(models.Model):
+    """A word, phrase or pattern that makes a finding: in one mailbox or, without one, in all of them."""
+
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE, related_name="own_words")
+    text = models.CharField(max_length=80)
+    # How it is compared: two that find the same are one.
+    spelling = models.CharField(max_length=500)
+    looks_in = ArrayField(models.CharField(max_length=10))
+    points = models.PositiveSmallIntegerField()
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    changed_at = models.DateTimeField(db_default=Now())
+
+    objects = OwnWordQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["mailbox", "spelling"], nulls_distinct=False, name="own_word_once"),
+            models.CheckConstraint(condition=Q(points__gte=1, points__lte=100), name="own_word_points"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text

@@ -12,6 +12,8 @@ from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
+from approvals.risk_rules import word_views
+from approvals.usual_texts import views as usual_texts
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),
@@ -65,6 +67,15 @@ urlpatterns = [
     path("rules/findings/", rules.findings, name="rules-findings"),
     path("rules/findings/<slug:rule>/", rules.rule, name="rule"),
     path("rules/findings/<slug:rule>/weigh/", rules.weigh_rule, name="weigh-rule"),
+    path("mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/", usual_texts.usual_texts, name="usual-texts"),
+    path(
+        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/save/", usual_texts.save_usual_texts, name="save-usual-texts"
+    ),
+    path("rules/words/", word_views.own_words, name="own-words"),
+    path("rules/words/add/", word_views.add_word, name="add-own-word"),
+    path("rules/words/<int:word_id>/", word_views.own_word, name="own-word"),
+    path("rules/words/<int:word_id>/save/", word_views.save_own_word, name="save-own-word"),
+    path("rules/words/<int:word_id>/remove/", word_views.remove_own_word, name="remove-own-word"),
     path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),

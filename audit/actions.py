@@ -67,6 +67,10 @@ ACTIONS: dict[str, str] = {
     "kill_switch.released": "released the kill switch",
     # how the desk is set up
     "rule.weighed": "gave a rule other points",
+    "own_word.added": "added an own word",
+    "own_word.changed": "changed an own word",
+    "own_word.removed": "removed an own word",
+    "usual_texts.changed": "changed the usual reasons or saved comments of a mailbox",
     "allowlist.mode_set": "set the mode of an allowlist",
     "allowlist.changed": "changed an allowlist",
     "allowlist.allowed": "allowed an address",
@@ -195,6 +199,7 @@ ACTIONS: dict[str, str] = {
 SETTINGS = frozenset(
     {
         *("rule.weighed", "kill_switch.pulled", "kill_switch.released"),
+        *("own_word.added", "own_word.changed", "own_word.removed", "usual_texts.changed"),
         *("allowlist.mode_set", "allowlist.changed", "allowlist.allowed", "allowlist.imported"),
         *("mailbox.created", "mailbox.changed", "mailbox.loosened", "mailbox.deleted", "mailbox.seen_changed"),
         *("api_key.created", "api_key.changed", "api_key.revoked", "api_key.owner_set"),

@@ -98,6 +98,7 @@ RULE_ICONS = {
     "off_allowlist": "shield",
     "payment_details": "key",
     "not_visible": "eye",
+    "own_word": "find",
 }
 
 # What a person is about to do, by the name of its address, where they are asked to confirm who they are.

@@ -6,7 +6,7 @@ To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
 
 from common.fingerprint import Content
 from rendering import RenderedMessage
-from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets
+from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets, check_words
 from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
 from risk.rules import RULES, Rule
 from risk.score import score, score_of
@@ -47,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     check_secrets.payment_details,
     check_content.parts_differ,
     check_attachments.attachment_runs_code,
+    check_words.own_word,
 )
 
 

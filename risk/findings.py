@@ -5,13 +5,14 @@ To add a finding, see `risk/__init__.py`.
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from common.fingerprint import Content, normalise_address
 from rendering import RenderedMessage
+from risk.phrases import OwnPhrase
 from risk.rules import RULES, Level, Rule
 
 # A finding that is milder than its rule counts a fifth of the points.
@@ -58,7 +59,7 @@ class RiskContext:
     """What the desk knows: its own domains, how often each known address was written to, what was rejected.
 
     `off_list` are the recipients that the allowlists in force refuse, `watched` those that they would, were they in
-    force.
+    force. `own_phrases` are those that admins look for in this mailbox, those with the most points first.
     """
 
     own_domains: Collection[str] = ()
@@ -66,6 +67,7 @@ class RiskContext:
     off_list: Collection[str] = ()
     watched: Collection[str] = ()
     rejected: Rejected | None = None
+    own_phrases: Sequence[OwnPhrase] = ()
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]

@@ -24,6 +24,8 @@ class Rule:
     words: str
     about: str
     looks_for: str
+    # Each finding brings points of its own; then `points` and an admin's weight count for none.
+    points_by_finding: bool = False
 
 
 # In the order of weight: the first is the worst.
@@ -140,6 +142,13 @@ RULES = {
             "The message holds a bank account or card number.",
             "Finds card numbers by their check digit. Milder: bank accounts (IBAN), by country, length and check "
             "digits. Evidence is masked.",
+        ),
+        Rule(
+            "own_word", 1, "high", 50, "own word",
+            "The message holds a word that your team looks for.",
+            "Compares subject, text, file names and addresses with the words, phrases and patterns that admins entered "
+            "under Own words. Each has points of its own, 1 to 100.",
+            points_by_finding=True,
         ),
         Rule(
             "greeting_differs", 1, "notice", 30, "greets another",

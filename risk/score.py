@@ -62,7 +62,7 @@ def score_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int]) ->
 def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
     """Return what one finding counts, by an admin's points for its rule or by the published ones."""
     rule = RULES.get(finding.rule)
-    if rule is None:
+    if rule is None or rule.points_by_finding:
         return finding.points or _UNPUBLISHED[finding.level]
     return counted_points(rule, finding.level, weights.get(rule.name, rule.points))
 

@@ -28,6 +28,11 @@ def _list_change(walk: Any) -> Mapping[str, Any]:
     return {"change": pack(Draft(put=(WantedEntry("more.example"),)), at, walk.person.actor(surface="web"))}
 
 
+def _word(walk: Any) -> Mapping[str, Any]:
+    """A word of the mailbox that counts less than the one that is there."""
+    return {"text": "tulip", "looks_in": ["text"], "points": "5", "mailbox": walk.mailbox.pk, "act": "save"}
+
+
 _DESK_DOORS = {
     # --- outside
     "healthz": Door("reports that the process runs", "public"),
@@ -51,6 +56,9 @@ _DESK_DOORS = {
     "alerts": Door("lists the destinations of alerts", "own"),
     "connections": Door("shows the status of connections, for what one may see", "own"),
     "rules-findings": Door("lists the risk rules", "own"),
+    "own-words": Door("lists the own words of what one may see", "own"),
+    "own-word": Door("shows an own word", "mailbox", needs="own_word"),
+    "usual-texts": Door("shows the usual reasons and saved comments of a mailbox", "mailbox"),
     "rule": Door("shows a risk rule and what it found, for what one may see", "own"),
     "stop": Door("shows what is stopped, for what one may see", "own"),
     "stop-banner": Door("shows the banner of what is stopped, for what one may see", "own"),
@@ -139,6 +147,18 @@ _DESK_DOORS = {
         needs="poison",
     ),
     "weigh-rule": Door("gives a rule other points", "desk", (A,), writes=True, fields=lambda w: {"points": "3"}),
+    "add-own-word": Door("adds an own word, for what one administers", "own", (A,), fields=_word),
+    "save-own-word": Door(
+        *("changes an own word", "mailbox", (A,)), writes=True, sure=True, fields=_word, needs="own_word"
+    ),
+    "remove-own-word": Door(
+        *("removes an own word", "mailbox", (A,)), writes=True, sure=True, fields=nothing, needs="own_word"
+    ),
+    "save-usual-texts": Door(
+        *("changes the usual reasons or saved comments of a mailbox", "mailbox", (A,)),
+        writes=True,
+        fields=lambda w: {"order-1": "1", "label-1": "Wrong price", "words-1": "The price is not ours."},
+    ),
     "pull-switch": Door(
         *("stops the decisions of all, a connection or a mailbox", "connection", (R, A)),
         writes=True,

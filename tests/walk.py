@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.models import Claim, Decision, SavedView, Snooze
+from approvals.models import Claim, Decision, OwnWord, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
@@ -49,6 +49,7 @@ POST_ONLY = {
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
+    *("save-own-word", "remove-own-word", "save-usual-texts"),
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
     *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
@@ -299,6 +300,10 @@ class Walk:
     def _need_view(self):
         self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
 
+    def _need_own_word(self):
+        fields = {"text": "rose", "spelling": "rose", "looks_in": ["text"], "points": 9}
+        self.own_word = OwnWord.objects.create(mailbox=self.mailbox, **fields)
+
     def _need_search(self):
         self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
 
@@ -366,6 +371,8 @@ class Walk:
             "verdict_id": lambda: self.verdict.pk,
             "gate_id": lambda: self.gate.pk,
             "refusal_id": lambda: self.refusal.pk,
+            "word_id": lambda: self.own_word.pk,
+            "text_kind": lambda: "reject",
             "export_id": lambda: self.export.pk,
         }
         return reverse(name, kwargs={key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})

@@ -6,7 +6,8 @@ from uuid import UUID
 from django import forms
 
 from approvals.bulk.sheet import MAX_ITEMS
-from approvals.decisions.forms import MAX_REASON, with_preset
+from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
+from approvals.usual_texts.texts import BUILT_IN, known_presets, words_named
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm, SentenceForm, WordsField
 from mirror.states import Outcome
@@ -52,7 +53,11 @@ class BatchForm(SentenceForm):
         self.errors.pop("unseen", None)
         outcome = cleaned.get("outcome", "")
         words, preset = cleaned.get(f"{outcome}_reason") or "", cleaned.get(f"{outcome}_preset") or ""
-        cleaned["reason"] = with_preset(outcome, preset, words)
+        presets = known_presets(UUID(key) for key, _ in self.ticked if key) if preset else BUILT_IN
+        cleaned["reason"] = with_preset(outcome, preset, words, presets)
+        if outcome in _MISSING and words_named(presets, outcome, preset) is None:
+            self.add_error(None, CHANGED_MEANWHILE)
+            return cleaned
         if outcome in _MISSING and not cleaned["reason"]:
             self.add_error(None, _MISSING[outcome])
         if len(cleaned["reason"]) > MAX_REASON:

@@ -25,9 +25,10 @@ from approvals.bulk.batch import (
 )
 from approvals.bulk.forms import BatchForm, ChosenForm, UndoForm
 from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
-from approvals.decisions.forms import MAX_REASON, PRESETS
+from approvals.decisions.forms import MAX_REASON
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
+from approvals.usual_texts.texts import shared_presets
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
 from people.actors import Actor
@@ -73,7 +74,7 @@ def _answer_with_sheet(
         "kinds": {one.kind for one in gathered.ready},
         "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
-        "presets": PRESETS,
+        "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
         "max_reason": MAX_REASON,
         "typed": typed,
         "too_many": too_many,

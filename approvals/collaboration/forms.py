@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
+from approvals.usual_texts.texts import BUILT_IN, Kind, Presets, words_named
 from common.forms import LenientForm, SentenceForm, WordsField
 
 MORNING = time(9, 0)
@@ -70,23 +71,33 @@ class SnoozeForm(SentenceForm):
 
 
 class CommentForm(SentenceForm):
-    """A comment, and a person to mention in addition to those it names."""
+    """A comment, typed or chosen among the saved ones, and a person to mention in addition to those it names."""
 
     text = WordsField(
+        required=False,
         max_length=MAX_COMMENT,
-        error_messages={
-            "required": "Write something first.",
-            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters.",
-        },
+        error_messages={"max_length": f"Keep a comment under {MAX_COMMENT:,} characters."},
     )
+    saved = forms.CharField(required=False, max_length=40)
     tell = forms.CharField(required=False, max_length=320)
+
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        text, addressee = cleaned.get("text") or "", str(cleaned.get("tell") or "").strip().lstrip("@")
+        saved = words_named(self.presets, Kind.COMMENT, cleaned.get("saved") or "")
+        if saved is None:
+            self.add_error("saved", "The saved comments were changed meanwhile. Choose again.")
+        text = "\n".join(part for part in (saved, cleaned.get("text")) if part)
+        addressee = str(cleaned.get("tell") or "").strip().lstrip("@")
         if addressee and text and f"@{addressee}".casefold() not in text.casefold():
-            cleaned["text"] = f"@{addressee} {text}"
-        if len(cleaned.get("text") or "") > MAX_COMMENT:
+            text = f"@{addressee} {text}"
+        cleaned["text"] = text
+        if not text and not self.errors:
+            self.add_error("text", "Write something first.")
+        if len(text) > MAX_COMMENT:
             self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
         return cleaned
 

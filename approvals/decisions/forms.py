@@ -1,50 +1,20 @@
-"""Forms for deciding a message, with the usual reasons for rejecting it or requesting changes."""
+"""Forms for deciding a message."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 
+from approvals.usual_texts.texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT
 from common.forms import SentenceForm, WordsField
 from mirror.states import Outcome
 
-
-@dataclass(frozen=True)
-class Preset:
-    """One usual reason. `name` is what a form sends, `label` what stands beside its number, `words` what is sent."""
-
-    name: str
-    label: str
-    words: str
+CHANGED_MEANWHILE = "The usual reasons of this mailbox were changed meanwhile. Choose again."
 
 
-REJECT = (
-    Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
-    Preset("untrue", "Inaccurate or unverified", "It says something that is not true, or that nobody has confirmed."),
-    Preset("promise", "Promises too much", "It promises something that nobody here has agreed to."),
-    Preset("private", "Confidential information", "It gives away what must stay inside."),
-    Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give any."),
-    Preset("double", "Already answered", "This was already answered."),
-    Preset("late", "No longer needed", "It is not needed any more."),
-    Preset("person", "A person will answer", "A person will answer this. Do not write again."),
-)
-SEND_BACK = (
-    Preset("facts", "Check the facts", "Check names, dates and sums against the thread."),
-    Preset("tone", "Another tone", "Say the same more kindly and more plainly."),
-    Preset("shorter", "Shorter", "Say it in half as many words."),
-    Preset("question", "Answer the question", "Answer what was asked, first of all."),
-    Preset("number", "Name the order", "Name the order, invoice or ticket that this is about."),
-    Preset("copies", "Fewer recipients", "Leave out the recipients who do not need this."),
-    Preset("leave_out", "Leave out what is inside", "Leave out what must stay inside."),
-)
-PRESETS = {"reject": REJECT, "send_back": SEND_BACK}
-
-
-def with_preset(outcome: str, name: str, text: str) -> str:
+def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN) -> str:
     """Return the reason as it is sent: the preset's words, then the typed ones."""
-    words = next((one.words for one in PRESETS.get(outcome, ()) if one.name == name), "")
-    return "\n".join(part for part in (words, text) if part)
+    return "\n".join(part for part in (words_named(presets, outcome, name), text) if part)
 
 
 # MultiMail's limit, and what the reviewer's name and our reference take of it (common/references.py).
@@ -71,12 +41,18 @@ class VerdictForm(SentenceForm):
     # The newest message of the thread that the person ticked as read. An invalid value counts as none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         cleaned["thread_read"] = int(cleaned.get("thread_read") or 0)
         self.errors.pop("thread_read", None)
         outcome = cleaned.get("outcome")
         self._add_preset(cleaned)
+        if "reason" in self.errors:
+            return cleaned
         if outcome == Outcome.REJECT and not cleaned.get("reason"):
             self.add_error("reason", "Say why, so that the agent can do better: the reason is sent to it.")
         if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
@@ -86,9 +62,13 @@ class VerdictForm(SentenceForm):
     def _add_preset(self, cleaned: dict[str, Any]) -> None:
         """Put the words of the reason that was chosen before those that were written."""
         preset = cleaned.pop("preset", "")
-        if "reason" not in cleaned or cleaned.get("outcome") not in PRESETS:
+        outcome = cleaned.get("outcome")
+        if "reason" not in cleaned or outcome not in (Outcome.REJECT, Outcome.SEND_BACK):
             return
-        cleaned["reason"] = with_preset(cleaned["outcome"], preset, cleaned["reason"])
+        if words_named(self.presets, outcome, preset) is None:
+            self.add_error("reason", CHANGED_MEANWHILE)
+            return
+        cleaned["reason"] = with_preset(outcome, preset, cleaned["reason"], self.presets)
         if len(cleaned["reason"]) > MAX_REASON:
             self.add_error("reason", f"Keep the reason under {MAX_REASON} characters.")
 

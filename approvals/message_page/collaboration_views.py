@@ -27,6 +27,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
+from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
@@ -157,7 +158,8 @@ def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpRespo
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Store a comment; 422 for an invalid one, with everything that was typed."""
     message = get_visible_message_or_404(request.actor, public_id)
-    form = CommentForm(request.POST)
+    presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
+    form = CommentForm(request.POST, presets=presets)
     if not form.is_valid():
         return _refuse_comment(request, message, form.first_error(), status=422)
     try:
@@ -172,6 +174,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 def _refuse_comment(request: DeskRequest, message: Message, error: str, *, status: int) -> HttpResponse:
     typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
+    typed["saved"] = request.POST.get("saved", "")
     if request.htmx:
         return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
     return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)

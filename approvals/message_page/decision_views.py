@@ -36,6 +36,7 @@ from approvals.queue.decision_notice import notice_context
 from approvals.queue.querysets import queue_messages
 from approvals.queue.views import counted, filters_of, next_in
 from approvals.reconcile.ask_again import look_again
+from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
 from common.patterns import compared
 from common.postgres.statements import count_of, read_values
@@ -57,8 +58,9 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request.actor, public_id)
     typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
-    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
-    form = VerdictForm(request.POST)
+    presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
+    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
+    form = VerdictForm(request.POST, presets=presets)
     if form.is_valid():
         return _decide(request, message, form.cleaned_data, typed=typed)
     seen = ShownForm(request.POST).value("fingerprint")

@@ -18,6 +18,7 @@ from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import UnreadPart, attached_files, key_of, unread_parts
 from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
 from approvals.querysets.messages import awaits_review_part
+from approvals.usual_texts.texts import Kind, presets_from, presets_part
 from audit.models import Entry
 from audit.trail import Line, line_of
 from common.pages import DeskRequest
@@ -53,7 +54,11 @@ def panel_parts(message: Message, actor: Actor) -> dict[str, ValueQuery]:
     found = {name: part.with_values(named) for name, part in parts.items()}
     if not may_comment(actor, message):
         found["people"] = ValueQuery("NULL")
-    return {**found, "waits": awaits_review_part(message.pk)}
+    return {
+        **found,
+        "waits": awaits_review_part(message.pk),
+        "usual_texts": presets_part(message.mailbox_id),
+    }
 
 
 @cache
@@ -90,6 +95,7 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
         "history": _history(message, is_commented=facts["is_commented"]),
         "asked_by": next(iter(facts["asked_by"] or ()), ""),
         "max_comment": MAX_COMMENT,
+        "saved_comments": presets_from(facts["usual_texts"])[Kind.COMMENT],
         "people": [one for one in people if str(one.id) != actor.id],
     }
 

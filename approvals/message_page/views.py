@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
-from approvals.decisions.forms import MAX_REASON, PRESETS
+from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.ruling import is_reviewer, ruled, ruling_parts, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, unread_parts, views_part
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
@@ -44,6 +44,7 @@ from approvals.queue.querysets import weights_from, weights_part
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, position_of, position_parts, queue_context
 from approvals.reconcile.ask_again import may_look
+from approvals.usual_texts.texts import presets_from
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
@@ -204,7 +205,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "content": content,
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
-        "presets": PRESETS,
+        "presets": presets_from(facts["usual_texts"]),
         "max_reason": MAX_REASON,
         "rendered": rendered_message_of(revision, content) if revision else None,
         "findings": findings,

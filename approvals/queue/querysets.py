@@ -121,7 +121,11 @@ class QueueQuerySet(DeskMessageQuerySet):
         if filters.rule:
             found = found.filter(rules__contains=[filters.rule])
         words = words_asked(filters)
-        return found.filter(_Found(words)) if words else found
+        return found.holding(words)
+
+    def holding(self, words: str) -> Self:
+        """Only those that hold these words, written as PostgreSQL reads them; all for none (message_search)."""
+        return self.filter(_Found(words)) if words else self
 
     def in_order(self, order: str) -> Self:
         """Sort as one of ORDERS or, as "newest", by when something last happened."""

@@ -1,4 +1,7 @@
-"""Changes the points of a published rule, and weighs held messages again afterwards."""
+"""Changes the points of a published rule, and weighs held messages again afterwards.
+
+Changed own words go the same way: held messages are judged again, from where the last batch ended.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,10 +10,11 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
-from approvals.examination import WEIGHTS_LOCK
+from approvals.examination import WEIGHTS_LOCK, flush_examinations
 from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
-from approvals.queue.querysets import queue_messages
+from approvals.queue.querysets import QueueQuerySet, queue_messages
+from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.enqueue import enqueue
 from mirror.errors import ActNotAllowed
@@ -19,6 +23,8 @@ from people.actors import Actor, Role
 from risk import RULES, score_of
 
 BATCH = 500
+# Of those that are judged again, because each is laid out for it.
+JUDGED = 50
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _STORE = """
@@ -39,7 +45,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     Raises ActNotAllowed for people who may not, and KeyError for a rule that is not published.
     """
     published = RULES[rule].points
-    if not may_weigh(actor):
+    if not may_weigh(actor) or RULES[rule].points_by_finding:
         raise ActNotAllowed("Only an admin of all mailboxes can weigh the rules: they hold for everybody.")
     stored_points = None if points == published else points
     with transaction.atomic():
@@ -59,24 +65,48 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     return weight
 
 
+def have_judged_again(*, actor: Actor, now: datetime) -> None:
+    """Have held messages judged again by the own words of now; in the transaction that changes those."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
+    begun = {"weighed_to": _BEGINNING, "weighed_to_key": 0, "changed_by_id": int(actor.id), "changed_at": now}
+    weight, _ = RuleWeight.objects.update_or_create(rule=RULE, defaults=begun)
+    enqueue("approvals.tasks.reweigh", weight.pk)
+
+
 def reweigh(*, weight_id: int) -> bool:
     """Weigh a batch of held messages with findings of a rule, oldest first; return whether there may be more.
 
-    It waits for locked rows, and continues from where the last batch ended.
+    It waits for locked rows, and continues from where the last batch ended. After a change of own words each held
+    message is judged again.
     """
+    if RuleWeight.objects.filter(pk=weight_id, rule=RULE, weighed_to=_BEGINNING).exists():
+        flush_examinations()
     with transaction.atomic():
         rows = RuleWeight.objects.select_for_update(no_key=True).exclude(weighed_to=None)
         weight = rows.filter(pk=weight_id).first()
         if weight is None or weight.weighed_to is None:
             return False
         position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
-        held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", position)
+        held = queue_messages().in_order("oldest").following("oldest", position)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
-        batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
-        _store(batch, RuleWeight.objects.points_by_rule())
-        weight.weighed_to, weight.weighed_to_key = (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)
+        last = _judge_batch(held) if weight.rule == RULE else _weigh_batch(held.matching(Filters(rule=weight.rule)))
+        weight.weighed_to, weight.weighed_to_key = last
         weight.save(update_fields=["weighed_to", "weighed_to_key"])
     return weight.weighed_to is not None
+
+
+def _judge_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
+    """Judge the next messages again; return the position of the last, or None where there are no more."""
+    batch = list(held.select_related("revision")[:JUDGED])
+    judge_again(batch, RuleWeight.objects.points_by_rule())
+    return (batch[-1].held_at, batch[-1].pk) if len(batch) == JUDGED else (None, 0)
+
+
+def _weigh_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
+    batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
+    _store(batch, RuleWeight.objects.points_by_rule())
+    return (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)
 
 
 def _store(batch: Sequence[tuple[Any, ...]], weights: Mapping[str, int]) -> None:

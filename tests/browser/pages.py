@@ -20,6 +20,7 @@ PAGES = {
     "alerts": "/alerts/",
     "findings": "/rules/findings/",
     "rule": "/rules/findings/first_contact/",
+    "own-words": "/rules/words/",
     "connections": "/connections/",
     "mailboxes": "/mailboxes/",
     "allowlists": "/allowlists/",

@@ -1,0 +1,118 @@
+"""Adds, changes and removes the words, phrases and patterns that make a finding of a chosen weight."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from approvals.models import OwnWord
+from approvals.risk_rules.weighing import have_judged_again, may_weigh
+from audit.recording import changed, record
+from common.postgres.rows import run
+from mirror.errors import ActNotAllowed, DeskError
+from mirror.models import Mailbox
+from people.actors import Actor, Role
+from risk.check_words import PLACES
+from risk.phrases import Phrase
+
+# How many words each mailbox may have, and how many may count in all of them.
+MOST = 100
+# The key of an advisory lock; other locks use other keys.
+_LOCK = (7_304, 2)
+
+
+class WordRefused(DeskError):
+    """A word cannot be stored; `field` is where it was typed."""
+
+    def __init__(self, sentence: str, field: str = "text") -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class WantedWord:
+    """A word as an admin wants it: in one mailbox or, without one, in all of them."""
+
+    phrase: Phrase
+    mailbox: Mailbox | None
+    looks_in: Collection[str]
+    points: int
+
+
+def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
+    """Whether the actor may set the words of a mailbox, or those that count in all of them."""
+    if mailbox is None:
+        return may_weigh(actor)
+    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+
+
+def loosens(before: OwnWord, wanted: WantedWord) -> bool:
+    """Whether a change may let messages through with less than before: anything but more points or more places."""
+    return (
+        wanted.points < before.points
+        or wanted.phrase.spelling != before.spelling
+        or not set(before.looks_in) <= set(wanted.looks_in)
+        or (wanted.mailbox is not None and wanted.mailbox.pk != before.mailbox_id)
+    )
+
+
+@transaction.atomic
+def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord | None = None) -> OwnWord:
+    """Add a word, or change one; held messages are judged again soon after. Raises ActNotAllowed, WordRefused."""
+    _check(actor, wanted.mailbox)
+    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    stored = _locked(word, actor) if word else OwnWord()
+    before = _in_words(stored) if word else ""
+    others = OwnWord.objects.filter(mailbox=wanted.mailbox).exclude(pk=stored.pk)
+    if others.filter(spelling=wanted.phrase.spelling).exists():
+        raise WordRefused("It is in the list already, in this or another spelling.")
+    if others.count() >= MOST:
+        raise WordRefused(f"There are {MOST} words already. Remove one first.")
+    stored.text, stored.spelling = wanted.phrase.text, wanted.phrase.spelling
+    stored.mailbox, stored.points = wanted.mailbox, wanted.points
+    stored.looks_in = [place for place in PLACES if place in wanted.looks_in]
+    after = _in_words(stored)
+    if after == before:
+        return stored
+    stored.changed_by_id, stored.changed_at = int(actor.id), now
+    stored.save()
+    _note("own_word.changed" if word else "own_word.added", stored, before, after, actor=actor, now=now)
+    return stored
+
+
+@transaction.atomic
+def remove_word(*, word: OwnWord, actor: Actor, now: datetime) -> None:
+    """Remove a word; its findings go from held messages soon after. Raises ActNotAllowed, WordRefused."""
+    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    stored = _locked(word, actor)
+    before = _in_words(stored)
+    _note("own_word.removed", stored, before, "", actor=actor, now=now)
+    stored.delete()
+
+
+def _locked(word: OwnWord, actor: Actor) -> OwnWord:
+    found = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
+    if found is None:
+        raise WordRefused("Somebody removed this word meanwhile.")
+    _check(actor, found.mailbox)
+    return found
+
+
+def _check(actor: Actor, mailbox: Mailbox | None) -> None:
+    if not may_set_words(actor, mailbox):
+        whose = f"Only an admin of {mailbox} can" if mailbox else "Only an admin of all mailboxes can"
+        raise ActNotAllowed(f"{whose} set its words." if mailbox else f"{whose} set words for all of them.")
+
+
+def _in_words(word: OwnWord) -> str:
+    looks_in = ", ".join(PLACES[place] for place in word.looks_in if place in PLACES)
+    where = str(word.mailbox) if word.mailbox else "all mailboxes"
+    return f"“{word.text}” in {looks_in}: {word.points} points, {where}"
+
+
+def _note(action: str, word: OwnWord, before: str, after: str, *, actor: Actor, now: datetime) -> None:
+    connection = word.mailbox.connection_id if word.mailbox else None
+    details = {"word": word.text, **changed(before=before, after=after)}
+    record(action, actor=actor, connection=connection, details=details)
+    have_judged_again(actor=actor, now=now)

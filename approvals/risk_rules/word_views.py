@@ -1,0 +1,226 @@
+"""Own words: the list, and the page on which an admin tests one, sees what it would have found, and saves it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals.models import OwnWord, RuleWeight
+from approvals.risk_rules.judging import RULE
+from approvals.risk_rules.own_words import WantedWord, WordRefused, loosens, may_set_words, remove_word, save_word
+from approvals.risk_rules.weighing import may_weigh
+from approvals.risk_rules.word_rehearsal import rehearse_word
+from common.forms import SentenceForm, WordsField
+from common.pages import DeskRequest, redirect_with_notice
+from mirror.errors import ActNotAllowed, DeskError
+from mirror.models import Mailbox
+from people.actors import Actor, Role
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
+from risk.check_words import PLACES
+from risk.phrases import MAX_TYPED, SearchedText, read_phrase
+from risk.score import level_of
+
+MAX_SAMPLE = 20_000
+_POINTS = "Give it 1 to 100 points, in whole numbers."
+_ALL = "all"
+
+
+class WordForm(SentenceForm):
+    """A word as it is typed, where it is looked for, and a text to test it on."""
+
+    text = forms.CharField(
+        max_length=MAX_TYPED,
+        error_messages={
+            "required": "Write a word, a phrase or a pattern.",
+            "max_length": f"Keep it under {MAX_TYPED} characters.",
+        },
+    )
+    looks_in = forms.MultipleChoiceField(
+        choices=list(PLACES.items()), error_messages={"required": "Choose at least one place to look in."}
+    )
+    points = forms.IntegerField(
+        min_value=1,
+        max_value=100,
+        error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), _POINTS),
+    )
+    mailbox = forms.ChoiceField(
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the mailboxes in the list.")
+    )
+    sample = WordsField(
+        required=False,
+        max_length=MAX_SAMPLE,
+        error_messages={"max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."},
+    )
+
+    def __init__(self, data: Any, *, scopes: dict[str, str]) -> None:
+        super().__init__(data)
+        self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
+
+    def clean_text(self) -> str:
+        try:
+            self.phrase = read_phrase(self.cleaned_data["text"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        return self.phrase.text
+
+    def wanted(self) -> WantedWord:
+        """Return the word as it is to be."""
+        scope = self.cleaned_data["mailbox"]
+        mailbox = None if scope == _ALL else Mailbox.objects.select_related("connection").get(pk=scope)
+        return WantedWord(self.phrase, mailbox, self.cleaned_data["looks_in"], self.cleaned_data["points"])
+
+
+def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
+    """Return the mailboxes whose words the actor may set, by what the form sends."""
+    administered = Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
+    found = {_ALL: "All mailboxes"} if may_weigh(actor) else {}
+    found |= {str(one.pk): str(one) for one in administered}
+    if word and word.mailbox:
+        found[str(word.mailbox.pk)] = str(word.mailbox)
+    return found
+
+
+@login_required
+@require_safe
+def own_words(request: DeskRequest) -> HttpResponse:
+    """List the words of the mailboxes that the actor sees, those with the most points first."""
+    actor: Actor = request.actor
+    words = OwnWord.objects.visible_to(actor).select_related("mailbox", "changed_by").order_by("-points", "text", "pk")
+    context = {
+        "words": [(word, _where(word.looks_in), level_of(word.points)) for word in words],
+        "may_add": bool(_scopes(actor, None)),
+        "is_judging": RuleWeight.objects.filter(rule=RULE).exclude(weighed_to=None).exists(),
+    }
+    return render(request, "approvals/risk_rules/own_words.html", context)
+
+
+def _where(looks_in: list[str]) -> str:
+    return ", ".join(PLACES[place] for place in looks_in if place in PLACES)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_word(request: DeskRequest) -> HttpResponse:
+    """Show the form for a new word; preview what was typed, or save it."""
+    if not _scopes(request.actor, None):
+        return _page(request, None, status=403, error="Only an admin can set words.")
+    return _save_or_preview(request, None)
+
+
+@login_required
+@require_safe
+def own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Show one word, with its form for those who may change it."""
+    return _page(request, _get_visible_word_or_404(request, word_id))
+
+
+@login_required
+@require_POST
+def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Preview a change of a word, or save it; one that loosens asks to confirm who one is."""
+    word = _get_visible_word_or_404(request, word_id)
+    if not may_set_words(request.actor, word.mailbox):
+        return _page(request, word, status=403, error="Only an admin of its mailbox can change this word.")
+    return _save_or_preview(request, word)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Remove a word."""
+    word = _get_visible_word_or_404(request, word_id)
+    try:
+        remove_word(word=word, actor=request.actor, now=timezone.now())
+    except ActNotAllowed as error:
+        return _page(request, word, status=403, error=error.sentence)
+    except WordRefused as error:
+        messages.error(request, error.sentence, extra_tags="desk")
+        return redirect("own-words")
+    notice = f"“{word.text}” is removed. Its findings go from held messages in the background."
+    return redirect_with_notice(request, notice, "own-words")
+
+
+def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
+    visible = OwnWord.objects.visible_to(request.actor).select_related("mailbox", "changed_by")
+    word = visible.filter(pk=word_id).first()
+    if word is None:
+        raise Http404("There is no such word, or it is one of a mailbox that you do not see.")
+    return word
+
+
+def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:
+    if request.method != "POST":
+        return _page(request, word)
+    form = WordForm(request.POST, scopes=_scopes(request.actor, word))
+    if not form.is_valid():
+        return _page(request, word, status=422, wrong=form.errors_by_field())
+    wanted = form.wanted()
+    if request.POST.get("act") != "save":
+        return _page(request, word, preview=_preview(form, wanted, request.actor))
+    if word and loosens(word, wanted) and not is_recently_authenticated(request):
+        return ask_first(request)
+    try:
+        saved = save_word(wanted=wanted, actor=request.actor, now=timezone.now(), word=word)
+    except WordRefused as error:
+        return _page(request, word, status=422, wrong={error.field: error.sentence})
+    except DeskError as error:
+        return _page(request, word, status=403, error=error.sentence)
+    notice = f"“{saved.text}” is saved. Held messages are judged again in the background."
+    return redirect_with_notice(request, notice, "own-words")
+
+
+def _preview(form: WordForm, wanted: WantedWord, actor: Actor) -> dict[str, Any]:
+    """Return what the word would match in the sample, and what it would have found in the last 30 days."""
+    sample = form.cleaned_data["sample"]
+    return {
+        "word": wanted,
+        "level": level_of(wanted.points),
+        "has_sample": bool(sample),
+        "match": SearchedText(sample).find(wanted.phrase) if sample else None,
+        "rehearsal": rehearse_word(phrase=wanted.phrase, looks_in=wanted.looks_in, mailbox=wanted.mailbox, actor=actor),
+    }
+
+
+def _page(
+    request: DeskRequest,
+    word: OwnWord | None,
+    *,
+    status: int = 200,
+    error: str = "",
+    wrong: dict[str, str] | None = None,
+    preview: dict[str, Any] | None = None,
+) -> HttpResponse:
+    actor: Actor = request.actor
+    scopes = _scopes(actor, word)
+    context = {
+        "word": word,
+        "typed": _typed(request, word, scopes),
+        "places": PLACES,
+        "scopes": scopes,
+        "may_change": may_set_words(actor, word.mailbox) if word else bool(scopes),
+        "error": error,
+        "wrong": wrong or {},
+        "preview": preview,
+        "max_typed": MAX_TYPED,
+        "max_sample": MAX_SAMPLE,
+    }
+    return render(request, "approvals/risk_rules/own_word.html", context, status=status)
+
+
+def _typed(request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]) -> dict[str, Any]:
+    """Return what stands in the form: as typed, otherwise as it is stored, otherwise what a new word begins with."""
+    if request.method == "POST" and "text" in request.POST:
+        names = ("text", "points", "mailbox", "sample")
+        return {name: request.POST.get(name, "") for name in names} | {"looks_in": request.POST.getlist("looks_in")}
+    if word:
+        scope = str(word.mailbox_id) if word.mailbox_id else _ALL
+        return {"text": word.text, "points": word.points, "mailbox": scope, "looks_in": word.looks_in}
+    asked = request.GET.get("mailbox", "")
+    scope = asked if asked in scopes else next(iter(scopes), "")
+    return {"points": 20, "mailbox": scope, "looks_in": ["subject", "text"]}

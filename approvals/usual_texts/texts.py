@@ -1,0 +1,153 @@
+"""Reads and changes the usual reasons and saved comments of a mailbox.
+
+A form sends a text's name, never its words. The name of a text that an admin wrote follows from its words: a page from
+before a change can therefore not send other words than it showed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import JSONObject
+
+from approvals.models import UsualTexts
+from audit.recording import changed, record
+from common.postgres.statements import ANY, ValueQuery, list_of, read_values
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
+from people.actors import Actor, Role
+
+# As many as there are digits to choose one with.
+MOST = 9
+MAX_LABEL, MAX_WORDS = 40, 500
+
+Kind = UsualTexts.Kind
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One usual text. `name` is what a form sends, `label` what stands beside its number, `words` what is sent."""
+
+    name: str
+    label: str
+    words: str
+
+
+REJECT = (
+    Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
+    Preset("untrue", "Inaccurate or unverified", "It says something that is not true, or that nobody has confirmed."),
+    Preset("promise", "Promises too much", "It promises something that nobody here has agreed to."),
+    Preset("private", "Confidential information", "It gives away what must stay inside."),
+    Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give any."),
+    Preset("double", "Already answered", "This was already answered."),
+    Preset("late", "No longer needed", "It is not needed any more."),
+    Preset("person", "A person will answer", "A person will answer this. Do not write again."),
+)
+SEND_BACK = (
+    Preset("facts", "Check the facts", "Check names, dates and sums against the thread."),
+    Preset("tone", "Another tone", "Say the same more kindly and more plainly."),
+    Preset("shorter", "Shorter", "Say it in half as many words."),
+    Preset("question", "Answer the question", "Answer what was asked, first of all."),
+    Preset("number", "Name the order", "Name the order, invoice or ticket that this is about."),
+    Preset("copies", "Fewer recipients", "Leave out the recipients who do not need this."),
+    Preset("leave_out", "Leave out what is inside", "Leave out what must stay inside."),
+)
+Presets = Mapping[str, Sequence[Preset]]
+BUILT_IN: Presets = {Kind.REJECT: REJECT, Kind.SEND_BACK: SEND_BACK, Kind.COMMENT: ()}
+
+
+def words_named(presets: Presets, kind: str, name: str) -> str | None:
+    """Return the words of a usual text; an empty string where none was chosen, None where it is not there any more."""
+    return next((one.words for one in presets.get(kind, ()) if one.name == name), None) if name else ""
+
+
+def presets_part(mailbox: int | None) -> ValueQuery:
+    """Return how to ask for the texts that admins wrote for a mailbox, for `presets_from`."""
+    return _of_mailbox().with_values({ANY: mailbox}) if mailbox is not None else ValueQuery("NULL")
+
+
+@cache
+def _of_mailbox() -> ValueQuery:
+    return list_of(UsualTexts.objects.filter(mailbox=ANY).values_list(JSONObject(kind="kind", texts="texts")))
+
+
+def presets_from(stored: Iterable[str] | None) -> Presets:
+    """Return the texts of each kind, the built-in ones where admins wrote none, from the value of `presets_part`."""
+    own = {row["kind"]: _presets(row["texts"]) for row in map(json.loads, stored or ())}
+    return {**BUILT_IN, **own}
+
+
+def presets_of(mailbox: int | None) -> Presets:
+    """Return the texts of each kind of a mailbox."""
+    return presets_from(read_values({"texts": presets_part(mailbox)})["texts"])
+
+
+def shared_presets(mailboxes: Iterable[int | None]) -> Presets:
+    """Return the texts that all of these mailboxes have; of a kind in which they differ, the built-in ones."""
+    keys = set(mailboxes)
+    own = UsualTexts.objects.filter(mailbox__in=[key for key in keys if key is not None])
+    found: dict[str, list[Sequence[Preset]]] = {}
+    for row in own:
+        found.setdefault(row.kind, []).append(_presets(row.texts))
+    shared = {kind: sets[0] for kind, sets in found.items() if len(sets) == len(keys) and len(set(sets)) == 1}
+    return {**BUILT_IN, **shared}
+
+
+def known_presets(messages: Iterable[UUID]) -> Presets:
+    """Return every text that a sheet of these messages may have offered."""
+    rows = UsualTexts.objects.filter(mailbox__messages__public_id__in=list(messages)).distinct()
+    known = {kind: list(presets) for kind, presets in BUILT_IN.items()}
+    for row in rows:
+        known[row.kind] += _presets(row.texts)
+    return known
+
+
+def _presets(texts: Iterable[Mapping[str, str]]) -> tuple[Preset, ...]:
+    return tuple(Preset(_name(one["label"], one["words"]), one["label"], one["words"]) for one in texts)
+
+
+def _name(label: str, words: str) -> str:
+    return hashlib.blake2b(f"{label}\n{words}".encode(), digest_size=8).hexdigest()
+
+
+def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:
+    """Whether the actor may write the texts of a mailbox: its admins may."""
+    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+
+
+@transaction.atomic
+def set_texts(
+    *, mailbox: Mailbox, kind: str, texts: Sequence[tuple[str, str]] | None, actor: Actor, now: datetime
+) -> None:
+    """Store the texts of one kind, label and words each, in their order; None restores the built-in ones.
+
+    Raises ActNotAllowed for people who may not.
+    """
+    if not may_set_texts(actor, mailbox):
+        raise ActNotAllowed(f"Only an admin of {mailbox} can change its reasons and comments.")
+    Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+    own = UsualTexts.objects.filter(mailbox=mailbox, kind=kind)
+    row = own.first()
+    before = _presets(row.texts) if row else tuple(BUILT_IN[kind])
+    stored: list[dict[str, Any]] = [{"label": label, "words": words} for label, words in texts or ()]
+    after = tuple(BUILT_IN[kind]) if texts is None else _presets(stored)
+    if texts is None:
+        own.delete()
+    else:
+        values = {"texts": stored, "changed_by_id": int(actor.id), "changed_at": now}
+        UsualTexts.objects.update_or_create(mailbox=mailbox, kind=kind, defaults=values)
+    if _in_words(before) == _in_words(after):
+        return
+    details = {"mailbox": str(mailbox), "kind": str(Kind(kind).label)}
+    details |= changed(before=_in_words(before), after=_in_words(after))
+    record("usual_texts.changed", actor=actor, connection=mailbox.connection_id, details=details)
+
+
+def _in_words(presets: Iterable[Preset]) -> str:
+    return "; ".join(f"{one.label}: {one.words}" for one in presets)

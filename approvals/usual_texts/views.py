@@ -1,0 +1,92 @@
+"""The page on which an admin writes the usual reasons and saved comments of a mailbox."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.usual_texts.forms import TextsForm, rows_of
+from approvals.usual_texts.texts import (
+    BUILT_IN,
+    MAX_LABEL,
+    MAX_WORDS,
+    MOST,
+    Kind,
+    may_set_texts,
+    presets_of,
+    set_texts,
+)
+from common.pages import DeskRequest, redirect_with_notice
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
+
+_ABOUT = {
+    Kind.REJECT: "Offered, by number, to whoever rejects a message of this mailbox. The agent gets the text.",
+    Kind.SEND_BACK: "Offered, by number, to whoever requests changes to a message of this mailbox. "
+    "The agent gets the text.",
+    Kind.COMMENT: "Offered to whoever comments on a message of this mailbox. Comments never leave this desk.",
+}
+
+
+@login_required
+@require_safe
+def usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
+    """Show the texts of one kind to whoever sees the mailbox, with the form for its admins."""
+    return _page(request, _get_visible_mailbox_or_404(request, mailbox_id, text_kind), text_kind)
+
+
+@login_required
+@require_POST
+def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
+    """Store what an admin wrote, or restore the usual ones."""
+    mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
+    restores = bool(request.POST.get("restore"))
+    form = TextsForm(request.POST, may_be_empty=text_kind == Kind.COMMENT)
+    if not form.is_valid and not restores and may_set_texts(request.actor, mailbox):
+        return _page(request, mailbox, text_kind, form=form, status=422)
+    try:
+        texts = None if restores or not form.is_valid else form.texts
+        set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor, now=timezone.now())
+    except ActNotAllowed as error:
+        return _page(request, mailbox, text_kind, error=error.sentence, status=403)
+    notice = "The usual reasons are back." if restores else "Saved. Whoever opens a message now gets these."
+    return redirect_with_notice(request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind)
+
+
+def _get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int, kind: str) -> Mailbox:
+    visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    mailbox = visible.filter(pk=mailbox_id).first()
+    if mailbox is None or kind not in Kind.values:
+        raise Http404("There is no such mailbox, or you do not see it.")
+    return mailbox
+
+
+def _page(
+    request: DeskRequest,
+    mailbox: Mailbox,
+    kind: str,
+    *,
+    form: TextsForm | None = None,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    presets = presets_of(mailbox.pk)[kind]
+    context: dict[str, Any] = {
+        "box": mailbox,
+        "kind": Kind(kind),
+        "kinds": list(Kind),
+        "about": _ABOUT[Kind(kind)],
+        "presets": presets,
+        "rows": form.rows if form else rows_of(presets),
+        "error": form.error if form else error,
+        "may_change": may_set_texts(request.actor, mailbox),
+        "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
+        "is_comment": kind == Kind.COMMENT,
+        "most": MOST,
+        "max_label": MAX_LABEL,
+        "max_words": MAX_WORDS,
+    }
+    return render(request, "approvals/usual_texts.html", context, status=status)

@@ -1,0 +1,83 @@
+"""Checks a message for the words, phrases and patterns that admins look for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from common.fingerprint import Content
+from rendering import RenderedMessage
+from risk.addresses import bare_address
+from risk.findings import (
+    ATTACHMENTS,
+    PARTS,
+    SHEET,
+    SUBJECT,
+    Finding,
+    RiskContext,
+    address_anchor,
+    finding,
+    mark_anchor,
+    quoted,
+)
+from risk.phrases import Match, OwnPhrase, SearchedText
+from risk.rules import Level
+from risk.score import HIGH
+
+# Where a phrase is looked for, by the words for it.
+PLACES = {"subject": "the subject", "text": "the text", "files": "file names", "addresses": "addresses"}
+# How many findings one message gets at most.
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A piece of a message in which phrases are looked for, and its anchor on the page."""
+
+    kind: str
+    text: SearchedText
+    anchor: str
+
+
+def own_word(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+    """The words that admins look for in this mailbox, each with its own points."""
+    if not context.own_phrases:
+        return
+    places, found = _places(content, rendered), 0
+    for one in context.own_phrases:
+        matches = _matches(places, one)
+        if matches and found < MOST:
+            found += 1
+            yield _finding(one, matches)
+
+
+def _matches(places: list[Place], one: OwnPhrase) -> list[tuple[Place, Match]]:
+    looked_in = ((place, place.text.find(one.phrase)) for place in places if place.kind in one.looks_in)
+    return [(place, match) for place, match in looked_in if match]
+
+
+def _finding(one: OwnPhrase, matches: list[tuple[Place, Match]]) -> Finding:
+    kinds = list(dict.fromkeys(PLACES[place.kind] for place, _ in matches))
+    where = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+    sentence = f"{quoted(one.phrase.text)} is in {where}."
+    contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
+    detail = "" if contexts[0] == quoted(one.phrase.text) else f"{contexts[0]}."
+    found = finding("own_word", sentence, detail, contexts, anchor=matches[0][0].anchor)
+    level: Level = "high" if one.points >= HIGH else "notice"
+    return replace(found, level=level, points=one.points)
+
+
+def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
+    # What is hidden stands in the plain text too, and has a place of its own.
+    written = [*((one.text, mark_anchor(one.mark)) for one in rendered.hidden), (rendered.plain, SHEET)]
+    if content.markdown:
+        written.append((content.markdown, PARTS if content.html is not None else SHEET))
+    addresses = [one for one in (content.sender, content.reply_to, *content.to, *content.cc, *content.bcc) if one]
+    named = [(f"{content.sender_name} {content.sender}", content.sender)] if content.sender_name else []
+    return [
+        Place("subject", SearchedText(content.subject), SUBJECT),
+        *(Place("text", SearchedText(text), anchor) for text, anchor in written),
+        *(Place("files", SearchedText(one.name), ATTACHMENTS) for one in content.attachments),
+        *(
+            Place("addresses", SearchedText(text), address_anchor(bare_address(address)))
+            for text, address in (*named, *((one, one) for one in addresses))
+        ),
+    ]

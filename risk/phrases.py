@@ -1,0 +1,162 @@
+"""The words, phrases and patterns that admins look for: how they are written, and finding them in a text. Pure.
+
+Nothing that an admin types becomes a regular expression. A text is cut into words, without accents, case and invisible
+characters, and a pattern is compared with one word at a time, in a number of steps that the lengths of both bound. So
+no pattern and no message can keep a process busy.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from common.words import MAX_WORD, quoted, words_of
+from rendering import stripped
+
+MAX_TYPED, MAX_WORDS, MAX_STARS, MIN_FIXED = 80, 8, 3, 2
+# How many words of the text are shown before and after what was found.
+CONTEXT = 6
+
+_WORD = re.compile(r"[\w*?#]+")
+# Signs that may stand between words; texts are compared without them.
+_BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
+# From here on a single character may be a whole word.
+_IDEOGRAPHS = 0x2E80
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A word, phrase or pattern: as it was typed, and as it is compared."""
+
+    text: str
+    words: tuple[str, ...]
+
+    @property
+    def spelling(self) -> str:
+        """How it is compared, the same for two that find the same."""
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
+class OwnPhrase:
+    """A phrase that admins look for: where, and the points of its finding."""
+
+    phrase: Phrase
+    looks_in: frozenset[str]
+    points: int
+
+
+class Match(NamedTuple):
+    """What fits a phrase, with the words before and after it, as texts are compared."""
+
+    before: str
+    found: str
+    after: str
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
+
+
+def read_phrase(text: str) -> Phrase:
+    """Return a phrase as it was typed. Raises ValueError with a sentence for one that cannot be looked for."""
+    typed = " ".join(stripped(text).split())
+    if len(typed) > MAX_TYPED:
+        raise ValueError(f"Keep it under {MAX_TYPED} characters.")
+    plain = unicodedata.normalize("NFKD", typed).casefold()
+    plain = "".join(one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs"))
+    if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
+        raise ValueError(f"“{signs[0]}” cannot be looked for: only letters and digits are compared.")
+    words = tuple(_WORD.findall(plain))
+    if not words:
+        raise ValueError("Write a word, a phrase or a pattern.")
+    if len(words) > MAX_WORDS:
+        raise ValueError(f"Use at most {MAX_WORDS} words.")
+    if any(len(word) > MAX_WORD for word in words):
+        raise ValueError(f"Keep each word under {MAX_WORD} characters.")
+    if any(word.count("*") > MAX_STARS for word in words):
+        raise ValueError(f"Use at most {MAX_STARS} stars in a word.")
+    fixed = [one for word in words for one in word if one not in "*?"]
+    if len(fixed) < MIN_FIXED and not any(ord(one) >= _IDEOGRAPHS for one in fixed):
+        raise ValueError("That would match nearly every message. Give at least two letters or digits.")
+    return Phrase(typed, words)
+
+
+class SearchedText:
+    """A text in which phrases are looked for."""
+
+    def __init__(self, text: str) -> None:
+        self._words = words_of(stripped(text))
+        self._positions: dict[str, list[int]] = {}
+        for position, word in enumerate(self._words):
+            self._positions.setdefault(word, []).append(position)
+
+    def find(self, phrase: Phrase) -> Match | None:
+        """Return the first place in the text that fits the phrase, None where none does."""
+        rarest, starts = min(
+            ((number, self._fitting(word)) for number, word in enumerate(phrase.words)), key=lambda one: len(one[1])
+        )
+        length = len(phrase.words)
+        for start in (position - rarest for position in starts):
+            words = self._words[max(start, 0) : start + length]
+            if start >= 0 and len(words) == length and all(map(fits, words, phrase.words)):
+                return Match(
+                    " ".join(self._words[max(0, start - CONTEXT) : start]),
+                    " ".join(words),
+                    " ".join(self._words[start + length : start + length + CONTEXT]),
+                )
+        return None
+
+    def _fitting(self, pattern: str) -> Sequence[int]:
+        """Return the positions of the words that fit, in order."""
+        if is_plain(pattern):
+            return self._positions.get(pattern, ())
+        return sorted(at for word, found in self._positions.items() if fits(word, pattern) for at in found)
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern is the word itself."""
+    return not any(sign in pattern for sign in "*?#")
+
+
+def fits(word: str, pattern: str) -> bool:
+    """Whether a word fits a pattern: `*` is any letters and digits or none, `?` one of them, `#` one digit.
+
+    It takes at most as many steps as the word has characters for each of the pattern's.
+    """
+    if is_plain(pattern):
+        return word == pattern
+    fixed = _beginning(pattern)
+    if not word.startswith(fixed):
+        return False
+    at, here, star, resumed = len(fixed), len(fixed), -1, 0
+    while at < len(word):
+        if here < len(pattern) and pattern[here] == "*":
+            star, resumed = here, at
+            here += 1
+        elif here < len(pattern) and _is_one(word[at], pattern[here]):
+            at, here = at + 1, here + 1
+        elif star >= 0:
+            # The last star takes one character more.
+            resumed += 1
+            at, here = resumed, star + 1
+        else:
+            return False
+    return not pattern[here:].strip("*")
+
+
+def _is_one(character: str, sign: str) -> bool:
+    return sign == "?" or (character.isdecimal() if sign == "#" else character == sign)
+
+
+def _beginning(pattern: str) -> str:
+    return re.split(r"[*?#]", pattern, maxsplit=1)[0]
+
+
+def search_terms(phrase: Phrase) -> str:
+    """Return what a text must hold at least to fit, as PostgreSQL reads a tsquery; empty where that is nothing."""
+    terms: Iterable[str] = (
+        quoted(word) if is_plain(word) else f"{quoted(_beginning(word))}:*" if _beginning(word) else ""
+        for word in phrase.words
+    )
+    return " & ".join(filter(None, terms))

@@ -1,0 +1,55 @@
+"""Own words in Chromium: an admin tests, previews and saves one, the message shows its finding, and own reasons."""
+
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
+
+
+@pytest.fixture
+def held(product, ana):
+    """A held message with a word that nobody has used before."""
+    word = f"tulip{uuid.uuid4().hex[:8]}"
+    row = product.hold(ana, f"About {word}", body="Nothing to see in the text.")
+    yield {**row, "word": word}
+    product.sql("DELETE FROM approvals_ownword WHERE text = %s", word)
+    product.sql("DELETE FROM approvals_usualtexts")
+
+
+def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as, product, held):
+    admin, home = open_as("ADMIN"), product.known["DASHBOARD_URL"]
+    admin.goto(f"{home}/rules/words/")
+    admin.get_by_role("link", name="Add a word").click()
+    admin.watch.expected.append("422")
+    admin.get_by_label("Word, phrase or pattern").fill("**")
+    admin.get_by_role("button", name="Preview").click()
+    expect(admin.locator("#word-wrong")).to_contain_text("That would match nearly every message.")
+    admin.get_by_label("Word, phrase or pattern").fill(held["word"])
+    admin.get_by_label("Points, 1 to 100").fill("60")
+    admin.get_by_label("Text to test it on").fill(f"See {held['word'].upper()}.")
+    admin.get_by_role("button", name="Preview").click()
+    preview = admin.locator("#preview")
+    expect(preview.locator("mark")).to_have_text(held["word"])
+    expect(preview).to_contain_text("1 message of")
+    expect(preview.get_by_role("link", name=held["subject"])).to_be_visible()
+    admin.get_by_role("button", name="Save").click()
+    expect(admin.get_by_role("link", name=held["word"])).to_be_visible()
+
+    [(mailbox,)] = product.sql("SELECT mailbox_id FROM mirror_message WHERE public_id = %s", held["id"])
+    admin.goto(f"{home}/mailboxes/{mailbox}/texts/reject/")
+    admin.get_by_label("Label").first.fill("Ask sales first")
+    admin.get_by_role("button", name="Save").click()
+    expect(admin.get_by_label("Label").first).to_have_value("Ask sales first")
+
+    rules = "SELECT 1 FROM mirror_message WHERE public_id = %s AND 'own_word' = ANY(rules)"
+    product.wait_for(lambda: product.sql(rules, held["id"]), timeout=60, what="the message to be judged again")
+    desk.goto(product.page(held))
+    expect(desk.locator("#findings li.high")).to_contain_text(f"“{held['word']}” is in the subject.")
+    desk.get_by_role("link", name="Show it: own word").click()
+    expect(desk.locator("#subject")).to_be_in_viewport()
+    expect(desk.get_by_role("link", name="Approve with care")).to_be_visible()
+    desk.keyboard.press("r")
+    desk.keyboard.press("1")
+    expect(desk.locator("#reject").get_by_label("Ask sales first")).to_be_checked()

@@ -1,0 +1,201 @@
+"""Own words: who may set them, what the page previews, the ledger, and that held messages are judged again."""
+
+import re
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals import tasks
+from approvals.models import OwnWord, RuleWeight
+from approvals.risk_rules import own_words, weighing, word_rehearsal
+from audit.models import Entry
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from risk.phrases import read_phrase
+from tests.factories import make_connection, make_message, make_person, show_row
+from tests.integration.deciding import in_thread, waiting_for_a_lock
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/rules/words/add/"
+TULIP = {"markdown": "The strictly secret Project Tulip begins."}
+
+
+def typed(**fields):
+    return {"text": "Project Tulip", "looks_in": ["subject", "text"], "points": "60", "mailbox": "all", **fields}
+
+
+def save(person, text="project tulip", points=60, mailbox=None, looks_in=("subject", "text"), word=None):
+    wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
+    return own_words.save_word(wanted=wanted, actor=person.actor(surface="web"), now=timezone.now(), word=word)
+
+
+def judge_all():
+    for weight in RuleWeight.objects.exclude(weighed_to=None):
+        while tasks.reweigh(weight.pk) != "weighed":
+            pass
+
+
+def risk_of(message):
+    return Message.objects.values_list("risk", "risk_level").get(pk=message.pk)
+
+
+def plain(answer):
+    return " ".join(re.sub(r"<[^>]+>", "", answer.content.decode()).split())
+
+
+def lately(*messages):
+    Message.objects.filter(pk__in=[one.pk for one in messages]).update(held_at=Now(), changed_at=Now())
+
+
+def recorded(action):
+    return [entry.detail.fields for entry in Entry.objects.filter(action=action).order_by("pk")]
+
+
+def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(connection, admin, reviewer, signed_in):
+    before, clean = make_message(connection, **TULIP), make_message(connection)
+    word = save(admin)
+    after = make_message(connection, **TULIP)
+    assert (risk_of(before), risk_of(after)) == ((0, ""), (60, "high"))
+    judge_all()
+    assert (risk_of(before), risk_of(clean)) == ((60, "high"), (0, ""))
+    page = plain(signed_in(reviewer).get(f"/queue/{before.public_id}/"))
+    assert "“project tulip” is in the text." in page
+    assert "the strictly secret project tulip begins" in page
+    assert "Approve with care" in page
+
+    save(admin, points=10, word=word)
+    judge_all()
+    assert (risk_of(before), risk_of(after)) == ((10, "notice"), (10, "notice"))
+    own_words.remove_word(word=word, actor=admin.actor(surface="web"), now=timezone.now())
+    judge_all()
+    assert (risk_of(before), Message.objects.get(pk=before.pk).rules) == ((0, ""), [])
+    for action, old, new in (
+        ("own_word.added", "nothing", "60 points, all mailboxes"),
+        ("own_word.changed", "60 points", "10 points"),
+        ("own_word.removed", "10 points", "nothing"),
+    ):
+        [entry] = recorded(action)
+        assert old in entry["before"], action
+        assert new in entry["after"], action
+
+
+def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(connection, admin):
+    other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="other@yourteam.example")
+    here = make_message(connection, **TULIP)
+    there = make_message(connection, **TULIP, mailbox_id="01OTHER", mailbox="other@yourteam.example")
+    Message.objects.filter(pk=there.pk).update(mailbox=other)
+    done = make_message(connection, **TULIP)
+    Message.objects.filter(pk=done.pk).update(state="rejected")
+    save(admin, mailbox=here.mailbox)
+    judge_all()
+    assert [risk_of(one)[0] for one in (here, there, done)] == [60, 0, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_that_is_stored_while_a_word_is_added_is_not_missed(connection, admin):
+    message = make_message(connection)
+    with transaction.atomic():
+        show_row(message, **TULIP)
+        saving, _ = in_thread(lambda: save(admin))
+        waiting_for_a_lock(database)
+    saving.join()
+    assert risk_of(message) == (0, "")
+    judge_all()
+    assert risk_of(message) == (60, "high")
+
+
+def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypatch):
+    monkeypatch.setattr(weighing, "JUDGED", 1)
+    monkeypatch.setattr(tasks, "AT_A_TIME", -1.0)
+    messages = [make_message(connection, **TULIP) for _ in range(3)]
+    save(admin)
+    assert tasks.reweigh(RuleWeight.objects.get().pk) == "to be continued"
+    judge_all()
+    assert {risk_of(one) for one in messages} == {(60, "high")}
+
+
+def test_only_admins_set_words_and_each_those_of_their_mailboxes(connection, admin, reviewer, auditor):
+    mailbox = Mailbox.objects.get()
+    of_mailbox = make_person("p@yourteam.example", "Pat", "admin", mailbox=mailbox)
+    word = save(admin)
+    for person in (reviewer, auditor, of_mailbox):
+        with pytest.raises(ActNotAllowed, match="Only an admin of all mailboxes"):
+            save(person, "other word")
+        with pytest.raises(ActNotAllowed):
+            save(person, "other word", mailbox=mailbox, word=word)
+        with pytest.raises(ActNotAllowed):
+            own_words.remove_word(word=word, actor=person.actor(surface="web"), now=timezone.now())
+    assert save(of_mailbox, mailbox=mailbox).mailbox == mailbox
+    stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
+    with pytest.raises(ActNotAllowed):
+        save(stranger, "other word", mailbox=mailbox)
+    assert not OwnWord.objects.visible_to(stranger.actor(surface="web")).filter(mailbox=mailbox).exists()
+
+
+# the page
+
+
+def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(connection, admin, signed_in):
+    hits = [make_message(connection, subject=f"Letter {n}", **TULIP) for n in range(12)]
+    lately(*hits, make_message(connection), make_message(connection, markdown="A project, then a tulip."))
+    client = signed_in(admin)
+    answer = client.post(ADD, typed(sample="Our PROJECT\u200b tulip, at last"))
+    page = plain(answer)
+    assert "Found in your text: … our project tulip at last …" in page
+    assert "12 messages of 14 would have had this finding." in page
+    assert page.count("Letter ") == 10, "the newest ten are named"
+    assert not OwnWord.objects.exists()
+    assert "Not found in your text." in plain(client.post(ADD, typed(sample="tulips")))
+    saved = plain(client.post(ADD, typed(act="save"), follow=True))
+    assert "“Project Tulip” is saved." in saved
+    assert "Held messages are being judged again." in saved
+    assert OwnWord.objects.get().looks_in == ["subject", "text"]
+
+
+def test_rehearsal_says_how_far_it_came_when_its_time_is_over(connection, admin, monkeypatch):
+    lately(*[make_message(connection, **TULIP) for _ in range(5)])
+    monkeypatch.setattr(word_rehearsal, "SECONDS", -1.0)
+    monkeypatch.setattr(word_rehearsal, "CHUNK", 2)
+    for number, message in enumerate(Message.objects.order_by("pk")):
+        Message.objects.filter(pk=message.pk).update(changed_at=timezone.now() + timezone.timedelta(seconds=number))
+    tried = word_rehearsal.rehearse_word(
+        phrase=read_phrase("*ulip"), looks_in=["text"], mailbox=None, actor=admin.actor(surface="web")
+    )
+    assert (tried.found, tried.looked_at, tried.is_partial) == (2, 2, True)
+
+
+def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connection, admin, signed_in, monkeypatch):
+    client = signed_in(admin)
+    save(admin, "café")
+    for fields, sentence in (
+        ({"text": ""}, "Write a word, a phrase or a pattern."),
+        ({"text": "*"}, "That would match nearly every message."),
+        ({"text": "y" * 81}, "Keep it under 80 characters."),
+        ({"points": "0"}, "Give it 1 to 100 points"),
+        ({"points": "101"}, "Give it 1 to 100 points"),
+        ({"looks_in": []}, "Choose at least one place"),
+        ({"mailbox": "999"}, "Choose one of the mailboxes"),
+        ({"text": "CAFE", "act": "save"}, "It is in the list already"),
+    ):
+        answer = client.post(ADD, typed(sample="what I tested", **fields))
+        assert (answer.status_code, sentence in plain(answer)) == (422, True), fields
+        assert "what I tested" in answer.content.decode()
+    monkeypatch.setattr(own_words, "MOST", 1)
+    assert "There are 1 words already" in plain(client.post(ADD, typed(act="save")))
+
+
+def test_less_is_confirmed_with_the_password_and_more_is_not(connection, admin, signed_in, monkeypatch):
+    word = save(admin, "project tulip")
+    client = signed_in(admin)
+    monkeypatch.setattr("approvals.risk_rules.word_views.is_recently_authenticated", lambda request: False)
+    address = f"/rules/words/{word.pk}/save/"
+    more = client.post(address, typed(act="save", text="project tulip", points="70"))
+    assert more["Location"] == "/rules/words/"
+    for fields in ({"points": "10"}, {"text": "project rose"}, {"looks_in": ["text"]}):
+        less = client.post(address, typed(act="save", **{"text": "project tulip", "points": "70", **fields}))
+        assert "/reauthenticate/" in less["Location"], fields
+    assert OwnWord.objects.get().points == 70
