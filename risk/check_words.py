@@ -1,6 +1,6 @@
 """Checks a message for the words, phrases and patterns that admins look for."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from common.fingerprint import Content
@@ -37,6 +37,12 @@ class Place:
     anchor: str
 
 
+def places_in_words(kinds: Collection[str]) -> str:
+    """Return places for the middle of a sentence: "the subject, the text and file names"."""
+    *others, last = [words for kind, words in PLACES.items() if kind in kinds] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def own_word(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """The words that admins look for in this mailbox, each with its own points."""
     if not context.own_phrases:
@@ -55,8 +61,7 @@ def _matches(places: list[Place], one: OwnPhrase) -> list[tuple[Place, Match]]:
 
 
 def _finding(one: OwnPhrase, matches: list[tuple[Place, Match]]) -> Finding:
-    kinds = list(dict.fromkeys(PLACES[place.kind] for place, _ in matches))
-    where = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+    where = places_in_words({place.kind for place, _ in matches})
     sentence = f"{quoted(one.phrase.text)} is in {where}."
     contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
     detail = "" if contexts[0] == quoted(one.phrase.text) else f"{contexts[0]}."

@@ -30,7 +30,9 @@ def _list_change(walk: Any) -> Mapping[str, Any]:
 
 def _word(walk: Any) -> Mapping[str, Any]:
     """A word of the mailbox that counts less than the one that is there."""
-    return {"text": "tulip", "looks_in": ["text"], "points": "5", "mailbox": walk.mailbox.pk, "act": "save"}
+    scope = walk.mailbox.pk
+    shown = {"act": "save", "previewed": f"tulip / text / 5 / {scope}"}
+    return {"text": "tulip", "looks_in": ["text"], "points": "5", "mailbox": scope, **shown}
 
 
 _DESK_DOORS = {

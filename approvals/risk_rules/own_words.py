@@ -13,7 +13,7 @@ from common.postgres.rows import run
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.actors import Actor, Role
-from risk.check_words import PLACES
+from risk.check_words import PLACES, places_in_words
 from risk.phrases import Phrase
 
 # How many words each mailbox may have, and how many may count in all of them.
@@ -38,6 +38,11 @@ class WantedWord:
     mailbox: Mailbox | None
     looks_in: Collection[str]
     points: int
+
+    def __str__(self) -> str:
+        """Everything that a preview depends on, in one spelling."""
+        scope = self.mailbox.pk if self.mailbox else "all"
+        return f"{self.phrase.spelling} / {' '.join(sorted(self.looks_in))} / {self.points} / {scope}"
 
 
 def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
@@ -106,9 +111,8 @@ def _check(actor: Actor, mailbox: Mailbox | None) -> None:
 
 
 def _in_words(word: OwnWord) -> str:
-    looks_in = ", ".join(PLACES[place] for place in word.looks_in if place in PLACES)
     where = str(word.mailbox) if word.mailbox else "all mailboxes"
-    return f"“{word.text}” in {looks_in}: {word.points} points, {where}"
+    return f"“{word.text}” in {places_in_words(word.looks_in)}: {word.points} points, {where}"
 
 
 def _note(action: str, word: OwnWord, before: str, after: str, *, actor: Actor, now: datetime) -> None:

@@ -21,7 +21,7 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
-from risk.check_words import PLACES
+from risk.check_words import PLACES, places_in_words
 from risk.phrases import MAX_TYPED, SearchedText, read_phrase
 from risk.score import level_of
 
@@ -56,6 +56,9 @@ class WordForm(SentenceForm):
         max_length=MAX_SAMPLE,
         error_messages={"max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."},
     )
+
+    # What the page before showed the effect of, as WantedWord writes it.
+    previewed = forms.CharField(required=False, max_length=1000)
 
     def __init__(self, data: Any, *, scopes: dict[str, str]) -> None:
         super().__init__(data)
@@ -92,15 +95,11 @@ def own_words(request: DeskRequest) -> HttpResponse:
     actor: Actor = request.actor
     words = OwnWord.objects.visible_to(actor).select_related("mailbox", "changed_by").order_by("-points", "text", "pk")
     context = {
-        "words": [(word, _where(word.looks_in), level_of(word.points)) for word in words],
+        "words": [(word, places_in_words(word.looks_in), level_of(word.points)) for word in words],
         "may_add": bool(_scopes(actor, None)),
         "is_judging": RuleWeight.objects.filter(rule=RULE).exclude(weighed_to=None).exists(),
     }
     return render(request, "approvals/risk_rules/own_words.html", context)
-
-
-def _where(looks_in: list[str]) -> str:
-    return ", ".join(PLACES[place] for place in looks_in if place in PLACES)
 
 
 @login_required
@@ -161,7 +160,8 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     if not form.is_valid():
         return _page(request, word, status=422, wrong=form.errors_by_field())
     wanted = form.wanted()
-    if request.POST.get("act") != "save":
+    # Only what was previewed is saved.
+    if request.POST.get("act") != "save" or form.cleaned_data["previewed"] != str(wanted):
         return _page(request, word, preview=_preview(form, wanted, request.actor))
     if word and loosens(word, wanted) and not is_recently_authenticated(request):
         return ask_first(request)

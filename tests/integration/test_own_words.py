@@ -28,6 +28,12 @@ def typed(**fields):
     return {"text": "Project Tulip", "looks_in": ["subject", "text"], "points": "60", "mailbox": "all", **fields}
 
 
+def save_by(client, address, **fields):
+    """Preview and then save what was previewed."""
+    shown = client.post(address, typed(**fields)).context["preview"]["word"]
+    return client.post(address, typed(act="save", previewed=str(shown), **fields))
+
+
 def save(person, text="project tulip", points=60, mailbox=None, looks_in=("subject", "text"), word=None):
     wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
     return own_words.save_word(wanted=wanted, actor=person.actor(surface="web"), now=timezone.now(), word=word)
@@ -150,7 +156,10 @@ def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(con
     assert page.count("Letter ") == 10, "the newest ten are named"
     assert not OwnWord.objects.exists()
     assert "Not found in your text." in plain(client.post(ADD, typed(sample="tulips")))
-    saved = plain(client.post(ADD, typed(act="save"), follow=True))
+    shown = str(answer.context["preview"]["word"])
+    unseen = client.post(ADD, typed(act="save", previewed=shown, points="61"))
+    assert ("61 points" in plain(unseen), OwnWord.objects.count()) == (True, 0), "only what was previewed is saved"
+    saved = plain(client.post(ADD, typed(act="save", previewed=shown), follow=True))
     assert "“Project Tulip” is saved." in saved
     assert "Held messages are being judged again." in saved
     assert OwnWord.objects.get().looks_in == ["subject", "text"]
@@ -179,13 +188,13 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
         ({"points": "101"}, "Give it 1 to 100 points"),
         ({"looks_in": []}, "Choose at least one place"),
         ({"mailbox": "999"}, "Choose one of the mailboxes"),
-        ({"text": "CAFE", "act": "save"}, "It is in the list already"),
+        ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is in the list already"),
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
         assert (answer.status_code, sentence in plain(answer)) == (422, True), fields
         assert "what I tested" in answer.content.decode()
     monkeypatch.setattr(own_words, "MOST", 1)
-    assert "There are 1 words already" in plain(client.post(ADD, typed(act="save")))
+    assert "There are 1 words already" in plain(save_by(client, ADD))
 
 
 def test_less_is_confirmed_with_the_password_and_more_is_not(connection, admin, signed_in, monkeypatch):
@@ -193,9 +202,9 @@ def test_less_is_confirmed_with_the_password_and_more_is_not(connection, admin, 
     client = signed_in(admin)
     monkeypatch.setattr("approvals.risk_rules.word_views.is_recently_authenticated", lambda request: False)
     address = f"/rules/words/{word.pk}/save/"
-    more = client.post(address, typed(act="save", text="project tulip", points="70"))
+    more = save_by(client, address, text="project tulip", points="70")
     assert more["Location"] == "/rules/words/"
     for fields in ({"points": "10"}, {"text": "project rose"}, {"looks_in": ["text"]}):
-        less = client.post(address, typed(act="save", **{"text": "project tulip", "points": "70", **fields}))
+        less = save_by(client, address, **{"text": "project tulip", "points": "70", **fields})
         assert "/reauthenticate/" in less["Location"], fields
     assert OwnWord.objects.get().points == 70
