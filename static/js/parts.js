@@ -59,6 +59,10 @@
     frame.src = frame.dataset.src;
     delete frame.dataset.src;
   }, true);
+  // No page is told that a download has begun: the desk, which notes it before the first byte, is asked a little later.
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("a[download]")) [500, 2500, 8000].forEach((wait) => setTimeout(changed, wait));
+  });
   // A frame of a file that was opened has loaded: the desk has noted it by now.
   document.addEventListener("load", ({ target }) => {
     if (target instanceof HTMLIFrameElement && target.matches(".part-frame[src]")) changed();

@@ -78,7 +78,6 @@ def test_attachments_are_stored_unchanged_previewed_safely_and_counted(desk, pro
         desk.locator("#file-2").get_by_role("link", name="Download").click()
     assert downloading.value.suggested_filename == "statement.pdf"
     assert Path(downloading.value.path()).read_bytes() == HOSTILE
-    desk.reload()
     parts_unread(desk, 2)
     desk.locator("#file-1").get_by_role("button", name="Copy the whole hash").click()
     chosen = desk.evaluate("getSelection().toString()")
