@@ -55,6 +55,7 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
         "id": str(wanted),
         "fingerprint": message.revision.fingerprint if message.revision else "",
         "word": status.word,
+        "tone": status.tone,
         "detail": status.detail,
         # The newest message that came after this draft, as the page has it in data-late.
         "late": str(conversation_of(message).late_id),

@@ -115,7 +115,6 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
         page.add_init_script(WATCH)
         page.goto(f"{desk}/queue/")
         page.keyboard.press("j")
-        page.keyboard.press("Enter")
         durations = [press(page, number) for number in range(1, PRESSES + 1)]
         browser.close()
     return durations

@@ -6,12 +6,13 @@ from dashboard.first_run import views as first_run
 from dashboard.frame.csp_reports import csp_report
 from dashboard.frame.palette import find
 from dashboard.health import views as health
-from dashboard.home.views import home
+from dashboard.home.views import home, home_waiting
 from dashboard.live import views as live
 
 urlpatterns = [
     path("", home, name="home"),
     path("find/", find, name="find"),
+    path("waiting/", home_waiting, name="home-waiting"),
     path("setup/", first_run.setup, name="setup"),
     path("setup/away/", first_run.put_away, name="setup-away"),
     path("healthz", health.healthz, name="healthz"),

@@ -50,6 +50,7 @@ _DESK_DOORS = {
     # --- reading
     "home": Door("shows the home page, for what one may see", "own"),
     "find": Door("lists the pages and acts that one may use", "own"),
+    "home-waiting": Door("shows what waits on an open home page, for what one may see", "own"),
     "queue": Door("lists what waits, for what one may see", "own"),
     "pulse": Door("gives an open page what changed, for what one may see", "own"),
     "history": Door("lists past decisions, for what one may see", "own"),

@@ -53,6 +53,13 @@ _LEAVE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 """
+_END = """
+local start = '["' .. ARGV[1]
+for _, one in ipairs(redis.call('ZRANGEBYLEX', KEYS[2], '[' .. start .. '"', '(' .. start .. '#')) do
+    redis.call('ZREM', KEYS[1], one)
+    redis.call('ZREM', KEYS[2], one)
+end
+"""
 _READ = """
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf', 'LIMIT', 0, tonumber(ARGV[1]))
 """
@@ -103,6 +110,11 @@ def leave(message: Message, *, actor: Actor) -> None:
     reader = _reader(message, actor)
     send("EVAL", _LEAVE, "2", _KEY, _BY_MESSAGE, _written(reader))
     reported.send(sender=Reader, reader=reader, is_here=False)
+
+
+def end(message: UUID) -> None:
+    """Note that nobody reads this message any more: it is decided. Never waits; open pages know it by the decision."""
+    send("EVAL", _END, "2", _KEY, _BY_MESSAGE, str(message))
 
 
 def readers_by_message(actor: Actor, messages: Collection[Message] | None = None) -> dict[str, list[Reader]]:

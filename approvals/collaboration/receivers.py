@@ -1,12 +1,16 @@
-"""Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction."""
+"""Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction.
+
+Who reads a message is no part of the database; that ends after the commit.
+"""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models.signals import post_save
 
-from approvals.collaboration import claims, snooze
+from approvals.collaboration import claims, presence, snooze
 from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
@@ -35,8 +39,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def _end_what_is_over(decision: Decision, by: Actor) -> None:
-    """End the claim and the snoozes of a decided message, and the question to whoever decided."""
+    """End the readers, the claim and the snoozes of a decided message, and the question to whoever decided."""
     # Mostly there is none, which one query shows. The message is locked, so none can be added meanwhile.
+    transaction.on_commit(partial(presence.end, decision.message.public_id), robust=True)
     message, left = decision.message, read_values(_left(), {ANY: decision.message_id})
     if left["claims"]:
         claims.release_decided(message.public_id, actor=by)

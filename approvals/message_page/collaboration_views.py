@@ -26,6 +26,7 @@ from approvals.message_page.views import (
     get_visible_message_or_404,
     message_address,
 )
+from approvals.querysets.messages import awaits_review
 from approvals.queue.views import filters_of, next_in
 from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
@@ -96,7 +97,7 @@ def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(request.actor, public_id)
     if PresenceForm(request.POST).value("left"):
         presence.leave(message, actor=request.actor)
-    elif message.state == "held":
+    elif awaits_review(message.pk):
         presence.come(message, actor=request.actor)
         touch(message, actor=request.actor)
     return HttpResponse(status=204)

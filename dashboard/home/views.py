@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.db.models.functions import Now
 from django.http import HttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -36,11 +37,27 @@ def home(request: DeskRequest) -> HttpResponse:
     return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)
 
 
+@login_required
+@require_safe
+def home_waiting(request: DeskRequest) -> HttpResponse:
+    """Show what waits again, for an open home page; without htmx, the whole page."""
+    if not wants_fragment(request):
+        return redirect("home")
+    actor = request.actor
+    counts = _counts(anybody_like(actor))
+    context = read_values({"waiting": counts["waiting"]}, asked_by(actor)) | _first_in_line(actor)
+    return render(request, "dashboard/_home_waiting.html", context)
+
+
+def _first_in_line(actor: Actor) -> dict[str, Any]:
+    return {"oldest": _oldest(anybody_like(actor)).first(asked_by(actor))}
+
+
 def _today(actor: Actor) -> dict[str, Any]:
     found = read_values(_counts(anybody_like(actor)), asked_by(actor))
     return {
         **found,
-        "oldest": _oldest(anybody_like(actor)).first(asked_by(actor)),
+        **_first_in_line(actor),
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),

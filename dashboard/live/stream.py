@@ -112,6 +112,11 @@ class Readers:
             self._until[key], self._last[key] = at + LASTS, hint
         return not is_known
 
+    def end(self, message: str) -> None:
+        """Forget who reads a message that is decided: pages know it by that."""
+        for key in [one for one in self._until if one[0] == message]:
+            del self._until[key], self._last[key]
+
     def gone(self, *, at: float) -> list[dict[str, Any]]:
         """Return a hint, once, for each reader whose reports stopped."""
         over = [key for key, until in self._until.items() if until <= at]
@@ -174,6 +179,8 @@ def _hand_out(text: str) -> None:
                 if page.person == hint["person"]:
                     page.recheck()
             return
+        if hint.get("action") == "decision.recorded":
+            _readers.end(hint["message"])
         if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
             return
         _offer(hint, text)

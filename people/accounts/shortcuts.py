@@ -23,8 +23,8 @@ class Shortcut:
 
 
 SHORTCUTS = (
-    Shortcut("next", "j", "Next message in the list", GROUPS[0]),
-    Shortcut("previous", "k", "Previous message", GROUPS[0]),
+    Shortcut("next", "j", "Open the next message in the list", GROUPS[0]),
+    Shortcut("previous", "k", "Open the previous message", GROUPS[0]),
     Shortcut("to_list", "u", "Back to the list", GROUPS[0]),
     Shortcut("new", "n", "Load what is new", GROUPS[0]),
     Shortcut("approve", "a", "Approve", GROUPS[1]),

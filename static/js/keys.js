@@ -39,22 +39,23 @@
       Boolean(element.closest(".why[open] .reason"));
   }
 
+  /* One cursor: the neighbour opens, and the list follows. After the last row comes the next page. */
   function move(by) {
-    const items = [...document.querySelectorAll("#list .item")];
-    if (!items.length) return;
+    const items = [...document.querySelectorAll("#list li:not([hidden]) .item")];
     const focused = items.findIndex((item) => item.closest("li").contains(document.activeElement));
     const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
+    const more = find("#list [rel=next]");
     const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
-    // Where the list is another screen, the next message opens at once.
-    if (!isVisible(next) || isOver()) next.click();
-    else {
-      next.focus();
-      next.scrollIntoView({ block: "nearest" });
-    }
+    if (from + by >= items.length && more) {
+      window.htmx.ajax("GET", more.href, { target: "#list", swap: "outerHTML" })
+        .then(() => find("#list .item")?.click());
+    } else if (!next?.hasAttribute("aria-current")) next?.click();
   }
 
   /* The button of this act, on the message that is on screen. */
   function press(act, button = find(`:is(#message, #together, #bulk-done) [data-key=${act}]`)) {
+    const cursor = find("#list .item[aria-current]")?.dataset.message;
+    if (cursor && cursor !== find("#message")?.dataset.message) return say("The message is still opening.");
     if (!isVisible(button) || button.disabled) return;
     if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
     else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
@@ -124,6 +125,7 @@
     if (isPalette && !find("dialog[open]")) return openPalette(event);
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
+    if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
     const act = NAMES[event.key];
     if (isGoing) {
       // However long it took: the key after G goes somewhere or does nothing, and never approves.

@@ -1,5 +1,6 @@
-/* The queue as a list: what is new gathers in a bar, what was decided is marked in place, and no row moves by itself.
-   Also keeps what every page shows of the queue: the counts, the tab's title, the freshness line, the ages. */
+/* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
+   somebody goes on. No row moves by itself, and the row of the open message is in view. Also keeps what every page shows
+   of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
   const { all, emit, getPage, row, say } = window.desk;
@@ -7,7 +8,13 @@
   const known = new Set();
   const news = new Set();
   let heard = performance.now();
+  let cursor = "";
+  let lost = "";
+  let isUnfolded = false;
+  const stale = new Set();
+  const asked = new Set();
   const list = () => document.getElementById("list");
+  const openId = () => document.getElementById("message")?.dataset.message ?? "";
   // What each act does to the number that waits, until the next pulse tells it exactly.
   const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 
@@ -49,21 +56,83 @@
     said.textContent = words;
     // What was withdrawn and may still take effect waits for somebody as well.
     const waits = isHeld || word.startsWith("May still");
-    item.classList.toggle("done", !waits && list().dataset.tab === "waiting");
+    item.classList.toggle("done", !waits && ["waiting", "mine"].includes(list().dataset.tab));
+    fold();
   }
 
-  /* The content of one row has come: that row is painted again where it stands. */
+  const isSnoozed = (chip) => chip.textContent === "Snoozed";
+
+  /* Who goes on needs no row that is decided. One that is held again stands in its place again. */
+  function fold(goesOn = false) {
+    for (const item of all("#list .item")) {
+      const place = item.closest("li");
+      const isOver = item.matches(".done:not([aria-current])");
+      const isFolded = place.toggleAttribute("data-folded", isOver && (goesOn || "folded" in place.dataset));
+      if (isFolded && goesOn) place.querySelector(".pick:checked")?.click();
+      place.hidden = isFolded && !isUnfolded;
+    }
+    const line = document.getElementById("folded");
+    const number = all("#rows [data-folded]").length;
+    if (!line) return;
+    line.hidden = !number;
+    const words = all("#rows [data-folded] [data-chip]").some(isSnoozed) ? "decided or snoozed" : "decided";
+    line.querySelector("span").textContent = `${number} ${words} · `;
+    line.querySelector("button").textContent = isUnfolded ? "hide" : "show";
+    emit("desk:folded");
+  }
+
+  /* One cursor: the row whose message is open, or is about to be. */
+  function setCurrent(id) {
+    all("#list .item[aria-current]").forEach((item) => item.removeAttribute("aria-current"));
+    const item = row(id);
+    item?.setAttribute("aria-current", "true");
+    fold(id !== cursor);
+    cursor = id;
+    item?.scrollIntoView({ block: "nearest" });
+    return item;
+  }
+
+  /* The content of a row has come: it is painted again where it stands. One question at a time, for all that wait for
+     one; what is heard of a row while it is asked for may not be in the answer, and is asked for again. */
   async function repaint(id) {
-    const page = await getPage(list().dataset.url);
-    const fresh = page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)?.closest("li");
-    const old = row(id)?.closest("li");
-    if (!fresh || !old) return;
-    const hadFocus = old.contains(document.activeElement);
-    const isCurrent = row(id).hasAttribute("aria-current");
+    stale.add(id);
+    if (asked.size) return;
+    while (stale.size) {
+      stale.forEach((one) => asked.add(one));
+      stale.clear();
+      const { url } = list().dataset;
+      const page = await getPage(url).catch(() => null);
+      if (page && list()?.dataset.url === url) paintRows(page);
+      asked.clear();
+    }
+  }
+
+  function paintRows(page) {
+    const isHere = (id) => page.querySelector(`.item[data-message="${CSS.escape(id)}"]`);
+    const open = openId();
+    // The open message stands on what was the next page: the list goes on with it.
+    if (open && !row(open) && isHere(open)) {
+      if (stale.size) stale.add(open);
+      else replace(document.getElementById("rows"), page.getElementById("rows"));
+      return;
+    }
+    for (const id of asked) {
+      const [fresh, old] = [isHere(id)?.closest("li"), row(id)?.closest("li")];
+      if (fresh && old && !stale.has(id)) replace(old, fresh);
+    }
+  }
+
+  function replace(old, fresh) {
+    const focused = old.contains(document.activeElement) ? document.activeElement.dataset.message : "";
+    const picked = all(".pick:checked", old).map((pick) => pick.value);
     old.replaceWith(fresh);
-    if (isCurrent) row(id).setAttribute("aria-current", "true");
-    if (hadFocus) row(id).focus();
+    all(".pick", fresh).forEach((pick) => {
+      pick.checked = picked.includes(pick.value);
+    });
     window.htmx.process(fresh);
+    learn();
+    setCurrent(cursor);
+    if (focused) row(focused)?.focus();
   }
 
   /* The oldest come first, so what is new may stand on a later page. */
@@ -83,6 +152,11 @@
       const place = document.querySelector(`.tabs [data-tab-of="${CSS.escape(tab)}"] [data-count]`);
       if (place) place.textContent = count === "0" ? "" : count;
     }
+  }
+
+  /* What is open may stand on the next page of the list by now, or wait again. */
+  function find(id) {
+    if (list() && id && !row(id)) repaint(id);
   }
 
   /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
@@ -206,8 +280,10 @@
     const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
     if (hint.kind === "new") arrive(hint.message);
     else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
-    if (item) mark(item, hint);
-    if (item && (item.hasAttribute("data-fetching") || hint.action === "message.changed")) repaint(hint.message);
+    // What becomes of the open message is shown with all that is said of it there.
+    if (item && (hint.message !== openId() || hint.kind === "new")) mark(item, hint);
+    const isStale = asked.size || hint.action === "message.changed" || item?.hasAttribute("data-fetching");
+    if (item && isStale) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     emit("desk:ask-pulse");
   });
@@ -222,12 +298,12 @@
     setFresh(pulse.freshness);
   });
   document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
-    all("#list .item[aria-current]").forEach((item) => item.removeAttribute("aria-current"));
-    const item = row(id);
-    if (!item) return;
-    item.setAttribute("aria-current", "true");
-    mark(item, status);
+    const item = setCurrent(id);
+    if (item) mark(item, status);
+    else if (id !== lost) find(id);
+    lost = item ? "" : id;
   });
+  document.addEventListener("desk:recorded", () => find(openId()));
   // What was decided a moment ago is not the message on screen any more.
   document.addEventListener("desk:status", ({ detail: { id, ...status } }) => {
     if (row(id)) mark(row(id), status);
@@ -235,8 +311,7 @@
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "list") return;
     learn();
-    const current = document.getElementById("message")?.dataset.message;
-    if (current) row(current)?.setAttribute("aria-current", "true");
+    setCurrent(cursor);
     const fresh = [...news].map(row).filter(Boolean);
     fresh.forEach((item) => item.classList.add("is-new"));
     (fresh[0] ?? list()).focus();
@@ -273,11 +348,22 @@
   document.addEventListener("click", ({ target }) => {
     if (target.closest?.("#list .item")) keepPlace();
   }, true);
+  document.addEventListener("click", ({ target, defaultPrevented }) => {
+    const item = target.closest?.("#list .item");
+    if (item && defaultPrevented) setCurrent(item.dataset.message);
+    if (!target.closest?.("#folded button")) return;
+    isUnfolded = !isUnfolded;
+    fold();
+  });
+  // It did not open: the cursor is where it was.
+  document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
+    if (!successful && elt.matches("#list .item")) setCurrent(openId());
+  });
   window.addEventListener("pagehide", keepPlace);
 
   learn();
   returnToPlace();
-  document.querySelector("#list .item[aria-current]")?.scrollIntoView({ block: "nearest" });
+  if (list()) setCurrent(openId());
   setInterval(ages, 20000);
   setInterval(doubt, 20000);
 })();

@@ -14,6 +14,8 @@
   let asked = 0;
   let unsent = null;
   let missed = false;
+  // What was heard of the open message and is not painted yet: its row, its bar and the notice change together.
+  let told = null;
 
   /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
   const isTyped = (field) =>
@@ -50,6 +52,7 @@
       emit("desk:painted", { id: "" });
       return;
     }
+    told = null;
     emit("desk:painted", { id: message, word, tone, detail });
     showNews();
     clearInterval(ticker);
@@ -97,6 +100,7 @@
     } catch {
       follow();
     }
+    if (mine === asked) tell();
   }
 
   /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
@@ -177,7 +181,6 @@
       more: "What stands here is the version that you opened, and it cannot be decided any more.",
     };
     showNews();
-    say(text);
   }
 
   function loadChanges(since) {
@@ -211,8 +214,10 @@
   /* What somebody else did to the message while it was being read. */
   function showNews() {
     const notes = document.getElementById("message-notes");
+    notes?.querySelector("[data-news]")?.remove();
     if (!notes || !news) return;
-    notes.querySelector("[data-news]")?.remove();
+    if (!news.isSaid) say(news.text);
+    news.isSaid = true;
     const box = document.createElement("div");
     box.className = `notice ${news.tone}`;
     box.dataset.news = "";
@@ -246,15 +251,26 @@
     else hear(hint);
   });
 
-  /* Something happened to the message; who has something in hand is told, and the page left until they are done. */
+  /* Something happened to the message: the desk is asked, and its answer paints everything that says so. Who has
+     something in hand is told at once, and keeps it. */
   function hear({ word, tone = "blue", detail = "" }) {
-    if (!isMine && !news?.since && word !== "Held" && word !== pane().dataset.word) {
+    told = { id: pane().dataset.message, word, tone, detail };
+    if (word === "Held" && !news?.since) news = null;
+    else if (!isMine && !news?.since && word !== pane().dataset.word) {
       const said = detail && detail !== pane().dataset.detail ? detail : word;
       news = { text: `${said} just now`, tone, waits: isInHand() };
-      showNews();
-      say(news.text);
     }
+    if (isInHand()) tell();
     refreshWhenFree();
+  }
+
+  function tell() {
+    if (!told) return;
+    const chip = document.querySelector("#message-bar .chip.shape");
+    if (chip) Object.assign(chip, { textContent: told.word, className: `chip shape ${told.tone}` });
+    emit("desk:status", told);
+    told = null;
+    showNews();
   }
 
   // What is leaving waits from now on, or goes at last.
@@ -294,7 +310,7 @@
     if (target.id !== "message" || !shouldSwap) return;
     const wasPosted = requestConfig?.verb === "post";
     isMine &&= xhr.status < 300;
-    news = null;
+    news = told = null;
     asked += 1;
     if (!wasPosted || !paint(xhr.responseText)) return;
     event.detail.shouldSwap = false;
@@ -303,6 +319,7 @@
 
   /* Another message stands in the pane. */
   function shown() {
+    isMine = false;
     document.body.classList.toggle(
       "is-reading",
       Boolean(pane().dataset.message) || pane().classList.contains("finished"),
@@ -330,7 +347,7 @@
     shown();
   });
   document.addEventListener("desk:leave", () => {
-    news = null;
+    news = told = null;
     asked += 1;
   });
   document.addEventListener("desk:shown", shown);

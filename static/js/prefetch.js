@@ -1,5 +1,6 @@
-/* Deciding without a wait: the next message is fetched ahead, by a GET that changes nothing, and is on screen while the
-   verdict is on its way. Where the verdict is refused or lost, the message that it was about comes back as it was left.
+/* Deciding without a wait: the press shows its result at once. The next message is fetched ahead, by a GET that changes
+   nothing, and is on screen while the verdict is on its way. Verdicts are sent one after the other: where one is
+   refused or lost, its message comes back as it was left, and what was pressed after it is not sent.
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
@@ -10,7 +11,15 @@
   let ahead = null;
   let asked = 0;
   let guarded = 0;
-  let underWay = null;
+  let sending = Promise.resolve();
+  let underWay = 0;
+  let returns = 0;
+  // What each outcome shows from the press until the answer: in the row, and in the notice.
+  const PRESSED = {
+    approve: ["Approving", "Approved"],
+    reject: ["Rejecting", "Rejected"],
+    send_back: ["Requesting changes", "Changes requested"],
+  };
 
   /* Two messages are in the page at once, and only one of them may own the names. */
   function putAside(article) {
@@ -27,6 +36,7 @@
       one.removeAttribute(IDS);
     }
     article.hidden = article.inert = false;
+    article.classList.remove("leaves");
   }
 
   function forget() {
@@ -43,6 +53,8 @@
     try {
       const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
       if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
+      // The list ends with what is being decided: nothing comes next.
+      if (document.querySelector(`.leaves[data-message="${article.dataset.message}"]`)) return;
       putAside(article);
       article.querySelector("iframe")?.addEventListener("load", () => {
         article.dataset.letter = "here";
@@ -77,63 +89,75 @@
 
   const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
 
-  async function decide(form) {
+  function decide(form) {
     const from = pane();
     if (performance.now() < guarded) return say("One press decides one message. Read this one, then press again.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
+    guarded = performance.now() + GUARD;
     const body = new URLSearchParams(new FormData(form));
     const action = form.getAttribute("action");
-    // Two verdicts on their way at once could not each bring their message back.
-    await underWay;
-    if (pane() !== from || from.dataset.fingerprint !== body.get("fingerprint")) {
-      delete from.dataset.deciding;
-      return;
-    }
-    guarded = performance.now() + GUARD;
     from.querySelectorAll("form[data-verdict] button").forEach((button) => button.setAttribute("aria-busy", "true"));
     document.getElementById("busy").classList.add("on");
     emit("desk:deciding");
-    const sent = post(body, action);
-    const shown = ahead && ahead.url === from.dataset.next && isSaid(body)
-      ? paintAhead(from, body.get("outcome"))
-      : null;
-    underWay = sent.then((answer) => settle(answer, from, shown)).finally(() => {
-      document.getElementById("busy").classList.remove("on");
-      delete from.dataset.deciding;
-      from.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
-      underWay = null;
-      plan();
-    });
+    const before = returns;
+    const press = { from, id: from.dataset.message, shown: null, box: null };
+    if (isSaid(body)) show(press, body.get("outcome"));
+    underWay += 1;
+    sending = sending
+      .then(async () => (before === returns ? settle(await post(body, action), press) : drop(press)))
+      .finally(() => {
+        underWay -= 1;
+        document.getElementById("busy").classList.toggle("on", underWay > 0);
+        delete from.dataset.deciding;
+        from.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
+        plan();
+      });
   }
 
-  function paintAhead(from, outcome) {
+  /* The result is seen before it is recorded: in the row, in the notice, and in the next message where it is here. */
+  function show(press, outcome) {
+    const { from, id } = press;
+    const [word, done] = PRESSED[outcome];
+    press.box = recording(`${done}.`, subjectOf(from));
+    emit("desk:status", { id, word, tone: "blue" });
+    from.classList.add("leaves");
+    if (ahead && ahead.url === from.dataset.next) {
+      press.shown = paintAhead(from, press.box);
+      from.hidden = false;
+    } else document.getElementById("just").replaceChildren(press.box);
+  }
+
+  function paintAhead(from, box) {
     const { article } = ahead;
+    // On a phone the page is what scrolls.
+    const top = scrollY;
     ahead = null;
     emit("desk:leave");
     putAside(from);
     bringBack(article);
     window.htmx.process(article);
-    document.getElementById("just").replaceChildren(recording(outcome, from));
+    if (box) document.getElementById("just").replaceChildren(box);
     go(article.dataset.page);
     emit("desk:shown");
+    from.scrollTop = top;
     return article;
   }
 
+  const subjectOf = (article) => article.querySelector(".subject-line")?.textContent.trim() ?? "";
+
   /* What is certain so far: that it was pressed. */
-  function recording(outcome, from) {
+  function recording(done, subject) {
     const box = document.createElement("div");
     Object.assign(box, { className: "notice", id: "decided", tabIndex: -1 });
     box.setAttribute("role", "alert");
     box.dataset.recording = "";
-    const words = document.createElement("p");
-    const verb = { approve: "Approved", reject: "Rejected", send_back: "Changes requested" }[outcome];
-    const subject = from.querySelector(".subject-line")?.textContent.trim() ?? "";
+    const words = Object.assign(document.createElement("p"), { className: "whole" });
     words.append(
-      "Recording … ",
-      Object.assign(document.createElement("span"), { className: "quiet", textContent: `${verb}: ${subject}` }),
+      Object.assign(document.createElement("strong"), { textContent: done }),
+      " Recording … ",
+      Object.assign(document.createElement("span"), { className: "quiet", textContent: subject }),
     );
-    words.className = "whole";
     const undo = Object.assign(document.createElement("button"), {
       type: "button",
       className: "btn",
@@ -149,58 +173,85 @@
     return box;
   }
 
-  function settle(answer, from, shown) {
-    const { status, text, isSignIn } = answer;
+  function settle({ status, text, isSignIn }, press) {
     const isPage = /^\s*<!doctype/i.test(text);
     const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
     emit("desk:answered", { isDone: Boolean(next) });
-    if (next) return goOn(next, text, from, shown);
+    if (next) return goOn(next, text, press);
     // To press again is what is wanted now.
     guarded = 0;
-    if (shown) comeBack(from, shown);
+    returns += 1;
+    comeBack(press);
     if (isSignIn) emit("desk:signed-out");
     else if (status === 0) emit("desk:unreachable");
     else if (isPage || ![403, 409, 422].includes(status)) emit("desk:page", text);
     else emit("desk:answer", text);
   }
 
-  function goOn(next, text, from, shown) {
-    const wantsUndo = document.querySelector("#decided[data-recording]")?.hasAttribute("data-undo");
-    guarded = performance.now() + (shown ? 0 : GUARD);
-    if (!shown) {
+  function goOn(next, text, { from, id, shown, box }) {
+    const isUndone = box && "undo" in box.dataset;
+    // Where others have to agree, there is no decision yet.
+    const { word = "Held", tone = "amber", detail } = next.querySelector("#decided")?.dataset ?? {};
+    if (pane() === from) {
+      guarded = performance.now() + GUARD;
       forget();
       window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
       go(pane().dataset.page);
     } else {
-      from.remove();
+      Promise.allSettled(from.getAnimations().map((one) => one.finished)).then(() => from.remove());
+      // Another one may have been pressed since: its notice stays.
+      if (isUndone || !box || box.isConnected) emit("desk:just", next.querySelector("#just"));
       graft(next, text, shown);
     }
-    const { message, word, tone, detail } = document.getElementById("decided")?.dataset ?? {};
-    if (message) emit("desk:status", { id: message, word, tone, detail });
-    if (wantsUndo) document.querySelector("#just [data-key=z]")?.click();
+    emit("desk:status", { id, word, tone, detail });
+    emit("desk:recorded");
+    if (isUndone) document.querySelector("#just [data-key=z]")?.click();
   }
 
-  /* What is being read stays, whatever the desk would have shown: only what was decided is told above it. */
+  /* What is being read stays, whatever the desk would have shown. */
   function graft(next, text, shown) {
-    const fresh = next.querySelector("#just");
-    emit("desk:just", fresh);
-    const isIt = pane() === shown && next.dataset.message === shown.dataset.message;
+    if (!shown || pane() !== shown || "deciding" in shown.dataset) return;
+    const isIt = next.dataset.message === shown.dataset.message;
     if (isIt && next.dataset.fingerprint === shown.dataset.fingerprint) emit("desk:repaint", text);
-    else if (pane() === shown) emit("desk:recheck");
+    else emit("desk:recheck");
   }
 
-  function comeBack(from, shown) {
-    if (!from.isConnected) return;
-    const current = pane();
-    emit("desk:leave");
-    forget();
-    bringBack(from);
-    current?.remove();
-    if (current !== shown) shown.remove();
-    go(from.dataset.page, true);
+  function comeBack({ from, id, shown, box }) {
+    from.classList.remove("leaves");
+    box?.remove();
+    emit("desk:status", { id, word: "Held", tone: "amber" });
+    if (shown && from.isConnected) {
+      const current = pane();
+      emit("desk:leave");
+      forget();
+      bringBack(from);
+      current?.remove();
+      if (current !== shown) shown.remove();
+      go(from.dataset.page, true);
+    }
     emit("desk:returned");
   }
 
+  /* An earlier one came back, so this one was not sent: it waits again, and what was typed is kept. */
+  function drop({ from, id }) {
+    from.remove();
+    emit("desk:status", { id, word: "Held", tone: "amber" });
+    const text = `It waits again: ${subjectOf(from)}`;
+    emit("desk:note", { id: "dropped", tone: "amber", title: "One more was not recorded.", text });
+  }
+
+  /* A row whose message is here already, as by the key for the next one. */
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest?.("#list .item");
+    if (!item || item.dataset.message !== ahead?.id || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    window.htmx.trigger(item.closest("ol"), "htmx:abort");
+    const from = pane();
+    paintAhead(from);
+    from.remove();
+    emit("desk:recheck");
+  }, true);
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("form[data-verdict]")) return;
     event.preventDefault();

@@ -24,9 +24,12 @@
     post(url, left ? { left: "on" } : {}, { keepalive: true }).catch(() => {});
   }
 
+  // What is decided is read by nobody who could decide it: presence is about what waits.
+  const waits = (word) => /^(Held|May still)/.test(word);
+
   function onScreen() {
-    const { opened, state } = pane()?.dataset ?? {};
-    const isShown = opened && state === "held" && !document.hidden && !document.prerendering &&
+    const { opened, word } = pane()?.dataset ?? {};
+    const isShown = opened && waits(word) && !document.hidden && !document.prerendering &&
       pane().getClientRects().length;
     return isShown ? address("presence") : "";
   }
@@ -185,6 +188,13 @@
     else if (isMine || hint.asked?.includes(me)) emit("desk:ask-pulse");
   });
 
+  document.addEventListener("desk:hint", ({ detail: { message, word } }) => {
+    if (!message || !word || waits(word)) return;
+    readers.delete(message);
+    heardAt.set(message, performance.now());
+    paint(message);
+  });
+
   document.addEventListener("desk:put-off", ({ detail }) => {
     putOff(detail.message, true);
     emit("desk:ask-pulse");
@@ -218,6 +228,8 @@
   document.addEventListener("desk:painted", () => {
     const open = pane()?.dataset.message ?? "";
     if (open !== current) plan(PASSING);
+    // It was decided, or is held again.
+    else if (Boolean(said) !== Boolean(onScreen())) plan(0);
     current = open;
     if (open && isKnown) paint(open);
     catchUp();

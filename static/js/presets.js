@@ -1,5 +1,5 @@
-/* Reasons with a number: after the key that opens them a digit chooses one, Enter sends it, and any letter starts
-   writing. Without it they are choices like any others. */
+/* Reasons with a number: after the key that opens them a digit chooses one, and sends it where that can be undone. The
+   arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
 (() => {
   "use strict";
   const why = (element) => element.closest?.("#decide .why[open]");
@@ -12,10 +12,10 @@
 
   function open(details) {
     details.open = true;
-    const chosen = details.querySelector(".preset :checked");
     const hasText = "typed" in field(details).dataset;
+    const choice = details.querySelector(".preset :checked") ?? details.querySelector(".presets");
     if (hasText) begin(field(details));
-    else (chosen?.value ? chosen : details.querySelector(".presets"))?.focus({ preventScroll: true });
+    else choice.focus({ preventScroll: true });
     // The list may be higher than what is in sight.
     details.querySelector(".reason").scrollIntoView({ block: "nearest" });
   }
@@ -25,6 +25,8 @@
     if (!preset) return false;
     preset.checked = true;
     preset.focus({ preventScroll: true });
+    const isWhole = "atOnce" in details.dataset && field(details).value === field(details).defaultValue;
+    if (isWhole) details.querySelector(".reason .row button").click();
     return true;
   }
 

@@ -48,6 +48,8 @@
     const box = document.getElementById("pick-all");
     if (!box) return;
     box.closest("label").hidden = false;
+    box.nextSibling.textContent = ` All ${rows.length}`;
+    box.ariaLabel = `Select all ${rows.length} on this page`;
     box.checked = number > 0 && number === rows.length;
     box.indeterminate = number > 0 && number < rows.length;
   }
@@ -88,6 +90,7 @@
       (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus();
     });
   });
+  document.addEventListener("desk:folded", shown);
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "list") learn();
   });

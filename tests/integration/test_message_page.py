@@ -111,7 +111,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
     # Not opened over content that must be read first.
-    assert '<details class="why" id="reject" name="why">' in page
+    assert re.search(r'<details class="why" id="reject" name="why"(?! open)[^>]*>', page)
     assert "What you wrote is kept under “Reject”:" in page
     assert message.revision.short_fingerprint in page
     new = Message.objects.get(pk=message.pk).revision.fingerprint

@@ -86,6 +86,23 @@ def test_reader_is_known_to_those_who_see_the_message_and_for_45_seconds_alone(
     assert (patient_redis.zcard(KEY), patient_redis.zcard(BY_MESSAGE)) == (1, 1)
 
 
+def test_presence_ends_when_the_message_is_decided_and_comes_back_when_it_is_held_again(
+    signed_in, reviewer, second_reviewer, message, django_capture_on_commit_callbacks
+):
+    post_presence(signed_in(second_reviewer), message)
+    other = make_message(message.connection)
+    post_presence(signed_in(second_reviewer), other)
+    fields = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
+    with django_capture_on_commit_callbacks(execute=True):
+        assert signed_in(reviewer).post(f"/queue/{message.public_id}/verdict/", fields).status_code == 302
+    # A page that has not heard of it yet may still report.
+    post_presence(signed_in(second_reviewer), message)
+    assert read_by_others(reviewer) == {str(other.public_id): ["Ben Okafor"]}
+    assert signed_in(reviewer).post(f"/queue/{message.public_id}/undo/").status_code == 302
+    post_presence(signed_in(second_reviewer), message)
+    assert set(read_by_others(reviewer)) == {str(message.public_id), str(other.public_id)}
+
+
 def test_what_others_put_there_breaks_nothing(patient_redis, reviewer):
     soon = patient_redis.time()[0] + 600
     for key in (KEY, BY_MESSAGE):

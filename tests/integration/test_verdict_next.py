@@ -264,7 +264,7 @@ IMPOSSIBLE = [
     ("reject", "7", "“7” cannot be the key for “Reject”: digits choose a reason."),
     ("send_back", "", "Give “Request changes” a key: one letter or sign."),
     ("comment", " ", "Give “Comment” a key: one letter or sign."),
-    ("next", "jj", "Give “Next message in the list” a key: one letter or sign."),
+    ("next", "jj", "Give “Open the next message in the list” a key: one letter or sign."),
 ]
 
 

@@ -26,3 +26,12 @@ def test_silent_reader_is_reported_gone_within_45_seconds_and_once():
     assert (event["action"], event["person"]) == ("presence.left", "3")
     assert LASTS + 2 < 45
     assert readers.gone(at=999.0) == []
+
+
+def test_who_read_a_decided_message_is_forgotten_and_news_again_once_it_is_held_again():
+    readers = Readers()
+    readers.is_news(hint(), at=0.0)
+    readers.is_news(hint(message="other"), at=0.0)
+    readers.end("m")
+    assert readers.is_news(hint(), at=1.0)
+    assert not readers.is_news(hint(message="other"), at=1.0)
