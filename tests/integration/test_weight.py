@@ -47,5 +47,5 @@ def test_bundling_leaves_out_remarks_and_indentation_and_nothing_else():
     script = head + '  const url = "https://x.example"; // Where.\n  f(`a\n    b`);\n})();\n'
     assert bundles.plain(script, "desk.js") == '(()=>{const url="https://x.example";f(`a\n    b`);})();'
     assert bundles.plain("/* Red. */\na { color: red; }\n\nb > c,\nd { margin: 0 1px }\n", "desk.css") == (
-        "a{color: red;}b > c,d{margin: 0 1px}"
+        "a{color:red;}b > c,d{margin:0 1px}"
     )
