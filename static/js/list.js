@@ -1,6 +1,6 @@
 /* The queue as a list: what is new gathers in a bar; what was decided is marked in place, and folds into one line once
-   somebody goes on. No row moves by itself, and the row of the open message is in view. Also keeps what every page shows
-   of the queue: the counts, the tab's title, the freshness line, the ages. */
+   somebody goes on. No row moves by itself, and the row of the open message is in view. Also keeps what every page
+   shows of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
   const { all, emit, getPage, row, say } = window.desk;
@@ -300,7 +300,8 @@
   document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
     const item = setCurrent(id);
     if (item) mark(item, status);
-    else if (id !== lost) find(id);
+    // While a verdict is on its way the desk would still list what it is about.
+    else if (id !== lost && !document.querySelector("[data-deciding]")) find(id);
     lost = item ? "" : id;
   });
   document.addEventListener("desk:recorded", () => find(openId()));
