@@ -8,9 +8,9 @@ from markdown_it import MarkdownIt
 @cache
 def _parser() -> MarkdownIt:
     # Raw HTML in Markdown is passed on, as mail agents expect; whoever shows it to a person must sanitise it first.
-    return MarkdownIt("commonmark", {"html": True, "linkify": False, "typographer": False}).enable(
-        ["table", "strikethrough"]
-    )
+    # A single line break stays one, as in the text part of the same message.
+    options = {"html": True, "linkify": False, "typographer": False, "breaks": True}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
 
 
 def render_markdown(markdown: str) -> str:

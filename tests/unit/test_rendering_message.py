@@ -16,6 +16,13 @@ ROW = (
 MOVED = "<p style='animation:a a'>"
 
 
+def test_single_line_breaks_are_kept_as_in_the_text_part():
+    text = "Kind regards,\nAna\n\nCall me  \nor write"
+    shown = render_message(Content(markdown=text, additions={"signature": "Acme\nSupport"}))
+    assert "Kind regards,\nAna\n\nCall me\nor write\n\n--\nAcme\nSupport" in shown.read.replace(" \n", "\n")
+    assert shown.document.count("<br>") == 4
+
+
 def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     content = Content(markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"})
     shown = render_message(content)
