@@ -1,10 +1,13 @@
 """Checks whether one domain or name could be mistaken for another: by similar characters, or by typing errors."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from typing import Any
 
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Levenshtein
 
 from common.domains import registered_domain
 from rendering.links import scripts, unicode_host
@@ -82,6 +85,82 @@ def is_near(first: str, second: str) -> bool:
 def is_one_slip_apart(first: str, second: str) -> bool:
     """Whether two names differ by one letter changed, added, left out or swapped with its neighbour."""
     return OSA.distance(first, second, score_cutoff=1) == 1
+
+
+# How many columns of a comparison are shown: what a phone has room for.
+COLUMNS = 24
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two names, one over the other: pairs of characters, each a space where the other name has one more."""
+
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def written(self) -> list[tuple[bool, str]]:
+        """The name as it is written, in runs of equal and of differing characters; True for those that differ."""
+        return [(differs, "".join(mine for mine, _ in run)) for differs, run in self._runs]
+
+    @property
+    def known(self) -> list[tuple[bool, str]]:
+        """The known name, in the same runs."""
+        return [(differs, "".join(other for _, other in run)) for differs, run in self._runs]
+
+    @property
+    def in_words(self) -> str:
+        """What differs, for people who do not see it: `“1” for “l”`."""
+        pairs = zip(self.written, self.known, strict=True)
+        differing = [(mine.strip(), other.strip()) for (differs, mine), (_, other) in pairs if differs]
+        return ", ".join(f"“{mine}” for “{other}”" for mine, other in differing)
+
+    @property
+    def _runs(self) -> list[tuple[bool, list[tuple[str, str]]]]:
+        return [(differs, list(run)) for differs, run in groupby(self.columns, key=lambda pair: pair[0] != pair[1])]
+
+
+def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the addresses that stored findings call look-alikes, each with the known name that it looks like."""
+    for one in findings:
+        evidence: Sequence[str] = one.get("evidence") or ()
+        if one.get("rule") == "lookalike_recipient" and len(evidence) > 1:
+            yield evidence[0].lower(), evidence[1]
+
+
+def compare_names(address: str, known: str) -> Comparison:
+    """Return an address's domain aligned with the known domain that it looks like, or with a whole known address.
+
+    What stands before the registered domain is not part of the likeness, unless the known name is in it.
+    """
+    if "@" in known:
+        return Comparison(_windowed(_aligned(address, known)))
+    domain = address.rpartition("@")[2].lower()
+    if known in domain:
+        return Comparison(_windowed(_aligned(unicode_host(domain), unicode_host(known))))
+    mine, other = registered_domain(domain), registered_domain(known)
+    before = [(one, one) for one in unicode_host(domain.removesuffix(mine))]
+    return Comparison(_windowed([*before, *_aligned(unicode_host(mine), unicode_host(other))]))
+
+
+def _aligned(written: str, known: str) -> list[tuple[str, str]]:
+    columns: list[tuple[str, str]] = []
+    for step in Levenshtein.opcodes(written, known):
+        mine, other = written[step.src_start : step.src_end], known[step.dest_start : step.dest_end]
+        width = max(len(mine), len(other))
+        columns += zip(mine.ljust(width), other.ljust(width), strict=True)
+    return columns
+
+
+def _windowed(columns: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the columns around the first that differs; an ellipsis marks each end that was left out."""
+    if len(columns) <= COLUMNS:
+        return tuple(columns)
+    first = next((at for at, (mine, other) in enumerate(columns) if mine != other), 0)
+    start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
+    end = start + COLUMNS
+    cut = ("…", "…")
+    left, right = [cut] * (start > 0), [cut] * (end < len(columns))
+    return (*left, *columns[start:end], *right)
 
 
 def has_mixed_scripts(name: str) -> bool:

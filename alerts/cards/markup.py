@@ -76,6 +76,9 @@ class Markup(Protocol):
     def quote(self, text: str) -> str:
         """Return a line as a quotation."""
 
+    def aligned(self, lines: Sequence[str]) -> str:
+        """Return lines of others in letters of one width, literally."""
+
     def moment(self, at: datetime) -> str:
         """Return a moment that the channel shows relative to now."""
 
@@ -96,6 +99,9 @@ class PlainMarkup:
 
     def quote(self, text: str) -> str:
         return text
+
+    def aligned(self, lines: Sequence[str]) -> str:
+        return "\n".join(map(visible, lines))
 
     def moment(self, at: datetime) -> str:
         return "2 minutes ago"

@@ -32,6 +32,7 @@ from mirror.querysets.terms import TOLD_BEFORE
 from mirror.recipients import copied_to
 from mirror.states import MessageState
 from risk import score_of
+from risk.lookalikes import alike_pairs, compare_names
 
 MAX_FINDINGS, MAX_NAME = 512, 100
 # Characters of the message's text at the fullest level: enough to recognise it. Reviewers read it on the desk.
@@ -67,6 +68,8 @@ class CardFacts:
     copies: tuple[str, ...] = ()
     blind_copies: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    # The first address that looks like a known name, and that name.
+    alike: tuple[str, str] | None = None
 
     @property
     def is_minimal(self) -> bool:
@@ -103,6 +106,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         risk_level=risk.level,
         privacy=destination.privacy,
         text=str(content.get("markdown") or "") if is_full else "",
+        alike=next(alike_pairs(findings), None),
         held_at=message.held_at,
         expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",
@@ -233,9 +237,19 @@ def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
     if facts.risk:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
         fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
+    if facts.alike and not facts.is_minimal:
+        fields.append(Field("Look-alike", markup.aligned(_marked_letters(*facts.alike)), is_formatted=True))
     if facts.privacy == Destination.Privacy.FULL and facts.text.strip():
         fields.append(text_field(markup, "Message", facts.text.strip(), MAX_EXCERPT))
     fields.append(text_field(markup, "Message ID", facts.upstream_id, MAX_SHORT, inline=True))
     if facts.fingerprint:
         fields.append(text_field(markup, "Fingerprint", facts.fingerprint, MAX_SHORT, inline=True))
     return fields
+
+
+def _marked_letters(address: str, known: str) -> tuple[str, str, str]:
+    """Return an address's domain over the known one, with a caret under each letter that differs."""
+    compared = compare_names(address, known)
+    written, below = ("".join(column[row] for column in compared.columns).rstrip() for row in (0, 1))
+    carets = "".join(" ^"[mine != other] for mine, other in compared.columns).rstrip()
+    return written, carets, below

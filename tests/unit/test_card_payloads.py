@@ -251,3 +251,14 @@ def test_short_form_is_accepted_and_says_what_happened_to_which_message():
     assert short["embeds"][0]["description"]
     assert "url" not in short["embeds"][0]
     assert short.get("components", []) == []
+
+
+def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_at_minimal_privacy():
+    alike = ("Billing@acme-c0rp.example", "acme-corp.example")
+    [field] = [one for one in card_of(alike=alike)["fields"] if one["name"] == "Look-alike"]
+    assert field["value"] == "```\nacme-c0rp.example\n      ^\nacme-corp.example\n```"
+    assert "Look-alike" not in str(card_of(alike=alike, privacy="minimal"))
+    # Nobody ends the block from within.
+    hostile = card_of(alike=("a@x```\n@everyone", "y`z.example"))
+    held_to_the_rules(payload(hostile, []))
+    assert [one["value"].count("`") for one in hostile["fields"] if one["name"] == "Look-alike"] == [6]

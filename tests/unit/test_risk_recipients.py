@@ -6,7 +6,7 @@ from common.fingerprint import Content
 from rendering import render_message
 from risk import RiskContext, find_risks
 from risk.addresses import everybody
-from risk.lookalikes import KnownDomains, lookalike_of
+from risk.lookalikes import COLUMNS, KnownDomains, compare_names, lookalike_of
 from tests.linear import is_linear
 
 KNOWN = RiskContext(
@@ -37,6 +37,32 @@ def test_domain_that_is_almost_a_known_one_is_found():
             [found] = findings_for("lookalike_recipient", to=(f"billing@{domain}",))
             assert (found.level, found.evidence) == ("high", (f"billing@{domain}", kin))
             assert kin in found.detail
+
+
+def aligned(address, known):
+    """Return the two rows, with each run of letters that differ in brackets."""
+    rows = compare_names(address, known)
+    return tuple(
+        "".join(f"[{text}]" if differs else text for differs, text in row) for row in (rows.written, rows.known)
+    )
+
+
+def test_letters_that_differ_are_marked_and_both_names_stand_aligned():
+    cases = {
+        ("billing@acme-c0rp.example", "acme-corp.example"): ("acme-c[0]rp.example", "acme-c[o]rp.example"),
+        ("billing@acrne-corp.example", "acme-corp.example"): ("ac[rn]e-corp.example", "ac[m ]e-corp.example"),
+        ("a@nothwind.com", "northwind.com"): ("no[ ]thwind.com", "no[r]thwind.com"),
+        ("a@xn--nrthwind-nbh.com", "northwind.com"): ("n[о]rthwind.com", "n[o]rthwind.com"),
+        ("a@northwind.com.evil.io", "northwind.com"): ("northwind.com[.evil.io]", "northwind.com[        ]"),
+        ("a@mail.northwlnd.com", "northwind.com"): ("mail.northw[l]nd.com", "mail.northw[i]nd.com"),
+        ("bi1ling@acme.example", "billing@acme.example"): ("bi[1]ling@acme.example", "bi[l]ling@acme.example"),
+    }
+    for (address, known), rows in cases.items():
+        assert aligned(address, known) == rows
+    assert compare_names("a@n0thwind.com", "northwind.com").in_words == "“0” for “or”"
+    long = compare_names(f"a@{'x' * 60}1{'y' * 60}.com", f"{'x' * 60}l{'y' * 60}.com")
+    assert len(long.columns) <= COLUMNS + 2
+    assert ("1", "l") in long.columns
 
 
 def test_known_and_unlike_recipients_are_left_in_peace():

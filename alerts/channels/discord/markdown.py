@@ -1,6 +1,7 @@
 """Text of others for Discord: shown literally, with invisible characters marked."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from alerts.cards.markup import MAX_SHORT, cut, visible
@@ -35,6 +36,10 @@ class DiscordMarkdown:
 
     def quote(self, text: str) -> str:
         return f"> {text}"
+
+    def aligned(self, lines: Sequence[str]) -> str:
+        # In a block of code nothing but its end is markup.
+        return "```\n{}\n```".format("\n".join(visible(line).replace("`", "ˋ") for line in lines))
 
     def moment(self, at: datetime) -> str:
         # Discord shows it as "3 hours ago" or "in 2 minutes", and updates it.

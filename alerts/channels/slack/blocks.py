@@ -5,6 +5,7 @@ What needs no formatting goes into plain_text objects, where nothing else is rea
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,10 @@ class Mrkdwn:
 
     def quote(self, text: str) -> str:
         return f"> {text}"
+
+    def aligned(self, lines: Sequence[str]) -> str:
+        shown = "\n".join(visible(line).replace("`", "ˋ").translate(_ENTITIES) for line in lines)
+        return f"```\n{shown}\n```"
 
     def moment(self, at: datetime) -> str:
         return f"<!date^{int(at.timestamp())}^{{date_short_pretty}}, {{time}}|{at:%Y-%m-%d %H:%M} UTC>"
