@@ -199,7 +199,7 @@ class Showcase:
         }
         seen = [
             {"rule": rule, "version": 1, "level": level, "points": 50, "sentence": f"A long sentence: {'z' * 90}",
-             "detail": "d" * 120, "evidence": ["e" * 160], "anchor": "#addresses"}
+             "detail": "d" * 120, "evidence": [people[0], "cust0mer.example"], "anchor": "#addresses"}
             for rule, level in zip(RISKY, ("high", "high", "high", "notice"), strict=True)
         ]  # fmt: skip
         self._revise(made, number=7, content=json.dumps(whole), findings=json.dumps(seen))

@@ -68,7 +68,10 @@ def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collec
 
 
 class HighRiskForm(SentenceForm):
-    """The page's form: each serious finding ticked, the recipient typed, and the version they are about."""
+    """The page's form: each serious finding ticked, the recipient typed, and the version they are about.
+
+    `has_late` says that messages came into the thread after the draft, which must be ticked as well.
+    """
 
     fingerprint = forms.RegexField(
         FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
@@ -80,16 +83,32 @@ class HighRiskForm(SentenceForm):
     )
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
-    def __init__(self, *args: Any, findings: Collection[Finding], asked: Asked, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, findings: Collection[Finding], asked: Asked, has_late: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.has_late = has_late
         self.rules = {one.rule: one.sentence for one in findings}
         self.asked = asked
         self.fields["risk_read"].choices = list(self.rules.items())  # type: ignore[attr-defined]
+
+    def problem(self) -> str:
+        """Return what is wrong with the page as a whole, as a sentence; empty for a form that was not sent."""
+        wrong = self.errors_by_field()
+        if not wrong or "fingerprint" in wrong:
+            return wrong.get("fingerprint", "")
+        return "One entry below is missing or wrong." if len(wrong) == 1 else "Some entries below are missing or wrong."
 
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]
         if left := [sentence for rule, sentence in self.rules.items() if rule not in read]:
             raise forms.ValidationError(f"Read this, and tick it: {left[0]}")
+        return read
+
+    def clean_thread_read(self) -> str:
+        read: str = self.cleaned_data["thread_read"]
+        if self.has_late and not read:
+            raise forms.ValidationError("Read what came after this draft, and tick it.")
         return read
 
     def clean_typed(self) -> str:

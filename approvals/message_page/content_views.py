@@ -20,13 +20,12 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.decisions.shown import SERVED, key_of, links_key, note_opened_part, note_served
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
-from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import (
-    TWIN,
     FirstPageForm,
     TextFirstForm,
     Way,
     sheet_context,
+    twin_of,
     unseen_fields,
     way_asked,
 )
@@ -94,13 +93,13 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     version = next(iter(facts["version"]), None)
     known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
     if known is not None:
-        return _framed(known.document)
+        return _measured(known.document)
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    return _framed(rendered_message_of(message.revision).document)
+    return _measured(rendered_message_of(message.revision).document)
 
 
 @lru_cache(maxsize=1000)
@@ -118,6 +117,13 @@ def _framed(content: str | bytes, **options: Any) -> HttpResponse:
     """Return a response that gets the frame's CSP from the middleware: nothing in it loads or runs."""
     response = HttpResponse(content, **options)
     response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+def _measured(document: str) -> HttpResponse:
+    """Return a message's document, whose height the desk's script may read; in it too nothing loads or runs."""
+    response = _framed(document)
+    response.is_measured = True  # type: ignore[attr-defined]
     return response
 
 
@@ -290,7 +296,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
         "given": _recorded_verdict(message, verdict),
-        "twin": stretch_of(rendered.read or rendered.text, page=1, size=TWIN),
+        "twin": twin_of(rendered),
         "now": timezone.now(),
     }
     return render(request, "approvals/message_page/past_verdict.html", context)
@@ -303,7 +309,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
-    return _framed(rendered_message_of(verdict.revision).document)
+    return _measured(rendered_message_of(verdict.revision).document)
 
 
 def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:

@@ -17,13 +17,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
-from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
+from approvals.decisions.forms import MAX_REASON, PRESETS, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.ruling import ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
-from approvals.message_page.sheet import approve_label
+from approvals.message_page.content.rendered import rendered_message_of
+from approvals.message_page.sheet import approve_label, twin_of, unseen_fields
 from approvals.message_page.views import (
     ShownForm,
     answer_with_message,
@@ -44,7 +45,7 @@ from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
-from mirror.threads.conversation import conversation_of
+from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import allow_for_days
@@ -145,12 +146,12 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if message.revision is None or not findings:
         # Without serious findings it is decided on the message's own page.
         return redirect(message_address(request, public_id))
-    asked = _asked(message, findings)
-    if request.method != "POST":
-        return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
-    form = HighRiskForm(request.POST, findings=findings, asked=asked)
+    conversation = conversation_of(message)
+    asking: dict[str, Any] = {"findings": findings, "asked": _asked(message, findings)}
+    asking["has_late"] = bool(conversation.late)
+    form = HighRiskForm(request.POST if request.method == "POST" else None, **asking)
     if not form.is_valid():
-        return _page(request, message, findings, form, error=form.first_error(), status=422)
+        return _page(request, message, form, findings=findings, conversation=conversation)
     posted = {
         "outcome": Outcome.APPROVE,
         "fingerprint": form.cleaned_data["fingerprint"],
@@ -171,14 +172,15 @@ def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
 def _page(
     request: DeskRequest,
     message: Message,
-    findings: tuple[Finding, ...],
     form: HighRiskForm,
     *,
-    error: str = "",
-    status: int = 200,
+    findings: tuple[Finding, ...],
+    conversation: Conversation,
 ) -> HttpResponse:
+    """Show the page, with the message; 422 where the form was refused, each error beside its field."""
     assert message.revision is not None, "only what was fetched has findings"
     content = stored_content(message.revision)
+    rendered = rendered_message_of(message.revision, content)
     ruling, judged = ruled(message, actor=request.actor, now=timezone.now())
     lines = with_lists(address_lines(message, content, actor=request.actor), judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
@@ -187,17 +189,22 @@ def _page(
         "revision": message.revision,
         "fields": [line for line in lines if line.label in wanted],
         "findings": findings,
-        "form": form,
         "asked": form.asked,
         "ticked": request.POST.getlist("risk_read"),
-        "typed": request.POST.get("typed", ""),
-        "wrong": next(iter(form.errors), ""),
-        "error": error,
+        "typed_answer": request.POST.get("typed", ""),
+        "wrong": form.errors_by_field(),
+        "error": form.problem(),
         "approve_label": approve_label(content, message),
         "ruling": ruling,
-        "conversation": conversation_of(message),
+        "conversation": conversation,
+        "unseen": unseen_fields(content),
+        "twin": twin_of(rendered),
+        "score": {"level": "high"},
+        "presets": PRESETS,
+        "max_reason": MAX_REASON,
         "queue_query": filters_of(request).suffix,
     }
+    status = 422 if form.is_bound else 200
     return render(request, "approvals/message_page/high_risk.html", context, status=status)
 
 

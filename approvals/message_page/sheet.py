@@ -13,7 +13,7 @@ from approvals.message_page.content.differences import Changes, changes_since_ve
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
 from approvals.message_page.content.rendered import inbox_of
-from approvals.message_page.content.source import headers_of, source_of, stretch_of
+from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
 from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
@@ -139,8 +139,7 @@ def sheet_context(
     if way.name == "text":
         context["stretch"] = stretch_of(rendered.text, page=way.page)
     elif way.name == "rendered":
-        # As it is read: without Markdown syntax, and with hidden text marked.
-        context["twin"] = stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
+        context["twin"] = twin_of(rendered)
     elif way.name == "source":
         context["sources"] = source_of(content, page=way.page)
     elif way.name == "headers":
@@ -150,6 +149,11 @@ def sheet_context(
     tabs = _tabs(message, way, query, comparison, sent_back)
     current = next(tab for tab in tabs if tab.is_open)
     return {**context, "ways": tabs, "turns": _turns(current, context)}
+
+
+def twin_of(rendered: RenderedMessage) -> Stretch:
+    """Return the text of the frame as it is read: without Markdown syntax, and with hidden text marked."""
+    return stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
 
 
 def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.time_zones import there, zone_word
+from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
 
 register = template.Library()
@@ -65,6 +66,18 @@ def parts(piece: Any, empty: str = "") -> SafeString:
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
     return format_html_join("", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts))
+
+
+@register.simple_tag
+def runs(row: list[tuple[bool, str]]) -> SafeString:
+    """Return one row of a comparison of two names, with the letters that differ underlined."""
+    return format_html_join("", "{}", ((_underlined(differs, text),) for differs, text in row))
+
+
+def _underlined(differs: bool, text: str) -> SafeString | str:
+    # One character for each that cannot be seen: the rows must stay aligned.
+    seen = "".join("\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally()))
+    return format_html("<u>{}</u>", seen) if differs else seen
 
 
 def _marked(is_mark: bool, text: str) -> SafeString | str:

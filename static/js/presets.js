@@ -16,8 +16,6 @@
     const choice = details.querySelector(".preset :checked") ?? details.querySelector(".presets");
     if (hasText) begin(field(details));
     else choice.focus({ preventScroll: true });
-    // The list may be higher than what is in sight.
-    details.querySelector(".reason").scrollIntoView({ block: "nearest" });
   }
 
   function choose(details, digit) {
@@ -31,6 +29,13 @@
   }
 
   document.addEventListener("desk:why", ({ detail }) => open(detail));
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest?.(".why [data-cancel]")?.closest("details");
+    if (!details) return;
+    event.preventDefault();
+    details.open = false;
+    details.querySelector("summary").focus({ preventScroll: true });
+  });
   // Opened by a press, a reason can be chosen or written at once, as after the key.
   document.addEventListener("click", ({ target }) => {
     const details = target.closest?.("#decide .why > summary")?.parentElement;
@@ -43,7 +48,7 @@
     const isWriting = event.target.matches("textarea");
     if (event.key === "Enter" && !event.isComposing && !event.repeat && !event.altKey && !event.shiftKey) {
       // A reason is written on several lines, so Enter alone is a new line there.
-      const sends = isWriting || event.target.matches("button") ? event.ctrlKey || event.metaKey : true;
+      const sends = isWriting || event.target.matches("button, a") ? event.ctrlKey || event.metaKey : true;
       if (!sends) return;
       event.preventDefault();
       details.querySelector(".reason .row button").click();

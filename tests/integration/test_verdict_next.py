@@ -228,10 +228,14 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     for fields, error in INCOMPLETE:
         form = HighRiskForm({"fingerprint": three[0].revision.fingerprint, **fields}, **asked)
         assert error in form.first_error()
+    whole = {**READ, "typed": DOMAIN, "fingerprint": three[0].revision.fingerprint}
+    late = HighRiskForm(whole, **asked, has_late=True)
+    assert late.errors_by_field() == {"thread_read": "Read what came after this draft, and tick it."}
     answer = post(desk, three[0], path="approve", **fields)
     page = answer.content.decode()
     assert answer.status_code == 422
-    for expected in (error, 'value="northwlnd.example"', 'value="link_text_lies" checked'):
+    kept = ('value="northwlnd.example"', 'value="link_text_lies" checked')
+    for expected in (error, *kept, 'aria-describedby="typed-note typed-problem"', 'id="typed-problem"', "novalidate"):
         assert expected in page
     assert Decision.objects.count() == 0
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")

@@ -19,7 +19,7 @@ from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
 from risk.findings import address_id
-from risk.lookalikes import has_mixed_scripts, passes_for_latin
+from risk.lookalikes import Comparison, alike_pairs, compare_names, has_mixed_scripts, passes_for_latin
 
 # How many addresses of one line are shown; the rest is counted there, and listed under "Headers".
 SHOWN = 60
@@ -68,7 +68,10 @@ class Letter:
 
 @dataclass(frozen=True)
 class Address:
-    """One address with the name that recipients see beside it. `reads_as` is its domain as it is read or looked up."""
+    """One address with the name that recipients see beside it. `reads_as` is its domain as it is read or looked up.
+
+    `alike` compares it with the known one that it looks like.
+    """
 
     value: str
     name: str = ""
@@ -79,6 +82,7 @@ class Address:
     reads_as: str = ""
     added_by: str = ""
     allowed_by: str = ""
+    alike: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,12 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
         ("Cc", "cc", content.cc),
         ("Bcc", "bcc", content.bcc),
     ]
-    suspicious = _marks_of(message.revision.findings if message.revision else [])
+    findings = message.revision.findings if message.revision else []
+    suspicious, alike = _marks_of(findings), dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
         worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
-        field = _field(label, worst_first if len(values) > SHOWN else values, lambda v: _marked(v, suspicious))
+        field = _field(label, worst_first if len(values) > SHOWN else values, lambda v: _marked(v, suspicious, alike))
         if name == "from" and content.sender_name:
             field = replace(field, addresses=tuple(replace(one, name=content.sender_name) for one in field.addresses))
         fields.append(replace(field, covered=name in content.coverage))
@@ -188,7 +193,7 @@ def _plain(value: str) -> Address:
     return Address(address, name, address_id(address))
 
 
-def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]]) -> Address:
+def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]], known: Mapping[str, str]) -> Address:
     one = _plain(value)
     domain = one.value.rpartition("@")[2]
     other = unicode_host(domain)
@@ -198,7 +203,14 @@ def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]]) -
             for label in domain.split(".")
         )
     marks = tuple(suspicious.get(one.value.lower(), ()))
-    return replace(one, marks=marks, spelled=spell_out(one.value), reads_as=other if other != domain else "")
+    alike = known.get(one.value.lower())
+    return replace(
+        one,
+        marks=marks,
+        spelled=spell_out(one.value),
+        reads_as=other if other != domain else "",
+        alike=compare_names(one.value, alike) if alike else None,
+    )
 
 
 def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
