@@ -22,6 +22,10 @@ class ContentChanged(DeskError):
         self.current = current
 
 
+class EditNotPossible(DeskError):
+    """A corrected message cannot be sent in place of this one; the sentence says what to do."""
+
+
 class RiskUnread(DeskError):
     """The message is high risk, and the person did not say that its serious findings were read."""
 

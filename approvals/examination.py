@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Cast
 
-from approvals.models import Decision, OwnWord, RuleWeight
+from approvals.models import Decision, OwnWord, Replacement, RuleWeight
 from common.fingerprint import Content, normalise_address
 from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from common.references import without_references
@@ -193,12 +193,14 @@ _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
 def version_before(message: Message) -> Message | None:
-    """Return the message whose request for changes this one answers; None where there is none.
+    """Return the message whose request for changes this one answers, or that it was edited from; None for none.
 
     Of several, one that went to the same people comes first, then the newest.
     """
     if message.mailbox_id is None or message.direction == "inbound":
         return None
+    if (edited := _edited_before(message)) is not None:
+        return edited
     asked = _sent_back_before().read(
         {
             SINCE: message.held_at - WINDOW,
@@ -209,6 +211,17 @@ def version_before(message: Message) -> Message | None:
     )
     found = [decision.message for decision in asked if _is_next_version(message, of=decision)]
     return next((one for one in found if _shares_people(message, one)), next(iter(found), None))
+
+
+def _edited_before(message: Message) -> Message | None:
+    """Return the message that a person corrected into this one."""
+    reference = str(message.trigger.get("countersign_edit") or "")[:24]
+    if not reference:
+        # Most messages name no edit, and need no query.
+        return None
+    made = Replacement.objects.that_made(upstream_ids=[message.upstream_id], references=[reference])
+    row = made.filter(connection=message.connection_id).select_related("message").first()
+    return row.message if row else None
 
 
 @cache

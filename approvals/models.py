@@ -19,6 +19,7 @@ from approvals.querysets.collaboration import (
 )
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
+from approvals.querysets.replacements import ReplacementQuerySet
 from common.postgres.statements import RowQuery
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
@@ -69,6 +70,8 @@ class Decision(models.Model):
     # Sent at the end of the reason: the only identifier of ours that MultiMail returns.
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(max_length=14, choices=DecisionState, default=DecisionState.RECORDED)
+    # What the agent gets as data beside the reason (our gateway): `suggested_markdown`, `replaced_by`, `changes`.
+    feedback = models.JSONField(default=dict, blank=True)
     given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
     rule = models.CharField(max_length=40, blank=True)
@@ -136,6 +139,11 @@ class Decision(models.Model):
         if self.given_by:
             return str(self.given_by)
         return "the expiry rule" if self.rule == "expiry" else "a rule"
+
+    @property
+    def suggestion(self) -> str:
+        """The text that the reviewer suggested instead, in Markdown; empty where there is none."""
+        return str(self.feedback.get("suggested_markdown") or "")
 
     @property
     def word(self) -> str:
@@ -222,6 +230,87 @@ class CommandedMail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.command} by {self.person}"
+
+
+class Replacement(models.Model):
+    """A corrected copy of a held message that a person has sent as a new one; the first is rejected as replaced by it.
+
+    The row with its reference is stored before MultiMail is called. The idempotency key is made of the reference, so
+    that however often the call is repeated, it makes one message.
+    """
+
+    class State(models.TextChoices):
+        # The call is to be made, or to be repeated because its outcome is not known.
+        SENDING = "sending"
+        # MultiMail has the new message; the first one is to be rejected.
+        SENT = "sent"
+        DONE = "done"
+        # Nothing was made.
+        REFUSED = "refused"
+        # Not known, and too old to repeat the call.
+        UNKNOWN = "unknown"
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="replacements")
+    # The version that was edited.
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="+")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    # Keys of people: who edited this text or a version before it, and who started the first one.
+    editors = ArrayField(models.BigIntegerField(), default=list)
+    authors = ArrayField(models.BigIntegerField(), default=list)
+    to = ArrayField(models.TextField())
+    cc = ArrayField(models.TextField(), default=list)
+    bcc = ArrayField(models.TextField(), default=list)
+    subject = models.TextField(blank=True)
+    markdown = models.TextField()
+    # What the person wrote to the agent.
+    note = models.TextField(blank=True)
+    reference = models.CharField(max_length=24, unique=True)
+    state = models.CharField(max_length=8, choices=State, default=State.SENDING)
+    # MultiMail's id of the new message.
+    upstream_id = models.CharField(max_length=200, blank=True)
+    # Set before the first call: from then on the new message may exist.
+    called_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    # None: nothing is tried by itself any more.
+    next_attempt_at = models.DateTimeField(null=True, db_default=Now())
+    # Why it was refused, or why the first message is held still.
+    problem = models.TextField(blank=True)
+    # When an entry on the new message recorded who edited it.
+    noted_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ReplacementQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["message"], condition=Q(state__in=("sending", "sent")), name="one_open_replacement"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=("sending", "sent", "done", "refused", "unknown")),
+                name="replacement_state_known",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["connection", "upstream_id"], condition=~Q(upstream_id=""), name="replacement_made"),
+            # For the sweep, and for people to finish.
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state__in=("sending", "sent")) | Q(state="done", noted_at=None),
+                name="replacement_to_do",
+            ),
+            models.Index(fields=["created_at"], name="replacement_recent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"edited by {self.person}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key of every call that sends it."""
+        return f"countersign-edit-{self.reference}"
 
 
 class Claim(models.Model):

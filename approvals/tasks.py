@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
-from approvals.models import Claim, Decision, Question, RuleWeight, Snooze
+from approvals.editing import send
+from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
@@ -34,6 +35,7 @@ from policy.models import GateList
 _CONNECTION_PATHS: dict[Any, str] = {
     Message: "connection__",
     Decision: "message__connection__",
+    Replacement: "connection__",
     AttachedFile: "message__connection__",
     Thread: "mailbox__connection__",
     GateList: "mailbox__connection__",
@@ -95,6 +97,12 @@ def hydrate(message_id: int) -> str:
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     return execute.run_decision(decision_id=decision_id)
+
+
+@_in_slot(Replacement, is_urgent=True)
+def send_replacement(replacement_id: int) -> str:
+    """Send one corrected message, and reject the one that it replaces."""
+    return send.run_replacement(replacement_id=replacement_id)
 
 
 @shared_task
@@ -302,6 +310,7 @@ _SWEEP = Sweep(
         "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
         "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
         "due": _each(execute_decision, Decision.objects.due, 200),
+        "edits": _each(send_replacement, Replacement.objects.due, 100),
         "in doubt": _each(resolve_decision, Decision.objects.to_resolve, 50),
         "content": _each(hydrate, Message.objects.to_hydrate, 200),
         "late": _each(ask_about, Message.objects.to_ask_about, 50),

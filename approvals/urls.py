@@ -5,7 +5,7 @@ from django.urls import path
 from approvals import polling
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
-from approvals.message_page import collaboration_views, content_views, decision_views
+from approvals.message_page import collaboration_views, content_views, decision_views, edit_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.queue import saved_views
@@ -42,6 +42,9 @@ urlpatterns = [
     path("queue/<uuid:public_id>/decided/", decision_views.decided, name="decided"),
     path("queue/<uuid:public_id>/allow/", decision_views.allow_address, name="allow-address"),
     path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),
+    path("queue/<uuid:public_id>/edit/", edit_views.edit, name="edit-message"),
+    path("queue/<uuid:public_id>/edit/preview/", edit_views.preview, name="edit-preview"),
+    path("queue/<uuid:public_id>/edit/finish/", edit_views.finish, name="finish-edit"),
     path("queue/<uuid:public_id>/withdraw/", decision_views.withdraw, name="withdraw"),
     path("queue/<uuid:public_id>/send-again/", decision_views.send_again, name="send-again"),
     path("queue/<uuid:public_id>/settle/", decision_views.settle, name="settle"),

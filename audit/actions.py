@@ -53,6 +53,13 @@ ACTIONS: dict[str, str] = {
     "decision.confirmed": "confirmed that the decision goes out again",
     "decision.left_after_all": "found that a withdrawn approval had left after all",
     "decision.found_again": "found the message held again",
+    # a corrected message in place of a held one
+    "message.edit_asked": "corrected the message, to be sent as a new one",
+    "message.edit_sent": "sent the corrected message for review",
+    "message.edit_refused": "did not send the corrected message",
+    "message.edit_unfinished": "could not reject the message that was replaced",
+    "message.edit_finished": "had the replacement finished",
+    "message.edited": "wrote the message by correcting another one",
     # what people leave at a message while it waits
     "claim.taken": "claimed the message",
     "claim.released": "unclaimed the message",

@@ -16,6 +16,8 @@ class RulingFacts:
     is_fetched: bool
     is_reviewer: bool
     is_author: bool = False
+    # Whether this person edited the message, and its mailbox wants somebody else to approve then.
+    is_editor: bool = False
     is_expired: bool = False
     mailbox: str = ""
     # Names of attached files whose bytes are known to differ from the fingerprint.
@@ -68,6 +70,8 @@ def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
     found = []
     if facts.is_author:
         found.append(("author", "You started this message, so somebody else must approve it."))
+    if facts.is_editor:
+        found.append(("editor", "You edited this message, so somebody else must approve it."))
     if facts.is_expired:
         found.append(("expired", "The time to approve this message is over."))
     if facts.files_that_differ:

@@ -19,6 +19,7 @@ NO_ACTS = {
     "preview-allowlist": "shows what a change would do",
     "preview-import": "shows what a file would change",
     "import-allowlist": "shows the form that preview-import takes",
+    "edit-preview": "shows a typed text as its recipient would see it",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",
     "compare-ledger": "what is no head is refused before anything is compared",
@@ -88,6 +89,7 @@ QUIET_TASKS = {
 PROVED_TASKS = {
     "approvals.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
     "approvals.tasks.fetch_file": "test_enclosed.py",
+    "approvals.tasks.send_replacement": "test_edit.py",
     "approvals.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alerts.py",
     "alerts.tasks.judge_press": "test_interactions.py",

@@ -96,6 +96,32 @@ _DESK_DOORS = {
         fields=lambda w: {"address": "dana@northwind.example"},
         needs="list",
     ),
+    "edit-message": Door(
+        "sends a corrected message for review, or suggests a text",
+        "mailbox",
+        (R,),
+        writes=True,
+        fields=lambda w: {
+            "to": "dana@northwind.example",
+            "subject": "Refund",
+            "markdown": "Hello.",
+            "note": "Say less.",
+            "do": "suggest",
+            "fingerprint": w.message.revision.fingerprint,
+            "reference": "0123456789",
+        },
+    ),
+    "edit-preview": Door(
+        "shows a typed text as its recipient would see it", "mailbox", fields=lambda w: {"markdown": "Hello."}
+    ),
+    "finish-edit": Door(
+        "rejects what was replaced, where both are held",
+        "mailbox",
+        (R,),
+        writes=True,
+        fields=nothing,
+        needs="half",
+    ),
     "undo": Door(
         "undoes a decision that has not been sent", "mailbox", (R,), writes=True, fields=nothing, needs="leaving"
     ),
@@ -239,6 +265,7 @@ TASKS = {
     "approvals.tasks.read_all_refusals": "does so for all connections",
     "approvals.tasks.read_mailboxes": "reads the mailbox settings of a connection",
     "approvals.tasks.read_all_mailboxes": "does so for all connections",
+    "approvals.tasks.send_replacement": "sends a corrected message for review, and rejects the one that it replaces",
     "approvals.tasks.resolve_decision": "resolves a decision whose outcome is unknown",
     "approvals.tasks.ask_about": "asks MultiMail about a message",
     "approvals.tasks.fetch_file": "fetches an attachment",

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.models import Claim, Decision, OwnWord, SavedView, Snooze
+from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
@@ -45,7 +45,7 @@ PUBLIC = {
 POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
-    *("part-opened", "bulk-decide", "bulk-undo"),
+    *("part-opened", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
@@ -187,6 +187,21 @@ class Walk:
         made = decide(self.message, self.decider).decision
         doubt = {"state": "unknown", "attempt": 1, "may_have_left": True, "seen_held": 2}
         Decision.objects.filter(pk=made.pk).update(**doubt)
+
+    def _need_half(self):
+        """An edit whose first message was not rejected."""
+        content = {"to": ["dana@northwind.example"], "subject": "Refund", "markdown": "Hello."}
+        Replacement.objects.create(
+            message=self.message,
+            revision=self.message.revision,
+            connection=self.connection,
+            person=self.decider,
+            reference="0123456789",
+            state="sent",
+            upstream_id="01CORRECTED",
+            next_attempt_at=None,
+            **content,
+        )
 
     def _need_untold(self):
         made = decide(self.message, self.decider).decision

@@ -22,6 +22,17 @@ class Agent(Client):
         message = {"from": mailbox, "to": to, "subject": subject, "body": body, "metadata": metadata}
         return self._send("/v1/send_email", message | {"idempotency_key": idempotency_key})
 
+    def send_held(
+        self, *, mailbox: str, mailbox_id: str, message: dict[str, Any], idempotency_key: str
+    ) -> dict[str, Any]:
+        """Send a whole message from this mailbox so that it waits for review, also where the mailbox would send it.
+
+        With files it goes by MultiMail's current path, the only one that is documented to take them.
+        """
+        held = {"from": mailbox, "oversight_mode": "gated_send", "idempotency_key": idempotency_key}
+        target = path("/v1/mailboxes/{}/send", mailbox_id) if message.get("attachments") else "/v1/send_email"
+        return self._send(target, message | held)
+
     def reply_email(
         self, *, mailbox_id: str, email_id: str, body: str, metadata: dict[str, str], idempotency_key: str
     ) -> dict[str, Any]:

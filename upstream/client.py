@@ -6,7 +6,7 @@ before it acts again.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -117,13 +117,16 @@ class Client:
         reason: str,
         decided_by: str,
         expected_fingerprint: str | None,
+        feedback: Mapping[str, Any] | None = None,
         before_write: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Approve or reject one held message: not idempotent, an approval sends mail at once.
 
+        `feedback` is what the agent gets as data beside the reason (our gateway): `suggested_markdown` and others.
+
         `before_write` runs when MultiMail is reached and not told anything yet: the last moment to stop it, by raising.
         """
-        body = {"email_id": email_id, "action": action, "reason": reason, "decided_by": decided_by}
+        body = {"email_id": email_id, "action": action, "reason": reason, "decided_by": decided_by, **(feedback or {})}
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
         return self._call(

@@ -64,12 +64,14 @@ def give_verdict(
     thread_read: int = 0,
     risk_read: Collection[str] = (),
     batch: BatchInfo | None = None,
+    feedback: Mapping[str, Any] | None = None,
 ) -> VerdictResult:
     """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
 
     `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
-    `batch` names the sheet on which they decided many messages at once.
+    `batch` names the sheet on which they decided many messages at once; `feedback` is what the agent gets as data
+    beside the reason of a rejection.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
@@ -81,7 +83,7 @@ def give_verdict(
     _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
     ruling = _refuse_if_ruled_out(locked, actor, outcome, facts)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
-        raise _content_changed(locked, fingerprint)
+        raise content_changed(locked, fingerprint)
     conversation = conversation_of(locked)
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
@@ -101,7 +103,7 @@ def give_verdict(
     )
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "")
     extra = batch.extra if batch else timedelta(0)
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra))
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, feedback=feedback or {}))
 
 
 def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str, ValueQuery]:
@@ -203,7 +205,8 @@ def came_back(message: Message, outcome: str) -> bool:
     return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
 
 
-def _content_changed(message: Message, shown: str) -> ContentChanged:
+def content_changed(message: Message, shown: str) -> ContentChanged:
+    """Return the error for a message whose content is not the one that was shown."""
     current = message.revision.fingerprint if message.revision else ""
     return ContentChanged(
         f"The message changed after you opened it: you saw {short_fingerprint(shown)}, "
@@ -221,7 +224,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
         revision=message.revision,
         outcome=Outcome.REJECT,
         reason=reason,
-        reference=_new_reference(),
+        reference=new_reference(),
         rule=rule,
         due_at=Now(),
     )
@@ -231,7 +234,9 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
     return decision
 
 
-def _decide(message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta) -> Decision:
+def _decide(
+    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, feedback: Mapping[str, Any]
+) -> Decision:
     """Make the decision, timed by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
@@ -239,7 +244,8 @@ def _decide(message: Message, verdict: Verdict, actor: Actor, *, at: datetime, e
         revision=verdict.revision,
         outcome=verdict.outcome,
         reason=verdict.reason,
-        reference=_new_reference(),
+        feedback=feedback,
+        reference=new_reference(),
         given_by_id=verdict.person_id,
         recorded_at=at,
         changed_at=at,
@@ -252,7 +258,8 @@ def _decide(message: Message, verdict: Verdict, actor: Actor, *, at: datetime, e
     return decision
 
 
-def _new_reference() -> str:
+def new_reference() -> str:
+    """Return a random name for a decision or an edit."""
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
@@ -269,6 +276,7 @@ def _record_decided(decision: Decision, actor: Actor) -> None:
             "reference": decision.reference,
             "subject": message.subject,
             "rule": decision.rule,
+            "suggestion": decision.suggestion,
         },
         about=decision,
         outcome=decision.outcome,

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models.functions import Now
 
 from approvals.decisions import outcomes, settle
+from approvals.decisions.forms import with_suggestion
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
 from approvals.models import Decision
@@ -164,6 +165,7 @@ def _call(decision: Decision) -> dict[str, Any]:
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
         expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway and not decision.rule else None,
+        feedback=decision.feedback if connection.is_our_gateway else {},
         before_write=lambda: _mark(decision),
     )
 
@@ -260,7 +262,7 @@ def _marking(has_mailbox: bool) -> ValueQuery:
 
 def upstream_reason(decision: Decision) -> str:
     """Return the reason as it goes upstream: the reviewer's words, then who they are and our reference."""
-    return with_reference(decision.reason, decision.reference, _who(decision))
+    return with_reference(with_suggestion(decision.reason, decision.suggestion), decision.reference, _who(decision))
 
 
 def _who(decision: Decision) -> str:

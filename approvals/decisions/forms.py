@@ -22,6 +22,22 @@ UPSTREAM_MAX_REASON, RESERVED = 2000, 150
 MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
 
 
+# A text that is suggested instead. It travels in webhooks, whose receivers read 256 KiB.
+MAX_SUGGESTION = 20_000
+_CUT = "\n[cut: all of it is in suggested_markdown]"
+
+
+def with_suggestion(reason: str, suggestion: str) -> str:
+    """Return the reason with the suggested text behind it, cut to what MultiMail takes as a reason."""
+    if not suggestion:
+        return reason
+    begin = f"{reason}\n\nSuggested text:\n".lstrip()
+    room = MAX_REASON - len(begin)
+    if len(suggestion) > room:
+        suggestion = f"{suggestion[: room - len(_CUT)]}{_CUT}" if room > 2 * len(_CUT) else ""
+    return f"{begin}{suggestion}" if suggestion else reason
+
+
 class VerdictForm(SentenceForm):
     """A verdict on a message. Rejecting and requesting changes need a reason, because the writer reads it."""
 

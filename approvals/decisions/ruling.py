@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import Q
 
 from approvals.errors import VerdictNotAllowed
-from approvals.models import CommandedMail
-from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, list_of, read_values
+from approvals.models import CommandedMail, Replacement
+from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, first_of, list_of, read_values
 from mirror.models import AttachedFile, Message
 from mirror.querysets.messages import anybody_like, asked_by
 from mirror.recipients import UNSEEN
@@ -24,7 +24,9 @@ from rendering import named
 
 # Placeholders for a message's values while a statement is composed.
 _CONNECTION, _MAILBOX = ASKING + 1, ASKING + 2
-_KEY, _MESSAGE, _INTERACTION = "{key}", "{message}", "{interaction}"
+_KEY, _MESSAGE, _INTERACTION, _EDIT = "{key}", "{message}", "{interaction}", "{edit}"
+# The entry of a message's metadata that names the edit that made it.
+EDIT = "countersign_edit"
 # How much of an address a sentence shows.
 _LONGEST = 254
 _NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
@@ -61,13 +63,15 @@ def ruled(
     assert now is not None, "every composed statement has the time"
     judged = judge_by(facts["lists"], message, now=now)
     switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
-    authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
+    authors = {message.pk: {str(one) for name in ("owner", "commander", "first_authors") for one in facts[name] or ()}}
+    editors = {message.pk: set(map(str, facts["editors"] or ()))}
     if files is None:
         differing = {message.revision_id or 0: tuple(named(name)[:80] for name in facts["differing"] or ())}
     else:
         differing = _first_names(files)
     stop = switches.first() if switches is not None else None
-    return rule(_facts(message, actor, now, stop=stop, files=differing, judged=judged, authors=authors)), judged
+    known: dict[str, Any] = {"stop": stop, "files": differing, "judged": judged, "authors": authors, "editors": editors}
+    return rule(_facts(message, actor, now, **known)), judged
 
 
 def deciding_parts(message: Message) -> dict[str, ValueQuery]:
@@ -76,26 +80,33 @@ def deciding_parts(message: Message) -> dict[str, ValueQuery]:
 
 
 def ruling_parts(message: Message) -> dict[str, ValueQuery]:
-    """Return the queries for the kill switches, allowlists and authors of a message."""
+    """Return the queries for the kill switches, allowlists, authors and editors of a message."""
     key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
-    interaction = _interaction_of(message)
-    parts = _ruling_parts(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
+    interaction, edit = _interaction_of(message), edit_of(message)
+    has = (bool(key), bool(message.upstream_id), bool(interaction), bool(edit))
+    parts = _ruling_parts(message.mailbox_id is not None, *has)
     named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
-    named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction}
+    named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction, _EDIT: edit}
     return {"lists": applying_part(message), **{name: part.with_values(named) for name, part in parts.items()}}
 
 
 @cache
-def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, ValueQuery]:
+def _ruling_parts(
+    has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool, has_edit: bool
+) -> dict[str, ValueQuery]:
     """Return those queries for the message with these values, which are filled in later."""
     stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     owners = KeyOwner.objects.filter(connection=_CONNECTION, upstream_key_id=_KEY)
     is_it = Q(upstream_id__in=[_MESSAGE] * has_id) | Q(interaction_id__in=[_INTERACTION] * has_interaction)
     commanders = CommandedMail.objects.filter(is_it, connection=_CONNECTION)
+    edits = Replacement.objects.that_made(upstream_ids=[_MESSAGE] * has_id, references=[_EDIT] * has_edit)
+    edits = edits.filter(connection=_CONNECTION)
     return {
         "stop": list_of(stops.order_by().values_list("pk")),
         "owner": list_of(owners.values_list("person_id")) if has_key else ValueQuery("NULL"),
         "commander": list_of(commanders.values_list("person_id")),
+        "editors": first_of(edits.values_list("editors")),
+        "first_authors": first_of(edits.values_list("authors")),
     }
 
 
@@ -108,11 +119,14 @@ def rulings_for(
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
     files, authors = _names_of_differing(messages), _authors_of(messages)
+    editors = _editors_of(messages, authors)
     judged = judge_messages(messages, now=now) if judged is None else judged
     found = {}
     for one in messages:
         stop = next((switch for switch in stops if switch_stops(switch, one)), None)
-        found[one.pk] = rule(_facts(one, actor, now, stop=stop, files=files, judged=judged[one.pk], authors=authors))
+        known: dict[str, Any] = {"files": files, "judged": judged[one.pk], "authors": authors, "editors": editors}
+        known["stop"] = stop
+        found[one.pk] = rule(_facts(one, actor, now, **known))
     return found
 
 
@@ -125,12 +139,15 @@ def _facts(
     files: Mapping[int, tuple[str, ...]],
     judged: Judgement,
     authors: Mapping[int, Collection[str]],
+    editors: Mapping[int, Collection[str]],
 ) -> RulingFacts:
+    own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
     return RulingFacts(
         is_held=message.state == MessageState.HELD,
         is_fetched=message.hydrated_at is not None,
         is_reviewer=is_reviewer(actor, message),
         is_author=actor.id in authors.get(message.pk, ()),
+        is_editor=not own_edits_count and actor.id in editors.get(message.pk, ()),
         is_expired=message.expires_at is not None and message.expires_at <= now,
         mailbox=str(message.mailbox or ""),
         files_that_differ=files.get(message.revision_id or 0, ()),
@@ -167,6 +184,30 @@ def _authors_of(messages: Sequence[Message]) -> dict[int, set[str]]:
         | commanders.get((one.connection_id, _interaction_of(one)), set())
         for one in messages
     }
+
+
+def _editors_of(messages: Sequence[Message], authors: dict[int, set[str]]) -> dict[int, set[str]]:
+    """Return by message who edited it; who started its first version is added to its authors."""
+    # Most lists have no edited message, and need no query.
+    edited = [one for one in messages if edit_of(one)]
+    if not edited:
+        return {}
+    made = Replacement.objects.that_made(
+        upstream_ids=[one.upstream_id for one in edited], references=[edit_of(one) for one in edited]
+    )
+    found: dict[int, set[str]] = {}
+    for row in made.filter(connection__in={one.connection_id for one in edited}):
+        for one in edited:
+            is_it = row.upstream_id == one.upstream_id if row.upstream_id else row.reference == edit_of(one)
+            if is_it and row.connection_id == one.connection_id:
+                found.setdefault(one.pk, set()).update(map(str, row.editors))
+                authors[one.pk] = authors.get(one.pk, set()) | set(map(str, row.authors))
+    return found
+
+
+def edit_of(message: Message) -> str:
+    """Return the reference of the edit that the message names in its metadata, as anybody could; empty for none."""
+    return str(message.trigger.get(EDIT) or "")[:24]
 
 
 def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:

@@ -30,7 +30,7 @@ from approvals.message_page.sheet import (
     way_asked,
 )
 from approvals.message_page.side_panel import files_context, unread_context
-from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch, message_address
+from approvals.message_page.views import PartForm, framed, get_visible_message_or_404, is_prefetch, message_address
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
 from audit.models import Entry
@@ -93,13 +93,13 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     version = next(iter(facts["version"]), None)
     known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
     if known is not None:
-        return _measured(known.document)
+        return framed(known.document)
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    return _measured(rendered_message_of(message.revision).document)
+    return framed(rendered_message_of(message.revision).document)
 
 
 @lru_cache(maxsize=1000)
@@ -111,20 +111,6 @@ def _body_parts(anybody: Actor) -> dict[str, ValueQuery]:
         "version": list_of(visible.values_list("revision__fingerprint")),
         "served": list_of(served.values_list("fingerprint").distinct()),
     }
-
-
-def _framed(content: str | bytes, **options: Any) -> HttpResponse:
-    """Return a response that gets the frame's CSP from the middleware: nothing in it loads or runs."""
-    response = HttpResponse(content, **options)
-    response.is_mail_frame = True  # type: ignore[attr-defined]
-    return response
-
-
-def _measured(document: str) -> HttpResponse:
-    """Return a message's document, whose height the desk's script may read; in it too nothing loads or runs."""
-    response = _framed(document)
-    response.is_measured = True  # type: ignore[attr-defined]
-    return response
 
 
 @login_required
@@ -157,7 +143,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
     shown = document_of(file)
     if shown.is_shown:
         _note_opened_file(request, message, file, "looked at")
-    return _framed(shown.html, headers={"Content-Disposition": "inline"})
+    return framed(shown.html, headers={"Content-Disposition": "inline"})
 
 
 @login_required
@@ -188,9 +174,9 @@ def file_page(request: DeskRequest, public_id: UUID, place: int, page: int) -> H
     except Refused as refused:
         context = {"page": page, "sentence": SENTENCES[refused.reason]}
         drawn = render_to_string("approvals/message_page/no_page.svg", context)
-        return _framed(drawn, status=404, headers={"Content-Type": "image/svg+xml"})
+        return framed(drawn, status=404, headers={"Content-Type": "image/svg+xml"})
     _note_opened_file(request, message, file, "looked at")
-    return _framed(picture, headers={"Content-Type": "image/png"})
+    return framed(picture, headers={"Content-Type": "image/png"})
 
 
 @login_required
@@ -206,7 +192,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     name = stripped(file.name).strip() or "file"
     disposition = content_disposition_header(as_attachment=True, filename=name)
     headers = {"Content-Disposition": disposition, "Content-Type": "application/octet-stream"}
-    return _framed(bytes(file.content), headers=headers)
+    return framed(bytes(file.content), headers=headers)
 
 
 @login_required
@@ -309,7 +295,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
-    return _measured(rendered_message_of(verdict.revision).document)
+    return framed(rendered_message_of(verdict.revision).document)
 
 
 def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:

@@ -24,6 +24,7 @@ from approvals.decisions.shown import attached_files, note_opened, note_page, un
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
+from approvals.message_page.content.edits import edits_context, edits_part
 from approvals.message_page.content.origin import others_part, verified_part
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.findings import findings_of
@@ -146,6 +147,13 @@ def message_address(request: DeskRequest, public_id: UUID) -> str:
     return reverse("message", args=[public_id]) + filters_of(request).suffix
 
 
+def framed(content: str | bytes, **options: Any) -> HttpResponse:
+    """Return a response that gets the frame's CSP from the middleware: nothing in it loads or runs."""
+    response = HttpResponse(content, **options)
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
 def is_prefetch(request: DeskRequest) -> bool:
     """Whether a browser prefetches the page, so that nobody has seen it."""
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
@@ -182,6 +190,7 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Va
         "others": others_part(message, actor=actor),
         "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
         "views": views_part(message, actor=actor),
+        "edit_to": edits_part(message),
         "weights": weights_part(),
         "is_verified": verified_part(message),
     }
@@ -224,6 +233,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "queue_query": filters.suffix,
         "now": now,
         "conversation": conversation,
+        **edits_context(message, facts),
         **files_shown(message, files, opened),
         **unread_shown(unread),
         **_decided(message, actor),

@@ -12,7 +12,7 @@ from itertools import chain
 from django.urls import reverse
 
 from approvals.decisions.ruling import switch_stops
-from approvals.models import Decision
+from approvals.models import Decision, Replacement
 from approvals.operations.items import REVIEWER, REVIEWER_OR_ADMIN, Act, AttentionItem, ask_again, named, open_page
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
@@ -38,6 +38,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
             _in_doubt(actor),
             _stalled_items(actor, now),
             _refused(actor),
+            _half_replaced(actor),
             _overdue(actor),
             _connections(actor, now),
             _unread(actor),
@@ -70,6 +71,7 @@ def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
         decisions.left_in_doubt(),
         decisions.stalled(),
         decisions.refused_lately(),
+        Replacement.objects.visible_to(actor).left_half(),
         messages.overdue().awaiting_review(),
         messages.unfetchable(),
         messages.long_unread(),
@@ -337,3 +339,24 @@ def _refused(actor: Actor) -> Iterator[AttentionItem]:
             whose=REVIEWER,
             several=f"messages of {decision.message.connection} were decided, and are held again",
         )
+
+
+def _half_replaced(actor: Actor) -> Iterator[AttentionItem]:
+    """Return the oldest edits after which both messages are held, or may be."""
+    found = (
+        Replacement.objects.visible_to(actor)
+        .left_half()
+        .select_related("message__connection", "message__mailbox", "person")
+    )
+    for row in found.order_by("created_at")[:READ]:
+        message = row.message
+        if row.upstream_id:
+            what = f"{named(message)} and its corrected copy are both held"
+            why = row.problem or f"{row.person} sent a corrected one, and the first was not rejected."
+            advice = "Reject the first one on its page, or the corrected one on its own."
+        else:
+            what = f"It is not known whether {named(message)} and its corrected copy are both held"
+            why = row.problem or "The worker that sent the corrected one stopped before MultiMail answered."
+            advice = "The desk repeats the call, which sends nothing twice. You can have it tried now, on its page."
+        act = open_page(actor, message, "Open the first one")
+        yield AttentionItem("edit", what, row.created_at, why, advice, act, message, whose=REVIEWER)

@@ -135,7 +135,12 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
 
 @atomic_with_retry
 def set_desk_settings(
-    *, mailbox: Mailbox, actor: Actor, undo_window: timedelta, expire_after: timedelta | None
+    *,
+    mailbox: Mailbox,
+    actor: Actor,
+    undo_window: timedelta,
+    expire_after: timedelta | None,
+    editor_may_approve: bool,
 ) -> Mailbox:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
     check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
@@ -144,10 +149,11 @@ def set_desk_settings(
     if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
         raise ChangeRefused("Mail expires after 1 hour at the least and 90 days at the most, or never.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-    before = {"undo_window": locked.undo_window, "expire_after": locked.expire_after}
-    locked.undo_window, locked.expire_after = undo_window, expire_after
-    locked.save(update_fields=["undo_window", "expire_after"])
-    after = {"undo_window": undo_window, "expire_after": expire_after}
+    after = {"undo_window": undo_window, "expire_after": expire_after, "editor_may_approve": editor_may_approve}
+    before = {name: getattr(locked, name) for name in after}
+    for name, value in after.items():
+        setattr(locked, name, value)
+    locked.save(update_fields=list(after))
     details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(after))}
     record("mailbox.changed", actor=actor, connection=mailbox.connection_id, details=details)
     return locked

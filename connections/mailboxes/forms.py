@@ -100,7 +100,7 @@ class SettingsForm(ApprovalCodeForm):
 
 
 class DeskForm(SentenceForm):
-    """The desk's own settings for a mailbox."""
+    """The desk's own settings for a mailbox. Browsers do not send unticked checkboxes, so absent means off."""
 
     undo_seconds = forms.IntegerField(
         min_value=0,
@@ -117,6 +117,8 @@ class DeskForm(SentenceForm):
             ("invalid", "min_value", "max_value"), "Give it 1 to 2160 hours, or leave it empty: then it never expires."
         ),
     )
+
+    editor_may_approve = forms.BooleanField(required=False)
 
     def windows(self) -> tuple[timedelta, timedelta | None]:
         """Return the undo window, and the time after which mail expires, or None."""

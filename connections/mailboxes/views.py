@@ -195,7 +195,13 @@ def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
     form = DeskForm(request.POST)
     cleaned(form)
     undo_window, expire_after = form.windows()
-    set_desk_settings(mailbox=found, actor=request.actor, undo_window=undo_window, expire_after=expire_after)
+    set_desk_settings(
+        mailbox=found,
+        actor=request.actor,
+        undo_window=undo_window,
+        expire_after=expire_after,
+        editor_may_approve=form.cleaned_data["editor_may_approve"],
+    )
     return _done(request, found, f"{found} keeps to that from its next message on.")
 
 
@@ -310,6 +316,7 @@ def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | N
         "settings": _settings_typed(found, typed),
         "undo_seconds": typed.get("undo_seconds", int(found.undo_window.total_seconds())),
         "expire_hours": typed.get("expire_hours", hours),
+        "editor_may_approve": "editor_may_approve" in typed if "undo_seconds" in typed else found.editor_may_approve,
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
 from gateway.api.answers import Answer, answer
-from gateway.api.bodies import Body, ModeWord, MustNameEmail, Sha256, ShortLine, example
+from gateway.api.bodies import Body, Line, ModeWord, MustNameEmail, Sha256, ShortLine, example
 from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
@@ -24,10 +24,22 @@ from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
 _ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+# A suggestion travels in webhooks, whose receivers may read no more than 256 KiB.
+MAX_SUGGESTION = 20_000
+# Fifty recipients.
+MAX_FIELD = 13_000
 _ASKED = (
     "An operator has the code for this and decides whether to give it to you. It is good once, for 24 hours: pass it "
     "on with upgrade."
 )
+
+
+class FieldChange(Body):
+    """One field as the message had it, and as a person corrected it; recipients are one line with commas."""
+
+    field: Annotated[Line, Field(max_length=40)]
+    before: Annotated[str, Field(max_length=MAX_FIELD)]
+    after: Annotated[str, Field(max_length=MAX_FIELD)]
 
 
 class Verdict(Body):
@@ -41,13 +53,23 @@ class Verdict(Body):
     # Whom the client names as the person behind the key; the audit log keeps the key.
     decided_by: ShortLine | None = None
     expected_fingerprint: Sha256 | None = None
+    # What the agent gets as data beside the reason of a rejection.
+    suggested_markdown: Annotated[str, Field(max_length=MAX_SUGGESTION)] | None = None
+    replaced_by: ShortLine | None = None
+    changes: Annotated[list[FieldChange], Field(max_length=10)] | None = None
 
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
         words = {_ACTIONS.get(word.strip().lower(), "") for word in (self.action, self.decision) if word}
         if len(words) != 1 or words == {""}:
             raise ValueError("action: must be approve or reject.")
+        if words == {"approved"} and self.feedback():
+            raise ValueError("suggested_markdown: what an agent is to change goes with a rejection only.")
         return self
+
+    def feedback(self) -> dict[str, Any]:
+        """Return what the agent gets as data; what was not given is left out."""
+        return self.model_dump(include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True)
 
     def outcome(self) -> str:
         """Return `approved` or `rejected`."""
@@ -177,6 +199,7 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         reason=(body.reason or "").strip(),
         decided_by=(body.decided_by or "").strip(),
         expected_fingerprint=body.expected_fingerprint or "",
+        feedback=body.feedback(),
         now=timezone.now(),
     )
     result = {

@@ -138,10 +138,12 @@ class SendIn(Composed, NamesMailbox):
 
     to: Addresses = Field(min_length=1)
     subject: Subject
+    # The message that this one is sent in place of: it stands in the thread where that one stood.
+    replaces: str = Field("", max_length=64)
 
-    def draft(self, *, header_key: str) -> Draft:
+    def draft(self, *, header_key: str, parent: Parent | None = None) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
-        return self.written(to=self.to, subject=self.subject, header_key=header_key)
+        return self.written(to=self.to, subject=self.subject, parent=parent, header_key=header_key)
 
 
 class CancelIn(MustNameEmail):
@@ -273,14 +275,20 @@ router = Router(tags=["send"])
 @router.post("/mailboxes/{mailbox}/send", auth=SEND, response={202: Sent, 200: Sent})
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
-    box = mailbox_named(request.auth, mailbox)
-    return accept(request, box, body.draft(header_key=header_key(request)), flat=False)
+    return _send(request, mailbox_named(request.auth, mailbox), body, flat=False)
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
     """Send a message; `from` names the mailbox. Answers `queued` for every accepted message."""
-    box = mailbox_named_or_only(request.auth, body.names_mailbox())
-    return accept(request, box, body.draft(header_key=header_key(request)), flat=True)
+    return _send(request, mailbox_named_or_only(request.auth, body.names_mailbox()), body, flat=True)
+
+
+def _send(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -> HttpResponse:
+    parent = None
+    if body.replaces:
+        first = email_named(request.auth, body.replaces, mailbox=mailbox)
+        parent = Parent(first.pk, first.thread_id, first.in_reply_to, first.references)
+    return accept(request, mailbox, body.draft(header_key=header_key(request), parent=parent), flat=flat)
 
 
 @router.post("/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent})

@@ -121,14 +121,20 @@ def full(email: Email, *, text_body: bool) -> dict[str, Any]:
     An MCP client puts everything but `markdown` into a block it trusts, so no other key may hold body text there.
     Others read `text_body`; the caller says whether this is one of them.
     """
-    message = summary(email) | {"markdown": email.markdown, "attachments": attachment_rows(email)}
+    message = summary(email) | {"markdown": email.markdown, "attachments": attachment_rows(email)} | _feedback(email)
     return message | {"text_body": email.markdown} if text_body else message
 
 
 def full_flat(email: Email) -> dict[str, Any]:
     """Return a single read in the flat dialect."""
     bodies = {"markdown": email.markdown, "text": email.markdown, "body": email.markdown, "text_body": email.markdown}
-    return summary(email, flat=True) | bodies | {"html_body": email.html, "attachments": attachment_rows(email)}
+    files = {"html_body": email.html, "attachments": attachment_rows(email)}
+    return summary(email, flat=True) | bodies | files | _feedback(email)
+
+
+def _feedback(email: Email) -> dict[str, Any]:
+    """Return what a person who rejected the message gave its agent as data; these are that person's words."""
+    return {"suggested_markdown": None, "replaced_by": None, "changes": [], **email.feedback}
 
 
 def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ closed, so cancelling can take its time: the caller does the first ones, the swe
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,10 +37,12 @@ def decide_email(
     expected_fingerprint: str,
     now: datetime,
     decided_by: str = "",
+    feedback: Mapping[str, Any] | None = None,
 ) -> Email:
     """Approve or reject one held email, bound to its content as it is now.
 
     `decided_by` is whom the key's owner names as the person who decided; without it the key's name stands there.
+    `feedback` is what the agent gets as data beside the reason.
     The row is locked while its content is compared, so that what was compared is what is approved: from here on the
     mailbox's additions are fixed too. Raises NotFound, Forbidden, or Conflict with what became of the email.
     """
@@ -55,7 +58,8 @@ def decide_email(
                 **email.outcome(),
             )
         _check_may_reach(email, outcome, now)
-        _write(key, email, Decision(outcome), reason, decided_by or key.name, now)
+        words = {"decision_reason": reason, "decided_by": decided_by or key.name, "feedback": dict(feedback or {})}
+        _write(key, email, Decision(outcome), now, words)
         auditing.record(
             f"email.{outcome}", email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
         )
@@ -132,14 +136,8 @@ def _not_pending(email: Email) -> str:
     return f"This message does not wait for a decision: it is {email.status}."
 
 
-def _write(key: ApiKey, email: Email, decision: Decision, reason: str, who: str, now: datetime) -> None:
-    fields = {
-        "decision": decision,
-        "decision_reason": reason,
-        "decided_at": now,
-        "decided_by": who,
-        "decided_by_key": key,
-    }
+def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: dict[str, Any]) -> None:
+    fields = {**words, "decision": decision, "decided_at": now, "decided_by_key": key}
     if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:
         fields |= {"additions": additions_of(email), "due_at": email.send_at if _waits(email, now) else Now()}
     change = Change.APPROVE if decision is Decision.APPROVED else Change.REJECT

@@ -302,6 +302,8 @@ class Email(UlidModel):
     gate_timing = models.CharField(max_length=16, choices=GateTiming, blank=True)
     decision = models.CharField(max_length=8, choices=Decision, blank=True)
     decision_reason = models.TextField(blank=True)
+    # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`, `changes`.
+    feedback = models.JSONField(default=dict)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
     decided_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
@@ -389,6 +391,7 @@ class Email(UlidModel):
                 "reason": self.decision_reason or None,
                 "decided_at": iso(self.decided_at),
                 "decided_by": self.decided_by,
+                **self.feedback,
             }
         return shown
 

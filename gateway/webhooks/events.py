@@ -1,7 +1,8 @@
 """The names of webhook events, and adding one delivery row for each subscription that wants an event.
 
 The names are MultiMail's own, and every other spelling that its pages and clients use. No body text travels in an
-event. `announce` is called by commands only, inside their transaction and after the status changed.
+event, but for what a person who rejects a message suggests instead. `announce` is called by commands only, inside
+their transaction and after the status changed.
 """
 
 import json

@@ -94,6 +94,8 @@ class Mailbox(models.Model):
     mirrored_at = models.DateTimeField(null=True, blank=True)
     undo_window = models.DurationField(default=timedelta(seconds=5))
     expire_after = models.DurationField(null=True, blank=True)
+    # Whether who edited a message may be the one who approves it.
+    editor_may_approve = models.BooleanField(default=False)
 
     objects = MailboxQuerySet.as_manager()
 

@@ -45,7 +45,7 @@ def test_cached_statement_contains_no_time(reviewer):
         *context._counts(anybody).values(),
         *side_panel._panel_parts(True).values(),
         *content_views._body_parts(anybody).values(),
-        *ruling._ruling_parts(True, True, True, True).values(),
+        *ruling._ruling_parts(True, True, True, True, True).values(),
         execute._marking(True),
         origin._others_part(anybody),
     ]

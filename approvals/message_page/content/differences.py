@@ -7,9 +7,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from approvals.decisions.ruling import edit_of
 from approvals.message_page.content.source import NAMES
 from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
-from approvals.models import Decision
+from approvals.models import Decision, Replacement
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address, short_fingerprint
 from mirror.models import Message, Revision
 from mirror.querysets import VOID
@@ -169,6 +170,13 @@ def _describe(file: Attachment) -> str:
 
 
 @dataclass(frozen=True)
+class Suggested:
+    """How a text differs from the one that a reviewer suggested: no change where it was taken word by word."""
+
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
 class Changes:
     """From one version to another. `before` is None where the version that was read is not known here."""
 
@@ -177,6 +185,10 @@ class Changes:
     changes: tuple[Change, ...]
     since: str = ""
     sent_back: Decision | None = None
+    # How the text differs from the one that the reviewer suggested; None where none was.
+    suggested: Suggested | None = None
+    # Who corrected the message before into this one.
+    edited: Replacement | None = None
 
     @property
     def read(self) -> str:
@@ -198,15 +210,34 @@ def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
 
 
 def changes_since_sent_back(message: Message) -> Changes | None:
-    """Return what changed since the version that was sent back, where this message is the next one."""
+    """Return what changed since the version that was sent back or edited, where this message is the next one."""
     if message.answers_id is None or message.revision is None:
         return None
+    if edit_of(message) and (edited := edit_that_made(message)) is not None:
+        found = difference(stored_content(edited.revision), stored_content(message.revision))
+        return Changes(edited.revision, message.revision, found, edited=edited)
     decisions = Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK).exclude(state__in=VOID)
     asked = decisions.select_related("revision", "given_by", "message").order_by("-pk").first()
     if asked is None:
         return None
     found = difference(stored_content(asked.revision), stored_content(message.revision))
-    return Changes(asked.revision, message.revision, found, sent_back=asked)
+    suggested = _since_suggestion(asked, stored_content(message.revision))
+    return Changes(asked.revision, message.revision, found, sent_back=asked, suggested=suggested)
+
+
+def _since_suggestion(asked: Decision, current: Content) -> Suggested | None:
+    """Return how the text differs from the one that was suggested; None where none was."""
+    if not asked.suggestion or current.markdown is None:
+        return None
+    texts = (asked.suggestion.rstrip(), current.markdown.replace("\r\n", "\n").rstrip())
+    return Suggested(difference(*(Content(markdown=text, coverage=("markdown",)) for text in texts)))
+
+
+def edit_that_made(message: Message) -> Replacement | None:
+    """Return the edit of another message by which this one was made; None where it was not edited."""
+    made = Replacement.objects.that_made(upstream_ids=[message.upstream_id], references=[edit_of(message) or "-"])
+    with_first = made.select_related("person", "revision", "message")
+    return with_first.filter(connection=message.connection_id).first()
 
 
 def changes_since_version_before(message: Message) -> Changes | None:

@@ -1,0 +1,130 @@
+"""Commands of the person who edits: send a corrected message in place of a held one, suggest a text, finish.
+
+Nothing is sent here: the row is stored with its reference, and a worker makes the calls (`send.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals.decisions.decide import VerdictResult, content_changed, give_verdict, who_was_first
+from approvals.decisions.ruling import deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
+from approvals.decisions.shown import attached_files
+from approvals.editing.checks import editability
+from approvals.editing.words import changed_fields, difference_in_words, is_text_changed, suggestion_of, summary
+from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
+from approvals.models import Replacement
+from common.enqueue import enqueue
+from common.fingerprint import Content
+from common.postgres.retry import atomic_with_retry
+from common.postgres.statements import read_values
+from mirror.models import Message
+from mirror.recording import record_about
+from mirror.states import LIVE_DECISIONS, Outcome
+from mirror.store import stored_content
+from people.actors import Actor
+
+SEND = "approvals.tasks.send_replacement"
+
+
+@atomic_with_retry
+def replace_message(
+    *, message: UUID, actor: Actor, fingerprint: str, reference: str, content: Mapping[str, Any], note: str
+) -> Replacement:
+    """Store a corrected copy of a held message, to be sent as a new held one, and return it.
+
+    `reference` identifies the press: the same one again returns the same row. Raises VerdictNotAllowed where the person
+    may not decide the message, AlreadyDecided where somebody did or edits it, ContentChanged where it is not the one
+    that was shown any more, and EditNotPossible where it cannot be sent from here, or nothing was changed.
+    """
+    locked = lock_visible(message, actor=actor)
+    known = Replacement.objects.filter(reference=reference).first()
+    if known is not None and (known.message_id, str(known.person_id)) == (locked.pk, actor.id):
+        return known
+    facts = read_values(deciding_parts(locked))
+    _check_undecided(locked)
+    ruling = ruling_for(locked, actor=actor, facts=facts)
+    if not ruling.may_reject:
+        raise VerdictNotAllowed(ruling.reasons[0])
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
+    first = stored_content(locked.revision)
+    possible = editability(locked, first, ruling=ruling, files=attached_files(locked))
+    if possible.why_not:
+        raise EditNotPossible(possible.why_not)
+    authors = {str(one) for name in ("owner", "commander", "first_authors") for one in facts[name] or ()}
+    row = Replacement(
+        message=locked,
+        revision=locked.revision,
+        connection=locked.connection,
+        person_id=int(actor.id),
+        editors=sorted({int(actor.id), *(facts["editors"] or ())}),
+        authors=sorted(map(int, authors)),
+        note=note,
+        reference=reference,
+        **content,
+    )
+    if summary(first, row) == "nothing":
+        raise EditNotPossible("Nothing is different from the message as it is: there is nothing to send again.")
+    row.save()
+    details = {"subject": locked.subject, "changes": difference_in_words(first, row), "note": note}
+    record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)
+    enqueue(SEND, row.pk)
+    return row
+
+
+def _check_undecided(message: Message) -> None:
+    decision = message.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
+    if decision is not None:
+        raise AlreadyDecided(who_was_first(decision), decision=decision)
+    if (other := message.replacements.open().select_related("person").first()) is not None:
+        raise AlreadyDecided(f"{other.person} edited this message already, and the corrected one is being sent.")
+
+
+def suggest_changes(
+    *, message: UUID, actor: Actor, fingerprint: str, first: Content, content: Mapping[str, Any], note: str
+) -> VerdictResult:
+    """Request changes of the agent, with the corrected text as data and as words. Raises as `give_verdict`.
+
+    `first` is the content that was corrected. Raises EditNotPossible where nothing was changed.
+    """
+    row = Replacement(note=note, **content)
+    if not changed_fields(first, row) and not is_text_changed(first, row):
+        raise EditNotPossible("Nothing is different from the message as it is: there is nothing to suggest.")
+    feedback = suggestion_of(row, first)
+    if is_text_changed(first, row) and "suggested_markdown" not in feedback:
+        raise EditNotPossible("The text is too long to be suggested: keep it under 20,000 characters.")
+    return give_verdict(
+        message=message,
+        actor=actor,
+        outcome=Outcome.SEND_BACK,
+        fingerprint=fingerprint,
+        reason=note,
+        feedback=feedback,
+    )
+
+
+@transaction.atomic
+def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
+    """Have a worker go on with the newest edit of this message, or the one that made it: reject the first one.
+
+    Raises VerdictNotAllowed for people who are no reviewers of its mailbox, EditNotPossible where nothing is to finish.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can finish this.")
+    made = Replacement.objects.that_made(upstream_ids=[locked.upstream_id], references=[edit_of(locked) or "-"])
+    ours = locked.replacements.left_half().first() or made.filter(connection=locked.connection_id).left_half().first()
+    row = Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first() if ours else None
+    if row is None or row.state == Replacement.State.UNKNOWN:
+        raise EditNotPossible("There is nothing to finish here any more. Look at both messages.")
+    # A rejection that was undone or refused is given once more.
+    state = Replacement.State.SENT if row.upstream_id else Replacement.State.SENDING
+    Replacement.objects.move(row, to=state, next_attempt_at=Now(), lease_until=None, problem="")
+    # What the first message was edited from may have changed since: finishing says so.
+    record_about("message.edit_finished", locked, actor=actor, details={"subject": locked.subject}, about=row)
+    enqueue(SEND, row.pk)
+    return row

@@ -1,0 +1,269 @@
+"""Sends a corrected message and rejects the one that it replaces: the only caller of `Agent.send_held`.
+
+`run_replacement` spans several transactions: it claims the row, commits, calls MultiMail with no lock held, stores the
+new message's id, and gives the rejection. A crash at any point leaves a row that the sweep goes on with: the call is
+repeated with the same idempotency key, which makes one message however often it arrives.
+"""
+
+import base64
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals.decisions.decide import give_verdict, who_was_first
+from approvals.decisions.ruling import EDIT, ruling_for
+from approvals.editing.checks import key_problem
+from approvals.editing.words import difference_in_words, feedback_of, reason_of
+from approvals.errors import AlreadyDecided
+from approvals.models import Replacement
+from approvals.querysets.replacements import REPEAT_FOR
+from common.enqueue import enqueue
+from common.logs import traced
+from common.postgres import clock
+from common.postgres.statements import read_values
+from mirror.errors import DeskError
+from mirror.models import AttachedFile, Message
+from mirror.recording import record_about
+from mirror.states import LIVE_DECISIONS, MessageState, Outcome
+from mirror.store import stored_content
+from mirror.sync import health
+from outgoing.backoff import retry_after_attempt
+from people.actors import Actor, worker
+from people.models import scopes_in
+from upstream import errors
+from upstream.agent import Agent
+from upstream.events import read_time
+
+log = logging.getLogger(__name__)
+
+SEND = "approvals.tasks.send_replacement"
+ACTOR = worker("edits")
+_State = Replacement.State
+# Above all that the call may take on the wire.
+LEASE = timedelta(seconds=60)
+BACKOFF = (2, 5, 10, 30, 60, 120, 300)
+# MultiMail answered, and made nothing.
+_REFUSALS = (errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound, errors.Conflict)
+_NOT_MADE = "Nothing was sent, and the message is held as it was."
+
+
+def run_replacement(*, replacement_id: int) -> str:
+    """Go on with one replacement: send the new message, reject the first, note who edited it. Return its state."""
+    row = _claim(replacement_id)
+    if row is None:
+        return "not due"
+    with traced(row.message.trace):
+        if row.state == _State.SENDING:
+            row = _send(row)
+        if row.state == _State.SENT:
+            _reject_first(row)
+        _note_edit(row)
+        row = _read(row.pk)
+        log.info("replacement carried on", extra={"replacement": row.reference, "state": row.state})
+    return row.state
+
+
+def _read(pk: int) -> Replacement:
+    with_all = ("message__connection", "message__mailbox", "message__revision", "revision", "connection", "person")
+    return Replacement.objects.select_related(*with_all).get(pk=pk)
+
+
+@transaction.atomic
+def _claim(replacement_id: int) -> Replacement | None:
+    """Claim a due row after checking once more that its message may be replaced."""
+    locked = Replacement.objects.due().select_for_update(of=("self",), skip_locked=True).filter(pk=replacement_id)
+    found = locked.first()
+    if found is None:
+        return None
+    row = _read(found.pk)
+    if row.state == _State.SENDING and row.called_at is None and (refusal := _refusal(row)):
+        return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
+    if row.state == _State.SENDING and row.created_at < clock() - REPEAT_FOR:
+        words = "MultiMail never said whether it has the corrected message, and this desk does not ask it any more."
+        return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
+    Replacement.objects.filter(pk=row.pk).update(lease_until=Now() + LEASE, attempts=F("attempts") + 1)
+    row.attempts += 1
+    return row
+
+
+def _refusal(row: Replacement) -> str:
+    """Return why the first message may not be replaced any more, before anything was sent."""
+    message = row.message
+    decision = message.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
+    if decision is not None:
+        return who_was_first(decision)
+    if message.state != MessageState.HELD:
+        newest = message.decisions.select_related("given_by").order_by("-pk").first()
+        what = MessageState(message.state).label.lower()
+        return who_was_first(newest) if newest else f"The message is not held any more: it is {what}."
+    if message.revision_id != row.revision_id:
+        return "The message changed after it was opened for editing: edit it as it is now."
+    ruling = ruling_for(message, actor=_editor(row))
+    return key_problem(message) if ruling.may_reject else ruling.reasons[0]
+
+
+def _editor(row: Replacement) -> Actor:
+    """Return the person who edited, with the roles that they have now."""
+    facts = read_values({"scopes": row.person.scopes_part()})
+    return row.person.actor(surface="web", scopes=scopes_in(facts["scopes"]))
+
+
+def _send(row: Replacement) -> Replacement:
+    """Make the call, and store what came of it."""
+    may_have_left = row.called_at is not None
+    try:
+        body = _body(row)
+        Replacement.objects.filter(pk=row.pk, called_at=None).update(called_at=Now())
+        mailbox = row.message.mailbox
+        assert mailbox is not None, "only what has a mailbox is edited"
+        answer = _agent(row).send_held(
+            mailbox=mailbox.address, mailbox_id=mailbox.upstream_id, message=body, idempotency_key=row.idempotency_key
+        )
+    except errors.NotSent as error:
+        return _postpone(row, error, may_have_left=may_have_left)
+    except errors.Throttled as error:
+        health.wait(row.connection, error.retry_after)
+        return _postpone(row, error, may_have_left=may_have_left)
+    except _REFUSALS as error:
+        if may_have_left:
+            words = f"{error.sentence} An earlier call may have made the corrected message: look for it at MultiMail."
+            return _end(row, _State.UNKNOWN, words)
+        return _end(row, _State.REFUSED, f"{error.sentence} {_NOT_MADE}")
+    except errors.OutcomeUnknown as error:
+        return _postpone(row, error, may_have_left=True)
+    except _FileMissing as reason:
+        return _end(row, _State.REFUSED, f"{reason} {_NOT_MADE}")
+    return _sent(row, answer)
+
+
+def _agent(row: Replacement) -> Agent:
+    return Agent(base_url=row.connection.api_url, key=row.connection.agent_key)
+
+
+class _FileMissing(Exception):
+    """The bytes of an attached file are not here any more; the text says which."""
+
+
+def _body(row: Replacement) -> dict[str, Any]:
+    """Return the message as MultiMail gets it: what was corrected, and all else as the first one had it."""
+    first = stored_content(row.revision)
+    body: dict[str, Any] = {
+        "to": row.to,
+        "cc": row.cc,
+        "bcc": row.bcc,
+        "subject": row.subject,
+        "markdown": row.markdown,
+    }
+    if first.reply_to:
+        body["reply_to"] = first.reply_to
+    if first.html is not None and (first.markdown or "").rstrip() == row.markdown.rstrip():
+        body["html"] = first.html
+    if first.attachments:
+        body["attachments"] = [_file(file) for file in AttachedFile.objects.filter(revision=row.revision).in_order()]
+    send_at = read_time(first.send_at)
+    if send_at is not None and send_at > clock():
+        # Approved first, sent at its time: otherwise it would be held only then.
+        body |= {"send_at": first.send_at, "gate_timing": "gate_first"}
+    if row.connection.is_our_gateway:
+        body["replaces"] = row.message.upstream_id
+    trigger = {name: value for name, value in row.message.trigger.items() if name != EDIT}
+    return body | {"metadata": trigger | {EDIT: row.reference, "countersign_replaces": row.message.upstream_id}}
+
+
+def _file(file: AttachedFile) -> dict[str, str]:
+    if file.content is None or file.differs:
+        raise _FileMissing(f"{file.name} is not here any more.")
+    content = base64.b64encode(bytes(file.content)).decode()
+    return {"name": file.name, "content_type": file.content_type, "content_base64": content}
+
+
+@transaction.atomic
+def _sent(row: Replacement, answer: dict[str, Any]) -> Replacement:
+    """Store the new message's id, and record that it was made."""
+    upstream_id = str(answer["id"])
+    if Replacement.objects.move(row, to=_State.SENT, upstream_id=upstream_id, problem=""):
+        status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
+        _record("message.edit_sent", row, replaced_by=upstream_id, status=status)
+    return _read(row.pk)
+
+
+@transaction.atomic
+def _end(row: Replacement, state: str, problem: str) -> Replacement:
+    """End a row whose new message was not made, or of which nobody knows."""
+    if Replacement.objects.move(row, to=state, problem=problem, lease_until=None, next_attempt_at=None):
+        _record("message.edit_refused", row, explanation=problem)
+    return _read(row.pk)
+
+
+def _postpone(row: Replacement, error: errors.UpstreamError, *, may_have_left: bool) -> Replacement:
+    """Have the call repeated later, with the same idempotency key."""
+    seconds = retry_after_attempt(min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2) or BACKOFF[-1]
+    fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
+    Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(
+        problem=f"{error.sentence} It is tried again by itself.",
+        lease_until=None,
+        next_attempt_at=Now() + timedelta(seconds=seconds),
+        **fields,
+    )
+    enqueue(SEND, row.pk, countdown=seconds + 0.1)
+    return _read(row.pk)
+
+
+def _reject_first(row: Replacement) -> None:
+    """Reject the first message as replaced, in its editor's name; where that is refused, a person has to look."""
+    first = stored_content(row.revision)
+    reject = partial(
+        give_verdict,
+        message=row.message.public_id,
+        outcome=Outcome.REJECT,
+        fingerprint=row.revision.fingerprint,
+        reason=reason_of(row, first),
+        feedback=feedback_of(row, first),
+    )
+    try:
+        with transaction.atomic():
+            reject(actor=_editor(row))
+            _settle(row, _State.DONE, "")
+    except AlreadyDecided as error:
+        _leave(row, _State.DONE, error)
+    except DeskError as error:
+        _leave(row, _State.SENT, error)
+
+
+@transaction.atomic
+def _leave(row: Replacement, state: str, error: DeskError) -> None:
+    """Record why the first message was not rejected."""
+    _settle(row, state, error.sentence)
+    _record("message.edit_unfinished", row, explanation=error.sentence, replaced_by=row.upstream_id)
+
+
+def _settle(row: Replacement, state: str, problem: str) -> None:
+    # What is done still waits for its new message to arrive, so that who edited it is recorded there.
+    fields = {} if state == _State.DONE else {"next_attempt_at": None}
+    Replacement.objects.move(row, to=state, problem=problem, lease_until=None, **fields)
+
+
+@transaction.atomic
+def _note_edit(row: Replacement) -> None:
+    """Record on the new message, once it is here, who edited it and what."""
+    made = Message.objects.filter(connection=row.connection_id, upstream_id=row.upstream_id or None)
+    message = made.select_related("revision").first()
+    free = Replacement.objects.filter(pk=row.pk, noted_at=None, state__in=(_State.SENT, _State.DONE))
+    if message is None or not free.update(noted_at=Now()):
+        return
+    details = {
+        "replaces": row.message.upstream_id,
+        "changes": difference_in_words(stored_content(row.revision), row),
+        "subject": row.subject,
+    }
+    record_about("message.edited", message, actor=_editor(row), details=details, about=row)
+
+
+def _record(action: str, row: Replacement, **details: str) -> None:
+    details |= {"subject": row.message.subject}
+    record_about(action, row.message, actor=ACTOR, fingerprint=row.revision.fingerprint, details=details, about=row)

@@ -1,0 +1,74 @@
+"""What was changed, as the agent, the ledger and the next reviewer get it."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
+from approvals.models import Replacement
+from common.fingerprint import Content
+
+_LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
+_WORDS = {"to": "the recipients", "cc": "the recipients", "bcc": "the recipients", "subject": "the subject"}
+# How much of a difference the ledger keeps as text; the two versions are kept whole.
+MAX_DIFFERENCE = 50_000
+
+
+def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
+    """Return the header fields that differ, each with its value before and after; recipients are one line."""
+    found = []
+    for name in _LABELS:
+        before, after = getattr(first, name), getattr(edited, name)
+        texts = [text if isinstance(text, str) else ", ".join(text) for text in (before, after)]
+        if texts[0] != texts[1]:
+            found.append({"field": name, "before": texts[0], "after": texts[1]})
+    return found
+
+
+def is_text_changed(first: Content, edited: Replacement) -> bool:
+    """Whether the body differs, but for how its lines end."""
+    return (first.markdown or "").replace("\r\n", "\n").rstrip() != edited.markdown.rstrip()
+
+
+def summary(first: Content, edited: Replacement) -> str:
+    """Return which parts were changed, for a sentence: "the subject and the text"."""
+    parts = [_WORDS[one["field"]] for one in changed_fields(first, edited)]
+    parts = list(dict.fromkeys([*parts, *(["the text"] if is_text_changed(first, edited) else [])]))
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else "nothing"
+
+
+def difference_in_words(first: Content, edited: Replacement) -> str:
+    """Return the whole difference as text: fields before and after, and the changed lines of the body."""
+    text = "\n".join(_lines(first, edited))
+    return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
+
+
+def _lines(first: Content, edited: Replacement) -> Iterator[str]:
+    for one in changed_fields(first, edited):
+        yield f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
+    if is_text_changed(first, edited):
+        before, after = (first.markdown or "").splitlines(), edited.markdown.splitlines()
+        yield from difflib.unified_diff(before, after, "first version", "corrected version", lineterm="", n=1)
+
+
+def reason_of(edited: Replacement, first: Content) -> str:
+    """Return the reason with which the first message is rejected: the agent reads it."""
+    note = f" {edited.note}" if edited.note else ""
+    words = (
+        f"Replaced by {edited.upstream_id}: {edited.person} corrected {summary(first, edited)} and sent it for review. "
+        f"Do not send it again.{note}"
+    )
+    return words[:MAX_REASON]
+
+
+def feedback_of(edited: Replacement, first: Content) -> dict[str, Any]:
+    """Return what the agent gets as data when the first message is rejected."""
+    return {"replaced_by": edited.upstream_id, **suggestion_of(edited, first)}
+
+
+def suggestion_of(edited: Replacement, first: Content) -> dict[str, Any]:
+    """Return the changed fields and the changed text as data; a text that is too long is left out."""
+    changes = changed_fields(first, edited)
+    is_told = is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION
+    text = {"suggested_markdown": edited.markdown} if is_told else {}
+    return text | ({"changes": changes} if changes else {})

@@ -1,0 +1,155 @@
+"""The page on which a person corrects a held message, or suggests another text to its agent, with its preview."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from approvals.decisions.decide import new_reference, note_refusal
+from approvals.decisions.ruling import is_reviewer, ruled
+from approvals.decisions.shown import attached_files
+from approvals.editing.checks import Editability, editability
+from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
+from approvals.editing.forms import MAX_NOTE, EditForm, TextForm
+from approvals.errors import VerdictNotAllowed, http_status
+from approvals.message_page.views import (
+    answer_with_message,
+    back_to_message,
+    framed,
+    get_visible_message_or_404,
+    message_address,
+)
+from approvals.queue.views import filters_of
+from common.fingerprint import Content
+from common.pages import DeskRequest
+from mirror.errors import DeskError
+from mirror.models import Message
+from mirror.states import LIVE_DECISIONS, Outcome
+from mirror.store import stored_content
+from rendering import render_message
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the message as a form; on POST have the corrected one sent for review, or suggest it to the agent."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    content = stored_content(message.revision) if message.revision else None
+    possible = _possible(request, message, content)
+    if message.decisions.filter(state__in=LIVE_DECISIONS).exists() or content is None or not possible.may_suggest:
+        if request.method == "POST":
+            sentence = possible.why_not or "This message is decided already. Nothing was changed."
+            status = 409 if is_reviewer(request.actor, message) else 403
+            return answer_with_message(request, public_id, status=status, error=sentence)
+        return _page(request, message, content, replace(possible, may_suggest=False), {})
+    if request.method != "POST":
+        return _page(request, message, content, possible, _fields(message, content))
+    form = EditForm(request.POST)
+    if not form.is_valid():
+        return _page(request, message, content, possible, request.POST, form=form, status=422)
+    try:
+        return _carry_out(request, message, content, form)
+    except DeskError as error:
+        outcome = Outcome.SEND_BACK if form.cleaned_data["do"] == "suggest" else Outcome.REJECT
+        note_refusal(message, actor=request.actor, outcome=outcome, sentence=error.sentence)
+        status = http_status(error)
+        return _page(request, message, content, possible, request.POST, error=error.sentence, status=status)
+
+
+def _possible(request: DeskRequest, message: Message, content: Content | None) -> Editability:
+    files = attached_files(message)
+    ruling, _ = ruled(message, actor=request.actor, now=timezone.now(), files=files, facts=None)
+    return editability(message, content, ruling=ruling, files=files)
+
+
+def _carry_out(request: DeskRequest, message: Message, content: Content, form: EditForm) -> HttpResponse:
+    """Do what was pressed, and return to the message. Raises DeskError."""
+    typed = form.cleaned_data
+    asked: dict[str, Any] = {
+        "message": message.public_id,
+        "actor": request.actor,
+        "fingerprint": typed["fingerprint"],
+        "content": form.content(),
+        "note": typed["note"],
+    }
+    if typed["do"] == "suggest":
+        suggest_changes(**asked, first=content)
+        notice = "Changes requested, with your text."
+    else:
+        replace_message(**asked, reference=typed["reference"])
+        notice = "The corrected message is being sent for review."
+    return back_to_message(request, message.public_id, notice=notice)
+
+
+def _fields(message: Message, content: Content) -> dict[str, str]:
+    """Return the message as the form shows it at first."""
+    return {
+        "to": ", ".join(content.to),
+        "cc": ", ".join(content.cc),
+        "bcc": ", ".join(content.bcc),
+        "subject": content.subject,
+        "markdown": content.markdown or "",
+        "reference": new_reference(),
+        "fingerprint": message.revision.fingerprint if message.revision else "",
+    }
+
+
+def _page(
+    request: DeskRequest,
+    message: Message,
+    content: Content | None,
+    possible: Editability,
+    typed: Mapping[str, Any],
+    *,
+    form: EditForm | None = None,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "message": message,
+        "revision": message.revision,
+        "content": content,
+        "possible": possible,
+        "typed": typed,
+        "wrong": form.errors_by_field() if form else {},
+        "error": error,
+        "max_note": MAX_NOTE,
+        "back": message_address(request, message.public_id),
+        "queue_query": filters_of(request).suffix,
+    }
+    return render(request, "approvals/message_page/edit.html", context, status=status)
+
+
+@login_required
+@require_POST
+def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Serve the typed text as its recipient would see it, framed as every mail is. It changes nothing."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    form = TextForm(request.POST)
+    if message.revision is None or not form.is_valid():
+        words = form.first_error() or "The content is still being fetched."
+        return framed(words, content_type="text/plain; charset=utf-8", status=422)
+    content = stored_content(message.revision)
+    # Text that was not changed keeps the message's own HTML, as in the corrected message.
+    is_same = form.cleaned_data["markdown"].rstrip() == (content.markdown or "").replace("\r\n", "\n").rstrip()
+    typed = replace(content, markdown=form.cleaned_data["markdown"], html=content.html if is_same else None)
+    return framed(render_message(typed).document)
+
+
+@login_required
+@require_POST
+def finish(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have the first message of an edit rejected, where a crash or a refusal left both held."""
+    get_visible_message_or_404(request.actor, public_id)
+    try:
+        finish_replacement(message=public_id, actor=request.actor)
+    except DeskError as error:
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
+        return answer_with_message(request, public_id, status=status, error=error.sentence)
+    return back_to_message(request, public_id, notice="The first message is being rejected as replaced.")

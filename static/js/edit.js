@@ -1,0 +1,24 @@
+/* Keeps the preview of a corrected message up to date while it is typed. Without scripts its button does it. */
+(() => {
+  "use strict";
+  const form = document.getElementById("edit");
+  const button = document.getElementById("preview-button");
+  if (!form || !button) return;
+  const text = form.elements.markdown;
+  let waits = 0;
+  const update = () => form.requestSubmit(button);
+  text.addEventListener("input", () => {
+    clearTimeout(waits);
+    waits = setTimeout(update, 400);
+  });
+  // Two presses of one button are one.
+  form.addEventListener("submit", (event) => {
+    if (event.submitter === button) return;
+    clearTimeout(waits);
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+  });
+  // A refusal or the way back shows the page again.
+  addEventListener("pageshow", () => delete form.dataset.sent);
+  if (text.value !== text.defaultValue || document.getElementById("edit-problem")) update();
+})();

@@ -1,0 +1,311 @@
+"""A reviewer corrects a held message: it is sent as a new held one, and the first is rejected as replaced by it."""
+
+import pytest
+from django.urls import reverse
+
+from approvals.decisions.decide import give_verdict, undo_decision
+from approvals.decisions.execute import run_decision, upstream_reason
+from approvals.decisions.ruling import ruling_for, rulings_for
+from approvals.editing import send
+from approvals.editing.commands import finish_replacement, replace_message
+from approvals.editing.send import run_replacement
+from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
+from approvals.intake import ingest
+from approvals.models import Decision, Replacement
+from approvals.operations.attention import attention_count, attention_for
+from audit.models import Entry
+from common.postgres import clock
+from mirror.models import Message
+from tests.factories import event_body, make_connection, make_message, pending_row, show_row
+from tests.integration.deciding import decide, make_due
+from upstream.agent import Agent
+
+pytestmark = pytest.mark.django_db
+TEXT = "Hello **Dana**,\n\nyour refund of 40 EUR is on its way."
+NEW = "01NEWMESSAGE"
+
+
+@pytest.fixture
+def connection(db, upstream):
+    upstream.answers["/v1/send_email"] = (202, {"id": NEW, "oversight_status": "pending_approval"})
+    upstream.decides(200, status="rejected", decision="rejected")
+    return make_connection(api_url=upstream.url, agent_key="mm_live_agent")
+
+
+@pytest.fixture
+def message(connection, upstream):
+    message = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id))
+    return message
+
+
+def edit(message, person, **fields):
+    """Have a corrected copy stored."""
+    message.refresh_from_db()
+    content = {"to": ["dana@northwind.example"], "cc": [], "bcc": [], "subject": message.subject, "markdown": TEXT}
+    asked = {"fingerprint": message.revision.fingerprint, "reference": "0123456789", "note": ""}
+    asked |= {name: fields.pop(name) for name in list(fields) if name in asked}
+    return replace_message(
+        message=message.public_id, actor=person.actor(surface="web"), content=content | fields, **asked
+    )
+
+
+def sends(upstream):
+    return [body for method, path, body in upstream.calls if path == "/v1/send_email"]
+
+
+def arrive(connection, row, upstream_id=NEW):
+    """Have MultiMail announce the corrected message, as it was sent."""
+    sent = {"metadata": {**row.message.trigger, "countersign_edit": row.reference}, "subject": row.subject}
+    body = event_body(email_id=upstream_id, **sent)
+    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+    show_row(stored.fetch, markdown=row.markdown, **sent)
+    return Message.objects.get(pk=stored.fetch.pk)
+
+
+def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(connection, message, reviewer, upstream):
+    row = edit(message, reviewer, subject="Your refund", note="The sum was missing.")
+    assert run_replacement(replacement_id=row.pk) == "done"
+    sent = sends(upstream)[0]
+    assert (sent["oversight_mode"], sent["subject"], sent["markdown"]) == ("gated_send", "Your refund", TEXT)
+    assert sent["idempotency_key"] == "countersign-edit-0123456789"
+    assert (sent["replaces"], sent["metadata"]["countersign_edit"]) == (message.upstream_id, "0123456789")
+    assert sent["metadata"]["discord_user"] == "ana#1"
+    make_due()
+    decision = Decision.objects.get(message=message)
+    assert run_decision(decision_id=decision.pk) == "applied"
+    told = upstream.decisions[-1]
+    assert told["reason"].startswith(f"Replaced by {NEW}: {reviewer} corrected the subject and the text")
+    assert "The sum was missing." in told["reason"]
+    assert TEXT in told["reason"]
+    assert (told["replaced_by"], told["suggested_markdown"]) == (NEW, TEXT)
+    assert told["changes"] == [{"field": "subject", "before": message.subject, "after": "Your refund"}]
+    asked = Entry.objects.get(action="message.edit_asked").detail.fields
+    assert "+your refund of 40 EUR is on its way." in asked["changes"]
+    new = arrive(connection, Replacement.objects.get())
+    run_replacement(replacement_id=row.pk)
+    assert Entry.objects.get(action="message.edited").message == new.public_id
+    assert new.answers_id == message.pk
+
+
+def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
+    connection, message, reviewer, second_reviewer, upstream
+):
+    row = edit(message, reviewer)
+    run_replacement(replacement_id=row.pk)
+    row.refresh_from_db()
+    new = arrive(connection, row)
+    editor = reviewer.actor(surface="web")
+    with pytest.raises(VerdictNotAllowed, match="You edited this message, so somebody else must approve it"):
+        decide(new, reviewer)
+    many = rulings_for([new], actor=editor, now=clock())[new.pk]
+    assert (many.rule, many.may_reject) == ("editor", True)
+    assert ruling_for(new, actor=second_reviewer.actor(surface="web")).may_approve
+    new.mailbox.editor_may_approve = True
+    new.mailbox.save()
+    made = decide(Message.objects.get(pk=new.pk), reviewer).decision
+    # Asked again when it is carried out.
+    new.mailbox.editor_may_approve = False
+    new.mailbox.save()
+    upstream.holds(pending_row(NEW, markdown=TEXT))
+    make_due()
+    assert run_decision(decision_id=made.pk) == "refused"
+    assert "You edited this message" in Decision.objects.get(pk=made.pk).explanation
+
+
+def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
+    connection, message, reviewer, second_reviewer, upstream
+):
+    run_replacement(replacement_id=edit(message, reviewer).pk)
+    between = arrive(connection, Replacement.objects.get())
+    upstream.answers["/v1/send_email"] = (202, {"id": "01THIRD"})
+    row = edit(between, second_reviewer, markdown=f"{TEXT}!", reference="ABCDEFGHJK")
+    run_replacement(replacement_id=row.pk)
+    last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
+    for person in (reviewer, second_reviewer):
+        assert ruling_for(last, actor=person.actor(surface="web")).rule == "editor"
+
+
+@pytest.mark.parametrize("point", ["before the answer is stored", "before the first is rejected"])
+def test_crash_between_the_calls_leaves_both_held_and_says_so(
+    connection, message, reviewer, upstream, desk, monkeypatch, point
+):
+    row = edit(message, reviewer)
+    with monkeypatch.context() as crash:
+        name = "_sent" if point == "before the answer is stored" else "_reject_first"
+        crash.setattr(send, name, lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            run_replacement(replacement_id=row.pk)
+    Replacement.objects.update(lease_until=clock())
+    new = arrive(connection, Replacement.objects.get())
+    first = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    assert "both may be held" in first or "Both are held" in first
+    assert "Both are held" in desk.get(reverse("message", args=[new.public_id])).content.decode()
+    actor = reviewer.actor(surface="web")
+    assert [one.kind for one in attention_for(actor, clock())] == ["edit"]
+    assert attention_count(actor) == 1
+    assert desk.post(reverse("finish-edit", args=[new.public_id])).status_code == 302
+    assert run_replacement(replacement_id=row.pk) == "done"
+    assert Decision.objects.get(message=message).feedback["replaced_by"] == NEW
+    # However often it was called, it is one message to MultiMail.
+    assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
+    assert attention_for(actor, clock()) == []
+
+
+def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewer, upstream, desk):
+    upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
+    row = edit(message, reviewer)
+    assert run_replacement(replacement_id=row.pk) == "refused"
+    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    assert "The corrected message was not sent." in page
+    assert "recipient not allowed" in page
+    assert not Decision.objects.exists()
+    upstream.answers["/v1/send_email"] = (202, {"id": NEW})
+    assert run_replacement(replacement_id=edit(message, reviewer, reference="ABCDEFGHJK").pk) == "done"
+
+
+def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewer, upstream):
+    upstream.answers["/v1/send_email"] = (502, b"<html>")
+    row = edit(message, reviewer)
+    assert run_replacement(replacement_id=row.pk) == "sending"
+    Replacement.objects.update(next_attempt_at=clock())
+    upstream.answers["/v1/send_email"] = (200, {"id": NEW, "idempotent": True})
+    assert run_replacement(replacement_id=row.pk) == "done"
+    assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
+
+
+def test_call_without_an_answer_for_a_day_is_not_repeated(message, reviewer, upstream):
+    upstream.answers["/v1/send_email"] = (502, b"<html>")
+    row = edit(message, reviewer)
+    run_replacement(replacement_id=row.pk)
+    Replacement.objects.update(next_attempt_at=clock(), created_at=clock() - send.REPEAT_FOR)
+    assert run_replacement(replacement_id=row.pk) == "unknown"
+    assert len(sends(upstream)) == 1
+
+
+def test_message_decided_before_the_call_is_not_sent_again(message, reviewer, second_reviewer, upstream):
+    row = edit(message, reviewer)
+    decide(message, second_reviewer)
+    assert run_replacement(replacement_id=row.pk) == "refused"
+    row.refresh_from_db()
+    assert "Ben Okafor approved this message first" in row.problem
+    assert sends(upstream) == []
+
+
+def test_message_approved_during_the_call_is_said_on_the_new_one(
+    connection, message, reviewer, second_reviewer, desk, monkeypatch
+):
+    row = edit(message, reviewer)
+
+    def approved_meanwhile(*_, **__):
+        decide(message, second_reviewer)
+        return {"id": NEW}
+
+    monkeypatch.setattr(Agent, "send_held", approved_meanwhile)
+    assert run_replacement(replacement_id=row.pk) == "done"
+    assert Decision.objects.get().outcome == "approve"
+    new = arrive(connection, Replacement.objects.get())
+    page = desk.get(reverse("message", args=[new.public_id])).content.decode()
+    assert "The message that this one replaces was approved." in page
+
+
+def test_content_that_changed_meanwhile_is_never_replaced_unread(message, reviewer, upstream, desk):
+    row = edit(message, reviewer)
+    show_row(message, markdown="Another text.")
+    assert run_replacement(replacement_id=row.pk) == "refused"
+    assert sends(upstream) == []
+    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    assert "edit it as it is now" in page
+
+
+def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
+    row = edit(message, reviewer)
+    assert edit(message, reviewer).pk == row.pk
+    with pytest.raises(AlreadyDecided, match="edited this message already"):
+        edit(message, second_reviewer, reference="ABCDEFGHJK")
+    run_replacement(replacement_id=row.pk)
+    assert run_replacement(replacement_id=row.pk) == "not due"
+    assert len(sends(upstream)) == 1
+
+
+def test_undone_rejection_leaves_both_held_until_somebody_finishes(connection, message, reviewer, desk):
+    row = edit(message, reviewer)
+    run_replacement(replacement_id=row.pk)
+    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+    assert "Both are held" in desk.get(reverse("message", args=[message.public_id])).content.decode()
+    finish_replacement(message=message.public_id, actor=reviewer.actor(surface="web"))
+    assert run_replacement(replacement_id=row.pk) == "done"
+    assert Decision.objects.filter(message=message, state="recorded").get().outcome == "reject"
+
+
+@pytest.mark.parametrize(
+    ("fields", "row", "sentence"),
+    [
+        ({"agent_key": ""}, {}, "this connection has none"),
+        ({"key_scopes": {"agent": ["read"]}}, {}, "may not send"),
+        ({"agent_key": "mm_test_x"}, {}, "is for tests"),
+        (
+            {},
+            {"attachments": [{"name": "a.pdf", "size": 3, "content_type": "application/pdf"}]},
+            "a.pdf is not fetched",
+        ),
+        ({}, {"markdown": None, "html_body": "<p>Hi</p>"}, "only HTML"),
+    ],
+)
+def test_message_that_cannot_be_edited_says_what_to_do(db, upstream, reviewer, desk, fields, row, sentence):
+    connection = make_connection(api_url=upstream.url, **{"agent_key": "mm_live_agent", **fields})
+    message = make_message(connection, **row)
+    with pytest.raises(EditNotPossible, match=sentence):
+        edit(message, reviewer)
+    assert sentence in desk.get(reverse("edit-message", args=[message.public_id])).content.decode()
+    assert sends(upstream) == []
+
+
+def test_attachments_travel_along_unchanged(connection, reviewer, upstream):
+    attachment = {"name": "a.txt", "size": 3, "content_type": "text/plain", "sha256": ""}
+    message = make_message(connection, attachments=[attachment])
+    message.files.update(content=b"abc", state="fetched")
+    target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
+    upstream.answers[target] = upstream.answers["/v1/send_email"]
+    assert run_replacement(replacement_id=edit(message, reviewer).pk) == "done"
+    sent = next(body for _, path, body in upstream.calls if path == target)
+    assert sent["attachments"] == [{"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}]
+
+
+def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
+    connection, message, reviewer, upstream, desk
+):
+    fields = {"to": "dana@northwind.example", "subject": message.subject, "markdown": TEXT, "do": "suggest"}
+    fields |= {"fingerprint": message.revision.fingerprint, "reference": "0123456789"}
+    address = reverse("edit-message", args=[message.public_id])
+    answer = desk.post(address, fields)
+    assert answer.status_code == 422
+    assert "Say what should change" in answer.content.decode()
+    assert "of 40 EUR" in answer.content.decode()
+    assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
+    make_due()
+    decision = Decision.objects.get()
+    assert (decision.outcome, decision.suggestion, decision.reason) == ("send_back", TEXT, "Name the sum.")
+    assert run_decision(decision_id=decision.pk) == "applied"
+    told = upstream.decisions[-1]
+    assert told["suggested_markdown"] == TEXT
+    assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
+    same, other = (make_message(connection, markdown=text) for text in (TEXT, "Hello **Dana**, soon."))
+    assert "suggested, word by word" in desk.get(reverse("message", args=[same.public_id])).content.decode()
+    page = desk.get(reverse("message", args=[other.public_id])).content.decode()
+    assert "How it differs from the suggested text" in page
+
+
+def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, reviewer):
+    result = give_verdict(
+        message=message.public_id,
+        actor=reviewer.actor(surface="web"),
+        outcome="send_back",
+        fingerprint=message.revision.fingerprint,
+        reason="Shorter.",
+        feedback={"suggested_markdown": "x" * 9000},
+    )
+    reason = upstream_reason(result.decision)
+    assert len(reason) <= 2000
+    assert "all of it is in suggested_markdown" in reason
+    assert result.decision.reference in reason
