@@ -10,6 +10,7 @@ PAGES = {
     "queue": "/queue/",
     "message": "{crowded}",
     "high-risk": "{crowded}approve/",
+    "edit": "{held}edit/",
     "thread": "{held}thread/",
     "history": "/history/",
     "audit": "/audit/",

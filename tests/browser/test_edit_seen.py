@@ -1,0 +1,83 @@
+"""Correcting a held message in Chromium, with and without scripts, and suggesting a text to its agent."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.desk import some_words
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
+
+
+@pytest.fixture
+def held(product, ana):
+    """A message in the mailbox whose decisions can be undone for five seconds, held and read."""
+    fields = {
+        "body": f"Hello Dana,\n\nyour refund is 40 EUR. {some_words()}",
+        "from": product.known["MAILBOX2_ADDRESS"],
+    }
+    upstream_id, _ = product.send(**fields)
+    return product.held(ana, upstream_id)
+
+
+def retype(page, before, after):
+    text = page.get_by_label("Text, in Markdown")
+    text.fill(text.input_value().replace(before, after))
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+def test_corrected_message_is_seen_sent_and_held_for_somebody_else(
+    open_page, open_as, signed_in, product, held, scripts
+):
+    page = open_page(storage_state=signed_in, java_script_enabled=scripts)
+    page.goto(product.page(held))
+    page.locator("#message-bar").get_by_role("link", name="Edit").click()
+    retype(page, "40 EUR", "**45 EUR**")
+    if not scripts:
+        page.get_by_role("button", name="Update the preview").click()
+    expect(page.frame_locator("iframe[name=preview]").locator("strong", has_text="45 EUR")).to_be_visible()
+    page.get_by_label("Subject").fill("Your refund of 45 EUR")
+    page.get_by_role("button", name="Send corrected message for review").click()
+    expect(page.locator("#message")).to_have_attribute("data-message", held["id"])
+    row = product.wait_for(
+        lambda: product.sql("SELECT upstream_id, state FROM approvals_replacement WHERE state = 'done'"),
+        timeout=60,
+        what="the first message to be rejected",
+    )
+    page.reload()
+    expect(page.locator("#edit-state")).to_contain_text("Replaced by a corrected message")
+    page.locator("#edit-state").get_by_role("link", name="a corrected message").click()
+    expect(page.locator("#subject")).to_have_text("Your refund of 45 EUR")
+    expect(page.locator("#edited-before")).to_contain_text("45 EUR")
+    expect(page.locator("#ruling")).to_contain_text("You edited this message, so somebody else must approve it.")
+    expect(page.get_by_role("button", name=re.compile("Approve and send"))).to_have_count(0)
+    other = open_as("REVIEWER2")
+    other.goto(page.url)
+    expect(other.get_by_role("button", name=re.compile("Approve and send"))).to_be_visible()
+    assert row
+
+
+def test_suggested_text_reaches_the_agent_and_its_next_try_is_compared_with_it(desk, product, ana, held):
+    page = desk
+    page.watch.expected += ["422"]
+    page.goto(product.page(held))
+    page.locator("#send-back summary").click()
+    page.locator("#send-back").get_by_role("link", name="edit the message or suggest a text").click()
+    retype(page, "40 EUR", "45 EUR")
+    page.get_by_role("button", name="Request changes with this text").click()
+    expect(page.get_by_text("Say what should change")).to_be_visible()
+    page.get_by_label("To the agent").fill("It is 45.")
+    text = page.get_by_label("Text, in Markdown").input_value()
+    page.get_by_role("button", name="Request changes with this text").click()
+    expect(page.locator("#decide")).to_contain_text("Changes requested by")
+    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
+    told = product.wait_for(
+        lambda: product.call("GET", f"/v1/read_email?id={held['upstream_id']}").json().get("suggested_markdown"),
+        timeout=60,
+        what="the suggestion to reach the agent",
+    )
+    assert told.strip() == text.strip()
+    upstream_id, _ = product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]})
+    page.goto(product.page(product.held(ana, upstream_id)))
+    expect(page.locator("#sent-back-before")).to_contain_text("suggested, word by word")
