@@ -79,7 +79,7 @@ POST_ONLY = {
 
 
 # Documents of their own in a frame of a page.
-FRAMED = {"message-body", "seen-body", "message-view", "file-view"}
+FRAMED = {"message-body", "edit-preview", "seen-body", "message-view", "file-view"}
 # Documents without the desk around them.
 BARE = {
     "trace-proof-html",

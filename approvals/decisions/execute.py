@@ -262,7 +262,9 @@ def _marking(has_mailbox: bool) -> ValueQuery:
 
 def upstream_reason(decision: Decision) -> str:
     """Return the reason as it goes upstream: the reviewer's words, then who they are and our reference."""
-    return with_reference(with_suggestion(decision.reason, decision.suggestion), decision.reference, _who(decision))
+    heading = "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
+    words = with_suggestion(decision.reason, decision.suggestion, heading=heading)
+    return with_reference(words, decision.reference, _who(decision))
 
 
 def _who(decision: Decision) -> str:

@@ -27,11 +27,11 @@ MAX_SUGGESTION = 20_000
 _CUT = "\n[cut: all of it is in suggested_markdown]"
 
 
-def with_suggestion(reason: str, suggestion: str) -> str:
+def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
     """Return the reason with the suggested text behind it, cut to what MultiMail takes as a reason."""
     if not suggestion:
         return reason
-    begin = f"{reason}\n\nSuggested text:\n".lstrip()
+    begin = f"{reason}\n\n{heading}:\n".lstrip()
     room = MAX_REASON - len(begin)
     if len(suggestion) > room:
         suggestion = f"{suggestion[: room - len(_CUT)]}{_CUT}" if room > 2 * len(_CUT) else ""

@@ -11,10 +11,18 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions.decide import VerdictResult, content_changed, give_verdict, who_was_first
+from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.shown import attached_files
 from approvals.editing.checks import editability
-from approvals.editing.words import changed_fields, difference_in_words, is_text_changed, suggestion_of, summary
+from approvals.editing.words import (
+    changed_fields,
+    difference_in_words,
+    fields_in_words,
+    is_text_changed,
+    suggestion_of,
+    summary,
+)
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
 from common.enqueue import enqueue
@@ -96,13 +104,13 @@ def suggest_changes(
         raise EditNotPossible("Nothing is different from the message as it is: there is nothing to suggest.")
     feedback = suggestion_of(row, first)
     if is_text_changed(first, row) and "suggested_markdown" not in feedback:
-        raise EditNotPossible("The text is too long to be suggested: keep it under 20,000 characters.")
+        raise EditNotPossible(f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters.")
     return give_verdict(
         message=message,
         actor=actor,
         outcome=Outcome.SEND_BACK,
         fingerprint=fingerprint,
-        reason=note,
+        reason=f"{note}{fields_in_words(first, row)}"[:MAX_REASON],
         feedback=feedback,
     )
 

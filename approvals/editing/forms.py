@@ -67,6 +67,13 @@ class EditForm(TextForm):
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
 
+    def clean_markdown(self) -> str:
+        """Refuse a text of blanks only, as MultiMail does."""
+        text = str(self.cleaned_data["markdown"])
+        if not text.strip():
+            raise forms.ValidationError("The message needs a text.")
+        return text
+
     def clean_subject(self) -> str:
         """Refuse line ends: in a header, another header could follow them."""
         subject = str(self.cleaned_data["subject"])

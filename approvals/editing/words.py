@@ -1,12 +1,12 @@
 """What was changed, as the agent, the ledger and the next reviewer get it."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.models import Replacement
-from common.fingerprint import Content
+from common.fingerprint import Content, normalise_address
 
 _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
 _WORDS = {"to": "the recipients", "cc": "the recipients", "bcc": "the recipients", "subject": "the subject"}
@@ -18,11 +18,15 @@ def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
     """Return the header fields that differ, each with its value before and after; recipients are one line."""
     found = []
     for name in _LABELS:
-        before, after = getattr(first, name), getattr(edited, name)
-        texts = [text if isinstance(text, str) else ", ".join(text) for text in (before, after)]
-        if texts[0] != texts[1]:
-            found.append({"field": name, "before": texts[0], "after": texts[1]})
+        before, after = _one_line(getattr(first, name)), _one_line(getattr(edited, name))
+        if before != after:
+            found.append({"field": name, "before": before, "after": after})
     return found
+
+
+def _one_line(value: str | Sequence[str]) -> str:
+    """Return a subject as it is, and addresses as the fingerprint compares them."""
+    return value if isinstance(value, str) else ", ".join(map(normalise_address, value))
 
 
 def is_text_changed(first: Content, edited: Replacement) -> bool:
@@ -54,11 +58,16 @@ def _lines(first: Content, edited: Replacement) -> Iterator[str]:
 def reason_of(edited: Replacement, first: Content) -> str:
     """Return the reason with which the first message is rejected: the agent reads it."""
     note = f" {edited.note}" if edited.note else ""
-    words = (
+    return (
         f"Replaced by {edited.upstream_id}: {edited.person} corrected {summary(first, edited)} and sent it for review. "
-        f"Do not send it again.{note}"
-    )
-    return words[:MAX_REASON]
+        f"Do not send it again.{note}{fields_in_words(first, edited)}"
+    )[:MAX_REASON]
+
+
+def fields_in_words(first: Content, edited: Replacement) -> str:
+    """Return the changed header fields as lines, each with its new value, cut where it is long."""
+    changes = changed_fields(first, edited)
+    return "".join(f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}" for one in changes)
 
 
 def feedback_of(edited: Replacement, first: Content) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.ruling import is_reviewer, ruled
-from approvals.decisions.shown import attached_files
+from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.checks import Editability, editability
 from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
 from approvals.editing.forms import MAX_NOTE, EditForm, TextForm
@@ -111,6 +111,8 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    if message.revision is not None and request.method != "HEAD":
+        note_served(message, actor=request.actor)
     context = {
         "message": message,
         "revision": message.revision,

@@ -77,7 +77,8 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(connection, me
     told = upstream.decisions[-1]
     assert told["reason"].startswith(f"Replaced by {NEW}: {reviewer} corrected the subject and the text")
     assert "The sum was missing." in told["reason"]
-    assert TEXT in told["reason"]
+    assert f"Corrected text:\n{TEXT}" in told["reason"]
+    assert "Subject is now: Your refund" in told["reason"]
     assert (told["replaced_by"], told["suggested_markdown"]) == (NEW, TEXT)
     assert told["changes"] == [{"field": "subject", "before": message.subject, "after": "Your refund"}]
     asked = Entry.objects.get(action="message.edit_asked").detail.fields
@@ -216,6 +217,22 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(message, review
     assert sends(upstream) == []
     page = desk.get(reverse("message", args=[message.public_id])).content.decode()
     assert "edit it as it is now" in page
+
+
+def test_content_that_changes_during_the_call_is_left_to_a_person(message, reviewer, desk, monkeypatch):
+    row = edit(message, reviewer)
+
+    def changed_meanwhile(*_, **__):
+        show_row(message, markdown="Another text.")
+        return {"id": NEW}
+
+    monkeypatch.setattr(Agent, "send_held", changed_meanwhile)
+    assert run_replacement(replacement_id=row.pk) == "sent"
+    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    assert "Both are held." in page
+    assert "The message changed after you opened it" in page
+    assert "Reject this one as replaced" not in page
+    assert [one.kind for one in attention_for(reviewer.actor(surface="web"), clock())] == ["edit"]
 
 
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):

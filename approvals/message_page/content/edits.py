@@ -32,7 +32,9 @@ def edits_context(message: Message, facts: Mapping[str, Any]) -> dict[str, Any]:
     context: dict[str, Any] = {"edit_to": None, "edit_from": None}
     if facts["edit_to"]:
         row = Replacement.objects.select_related("person").get(pk=facts["edit_to"])
-        context |= {"edit_to": row, "edit_to_is_free": row.lease_until is None or row.lease_until < facts["clock"]}
+        is_free = row.lease_until is None or row.lease_until < facts["clock"]
+        # What changed since is rejected by whoever has read it, as any message.
+        context |= {"edit_to": row, "may_finish": is_free and row.revision_id == message.revision_id}
     if facts["editors"] and (made := edit_that_made(message)) is not None:
         decision = made.message.latest_decision
         is_under_way = decision is not None and decision.state in _UNDER_WAY
@@ -40,6 +42,7 @@ def edits_context(message: Message, facts: Mapping[str, Any]) -> dict[str, Any]:
         has_left = made.message.state not in _NOT_SENT
         context |= {
             "edit_from": made,
+            "may_finish_first": made.revision_id == made.message.revision_id,
             "first_is_held": made.message.state == MessageState.HELD and not is_under_way,
             "first_leaves": has_left or (is_under_way and outcome == Outcome.APPROVE),
         }
