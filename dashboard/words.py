@@ -53,6 +53,7 @@ STUCK = {
     "withdrawn": ("May still leave", "violet"),
     "stalled": ("Not carried out", "rose"),
     "refused": ("Held again", "amber"),
+    "replaced": ("Both held", "amber"),
     "overdue": ("Past its time", "rose"),
     "connection": ("Connection", "rose"),
     "unfetchable": ("Cannot be fetched", "rose"),

@@ -359,4 +359,4 @@ def _half_replaced(actor: Actor) -> Iterator[AttentionItem]:
             why = row.problem or "The worker that sent the corrected one stopped before MultiMail answered."
             advice = "The desk repeats the call, which sends nothing twice. You can have it tried now, on its page."
         act = open_page(actor, message, "Open the first one")
-        yield AttentionItem("edit", what, row.created_at, why, advice, act, message, whose=REVIEWER)
+        yield AttentionItem("replaced", what, row.created_at, why, advice, act, message, whose=REVIEWER)
