@@ -71,7 +71,7 @@ class Decision(models.Model):
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(max_length=14, choices=DecisionState, default=DecisionState.RECORDED)
     # What the agent gets as data beside the reason (our gateway): `suggested_markdown`, `replaced_by`, `changes`.
-    feedback = models.JSONField(default=dict, blank=True)
+    feedback = models.JSONField(default=dict, db_default={}, blank=True)
     given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
     rule = models.CharField(max_length=40, blank=True)

@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                 ('may_have_left', models.BooleanField(default=False)),
                 ('seen_held', models.PositiveSmallIntegerField(default=0)),
                 ('seen_absent', models.PositiveSmallIntegerField(default=0)),
-                ('feedback', models.JSONField(blank=True, default=dict)),
+                ('feedback', models.JSONField(blank=True, db_default={}, default=dict)),
                 ('upstream_answer', models.JSONField(default=dict)),
                 ('explanation', models.TextField(blank=True)),
                 ('given_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),

@@ -142,7 +142,7 @@ class Migration(migrations.Migration):
                 ('gate_timing', models.CharField(blank=True, choices=[('gate_first', 'Gate First'), ('schedule_first', 'Schedule First')], max_length=16)),
                 ('decision', models.CharField(blank=True, choices=[('approved', 'Approved'), ('rejected', 'Rejected')], max_length=8)),
                 ('decision_reason', models.TextField(blank=True)),
-                ('feedback', models.JSONField(default=dict)),
+                ('feedback', models.JSONField(db_default={}, default=dict)),
                 ('decided_at', models.DateTimeField(null=True)),
                 ('decided_by', models.CharField(blank=True, max_length=200)),
                 ('due_at', models.DateTimeField(null=True)),

@@ -303,7 +303,7 @@ class Email(UlidModel):
     decision = models.CharField(max_length=8, choices=Decision, blank=True)
     decision_reason = models.TextField(blank=True)
     # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`, `changes`.
-    feedback = models.JSONField(default=dict)
+    feedback = models.JSONField(default=dict, db_default={})
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
     decided_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")

@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                 ('mirrored_at', models.DateTimeField(blank=True, null=True)),
                 ('undo_window', models.DurationField(default=datetime.timedelta(seconds=5))),
                 ('expire_after', models.DurationField(blank=True, null=True)),
-                ('editor_may_approve', models.BooleanField(default=False)),
+                ('editor_may_approve', models.BooleanField(db_default=False, default=False)),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mailboxes', to='mirror.connection')),
             ],
         ),

@@ -95,7 +95,7 @@ class Mailbox(models.Model):
     undo_window = models.DurationField(default=timedelta(seconds=5))
     expire_after = models.DurationField(null=True, blank=True)
     # Whether who edited a message may be the one who approves it.
-    editor_may_approve = models.BooleanField(default=False)
+    editor_may_approve = models.BooleanField(default=False, db_default=False)
 
     objects = MailboxQuerySet.as_manager()
 
