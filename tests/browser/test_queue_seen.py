@@ -161,4 +161,4 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
     assert page.title().startswith("(100,000) ")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=mine")
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text("You have it")
