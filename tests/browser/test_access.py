@@ -27,6 +27,8 @@ NO_PAGES = {
     *("revoke-api-key", "domains", "webhooks", "add-webhook", "webhook-bodies", "webhook", "delete-webhook"),
     # Pages about connections and past lists: see test_connections_seen.py and test_allowlists_seen.py.
     *("connection", "add-connection", "remove-connection", "allow-entry"),
+    # For admins: see test_own_words_seen.py.
+    *("add-own-word", "own-word", "usual-texts"),
     # Pages of the first run: see test_first_run_seen.py.
     *("setup", "add-destination", "destination", "add-route", "alert-log", "alert"),
     # For admins and auditors only: see test_reports_seen.py.
