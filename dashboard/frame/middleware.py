@@ -23,8 +23,6 @@ _FRAME_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
-# For a message's body: the desk's script measures it. Nothing in it may run all the same.
-_MEASURED_FRAME_POLICY = f"{_FRAME_POLICY} allow-same-origin"
 ONE_YEAR = 365 * 24 * 60 * 60
 
 
@@ -94,10 +92,7 @@ class SecurityHeadersMiddleware(Middleware):
         response = self.get_response(request)
         headers = response.headers
         is_mail_frame = getattr(response, "is_mail_frame", False)
-        if getattr(response, "is_measured", False):
-            headers["Content-Security-Policy"] = _MEASURED_FRAME_POLICY
-        else:
-            headers["Content-Security-Policy"] = _FRAME_POLICY if is_mail_frame else self._policy(request)
+        headers["Content-Security-Policy"] = _FRAME_POLICY if is_mail_frame else self._policy(request)
         headers["X-Frame-Options"] = "SAMEORIGIN" if is_mail_frame else "DENY"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"

@@ -291,6 +291,5 @@ def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(d
         is_on_top = "([x, y, selector]) => document.elementFromPoint(x, y).closest(selector) !== null"
         assert desk.evaluate(is_on_top, [*middle, selector]), selector
     assert face.locator("button, form, input, iframe, script, img[src^='http']").count() == 0
-    assert "owned" not in desk.title()
-    assert desk.locator("#message iframe").get_attribute("sandbox") == "allow-same-origin"
+    assert ("owned" in desk.title(), desk.locator("#message iframe").get_attribute("sandbox")) == (False, "")
     assert [url for url in asked if "evil.example" in url] == []
