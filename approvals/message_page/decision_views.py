@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
-from approvals.decisions.forms import MAX_REASON, PRESETS, SettleForm, VerdictForm, with_preset
+from approvals.decisions.forms import MAX_REASON, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.ruling import ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
@@ -200,7 +200,7 @@ def _page(
         "unseen": unseen_fields(content),
         "twin": twin_of(rendered),
         "score": {"level": "high"},
-        "presets": PRESETS,
+        "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
         "queue_query": filters_of(request).suffix,
     }
