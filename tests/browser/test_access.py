@@ -16,7 +16,9 @@ NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
     "discord-interactions",
     *("pulse", "stop-banner", "message-body", "message-view", "file-view", "file-download", "unread-parts", "beside"),
-    *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
+    *("presence", "message-files", "decided", "by-upstream-id", "account_logout", "home-waiting"),
+    # Pages of attached files: see test_attachment_renderings.py.
+    *("file-page", "file-pages"),
     # Steps of signing in, which have their own tests.
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback", "second-factor"),
     *("mfa_reauthenticate", "mfa_reauthenticate_webauthn"),

@@ -28,6 +28,9 @@ _READERS = {
     **dict.fromkeys(("png", "jpeg", "gif", "webp"), "picture_metadata"),
 }
 
+# Made before: where memory is used up there is none left for it.
+_TOO_MUCH = {"error": "too_much"}
+
 
 def main(kind: str, page: int) -> None:
     """Read the file and write what is in it, or `{"error": …}` with a key of `refusals.SENTENCES`."""
@@ -46,7 +49,7 @@ def main(kind: str, page: int) -> None:
     except Refused as refused:
         found = {"error": refused.reason}
     except MemoryError:
-        found = {"error": "too_much"}
+        found = _TOO_MUCH
     except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
         found = {"error": "broken"}
     output = sys.stdout.buffer
