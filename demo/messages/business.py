@@ -81,11 +81,11 @@ Dear Lee,
 
 Draft 3 is attached. Section 4 now reads:
 
-> Each party's liability is limited to the fees paid in the twelve months before the event, except for intent,
-> gross negligence and breach of confidence.
+> Each party's liability is limited to the fees paid in the twelve months before the event, except for intent, gross \
+negligence and breach of confidence.
 
-We accepted your wording for 4.2 and kept ours for 4.3; the reasons are in the margin. **This is a draft for discussion,
-not an offer.**
+We accepted your wording for 4.2 and kept ours for 4.3; the reasons are in the margin. **This is a draft for \
+discussion, not an offer.**
 
 Could you let me know by $due whether this settles section 4?
 
@@ -103,11 +103,11 @@ Mila Sorensen
         body="""\
 Hello Julia,
 
-Your talk on decision logs has made the rounds here: three people sent it to me in one afternoon. Your point about
+Your talk on decision logs has made the rounds here: three people sent it to me in one afternoon. Your point about \
 *wrong dates* changed how we write ours.
 
-We make a small tool for these logs, and I'd like to offer your team a free year in exchange for half an hour of honest
-feedback in the spring. If that's not for you, there's no need to reply, and I won't write again.
+We make a small tool for these logs, and I'd like to offer your team a free year in exchange for half an hour of \
+honest feedback in the spring. If that's not for you, there's no need to reply, and I won't write again.
 
 Ana Lindholm
 """,
@@ -168,7 +168,7 @@ Mila Sorensen
         body="""\
 Hello,
 
-On Saturday between **02:00 and 04:00 UTC**, we're moving the search index to new servers. You can read and write as
+On Saturday between **02:00 and 04:00 UTC**, we're moving the search index to new servers. You can read and write as \
 usual, but search may not show the most recent changes until 04:00.
 
 You don't need to do anything. [Status page](https://status.fieldnote.example/)
@@ -185,10 +185,10 @@ Operations
         body="""\
 Dear Amara,
 
-We look forward to meeting you on **$weekday, $meeting, at $clock**. You'll talk to Ines, whose team you would join,
+We look forward to meeting you on **$weekday, $meeting, at $clock**. You'll talk to Ines, whose team you would join, \
 and to Noor.
 
-It's a conversation plus a short exercise on your own laptop, and you don't need to prepare anything. If there is
+It's a conversation plus a short exercise on your own laptop, and you don't need to prepare anything. If there is \
 anything we can do to make the interview easier for you, please let me know.
 
 Kind regards,

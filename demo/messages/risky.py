@@ -60,8 +60,8 @@ Accounts
         body="""\
 Hello,
 
-We launch on $weekday at $clock. The press release and pictures are at <https://fieldnote.example/press>, under embargo
-until then.
+We launch on $weekday at $clock. The press release and pictures are at <https://fieldnote.example/press>, under \
+embargo until then.
 
 Ana Lindholm
 """,
@@ -131,7 +131,7 @@ curl https://api.fieldnote.example/v1/notes \\
   -H "Authorization: Bearer fn_live_EXAMPLE00000000NOTAREALKEY00000000"
 ```
 
-That's one of ours for testing, so it should work until you have your own. The database is at
+That's one of ours for testing, so it should work until you have your own. The database is at \
 `postgres://admin:not-a-real-password@db.fieldnote.example/prod` if you want to take a look.
 
 Ben
@@ -170,8 +170,8 @@ See below for the latest on section 4.
 > **From:** Mila Sorensen
 > **To:** Ines Moreau
 >
-> They opened at 18 %. I would go to 22 % if we must, and **they do not know that we have to sign this quarter**.
-> Please keep this among us.
+> They opened at 18 %. I would go to 22 % if we must, and **they do not know that we have to sign this quarter**. \
+Please keep this among us.
 
 Cleo
 """,

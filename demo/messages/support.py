@@ -37,7 +37,7 @@ Hi Dana,
 
 I'm sorry about the mugs. We'll ship two new ones tomorrow, and they should reach you on **$weekday**.
 
-Please use the attached label to send the broken ones back. Returns are free, and the second file explains how to
+Please use the attached label to send the broken ones back. Returns are free, and the second file explains how to \
 pack them.
 
 Warm regards,
@@ -54,7 +54,7 @@ Support
         body="""\
 Hi Dana,
 
-Thank you for the photos, and I'm sorry your parcel arrived in that state. I've **refunded EUR $amount** to the card
+Thank you for the photos, and I'm sorry your parcel arrived in that state. I've **refunded EUR $amount** to the card \
 you paid with. It usually takes three to five working days to appear.
 
 You don't need to send anything back. If you'd rather have a replacement, just reply and I'll ship one today.
@@ -78,8 +78,8 @@ The loop happens when your identity provider signs the response but not the asse
 2. Choose *Sign response and assertion*.
 3. Check that the audience is `https://fieldnote.example/saml/metadata`, without a trailing slash.
 
-Then sign in from a private window. If it still loops, send me the value of `InResponseTo` from the last attempt, but
-please leave out the assertion itself: it works like a password.
+Then sign in from a private window. If it still loops, send me the value of `InResponseTo` from the last attempt, \
+but please leave out the assertion itself: it works like a password.
 
 Best,
 Noor Haddad
@@ -97,8 +97,8 @@ Dear Yuki,
 
 Your order missed its flight on Monday. It's on its way again and should reach you on **$weekday**.
 
-We've refunded the shipping fee. If you need the order by a certain date, let me know and I'll ask the courier about a
-faster delivery.
+We've refunded the shipping fee. If you need the order by a certain date, let me know and I'll ask the courier about \
+a faster delivery.
 
 Kind regards,
 Ben Okoro
@@ -122,7 +122,7 @@ You asked for a timeline of this week's outage. All times are in UTC.
 | 09:31 | Change rolled back |
 | 09:47 | Queue empty, all imports delivered |
 
-**No data was lost.** 214 of your imports were delayed by up to 32 minutes. We now roll out changes of this kind one
+**No data was lost.** 214 of your imports were delayed by up to 32 minutes. We now roll out changes of this kind one \
 region at a time and stop at the first alert.
 
 The credit under section 6 of your agreement will appear on your next invoice automatically.
@@ -160,11 +160,11 @@ Support
         body="""\
 Dear Ms Lindqvist,
 
-The copy of your personal data is ready. Sign in and open **Account > Privacy > Downloads** to get it before $due. We
-don't send it by email because email is not secure enough for it.
+The copy of your personal data is ready. Sign in and open **Account > Privacy > Downloads** to get it before $due. \
+We don't send it by email because email is not secure enough for it.
 
-The archive contains your profile, your notes as Markdown, and your sign-ins of the last twelve months. If anything is
-missing or wrong, let me know and we'll correct it.
+The archive contains your profile, your notes as Markdown, and your sign-ins of the last twelve months. If anything \
+is missing or wrong, let me know and we'll correct it.
 
 Yours sincerely,
 Noor Haddad
@@ -199,11 +199,11 @@ Noor
         body="""\
 Hello Tom,
 
-I promised you a clear answer, so here it is: **we're not going to build read receipts.** People tell us they write
+I promised you a clear answer, so here it is: **we're not going to build read receipts.** People tell us they write \
 more freely when nobody tracks who opened what.
 
-In your case, *Request feedback* may help: it sends a note to one person and tells you when they reply.
-[How it works](https://fieldnote.example/help/request-feedback)
+In your case, *Request feedback* may help: it sends a note to one person and tells you when they reply. [How it \
+works](https://fieldnote.example/help/request-feedback)
 
 I know this isn't the answer you hoped for.
 
@@ -220,7 +220,7 @@ Noor Haddad
         body="""\
 Hello Elena,
 
-As you asked, your subscription ends on **$due**. Until then everything works as usual. After that you can read and
+As you asked, your subscription ends on **$due**. Until then everything works as usual. After that you can read and \
 export your notes for another 90 days before we delete them.
 
 You will not be charged again.
@@ -240,7 +240,7 @@ Cleo Marchetti
         body="""\
 Dear Kim,
 
-It looks like our last two invoices to this address were never opened. If we should send them somewhere else, just
+It looks like our last two invoices to this address were never opened. If we should send them somewhere else, just \
 reply with the new address.
 
 Kind regards,
