@@ -1,6 +1,5 @@
 """The message's sheet in Chromium: as high as the message, with the thread and a reason beside it, and high risk."""
 
-import uuid
 
 import pytest
 from playwright.sync_api import expect
@@ -95,15 +94,11 @@ def test_reason_is_written_beside_the_message_and_on_a_phone_under_it_with_cance
 
 @pytest.fixture
 def alike(product, ana):
-    """A held message to a domain that looks like one which was written to."""
-    name = uuid.uuid4().hex[:6]
-    known = product.hold(ana, to=f"dana@w{name}oods.example", **{"from": product.known["MAILBOX2_ADDRESS"]})
-    assert ana.decide(known["id"], "approve", known["fingerprint"]).status_code == 302
-    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    sent = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND state IN ('sent', 'delivered')"
-    product.wait_for(lambda: product.sql(sent, known["upstream_id"]), timeout=90, what="the first message sent")
-    row = product.hold(ana, to=f"dana@w{name}0ods.example", **{"from": product.known["MAILBOX2_ADDRESS"]})
-    return row, f"w{name}0ods.example", f"w{name}oods.example"
+    """A held message to a domain that looks like the desk's own, which is known from the beginning."""
+    sender = product.known["MAILBOX2_ADDRESS"]
+    true = sender.rpartition("@")[2]
+    false = true.replace("o", "0", 1)
+    return product.hold(ana, to=f"dana@{false}", **{"from": sender}), false, true
 
 
 def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(desk, product, ana, alike):

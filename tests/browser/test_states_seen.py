@@ -97,7 +97,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
         box = page.locator(".empty").filter(has_text=title)
         expect(box.get_by_role("link", name="See what waits")).to_be_visible()
     page.goto(base + "/")
-    expect(page.get_by_text("Nothing waits.")).to_be_visible()
+    expect(page.get_by_text("No messages are waiting.")).to_be_visible()
     page.watch.expected += ["404"]
     # Messages of other people's scopes do not exist for them.
     page.goto(base + shown.pages["held"])
