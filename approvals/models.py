@@ -9,6 +9,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import JSONObject, Lower, Now
+from django.utils import timezone
 
 from approvals.querysets.collaboration import (
     ClaimQuerySet,
@@ -77,6 +78,15 @@ class Decision(models.Model):
     rule = models.CharField(max_length=40, blank=True)
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
+    # The time that whoever approved it chose, and the time zone in which; None: as soon as it cannot be undone.
+    later_at = models.DateTimeField(null=True, blank=True)
+    later_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
+    # The recipient's domain, for which that zone is offered the next time.
+    later_domain = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # Whether the next working hours were chosen.
+    in_working_hours = models.BooleanField(default=False, db_default=False)
+    # The newest message of the thread that they said to have read; checked again when it is carried out later.
+    thread_read = models.BigIntegerField(default=0, db_default=0)
     attempt = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
@@ -110,6 +120,8 @@ class Decision(models.Model):
             models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
             # Applied at MultiMail, perhaps not yet reported to the mirror.
             models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
+            # For the time zone that was chosen last for a domain.
+            models.Index(fields=["later_domain"], condition=~Q(later_domain=""), name="decision_later"),
             # For people to check: in doubt, or not carried out.
             models.Index(
                 fields=["changed_at"],
@@ -122,6 +134,12 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.state}"
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether it still waits for the time that was chosen, by this host's clock: for pages only."""
+        is_waiting = self.state == DecisionState.RECORDED and not self.attempt and self.later_at is not None
+        return is_waiting and self.due_at > timezone.now()
 
     @property
     def can_expire(self) -> bool:

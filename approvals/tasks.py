@@ -243,12 +243,20 @@ def sweep() -> str:
 
 
 def _abandon(decision_ids: list[int]) -> None:
+    _one_by_one(execute.abandon, decision_ids)
+
+
+def _refuse_outdated(decision_ids: list[int]) -> None:
+    _one_by_one(execute.refuse_outdated, decision_ids)
+
+
+def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
     for decision_id in decision_ids:
         try:
-            # Each in its own transaction: one that fails does not keep the others from being abandoned.
-            execute.abandon(decision_id=decision_id)
+            # Each in its own transaction: one that fails does not keep the others from being ended.
+            command(decision_id=decision_id)
         except Exception:
-            log.exception("decision not abandoned", extra={"decision": decision_id})
+            log.exception("decision not ended", extra={"decision": decision_id, "command": command.__name__})
 
 
 @shared_task
@@ -309,6 +317,7 @@ _SWEEP = Sweep(
         "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
         "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
         "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
+        "outdated": duty(Decision.objects.outdated_for_later, _refuse_outdated, most=200),
         "due": _each(execute_decision, Decision.objects.due, 200),
         "edits": _each(send_replacement, Replacement.objects.due, 100),
         "in doubt": _each(resolve_decision, Decision.objects.to_resolve, 50),

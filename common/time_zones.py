@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 UTC = ZoneInfo("UTC")
 _zone: ContextVar[ZoneInfo] = ContextVar("zone", default=UTC)
@@ -26,6 +27,21 @@ def use_zone(name: str) -> None:
         _zone.set(ZoneInfo(name))
     except (KeyError, ValueError, OSError):
         _zone.set(UTC)
+
+
+def zone_named(typed: str) -> ZoneInfo | None:
+    """Return the time zone of this name, or whose city this is (`Berlin`), in any case; None where there is none."""
+    name = typed.strip().replace(" ", "_").casefold()
+    found = _zones().get(name)
+    return ZoneInfo(found) if found else None
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Return the names of zones by all that may be typed for each; where two have a city's name, the first counts."""
+    known = sorted((zone for zone in available_timezones() if zone == "UTC" or "/" in zone), reverse=True)
+    cities = {zone.rpartition("/")[2].casefold(): zone for zone in known}
+    return cities | {zone.casefold(): zone for zone in known}
 
 
 def there(at: datetime) -> datetime:

@@ -17,6 +17,7 @@ NEWCOMER = "nia@yourteam.example"
 LONG = "a-very-long-local-part-that-never-ends-" + "x" * 20
 RISKY = ["lookalike_recipient", "hidden_text", "link_text_lies", "first_contact"]
 
+_IN_A_DAY = {"due_at": "now() + interval '1 day'", "later_at": "now() + interval '1 day'"}
 # By name: what is different in the message, and the decision on it, if there is one.
 _HELD: dict[str, Any] = {"state": "held"}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
@@ -25,6 +26,7 @@ _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "test message": ({**_HELD, "sandbox": True}, None),
     "fetching": ({**_HELD, "hydrated_at": None, "revision_id": None, "subject": "", "recipients": []}, None),
     "unreadable": ({**_HELD, "hydrated_at": None, "revision_id": None, "fetch_tries": 3}, None),
+    "for later": (_HELD, {"state": "recorded", "attempt": 0, "later_zone": "Europe/Berlin", **_IN_A_DAY}),
     "leaving": (_HELD, {"state": "recorded", "due_at": "now() + interval '1 hour'"}),
     "calling": (_HELD, {"state": "calling", "lease_until": "now() + interval '1 hour'", "may_have_left": True}),
     "unknown": (_HELD, {"state": "unknown", "may_have_left": True, "explanation": "MultiMail did not answer in time."}),

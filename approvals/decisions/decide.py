@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals.decisions.high_risk import check_risk_read
+from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import deciding_parts, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, shown_context, unread_parts
@@ -65,13 +66,14 @@ def give_verdict(
     risk_read: Collection[str] = (),
     batch: BatchInfo | None = None,
     feedback: Mapping[str, Any] | None = None,
+    later: LaterChoice | None = None,
 ) -> VerdictResult:
     """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
 
     `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
     `batch` names the sheet on which they decided many messages at once; `feedback` is what the agent gets as data
-    beside the reason of a rejection.
+    beside the reason of a rejection; `later` is the time chosen for an approval.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
@@ -88,7 +90,7 @@ def give_verdict(
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read)
-    opened_at = facts["opened_at"]
+    timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
     unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
     verdict = Verdict.objects.create(
         message=locked,
@@ -97,13 +99,12 @@ def give_verdict(
         outcome=outcome,
         reason=reason,
         surface=actor.surface,
-        seconds_shown=max(0, int((at - opened_at).total_seconds())) if opened_at else None,
+        seconds_shown=max(0, int((at - facts["opened_at"]).total_seconds())) if facts["opened_at"] else None,
         parts_unread=len(unread),
         seen=shown_context(locked, ruling=ruling, unread=unread),
     )
-    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "")
-    extra = batch.extra if batch else timedelta(0)
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, feedback=feedback or {}))
+    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing))
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}))
 
 
 def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str, ValueQuery]:
@@ -119,7 +120,16 @@ def _is_decided_part() -> ValueQuery:
     return any_of(Decision.objects.filter(message=ANY))
 
 
-def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str) -> None:
+def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
+    window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
+    return window + batch.extra if batch and window else window
+
+
+def _in_words(timing: Mapping[str, Any]) -> str:
+    return time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
+
+
+def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str) -> None:
     seconds = verdict.seconds_shown
     record_about(
         "verdict.given",
@@ -131,6 +141,7 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str) -> None:
             "reason": verdict.reason,
             "seconds_shown": "" if seconds is None else str(seconds),
             "sheet": sheet,
+            "later": later,
             "verdict": str(verdict.pk),
             **context_details(verdict.seen),
         },
@@ -189,8 +200,10 @@ def who_was_first(decision: Decision) -> str:
     """Return who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
+    later = time_in_words(decision.later_at, decision.later_zone) if decision.is_for_later else ""
     return (
-        f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC."
+        f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC"
+        f"{f', to be sent {later}' if later else ''}."
     )
 
 
@@ -235,10 +248,15 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
 
 
 def _decide(
-    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, feedback: Mapping[str, Any]
+    message: Message,
+    verdict: Verdict,
+    actor: Actor,
+    *,
+    at: datetime,
+    timing: Mapping[str, Any],
+    feedback: Mapping[str, Any],
 ) -> Decision:
     """Make the decision, timed by the database's clock."""
-    window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
         message=message,
         revision=verdict.revision,
@@ -249,12 +267,14 @@ def _decide(
         given_by_id=verdict.person_id,
         recorded_at=at,
         changed_at=at,
-        due_at=at + window + (extra if window else timedelta(0)),
+        **timing,
     )
     _record_decided(decision, actor)
     # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
-    enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
+    # The sweep finds what is due much later: the queue would hold it, and lose it, for days.
+    if decision.later_at is None:
+        enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
     return decision
 
 
@@ -277,6 +297,7 @@ def _record_decided(decision: Decision, actor: Actor) -> None:
             "subject": message.subject,
             "rule": decision.rule,
             "suggestion": decision.suggestion,
+            "later": time_in_words(decision.later_at, decision.later_zone),
         },
         about=decision,
         outcome=decision.outcome,

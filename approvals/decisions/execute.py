@@ -16,18 +16,22 @@ from django.db.models.functions import Now
 
 from approvals.decisions import outcomes, settle
 from approvals.decisions.forms import with_suggestion
+from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
+from common.postgres import clock
 from common.postgres.rows import run
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, RowQuery, ValueQuery, read_values, update_of
 from common.references import via, with_reference
 from mirror import store
+from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
 from mirror.sync import reads
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from people.models import scopes_in
 from upstream import errors
@@ -111,6 +115,7 @@ def _claim(decision_id: int) -> Decision | None:
             decision,
             event=DecisionEvent.TAKE,
             actor=ACTOR,
+            explanation=delay_in_words(decision, at=clock()) if decision.later_at else "",
             attempt=decision.attempt + 1,
             lease_until=Now() + LEASE,
             seen_held=0,
@@ -137,6 +142,11 @@ def _refusal(decision: Decision) -> str:
         return "The content changed after the decision."
     if person is None:
         return "Nobody stands behind this decision."
+    if decision.later_at:
+        try:
+            conversation_of(message).check_read(upto=decision.thread_read)
+        except ThreadMovedOn as error:
+            return error.sentence
     facts = read_values(deciding_parts(message) | {"scopes": person.scopes_part()})
     giver = person.actor(surface="worker", scopes=scopes_in(facts["scopes"]))
     ruling = ruling_for(message, actor=giver, facts=facts)
@@ -269,6 +279,25 @@ def upstream_reason(decision: Decision) -> str:
 
 def _who(decision: Decision) -> str:
     return str(decision.given_by or "A rule")
+
+
+@transaction.atomic
+def refuse_outdated(*, decision_id: int) -> None:
+    """Refuse an approval for later whose time will be too late, so that a person learns of it before that time."""
+    decision = (
+        Decision.objects.outdated_for_later()
+        .select_for_update(of=("self",), skip_locked=True)
+        .select_related("message__connection", "revision")
+        .filter(pk=decision_id)
+        .first()
+    )
+    if decision is None:
+        return
+    expiry = decision.message.expires_at
+    sentence = "The content changed after the decision."
+    if decision.message.revision_id == decision.revision_id and expiry:
+        sentence = f"The message now expires before the chosen time, on {expiry:%-d %b at %H:%M} UTC."
+    outcomes.refuse(decision, sentence, had_left=False)
 
 
 @transaction.atomic

@@ -4,9 +4,10 @@ from typing import Any
 
 from django import forms
 
+from approvals.decisions.later import LaterForm
 from approvals.usual_texts.texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT
-from common.forms import SentenceForm, WordsField
+from common.forms import WordsField
 from mirror.states import Outcome
 
 CHANGED_MEANWHILE = "The usual reasons of this mailbox were changed meanwhile. Choose again."
@@ -38,7 +39,7 @@ def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
     return f"{begin}{suggestion}" if suggestion else reason
 
 
-class VerdictForm(SentenceForm):
+class VerdictForm(LaterForm):
     """A verdict on a message. Rejecting and requesting changes need a reason, because the writer reads it."""
 
     outcome = forms.ChoiceField(
@@ -66,6 +67,8 @@ class VerdictForm(SentenceForm):
         cleaned["thread_read"] = int(cleaned.get("thread_read") or 0)
         self.errors.pop("thread_read", None)
         outcome = cleaned.get("outcome")
+        later = self.choice_of(cleaned)
+        cleaned["later"] = later if outcome == Outcome.APPROVE else None
         self._add_preset(cleaned)
         if "reason" in self.errors:
             return cleaned

@@ -9,10 +9,10 @@ from typing import Any
 
 from django import forms
 
+from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
-from common.forms import SentenceForm
 from mirror.models import Message
 from rendering.links import unicode_host
 from risk import Finding, restored
@@ -67,7 +67,7 @@ def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collec
     return Asked(question, tuple({domain, unicode_host(domain)}), of=one)
 
 
-class HighRiskForm(SentenceForm):
+class HighRiskForm(LaterForm):
     """The page's form: each serious finding ticked, the recipient typed, and the version they are about.
 
     `has_late` says that messages came into the thread after the draft, which must be ticked as well.
@@ -98,6 +98,10 @@ class HighRiskForm(SentenceForm):
         if not wrong or "fingerprint" in wrong:
             return wrong.get("fingerprint", "")
         return "One entry below is missing or wrong." if len(wrong) == 1 else "Some entries below are missing or wrong."
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        return {**cleaned, "later": self.choice_of(cleaned)}
 
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]

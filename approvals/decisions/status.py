@@ -6,6 +6,7 @@ The commands check everything again; this only avoids offering what would be ref
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
 from approvals.models import Decision
 from mirror.models import Message
@@ -47,6 +48,7 @@ _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.WITHDRAWN: ("May still leave", "violet"),
 }
 LEFT = "Left after all, although it was withdrawn"
+FOR_LATER = "Approved for later"
 _TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
 _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
@@ -69,7 +71,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
         if decision.state == DecisionState.APPLIED and _is_mirror_behind(message, decision):
-            return Status(decision.result, _TONES[decision.outcome], f"By {who}")
+            return Status(decision.result, _TONES[decision.outcome], f"By {who}{_for_later(decision)}")
         if decision.state == DecisionState.APPLIED:
             return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
         return plain
@@ -78,7 +80,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
-        by = f"{decision.result} by {who}{unclear if decision.explanation == WINNER_UNKNOWN else ''}"
+        by = f"{decision.result} by {who}{_for_later(decision)}"
+        by += unclear if decision.explanation == WINNER_UNKNOWN else ""
         # A mail server accepted it; whether it was read is not known.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")
@@ -94,7 +97,18 @@ def _is_mirror_behind(message: Message, decision: Decision) -> bool:
     return is_behind or message.state == MessageState.GONE
 
 
+def _for_later(decision: Decision) -> str:
+    """Return the time that was chosen, and how late it was carried out; empty where none was."""
+    if decision.later_at is None:
+        return ""
+    delay = delay_in_words(decision, at=decision.changed_at)
+    return f" for {time_in_words(decision.later_at, decision.later_zone)}{delay and f', sent {delay}'}"
+
+
 def _under_way(decision: Decision, who: str) -> Status:
+    if decision.is_for_later:
+        when = time_in_words(decision.later_at, decision.later_zone)
+        return Status(FOR_LATER, "blue", f"Sends {when}, approved by {who}")
     word, tone = _DECISIONS[decision.state]
     if word == "Sending":
         word = _REJECTING.get(decision.outcome, word)
@@ -116,7 +130,7 @@ _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
 @dataclass(frozen=True)
 class AvailableActions:
-    """`kind` is open, leaving, calling, again, unknown, confirm, unattributed, withdrawn or ended."""
+    """`kind` is open, later, leaving, calling, again, unknown, confirm, unattributed, withdrawn or ended."""
 
     kind: str
     takes_verdict: bool = False
@@ -176,7 +190,8 @@ def available_actions(
 def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
     """Before a call may have left it can be undone, afterwards only be withdrawn."""
     can_stop = is_reviewer and not decision.rule
-    kind = "calling" if decision.state == DecisionState.CALLING else "again" if decision.may_have_left else "leaving"
+    kind = "again" if decision.may_have_left else "later" if decision.is_for_later else "leaving"
+    kind = "calling" if decision.state == DecisionState.CALLING else kind
     return AvailableActions(
         kind,
         can_undo=can_stop and not decision.may_have_left,

@@ -19,7 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
 from approvals.decisions.forms import MAX_REASON, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
-from approvals.decisions.ruling import ruled
+from approvals.decisions.later import LATER_FIELDS, later_context, zone_part
+from approvals.decisions.ruling import deciding_parts, ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
@@ -58,7 +59,7 @@ from risk import Finding
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request.actor, public_id)
-    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
+    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset", *LATER_FIELDS)}
     presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
     typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
     form = VerdictForm(request.POST, presets=presets)
@@ -156,6 +157,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "outcome": Outcome.APPROVE,
         "fingerprint": form.cleaned_data["fingerprint"],
         "reason": "",
+        "later": form.cleaned_data["later"],
         "thread_read": int(form.cleaned_data["thread_read"] or 0),
         "risk_read": form.cleaned_data["risk_read"],
     }
@@ -181,7 +183,8 @@ def _page(
     assert message.revision is not None, "only what was fetched has findings"
     content = stored_content(message.revision)
     rendered = rendered_message_of(message.revision, content)
-    ruling, judged = ruled(message, actor=request.actor, now=timezone.now())
+    facts = read_values({**deciding_parts(message), "last_zone": zone_part(message)})
+    ruling, judged = ruled(message, actor=request.actor, now=timezone.now(), facts=facts)
     lines = with_lists(address_lines(message, content, actor=request.actor), judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     context: dict[str, Any] = {
@@ -192,6 +195,8 @@ def _page(
         "asked": form.asked,
         "ticked": request.POST.getlist("risk_read"),
         "typed_answer": request.POST.get("typed", ""),
+        "typed": {name: request.POST.get(name, "") for name in LATER_FIELDS},
+        "later": later_context(message, facts["last_zone"]),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
         "approve_label": approve_label(content, message),

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
+from approvals.decisions.later import later_context, zone_part
 from approvals.decisions.ruling import is_reviewer, ruled, ruling_parts, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, unread_parts, views_part
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
@@ -193,6 +194,7 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Va
         "edit_to": edits_part(message),
         "weights": weights_part(),
         "is_verified": verified_part(message),
+        "last_zone": zone_part(message),
     }
 
 
@@ -234,6 +236,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "now": now,
         "conversation": conversation,
         **edits_context(message, facts),
+        "later": later_context(message, facts["last_zone"]),
         **files_shown(message, files, opened),
         **unread_shown(unread),
         **_decided(message, actor),

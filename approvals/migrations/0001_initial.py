@@ -51,6 +51,11 @@ class Migration(migrations.Migration):
                 ('rule', models.CharField(blank=True, max_length=40)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('due_at', models.DateTimeField()),
+                ('later_at', models.DateTimeField(blank=True, null=True)),
+                ('later_zone', models.CharField(blank=True, db_default='', default='', max_length=64)),
+                ('later_domain', models.CharField(blank=True, db_default='', default='', max_length=255)),
+                ('in_working_hours', models.BooleanField(db_default=False, default=False)),
+                ('thread_read', models.BigIntegerField(db_default=0, default=0)),
                 ('attempt', models.PositiveIntegerField(default=0)),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -236,6 +241,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='decision',
             index=models.Index(condition=models.Q(('state', 'applied')), fields=['changed_at'], name='decision_applied'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(condition=models.Q(('later_domain', ''), _negated=True), fields=['later_domain'], name='decision_later'),
         ),
         migrations.AddIndex(
             model_name='decision',

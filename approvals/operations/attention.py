@@ -11,6 +11,7 @@ from itertools import chain
 
 from django.urls import reverse
 
+from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import switch_stops
 from approvals.models import Decision, Replacement
 from approvals.operations.items import REVIEWER, REVIEWER_OR_ADMIN, Act, AttentionItem, ask_again, named, open_page
@@ -324,15 +325,21 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     )
 
 
+def _chosen(decision: Decision) -> str:
+    """Return who approved it for which time; empty for a decision that was not for later."""
+    when = time_in_words(decision.later_at, decision.later_zone)
+    return f"{decision.giver} approved it for {when}. " if when else ""
+
+
 def _refused(actor: Actor) -> Iterator[AttentionItem]:
     """Return the oldest recently refused decisions whose messages are held again."""
-    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:READ]
-    for decision in found:
+    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")
+    for decision in found.select_related("given_by")[:READ]:
         yield AttentionItem(
             "refused",
             f"{named(decision.message)} was {decision.word}, and is held again",
             decision.changed_at,
-            decision.explanation,
+            f"{_chosen(decision)}{decision.explanation}",
             "Nothing was sent. Read it again, then decide again.",
             open_page(actor, decision.message, "Read again"),
             decision.message,

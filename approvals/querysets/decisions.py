@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
@@ -29,8 +29,12 @@ class DecisionQuerySet(DecisionFigures):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def postpone(self, wait: timedelta) -> int:
-        """Postpone those that are not due yet to this time from now, by the database's clock; return their number."""
+        """Postpone those that are due before this time from now, and not yet, by the database's clock; return how many.
+
+        What is due later keeps its time: it may be an approval for tomorrow.
+        """
         waiting = self.filter(state=DecisionState.RECORDED, may_have_left=False, due_at__gt=Now())
+        waiting = waiting.filter(due_at__lt=Now() + wait)
         return waiting.update(due_at=Now() + wait)
 
     def live(self) -> Self:
@@ -158,7 +162,17 @@ class DecisionQuerySet(DecisionFigures):
 
     def held_back_by_switch(self) -> Self:
         """Those that would be carried out, but for a kill switch (relies on decision_to_do)."""
-        return self.filter(Exists(_stops()), state=DecisionState.RECORDED)
+        waits = Q(later_at__gt=Now())
+        return self.filter(~waits, Exists(_stops()), state=DecisionState.RECORDED)
+
+    def outdated_for_later(self) -> Self:
+        """Approvals for later that could not be carried out when their time comes (relies on decision_to_do).
+
+        The content changed, or the message expires before.
+        """
+        waiting = self.filter(state=DecisionState.RECORDED, may_have_left=False, later_at__gt=Now(), due_at__gt=Now())
+        changed = ~Q(revision=F("message__revision"))
+        return waiting.filter(changed | Q(message__expires_at__lte=F("due_at")), message__state=MessageState.HELD)
 
     def refused_lately(self) -> Self:
         """Not carried out, lately, with nothing decided since: held again (relies on decision_to_look_at)."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.models import Decision
@@ -90,6 +91,8 @@ def delay_of(
 
     That sentence says nothing of its undo window, and is empty where nothing else keeps it.
     """
+    if decision is not None and actions.kind == "later":
+        return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."
     if decision is None or actions.kind not in _TO_BE_SENT:
         return 0, ""
     return max(0, round((decision.due_at - now).total_seconds())), _waits_for(message, decision, now)

@@ -272,7 +272,7 @@ def _verdict(line: Line) -> Sentence:
         + "[ ({mark:code})], {at}, through {through:words}"
         + (", from where is not known" if is_unknown else "[, from the address {address:code}]")
         + (", with others on one sheet" if details.get("sheet") else "")
-        + f"{_REASON}.",
+        + f"[, to be sent {{later:words}}]{_REASON}.",
         line,
         verdict=details.get("verdict", ""),
         did=_DID.get(details.get("outcome", ""), "gave a verdict on"),
@@ -396,7 +396,9 @@ def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("Neither a delivery nor a bounce has been reported since.")
     if not steps:
         is_decided = _of_action(found, "decision.recorded")
-        waits = "It waits for the end of its undo window." if is_decided else "It waits for a decision."
+        is_later = bool(is_decided) and bool(is_decided[-1].details.get("later"))
+        waits = "It waits for the time that was chosen." if is_later else "It waits for the end of its undo window."
+        waits = waits if is_decided else "It waits for a decision."
         yield sentence(waits if _of_action(found, "message.held") else "Nothing was reported of it since.")
 
 

@@ -28,6 +28,7 @@ SHORTCUTS = (
     Shortcut("to_list", "u", "Back to the list", GROUPS[0]),
     Shortcut("new", "n", "Load what is new", GROUPS[0]),
     Shortcut("approve", "a", "Approve", GROUPS[1]),
+    Shortcut("approve_later", "w", "Approve for later", GROUPS[1]),
     Shortcut("reject", "r", "Reject", GROUPS[1]),
     Shortcut("send_back", "b", "Request changes", GROUPS[1]),
     Shortcut("undo", "z", "Undo, while it has not left", GROUPS[1]),

@@ -96,6 +96,7 @@
     to_list: () => (find("#list") ? toList() : find(".crumb")?.click()),
     new: () => isVisible(find("#new")) && find("#new").click(),
     approve: () => press("a"),
+    approve_later: () => press("w"),
     reject: () => press("r"),
     send_back: () => press("b"),
     undo: () => press("z"),

@@ -2,8 +2,8 @@
    arrows choose, Enter sends, and any letter starts writing. Without it they are choices like any others. */
 (() => {
   "use strict";
-  const why = (element) => element.closest?.("#decide .why[open]");
-  const field = (details) => details.querySelector("textarea");
+  const why = (element) => element.closest?.("#decide .why[open], #later");
+  const field = (details) => details.querySelector("textarea, [name=at]");
   const begin = (text) => {
     text.focus();
     // What the desk proposed gives way to what is typed; what somebody typed does not.
@@ -42,13 +42,18 @@
     if (details) requestAnimationFrame(() => details.open && open(details));
   });
 
+  // Who writes a time has chosen it.
+  document.addEventListener("input", ({ target }) => {
+    if (target.id === "later-at") document.querySelector("#later [value=time]").checked = true;
+  });
+
   document.addEventListener("keydown", (event) => {
     const details = why(event.target);
     if (!details || event.defaultPrevented || event.target.matches("summary")) return;
-    const isWriting = event.target.matches("textarea");
+    const isWriting = event.target.matches(".input");
     if (event.key === "Enter" && !event.isComposing && !event.repeat && !event.altKey && !event.shiftKey) {
-      // A reason is written on several lines, so Enter alone is a new line there.
-      const sends = isWriting || event.target.matches("button, a") ? event.ctrlKey || event.metaKey : true;
+      // A reason is written on several lines, so Enter alone is a new line there; a time and a zone have one line.
+      const sends = event.target.matches("textarea, button, a") ? event.ctrlKey || event.metaKey : true;
       if (!sends) return;
       event.preventDefault();
       details.querySelector(".reason .row button").click();

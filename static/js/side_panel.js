@@ -17,8 +17,9 @@
     const place = find("#snooze [data-zone]");
     if (!zone || !place || "own" in place.dataset) return;
     place.textContent = zone;
-    document.querySelectorAll("#snooze [data-zone-field]").forEach((field) => {
-      field.value = zone;
+    document.querySelectorAll("#decide [data-zone-field]").forEach((field) => {
+      // What somebody typed stays.
+      if (field.value === field.defaultValue) field.value = zone;
     });
   }
 

@@ -17,6 +17,7 @@ EXPECTED = {
     "test message": ("Held", "Test"),
     "fetching": ("Fetching", "The content is being fetched from MultiMail."),
     "unreadable": ("", "The content could not be read."),
+    "for later": ("Approved for later", "(Europe/Berlin)"),
     "leaving": ("Sending", "Approved by Ben Okafor."),
     "calling": ("Sending", "Being carried out"),
     "unknown": ("Outcome unknown", "The outcome is not known yet."),

@@ -116,7 +116,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert message.revision.short_fingerprint in page
     new = Message.objects.get(pk=message.pk).revision.fingerprint
     assert new == changed.revision.fingerprint
-    assert page.count(f'name="fingerprint" value="{new}"') == 3
+    assert page.count(f'name="fingerprint" value="{new}"') == 4
     answer = post(desk, message, headers=HTMX)
     page = plain(answer.content.decode())
     assert (answer.status_code, "<html" in page) == (409, False)
@@ -339,7 +339,12 @@ STATES = {
     "refused": (
         {"state": "refused", "explanation": "The content changed after the decision."},
         ["Held again.", "The content changed after the decision."],
-        ["Approve and send to 1 person outside A", "Reject with this reason", "Request changes with this note"],
+        [
+            "Approve and send to 1 person outside A",
+            "Approve for later",
+            "Reject with this reason",
+            "Request changes with this note",
+        ],
     ),
     "superseded": (
         {"state": "superseded", "explanation": "The message was rejected by lee outside this desk first."},

@@ -1,0 +1,201 @@
+"""Approving for later: the times that a reviewer can choose, and the words for them.
+
+The desk does not know where a recipient is. Working hours are 09:00 to 17:00, Monday to Friday, in a time zone that the
+reviewer chooses. The message stays held at MultiMail until then: MultiMail's own scheduling is not used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from approvals.errors import VerdictNotAllowed
+from approvals.models import Decision
+from audit.trail.sentences import duration
+from common.forms import SentenceForm
+from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, list_of
+from common.time_zones import zone_name, zone_named
+from mirror.models import Message
+from mirror.states import MessageState
+from risk.addresses import bare_address
+
+BEGINS, ENDS = time(9), time(17)
+_WEEKEND = (5, 6)
+MOST = timedelta(days=30)
+# What is carried out so much after its time is said to be late.
+LATE = timedelta(hours=1)
+WHENS = {"tomorrow": "Tomorrow, 09:00", "hours": "Next working hours", "time": "Another time"}
+LATER_FIELDS = ("later", "when", "at", "zone")
+# Offered while a zone is typed. Every other zone can be typed too.
+ZONES = (
+    *("UTC", "Europe/London", "Europe/Lisbon", "Europe/Paris", "Europe/Berlin", "Europe/Athens", "Europe/Istanbul"),
+    *("Africa/Lagos", "Africa/Johannesburg", "Africa/Nairobi", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore"),
+    *("Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney", "Pacific/Auckland", "America/Sao_Paulo"),
+    *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Mexico_City"),
+)
+
+
+@dataclass(frozen=True)
+class LaterChoice:
+    """What a reviewer chose: one of WHENS, a time zone and, for another time, the day and time on a clock there."""
+
+    when: str
+    zone: ZoneInfo
+    at: datetime | None = None
+
+
+class LaterForm(SentenceForm):
+    """A form that can approve for later. Without `later` the other fields are ignored."""
+
+    later = forms.BooleanField(required=False)
+    when = forms.ChoiceField(
+        required=False, choices=list(WHENS.items()), error_messages={"invalid_choice": "Choose when it is sent."}
+    )
+    at = forms.DateTimeField(
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        error_messages={"invalid": "Write the day and the time, as 2026-11-20 14:30."},
+    )
+    zone = forms.CharField(required=False, max_length=64)
+
+    def choice_of(self, cleaned: dict[str, Any]) -> LaterChoice | None:
+        """Take these fields out of the cleaned ones and return what was chosen; errors are added to the form."""
+        is_later, when, typed, at = (cleaned.pop(name, None) for name in ("later", "when", "zone", "at"))
+        if not is_later:
+            for name in ("when", "at", "zone"):
+                self.errors.pop(name, None)
+            return None
+        zone = zone_named(str(typed or ""))
+        if zone is None:
+            self.add_error("zone", "There is no such time zone. Write it as Europe/Lisbon.")
+        elif not when:
+            self.add_error("when", "Choose when it is sent.")
+        elif (at is not None) != (when == "time"):
+            both = f"You chose “{WHENS[when]}” and wrote a time: choose one of them."
+            self.add_error("at", both if at else "Write the day and the time at which it is sent.")
+        elif at is not None and not _exists(at.replace(tzinfo=zone)):
+            self.add_error("at", f"Clocks in {zone} skip that time: choose another one.")
+        else:
+            return LaterChoice(when, zone, at)
+        return None
+
+
+def _exists(at: datetime) -> bool:
+    """Whether a clock there ever shows this time: when daylight saving begins, an hour is skipped."""
+    return at.astimezone(UTC).astimezone(at.tzinfo) == at
+
+
+def timing_of(
+    choice: LaterChoice | None, message: Message, *, now: datetime, window: timedelta, thread_read: int
+) -> dict[str, Any]:
+    """Return the fields of a decision that say when it is carried out: after the undo window, or at the chosen time.
+
+    By the database's time `now`. A choice that means "now" leaves `later_at` empty.
+    """
+    if choice is None:
+        return {"due_at": now + window}
+    at = _checked_time(choice, message, now=now, window=window)
+    return {
+        "due_at": at,
+        "later_at": at if at > now + window else None,
+        "later_zone": str(choice.zone),
+        "later_domain": domain_of(message),
+        "in_working_hours": choice.when == "hours",
+        "thread_read": thread_read,
+    }
+
+
+def _checked_time(choice: LaterChoice, message: Message, *, now: datetime, window: timedelta) -> datetime:
+    """Return the chosen time in UTC, but never before the undo window is over.
+
+    Raises VerdictNotAllowed for received mail, for a time in the past or beyond 30 days, and for one at which the
+    message has expired.
+    """
+    if message.direction == "inbound":
+        raise VerdictNotAllowed("Received mail is released at once or not at all.")
+    at = _time_of(choice, earliest=now + window).astimezone(UTC)
+    if at < now:
+        raise VerdictNotAllowed("That time is over: choose one to come.")
+    if at > now + MOST:
+        raise VerdictNotAllowed("Choose a time within the next 30 days.")
+    if message.expires_at and message.expires_at <= at:
+        raise VerdictNotAllowed(f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC.")
+    return max(at, now + window)
+
+
+def _time_of(choice: LaterChoice, *, earliest: datetime) -> datetime:
+    if choice.when == "hours":
+        return _next_working_time(earliest.astimezone(choice.zone))
+    if choice.when == "tomorrow":
+        return datetime.combine((earliest.astimezone(choice.zone) + timedelta(days=1)).date(), BEGINS, choice.zone)
+    assert choice.at is not None, "the form asks for it"
+    return choice.at.replace(tzinfo=choice.zone)
+
+
+def _next_working_time(here: datetime) -> datetime:
+    """Return this time if it is in working hours, else when they begin next."""
+    if _in_working_hours(here):
+        return here
+    day = here.date() if here.time() < BEGINS else here.date() + timedelta(days=1)
+    while day.weekday() in _WEEKEND:
+        day += timedelta(days=1)
+    return datetime.combine(day, BEGINS, here.tzinfo)
+
+
+def _in_working_hours(here: datetime) -> bool:
+    return here.weekday() not in _WEEKEND and BEGINS <= here.time() < ENDS
+
+
+def time_in_words(at: datetime | None, zone: str) -> str:
+    """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00 (Europe/Berlin)`; empty for none."""
+    return f"{at.astimezone(_zone(zone)):%a %-d %b, %H:%M} ({zone})" if at else ""
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # This machine does not know it any more.
+        return UTC
+
+
+def delay_in_words(decision: Decision, *, at: datetime) -> str:
+    """Return how much later than chosen a decision is carried out at this time; empty up to an hour."""
+    if decision.later_at is None or at - decision.later_at <= LATE:
+        return ""
+    is_outside = decision.in_working_hours and not _in_working_hours(at.astimezone(_zone(decision.later_zone)))
+    where = ", outside working hours" if is_outside else ""
+    return f"{duration((at - decision.later_at).total_seconds())} later than chosen{where}"
+
+
+def zone_part(message: Message) -> ValueQuery:
+    """Return the query for the time zone last chosen in this mailbox for the recipient's domain (decision_later)."""
+    domain = domain_of(message)
+    if message.state != MessageState.HELD or not domain or message.mailbox_id is None:
+        return ValueQuery("NULL")
+    return _zone_part().with_values({ANY: message.mailbox_id, NAMED_LATER: domain})
+
+
+@cache
+def _zone_part() -> ValueQuery:
+    chosen = Decision.objects.filter(later_domain=NAMED_LATER, message__mailbox=ANY).exclude(later_domain="")
+    return list_of(chosen.order_by("-pk").values_list("later_zone")[:1])
+
+
+def later_context(message: Message, last_zone: Sequence[str] | None) -> dict[str, Any]:
+    """Return what the form offers: the zone last chosen for the recipient's domain, else that of whoever asks.
+
+    `is_known` is False where there is neither, so that the browser's zone can be offered.
+    """
+    zone = next(iter(last_zone or ()), zone_name())
+    domain = domain_of(message) if last_zone else ""
+    return {"zone": zone, "domain": domain, "is_known": bool(last_zone) or zone != "UTC", "zones": ZONES}
+
+
+def domain_of(message: Message) -> str:
+    """Return the domain of the first recipient; empty where it is not known."""
+    return bare_address(str(message.recipients[0])).lower().rpartition("@")[2][:255] if message.recipients else ""

@@ -1,0 +1,335 @@
+"""Approving for later: the times on offer, what is shown until then, and everything that can happen before."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals import tasks
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.expire import expire_due
+from approvals.decisions.later import LaterChoice, LaterForm, delay_in_words, timing_of
+from approvals.decisions.status import shown_status
+from approvals.models import Decision, Verdict
+from approvals.operations.attention import attention_for
+from approvals.querysets.messages import shown_message
+from audit.models import Entry
+from common.postgres import clock
+from common.time_zones import zone_named
+from mirror.models import Message, Revision
+from people.models import Grant
+from policy.kill_switch import pull
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_list,
+    make_message,
+    pending_row,
+    post_event,
+    rolled_back,
+    show_row,
+)
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+BERLIN = ZoneInfo("Europe/Berlin")
+WINDOW = timedelta(seconds=5)
+
+
+@pytest.fixture
+def message(upstream):
+    message = make_message(make_connection(api_url=upstream.url))
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    return message
+
+
+def in_days(days):
+    return f"{clock().astimezone(BERLIN) + timedelta(days=days):%Y-%m-%d}T09:00"
+
+
+def approve(client, message, **fields):
+    """Press "Approve for later" for nine in Berlin, two days ahead, or with these fields."""
+    posted = {
+        "outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": "", "later": "yes",
+        "when": "time", "at": in_days(2), "zone": "Europe/Berlin", **fields,
+    }  # fmt: skip
+    return client.post(f"/queue/{message.public_id}/verdict/", posted, headers={"HX-Request": "true"})
+
+
+@pytest.fixture
+def later(desk, message):
+    """An approval for nine in Berlin, two days ahead."""
+    assert approve(desk, message).status_code == 200
+    return Decision.objects.get()
+
+
+def time_comes(decision, **ago):
+    """Let the chosen time come, or have come so long ago."""
+    at = Now() - timedelta(**ago)
+    Decision.objects.filter(pk=decision.pk).update(due_at=at, later_at=at)
+
+
+def page(client, message):
+    return " ".join(client.get(f"/queue/{message.public_id}/").content.decode().split())
+
+
+def details(action):
+    return Entry.objects.of_action(action).latest("pk").detail.fields
+
+
+def chosen(now, when, zone="Europe/Berlin", at=None):
+    """Return the chosen time on a clock there; `now` is in UTC."""
+    choice = LaterChoice(when, ZoneInfo(zone), at)
+    message = Message(direction="outbound", recipients=["Dana <Dana@Northwind.example>"])
+    fields = timing_of(
+        choice, message, now=datetime.fromisoformat(now).replace(tzinfo=UTC), window=WINDOW, thread_read=0
+    )
+    assert fields["later_domain"] == "northwind.example"
+    return f"{fields['due_at'].astimezone(ZoneInfo(zone)):%a %d %b %H:%M:%S %z}", fields["later_at"] is not None
+
+
+TIMES = [
+    ("2026-11-20 22:30", "tomorrow", "Europe/Berlin", "Sat 21 Nov 09:00:00 +0100"),
+    ("2026-11-20 23:30", "tomorrow", "Europe/Berlin", "Sun 22 Nov 09:00:00 +0100"),
+    # Clocks change in the night before.
+    ("2026-03-28 12:00", "tomorrow", "Europe/Berlin", "Sun 29 Mar 09:00:00 +0200"),
+    ("2026-10-24 12:00", "tomorrow", "Europe/Berlin", "Sun 25 Oct 09:00:00 +0100"),
+    ("2026-03-27 20:00", "hours", "Europe/Berlin", "Mon 30 Mar 09:00:00 +0200"),
+    ("2026-11-20 07:00", "hours", "Europe/Berlin", "Fri 20 Nov 09:00:00 +0100"),
+    # The undo window ends after the working day.
+    ("2026-11-20 15:59:58", "hours", "Europe/Berlin", "Mon 23 Nov 09:00:00 +0100"),
+    ("2026-11-22 23:30", "hours", "Pacific/Auckland", "Mon 23 Nov 12:30:05 +1300"),
+]
+
+
+def test_times_are_those_of_the_zone_that_was_chosen():
+    for now, when, zone, expected in TIMES:
+        # During working hours it is sent at once, like any approval.
+        is_later = "12:30:05" not in expected
+        assert chosen(now, when, zone) == (expected, is_later), (now, when)
+
+
+IMPOSSIBLE = [
+    ({"at": "2026-03-29T02:30"}, "Clocks in Europe/Berlin skip that time"),
+    ({"at": ""}, "Write the day and the time"),
+    ({"at": "soon"}, "Write the day and the time"),
+    ({"when": "hours"}, "choose one of them"),
+    ({"when": "never"}, "Choose when it is sent."),
+    ({"when": ""}, "Choose when it is sent."),
+    ({"zone": "../etc"}, "There is no such time zone."),
+    ({"zone": ""}, "There is no such time zone."),
+]
+
+
+def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
+    for fields, words in IMPOSSIBLE:
+        posted = {"later": "yes", "when": "time", "at": "2026-11-25T09:00", "zone": "europe/berlin", **fields}
+        form = LaterForm(posted)
+        form.is_valid()
+        assert form.choice_of(form.cleaned_data) is None, fields
+        assert words in form.first_error(), fields
+    assert (zone_named("berlin"), zone_named("new york")) == (BERLIN, ZoneInfo("America/New_York"))
+    answer = approve(desk, message, at="2001-01-01T09:00")
+    shown = answer.content.decode()
+    assert (answer.status_code, "That time is over" in shown) == (403, True)
+    assert 'value="2001-01-01T09:00"' in shown
+    assert "next 30 days" in approve(desk, message, at=in_days(32)).content.decode()
+    assert "no such time zone" in approve(desk, message, zone="Nowhere").content.decode()
+    Message.objects.update(expires_at=Now() + timedelta(days=1))
+    assert "The message expires before that time" in approve(desk, message).content.decode()
+    Message.objects.update(expires_at=None, direction="inbound")
+    assert "Received mail is released at once" in approve(desk, message).content.decode()
+    assert (Decision.objects.count(), Verdict.objects.count()) == (0, 0)
+
+
+def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
+    desk, signed_in, second_reviewer, message, later
+):
+    when = f"{later.later_at.astimezone(BERLIN):%a %-d %b}, 09:00 (Europe/Berlin)"
+    assert (later.due_at, later.later_zone, later.later_domain) == (
+        later.later_at,
+        "Europe/Berlin",
+        "northwind.example",
+    )
+    for action in ("verdict.given", "decision.recorded"):
+        assert details(action)["later"] == when
+    assert f"to be sent {when}" in " ".join(desk.get(f"/audit/trace/{message.public_id}/").content.decode().split())
+    # Nobody is told to wait a few seconds, and no page asks again every few seconds.
+    shown = page(desk, message)
+    assert "Approved for later" in shown
+    assert f"Sends {when}." in shown
+    assert "data-moving" not in shown.partition('id="message"')[2].partition(">")[0]
+    assert when in " ".join(desk.get("/queue/?tab=leaving").content.decode().split())
+    assert "Approved for later" in desk.get("/queue/?tab=leaving").content.decode()
+    # Nothing happens before its time, whatever a host's clock says.
+    tasks.sweep()
+    assert run_decision(decision_id=later.pk) == "not due"
+    other = signed_in(second_reviewer)
+    refused = other.post(
+        f"/queue/{message.public_id}/verdict/",
+        {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""},
+    )
+    assert f"to be sent {when}" in refused.content.decode()
+    assert other.post(f"/queue/{message.public_id}/undo/").status_code == 302
+    later.refresh_from_db()
+    assert later.state == "undone"
+    # The zone is offered again for this domain, and for no other.
+    assert 'value="Europe/Berlin"' in page(other, message)
+    assert 'Last chosen for <span class="whole"><bdi>northwind.example' in page(other, message)
+    stranger = make_message(message.connection, to_addresses=["kim@elsewhere.example"])
+    assert "Last chosen" not in page(other, stranger)
+
+
+def test_it_is_sent_once_when_its_time_comes(message, later, upstream):
+    time_comes(later)
+    assert run_decision(decision_id=later.pk) == "applied"
+    assert run_decision(decision_id=later.pk) == "not due"
+    assert len(upstream.decisions) == 1
+
+
+def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(message, later, reviewer, upstream):
+    time_comes(later, hours=3)
+    assert list(Decision.objects.due()) == [later], "the sweep finds it when workers are back"
+    assert run_decision(decision_id=later.pk) == "applied"
+    assert run_decision(decision_id=later.pk) == "not due"
+    assert len(upstream.decisions) == 1
+    assert details("decision.calling")["explanation"] == "3 h later than chosen"
+    later.refresh_from_db()
+    assert (
+        "sent 3 h later than chosen"
+        in shown_status(shown_message(reviewer.actor(surface="web"), message.public_id)).detail
+    )
+    # Working hours were chosen, and it was sent after them.
+    later.later_at, later.in_working_hours = datetime(2026, 11, 20, 15, tzinfo=UTC), True
+    late = delay_in_words(later, at=later.later_at + timedelta(hours=2))
+    assert late == "2 h later than chosen, outside working hours"
+
+
+def lose_the_role(message, upstream):
+    Grant.objects.all().delete()
+
+
+def change_at_multimail(message, upstream):
+    upstream.holds(pending_row(message.upstream_id, subject="Another"))
+
+
+def allow_others_only(message, upstream):
+    make_list("elsewhere.example")
+
+
+def answer_in_the_thread(message, upstream):
+    Message.objects.filter(pk=message.pk).update(thread_id="T1")
+    come = make_message(message.connection)
+    Message.objects.filter(pk=come.pk).update(thread_id="T1", direction="inbound", state="received", held_at=Now())
+
+
+REFUSALS = [
+    (change_at_multimail, "The content at MultiMail is no longer the one that was read."),
+    (allow_others_only, "on no allowlist"),
+    (answer_in_the_thread, "A message of this thread came in this moment."),
+    (lose_the_role, "Ana Ferreira may not decide this any more"),
+]
+
+
+def test_what_changed_before_the_time_is_refused_then_and_needs_attention(message, later, reviewer, upstream):
+    ana = reviewer.actor(surface="web")
+    for change, sentence in REFUSALS:
+        with rolled_back():
+            change(message, upstream)
+            time_comes(later)
+            assert run_decision(decision_id=later.pk) == "refused", sentence
+            refused = shown_message(ana, message.public_id)
+            assert (refused.state, sentence in refused.latest_decision.explanation) == ("held", True), sentence
+            assert not Verdict.objects.filter(live=True).exists()
+            [item] = [one for one in attention_for(ana, clock()) if one.kind == "refused"]
+            assert item.why.startswith("Ana Ferreira approved it for "), sentence
+            assert sentence in item.why
+            upstream.holds(pending_row(message.upstream_id))
+    assert upstream.decisions == []
+
+
+def change_content(message):
+    show_row(message, subject="Another")
+
+
+def expire_sooner(message):
+    Message.objects.update(expires_at=Now() + timedelta(days=1))
+
+
+def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(message, later, reviewer):
+    for change, sentence in (
+        (change_content, "The content changed after the decision."),
+        (expire_sooner, "The message now expires before the chosen time"),
+    ):
+        with rolled_back():
+            change(message)
+            tasks._SWEEP.run()
+            later.refresh_from_db()
+            assert (later.state, sentence in later.explanation) == ("refused", True), sentence
+            assert details("decision.refused")["explanation"] == later.explanation
+            message.refresh_from_db()
+            # It can be decided again, at once.
+            assert message.state == "held"
+            Message.objects.update(expires_at=None)
+            assert decide(message, reviewer).decision.state == "recorded"
+    later.refresh_from_db()
+    assert later.state == "recorded"
+
+
+def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(client, message, later, upstream):
+    with rolled_back():
+        Message.objects.update(expires_at=Now())
+        time_comes(later)
+        expire_due()
+        assert list(Decision.objects.order_by("pk").values_list("outcome", "state")) == [
+            ("approve", "refused"), ("reject", "recorded"),
+        ]  # fmt: skip
+    body = event_body("message.rejected", email_id=message.upstream_id, status="rejected", decided_by="lee")
+    assert post_event(client, message.connection, body).status_code == 200
+    later.refresh_from_db()
+    assert later.state == "superseded"
+    time_comes(later)
+    assert run_decision(decision_id=later.pk) == "not due"
+    assert upstream.decisions == []
+
+
+def test_kill_switch_keeps_it_past_its_time_and_undoing_a_sheet_does_not_bring_it_forward(
+    message, later, reviewer, upstream
+):
+    ana = reviewer.actor(surface="web")
+    assert Decision.objects.postpone(timedelta(seconds=30)) == 0
+    switch = pull(actor=ana, reason="Wrong prices")
+    assert Decision.objects.held_back_by_switch().count() == 0
+    time_comes(later, minutes=1)
+    assert run_decision(decision_id=later.pk) == "not due"
+    assert Decision.objects.held_back_by_switch().count() == 1
+    assert undo_decision(message=message.public_id, actor=ana).state == "undone"
+    assert (switch.pk is not None, upstream.decisions) == (True, [])
+
+
+def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
+    finding = {
+        "rule": "link_text_lies", "level": "high", "sentence": "A link lies.", "detail": "", "evidence": [],
+        "version": 1, "points": 60,
+    }  # fmt: skip
+    Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
+    address = f"/queue/{message.public_id}/approve/"
+    page = desk.get(address).content.decode()
+    # Enter in a field presses the form's first button: the one that approves at once.
+    buttons = re.findall(r'<button[^>]*form="?careful"?[^>]*>\s*([^<]*?)\s*<', page)
+    assert (buttons[0][:16], buttons[1:]) == ("Approve and send", ["Approve for later"])
+    posted = {
+        "fingerprint": message.revision.fingerprint, "risk_read": ["link_text_lies"], "typed": "northwind.example",
+        "later": "yes", "when": "tomorrow", "zone": "Europe/Berlin",
+    }  # fmt: skip
+    refused = desk.post(address, {**posted, "zone": "Nowhere"})
+    assert (refused.status_code, "There is no such time zone." in refused.content.decode()) == (422, True)
+    assert desk.post(address, posted).status_code == 302
+    decision = Decision.objects.get()
+    there = decision.later_at.astimezone(BERLIN)
+    assert (there.hour, there.date()) == (9, clock().astimezone(BERLIN).date() + timedelta(days=1))
