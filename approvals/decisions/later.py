@@ -49,7 +49,7 @@ class LaterChoice:
 
 
 class LaterForm(SentenceForm):
-    """A form that can approve for later. Without `later` the other fields are ignored."""
+    """A form that can approve for later. Without `later` its other fields are ignored, but a typed time is refused."""
 
     later = forms.BooleanField(required=False)
     when = forms.ChoiceField(
@@ -68,6 +68,9 @@ class LaterForm(SentenceForm):
         if not is_later:
             for name in ("when", "at", "zone"):
                 self.errors.pop(name, None)
+            if at is not None:
+                # Enter in that field presses the first button of the page where no script runs.
+                self.add_error("at", "You wrote a time: press “Approve for later”, or clear it.")
             return None
         zone = zone_named(str(typed or ""))
         if zone is None:

@@ -329,6 +329,9 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     }  # fmt: skip
     refused = desk.post(address, {**posted, "zone": "Nowhere"})
     assert (refused.status_code, "There is no such time zone." in refused.content.decode()) == (422, True)
+    # Whoever wrote a time does not mean at once.
+    refused = desk.post(address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"})
+    assert (refused.status_code, "You wrote a time" in refused.content.decode()) == (422, True)
     assert desk.post(address, posted).status_code == 302
     decision = Decision.objects.get()
     there = decision.later_at.astimezone(BERLIN)
