@@ -317,7 +317,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
 
 @pytest.mark.slow
 def test_refused_file_has_no_preview_but_can_be_downloaded_and_a_missing_one_cannot(desk, enclose, upstream):
-    message = enclose(("a.pdf", b"%PDF-1.4", "application/pdf"), ("b.txt", b"b"), fetched=False)
+    message = enclose(("a.ps", b"%!PS", "application/postscript"), ("b.txt", b"b"), fetched=False)
     fetch_file(message.files.order_by("pk")[0].pk)
     page = panel(desk, message)
     assert "<iframe" not in page
