@@ -1,6 +1,5 @@
 """The message's sheet in Chromium: as high as the message, with the thread and a reason beside it, and high risk."""
 
-
 import pytest
 from playwright.sync_api import expect
 
