@@ -166,8 +166,7 @@ class Filters:
     @property
     def folds(self) -> bool:
         """Whether the page folds technical entries: unless they are shown, or what was asked for may be one."""
-        of_program = bool(self.actor) and not self.actor.startswith("person/")
-        is_asked = bool(self.action or self.trace) or of_program or self.surface in ("webhook", "worker")
+        is_asked = bool(self.action or self.trace or self.actor) or self.surface in ("webhook", "worker")
         return not (self.technical or is_asked)
 
     def query(self, **changes: Any) -> str:
