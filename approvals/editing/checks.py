@@ -34,16 +34,16 @@ def editability(
         return Editability(ruling.reasons[0])
     if content.markdown is None:
         return Editability("It has no text that could be edited, only HTML. Request changes instead.")
-    why_not = _set_up_problem(message) or _files_problem(content, files)
+    why_not = set_up_problem(message) or _files_problem(content, files)
     return Editability(why_not, may_suggest=True, notes=_notes(message, content))
 
 
-def _set_up_problem(message: Message) -> str:
-    """Return what is wrong with the connection or the mailbox for sending from here."""
+def set_up_problem(message: Message) -> str:
+    """Return why its connection or mailbox cannot send the corrected message for review; empty where it can."""
     connection, mailbox = message.connection, message.mailbox
     if mailbox is None:
         return "It is not known which mailbox it is from, so a corrected one cannot be sent. Request changes instead."
-    if problem := key_problem(message):
+    if problem := _key_problem(message):
         return problem
     if mailbox.oversight_mode == "read_only":
         return f"{mailbox} is read only: nothing can be sent from it. Reject the message instead."
@@ -52,7 +52,7 @@ def _set_up_problem(message: Message) -> str:
     return ""
 
 
-def key_problem(message: Message) -> str:
+def _key_problem(message: Message) -> str:
     """Return why the connection's agent key cannot send the corrected message; empty where it can."""
     connection = message.connection
     put_in = f"An admin can put in an agent key of {connection}, one that may send and read, under Connections."

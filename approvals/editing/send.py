@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.ruling import EDIT, ruling_for
-from approvals.editing.checks import key_problem
+from approvals.editing.checks import set_up_problem
 from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
@@ -83,6 +83,9 @@ def _claim(replacement_id: int) -> Replacement | None:
     row = _read(found.pk)
     if row.state == _State.SENDING and row.called_at is None and (refusal := _refusal(row)):
         return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
+    if row.state == _State.SENDING and row.called_at is not None and (problem := set_up_problem(row.message)):
+        # Also a repeated call may be the first to arrive, at a mailbox that sends without review by now.
+        return _end(row, _State.UNKNOWN, f"{problem} An earlier call may have made the corrected message.")
     if row.state == _State.SENDING and row.created_at < clock() - REPEAT_FOR:
         words = "MultiMail never said whether it has the corrected message, and this desk does not ask it any more."
         return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
@@ -104,7 +107,7 @@ def _refusal(row: Replacement) -> str:
     if message.revision_id != row.revision_id:
         return "The message changed after it was opened for editing: edit it as it is now."
     ruling = ruling_for(message, actor=_editor(row))
-    return key_problem(message) if ruling.may_reject else ruling.reasons[0]
+    return set_up_problem(message) if ruling.may_reject else ruling.reasons[0]
 
 
 def _editor(row: Replacement) -> Actor:

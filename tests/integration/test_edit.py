@@ -15,7 +15,7 @@ from approvals.models import Decision, Replacement
 from approvals.operations.attention import attention_count, attention_for
 from audit.models import Entry
 from common.postgres import clock
-from mirror.models import Message
+from mirror.models import Connection, Mailbox, Message
 from tests.factories import event_body, make_connection, make_message, pending_row, show_row
 from tests.integration.deciding import decide, make_due
 from upstream.agent import Agent
@@ -190,6 +190,21 @@ def test_call_without_an_answer_for_a_day_is_not_repeated(message, reviewer, ups
     Replacement.objects.update(next_attempt_at=clock(), created_at=clock() - send.REPEAT_FOR)
     assert run_replacement(replacement_id=row.pk) == "unknown"
     assert len(sends(upstream)) == 1
+
+
+@pytest.mark.parametrize(("has_called", "state"), [(False, "refused"), (True, "unknown")])
+def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(message, reviewer, upstream, has_called, state):
+    Connection.objects.update(is_our_gateway=False)
+    upstream.answers["/v1/send_email"] = (502, b"<html>")
+    row = edit(message, reviewer)
+    if has_called:
+        assert run_replacement(replacement_id=row.pk) == "sending"
+        Replacement.objects.update(next_attempt_at=clock())
+    Mailbox.objects.update(oversight_mode="autonomous")
+    run_replacement(replacement_id=row.pk)
+    row.refresh_from_db()
+    assert (row.state, len(sends(upstream))) == (state, has_called)
+    assert "sends without review now" in row.problem
 
 
 def test_message_decided_before_the_call_is_not_sent_again(message, reviewer, second_reviewer, upstream):
