@@ -90,6 +90,7 @@ PAGES: tuple[Place, ...] = (
     ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
     ("Deliveries of alerts", "alert-log", "log discord slack", _everybody),
     ("Findings", "rules-findings", "rules risk weights points", _everybody),
+    ("Own words", "own-words", "findings rules phrases patterns", _everybody),
     ("Allowlists", "allowlists", "allowed recipients", _everybody),
     ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
     ("Mailboxes", "mailboxes", "oversight", _everybody),
