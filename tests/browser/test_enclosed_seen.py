@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from demo.messages.files import RETURN_LABEL
-from tests.desk import TIMEOUT
+from tests.desk import TIMEOUT, some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
@@ -61,7 +61,7 @@ def answered(product, ana):
     subject = f"Mugs {uuid.uuid4().hex[:8]}"
     asked, question = customer_writes(product, subject, "Two of the six mugs came broken.")
     path = f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/reply/{question['id']}"
-    answer = product.call("POST", path, json={"markdown": "Two new ones leave tomorrow."})
+    answer = product.call("POST", path, json={"markdown": f"Two new ones leave tomorrow.\n\n{some_words()}"})
     assert answer.status_code == 202, answer.text
     return asked, subject, product.held(ana, answer.json()["id"])
 

@@ -66,7 +66,8 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
     for key, opened in (("j", first), ("j", second), ("k", first)):
         desk.keyboard.press(key)
         expect(desk.locator(f"#message[data-message='{opened['id']}']")).to_be_visible()
-    # A rendered message takes the focus shortly after it becomes visible.
+    # A rendered message takes the focus shortly after it becomes visible, and again when its content has been fetched.
+    expect(desk.locator("#message #links")).to_be_visible()
     expect(desk.locator("#subject")).to_be_focused()
     for key, target in (("l", "#links"), ("t", "#thread")):
         desk.keyboard.press(key)

@@ -43,6 +43,7 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     [(mailbox,)] = product.sql("SELECT mailbox_id FROM mirror_message WHERE public_id = %s", held["id"])
     admin.goto(f"{home}/mailboxes/{mailbox}/texts/reject/")
     admin.get_by_label("Label").first.fill("Ask sales first")
+    admin.get_by_label("Text to the agent").first.fill("Ask sales before you write.")
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_label("Label").first).to_have_value("Ask sales first")
     assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
@@ -54,6 +55,11 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     desk.get_by_role("link", name="Show it: own word").click()
     expect(desk.locator("#subject")).to_be_in_viewport()
     expect(desk.get_by_role("link", name="Approve with care")).to_be_visible()
+    expect(desk.locator("#reject").get_by_label("Ask sales first")).to_have_count(1)
     desk.keyboard.press("r")
     desk.keyboard.press("1")
-    expect(desk.locator("#reject").get_by_label("Ask sales first")).to_be_checked()
+    expect(desk.locator("#decided")).to_contain_text("Rejected")
+    reasons = (
+        "SELECT reason FROM approvals_decision WHERE message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
+    )
+    assert product.sql(reasons, held["id"]) == [("Ask sales before you write.",)]
