@@ -13,7 +13,7 @@ from benchmarks.serving import own_database, prepare
 # A round takes one of what waits more than so many times.
 ROUNDS, TIMES = sized(4, smoke=1), sized(7, smoke=1)
 GOAL = 1.2
-# Searches that find enough in a tenth: what finds little is counted whole, up to 5,000 entries and 20,000 words.
+# Searches that find enough in a tenth: what finds little is counted whole, up to 2,000 entries and 20,000 words.
 PAGES = {
     "audit, first page": "/audit/",
     "audit, a word": "/audit/?q=refund",

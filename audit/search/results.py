@@ -23,7 +23,7 @@ from common.words import BY, TO, asked
 
 PAGE = 100
 # Counted up to here; beyond it the page says that there are more.
-COUNTED = 5_000
+COUNTED = 2_000
 # A search that takes longer than this asks for too much at once.
 LONGEST = "4s"
 # A word that is found this often is met soon enough by walking through the entries, newest first.
