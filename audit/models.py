@@ -13,7 +13,7 @@ from django.apps import apps
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
 from audit.actions import ACTIONS, TECHNICAL
@@ -33,8 +33,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.order_by("id")
 
     def with_details(self) -> Self:
-        """Every entry with its details, as far as these were not removed."""
-        return self.select_related("detail").defer("detail__words")
+        """Every entry with its details as `details`, None where these were removed.
+
+        Not as a related object: the two would refer to each other, and only the garbage collector could free them.
+        """
+        return self.annotate(details=F("detail__fields"))
 
     def of_message(self, message: Any) -> Self:
         """Every entry about one message, by its public id."""

@@ -113,8 +113,7 @@ class Download:
     def _read(self, entries: EntryQuerySet) -> list[Line]:
         if not self._format.has_details:
             return [Line(entry, {}) for entry in entries]
-        # Columns that no file contains, and that are the larger part of a row.
-        found = lines(entries.defer("detail__words", "detail__salt"))
+        found = lines(entries)
         return with_subjects(found) if self._format.kind == "csv" else found
 
     def _part(self, text: str) -> bytes:

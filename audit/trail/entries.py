@@ -108,9 +108,9 @@ def lines(entries: Any) -> list[Line]:
     return [line_of(entry) for entry in entries.with_details()]
 
 
-def line_of(entry: Entry) -> Line:
+def line_of(entry: Any) -> Line:
     """Return an entry that was read `with_details`."""
-    return Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {})
+    return Line(entry, entry.details or {})
 
 
 def with_subjects(shown: list[Line]) -> list[Line]:

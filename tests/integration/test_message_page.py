@@ -107,7 +107,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert answer.status_code == 409
     assert "removed: 12,400 </del>" in page
     assert "added: 21,400 </ins>" in page
-    assert "<h3>Bcc</h3>" in page
+    assert '<p class="heading">Bcc</p>' in page
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
     # Not opened over content that must be read first.
