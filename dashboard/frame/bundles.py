@@ -1,4 +1,4 @@
-"""Bundles the style sheets and scripts of every page into one file each, when static files are collected.
+"""Bundles the style sheets and scripts of every page, and those of an open message, when static files are collected.
 
 A page's template says which files form a bundle.
 """

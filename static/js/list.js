@@ -356,6 +356,31 @@
     isUnfolded = !isUnfolded;
     fold();
   });
+  /* The styles and scripts of an open message come with the first one that is opened here. Where they cannot be had,
+     its page is opened whole. */
+  let opening = null;
+  function fetchParts(places) {
+    const files = places.flatMap(({ content }) => [...content.children]).map((file) => file.cloneNode());
+    const loaded = files.map((file) =>
+      new Promise((resolve, reject) => {
+        file.addEventListener("load", resolve);
+        file.addEventListener("error", reject);
+      })
+    );
+    // In the order in which they stand here.
+    files.forEach((file) => Object.assign(file, { async: false }));
+    document.head.append(...files);
+    return Promise.all(loaded).then(() => places.forEach((place) => place.remove()));
+  }
+
+  document.addEventListener("htmx:confirm", (event) => {
+    const { target, path, issueRequest } = event.detail;
+    const places = all("template[data-with-message]");
+    if (target?.id !== "message" || !places.length) return;
+    event.preventDefault();
+    opening ??= fetchParts(places);
+    opening.then(() => issueRequest(true), () => location.assign(path));
+  });
   // It did not open: the cursor is where it was.
   document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
     if (!successful && elt.matches("#list .item")) setCurrent(openId());

@@ -54,6 +54,11 @@
     }
     told = null;
     emit("desk:painted", { id: message, word, tone, detail });
+    begin();
+  }
+
+  /* As it was loaded with its page, the list and all else beside it already say what it says. */
+  function begin() {
     showNews();
     clearInterval(ticker);
     const countdown = document.querySelector("#decide [data-seconds]");
@@ -369,7 +374,8 @@
   }, true);
 
   if (pane()?.dataset.message) {
-    painted();
+    callPage();
+    begin();
     // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
     if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });
     // An answer that kept what was typed starts where it went wrong.

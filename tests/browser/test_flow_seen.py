@@ -232,3 +232,28 @@ def test_row_that_is_painted_again_shows_what_was_heard_last(desk, product, make
     answer()()
     expect(row_of(desk, row)).to_contain_text("Newer")
     assert len(asked) == 2
+
+
+def test_what_an_open_message_needs_comes_with_the_first_or_its_page_comes_whole(desk, product, make):
+    first, second = make(2)
+    queue = product.known["DASHBOARD_URL"] + "/queue/"
+    fetched = []
+    desk.on("request", lambda request: fetched.append(request.url) if "/bundle/message." in request.url else None)
+    desk.goto(queue)
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    assert fetched == []
+    desk.keyboard.press("j")
+    is_open(desk, first)
+    # Its styles and scripts were there before it was.
+    expect(desk.locator("#message .scroll")).to_have_css("display", "grid")
+    desk.keyboard.press("r")
+    expect(desk.locator("#reject[open]")).to_be_visible()
+    assert len(fetched) == 2
+    desk.watch.expected.append("ERR_FAILED")
+    desk.route("**/bundle/message.*.js", lambda route: route.abort(), times=1)
+    desk.goto(queue)
+    row_of(desk, second).click()
+    is_open(desk, second)
+    assert desk.locator("template[data-with-message]").count() == 0
+    desk.keyboard.press("r")
+    expect(desk.locator("#reject[open]")).to_be_visible()
