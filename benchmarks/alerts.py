@@ -1,16 +1,14 @@
 """Of what a channel's limits allow, how much is delivered when ten times as much happens, and how often is it 429?"""
 
-import contextlib
 import os
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.discord_channel import HIDDEN, PATH, Channel, allowed_within, channel
 from benchmarks.result import Figure, Need, Result, sized
-from benchmarks.serving import own_database, prepare, within_reach
+from benchmarks.serving import own_database, prepare, within_reach, worker
 from benchmarks.slow_multimail import MAILBOX
+from launcher.processes import ALERT_THREADS
 
 EVENTS, TIMES_TOO_MANY = sized(1000, smoke=10), 10
 # Events a second, of the requests a second of a plain Django view: what a slower machine still takes in.
@@ -26,7 +24,7 @@ def measure() -> Result:
         prepare()
         connection = make_desk(there)
         rate = within_reach(round(TIMES_TOO_MANY * HIDDEN[0] / HIDDEN[1]), share=SHARE)
-        with worker():
+        with worker("alerts", beat="dashboard", threads=ALERT_THREADS):
             # The worker is there when its first post is.
             happen(connection, 1, rate)
             finish()
@@ -75,23 +73,6 @@ def make_desk(there: Channel) -> Any:
     )
     Mailbox.objects.create(connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"])
     return connection
-
-
-@contextlib.contextmanager
-def worker() -> Iterator[None]:
-    """Run a worker for alerts as the product does, with a beat."""
-    from launcher.processes import ALERT_THREADS
-    from launcher.processes import worker as process
-
-    started = process("bench", queues="alerts", beat="dashboard", threads=ALERT_THREADS)
-    environment = {**os.environ, **started.environment}
-    silent = subprocess.DEVNULL
-    running = subprocess.Popen(started.command, env=environment, stdout=silent, stderr=silent)
-    try:
-        yield
-    finally:
-        running.terminate()
-        running.wait(30)
 
 
 def happen(connection: Any, events: int, rate: int) -> float:

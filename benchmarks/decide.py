@@ -1,18 +1,15 @@
 """With no time to undo: how long from a recorded decision to its call at MultiMail, at 20 a second or fewer?"""
 
-import contextlib
 import http.client
 import os
 import socket
 import statistics
-import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.result import Figure, Need, Result, sized
-from benchmarks.serving import own_database, prepare, within_reach
+from benchmarks.serving import own_database, prepare, within_reach, worker
 from benchmarks.slow_multimail import MAILBOX, Arrivals, row, slow_upstream
 from launcher.processes import DESK_THREADS
 
@@ -36,7 +33,7 @@ def measure() -> Result:
         connection, person = make_desk("bench", arrivals.port)
         neighbour, _ = make_desk("neighbour", silent.getsockname()[1])
         rate = within_reach(MOST_A_SECOND, share=SHARE)
-        with worker():
+        with worker("decisions,sync", threads=DESK_THREADS):
             decide(connection, person, arrivals, rate=rate, number=WARM_UP)
             runs = [decide(connection, person, arrivals, rate=rate, number=rate * SECONDS) for _ in range(RUNS)]
             for message in [make_message(neighbour) for _ in range(HANGING)]:
@@ -86,22 +83,6 @@ def make_desk(slug: str, port: int) -> tuple[Any, Any]:
     person = Person.objects.create_user(email=f"{slug}@yourteam.example", name="Bench", password=uuid.uuid4().hex)
     Grant.objects.create(person=person, role="reviewer")
     return connection, person
-
-
-@contextlib.contextmanager
-def worker() -> Iterator[None]:
-    """Run the desk's worker as the product does, without its beat."""
-    from launcher.processes import worker as process
-
-    started = process("bench", queues="decisions,sync", beat="", threads=DESK_THREADS)
-    environment = {**os.environ, **started.environment}
-    silent = subprocess.DEVNULL
-    running = subprocess.Popen(started.command, env=environment, stdout=silent, stderr=silent)
-    try:
-        yield
-    finally:
-        running.terminate()
-        running.wait(30)
 
 
 def decide(connection: Any, person: Any, arrivals: Arrivals, *, rate: int, number: int) -> list[float]:

@@ -88,6 +88,22 @@ def web_process(serve: str, *, application: str = "") -> Iterator[int]:
         server.wait(30)
 
 
+@contextlib.contextmanager
+def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
+    """Run a worker of the desk as the product does, with the beat of a product or without one."""
+    from launcher.processes import worker
+
+    process = worker("bench", queues=queues, beat=beat, threads=threads)
+    environment = {**os.environ, **process.environment}
+    silent = subprocess.DEVNULL
+    running = subprocess.Popen(process.command, env=environment, stdout=silent, stderr=silent)
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
 def bare_view() -> contextlib.AbstractContextManager[int]:
     """Run the web process of a plain Django view, which shows the first account, and give its port."""
     return web_process("dashboard", application="benchmarks.bare:application")

@@ -1,9 +1,11 @@
 """Drives the running product from outside, over HTTP, as people, agents and MultiMail do."""
 
+import base64
 import mailbox
 import random
 import re
 import uuid
+from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
@@ -186,6 +188,19 @@ class Product:
     def hold(self, browser: Browser, subject: str | None = None, **fields: Any) -> dict[str, Any]:
         """Send a message, and return its row once the desk shows it with its content."""
         return self.held(browser, self.send(subject, **fields)[0])
+
+    def hold_with_files(self, browser: Browser, files: Sequence[tuple[str, bytes, str]]) -> dict[str, Any]:
+        """Hold a message with these files, as (name, content, type), wait until the desk has them all."""
+        attachments = [
+            {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
+            for name, content, kind in files
+        ]
+        row = self.hold(browser, attachments=attachments, **{"from": self.known["MAILBOX2_ADDRESS"]})
+        address = f"/queue/{row['id']}/files/"
+        self.wait_for(
+            lambda: browser.get(address).text.count("Download") == len(files), timeout=90, what="the files here"
+        )
+        return row
 
     def page(self, row: dict[str, Any], rest: str = "") -> str:
         """The address of a message's page at the desk."""

@@ -138,8 +138,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show one file in a frame in which nothing loads or runs, or say why it is not shown."""
-    message = get_visible_message_or_404(request.actor, public_id)
-    file = _find_file(message, place)
+    message, file = _find_file(request.actor, public_id, place)
     shown = document_of(file)
     if shown.is_shown:
         _note_opened_file(request, message, file, "looked at")
@@ -150,8 +149,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 @require_safe
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
-    message = get_visible_message_or_404(request.actor, public_id)
-    file = _find_file(message, place)
+    message, file = _find_file(request.actor, public_id, place)
     shown = pdf_pages(file, first=FirstPageForm(request.GET).first())
     if shown.pages:
         _note_opened_file(request, message, file, "looked at")
@@ -167,8 +165,7 @@ def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpRespons
 @require_safe
 def file_page(request: DeskRequest, public_id: UUID, place: int, page: int) -> HttpResponse:
     """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of the sentence that says why."""
-    message = get_visible_message_or_404(request.actor, public_id)
-    file = _find_file(message, place)
+    message, file = _find_file(request.actor, public_id, place)
     try:
         picture = page_picture(file, page)
     except Refused as refused:
@@ -183,8 +180,7 @@ def file_page(request: DeskRequest, public_id: UUID, place: int, page: int) -> H
 @require_safe
 def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Serve the bytes of one file as a download."""
-    message = get_visible_message_or_404(request.actor, public_id)
-    file = _find_file(message, place)
+    message, file = _find_file(request.actor, public_id, place)
     if file.content is None:
         raise Http404("This file's bytes are not here.")
     _note_opened_file(request, message, file, "downloaded")
@@ -213,11 +209,12 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-def _find_file(message: Message, number: int) -> AttachedFile:
+def _find_file(actor: Actor, public_id: UUID, number: int) -> tuple[Message, AttachedFile]:
+    message = get_visible_message_or_404(actor, public_id)
     file = AttachedFile.objects.filter(revision=message.revision_id, place=number).first()
     if file is None:
         raise Http404("This message has no such file.")
-    return file
+    return message, file
 
 
 def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:

@@ -1,6 +1,5 @@
 """Attachments that can be looked at, in Chromium: pages of a PDF, a sheet with what it hides, a picture's metadata."""
 
-import base64
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,7 @@ FILES = (
 @pytest.fixture
 def with_files(product, ana):
     """A held message with these files, fetched."""
-    files = [
-        {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
-        for name, content, kind in FILES
-    ]
-    row = product.hold(ana, attachments=files, **{"from": product.known["MAILBOX2_ADDRESS"]})
-    address = f"/queue/{row['id']}/files/"
-    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=90, what="the files here")
-    return row
+    return product.hold_with_files(ana, FILES)
 
 
 def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, with_files):

@@ -1,6 +1,5 @@
 """Attachments and the thread in Chromium: safe previews, a download, and what came after the draft."""
 
-import base64
 import smtplib
 import uuid
 from email.message import EmailMessage
@@ -28,14 +27,7 @@ FILES = (
 @pytest.fixture
 def with_files(product, ana):
     """A held message with three fetched files, one of which has a false type."""
-    files = [
-        {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
-        for name, content, kind in FILES
-    ]
-    row = product.hold(ana, attachments=files, **{"from": product.known["MAILBOX2_ADDRESS"]})
-    address = f"/queue/{row['id']}/files/"
-    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=90, what="the files here")
-    return row
+    return product.hold_with_files(ana, FILES)
 
 
 def customer_writes(product, subject, body, *, answers=""):

@@ -354,7 +354,7 @@ def test_full_disk_is_said(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_pages_are_served_like_files_count_as_viewed_and_only_where_something_was_shown(desk, enclose, reviewer):  # noqa: F811
+def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(desk, enclose, reviewer):  # noqa: F811
     message = enclose(("offer.pdf", INVOICE_PDF, "application/pdf"), ("locked.pdf", office_files.locked_pdf()))
     digest = message.files.get(place=1).found_sha256
     assert ">2 parts unread</a>" in unread(desk, message)
