@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db import connection as database
 
 import outgoing.models
+from alerts.cards.markup import Card as CardContent
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.models import Card, Delivery, Destination
@@ -128,11 +129,11 @@ UPDATE alerts_delivery SET state = 'delivered', response_status = %(status)s, la
 WHERE id = %(delivery)s AND state = 'sending' AND attempts = %(attempts)s AND lease_until = %(lease)s
 RETURNING EXISTS (SELECT FROM alerts_delivery due WHERE {_DUE.format("due")})
 """  # noqa: S608 - names of ours
-_SHOWN = "UPDATE alerts_card SET discord_message_id = %s, status_shown = %s, revision_shown = %s WHERE id = %s"
+_SHOWN = "UPDATE alerts_card SET discord_message_id = %s, revision_shown = %s WHERE id = %s"
 
 
-def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] | None) -> bool:
-    """Record in the caller's transaction that a delivery was accepted; `shown` is a card's status and revision.
+def delivered(claimed: Claim, posted: Posted, *, card: CardContent | None) -> bool:
+    """Record in the caller's transaction that a delivery was accepted; `card` is what it shows, if it is one.
 
     Return whether nothing else is due there now.
     """
@@ -149,8 +150,8 @@ def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] |
     }
     with batch():
         lock(claimed.destination)
-        if delivery.card_id and shown:
-            run(_SHOWN, [posted.message_id, *shown, delivery.card_id], prepare=True)
+        if delivery.card_id and card:
+            run(_SHOWN, [posted.message_id, card.revision, delivery.card_id], prepare=True)
         answer = run(_DELIVERED, parameters, prepare=True)
     return answer.one() == (False,)
 

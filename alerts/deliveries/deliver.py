@@ -154,7 +154,7 @@ def _post_or_edit(channel: CardChannel, delivery: Delivery, destination: Destina
 def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
     delivery, destination = claimed.delivery, claimed.destination
     word = card.word if card else delivery.action
-    is_last = delivered(claimed, posted, shown=(word[:40], card.revision) if card else None)
+    is_last = delivered(claimed, posted, card=card)
     if delivery.digest_id:
         digests.posted(claimed, posted)
     note_answer(destination)

@@ -95,8 +95,8 @@ WITH subject AS MATERIALIZED (
             AND coalesce(nullif(channel, ''), nullif(posts_in, '')) IN ({_STARTED_IN}, {_STARTED_IN_ID}) AS posts_there
     FROM alerts_destination target, subject WHERE switched_off_at IS NULL ORDER BY target.id
 ), made_card AS (
-    INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
-    SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND has_cards
+    INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed)
+    SELECT destination.id, subject.id, %(about)s, '', false FROM destination, subject WHERE asks AND has_cards
     ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL

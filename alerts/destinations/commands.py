@@ -190,7 +190,7 @@ def _abandon_posts(destination: Destination) -> None:
     cards = Card.objects.filter(destination=destination, removed=False)
     goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
     cards.exclude(goes_on).update(removed=True)
-    cards.filter(goes_on).update(discord_message_id="", digest=None, status_shown="", revision_shown=None)
+    cards.filter(goes_on).update(discord_message_id="", digest=None, revision_shown=None)
     Digest.objects.filter(destination=destination).update(removed=True)
 
 

@@ -67,7 +67,6 @@ class Migration(migrations.Migration):
                 ('about', models.CharField(blank=True, max_length=80)),
                 ('discord_message_id', models.CharField(blank=True, max_length=32)),
                 ('removed', models.BooleanField(default=False)),
-                ('status_shown', models.CharField(blank=True, max_length=40)),
                 ('revision_shown', models.BigIntegerField(blank=True, null=True)),
                 ('message', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='cards', to='mirror.message')),
                 ('destination', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='alerts.destination')),

@@ -32,7 +32,6 @@ class Card(models.Model):
     discord_message_id = models.CharField(max_length=32, blank=True)
     # A person deleted the card: it is not posted again.
     removed = models.BooleanField(default=False)
-    status_shown = models.CharField(max_length=40, blank=True)
     # The version of the message that it showed last, which a press on it is about.
     revision_shown = models.BigIntegerField(null=True, blank=True)
 
