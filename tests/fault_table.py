@@ -67,6 +67,8 @@ NAMES = {
     47: "The live stream is lost, held up, or slept through",
     50: "A session or a role is removed while a decision waits",
     53: "An attached file attacks what shows it",
+    55: "Something fails between the calls that replace a message by its correction",
+    56: "Things change before an approval for later is due",
 }
 _HEAD = """# Faults that the tests inject
 
