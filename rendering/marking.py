@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from common.words import word_places
 from rendering.appearance import BREAKS, SOME, Appearance, with_doubts
 from rendering.canonical import Canonical, Note
 from rendering.elements import PICTURE_LABELS
@@ -23,6 +24,8 @@ from rendering.styling import OVER
 from rendering.visibility import Look
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
+# Words of the plain text: the number of the first, counted from 0, and how many there are.
+Words = tuple[int, int]
 
 
 class Page:
@@ -32,6 +35,8 @@ class Page:
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
+        # Which of the plain texts are drawn, and where: the place in `out`, the text, and whether it is struck out.
+        self.drawn: dict[int, tuple[int, str, bool]] = {}
         self.tally = Tally()
         self.marks: Counter[str] = Counter()
 
@@ -46,7 +51,28 @@ class Page:
             self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
             folded = piece if preformatted else _BLANKS.sub(" ", piece)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
+            self.drawn[len(self.plain)] = len(self.out) - 1, piece, has_line
             self.plain.append(folded)
+
+    def mark_words(self, first: int, number: int) -> None:
+        """Draw a mark around so many words of the plain text from this one on, where they are drawn as such."""
+        texts = [self.drawn[n][1] if n in self.drawn else stripped(text) for n, text in enumerate(self.plain)]
+        places = word_places("".join(texts))[first : first + number]
+        if not places:
+            return
+        at = 0
+        mark_id = f' id="word-{first}-{number}"'
+        for n, text in enumerate(texts):
+            begin, end = max(0, places[0][0] - at), max(0, places[-1][1] - at)
+            if n in self.drawn and text[begin:end]:
+                before, words, after = (
+                    html.escape(piece, quote=False) for piece in (text[:begin], text[begin:end], text[end:])
+                )
+                slot, _, is_struck = self.drawn[n]
+                drawn = f'{before}<span{mark_id} class="found">{words}</span>{after}'
+                self.out[slot] = f"<s>{drawn}</s>" if is_struck else drawn
+                mark_id = ""
+            at += len(text)
 
     def write_box(self, kind: str, label: str, marked: str = "") -> str:
         """Draw a box, and return the id by which a finding leads to it."""
@@ -199,14 +225,15 @@ class Marked:
     inked: str = ""
 
 
-def mark(tree: str, canonical: Canonical) -> Marked:
+def mark(tree: str, canonical: Canonical, *, found: Words | None = None) -> Marked:
     """Return the message drawn from its tree (as nh3 writes it). Raises Doubt for anything else than such a tree."""
-    return _Walker(canonical).walked(tree)
+    return _Walker(canonical, found).walked(tree)
 
 
 class _Walker:
-    def __init__(self, canonical: Canonical) -> None:
+    def __init__(self, canonical: Canonical, found: Words | None = None) -> None:
         self.canonical = canonical
+        self.found = found
         look = other = Look()
         for tag, styled in canonical.root:
             look = look.inside(styled.style, styled.why, styled.maybe)
@@ -255,6 +282,8 @@ class _Walker:
         return self._result()
 
     def _result(self) -> Marked:
+        if self.found:
+            self.page.mark_words(*self.found)
         style = harmless_style(self.root_style, self.stack[0].look.size, True)
         body = "".join(self.page.out)
         return Marked(

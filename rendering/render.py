@@ -12,7 +12,7 @@ from common.markdown import render_markdown, with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links
-from rendering.marking import mark
+from rendering.marking import Words, mark
 from rendering.result import Doubt, Hidden, RenderedMessage
 from rendering.sanitise import seal, to_tree
 
@@ -32,12 +32,15 @@ _DOCUMENT = (
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content) -> RenderedMessage:
-    """Return the message as its recipient gets it, harmless, and with everything that it hides made visible."""
+def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
+    """Return the message as its recipient gets it, harmless, and with everything that it hides made visible.
+
+    `found` are words of its plain text that get a mark, where the message can be drawn.
+    """
     source = ""
     try:
         source = _source(content)
-        return _render_html(content, source)
+        return _render_html(content, source, found)
     except Doubt as doubt:
         return _render_source(content, source, str(doubt))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
@@ -56,9 +59,9 @@ def _source(content: Content) -> str:
     return render_markdown(with_signature(markdown, content.additions.get("signature")))
 
 
-def _render_html(content: Content, source: str) -> RenderedMessage:
+def _render_html(content: Content, source: str, found: Words | None) -> RenderedMessage:
     canonical = canonicalise(source)
-    marked = mark(to_tree(canonical.html), canonical)
+    marked = mark(to_tree(canonical.html), canonical, found=found)
     tally = marked.tally
     text = marked.text
     if content.html is None and content.markdown is not None:

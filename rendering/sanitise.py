@@ -29,7 +29,7 @@ _CELL = {"colspan", "rowspan"}
 # What the value of an attribute may be; those that are not named here may have any.
 _VALUES = {
     "style": re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*"),
-    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}"),
+    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"),
     "src": re.compile(r"data:image/.*", re.DOTALL),
     **dict.fromkeys(("start", "value"), re.compile(r"[0-9]{1,9}")),
     **dict.fromkeys(("colspan", "rowspan", "width", "height"), re.compile(r"[0-9]{1,4}")),
@@ -44,7 +44,7 @@ _SHOWN_ATTRIBUTES = {
     "td": _CELL,
     "th": _CELL,
 }
-MARKS = {"ghost", "blocked"}
+MARKS = {"ghost", "blocked", "found"}
 
 
 def to_tree(canonical: str) -> str:

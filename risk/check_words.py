@@ -30,11 +30,19 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Place:
-    """A piece of a message in which phrases are looked for, and its anchor on the page."""
+    """A piece of a message in which phrases are looked for, and its anchor on the page.
+
+    `is_drawn`: its words can be marked in the message's frame.
+    """
 
     kind: str
     text: SearchedText
     anchor: str
+    is_drawn: bool = False
+
+    def anchor_of(self, match: Match) -> str:
+        """Return the anchor of words that were found here."""
+        return f"#word-{match.place}-{len(match.found.split())}" if self.is_drawn else self.anchor
 
 
 def places_in_words(kinds: Collection[str]) -> str:
@@ -65,21 +73,23 @@ def _finding(one: OwnPhrase, matches: list[tuple[Place, Match]]) -> Finding:
     sentence = f"{quoted(one.phrase.text)} is in {where}."
     contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
     detail = "" if contexts[0] == quoted(one.phrase.text) else f"{contexts[0]}."
-    found = finding("own_word", sentence, detail, contexts, anchor=matches[0][0].anchor)
+    place, match = matches[0]
+    found = finding("own_word", sentence, detail, contexts, anchor=place.anchor_of(match))
     level: Level = "high" if one.points >= HIGH else "notice"
     return replace(found, level=level, points=one.points)
 
 
 def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
     # What is hidden stands in the plain text too, and has a place of its own.
-    written = [*((one.text, mark_anchor(one.mark)) for one in rendered.hidden), (rendered.plain, SHEET)]
+    hidden = (Place("text", SearchedText(one.text), mark_anchor(one.mark)) for one in rendered.hidden)
+    written = [*hidden, Place("text", SearchedText(rendered.plain), SHEET, is_drawn=not rendered.doubt)]
     if content.markdown:
-        written.append((content.markdown, PARTS if content.html is not None else SHEET))
+        written.append(Place("text", SearchedText(content.markdown), PARTS if content.html is not None else SHEET))
     addresses = [one for one in (content.sender, content.reply_to, *content.to, *content.cc, *content.bcc) if one]
     named = [(f"{content.sender_name} {content.sender}", content.sender)] if content.sender_name else []
     return [
         Place("subject", SearchedText(content.subject), SUBJECT),
-        *(Place("text", SearchedText(text), anchor) for text, anchor in written),
+        *written,
         *(Place("files", SearchedText(one.name), ATTACHMENTS) for one in content.attachments),
         *(
             Place("addresses", SearchedText(text), address_anchor(bare_address(address)))

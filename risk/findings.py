@@ -154,8 +154,9 @@ ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = "#addresses", "#subject", "#shee
 # The view of the message that compares its HTML with its text.
 PARTS = "#parts"
 
-# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2" is the second box of hidden text.
-IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
+# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2" is the second box of hidden text,
+# and "#word-17-2" two words of the plain text from the one numbered 17 on.
+IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-", "#word-")
 
 
 def address_id(address: str) -> str:

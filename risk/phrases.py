@@ -48,14 +48,18 @@ class OwnPhrase:
 
 
 class Match(NamedTuple):
-    """What fits a phrase, with the words before and after it, as texts are compared."""
+    """What fits a phrase, with the words before and after it, as texts are compared.
+
+    `place` is the number of its first word in the text, counted from 0.
+    """
 
     before: str
     found: str
     after: str
+    place: int
 
     def __str__(self) -> str:
-        return " ".join(filter(None, self))
+        return " ".join(filter(None, self[:3]))
 
 
 def read_phrase(text: str) -> Phrase:
@@ -104,6 +108,7 @@ class SearchedText:
                     " ".join(self._words[max(0, start - CONTEXT) : start]),
                     " ".join(words),
                     " ".join(self._words[start + length : start + length + CONTEXT]),
+                    start,
                 )
         return None
 

@@ -22,6 +22,7 @@ from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
 from approvals.message_page.sheet import (
     FirstPageForm,
+    MarkForm,
     TextFirstForm,
     Way,
     sheet_context,
@@ -48,7 +49,7 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from people.accounts.profile import set_text_first
 from people.actors import Actor
-from rendering import stripped
+from rendering import render_message, stripped
 
 
 @login_required
@@ -91,14 +92,17 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     values = {ANY_ID: public_id, str(ASKING): actor.id}
     facts = read_values(_body_parts(anybody_like(actor)), values)
     version = next(iter(facts["version"]), None)
+    words = MarkForm(request.GET).words()
     known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
-    if known is not None:
+    if known is not None and not words:
         return framed(known.document)
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
+    if words:
+        return framed(render_message(stored_content(message.revision), found=words).document)
     return framed(rendered_message_of(message.revision).document)
 
 

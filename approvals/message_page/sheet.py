@@ -20,6 +20,7 @@ from common.pages import DeskRequest
 from mirror.models import Message
 from people.actors import Actor
 from rendering import RenderedMessage
+from rendering.marking import Words
 from risk.addresses import everybody
 
 WAYS = {
@@ -62,6 +63,19 @@ class FirstPageForm(forms.Form):
         """Return its number, 1 where none is given."""
         self.is_valid()
         return self.cleaned_data.get("page") or 1
+
+
+class MarkForm(forms.Form):
+    """The words of the plain text that get a mark: "word-17-2" are two, from the one numbered 17 on."""
+
+    mark = forms.RegexField(r"^word-[0-9]{1,6}-[0-9]{1,2}\Z")
+
+    def words(self) -> Words | None:
+        """Return the number of the first and how many there are; None where none are asked for."""
+        if not self.is_valid():
+            return None
+        _, first, number = self.cleaned_data["mark"].split("-")
+        return int(first), int(number)
 
 
 class TextFirstForm(forms.Form):

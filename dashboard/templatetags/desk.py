@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 register = template.Library()
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
+_FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}")
 
 # The longest value that a page shows; the whole is under a message's Source and Headers.
 MAX_INK = 30_000
@@ -240,8 +240,13 @@ def is_reference(reason: str | None) -> bool:
 
 @register.filter
 def frame_mark(value: str | None) -> str:
-    """Return the URL fragment of a mark in the message's frame; empty for an invalid one."""
-    return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
+    """Return what leads to a mark in the message's frame, for the end of its address; empty for an invalid one.
+
+    Words are marked when they are asked for.
+    """
+    if not value or not _FRAME_MARK.fullmatch(value):
+        return ""
+    return f"?mark={value}#{value}" if value.startswith("word-") else f"#{value}"
 
 
 @register.filter

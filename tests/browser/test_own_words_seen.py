@@ -20,7 +20,7 @@ def held(product, ana):
     product.sql("DELETE FROM approvals_usualtexts")
 
 
-def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as, product, held):
+def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as, product, ana, held):
     admin, home = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{home}/rules/words/")
     admin.get_by_role("link", name="Add a word").click()
@@ -63,3 +63,11 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
         "SELECT reason FROM approvals_decision WHERE message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
     )
     assert product.sql(reasons, held["id"]) == [("Ask sales before you write.",)]
+
+    # In the text the word itself is marked and in view, however far down it is.
+    far = product.hold(ana, body="Nothing yet.\n\n" * 60 + f"And the {held['word']} here.")
+    desk.goto(product.page(far))
+    desk.get_by_role("link", name="Show it: own word").click()
+    mark = desk.frame_locator("#sheet iframe").locator(".found")
+    expect(mark).to_have_text(held["word"])
+    expect(mark).to_be_in_viewport()

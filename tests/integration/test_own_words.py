@@ -89,6 +89,24 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(con
         assert new in entry["after"], action
 
 
+def test_finding_leads_to_the_word_and_its_frame_marks_it(connection, admin, reviewer, signed_in):
+    save(admin)
+    message = make_message(connection, **TULIP)
+    client = signed_in(reviewer)
+    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    assert f'href="/queue/{message.public_id}/?view=rendered&amp;mark=word-3-2#sheet"' in page
+    opened = client.get(f"/queue/{message.public_id}/?view=rendered&mark=word-3-2").content.decode()
+    address = f"/queue/{message.public_id}/body/"
+    assert f'src="{address}?mark=word-3-2#word-3-2"' in opened
+    assert (
+        '<span id="word-3-2" class="found">Project Tulip</span>'
+        in client.get(f"{address}?mark=word-3-2").content.decode()
+    )
+    for other in ("", "?mark=word-99-1", "?mark=word-3", "?mark=hidden-1"):
+        assert 'class="found"' not in client.get(address + other).content.decode()
+    assert 'src="' + address + '"' in client.get(f"/queue/{message.public_id}/?mark=word-3").content.decode()
+
+
 def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(connection, admin):
     other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="other@yourteam.example")
     here = make_message(connection, **TULIP)
