@@ -61,7 +61,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.exclude(action__in=(*steps, "alert.delivered"))
 
     def without_technical(self) -> Self:
-        """Without what programs write in the ordinary course."""
+        """Without what programs write in the ordinary course (relies on entry_shown)."""
         return self.exclude(action__in=sorted(TECHNICAL))
 
     def technical(self) -> Self:
@@ -125,6 +125,8 @@ class Entry(models.Model):
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
             models.Index(fields=["action", "id"], name="entry_action"),
+            # What the page shows at first, however many technical entries stand in between.
+            models.Index(fields=["id"], condition=~Q(action__in=sorted(TECHNICAL)), name="entry_shown"),
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
             models.Index(fields=["surface", "id"], name="entry_surface"),
             models.Index(fields=["connection", "id"], name="entry_connection"),

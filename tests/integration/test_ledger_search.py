@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
+from django.db import connection as database
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from audit.search import results
 from audit.search.filters import Filters, actions_of
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, vector
-from people.actors import Actor
+from people.actors import Actor, Role, Scope
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.django_db
 
 ANA = Actor(kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7")
 BEN = Actor(kind="person", id="72", label="Ben Okafor", surface="discord")
+FOR_ALL = Actor(kind="person", id="73", label="Cleo", surface="web", scopes=(Scope(Role.AUDITOR),))
 SEALER = Actor(kind="worker", id="seal", label="the seal worker", surface="worker")
 
 
@@ -373,3 +375,13 @@ def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alon
     assert other.post(f"/audit/searches/{shared.pk}/delete/").status_code == 404
     assert signed_in(auditor).post(f"/audit/searches/{shared.pk}/delete/").status_code == 302
     assert Entry.objects.filter(action="ledger.search_deleted").count() == 1
+
+
+def test_first_page_steps_over_no_technical_entries():
+    entries = [write().pk, *(write("message.served", by=SEALER).pk for _ in range(40))]
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE audit_entry")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    page = results.shown_of(results.readable(FOR_ALL, Filters()), Filters()).newest_first()[: results.PAGE]
+    assert [one.pk for one in page] == entries[:1]
+    assert "using entry_shown" in page.explain()
