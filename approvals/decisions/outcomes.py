@@ -150,6 +150,8 @@ def _lock(decision: Decision) -> tuple[Message, Decision | None]:
 
     Webhooks and people lock in the same order, so no two transactions deadlock.
     """
+    # Not the advisory lock of `store.lock_message`: it is for ids of which no message is stored yet. Whoever takes it
+    # locks the message's row too, so this row's lock excludes them; and nothing below takes it, so none can deadlock.
     current = _locked().first({ANY: decision.pk})
     assert current is not None, "decisions are never deleted"
     is_ours = current.attempt == decision.attempt and current.state in _OPEN
