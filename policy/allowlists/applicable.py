@@ -3,6 +3,7 @@
 The cost does not grow with the lists: entries are found by their patterns (index allow_entry_pattern).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
@@ -22,6 +23,8 @@ from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
 from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
 from policy.models import AllowEntry, Allowlist
+
+log = logging.getLogger(__name__)
 
 # How long the contacts that were read of an account are valid, by the database's clock.
 CONTACTS_LAST = timedelta(days=1)
@@ -194,12 +197,20 @@ def count_hits(*, limit: int) -> int:
     messages = list(rows.select_related("revision")[:limit])
     if not messages:
         return 0
-    hits = _hits([one for one in messages if not one.sandbox])
+    hits = _hits([one for one in messages if not one.sandbox and _is_readable(one)])
     # In a fixed order, so that two counts at once do not deadlock.
     for entry, number in sorted(hits.items()):
         AllowEntry.objects.filter(pk=entry).update(hits=F("hits") + number, last_hit_at=Now())
     Message.objects.filter(pk__in=[one.pk for one in messages]).update(hits_counted_at=Now())
     return len(messages)
+
+
+def _is_readable(message: Message) -> bool:
+    """Whether the stored content names recipients; one that does not must not keep all others from being counted."""
+    content = message.revision.content if message.revision else None
+    if not isinstance(content, dict):
+        log.error("hits not counted: the content is not readable", extra={"email": message.upstream_id})
+    return isinstance(content, dict)
 
 
 def _hits(messages: list[Message]) -> Counter[int]:

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from approvals import tasks
 from approvals.tasks import read_all_contacts
-from mirror.models import Connection, KnownContact, Message
+from mirror.models import Connection, KnownContact, Message, Revision
 from mirror.sync.address_lists import read_contacts
 from policy.allowlists.applicable import contacts_among, count_hits
 from policy.models import AllowEntry
@@ -42,6 +43,15 @@ def test_no_hits_are_counted_for_tests_received_mail_and_unfetched_messages(conn
     assert count_hits(limit=10) == 2
     assert hits() == {"acme.com": 0}
     assert Message.objects.get(hits_counted_at=None) == waiting
+
+
+def test_message_whose_content_is_damaged_keeps_no_other_from_being_counted(connection):
+    make_list("acme.com")
+    damaged, _ = (make_message(connection, to_addresses=["bo@acme.com"], subject=str(n)) for n in range(2))
+    Revision.objects.filter(message=damaged).update(content=[])
+    assert tasks.count_hits() == "counted"
+    assert hits() == {"acme.com": 1}
+    assert not Message.objects.filter(hits_counted_at=None).exists()
 
 
 def test_hits_of_expired_or_removed_entries_and_of_disabled_lists_are_not_counted(connection):
