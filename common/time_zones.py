@@ -1,6 +1,6 @@
 """The time zone of whoever asks: what their clock says, with the zone's name. What programs read stays in UTC."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -8,25 +8,25 @@ from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 UTC = ZoneInfo("UTC")
-_zone: ContextVar[ZoneInfo] = ContextVar("zone", default=UTC)
+_zone: ContextVar[Callable[[], ZoneInfo]] = ContextVar("zone", default=lambda: UTC)
 
 
 @contextmanager
-def somebodys_time() -> Iterator[None]:
-    """Begin with UTC, until it is known who asks; what is set inside ends with it."""
-    token = _zone.set(UTC)
+def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
+    """Show times inside the block in the zone that `name` returns; it is asked once, when the first time is shown."""
+    token = _zone.set(cache(lambda: _known(name())))
     try:
         yield
     finally:
         _zone.reset(token)
 
 
-def use_zone(name: str) -> None:
-    """Show times in this zone from now on; in UTC where this machine does not know it any more."""
+def _known(name: str) -> ZoneInfo:
+    """Return the zone of this name; UTC where this machine does not know it any more."""
     try:
-        _zone.set(ZoneInfo(name))
+        return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        _zone.set(UTC)
+        return UTC
 
 
 def zone_named(typed: str) -> ZoneInfo | None:
@@ -46,7 +46,7 @@ def _zones() -> dict[str, str]:
 
 def there(at: datetime) -> datetime:
     """Return a time as the clock of whoever asks says it."""
-    return at.astimezone(_zone.get())
+    return at.astimezone(_zone.get()())
 
 
 def zone_word(at: datetime) -> str:
@@ -57,7 +57,7 @@ def zone_word(at: datetime) -> str:
 
 def zone_name() -> str:
     """Return the zone's own name, as `Europe/Lisbon`."""
-    return str(_zone.get())
+    return str(_zone.get()())
 
 
 def minutes_from_utc(at: datetime) -> int:

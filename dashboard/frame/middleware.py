@@ -11,7 +11,7 @@ from django.utils.functional import SimpleLazyObject
 
 from common.addresses import client_address
 from common.logs import traced
-from common.time_zones import somebodys_time, use_zone
+from common.time_zones import somebodys_time
 from dashboard.frame import errors
 from dashboard.live.views import live_origin
 from people.actors import Actor
@@ -73,14 +73,17 @@ class ActorMiddleware(Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
-        with somebodys_time():
+        with somebodys_time(lambda: _zone_of(request)):
             return self.get_response(request)
+
+
+def _zone_of(request: HttpRequest) -> str:
+    return request.user.time_zone if isinstance(request.user, Person) else "UTC"
 
 
 def _actor_of(request: HttpRequest) -> Actor:
     address = client_address(request)
     if isinstance(request.user, Person):
-        use_zone(request.user.time_zone)
         return request.user.actor(surface="web", address=address)
     return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from django.utils.functional import SimpleLazyObject
 
 from audit.models import Entry
 from common import time_zones as zones
 from common.forms import first_error
+from dashboard.frame.middleware import ActorMiddleware
 from dashboard.templatetags.desk import clock, instant, moment
 from people.accounts.forms import NameForm, TimeZoneForm
 from people.accounts.forms import zones as all_zones
@@ -88,8 +92,7 @@ def test_times_are_those_of_the_persons_zone_with_its_name():
         ("Asia/Kolkata", WINTER, "16:12:07 IST"),
         ("Nowhere/Any_More", WINTER, "10:42:07 UTC"),
     ):
-        with zones.somebodys_time():
-            zones.use_zone(zone)
+        with zones.somebodys_time(lambda: zone):  # noqa: B023
             shown = clock(at)
             assert plain(shown) == expected
             assert plain(instant(at)).endswith(expected)
@@ -109,6 +112,27 @@ def test_pages_follow_the_zone_and_what_programs_read_does_not(signed_in, review
     assert 'datetime="2026-07-20T10:42:07+00:00"' in page
     # The zone of one person does not apply to the next.
     assert zones.zone_name() == "UTC"
+
+
+def test_zone_counts_before_anything_asks_who_it_is_and_costs_nothing_where_no_time_is_shown(rf, reviewer):
+    reviewer.time_zone = "Asia/Tokyo"
+    for user, expected in ((reviewer, "Asia/Tokyo"), (AnonymousUser(), "UTC")):
+        request = rf.get("/")
+        request.user = SimpleLazyObject(lambda: user)  # noqa: B023
+        assert ActorMiddleware(lambda _: HttpResponse(zones.zone_name()))(request).content.decode() == expected
+        request.user = SimpleLazyObject(lambda: pytest.fail("nobody asked who it is"))
+        ActorMiddleware(lambda _: HttpResponse())(request)
+
+
+def test_dates_that_are_typed_are_days_of_the_persons_zone(signed_in, reviewer, connection):
+    message = make_message(connection, subject="About orchids")
+    # In Tokyo it is the next day.
+    type(message).objects.update(state="rejected", changed_at=datetime(2026, 7, 20, 16, tzinfo=UTC))
+    Person.objects.update(time_zone="Asia/Tokyo")
+    client = signed_in(reviewer)
+    for day, is_found in (("2026-07-20", False), ("2026-07-21", True)):
+        page = client.get(f"/history/?q=on:{day}").content.decode()
+        assert ("About orchids" in page) == is_found, day
 
 
 def test_no_page_calls_a_time_utc_that_is_shown_in_somebodys_zone():
