@@ -315,10 +315,10 @@ class Export(models.Model):
     """One export: what was asked for, how far it is, and what left."""
 
     class State(models.TextChoices):
-        ASKED = "asked", "Asked for"
+        ASKED = "asked", "Requested"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
-        BROKEN_OFF = "broken_off", "Broken off"
+        BROKEN_OFF = "broken_off", "Interrupted"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     person = models.BigIntegerField()
@@ -377,9 +377,9 @@ class Check(models.Model):
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"
-        HOLDS = "holds", "Holds"
-        BROKEN = "broken", "Does not hold"
-        ENDED = "ended", "Did not end"
+        HOLDS = "holds", "Passed"
+        BROKEN = "broken", "Failed"
+        ENDED = "ended", "Did not finish"
 
     # Who asked for it; empty for the daily check.
     asked_by = models.BigIntegerField(null=True)

@@ -89,7 +89,7 @@ def name_earlier_removals() -> int:
         return 0
     lacking = Entry.objects.exclude(detail_hashes={}).filter(detail=None)
     numbers = list(lacking.order_by("pk").values_list("pk", flat=True))
-    details = _removal_details(numbers) | {"reason": "They were removed before entries named whose details go."}
+    details = _removal_details(numbers) | {"reason": "They were removed before the desk listed the entries concerned."}
     record("ledger.details_removed", actor=_RETENTION, details=details)
     return len(numbers)
 

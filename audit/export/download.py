@@ -28,12 +28,12 @@ SLOWEST = 120.0
 # Seconds that the database may take for one part.
 READ_WITHIN = 30
 
-GONE = "The reader went away."
-NO_LONGER = "Whoever asked for it is not signed in any more, or may not see all of it any more."
-SLOW = "The reader took too long for one part."
+GONE = "The browser closed the connection."
+NO_LONGER = "The person who requested it has signed out, or may no longer see all of it."
+SLOW = "The browser was too slow."
 FAILED = "The database did not answer in time."
-WRONG = "Something broke on our side."
-TAKEN = "It was broken off meanwhile."
+WRONG = "The desk had an error."
+TAKEN = "It was interrupted in the meantime."
 
 
 class _BrokenOff(Exception):

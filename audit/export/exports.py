@@ -46,12 +46,12 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
     pinned = filters.pinned()
     query = pinned.query(before=None, after=None)
     if len(query) > Export._meta.get_field("query").max_length:  # type: ignore[operator]
-        raise NotExported("This filter is too long to be kept with the export. Search for less at once.")
+        raise NotExported("This filter is too long to be stored with the export. Shorten it.")
     try:
         with no_longer_than(COUNTED_WITHIN):
             number = entries_of(pinned, cut, actor).count()
     except OperationalError:
-        raise NotExported("This filter takes too long to search. Narrow it by a time or a kind of act.") from None
+        raise NotExported("This filter takes too long to search. Narrow it by time or action.") from None
     export = Export.objects.create(
         person=int(actor.id), query=query, format=wanted.name, snapshot=str(cut), rows_total=number
     )
@@ -65,7 +65,7 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
     note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
     if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
-        raise NotExported("This export is not one that was broken off.")
+        raise NotExported("This export was not interrupted.")
     record("ledger.exported", actor=actor, details={**_details(Export.objects.get(pk=export)), "again": "yes"})
 
 
@@ -78,11 +78,11 @@ def start_export(export: UUID) -> Export:
     running = list(Export.objects.running())
     found = Export.objects.get(pk=export)
     if found.state != Export.State.ASKED:
-        raise NotExported("This export was begun already.")
+        raise NotExported("This export has already been started.")
     if sum(one.person == found.person for one in running) >= MOST_OF_ONE:
-        raise NotExported("Another export of yours is still running. Begin this one when it has ended.")
+        raise NotExported("Another of your exports is still running. Start this one when it has finished.")
     if len(running) >= MOST:
-        raise NotExported(f"{MOST} exports are running, and no more at once. Begin this one in a moment.")
+        raise NotExported(f"{MOST} exports are running, which is the limit. Try again in a moment.")
     Export.objects.filter(pk=export).update(state=Export.State.RUNNING, rows_done=0, changed_at=Now())
     return found
 

@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
                 ('person', models.BigIntegerField()),
                 ('query', models.CharField(blank=True, max_length=1000)),
                 ('format', models.CharField(max_length=8)),
-                ('state', models.CharField(choices=[('asked', 'Asked for'), ('running', 'Running'), ('done', 'Done'), ('broken_off', 'Broken off')], default='asked', max_length=12)),
+                ('state', models.CharField(choices=[('asked', 'Requested'), ('running', 'Running'), ('done', 'Done'), ('broken_off', 'Interrupted')], default='asked', max_length=12)),
                 ('snapshot', models.TextField(blank=True)),
                 ('rows_total', models.BigIntegerField(null=True)),
                 ('rows_done', models.BigIntegerField(default=0)),
@@ -213,7 +213,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('asked_by', models.BigIntegerField(null=True)),
-                ('state', models.CharField(choices=[('running', 'Running'), ('holds', 'Holds'), ('broken', 'Does not hold'), ('ended', 'Did not end')], default='running', max_length=8)),
+                ('state', models.CharField(choices=[('running', 'Running'), ('holds', 'Passed'), ('broken', 'Failed'), ('ended', 'Did not finish')], default='running', max_length=8)),
                 ('entries', models.BigIntegerField(default=0)),
                 ('seals', models.BigIntegerField(default=0)),
                 ('up_to', models.BigIntegerField(null=True)),

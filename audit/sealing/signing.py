@@ -63,7 +63,7 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
 def missing_key(key: bytes) -> str:
     """Return the sentence for the case that the key that should sign is not among ours."""
     return (
-        f"The key {key_fingerprint(key)} signs the next seal, and SEAL_KEY does not hold it. "
+        f"The key {key_fingerprint(key)} signs the next seal, and SEAL_KEY does not contain it. "
         "Put it back into SEAL_KEY, after the newest one. Where it is lost for good: ./run manage audit_restored "
         '--because "..." --new-key.'
     )

@@ -55,7 +55,7 @@ def sealing_state(now: datetime) -> SealingState:
     if not is_on:
         why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
     elif stopped:
-        why, advice = stopped, "Nothing is sealed until this is settled; docs/operators/ledger-seals.md says how."
+        why, advice = stopped, "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
         why, advice = _why_late()
     else:
@@ -66,7 +66,7 @@ def sealing_state(now: datetime) -> SealingState:
 def _why_stopped(last: Seal | None) -> str:
     if refusal := refusal_since(last):
         detail = getattr(refusal, "detail", None)
-        return str(detail.fields.get("reason", "")) if detail else "The ledger does not hold; why was removed since."
+        return str(detail.fields.get("reason", "")) if detail else "The ledger failed verification."
     if last and last.expected_key not in signing.public_keys():
         return signing.missing_key(last.expected_key)
     return restoring.why_not_automatic(last, read_cluster()) if last else ""
@@ -87,13 +87,13 @@ def _why_late() -> tuple[str, str]:
     """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
     holder = run(_HOLDERS).one()
     if holder is None:
-        return "No open transaction holds it up.", "The worker that seals does not run, or fails: its log says why."
+        return "No open transaction blocks it.", "The sealing worker is not running, or it fails: see its log."
     who, program, elsewhere, since = holder
     named = f"{who}{f' ({program})' if program else ''}{f' in the database {elsewhere}' if elsewhere else ''}"
     began = f", open since {since:%-d %b, %H:%M:%S} UTC" if since else ""
     return (
-        f"A transaction that has not ended holds it up: {named}{began}.",
-        "End it. On a server that others share, their transactions count too.",
+        f"An open transaction blocks it: {named}{began}.",
+        "End it. On a shared server, transactions in other databases count too.",
     )
 
 
@@ -102,8 +102,8 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
     if waiting is None:
         return "", ""
     return (
-        f"Seal {waiting.number} and those after it are not in the seals' file: deleted entries would not be found.",
-        "SEAL_FILE must lead to a file that the worker can write.",
+        f"Seal {waiting.number} and those after it are not in the seals' file: deleted entries would go unnoticed.",
+        "SEAL_FILE must name a file that the worker can write.",
     )
 
 

@@ -44,7 +44,7 @@ _GRAMMAR = Grammar(
 # Groups of actions; each with its label and its areas or actions.
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decisions": ("Decisions", ("verdict", "decision", "bulk")),
-    "mail": ("What became of mail", ("message", "attachment", "thread")),
+    "mail": ("Delivery of mail", ("message", "attachment", "thread")),
     "reading": (
         "Reading",
         ("message.opened", "message.served", "attachment.served", "thread.opened", "ledger.seen_again"),
@@ -228,12 +228,12 @@ def _page_key(text: str) -> int | None:
 
 # How each field is parsed, and the remark where it cannot be.
 _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "action": (read_kind, f"Groups of acts are {', '.join(GROUPS)}; acts are such as verdict.given."),
+    "action": (read_kind, f"Groups of actions are {', '.join(GROUPS)}; an action is such as verdict.given."),
     "actor": (_read_actor, "An actor is written as person/5."),
-    "surface": (_read_surface, "Surfaces are web, discord, webhook, worker and command."),
-    "connection": (_read_number, "A connection is named by its number."),
-    "message": (UUID, "A message is named by its whole id, as its trace has it in the address."),
-    "fingerprint": (normalize_fingerprint, "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its signs."),
+    "surface": (_read_surface, "Sources are web, discord, webhook, worker and command."),
+    "connection": (_read_number, "A connection is given by its number."),
+    "message": (UUID, "A message is given by its full id, as in the address of its audit trail."),
+    "fingerprint": (normalize_fingerprint, "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its characters."),
     "trace": (_read_trace, "A trace id has at least four letters or digits."),
 }
 
@@ -265,7 +265,7 @@ class _Reader:
             after=None if before else _page_key(self.asked["after"]),
         )
         if found.begins and found.ends and found.begins >= found.ends:
-            self.remarks.append("This time ends before it begins, so nothing can be in it.")
+            self.remarks.append("The end of this time is before its start, so nothing can match.")
         return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
 
     def _span(self, name: str) -> Span | None:

@@ -38,7 +38,7 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
     """
     query = filters.query(before=None, after=None)
     if len(query) > MAX_QUERY:
-        raise SearchNotSavedError("This search asks for more than can be kept: shorten it.")
+        raise SearchNotSavedError("This search is too long to save. Shorten it.")
     with transaction.atomic():
         mine = _of(actor)
         found = mine.filter(name__iexact=name).first()
@@ -51,7 +51,7 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
             with transaction.atomic():
                 search.save()
         except IntegrityError:
-            raise SearchNotSavedError(f"You have just saved a search called “{name}”.") from None
+            raise SearchNotSavedError(f"You saved a search called “{name}” a moment ago.") from None
         details = {"name": name, **changed(before=before, after=_description(search))}
         record("ledger.search_saved", actor=actor, details=details)
     return search

@@ -99,7 +99,7 @@ def _for_scripts(page: Page, filters: Filters) -> dict[str, Any]:
 
 def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpResponse:
     if as_json:
-        error = "This search takes too long. Narrow it by a time, a kind of act or a person."
+        error = "This search takes too long. Narrow it by time, action or person."
         return JsonResponse({"error": error, "remarks": list(filters.remarks)}, status=422)
     context = {**_frame(request, filters, None), "took_too_long": True, "lines": []}
     return page_or_fragment(
@@ -150,7 +150,7 @@ CHIPS = {
     "q": "Words",
     "to": "To",
     "by": "By",
-    "action": "Act",
+    "action": "Action",
     "actor": "Who",
     "surface": "Source",
     "connection": "Connection",
@@ -236,5 +236,5 @@ def delete(request: DeskRequest, search_id: int) -> HttpResponse:
     """Delete one of the user's own searches; another person's is a 404."""
     if not delete_search(search=search_id, actor=request.actor):
         raise Http404("You have no such search.")
-    messages.info(request, "The search is deleted. What it found is where it was.", extra_tags="desk")
+    messages.info(request, "The saved search was deleted. No entries were changed.", extra_tags="desk")
     return redirect("audit")

@@ -49,7 +49,7 @@ def summary_of(message: UUID) -> Summary:
     coverage = SealCoverage(len(seals), len(numbers), newest)
     notes = list(_what_was_removed(found))
     if len(found) > MOST:
-        notes.append(sentence(f"The answers rest on the first {MOST:,} entries; the story has all of them."))
+        notes.append(sentence(f"These answers use the first {MOST:,} entries; all entries are listed below."))
         found = found[:MOST]
     return Summary(
         subject=_first(found[::-1], "subject"),
@@ -67,7 +67,7 @@ def answers_of(found: Sequence[Line], coverage: SealCoverage) -> tuple[Answer, .
         Answer("Who started it?", tuple(who_started(found))),
         Answer("What was it, and for whom?", tuple(_what_was_sent(found))),
         Answer("Who decided it, and when?", tuple(_who_decided(found))),
-        Answer("Who had seen what?", tuple(_what_they_saw(found))),
+        Answer("Who saw what?", tuple(_what_they_saw(found))),
         Answer("What became of it?", (*_what_became(found), *_who_was_notified(found))),
         Answer("Can it be proved?", (_how_sealed(coverage),)),
     )
@@ -107,19 +107,19 @@ def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
     trigger = next((line.trigger for line in found if line.trigger), {})
     is_inbound = _first(found, "direction") == "inbound"
     if is_inbound:
-        form = "Somebody outside[, as {sender},] wrote it, and it came by email."
+        form = "It was received by email[ from {sender}]."
         yield sentence(form, evidence=SAYS, sender=_first(found, "sender"))
     elif trigger:
         yield from _by_trigger(trigger, _command_in(found))
     else:
-        yield sentence("An agent sent it through the API. Nobody is named as having asked for it.")
+        yield sentence("An agent sent it through the API and named nobody who asked for it.")
     if key := _first(found, "key"):
-        form = "It was sent with the API key “{key}”: MultiMail checked the key and told its name."
+        form = "It was sent with the API key “{key}”."
         yield sentence(form, evidence=PROVED, key=key)
     elif not is_inbound:
-        yield sentence("MultiMail did not tell with which API key it was sent.")
+        yield sentence("MultiMail did not name the API key that sent it.")
     if run := trigger.get("run_id") or trigger.get("runId"):
-        yield sentence("It belongs to the run {run:code}.", evidence=SAYS, run=run)
+        yield sentence("It belongs to run {run:code}.", evidence=SAYS, run=run)
     # Fields without a name of their own are in one detail of this name.
     others = [
         value if name == "other" else f"{name}: {value}"
@@ -127,23 +127,23 @@ def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
         if name not in _TRIGGER_NAMES
     ]
     if others:
-        yield sentence("Its sender wrote besides: {others}", evidence=SAYS, others=listed(others))
+        yield sentence("The sender also wrote: {others}", evidence=SAYS, others=listed(others))
 
 
 def _by_trigger(trigger: dict[str, str], command: Line | None) -> Iterator[Sentence]:
     named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
     if named["discord_user"] or named["discord_user_id"]:
         who = "{discord_user}[ ({discord_user_id:code})]" if named["discord_user"] else "{discord_user_id:code}"
-        where = "[ in the channel #{discord_channel}][ of the guild {discord_guild}]"
+        where = "[ in #{discord_channel}][ of the server {discord_guild}]"
         named["discord_channel"] = named["discord_channel"].lstrip("#")
         is_proved = all(_is_signed(name, trigger, command) for name in _SIGNED if trigger.get(name))
-        form = f"The Discord user {who}{where} asked for it[, with the interaction {{discord_interaction_id:code}}]."
+        form = f"The Discord user {who}{where} asked for it[ (interaction {{discord_interaction_id:code}})]."
         yield sentence(form, evidence=PROVED if is_proved else SAYS, **named)
     else:
         yield sentence("An agent sent it through the API. No Discord user is named.")
     if command is not None:
-        who = "{actor}" if command.details.get("actor") else "Somebody whose name was removed"
-        form = f"{who} gave the command[ {{command:code}}] to this desk: Discord signed it."
+        who = "{actor}" if command.details.get("actor") else "A person whose name was removed"
+        form = f"{who} gave this desk the command[ {{command:code}}], signed by Discord."
         yield sentence(form, command, evidence=PROVED)
 
 
@@ -193,15 +193,15 @@ def _what_was_sent(found: Sequence[Line]) -> Iterator[Sentence]:
         return
     first = next((line for line in found if line.subject or line.details.get("recipients")), None)
     if first is None:
-        yield sentence("Nothing is known of its content: it was never fetched, or what was known was removed.")
+        yield sentence("Its content is not known: it was never fetched, or it was removed.")
     else:
-        yield sentence("The content never came to this desk. What was told of it:")
+        yield sentence("The content never reached this desk. What MultiMail reported:")
         yield _content(first, "It")
 
 
 def _content(line: Line, name: str) -> Sentence:
     if line.is_redacted:
-        return sentence("{name:words}[ ({mark:code})], seen {at}: its details were removed.", line, name=name)
+        return sentence("{name:words}[ ({mark:code})], seen {at}: the details were removed.", line, name=name)
     details = line.details
     # The address stands apart from the name, which may look like another address.
     sender, _, address = details.get("sender", "").rpartition(" ")
@@ -213,8 +213,8 @@ def _content(line: Line, name: str) -> Sentence:
         "{name:words}[ ({mark:code})]:"
         + (" “{subject}”" if details.get("subject") else " without a subject")
         + "[, from {sender}][ ({address:code})]"
-        + (", to {to}" if to else ", to nobody that was told")
-        + "[, cc {cc}][, bcc {bcc}][, answers to {reply_to}][, with {number:words}: {files}][, to leave at {send_at}]"
+        + (", to {to}" if to else ", recipients not known")
+        + "[, cc {cc}][, bcc {bcc}][, replies to {reply_to}][, with {number:words}: {files}][, to be sent at {send_at}]"
         + "[. MultiMail did not show: {hidden:words}].",
         line,
         name=name,
@@ -250,11 +250,11 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
             is_decided = True
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
-            yield sentence(f"The desk itself {did} it by {rule}, {{at}}{_REASON}.", line)
+            yield sentence(f"The desk {did} it by {rule}, {{at}}{_REASON}.", line)
         elif action == "decision.undone":
-            yield sentence("{actor} took the decision back, {at}.", line)
+            yield sentence("{actor} undid the decision, {at}.", line)
         elif action == "verdict.refused":
-            yield sentence("{actor} wanted to decide and was refused, {at}: {why}", line, why=why)
+            yield sentence("{actor} tried to decide and was refused, {at}: {why}", line, why=why)
         elif action == "interaction.refused":
             yield sentence("{actor} pressed a button on Discord and was refused, {at}: {why}", line, why=why)
             yield from _signed(line)
@@ -270,8 +270,8 @@ def _verdict(line: Line) -> Sentence:
         "{actor} {did:words} "
         + ("version {version:words}" if details.get("version") else "it")
         + "[ ({mark:code})], {at}, through {through:words}"
-        + (", from where is not known" if is_unknown else "[, from the address {address:code}]")
-        + (", with others on one sheet" if details.get("sheet") else "")
+        + (", address not known" if is_unknown else "[, from {address:code}]")
+        + (", in bulk with other messages" if details.get("sheet") else "")
         + f"[, to be sent {{later:words}}]{_REASON}.",
         line,
         verdict=details.get("verdict", ""),
@@ -284,7 +284,7 @@ def _signed(line: Line) -> Iterator[Sentence]:
     """Yield who it was on Discord: its signature proves that."""
     if line.details.get("interaction"):
         who = "{discord} ({discord_id:code})" if line.details.get("discord") else "{discord_id:code}"
-        form = f"The Discord user {who} pressed, with the interaction {{interaction:code}}: Discord signed it."
+        form = f"The Discord user {who} pressed the button (interaction {{interaction:code}}, signed by Discord)."
         yield sentence(form, line, evidence=PROVED, discord_id=line.details.get("discord_id", ""))
 
 
@@ -294,9 +294,9 @@ def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
         form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
         return sentence(form, reported[0])
     if _of_action(found, "message.gone"):
-        return sentence("Nobody decided it on this desk. MultiMail no longer holds it, and does not tell who did.")
+        return sentence("Nobody decided it on this desk. MultiMail no longer holds it and does not say who decided.")
     if not _of_action(found, "message.held"):
-        return sentence("Nobody: it was never held for a decision.")
+        return sentence("Nobody. It was never held for review.")
     return sentence("Nobody has decided it.")
 
 
@@ -319,36 +319,36 @@ def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
     before = [one for one in opened if (one.entry.actor_id, one.entry.fingerprint) == same and one.entry.pk < entry.pk]
     on_card = entry.surface == "discord" and not before
     if on_card:
-        form = "{actor} pressed a button under its card in Discord, and had not opened that version on the desk."
+        form = "{actor} pressed a button on its card in Discord without opening that version on the desk."
         yield sentence(form, verdict)
     elif before:
         since = before[0].entry.at
         shown = duration(float(details.get("seconds_shown") or int((entry.at - since).total_seconds())))
-        form = "{actor} had that version on screen from {since}, {shown:words} before deciding."
+        form = "{actor} opened that version {since}, {shown:words} before deciding."
         yield sentence(form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown)
     else:
-        yield sentence("{actor} never had that version open on the desk, as far as was noted.", verdict)
+        yield sentence("{actor} never opened that version on the desk, as far as the ledger shows.", verdict)
     if verdict.is_redacted:
-        yield sentence("What else {actor} was shown was removed with the personal details.", verdict)
+        yield sentence("What else {actor} saw was removed with the personal details.", verdict)
         return
     if details.get("parts_unread"):
         who = "The card does not show" if on_card else "They had not opened"
         page = "it" if on_card else "its page"
         yield sentence(f"{who} these parts of {page}: {{parts_unread}}.", verdict)
     elif on_card:
-        yield sentence("The card shows whom it is from and to, and not its text.")
+        yield sentence("The card shows the sender and recipients, but not the text.")
     else:
-        yield sentence("No part of its page was left unopened.")
+        yield sentence("They had opened every part of its page.")
     if "risk" not in details:
-        yield sentence("What was found in it, and what the ruling was, was not kept then.")
+        yield sentence("Findings and ruling were not recorded at that time.")
         return
     findings = lines_of(details.get("findings", ""))
     form = (
-        f"{'Known of it were' if on_card else 'The page showed'} {len(findings) or 'no'} "
+        f"{'The desk knew of' if on_card else 'The page showed'} {len(findings) or 'no'} "
         f"finding{'' if len(findings) == 1 else 's'}, risk {{risk:words}}[: {{found}}]."
     )
     yield sentence(form, verdict, found=listed(findings, most=20))
-    yield sentence("The ruling told them: “{told}”", told=listed(lines_of(details.get("ruling", ""))))
+    yield sentence("The ruling they saw: “{told}”", told=listed(lines_of(details.get("ruling", ""))))
 
 
 # --- What became of it ----------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ _REPORTS = {
     "message.sent": "It was sent",
     "message.delivered": "A mail server accepted it for the recipients",
     "message.bounced": "It bounced",
-    "message.complained": "Somebody who got it complained of it as spam",
+    "message.complained": "A recipient marked it as spam",
     "message.cancelled": "It was cancelled",
     "message.failed": "Sending it failed",
     "message.released": "It was released to the agent",
@@ -367,20 +367,20 @@ _REPORTS = {
     "message.left_behind": "It was left at MultiMail when its connection was removed",
 }
 _STEPS = {
-    "decision.undone": "The decision was taken back before anything left",
-    "decision.calling": "The desk took the decision to MultiMail",
+    "decision.undone": "The decision was undone before anything was sent",
+    "decision.calling": "The desk sent the decision to MultiMail",
     "decision.applied": "The decision took effect",
-    "decision.refused": "MultiMail did not carry the decision out",
-    "decision.superseded": "Somebody else had decided first",
+    "decision.refused": "MultiMail did not carry out the decision",
+    "decision.superseded": "Another decision came first",
     "decision.unknown": "It is not known whether the decision took effect",
     "decision.without_effect": "A person said that the decision had not taken effect",
-    "decision.unattributed": "It was found decided, but not by whom",
+    "decision.unattributed": "It was found decided, by whom is not known",
     "decision.withdrawn": "The decision was withdrawn, and may still take effect",
-    "decision.confirmed": "The decision was sent once more",
-    "decision.left_after_all": "The decision had left after all",
+    "decision.confirmed": "The decision was sent again",
+    "decision.left_after_all": "The message was sent after all",
     "decision.found_again": "It was found held again",
 }
-_SOURCES = {"webhook": ", told by MultiMail's webhook", "worker": ", found by the desk when it asked MultiMail"}
+_SOURCES = {"webhook": ", as reported by MultiMail's webhook", "worker": ", as MultiMail answered when the desk asked"}
 # The most attempts to carry a decision out that are listed here; the story has all of them.
 _MOST_STEPS = 12
 
@@ -390,16 +390,16 @@ def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
     steps = _of_action(found, *_REPORTS, *_STEPS)
     yield from map(_step, steps[:_MOST_STEPS])
     if len(steps) > _MOST_STEPS:
-        yield sentence(f"{len(steps) - _MOST_STEPS - 1:,} more steps stand in the story. The last of them:")
+        yield sentence(f"{len(steps) - _MOST_STEPS - 1:,} more steps are listed below. The last one:")
         yield _step(steps[-1])
     if steps and steps[-1].entry.action == "message.sent":
-        yield sentence("Neither a delivery nor a bounce has been reported since.")
+        yield sentence("No delivery or bounce has been reported since.")
     if not steps:
         is_decided = _of_action(found, "decision.recorded")
         is_later = bool(is_decided) and bool(is_decided[-1].details.get("later"))
-        waits = "It waits for the time that was chosen." if is_later else "It waits for the end of its undo window."
+        waits = "It waits for the chosen time." if is_later else "It waits for the end of its undo window."
         waits = waits if is_decided else "It waits for a decision."
-        yield sentence(waits if _of_action(found, "message.held") else "Nothing was reported of it since.")
+        yield sentence(waits if _of_action(found, "message.held") else "Nothing has been reported since.")
 
 
 def _step(line: Line) -> Sentence:
@@ -410,7 +410,7 @@ def _step(line: Line) -> Sentence:
     why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
     by = ", by {actor}" if line.entry.actor_kind == "person" else by
     # MultiMail repeats what the desk sent: these are not its own words.
-    quoted_reason = "[, with the reason that the desk had sent: “{why}”]" if reference else "[: “{why}”]"
+    quoted_reason = "[, with the reason that the desk sent: “{why}”]" if reference else "[: “{why}”]"
     mark = "[, marked with our reference {reference:code}]"
     form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{quoted_reason}{mark}."
     return sentence(form, line, why=why, reference=reference)
@@ -421,10 +421,10 @@ def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
     if shown := _of_action(found, "alert.delivered"):
         destinations = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
         updates = len(shown) - len(destinations)
-        where = "An alert told of it[ in {named}]"
+        where = "An alert was posted[ in {named}]"
         if len(destinations) > 1:
-            where = f"Alerts told of it in {len(destinations)} places:[ {{named}}]"
-        since = f", and followed it {updates} time{'' if updates == 1 else 's'} since" if updates else ""
+            where = f"Alerts were posted in {len(destinations)} places:[ {{named}}]"
+        since = f", and updated {updates} time{'' if updates == 1 else 's'} since" if updates else ""
         yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=listed([one for one in destinations if one]))
     if failed := _of_action(found, "alert.failed"):
         yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
@@ -436,7 +436,7 @@ def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
 def _how_sealed(coverage: SealCoverage) -> Sentence:
     newest, sealed, entries = coverage.newest, coverage.sealed, coverage.entries
     if newest is None:
-        return sentence("No entry is sealed yet: until then they are protected by the database's rights alone.")
+        return sentence("No entry is sealed yet: only database permissions protect them until then.")
     if sealed == entries:
         form = f"All {entries:,} entries are sealed, the last with seal {newest.number}, {{at}}."
     else:

@@ -57,8 +57,8 @@ class Proof:
         return [
             f"Proof of {entries} {'entry' if entries == 1 else 'entries'} about the message {self.data['message']},",
             f"made {self.data['made_at'][:16]} UTC under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
-            f"The seal is signed with the key {self.seal.key_fingerprint}: compare it with what the desk shows",
-            "under Audit, Ledger status, or with what you were told otherwise.",
+            f"The seal is signed with the key {self.seal.key_fingerprint}: compare it with the one",
+            "under Audit, Ledger status, or with a copy from elsewhere.",
             *self._left_out(),
             "Check it: python3 countersign_verify.py THIS-FILE",
         ]
@@ -68,19 +68,19 @@ class Proof:
             return []
         named = ", ".join(f"{one}" for one in self.not_sealed[:20])
         more = f" and {len(self.not_sealed) - 20} more" if len(self.not_sealed) > 20 else ""
-        return [f"Not sealed yet, and so not in it: entries {named}{more}."]
+        return [f"Not included, because not sealed yet: entries {named}{more}."]
 
 
 def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = True) -> Proof:
     """Return the proof of one message as it is now, and record who took it. Raises NothingSealed."""
     found = lines(Entry.objects.of_message(message).oldest_first()[: MOST + 1])
     if len(found) > MOST:
-        raise NothingSealed(f"This message has more than {MOST:,} entries: take a bundle of the ledger instead.")
+        raise NothingSealed(f"This message has more than {MOST:,} entries. Export a bundle of the ledger instead.")
     seal = latest_seal()
     leaves = Leaf.objects.filter(entry__in=[line.entry.pk for line in found], position__lt=seal.size if seal else 0)
     positions = dict(leaves.order_by("position").values_list("entry", "position"))
     if seal is None or not positions:
-        raise NothingSealed("Nothing of this message is sealed yet, so there is nothing to prove. Try again soon.")
+        raise NothingSealed("No entry of this message is sealed yet. Try again in a few seconds.")
     by_number = {line.entry.pk: line for line in found}
     sealed = {position: by_number[number] for number, position in positions.items()}
     not_sealed = tuple(number for number in by_number if number not in positions)

@@ -52,7 +52,7 @@ def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str =
     entries = _readable(request, public_id)
     found = lines(entries.after(after).oldest_first()[: PAGE + 1])
     if not found:
-        raise Http404("Nothing is recorded of such a message, or it is in a mailbox that you do not see.")
+        raise Http404("No such message is recorded, or it is in a mailbox that you may not see.")
     shown = found[:PAGE]
     next_after = shown[-1].entry.pk if len(found) > PAGE else None
     if request.GET.get("format") == "json":
@@ -79,7 +79,7 @@ def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str =
 def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """Download the proof of one message. The download is recorded, so it is a POST, which no browser prefetches."""
     if not _readable(request, public_id).exists():
-        raise Http404("Nothing is recorded of such a message, or it is in a mailbox that you do not see.")
+        raise Http404("No such message is recorded, or it is in a mailbox that you may not see.")
     with_details = ProofForm(request.GET or request.POST).wants_details()
     try:
         made = prove(public_id, actor=request.actor, form=form, with_details=with_details)

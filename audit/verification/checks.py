@@ -53,7 +53,7 @@ def may_ask(actor: Any) -> bool:
 def ask_for_check(actor: Any) -> Check:
     """Have the whole ledger checked now; return the running check, which may be another's."""
     if not may_ask(actor):
-        raise CheckRefused("Only an auditor or an admin of everything can have the ledger checked.", is_denied=True)
+        raise CheckRefused("Only an auditor or an admin of everything can start a check of the ledger.", is_denied=True)
     if latest_seal() is None:
         raise CheckRefused("Nothing is sealed yet, so there is nothing to check against.", is_denied=False)
     _end_lost()

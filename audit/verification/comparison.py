@@ -18,8 +18,8 @@ _POST = re.compile(
     r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b", re.S | re.I
 )
 _NO_HEAD = (
-    "This is no head. One is a line of the seals' file, the file that “Newest head” gives, or what a channel in "
-    "Discord was told; copy it whole."
+    "This is not a checkpoint. Paste a whole line of the seals' file, the file under “Newest checkpoint”, or the "
+    "whole post of a Discord channel."
 )
 
 
@@ -96,11 +96,12 @@ def _read_fields(found: Any) -> SavedHead:
     if found.get("kind") == "consistency" and isinstance(found.get("second"), dict):
         return _read_fields(found["second"])
     if missing := sorted({*SEAL_FIELDS, "signature"} - found.keys()):
-        raise NoHead(f"This is no whole head: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+        are = "is" if len(missing) == 1 else "are"
+        raise NoHead(f"This checkpoint is incomplete: {', '.join(missing)} {are} missing.")
     try:
         seal = verifier.Seal(found)
     except ValueError:
-        raise NoHead("This is not a head as the desk writes one: something in it has another form.") from None
+        raise NoHead("This checkpoint is malformed: it was not written by a desk, or it was changed.") from None
     return SavedHead(seal.number, seal.size, seal.root, seal, found)
 
 
@@ -118,15 +119,15 @@ def compare_with(head: SavedHead, *, actor: Any) -> Comparison:
 def _check_signature(made: Comparison) -> bool:
     seal = made.head.seal
     if seal is None:
-        return made.add(None, "A post holds no signature, so its numbers alone are compared.")
+        return made.add(None, "A post has no signature, so only its numbers are compared.")
     if not is_signed(seal.signed, seal.signature, bytes.fromhex(seal.key)):
-        sentence = "Its signature does not fit what it says: it was altered, or not copied whole. It proves nothing."
+        sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
         return made.add(False, sentence, "unsigned")
     named = verifier.fingerprint_of(seal.key)
     if not Seal.objects.filter(key=seal.key).exists():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
-        return made.add(False, f"{sentence} is not the one that it was.")
-    return made.add(True, f"Its signature fits: the key {named} signed it, and signed seals here.")
+        return made.add(False, f"{sentence} was replaced.")
+    return made.add(True, f"Its signature is valid: the key {named} signed it, and signed seals here.")
 
 
 def _check_seal(made: Comparison) -> bool:
@@ -134,15 +135,15 @@ def _check_seal(made: Comparison) -> bool:
     here = Seal.objects.filter(number=head.number).first()
     if here is None:
         ends = f"and the database ends at seal {last.number}" if last else "and the database has none"
-        sentence = f"It is seal {head.number}, {ends}: what came after was cut off, or an old backup was played back."
+        sentence = f"It is seal {head.number}, {ends}: newer entries were deleted, or an old backup was restored."
         return made.add(False, f"{sentence}{_restore_since(head)}")
     saved = head.fields or {"size": head.size, "root": head.root}
     stored = head_json(here)
     if others := [name for name in stored if name in saved and saved[name] != stored[name]]:
         are = "is" if len(others) == 1 else "are"
-        sentence = f"The database has another seal {head.number}: {', '.join(others)} {are} not the same."
+        sentence = f"Seal {head.number} in the database differs: {', '.join(others)} {are} not the same."
         return made.add(False, f"{sentence}{_restore_since(head)}")
-    return made.add(True, f"Seal {head.number} is in the database as it was kept.")
+    return made.add(True, f"Seal {head.number} in the database is the same.")
 
 
 def _restore_since(head: SavedHead) -> str:
@@ -164,13 +165,13 @@ def _check_tree(made: Comparison) -> bool:
         else:
             holds = verifier.is_consistent(head.size, last.size, head.root, last.root, made.path)
     except TreeIncomplete as missing:
-        return made.add(False, f"The tree is not whole: {missing}")
+        return made.add(False, f"The hash tree is incomplete: {missing}")
     is_one = head.size == 1
     under = "The one entry under it is" if is_one else f"The {head.size:,} entries under it are"
-    begins = f"{'the one' if is_one else 'those'} with which the tree of seal {last.number} begins"
+    begins = f"the first of those under seal {last.number}"
     if not holds:
         return made.add(False, f"{under} not {begins}.")
     if head.size == last.size:
-        return made.add(True, f"{under} in the tree as then: nothing was taken away, added or put elsewhere.")
+        return made.add(True, f"{under} unchanged: nothing was removed, added or moved.")
     steps = f"{len(made.path)} hash{'es' if len(made.path) != 1 else ''} prove it"
     return made.add(True, f"{under} still {begins}: {steps}.")

@@ -36,11 +36,11 @@ class HeadForm(forms.Form):
     head = forms.CharField(
         max_length=20_000,
         error_messages={
-            "required": "Put in the head that you kept.",
-            "max_length": "This is longer than any head. Of a file of seals, put in one line.",
+            "required": "Paste the checkpoint that you saved.",
+            "max_length": "This is too long for a checkpoint. Paste a single line of the seals' file.",
         },
     )
-    wanted = forms.ChoiceField(choices=[("file", "The proof as a file")], required=False)
+    wanted = forms.ChoiceField(choices=[("file", "Download the proof")], required=False)
 
     def clean_head(self) -> SavedHead:
         """Return the head, or say why it is none."""
@@ -80,7 +80,7 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
         ask_for_check(request.actor)
     except CheckRefused as refused:
         return _page(request, error=str(refused), status=403 if refused.is_denied else 409)
-    return redirect_with_notice(request, "The whole ledger is being looked through.", "ledger-state")
+    return redirect_with_notice(request, "The full check has started.", "ledger-state")
 
 
 @login_required
@@ -105,7 +105,7 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     """Download the newest head, to be saved where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
-        return _page(request, error="Nothing is sealed yet, so there is no head.", status=409)
+        return _page(request, error="Nothing is sealed yet, so there is no checkpoint.", status=409)
     return _as_file(head_json(last), f"countersign-head-{last.number}.json")
 
 

@@ -27,7 +27,7 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
         auditor.get_by_role("button", name=re.compile("^Export")).click()
     # The page updates the progress by itself.
     auditor.wait_for_url("**/audit/export/*/?go=1")
-    expect(auditor.get_by_role("heading", name="Handed out, whole")).to_be_visible()
+    expect(auditor.get_by_role("heading", name="Complete")).to_be_visible()
     assert faults(auditor) == []
     download.value.save_as(tmp_path / "file")
     whole = (tmp_path / "file").read_bytes()
@@ -47,7 +47,7 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
         expect(auditor.locator("#export")).to_contain_text(words)
         assert faults(auditor) == []
     alter(product, key, "done")
-    expect(auditor.get_by_role("heading", name="Handed out, whole")).to_be_visible()
+    expect(auditor.get_by_role("heading", name="Complete")).to_be_visible()
 
 
 def alter(product, key, state):

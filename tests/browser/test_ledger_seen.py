@@ -44,7 +44,7 @@ def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
     expect(page.locator(f"#line-{number}")).to_be_visible()
     page.get_by_text("Saved searches").click()
     page.get_by_role("button", name="Delete the search Who came").click()
-    expect(page.get_by_text("The search is deleted.")).to_be_visible()
+    expect(page.get_by_text("The saved search was deleted.")).to_be_visible()
 
 
 def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
@@ -65,7 +65,7 @@ def test_ledger_is_searched_without_scripts(open_as, product):
     page = open_as("AUDITOR", java_script_enabled=False)
     page.goto(product.known["DASHBOARD_URL"] + "/audit/")
     page.get_by_text("Filters", exact=False).first.click()
-    page.get_by_label("Kind of act").select_option("people")
+    page.get_by_label("Action").select_option("people")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".chips")).to_contain_text("People and sign-ins")
     expect(page.locator(".lines > li").first).to_be_visible()

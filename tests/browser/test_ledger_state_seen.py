@@ -25,7 +25,7 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(audit
     assert faults(page, 1440, 768, 360) == []
     page.get_by_role("button", name="Check now").click()
     # The page updates without a reload.
-    expect(page.get_by_text("Everything as it was sealed")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Everything unchanged")).to_be_visible(timeout=90_000)
     expect(page.get_by_role("button", name="Check now")).to_be_visible()
     expect(page.locator("#ledger-state")).to_contain_text("Max Weber")
     assert faults(page, 1440, 768, 360) == []
@@ -35,15 +35,15 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(audit
     expect(page.get_by_text("This is no head.")).to_be_visible()
     page.get_by_label("The head").fill(json.dumps(head))
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("Everything under this head is still there.")).to_be_visible()
+    expect(page.get_by_text("Everything under this checkpoint is still there.")).to_be_visible()
     assert faults(page, 1440, 768, 360) == []
     with page.expect_download() as download:
-        page.get_by_role("button", name="Get the proof as a file").click()
+        page.get_by_role("button", name="Download the proof").click()
     with open(download.value.path()) as file:
         assert json.load(file)["first"] == head
     page.get_by_label("The head").fill(json.dumps({**head, "root": "0" * 64}))
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("Its signature does not fit what it says")).to_be_visible()
+    expect(page.get_by_text("Its signature does not match")).to_be_visible()
     assert faults(page, 1440, 768, 360) == []
 
 

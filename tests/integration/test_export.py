@@ -264,10 +264,10 @@ def test_one_export_per_person_and_two_in_total_run_at_once(signed_in, auditor, 
     own = Export.objects.create(person=auditor.pk, **running)
     answer = take(client, mine)
     assert answer["Location"] == reverse("export-one", args=[mine.pk])
-    assert "Another export of yours is still running" in client.get(answer["Location"]).content.decode()
+    assert "Another of your exports is still running" in client.get(answer["Location"]).content.decode()
     Export.objects.filter(pk=own.pk).update(person=admin.pk)
     other = Export.objects.create(person=9_999, **running)
-    with pytest.raises(NotExported, match="no more at once"):
+    with pytest.raises(NotExported, match="which is the limit"):
         start_export(mine.pk)
     # An export whose process died does not count.
     Export.objects.filter(pk=other.pk).update(changed_at=Now() - timedelta(minutes=6))

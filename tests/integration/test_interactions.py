@@ -238,10 +238,10 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     assert signed_in(ana).get(f"/queue/{message.public_id}/").status_code == 200
     assert recorded("message.opened").entry.actor_id == str(ana.pk)
     trace = words_of(signed_in(auditor).get(f"/audit/trace/{message.public_id}/"))
-    proved = rf"ana\.dev \( ?{ANA} ?\) pressed, with the interaction {body['id']} ?: Discord signed it\. verified"
+    proved = rf"ana\.dev \( ?{ANA} ?\) pressed the button \(interaction {body['id']} ?, signed by Discord\)\. verified"
     assert re.search(rf"The Discord user {proved}", trace)
-    assert "pressed a button under its card in Discord, and had not opened that version on the desk" in trace
-    for words in ("on screen from", "No part of its page was left unopened"):
+    assert "pressed a button on its card in Discord without opening that version on the desk" in trace
+    for words in ("before deciding", "They had opened every part of its page"):
         assert words not in trace
 
 

@@ -140,7 +140,7 @@ def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, a
         Check.objects.create()
     run_check(check.pk)
     page = client.get("/audit/verify/").content.decode()
-    assert "Everything as it was sealed" in page
+    assert "Everything unchanged" in page
     assert "Max Weber" in page
 
 

@@ -60,7 +60,7 @@ def test_page_explains_missing_seals_and_a_missing_key(signed_in, reviewer, sett
     settings.SEAL_KEYS = []
     page = words(client.get(PATH))
     assert "The ledger is not sealed." in page
-    assert "the database's rights alone" in page
+    assert "database permissions" in page
 
 
 @committed
@@ -80,8 +80,8 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
         "A file on the desk's host",
         "#proofs",
         "Seal 3,",
-        "Nobody has looked through all of it yet",
-        "An auditor or an admin of everything can have it checked now.",
+        "It has not been checked in full yet",
+        "An auditor or an admin of everything can start a check.",
         "7 new",
         "?before=3#",
     ):
@@ -103,7 +103,7 @@ def test_page_says_why_sealing_stopped(signed_in, reviewer):
     append()
     seal_all()
     page = words(signed_in(reviewer).get(PATH))
-    assert "Nothing is sealed any more." in page
+    assert "Sealing has stopped." in page
     assert "The signature of seal 1 does not fit what the seal says." in page
 
 
@@ -132,17 +132,17 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
         text = head_line(sealed[number - 1]).decode() if number == 3 else saved(sealed[number - 1])
         page_text, verdict = compared(reviewer, text)
         assert verdict == "same"
-        assert f"Seal {number} is in the database as it was kept." in page_text
+        assert f"Seal {number}  in the database is the same." in page_text
     # A post in a channel is compared by its numbers.
     post = f"Ledger: seal 2\n{sealed[1].size} entries\nroot {sealed[1].root}\nkey AAAA-BBBB-CCCC"
     page_text, verdict = compared(reviewer, post)
-    assert ("A post holds no signature" in page_text, verdict) == (True, "same")
+    assert ("A post has no signature" in page_text, verdict) == (True, "same")
     page_text, verdict = compared(reviewer, post.replace(sealed[1].root, "0" * 64))
-    assert "The database has another seal 2: root is not the same." in page_text
+    assert "Seal 2 in the database differs: root is not the same." in page_text
     assert verdict == "differs"
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(sealed[4])}))
-    assert "Everything under this head is still there." in page
-    assert "none went that far yet" in page
+    assert "Everything under this checkpoint is still there." in page
+    assert "none has covered this checkpoint yet" in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
     checks = [compare_with(read_head(saved(seal)), actor=reviewer.actor(surface="web")).check for seal in sealed[3:]]
@@ -171,9 +171,9 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
 
     for alter, number, words in (
         (cut_the_end, 5, "It is seal 5, and the database ends at seal 4"),
-        (change_a_leaf, 1, "are not those with which the tree of seal 5 begins"),
-        (change_a_leaf, 5, "are not those with which the tree of seal 5 begins"),
-        (seal_again_without_an_entry, 1, "The database has another seal 1:"),
+        (change_a_leaf, 1, "are not the first of those under seal 5"),
+        (change_a_leaf, 5, "are not the first of those under seal 5"),
+        (seal_again_without_an_entry, 1, "Seal 1 in the database differs:"),
     ):
         with transaction.atomic():
             alter()
@@ -185,7 +185,7 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
 def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_in, reviewer, sealed, settings):
     altered = {**head_json(sealed[2]), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
-    assert "Its signature does not fit what it says" in page_text
+    assert "Its signature does not match" in page_text
     assert verdict == "unsigned"
     settings.SEAL_KEYS = [new_key()]
     foreign = Seal.objects.get(number=3)
@@ -195,7 +195,7 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_
     assert "which signed no seal here" in page_text
     assert verdict == "differs"
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(foreign)}))
-    assert "This ledger is not the one of this head." in page
+    assert "This is not the ledger of this checkpoint." in page
 
 
 def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer):

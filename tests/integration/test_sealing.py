@@ -175,7 +175,7 @@ def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
         as_superuser(BREAKS[0][0])
         seal_all()
         EntryDetail.objects.all().delete()
-        assert sealing_state(clock()).why == "The ledger does not hold; why was removed since."
+        assert sealing_state(clock()).why == "The ledger failed verification."
         transaction.set_rollback(True)
     assert seal_all() == 2
     check_chain()
@@ -225,10 +225,10 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
         now = sealing_state(since + timedelta(seconds=61))
         assert (now.unsealed, now.is_late, now.is_well, now.age) == (3, True, False, timedelta(seconds=61))
         assert f"process {session.info.backend_pid} (somebody's report), open since" in now.why
-        assert "others share" in now.advice
+        assert "shared server" in now.advice
         session.rollback()
     now = sealing_state(since + timedelta(seconds=61))
-    assert "worker that seals" in now.advice
+    assert "sealing worker" in now.advice
     monkeypatch.setattr(status, "COUNTED", 1)
     assert sealing_state(since).unsealed == 2, "one more than are counted"
 

@@ -72,25 +72,23 @@ def test_page_alone_answers_the_five_questions(signed_in, connection, reviewer, 
     page = read(signed_in(auditor), message)
     for expected in ("dana", "8123", "#sales", "Northwind", "99001", "run-7"):
         assert expected in page
-    assert "asked for it, with the interaction 99001. claimed" in page
-    assert re.search(
-        r"sent with the API key “ ?Invoices ?”: MultiMail checked the key and told its name. verified", page
-    )
+    assert "asked for it (interaction 99001). claimed" in page
+    assert re.search(r"sent with the API key “ ?Invoices ?”. verified", page)
     assert re.search(r"Invoice 4711 ?”, from .*to .*@.*cc .*lee@fabrikam.example", page)
     assert re.search(rf"{reviewer.name} approved version 1", page)
     assert "Sums agree" in page
-    assert "had that version on screen from" in page
-    assert "The ruling told them: “One approval is needed, and you may give it.”" in page
+    assert "before deciding" in page
+    assert "The ruling they saw: “One approval is needed, and you may give it.”" in page
     assert "It bounced" in page
     assert "Mailbox full" in page
-    assert "told by MultiMail's webhook" in page
+    assert "as reported by MultiMail's webhook" in page
     assert "not sealed yet" in page
 
 
 ENDS = [
-    ([("message.sent", {"subject": "Sent at once"})], "Nobody: it was never held for a decision."),
+    ([("message.sent", {"subject": "Sent at once"})], "Nobody. It was never held for review."),
     ([("message.held", {}), ("message.approved", {"reason": "Fine"})], "reported it as approved"),
-    ([("message.held", {}), ("message.gone", {})], "does not tell who did"),
+    ([("message.held", {}), ("message.gone", {})], "does not say who decided"),
     ([("message.held", {})], "Nobody has decided it."),
     ([("message.held", {}), ("decision.unknown", {"outcome": "approve"})], "It is not known whether"),
     ([("message.held", {}), ("decision.withdrawn", {})], "may still take effect"),
@@ -120,9 +118,9 @@ def test_page_names_the_rule_that_decided_and_each_version(connection, reviewer)
     answer = answers(message)["What was it, and for whom?"]
     for expected in ("Version 2", "“Second”", "Version 1"):
         assert expected in answer
-    assert "never had that version open" not in answers(message)["Who had seen what?"]
+    assert "never opened that version" not in answers(message)["Who saw what?"]
     decide(message, reviewer)
-    assert "never had that version open on the desk" in answers(message)["Who had seen what?"]
+    assert "never opened that version on the desk" in answers(message)["Who saw what?"]
 
     by_rule = unheld(connection)
     record_action(by_rule, "message.held")
@@ -142,7 +140,7 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     assert message.revision.findings[0]["sentence"] in line.details["findings"]
     assert line.details["ruling"]
     assert line.details["risk"]
-    assert f"The page showed {len(findings)} finding" in answers(message)["Who had seen what?"]
+    assert f"The page showed {len(findings)} finding" in answers(message)["Who saw what?"]
 
 
 def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
@@ -154,7 +152,7 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert f"seal {seal.number}" in page
     assert "not sealed yet" in page
     assert re.search(r"<details class=\"steps\"><summary>1 technical step</summary>", page)
-    assert "An alert told of it in #approvals" in words(page)
+    assert "An alert was posted in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
     assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (False, True, False)
 

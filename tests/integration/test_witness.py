@@ -76,7 +76,7 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     # The text can be compared as it is copied from a channel.
     copied = body["content"].replace("*", "").replace("`", "")
     page = signed_in(reviewer).post("/audit/verify/compare/", {"head": copied}).content.decode()
-    assert "Everything under this head is still there." in page
+    assert "Everything under this checkpoint is still there." in page
 
 
 def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_else(discord, witness):

@@ -82,7 +82,7 @@ def test_impossible_filters_are_explained():
     no_such |= {"fingerprint=xyz": "fingerprint:xyz", "actor=ana": "actor:ana", "surface=the web": "surface:the web"}
     expected = {query: f"There is no “{token}”" for query, token in no_such.items()}
     expected |= {"q=colour:red": "“colour:” is not a filter", "q=!!!": "has no letter or number in it"}
-    expected |= {"since=2026-11-21&until=2026-11-20": "ends before it begins"}
+    expected |= {"since=2026-11-21&until=2026-11-20": "is before its start"}
     remarks = {query: read(query).remarks for query in expected}
     assert [query for query in expected if not any(expected[query] in remark for remark in remarks[query])] == [], (
         remarks
