@@ -13,18 +13,18 @@ ORIGIN = {
 
 FLAGS = {
     "text_says_other_domain": "Text says another address",
-    "punycode": "Foreign letters in the address",
+    "punycode": "Foreign characters in the address",
     "mixed_script": "Mixed alphabets",
-    "ip_address": "A bare number as address",
+    "ip_address": "A number instead of a name",
     "disguised_dot": "A dot written as another character",
 }
 
 ADDITIONS = {
-    "auto_cc": "A copy (Cc) to",
-    "auto_bcc": "A blind copy (Bcc) to",
+    "auto_cc": "Copy (Cc) to",
+    "auto_bcc": "Blind copy (Bcc) to",
     "signature": "The mailbox's signature",
-    "oversight_copy": "A copy for oversight to",
-    "ai_disclosure": "A header that says",
+    "oversight_copy": "Oversight copy to",
+    "ai_disclosure": "Header",
 }
 
 # Good, bad, open, or in doubt.
@@ -49,7 +49,7 @@ TONES = {action: tone for tone, actions in _ACTIONS_BY_TONE.items() for action i
 
 STUCK = {
     "unknown": ("Outcome unknown", "violet"),
-    "unattributed": ("Decided, not known by whom", "violet"),
+    "unattributed": ("Decided, by whom not known", "violet"),
     "withdrawn": ("May still leave", "violet"),
     "stalled": ("Not carried out", "rose"),
     "refused": ("Held again", "amber"),
@@ -58,9 +58,9 @@ STUCK = {
     "connection": ("Connection", "rose"),
     "unfetchable": ("Cannot be fetched", "rose"),
     "unread": ("Not fetched", "amber"),
-    "silent": ("No word", "amber"),
+    "silent": ("No delivery report", "amber"),
     "poison": ("Webhook not applied", "rose"),
-    "late": ("Webhook contradicts", "amber"),
+    "late": ("Contradicting webhook", "amber"),
     "ledger": ("Ledger not sealed", "amber"),
     "ledger_stopped": ("Sealing stopped", "rose"),
     "ledger_broken": ("Ledger altered", "rose"),

@@ -116,7 +116,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     found = _found(request, export_id, own=True)
     page = redirect("export-one", export_id=export_id)
     if not is_recently_authenticated(request):
-        messages.info(request, "Begin the download by its button: it asks who you are first.", extra_tags="desk")
+        messages.info(request, "Start the download with its button, which may ask who you are.", extra_tags="desk")
         return page
     try:
         begun = start_export(found.pk)
@@ -196,7 +196,7 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
     of_all = not own and _sees_all(request.actor)
     found = Export.objects.readable_by(request.actor, all_of_them=of_all).filter(pk=export_id).first()
     if found is None:
-        raise Http404("There is no such export, or it is another's.")
+        raise Http404("There is no such export, or it is not yours.")
     _check(request)
     return found
 
@@ -214,7 +214,7 @@ def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
 
 def _names(exports: list[Export]) -> dict[int, str]:
     found = Person.objects.in_bulk({one.person for one in exports})
-    return {one.person: str(found.get(one.person, "somebody who is gone")) for one in exports}
+    return {one.person: str(found.get(one.person, "a former user")) for one in exports}
 
 
 def _file_name(found: Export) -> str:

@@ -78,7 +78,7 @@ PARTS = {
     "by_rule": "By a rule",
     "undone": "Undone",
     "refused": "Refused by the desk",
-    "overtaken": "Somebody else was first",
+    "overtaken": "Superseded",
     "high": "High risk",
 }
 _RULES = {"expiry": "The expiry rule"}
@@ -162,7 +162,7 @@ def report_of(actor: Actor, month: Month) -> Report:
     givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
     people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers]
     if gone:
-        words = ("Not on this desk", "At MultiMail, or by another program")
+        words = ("Elsewhere", "At MultiMail, or by another program")
         people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
     where = {(one.connection, one.mailbox): one for one in groups if one.by == "where"}
     mailboxes = [

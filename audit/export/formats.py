@@ -53,7 +53,7 @@ class Format:
 
     def broken(self, sentence: str) -> str:
         """Return the last line of an incomplete file, which no reader can mistake for an entry."""
-        notice = f"BROKEN OFF, this file is not whole: {sentence}"
+        notice = f"INTERRUPTED, this file is incomplete: {sentence}"
         return csv_row((notice,)) if self.kind == "csv" else _json_line({"broken_off": notice})
 
 

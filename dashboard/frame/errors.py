@@ -16,8 +16,8 @@ from common.disk import is_disk_full_error, is_full
 
 log = logging.getLogger(__name__)
 
-_NOTHING_LOST = "Nothing that was stored is lost. Look at the state of the message before you try again."
-_MAKE_ROOM = f"Whoever runs this desk has to make room on its disk; then it goes on by itself. {_NOTHING_LOST}"
+_NOTHING_LOST = "Nothing that was saved is lost. Check the status of the message before you try again."
+_MAKE_ROOM = f"Whoever runs this desk must free disk space; no restart is needed. {_NOTHING_LOST}"
 
 
 def _error(request: HttpRequest, status: int, title: str, sentence: str, **more: Any) -> HttpResponse:
@@ -35,8 +35,8 @@ def _plain_error(status: int, title: str, sentence: str) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400, also for a Host that is not in ALLOWED_HOSTS."""
     sentence = (
-        "Nothing was decided. Go back and try it again. If you run this desk: "
-        "the host name in the address must stand in ALLOWED_HOSTS."
+        "Nothing was decided. Go back and try again. If you run this desk: "
+        "add the host name in the address to ALLOWED_HOSTS."
     )
     return _plain_error(400, "This request cannot be read", sentence)
 
@@ -44,7 +44,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 @requires_csrf_token
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return _error(request, 403, "You may not do this", "Your role does not include it. Ask whoever runs this desk.")
+    return _error(request, 403, "You may not do this", "Your roles do not include it. Ask whoever runs this desk.")
 
 
 @requires_csrf_token
@@ -54,8 +54,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _error(
         request,
         403,
-        "This form is too old",
-        "Nothing was decided. Go back, reload the page and press the button again.",
+        "This form has expired",
+        "Nothing was decided. Go back, reload the page and try again.",
     )
 
 
@@ -63,9 +63,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason if one of our own views gave one."""
     reason = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
-    return _error(
-        request, 404, "Nothing here", reason or "This address leads nowhere. The queue is a good place to go on."
-    )
+    return _error(request, 404, "Page not found", reason or "There is no page at this address.")
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:
@@ -75,8 +73,8 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
     return _error(
         request,
         405,
-        "Only a button leads here",
-        "Nothing was decided by opening this address. Open the message or the queue, and press the button there.",
+        "This address needs a button",
+        "Opening this address changes nothing. Open the message or the queue, and use the button there.",
         message=reverse("message", kwargs={"public_id": message}) if message else "",
     )
 
@@ -100,13 +98,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _disk_full()
     if isinstance(error, OperationalError | InterfaceError):
         if is_full(settings.DATA_DIR):
-            return _unavailable("The disk is full", f"The database had to stop. {_MAKE_ROOM}")
-        return _unavailable("The database does not answer", f"Reload the page in a moment. {_NOTHING_LOST}")
-    return _plain_error(500, "Something broke on our side", f"Reload the page in a moment. {_NOTHING_LOST}")
+            return _unavailable("The disk is full", f"The database has stopped. {_MAKE_ROOM}")
+        return _unavailable("The database is not responding", f"Reload the page in a moment. {_NOTHING_LOST}")
+    return _plain_error(500, "The desk had an error", f"Reload the page in a moment. {_NOTHING_LOST}")
 
 
 def _disk_full() -> HttpResponse:
-    cannot = "This cannot be stored. What you typed is on the page before, and pages that store nothing work."
+    cannot = "This cannot be saved. Go back to find what you typed. Pages that only show something still work."
     return _unavailable("The disk is full", f"{cannot} {_MAKE_ROOM}")
 
 

@@ -88,7 +88,7 @@ PAGES: tuple[Place, ...] = (
     ("Needs attention", "attention", "stuck problems", _everybody),
     ("Kill switch", "stop", "stop emergency", _everybody),
     ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
-    ("Deliveries of alerts", "alert-log", "log discord slack", _everybody),
+    ("Alert deliveries", "alert-log", "log discord slack", _everybody),
     ("Findings", "rules-findings", "rules risk weights points", _everybody),
     ("Own words", "own-words", "findings rules phrases patterns", _everybody),
     ("Allowlists", "allowlists", "allowed recipients", _everybody),
@@ -104,10 +104,10 @@ PAGES: tuple[Place, ...] = (
     ("Reports", "reports", "", _looks_after_people),
     ("Who decided what", "report-decisions", "report month", may_read_reports),
     ("Who could decide where", "report-rights", "report roles date", _looks_after_people),
-    ("Exports so far", "exports", "audit history csv", _looks_after_people),
+    ("Past exports", "exports", "audit history csv", _looks_after_people),
     ("Ledger status", "ledger-state", "seals verify check", _everybody),
     ("Your account", "account", "profile name time zone me", _everybody),
-    ("Your keys", "keys", "shortcuts keyboard", _everybody),
+    ("Your keyboard shortcuts", "keys", "shortcuts keyboard", _everybody),
     ("Your sessions", "sessions", "signed in devices", _everybody),
     ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
     ("Your Discord account", "own-discord", "link", _everybody),
@@ -128,7 +128,7 @@ def entries_for(actor: Actor) -> list[Entry]:
     """Return every entry that this person may use: pages first, then acts, then what has names of its own."""
     fixed = [
         Entry(label, kind, reverse(name), more)
-        for kind, places in (("Page", PAGES), ("Act", ACTS))
+        for kind, places in (("Page", PAGES), ("Action", ACTS))
         for label, name, more, may in places
         if may(actor)
     ]
@@ -238,12 +238,12 @@ def _groups(found: Sequence[Entry], typed: str) -> list[tuple[str, list[Entry]]]
 
 _GROUPS = {
     "Page": "Pages",
-    "Act": "Acts",
+    "Action": "Actions",
     "Mailbox": "Mailboxes",
     "Saved view": "Saved views",
     "Saved search": "Saved searches of the ledger",
     "Person": "People",
     "Connection": "Connections",
     "Alert destination": "Alert destinations",
-    "Finding": "What the rules find",
+    "Finding": "Findings",
 }

@@ -213,7 +213,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         # Without a cookie do not ask the dashboard.
         reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
     except OSError:
-        await _answer(send, 503, {"error": "The desk does not answer right now."}, cors if origin else [])
+        await _answer(send, 503, {"error": "The desk is not responding."}, cors if origin else [])
         return
     if reader is None:
         await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])

@@ -19,9 +19,7 @@ LASTS = timedelta(minutes=15)
 MAX_NAME = 100
 # How many links of one account are valid at a time.
 MAX_LINKS = 5
-NOT_GOOD = (
-    "This link does not lead anywhere any more. Ask for another one on Discord: each is good for 15 minutes, once."
-)
+NOT_GOOD = "This link no longer works. Ask for a new one on Discord: each works once, for 15 minutes."
 
 
 @atomic_with_retry
@@ -115,6 +113,6 @@ def _record(action: str, actor: Actor, account: DiscordAccount, *, was: str = ""
 
 def _elsewhere(offer: DiscordLink) -> str:
     return (
-        f"The Discord account {offer.name or offer.discord_id} belongs to somebody else at this desk. They take it off "
-        "on their own page, or an admin does on theirs; then ask for another link."
+        f"The Discord account {offer.name or offer.discord_id} belongs to somebody else at this desk. They or an admin "
+        "must unlink it first; then ask for a new link."
     )

@@ -52,7 +52,7 @@ def app(request: DeskRequest) -> HttpResponse:
     except (CodeNotRight, FactorNotAllowed) as error:
         return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
-    return _added(request, factors.APP.value, "Your authenticator app counts from now on.")
+    return _added(request, factors.APP.value, "Your authenticator app is set up.")
 
 
 @login_required
@@ -69,7 +69,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
         factors.add_passkey(actor=request.actor, **form.cleaned_data)
     except FactorNotAllowed as error:
         return _passkey(request, error=error.sentence)
-    return _added(request, factors.PASSKEY.value, "Your passkey is kept. It signs you in by itself.")
+    return _added(request, factors.PASSKEY.value, "Your passkey is saved. It signs you in without a password.")
 
 
 @login_required
@@ -82,7 +82,7 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
         raise Http404("You have no such passkey.")
     form = PasskeyNameForm(request.POST)
     if not form.is_valid():
-        return _list(request, error="Type a name of up to 60 letters.", status=422)
+        return _list(request, error="Enter a name of up to 60 characters.", status=422)
     factors.rename_passkey(actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"])
     return redirect("factors")
 
@@ -95,10 +95,10 @@ def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
     try:
         removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
     except StopIteration:
-        raise Http404("You have no such factor.") from None
+        raise Http404("You have no such second factor.") from None
     except FactorNotAllowed as error:
         return _list(request, error=error.sentence, status=409)
-    return redirect_with_notice(request, f"{removed.name} counts no more.", "factors")
+    return redirect_with_notice(request, f"{removed.name} is removed.", "factors")
 
 
 @login_required
@@ -117,7 +117,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     """Count the factor that was just proved as proved in this session."""
     record_authentication(request, request.user, "mfa", type=kind)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
-        notice += " Now make recovery codes, for the day you lose it."
+        notice += " Now create recovery codes, in case you lose it."
     return redirect_with_notice(request, notice, "factors")
 
 

@@ -17,8 +17,8 @@ class NameForm(forms.Form):
     name = forms.CharField(
         max_length=80,
         error_messages={
-            "required": "Type the name that others shall see.",
-            "max_length": "Take a name of at most 80 characters.",
+            "required": "Enter your name.",
+            "max_length": "Keep the name under 80 characters.",
         },
     )
 
@@ -32,16 +32,16 @@ class TimeZoneForm(forms.Form):
         typed = str(self.cleaned_data["zone"]).replace(" ", "_").casefold()
         found = next((zone for zone in zones() if zone.casefold() == typed), None)
         if found is None:
-            raise forms.ValidationError("There is no such time zone. Choose one from the list, as Europe/Lisbon.")
+            raise forms.ValidationError("There is no such time zone. Choose one from the list, such as Europe/Lisbon.")
         return found
 
 
 class PasswordForm(forms.Form):
     """The old password once and the new one twice."""
 
-    old = PasswordField(missing="Type the password that you have now.")
-    new = PasswordField(missing="Type a new password.")
-    again = PasswordField(missing="Type the new password once more.")
+    old = PasswordField(missing="Enter your current password.")
+    new = PasswordField(missing="Enter a new password.")
+    again = PasswordField(missing="Repeat the new password.")
 
     def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,16 +50,16 @@ class PasswordForm(forms.Form):
     def clean_old(self) -> str:
         old = str(self.cleaned_data["old"])
         if not self.person.check_password(old):
-            raise forms.ValidationError("This is not the password that you have now.")
+            raise forms.ValidationError("This is not your current password.")
         return old
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         new, again = cleaned.get("new"), cleaned.get("again")
         if new and again and new != again:
-            self.add_error("again", "This is not the same as the new password above.")
+            self.add_error("again", "The two passwords are not the same.")
         if new and new == cleaned.get("old"):
-            self.add_error("new", "This is the password that you have already.")
+            self.add_error("new", "This is your current password. Choose another one.")
         elif new:
             try:
                 validate_password(new, self.person)
@@ -71,7 +71,7 @@ class PasswordForm(forms.Form):
 class AppForm(forms.Form):
     """The code that an authenticator app shows."""
 
-    code = forms.CharField(max_length=20, error_messages={"required": "Type the code that the app shows."})
+    code = forms.CharField(max_length=20, error_messages={"required": "Enter the code from the app."})
 
 
 class PasskeyNameForm(forms.Form):

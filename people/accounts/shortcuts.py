@@ -9,7 +9,7 @@ from typing import Any
 
 from django import forms
 
-GROUPS = ("Moving about", "Deciding", "Several at once", "Reading", "Going places")
+GROUPS = ("Navigation", "Deciding", "Bulk", "Reading", "Go to")
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,24 @@ SHORTCUTS = (
     Shortcut("next", "j", "Open the next message in the list", GROUPS[0]),
     Shortcut("previous", "k", "Open the previous message", GROUPS[0]),
     Shortcut("to_list", "u", "Back to the list", GROUPS[0]),
-    Shortcut("new", "n", "Load what is new", GROUPS[0]),
+    Shortcut("new", "n", "Show new messages", GROUPS[0]),
     Shortcut("approve", "a", "Approve", GROUPS[1]),
     Shortcut("approve_later", "w", "Approve for later", GROUPS[1]),
     Shortcut("reject", "r", "Reject", GROUPS[1]),
     Shortcut("send_back", "b", "Request changes", GROUPS[1]),
-    Shortcut("undo", "z", "Undo, while it has not left", GROUPS[1]),
-    Shortcut("snooze", "s", "Put off until later", GROUPS[1]),
-    Shortcut("claim", "c", "Take it on, or give it back", GROUPS[1]),
+    Shortcut("undo", "z", "Undo", GROUPS[1]),
+    Shortcut("snooze", "s", "Snooze", GROUPS[1]),
+    Shortcut("claim", "c", "Claim or unclaim", GROUPS[1]),
     Shortcut("comment", "m", "Comment", GROUPS[1]),
     Shortcut("select", "x", "Select the message", GROUPS[2]),
     Shortcut("select_range", "X", "Select all up to this one", GROUPS[2]),
-    Shortcut("bulk", "A", "Decide what is selected, on one sheet", GROUPS[2]),
-    Shortcut("tab", "v", "Next way to look at the message", GROUPS[3]),
-    Shortcut("links", "l", "Its links", GROUPS[3]),
-    Shortcut("thread", "t", "Its thread", GROUPS[3]),
-    Shortcut("go", "g", "Go: then Q queue, H history, A audit", GROUPS[4]),
+    Shortcut("bulk", "A", "Review selected messages together", GROUPS[2]),
+    Shortcut("tab", "v", "Next view of the message", GROUPS[3]),
+    Shortcut("links", "l", "Links", GROUPS[3]),
+    Shortcut("thread", "t", "Thread", GROUPS[3]),
+    Shortcut("go", "g", "Go to: then Q queue, H history, A audit", GROUPS[4]),
     Shortcut("search", "/", "Search", GROUPS[4]),
-    Shortcut("help", "?", "These keys", GROUPS[4]),
+    Shortcut("help", "?", "Keyboard shortcuts", GROUPS[4]),
 )
 NAMES = {one.name: one for one in SHORTCUTS}
 
@@ -70,11 +70,11 @@ def find_error(keys: Mapping[str, str]) -> tuple[str, str]:
     for name, key in keys.items():
         words = NAMES[name].words
         if key.isdigit():
-            return name, f"“{key}” cannot be the key for “{words}”: digits choose a reason."
+            return name, f"“{key}” cannot be the shortcut for “{words}”: digits choose a reason."
         if not is_key(key):
-            return name, f"Give “{words}” a key: one letter or sign."
+            return name, f"Give “{words}” a shortcut: one letter or character."
         if key in used:
-            return name, f"“{shown(key)}” would be two keys: “{NAMES[used[key]].words}” and “{words}”."
+            return name, f"“{shown(key)}” is used twice: for “{NAMES[used[key]].words}” and “{words}”."
         used[key] = name
     return "", ""
 

@@ -52,7 +52,7 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
         return _account_page(request, form)
     zone = form.cleaned_data["zone"]
     profile.choose_time_zone(actor=request.actor, zone=zone)
-    return redirect_with_notice(request, f"Times are those of {zone.replace('_', ' ')} now.", "account")
+    return redirect_with_notice(request, f"Times are now shown in the zone {zone.replace('_', ' ')}.", "account")
 
 
 @login_required
@@ -118,8 +118,8 @@ def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
     try:
         end(actor=request.actor, session=session_id)
     except NoSuchSession:
-        raise Http404("This session has ended already, or it is not yours.") from None
-    return redirect_with_notice(request, "That session is ended.", "sessions")
+        raise Http404("This session has already ended, or it is not yours.") from None
+    return redirect_with_notice(request, "The session was ended.", "sessions")
 
 
 @login_required
@@ -140,13 +140,13 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
         wanted, form = request.POST.get("do"), KeysForm(request.POST)
         if wanted in ("off", "on"):
             profile.switch_shortcuts(actor=request.actor, off=wanted == "off")
-            notice = f"Single keys are {wanted}."
+            notice = f"Keyboard shortcuts are {wanted}."
         elif wanted == "reset":
             profile.set_shortcuts(actor=request.actor, keys=keys_of({}))
-            notice = "All keys are where they were."
+            notice = "The default shortcuts are restored."
         elif form.is_valid():
             profile.set_shortcuts(actor=request.actor, keys=form.cleaned_data)
-            notice = "Your keys are saved."
+            notice = "Your shortcuts are saved."
         else:
             keys = {one.name: request.POST.get(one.name, "")[:10] for one in SHORTCUTS}
             wrong, error = first_error(form)
@@ -175,7 +175,7 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
     """Unlink one of the person's own Discord accounts."""
     form = DiscordAccountForm(request.POST)
     if form.is_valid() and unlink_own(actor=request.actor, account_id=form.cleaned_data["account"]):
-        notice = "That Discord account is not linked to you any more."
+        notice = "The Discord account is unlinked."
         return redirect_with_notice(request, notice, "own-discord")
     return redirect("own-discord")
 
@@ -195,7 +195,7 @@ def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
         return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
-    return redirect_with_notice(request, f"Linked: what {account} does on Discord, you do.", "own-discord")
+    return redirect_with_notice(request, f"What {account} does on Discord now counts as done by you.", "own-discord")
 
 
 def _link_page(request: DeskRequest, token: str, *, error: str = "", status: int = 200) -> HttpResponse:

@@ -51,9 +51,7 @@ class NewPasswordForm(forms.Form):
     """A new password, typed twice to catch a typing error."""
 
     password = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Choose a password."})
-    password_again = forms.CharField(
-        strip=False, max_length=4096, error_messages={"required": "Type the password once more."}
-    )
+    password_again = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Repeat the password."})
 
     def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,13 +65,13 @@ class NewPasswordForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("password") and cleaned.get("password_again") not in (None, cleaned["password"]):
-            self.add_error("password_again", "The two are not the same. Type the password once more.")
+            self.add_error("password_again", "The two passwords are not the same.")
         return cleaned
 
 
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = forms.CharField(max_length=80, error_messages={"required": "Say what you are called: others see it."})
+    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name: others see it."})
 
     field_order = ("name", "password", "password_again")

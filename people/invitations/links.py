@@ -27,7 +27,7 @@ from people.tokens import hash_of, new_token
 DAYS = 7
 MAX_DAYS = 30
 PASSWORD_LASTS = timedelta(hours=24)
-NOT_GOOD = "This link does not lead anywhere any more."
+NOT_GOOD = "This link no longer works."
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,8 @@ class Migration(migrations.Migration):
                 ('place', models.CharField(max_length=320)),
                 ('since', models.DateTimeField()),
                 ('until', models.DateTimeField(null=True)),
-                ('began', models.CharField(choices=[('given', 'Given'), ('changed', 'Changed into this'), ('reactivated', 'Let in again'), ('found', 'Given')], max_length=12)),
-                ('ended', models.CharField(blank=True, choices=[('taken', 'Taken'), ('changed', 'Changed into another'), ('deactivated', 'Deactivated')], max_length=12)),
+                ('began', models.CharField(choices=[('given', 'Given'), ('changed', 'Changed to this'), ('reactivated', 'Reactivated'), ('found', 'Given')], max_length=12)),
+                ('ended', models.CharField(blank=True, choices=[('taken', 'Removed'), ('changed', 'Changed to another'), ('deactivated', 'Deactivated')], max_length=12)),
             ],
             options={
                 'indexes': [models.Index(fields=['person', 'since'], name='grant_period_person'), models.Index(fields=['until', 'since'], name='grant_period_moment')],

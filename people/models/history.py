@@ -65,14 +65,14 @@ class GrantPeriod(models.Model):
 
     class Began(models.TextChoices):
         GIVEN = "given", "Given"
-        CHANGED = "changed", "Changed into this"
-        REACTIVATED = "reactivated", "Let in again"
+        CHANGED = "changed", "Changed to this"
+        REACTIVATED = "reactivated", "Reactivated"
         # The grant is older than this history; its own row says since when.
         FOUND = "found", "Given"
 
     class Ended(models.TextChoices):
-        TAKEN = "taken", "Taken"
-        CHANGED = "changed", "Changed into another"
+        TAKEN = "taken", "Removed"
+        CHANGED = "changed", "Changed to another"
         DEACTIVATED = "deactivated", "Deactivated"
 
     # The grant's key. Two periods share it if its person was deactivated in between.

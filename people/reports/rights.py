@@ -125,10 +125,10 @@ def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRu
         return rules, {}
     having, is_known = _factors_at(at, asked)
     if not is_known:
-        sentence = "The role needed a second factor; whether there was one is not known any more"
+        sentence = "The role needed a second factor; whether they had one is no longer known"
         return rules, dict.fromkeys(asked, sentence)
     lacking = set(asked) - having
-    return rules, dict.fromkeys(lacking, "Had no second factor, which the role needed: could do nothing")
+    return rules, dict.fromkeys(lacking, "Had no second factor, which the role needed: could not act")
 
 
 def _strict_at(at: datetime) -> SecondFactorRules:

@@ -41,17 +41,17 @@ class RightsForm(forms.Form):
     at = forms.DateTimeField(
         required=False,
         input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
-        error_messages={"invalid": "This is no date and time, as 2026-11-20 09:30 is. What stands below is of now."},
+        error_messages={"invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."},
     )
     place = forms.ChoiceField(
         required=False,
-        error_messages={"invalid_choice": "You see no such place. What stands below is of all places."},
+        error_messages={"invalid_choice": "There is no such scope that you may see. All scopes are shown."},
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
     def __init__(self, data: Any, *, target_choices: dict[str, str], zone: str) -> None:
         super().__init__(data)
-        self.fields["place"].choices = [("", "All places"), *target_choices.items()]  # type: ignore[attr-defined]
+        self.fields["place"].choices = [("", "Everywhere"), *target_choices.items()]  # type: ignore[attr-defined]
         self._zone = ZoneInfo(zone)
 
     def moment(self, now: datetime) -> datetime:
@@ -159,7 +159,7 @@ def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[Rights
 def _timeline(request: DeskRequest, person: int) -> HttpResponse:
     shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
     if not shown:
-        raise Http404("There is no such person, or nothing of theirs is yours to read.")
+        raise Http404("There is no such person, or you may not see their roles.")
     context = {"rights": shown, "who": shown[-1], "kept_since": history_began(), "is_cut": len(shown) == MAX_ROWS}
     return render(request, "people/report_person.html", context)
 

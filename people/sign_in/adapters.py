@@ -18,7 +18,7 @@ from people.sign_in.sessions import client_ip
 
 _METHODS = {
     "reauthenticate": ("Use your password", "key"),
-    "mfa_reauthenticate": ("Use a code of your app", "shield"),
+    "mfa_reauthenticate": ("Use a code from your app", "shield"),
     "mfa_reauthenticate:webauthn": ("Use a passkey", "person"),
 }
 
@@ -27,9 +27,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Closes sign-up, counts tries by the client address behind trusted proxies, and uses the desk's messages."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "email_password_mismatch": "The email address or the password is not right.",
+        "email_password_mismatch": "The email address or password is wrong.",
         "incorrect_password": "This is not your password.",
-        "too_many_login_attempts": "Too many tries that failed. Wait a few minutes, then try again.",
+        "too_many_login_attempts": "Too many failed attempts. Wait a few minutes, then try again.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -67,7 +67,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Encrypts the secrets of second factors, and uses the desk's messages."""
 
-    error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": "This was not accepted. Try it again."}
+    error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": "This was not accepted. Try again."}
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)

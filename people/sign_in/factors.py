@@ -75,10 +75,10 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
     """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
-        raise FactorNotAllowed("You have an authenticator app already. Take it off first.")
+        raise FactorNotAllowed("You already have an authenticator app. Remove it first.")
     counter = totp.counter_of(secret, code, after=0)
     if counter is None:
-        raise CodeNotRight("This is not the code that the app shows now. Wait for the next one and type that.")
+        raise CodeNotRight("This is not the app's current code. Wait for the next one and enter that.")
     # Mark the code as used, so that it cannot also sign in.
     _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
@@ -88,7 +88,7 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
     """Store a verified passkey of the actor's. Raises FactorNotAllowed if there are too many."""
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=PASSKEY).count() >= MAX_PASSKEYS:
-        raise FactorNotAllowed(f"You have {MAX_PASSKEYS} passkeys. Take one off that you do not use.")
+        raise FactorNotAllowed(f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use.")
     _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", {"name": name, "credential": credential})
 
 
@@ -111,7 +111,7 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     removed = next(one for one in found if one.id == factor_id)
     if len(found) == 1 and needs_second_factor(person):
         raise FactorNotAllowed(
-            "Your role needs a second factor, and this is your only one. Add another first, then take this one off."
+            "Your role needs a second factor, and this is your only one. Add another first, then remove this one."
         )
     _remove(person, [removed], actor=actor)
     return removed

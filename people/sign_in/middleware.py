@@ -22,7 +22,7 @@ from people.sign_in.sessions import SessionStore, note_seen
 
 log = logging.getLogger(__name__)
 
-SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Prove one first."
+SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 # Requests that an open page makes by itself must not extend the session.
 _POLLING = {"pulse", "presence", "stop-banner", "live-reach"}
 # Open to everybody, signed in or not.

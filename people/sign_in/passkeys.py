@@ -40,12 +40,12 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
     except ValueError:
         if host == "localhost" or host.endswith(".localhost") or request.is_secure():
             return None
-        return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for such an address.")
+        return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for that address.")
     if number.is_loopback:
         other = f"http://localhost{f':{port}' if port else ''}{request.path}"
         can_go = not request.is_secure() and validate_host("localhost", settings.ALLOWED_HOSTS)
-        return Hindrance("Passkeys need a host name, and this address is a number.", other if can_go else "")
-    return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for such an address.")
+        return Hindrance("Passkeys need a host name, and this address is an IP address.", other if can_go else "")
+    return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for that address.")
 
 
 class PasskeyForm(forms.Form):
@@ -66,7 +66,7 @@ class PasskeyForm(forms.Form):
         except (*_UNREADABLE, ValidationError) as error:
             raise ValidationError("The browser's answer was not accepted. Press the button again.") from error
         if not made.is_user_verified():
-            raise ValidationError("This device does not ask who uses it. Set a PIN, a finger or a face on it first.")
+            raise ValidationError("This device does not verify its user. Set a PIN, fingerprint or face on it first.")
         return dict(credential)
 
 
@@ -82,7 +82,7 @@ class _AnswerForm(forms.Form):
         try:
             return super().clean_credential()  # type: ignore[misc]
         except _UNREADABLE as error:
-            raise ValidationError("This passkey was not accepted. Try it again.") from error
+            raise ValidationError("This passkey was not accepted. Try again.") from error
 
 
 class SignInForm(_AnswerForm, LoginWebAuthnForm):  # type: ignore[misc]

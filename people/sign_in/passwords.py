@@ -27,11 +27,11 @@ class GuessablePasswordValidator:
         words = [word for word in re.split(r"[^\w]+|_", known) if len(word) > 2]
         if zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])["guesses"] < MIN_GUESSES:
             raise ValidationError(
-                "This password is easy to guess: it is a known word, a name or a row of keys with little added. "
-                "Take several words that do not belong together.",
+                "This password is easy to guess: it is a common word, a name or a row of keys with little added. Use "
+                "several unrelated words.",
                 code="password_guessable",
             )
 
     def get_help_text(self) -> str:
         """Return the help text of the password field."""
-        return "At least 12 characters. Several words that do not belong together are best; no sign or digit is needed."
+        return "At least 12 characters. Several unrelated words work best; digits and symbols are not needed."

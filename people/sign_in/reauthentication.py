@@ -52,14 +52,14 @@ class PasswordField(forms.CharField):
     """A password as it was typed, with leading and trailing spaces."""
 
     def __init__(self, *, missing: str) -> None:
-        messages = {"required": missing, "max_length": f"Take a password of at most {MAX_PASSWORD} characters."}
+        messages = {"required": missing, "max_length": f"Use a password of at most {MAX_PASSWORD} characters."}
         super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
 
 
 class ConfirmForm(forms.Form):
     """The password, to confirm who one is."""
 
-    password = PasswordField(missing="Type your password.")
+    password = PasswordField(missing="Enter your password.")
 
     def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,7 +99,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     wanted = request.get_full_path()
     if request.method == "POST" and request.FILES:
         # Browsers do not allow a page to fill in a file; it has to be chosen again.
-        messages.info(request, "You confirmed who you are. Choose the file again, and send it.", extra_tags="desk")
+        messages.info(request, "Your identity is confirmed. Choose the file again and send it.", extra_tags="desk")
         wanted = _page_of(request)
     elif request.method == "POST":
         _save(request)

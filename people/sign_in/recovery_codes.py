@@ -49,7 +49,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     if not has_second_factor(person.pk):
-        raise FactorNotAllowed("Recovery codes stand in for a second factor. Add a passkey or an app first.")
+        raise FactorNotAllowed("Recovery codes replace a second factor. Add a passkey or an app first.")
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)]
     # One salt for all ten, so that checking a code takes one slow hash instead of ten.
     salt = secrets.token_hex(16)

@@ -19,7 +19,7 @@ from people.sign_in.recovery_codes import codes_of, use_recovery_code
 class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
     """A code: six digits come from an app, everything else is a recovery code. Tries are limited as for passwords."""
 
-    code = forms.CharField(max_length=40, error_messages={"required": "Type the code."})
+    code = forms.CharField(max_length=40, error_messages={"required": "Enter the code."})
     is_repetition = False
     authenticator: Authenticator | None = None
 
@@ -30,7 +30,7 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
         if not self._use(code):
             record_failure(self.user, reason="second factor")
             raise forms.ValidationError(
-                "This code was not accepted. A code counts once; wait for the next one, or use a recovery code."
+                "This code was not accepted. Each code works once: wait for the next one, or use a recovery code."
             )
         clear_tries()
         return code
@@ -50,7 +50,7 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
         extra: dict[str, Any] = {"reauthenticated": True} if self.is_repetition else {}
         record_authentication(context.request, self.user, "mfa", type="recovery_codes", **extra)
         left = codes_of(self.user.pk).left
-        notice = f"That recovery code is used up; {left} are left. Make new ones on your page of sign-in."
+        notice = f"That recovery code is used; {left} are left. Create new ones under Your account, Second factor."
         messages.warning(context.request, notice, extra_tags="desk")
 
 

@@ -48,7 +48,7 @@ _SYSTEMS = (
     *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("CrOS", "ChromeOS"), ("Windows", "Windows")),
     *(("Macintosh", "Mac"), ("Mac OS X", "Mac"), ("Linux", "Linux")),
 )
-UNKNOWN_DEVICE = "A program that does not say what it is"
+UNKNOWN_DEVICE = "An unknown program"
 
 
 class SessionStore(DatabaseSessions):

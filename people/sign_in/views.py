@@ -23,7 +23,7 @@ from people.sign_in.reauthentication import what_waits
 from people.sign_in.recovery_codes import codes_of
 from people.sign_in.sessions import access_changed
 
-_NOT_ACCEPTED = "This passkey was not accepted. Try once more, or sign in with your password."
+_NOT_ACCEPTED = "This passkey was not accepted. Try again, or sign in with your password."
 
 
 class DeskLoginView(LoginView):  # type: ignore[misc]

@@ -69,7 +69,7 @@ function wordsOf(button) {
 function kindOf(button) {
   if (button.closest("#just")) return "Just decided";
   if (button.matches(".tab")) return "View";
-  return button.closest("#message") ? "This message" : "Act";
+  return button.closest("#message") ? "This message" : "Action";
 }
 
 const buttons = (places) =>
@@ -101,7 +101,7 @@ function render() {
   });
   list().replaceChildren(...shown);
   const none = dialog.querySelector("#palette-none");
-  none.textContent = shown.length ? "" : `Nothing is called “${input().value.trim()}”`;
+  none.textContent = shown.length ? "" : `No results for “${input().value.trim()}”`;
   // Before anything was typed or chosen, Enter does nothing.
   activate(typed ? 0 : -1);
 }
@@ -125,7 +125,7 @@ function choose(entry) {
   dialog.close();
   if (entry.href) return location.assign(entry.href);
   const found = current() === about && buttons([...ACTS, ...LAST]).find(({ act }) => act === entry.dataset.act);
-  if (!found) return say("The message has changed: look at it again.");
+  if (!found) return say("The message changed. Review it again.");
   if (found.button.dataset.key) emit("desk:press", found.button);
   else found.button.click();
 }

@@ -163,7 +163,7 @@ def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed
         page.evaluate(
             "document.body.append(Object.assign(document.createElement('form'), {method: 'post', id: 'f'})); f.submit()"
         )
-    expect(page.get_by_role("heading", level=1)).to_have_text("This form is too old")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This form has expired")
     for size, scheme in zip(sizes, SCHEMES, strict=True):
         page.set_viewport_size(size)
         show(page, scheme)

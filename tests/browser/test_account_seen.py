@@ -65,7 +65,7 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     page.wait_for_url("**/stop/")
     release.click()
     expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
-    expect(page.get_by_text("What you sent is kept")).to_be_visible()
+    expect(page.get_by_text("Your request is kept")).to_be_visible()
     expect(page.get_by_label("Password")).to_be_focused()
     before = session_of(page)
     page.watch.expected += ["422"]
@@ -75,7 +75,7 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     page.get_by_label("Password").fill(product.known["ADMIN_PASSWORD"])
     page.get_by_role("button", name="Confirm").click()
     if not scripts:
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
     page.wait_for_url("**/stop/")
     expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
     assert session_of(page) != before
@@ -91,7 +91,7 @@ def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product)
     desk.get_by_role("button", name="End the session of Safari on iPhone").click()
     lost.wait_for_selector("[data-stream='polling']", state="attached")
     expect(lost.get_by_text("You are signed out.")).to_be_visible()
-    expect(desk.get_by_text("This one", exact=True)).to_be_visible()
+    expect(desk.get_by_text("This session", exact=True)).to_be_visible()
     expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
 
 

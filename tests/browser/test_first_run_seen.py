@@ -95,9 +95,9 @@ def see(page: Page, name: str, word: str) -> None:
 
 def join(page: Page, link: str, name: str) -> None:
     page.goto(link)
-    page.get_by_label("What others call you").fill(name)
+    page.get_by_label("Your name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_label("The same once more").fill(PASSWORD)
+    page.get_by_label("Repeat the password").fill(PASSWORD)
     page.get_by_role("button", name="Join").click()
 
 

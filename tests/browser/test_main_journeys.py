@@ -165,7 +165,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     desk.keyboard.press("j")
     expect(desk.locator(f"#message[data-message='{row['id']}']")).to_be_visible()
     desk.keyboard.press("?")
-    expect(desk.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(desk.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     desk.keyboard.press("a")
     desk.keyboard.press("Escape")
     expect(desk.locator("dialog[open]")).to_have_count(0)

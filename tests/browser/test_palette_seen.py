@@ -73,7 +73,7 @@ def test_palette_goes_everywhere_and_presses_the_buttons_of_the_open_message(des
     open_palette(desk)
     assert too_wide(desk) == []
     desk.keyboard.type("zzzz")
-    expect(desk.get_by_role("status").filter(has_text="Nothing is called “zzzz”")).to_be_visible()
+    expect(desk.get_by_role("status").filter(has_text="No results for “zzzz”")).to_be_visible()
     desk.get_by_role("button", name="Close").click()
     desk.set_viewport_size({"width": 1440, "height": 900})
     desk.get_by_role("link", name="Find Ctrl K").click()
@@ -99,7 +99,7 @@ def test_button_is_not_pressed_once_the_message_is_another(desk, product, ana, r
     desk.keyboard.type("approve")
     desk.evaluate("document.getElementById('message').dataset.fingerprint = '0'.repeat(64)")
     desk.keyboard.press("Enter")
-    expect(desk.locator("#announce")).to_have_text("The message has changed: look at it again.")
+    expect(desk.locator("#announce")).to_have_text("The message changed. Review it again.")
     assert ana.find(row["upstream_id"])["decision"] is None
 
 

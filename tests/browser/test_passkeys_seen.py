@@ -66,7 +66,7 @@ def sign_out(page: Page, home: str) -> None:
 def add_passkey(page: Page, name: str) -> None:
     page.get_by_role("link", name="Add a passkey").click()
     page.get_by_label("Name").fill(name)
-    page.get_by_role("button", name="Make the passkey").click()
+    page.get_by_role("button", name="Create passkey").click()
     page.wait_for_url("**/people/me/factors/")
 
 
@@ -86,7 +86,7 @@ def test_passkey_is_made_named_and_signs_in_without_the_password(page, home, pro
     row.get_by_role("button", name="Rename").click()
     row = page.locator(".factor-list li", has_text="The old laptop")
     row.get_by_text("Change").click()
-    row.get_by_role("button", name="Take it off").click()
+    row.get_by_role("button", name="Remove", exact=True).click()
     expect(page.locator(".factor-list li")).to_have_count(0)
 
 
@@ -98,7 +98,7 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
     add_passkey(page, "")
     sign_out(page, home)
     sign_in(page, home, product, newcomer)
-    expect(page.get_by_role("heading", name="One more step")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
     assert faults(page, schemes=SCHEMES) == []
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url("**/people/me/factors/")
@@ -122,12 +122,12 @@ def test_app_is_set_up_without_scripts_and_recovery_codes_are_shown_once(open_pa
     page.get_by_role("button", name="Make recovery codes").click()
     assert len(page.locator(".codes li").all_inner_texts()) == 10
     code = page.locator(".codes li").first.inner_text()
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I have saved them").click()
     expect(page.get_by_text("10 of 10 left")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, home, product, newcomer)
     page.get_by_label("Code").fill(code.lower())
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("9 of 10 left")).to_be_visible()
 
 

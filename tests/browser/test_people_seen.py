@@ -29,9 +29,9 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     email, link = invite(admin, product, "nora")
     guest.goto(link)
     expect(guest.get_by_role("heading", name="Join the desk")).to_be_visible()
-    guest.get_by_label("What others call you").fill("Nora New")
+    guest.get_by_label("Your name").fill("Nora New")
     guest.get_by_label("Password", exact=True).fill(PASSWORD)
-    guest.get_by_label("The same once more").fill(PASSWORD)
+    guest.get_by_label("Repeat the password").fill(PASSWORD)
     guest.get_by_role("button", name="Join").click()
     guest.wait_for_url(base + "/")
     expect(guest.locator("#rail")).to_contain_text("Nora New")
@@ -54,7 +54,7 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
     # The link no longer works.
     guest.goto(link)
-    expect(guest.get_by_role("heading", name="This link is over")).to_be_visible()
+    expect(guest.get_by_role("heading", name="This link no longer works")).to_be_visible()
 
 
 def test_without_scripts_it_is_the_same(open_as, open_page, product):
@@ -62,14 +62,14 @@ def test_without_scripts_it_is_the_same(open_as, open_page, product):
     _, link = invite(page, product, "otto")
     guest = open_page(java_script_enabled=False)
     guest.goto(link)
-    guest.get_by_label("What others call you").fill("Otto")
+    guest.get_by_label("Your name").fill("Otto")
     guest.get_by_label("Password", exact=True).fill(PASSWORD)
     guest.watch.expected.append("422")
-    guest.get_by_label("The same once more").fill("another one altogether")
+    guest.get_by_label("Repeat the password").fill("another one altogether")
     guest.get_by_role("button", name="Join").click()
     expect(guest.get_by_text("The two are not the same")).to_be_visible()
     guest.get_by_label("Password", exact=True).fill(PASSWORD)
-    guest.get_by_label("The same once more").fill(PASSWORD)
+    guest.get_by_label("Repeat the password").fill(PASSWORD)
     guest.get_by_role("button", name="Join").click()
     expect(guest.locator("#rail")).to_contain_text("Otto")
 
@@ -100,7 +100,7 @@ def test_pages_of_people_pass_axe_and_fit_320_pixels(open_as, open_page, product
     settled(guest, link)
     looked_at["join"] = faults(guest, schemes=SCHEMES)
     guest.get_by_label("Password", exact=True).fill("passwordpassword")
-    guest.get_by_label("The same once more").fill("another")
+    guest.get_by_label("Repeat the password").fill("another")
     guest.get_by_role("button", name="Join").click()
     looked_at["join, wrong"] = faults(guest, schemes=SCHEMES)
     assert {name: found for name, found in looked_at.items() if found} == {}

@@ -91,7 +91,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
         expect(box.get_by_role("link").last).to_be_visible()
     for path, title in (
         ("history", "Nothing was decided or sent yet"),
-        ("audit", "No entry"),
+        ("audit", "No entries yet"),
         ("attention", "Nothing needs you"),
     ):
         page.goto(f"{base}/{path}/")
@@ -102,7 +102,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     page.watch.expected += ["404"]
     # Messages of other people's scopes do not exist for them.
     page.goto(base + shown.pages["held"])
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
 
 
 def test_stale_account_is_shown_with_its_reason(open_page, signed_in, shown, base):

@@ -62,7 +62,7 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
         fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
         answer = desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields)
         assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
-        assert "The database does not answer" in answer.text
+        assert "The database is not responding" in answer.text
     for body in bodies:
         sender.post_until_accepted(body)
     assert_stored_once(desk, bodies)

@@ -67,7 +67,7 @@ def test_expired_link_says_what_to_do(signed_in, reviewer):
     client, path = signed_in(reviewer), f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
         assert answer.status_code == 404
-        assert "Ask for another one on Discord" in answer.content.decode()
+        assert "Ask for a new one on Discord" in answer.content.decode()
 
 
 def test_link_expires_by_use_time_or_too_many_requests(reviewer):

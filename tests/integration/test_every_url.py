@@ -83,10 +83,10 @@ def test_static_files_have_security_headers_too(client):
 # By status: the title, and how to get it. 503 is tested with the faults, because PostgreSQL has to be down.
 WRONG = {
     400: ("This request cannot be read", lambda client, path: client.get(path, headers={"Host": "evil.example"})),
-    403: ("This form is too old", lambda client, path: client.post(f"{path}verdict/")),
-    404: ("Nothing here", lambda client, path: client.get("/nothing/here/")),
-    405: ("Only a button leads here", lambda client, path: client.get(f"{path}verdict/")),
-    500: ("Something broke on our side", lambda client, path: client.get(path)),
+    403: ("This form has expired", lambda client, path: client.post(f"{path}verdict/")),
+    404: ("Page not found", lambda client, path: client.get("/nothing/here/")),
+    405: ("This address needs a button", lambda client, path: client.get(f"{path}verdict/")),
+    500: ("The desk had an error", lambda client, path: client.get(path)),
 }
 
 

@@ -255,7 +255,7 @@ def test_error_or_slow_reader_cancels_the_export_and_the_file_says_so(auditor, m
     got = [next(parts), next(parts)]
     monkeypatch.setattr(download, "READ_WITHIN", -1)
     *_, last = csv.reader(io.StringIO(b"".join([*got, *parts]).decode()[1:], newline=""))
-    assert last[0].startswith("BROKEN OFF, this file is not whole")
+    assert last[0].startswith("INTERRUPTED, this file is incomplete")
 
 
 def test_one_export_per_person_and_two_in_total_run_at_once(signed_in, auditor, admin):

@@ -79,7 +79,7 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     for answer in refused:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
         assert "<h1>The disk is full</h1>" in answer.content.decode()
-        assert "make room on its disk" in answer.content.decode()
+        assert "free disk space" in answer.content.decode()
     webhook = post_event(Client(), connection, event_body())
     assert (webhook.status_code, webhook.json()["error"]) == (
         503,

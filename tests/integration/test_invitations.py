@@ -125,7 +125,7 @@ def test_link_that_is_over_answers_alike_whatever_the_reason(admin, client):
     use(token)
     pages = [client.get(f"/join/{one}/") for one in (token, "n" * 43)] + [post(f"/join/{token}/", name="Thief")]
     assert [page.status_code for page in pages] == [404] * 3
-    assert "This link is over" in pages[0].content.decode()
+    assert "This link no longer works" in pages[0].content.decode()
     assert len({compact(page.content.decode()) for page in pages}) == 1
     assert Person.objects.count() == 2
 
@@ -161,7 +161,7 @@ def test_errors_are_shown_at_their_fields_and_the_link_stays_valid(admin, client
         ({"password": "short", "password_again": "short"}, "too short"),
         ({"password": "passwordpassword", "password_again": "passwordpassword"}, "guess"),
         ({"password_again": "another one altogether"}, "not the same"),
-        ({"name": ""}, "what you are called"),
+        ({"name": ""}, "Enter your name"),
     ):
         answer = post(f"/join/{token}/", client, **wrong)
         page = answer.content.decode()

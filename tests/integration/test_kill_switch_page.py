@@ -58,7 +58,7 @@ def test_every_page_shows_a_pulled_switch_with_person_time_scope_and_reason(sign
         banner = page.partition('id="stopped"')[2].partition("</div></div>")[0].partition("rail")[0]
         for words in (
             "Everything is stopped.", "Ida Lindqvist", f"{switch.pulled_at:%H:%M:%S}", REASON,
-            "scheduled already", "needs no approval, still goes",
+            "already scheduled", "need no approval, are still sent",
         ):  # fmt: skip
             assert words in banner, (path, words)
         assert "hidden" not in banner.partition(">")[0], path

@@ -80,7 +80,7 @@ def test_mailboxes_views_and_people_are_those_that_one_sees(signed_in, reviewer,
     assert list(labels(signed_in(narrow), "?q=ZOE")) == ["À la Zoë"]
     assert list(labels(signed_in(admin), "?q=rita+cafe")) == ["Rita Café"]
     assert list(labels(signed_in(admin), "?q=payroll@")) == [f"Messages of {theirs}", f"Settings of {theirs}"]
-    assert "Nothing is called “xq&lt;”" in signed_in(narrow).get("/find/?q=xq<").content.decode()
+    assert "No results for “xq&lt;”" in signed_in(narrow).get("/find/?q=xq<").content.decode()
 
 
 def test_best_fit_comes_first():

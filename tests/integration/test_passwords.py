@@ -50,7 +50,7 @@ def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_characte
     assert [password for password in GUESSABLE if not errors[password]] == []
     assert [password for password in ACCEPTABLE if errors[password]] == []
     assert [password for password in GUESSABLE if any(password in sentence for sentence in errors[password])] == []
-    assert "no sign or digit is needed" in GuessablePasswordValidator().get_help_text()
+    assert "digits and symbols are not needed" in GuessablePasswordValidator().get_help_text()
 
 
 @pytest.mark.proves("security 44")
@@ -95,7 +95,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     assert [is_in(one) for one in (*others, client)] == [False, False, True]
     assert client.session.session_key != before
     page = client.get("/people/me/sessions/").content.decode()
-    assert (page.count("This one"), "Safari" in page) == (1, False)
+    assert (page.count("This session"), "Safari" in page) == (1, False)
     tries = [Client().post("/accounts/login/", {"login": reviewer.email, "password": one}) for one in (OLD, NEW)]
     assert [answer.status_code == 302 for answer in tries] == [False, True]
     entry = Entry.objects.get(action="person.password_changed")
@@ -105,7 +105,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
 
 def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     for fields, wrong, sentence in (
-        ({"old": "not this"}, "old", "not the password that you have now"),
+        ({"old": "not this"}, "old", "not your current password"),
         ({"again": "something else"}, "again", "not the same"),
         ({"new": "Password1234!", "again": "Password1234!"}, "new", "easy to guess"),
         ({"new": "short one", "again": "short one"}, "new", "at least 12"),
@@ -117,7 +117,7 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     client = sign_in(reviewer)
     answer = change(client, old="not this")
     page = answer.content.decode()
-    assert (answer.status_code, "not the password that you have now" in page) == (422, True)
+    assert (answer.status_code, "not your current password" in page) == (422, True)
     assert re.search(r'id="old"[^>]*aria-invalid="true"', page)
     assert NEW not in page
     reviewer.refresh_from_db()

@@ -86,9 +86,9 @@ def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_row
         "Ana Ferreira": {
             "Approved": 2, "Rejected": 1, "Changes requested": 1, "All": 4, "Undone": 1, "Refused by the desk": 1,
         },
-        "Ben Okafor": {"Approved": 1, "All": 1, "Somebody else was first": 1, "High risk": 1},
+        "Ben Okafor": {"Approved": 1, "All": 1, "Superseded": 1, "High risk": 1},
         "The expiry rule": {"Rejected": 1, "All": 1, "By a rule": 1},
-        "Not on this desk": {"Decided elsewhere": 1, "All": 1},
+        "Elsewhere": {"Decided elsewhere": 1, "All": 1},
     }  # fmt: skip
     assert {row.note for row in found.places} == {"Gateway main", "Gateway other"}
     for table in (found.people, found.places):

@@ -78,7 +78,7 @@ def test_tries_at_the_second_step_are_limited_over_all_browsers(reviewer, settin
         browser.post(STEP, {"code": code_now(steps=9)})
     browser = Client()
     sign_in(browser, reviewer)
-    assert "Too many tries" in browser.post(STEP, {"code": code_now()}).content.decode()
+    assert "Too many attempts" in browser.post(STEP, {"code": code_now()}).content.decode()
     assert browser.get("/queue/").status_code == 302
 
 
