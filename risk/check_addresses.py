@@ -64,8 +64,8 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
         elif near := _near_person(address.lower(), people.get(domain, ())[:MAX_COLLEAGUES]):
             yield finding(
                 "lookalike_recipient",
-                f"A {who}'s address is one letter from one that is known.",
-                f"{one_word(address)} was never written to; {one_word(near)} was.",
+                f"A {who}'s address is one letter away from a known one.",
+                f"{one_word(address)} is new; {one_word(near)} is known.",
                 (address, near),
                 is_milder=True,
                 anchor=address_anchor(address),
@@ -87,7 +87,7 @@ def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskCont
     """Recipients that no allowlist names as the lists stood when the message was read."""
     off = [bare_address(address) for address in context.off_list or context.watched]
     these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
-    sentence = f"{these} on no allowlist when the message was read."
+    sentence = f"{these} on no allowlist when the message was checked."
     yield from _about(off, "off_allowlist", sentence, is_milder=not context.off_list)
 
 
@@ -134,9 +134,9 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
     times = sum(n for a, n in context.known_addresses.items() if f".{domain_of(a)}".endswith(f".{kin}"))
     whose = "your own domain" if kin in ours else "one you write to"
     if kin in domain_of(address):
-        sentence = f"A {who}'s domain has {whose} inside it, but is another one."
+        sentence = f"A {who}'s domain contains {whose}, but is a different one."
     else:
-        sentence = f"A {who}'s domain is almost {whose}."
+        sentence = f"A {who}'s domain looks almost like {whose}."
     known = f", {counted(times, 'message')} so far" if times else ""
     detail = f"{one_word(address)} is not {one_word(kin)}{known}."
     return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=address_anchor(address))
@@ -169,10 +169,10 @@ def _name_lie(named: NamedAddress) -> Finding | None:
 def _name_finding(named: NamedAddress, claimed: str, *, is_milder: bool) -> Finding:
     return finding(
         "name_says_address",
-        f"The {named.whose}'s name shows another address than the real one."
+        f"The {named.whose}'s name shows a different address from the real one."
         if named.whose != "Reply-To"
-        else "The name in Reply-To shows another address than the real one.",
-        f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
+        else "The name in Reply-To shows a different address from the real one.",
+        f"The name is {quoted(named.name)}; the address is {one_word(named.address)}.",
         (named.address, claimed),
         is_milder=is_milder,
         anchor=address_anchor(named.address),
@@ -193,11 +193,11 @@ def _by_form(content: Content) -> Iterator[Finding]:
     for who, address in all_addresses(content):
         domain = ascii_domain(domain_of(address))
         if names_next_hop(address):
-            sentence = f"A {who}'s address has % or ! before the @, so the mail may be sent on to somebody else."
+            sentence = f"A {who}'s address has % or ! before the @, so the mail may be forwarded to somebody else."
         elif _NUMBER.fullmatch(domain):
-            sentence = f"A {who}'s address has a number in place of a domain."
+            sentence = f"A {who}'s address has a number instead of a domain."
         elif domain and "." not in domain:
-            sentence = f"A {who}'s address has a single name in place of a domain."
+            sentence = f"A {who}'s address has a single name instead of a domain."
         else:
             continue
         yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=address_anchor(address))
@@ -212,9 +212,9 @@ def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
         if odd := next((part for text, part in parts if has_mixed_scripts(text)), ""):
             yield _odd(address, f"A {who}'s {odd} mixes letters of different scripts.")
         elif odd := next((part for text, part in parts if passes_for_latin(text)), ""):
-            yield _odd(address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
+            yield _odd(address, f"A {who}'s {odd} is written in letters that look like Latin ones.")
         elif unicode_host(domain) != domain or not domain.isascii():
-            yield _odd(address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)
+            yield _odd(address, f"A {who}'s domain has non-Latin letters.", is_milder=True)
 
 
 def _odd(address: str, sentence: str, *, is_milder: bool = False) -> Finding:
@@ -246,8 +246,8 @@ def reply_elsewhere(content: Content, rendered: RenderedMessage, context: RiskCo
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(
             "reply_elsewhere",
-            "Answers go to another domain than the message comes from.",
-            f"The message is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
+            "Replies go to a different domain from the sender's.",
+            f"The message is from {sender}; replies go to {one_word(address)}{', which is known' if is_known else ''}.",
             (address,),
             is_milder=is_known,
             anchor=address_anchor(address),

@@ -40,7 +40,7 @@ def attachment_runs_code(content: Content, rendered: RenderedMessage, context: R
             is_milder = level == "notice"
             sentence = "An attachment can run code when it is opened."
             if is_milder:
-                sentence = "An attachment opens in the browser and can hold a page of its own."
+                sentence = "An attachment is a web page that opens in the browser."
             detail = f"{quoted(name, 120)}: {why}."
             yield finding("attachment_runs_code", sentence, detail, (name,), is_milder=is_milder, anchor=ATTACHMENTS)
 
@@ -53,7 +53,7 @@ def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     ending = endings[-1].strip() if endings else ""
     turned = set(found_in(attachment.name)) & BIDI
     if turned:
-        return f"its name is turned round to look like another type; it ends in .{one_word(ending)[:40]}", "high"
+        return f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}", "high"
     if ending in _RUNS:
         if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
             return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
@@ -61,5 +61,5 @@ def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     if _TYPES.match(attachment.content_type.strip()):
         return f"declared as {one_word(attachment.content_type.strip()[:80])}", "high"
     if ending in _OPENS_IN_BROWSER:
-        return f".{ending} files can hold scripts", "notice"
+        return f".{ending} files can contain scripts", "notice"
     return "", ""

@@ -29,12 +29,12 @@ from risk.lookalikes import passes_for_latin
 
 _ODD = {
     "unusual_scheme": "does not open a web page",
-    "credentials_in_url": "has a name before the @ that is not where it goes",
-    "ip_address": "goes to a bare number instead of a name",
-    "disguised_dot": "has a dot in its address that is written as another character",
+    "credentials_in_url": "has a name before the @ that is not its destination",
+    "ip_address": "goes to an IP address instead of a name",
+    "disguised_dot": "has a look-alike character instead of a dot in its address",
     "mixed_script": "mixes letters of different scripts",
-    "passes_for_latin": "is written in letters that pass for Latin ones",
-    "punycode": "has letters outside plain Latin in its name",
+    "passes_for_latin": "is written in letters that look like Latin ones",
+    "punycode": "has non-Latin letters in its name",
     "unusual_port": "goes to an unusual port",
 }
 _LETTERS = frozenset({"passes_for_latin", "punycode"})
@@ -46,7 +46,7 @@ _FIELD_NAMES = {
     "bcc": "Bcc",
     "html": "HTML",
     "markdown": "text",
-    "in_reply_to": "the message it answers",
+    "in_reply_to": "the message it replies to",
     "send_at": "sending time",
     "from": "From",
     "from_name": "the sender's name",
@@ -70,11 +70,12 @@ def link_text_lies(content: Content, rendered: RenderedMessage, context: RiskCon
     lying = [link for link in rendered.links if "text_says_other_domain" in link.flags]
     if not lying:
         return
-    sentence = "A link's text says another address" if len(lying) == 1 else f"{len(lying)} links say another address"
+    is_one = len(lying) == 1
+    sentence = "A link's text shows a different address from the one it opens."
     first = lying[0]
     yield finding(
         "link_text_lies",
-        f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
+        sentence if is_one else f"{len(lying)} links show different addresses from those they open.",
         f"{quoted(first.claim)} goes to {one_word(short_target(first.target)[:120])}.",
         (f"{link.claim} → {link.target}" for link in lying),
         anchor=mark_anchor(first.mark, LINKS),
@@ -115,7 +116,7 @@ def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContex
         if not certain:
             sentence = f"{counted(words, 'word')} {are} shown to some recipients only."
         if not words:
-            sentence = "A part of the text is not shown as it is written."
+            sentence = "Part of the text is not displayed as written."
         evidence = (f"{h.text} ({h.how})" for h in found)
         anchor = mark_anchor(next((h.mark for h in found if h.mark), ""))
         # What depends on the window or the mail program is milder.
@@ -129,12 +130,12 @@ def reordered_text(content: Content, rendered: RenderedMessage, context: RiskCon
         if not found:
             continue
         first, more = found[0], f" {counted(len(found) - 1, 'more part')}." if len(found) > 1 else ""
-        detail = f"{_sentence(first.how)} Written: {quoted(first.written, 240)}. {_read(first)}{more}"
-        evidence = (f"{_sentence(one.how)} Written: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
+        detail = f"{_sentence(first.how)} Source: {quoted(first.written, 240)}. {_read(first)}{more}"
+        evidence = (f"{_sentence(one.how)} Source: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
         where = "" if certain else " in some windows or mail programs"
         yield finding(
             "reordered_text",
-            f"Laid out in another order{where}.",
+            f"Displayed in a different order{where}.",
             detail,
             evidence,
             is_milder=not certain,
@@ -163,8 +164,8 @@ def encoded_words(content: Content, rendered: RenderedMessage, context: RiskCont
     for where, (anchor, texts) in fields.items():
         coded = [text for text in texts if _ENCODED_WORD.search(text)]
         if coded:
-            sentence = f"The {where} may be read as other words than stand here."
-            detail = f"{quoted(coded[0])} is code that mail programs turn into text."
+            sentence = f"Mail programs may show the {where} differently."
+            detail = f"{quoted(coded[0])} is code that mail programs decode into text."
             yield finding("hidden_text", sentence, detail, coded, anchor=anchor)
 
 
@@ -180,9 +181,9 @@ def invisible_characters(content: Content, rendered: RenderedMessage, context: R
     where = [location for location, counts in locations.items() if counts]
     named = ", ".join(f"{name.lower()} × {number}" for name, number in total.most_common(4))
     harmless = set(total) <= ORDINARY and where == ["body"]
-    sentence = f"{counted(total.total(), 'character')} in the {' and '.join(where)} cannot be seen."
+    sentence = f"{counted(total.total(), 'invisible character')} in the {' and '.join(where)}."
     if turned := [location for location, counts in locations.items() if set(counts) & BIDI]:
-        sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
+        sentence = f"Characters in the {' and '.join(turned)} reverse the reading order."
     evidence = (f"{location}: {dict(counts)}" for location, counts in locations.items() if counts)
     anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
     yield finding("invisible_characters", sentence, f"{named}.", evidence, is_milder=harmless, anchor=anchor)
@@ -194,7 +195,7 @@ def remote_content(content: Content, rendered: RenderedMessage, context: RiskCon
         return
     hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
     kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in rendered.blocked).most_common())
-    sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from elsewhere."
+    sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from other servers."
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
     anchor = mark_anchor(next((b.mark for b in rendered.blocked if b.mark), ""))
     evidence = (f"{b.kind}: {b.url}" for b in rendered.blocked)
@@ -205,7 +206,7 @@ def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskCo
     """The message could not be laid out, so nobody has seen it as its recipient will."""
     if rendered.doubt:
         sentence = "The message is shown as its source."
-        yield finding("shown_as_source", sentence, f"Because {rendered.doubt}.", anchor=SHEET)
+        yield finding("shown_as_source", sentence, f"Reason: {rendered.doubt}.", anchor=SHEET)
 
 
 def not_visible(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
@@ -249,15 +250,15 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
             if found
         )
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
-        sentence = "The HTML and the text of this message give different numbers."
+        sentence = "The HTML and text parts of this message have different numbers."
         yield finding("parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS)
     elif only_there := _named_in(signed) - _named_in(rendered):
-        sentence = "The text of this message names addresses that its HTML does not."
-        detail = f"Only the text says {', '.join(map(one_word, sorted(only_there)[:5]))}."
+        sentence = "The text part names addresses that the HTML part does not."
+        detail = f"Only in the text: {', '.join(map(one_word, sorted(only_there)[:5]))}."
         yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=PARTS)
     elif overlap(rendered.plain, signed.plain) < ALIKE:
-        sentence = "The HTML and the text of this message are worded differently."
-        yield finding("parts_differ", sentence, "Compare them on the page.", is_milder=True, anchor=PARTS)
+        sentence = "The HTML and text parts of this message have different wording."
+        yield finding("parts_differ", sentence, "Compare them on the message page.", is_milder=True, anchor=PARTS)
 
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
@@ -293,7 +294,7 @@ def rejected_before(content: Content, rendered: RenderedMessage, context: RiskCo
     before = context.rejected
     if before is None:
         return
-    alike = "that says the same" if before.is_same else "that differs in a few words"
+    alike = "with the same text" if before.is_same else "with a few different words"
     sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
     evidence = (before.public_id,) if before.in_same_mailbox else ()
     yield finding("rejected_before", sentence, _reason(before), evidence, is_milder=not before.is_same)

@@ -90,7 +90,7 @@ def greeting_differs(content: Content, rendered: RenderedMessage, context: RiskC
     if any(_may_be_named(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
-    sentence = "The message greets somebody else than it goes to."
+    sentence = "The greeting does not match the recipient."
     evidence = (greeting.line, *map(bare_address, people))
     yield finding("greeting_differs", sentence, f"{quoted(greeting.line)} goes to {whom}.", evidence, anchor=SHEET)
 

@@ -82,10 +82,10 @@ def secret_in_body(content: Content, rendered: RenderedMessage, context: RiskCon
     if not found:
         return
     kinds = Counter(found.values())
-    sentence = f"The message seems to hold {_a(next(iter(kinds)))}."
+    sentence = f"The message may contain {_a(next(iter(kinds)))}."
     if len(found) > 1:
         most = "+" if len(found) >= MAX_FOUND else ""
-        sentence = f"The message seems to hold {len(found)}{most} keys or passwords."
+        sentence = f"The message may contain {len(found)}{most} keys or passwords."
     evidence = [f"{kind}: {masked(value)}" for value, kind in found.items()]
     yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence, anchor=SHEET)
 
@@ -111,12 +111,14 @@ def payment_details(content: Content, rendered: RenderedMessage, context: RiskCo
     if accounts:
         bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
-        sentence = f"The message holds {bank}."
+        sentence = f"The message contains {bank}."
         yield finding("payment_details", sentence, f"{evidence[0]}.", evidence, is_milder=True, anchor=SHEET)
     if cards:
         number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
         evidence = [f"ends in {card[-4:]}" for card in cards]
-        yield finding("payment_details", f"The message holds {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET)
+        yield finding(
+            "payment_details", f"The message contains {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET
+        )
 
 
 def _a(kind: str) -> str:

@@ -138,10 +138,8 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def may_have_left() -> Finding:
     """Return the finding for a message that was waiting when a backup was made that has been restored since."""
-    sentence = (
-        "It was waiting when a backup was made that was restored since: it may have been approved and sent already."
-    )
-    return finding("restored", sentence, "Look it up in the mail server's log before you approve it.")
+    sentence = "It was waiting when the restored backup was made. It may already have been approved and sent."
+    return finding("restored", sentence, "Check the mail server's log before you approve it.")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -70,7 +70,7 @@ def read_phrase(text: str) -> Phrase:
     plain = unicodedata.normalize("NFKD", typed).casefold()
     plain = "".join(one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs"))
     if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
-        raise ValueError(f"“{signs[0]}” cannot be looked for: only letters and digits are compared.")
+        raise ValueError(f"“{signs[0]}” cannot be searched: only letters and digits are compared.")
     words = tuple(_WORD.findall(plain))
     if not words:
         raise ValueError("Write a word, a phrase or a pattern.")

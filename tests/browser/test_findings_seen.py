@@ -35,7 +35,7 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
 ):
     desk.goto(product.page(risky, "?order=riskiest"))
     before = desk.evaluate("history.length")
-    for words, name in (("Show it: link lies", "link-1"), ("Show it: hidden text", "hidden-1")):
+    for words, name in (("Show it: misleading link", "link-1"), ("Show it: hidden text", "hidden-1")):
         expect(mark(desk, name)).not_to_be_in_viewport()
         jump(desk, words).focus()
         desk.keyboard.press("Enter")
@@ -65,11 +65,11 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
     expect(page.get_by_role("link", name=risky["subject"])).to_be_visible()
     try:
         page.get_by_label("Points, 0 to 100").fill("0")
-        page.get_by_role("button", name="Weigh", exact=True).click()
+        page.get_by_role("button", name="Save points").click()
         expect(page.get_by_text("noted, not counted")).to_be_visible()
         page.get_by_role("link", name=risky["subject"]).click()
-        expect(page.locator("#findings li.noted")).to_contain_text("greets somebody else")
+        expect(page.locator("#findings li.noted")).to_contain_text("greeting does not match")
     finally:
         page.goto(f"{product.known['DASHBOARD_URL']}/rules/findings/greeting_differs/")
-        page.get_by_role("button", name="As published").click()
-        expect(page.get_by_role("button", name="As published")).to_have_count(0)
+        page.get_by_role("button", name="Restore published points").click()
+        expect(page.get_by_role("button", name="Restore published points")).to_have_count(0)

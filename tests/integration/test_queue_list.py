@@ -140,7 +140,7 @@ def test_riskiest_order_uses_the_current_weights_and_the_current_version(desk, c
     message = make(connection, "plum", markdown=LIES)
     assert re.search(r"Why here\?.*?60</span> points", page_of(desk, "order=riskiest"))
     RuleWeight.objects.create(rule="link_text_lies", points=33)
-    assert 'link lies <span class="nums">33</span>' in page_of(desk, "order=riskiest")
+    assert 'misleading link <span class="nums">33</span>' in page_of(desk, "order=riskiest")
     # It follows the version that is shown.
     show_row(message, subject="Subject plum", markdown="About pears now")
     assert (names(reviewer, "risk=high"), names(reviewer, "q=pears")) == ([], ["plum"])
@@ -219,7 +219,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, sec
     assert names(reviewer, "tab=mine") == ["claimed", "put", "named"]
     assert names(reviewer) == ["claimed", "idle", "named", "other", "theirs"]
     page = page_of(desk)
-    assert page.count("You have it") == 1
+    assert page.count("Claimed by you") == 1
     assert "Ben Okafor has it" in page
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
@@ -288,8 +288,8 @@ def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
     first, second, third = rows_of(page)
     # The label of the state is in the markup also for held messages, but not visible.
     assert first == (
-        "dana@northwind.example 3 h Subject plum Held High: link lies, hidden text, reply elsewhere support Test "
-        "ana#1 in #outreach 9 d left"
+        "dana@northwind.example 3 h Subject plum Held High: misleading link, hidden text, replies elsewhere support "
+        "Test ana#1 in #outreach 9 d left"
     )
     assert second == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
     assert "+2" in third

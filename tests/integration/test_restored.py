@@ -110,7 +110,7 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
     held.refresh_from_db()
     assert (held.risk_level, "restored" in held.rules) == ("high", True)
     [found] = [one for one in held.revision.findings if one["rule"] == "restored"]
-    assert "may have been approved and sent already" in found["sentence"]
+    assert "may already have been approved and sent" in found["sentence"]
 
 
 def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it_is_read(account, admin):

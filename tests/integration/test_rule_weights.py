@@ -130,7 +130,7 @@ def test_message_page_shows_uncounted_and_discontinued_findings(connection, admi
     of_old = {"rule": "of_old", "version": 1, "level": "high", "sentence": "It was seen once.", "points": 55}
     Revision.objects.filter(pk=message.revision_id).update(findings=[stored, of_old])
     page = plain(signed_in(admin).get(f"/queue/{message.public_id}/"))
-    for expected in ("Noted, not counted: ", "greets another 0 ", "High: It was seen once.", "Risk 55"):
+    for expected in ("Noted, not counted: ", "wrong greeting 0 ", "High: It was seen once.", "Risk 55"):
         assert expected in page
 
 
@@ -150,7 +150,7 @@ def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, 
     Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
     weigh(admin, 80)
     page = plain(signed_in(admin).get("/rules/findings/"))
-    what = "Greets another The message greets somebody else than it goes to. 80 high published 30"
+    what = "Wrong greeting The greeting does not match the recipient. 80 high published 30"
     assert f"{what} 1 message in 30 days" in page
     # Sorted by weight: it is the heaviest now.
     assert page.index("Greets another") < page.index("Look-alike")
@@ -162,8 +162,8 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
     assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
     page = plain(answer)
     assert "“Dear Anna,” goes to bob@northwind.example." in page
-    assert "Reads the salutation in a dozen languages" in page
-    assert "An admin of all mailboxes can weigh it." in page
+    assert "Reads greetings in a dozen languages" in page
+    assert "Admins of all mailboxes can change its points." in page
 
     stranger = signed_in(make_person("x@yourteam.example", "X", "admin", connection=make_connection("other")))
     assert "Not for everybody" not in plain(stranger.get(PAGE))
@@ -196,6 +196,6 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
 
     page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
     assert "“Greets another” counts 80 now." in page
-    assert "Held messages are being weighed again." in page
+    assert "Held messages are being scored again." in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})
     assert RuleWeight.objects.get().points is None

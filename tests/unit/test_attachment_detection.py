@@ -78,7 +78,7 @@ EXPECTED = [
     (b"<html>", "notes.txt", "text/plain", "high: Its name ends in .txt, but its bytes are a web page."),
     (named("AndroidManifest.xml"), "game.zip", "", "but its bytes are an Android program."),
     (PDF, "report.pdf.exe", "application/pdf", "high: Be careful: named like a .pdf, but a .exe."),
-    (PDF, "invoice_\u202efdp.exe", "", "its name is turned round to look like another type; it ends in .exe"),
+    (PDF, "invoice_\u202efdp.exe", "", "its name is reversed to look like another type; it ends in .exe"),
     (PDF, "in\u200bvoice.pdf", "", "high: Its name holds characters that show nothing: zero width space."),
     (PDF + b"/Java#53cript", "a.pdf", "", "high: It holds JavaScript"),
     (PDF + b"/Launch", "a.pdf", "", "high: It can start a program."),

@@ -31,7 +31,7 @@ def test_lying_link_is_found_and_an_honest_one_is_not():
     # What names the other address is quoted, where the text itself does not.
     html = "<a href='https://evil.example/1'>acme</a><a href='https://evil.example/2'>.example</a>"
     [split] = found("link_text_lies", html=f"{html} <a href='https://evil.example/3'><img src=cid:1 alt=acme.com></a>")
-    assert (split.sentence, split.anchor) == ("3 links say another address than they open.", "#link-1")
+    assert (split.sentence, split.anchor) == ("3 links show different addresses from those they open.", "#link-1")
     assert split.detail == "“acme.example” goes to evil.example/1."
     assert split.evidence[2] == "acme.com → https://evil.example/3"
 
@@ -48,7 +48,7 @@ def test_odd_links_are_found():
     }
     assert {target: levels("odd_link", html=f'<a href="{target}">here</a>') for target in expected} == expected
     [one] = found("odd_link", html='<a href="https://xn--80ak6aa92e.com/">your account</a>')
-    assert (one.level, "pass for Latin" in one.sentence) == ("high", True)
+    assert (one.level, "look like Latin" in one.sentence) == ("high", True)
 
 
 def test_hidden_words_are_counted_and_named():
@@ -62,7 +62,7 @@ def test_hidden_words_are_counted_and_named():
 
 def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
     [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
-    assert (found_one.level, found_one.sentence) == ("high", "Laid out in another order.")
+    assert (found_one.level, found_one.sentence) == ("high", "Displayed in a different order.")
     written, read = "Written: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
     assert found_one.detail == f"Set to the right. {written} {read}"
     assert found_one.anchor == "#hidden-1"
@@ -70,7 +70,7 @@ def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
     assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read cannot be worked out here.")
     sheet = "<style>@media (max-width:400px){b{float:right}}</style>"
     [some] = found("reordered_text", html=f"{sheet}<p><b>1</b> but 9000</p>")
-    assert (some.level, some.sentence) == ("notice", "Laid out in another order in some windows or mail programs.")
+    assert (some.level, some.sentence) == ("notice", "Displayed in a different order in some windows or mail programs.")
     assert found("reordered_text", html='<p>Lamp <b style="float:right">$10</b></p><p>Bulb</p>') == []
 
 
@@ -81,7 +81,7 @@ def test_code_that_mail_programs_read_as_other_words_is_high():
         ({"attachments": (Attachment("=?x?q?a.exe?=", "x", 1),)}, "file names"),
     ):
         [one] = found("hidden_text", markdown="x", **fields)
-        assert (one.level, one.sentence) == ("high", f"The {where} may be read as other words than stand here.")
+        assert (one.level, one.sentence) == ("high", f"Mail programs may show the {where} differently.")
     assert found("hidden_text", markdown="x", subject="Is 2 =? 3 and a ?= b?") == []
 
 
@@ -89,7 +89,7 @@ def test_invisible_characters_are_found_wherever_they_stand():
     assert levels("invisible_characters", markdown="pass\u200bword") == ["high"]
     assert levels("invisible_characters", markdown="so\u00adft") == ["notice"]
     [subject] = found("invisible_characters", markdown="x", subject="in\u202evoice")
-    assert subject.sentence == "Characters in the subject turn the order of reading round."
+    assert subject.sentence == "Characters in the subject reverse the reading order."
     assert found("invisible_characters", markdown="x", attachments=(Attachment("a\u200b.pdf", "application/pdf", 1),))
     assert found("invisible_characters", markdown="👨\u200d👩 ok", subject="❤\ufe0f") == []
 
@@ -127,7 +127,7 @@ def test_secrets_are_found_and_masked_and_ordinary_sentences_are_none():
         assert text.split()[-1][:30] not in "".join(secret.evidence)
     assert [text for text in NO_SECRETS if found("secret_in_body", markdown=text)] == []
     [many] = found("secret_in_body", markdown="\n".join(f"password: Xk{number:08}!pQ" for number in range(300)))
-    assert many.sentence == "The message seems to hold 100+ keys or passwords."
+    assert many.sentence == "The message may contain 100+ keys or passwords."
 
 
 def test_bank_accounts_and_cards_are_found_by_their_check_digits():
@@ -146,7 +146,10 @@ def test_bank_accounts_and_cards_are_found_by_their_check_digits():
 @pytest.mark.proves("case 24")
 def test_text_that_says_100_where_html_says_1000_is_high():
     [differ] = found("parts_differ", html="<p>The price is 1000 EUR.</p>", markdown="The price is 100 EUR.")
-    assert (differ.level, differ.sentence) == ("high", "The HTML and the text of this message give different numbers.")
+    assert (differ.level, differ.sentence) == (
+        "high",
+        "The HTML and text parts of this message have different numbers.",
+    )
     assert differ.evidence == ("HTML: 1000", "text: 100")
     assert differ.detail == "Only the HTML says 1000; only the text says 100."
 
@@ -196,7 +199,7 @@ def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
         assert why_dangerous(Attachment(name, kind, 10))[1] == level, name
     turned = Attachment("photo\u202egpj.scr", "image/jpeg", 9)
     [runs] = found("attachment_runs_code", markdown="x", attachments=(turned,))
-    assert runs.detail.startswith("“photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr”: its name is turned round")
+    assert runs.detail.startswith("“photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr”: its name is reversed")
 
 
 def test_findings_come_worst_first_with_level_and_words():
@@ -206,7 +209,7 @@ def test_findings_come_worst_first_with_level_and_words():
     assert [f.rule for f in seen] == ["link_text_lies", "hidden_text", "many_recipients", "remote_content"]
     whole = score(seen, {})
     assert whole.level == "high"
-    assert whole.words[:3] == ("link lies", "hidden text", "many people")
+    assert whole.words[:3] == ("misleading link", "hidden text", "many people")
     assert (score((), {}).level, score((), {}).words) == ("", ())
     # Stored findings give the same.
     stored = [{"rule": "remote_content", "version": 1, "level": "notice"}, {"rule": "gone", "level": "high"}]

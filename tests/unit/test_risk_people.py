@@ -151,10 +151,10 @@ def test_address_in_letters_that_mislead_is_found():
     for address, level, words in (
         ("a@gооgle.example", "high", "mixes letters of different scripts"),
         ("billіng@northwind.example", "high", "name before the @ mixes"),
-        ("a@xn--80ak6aa92e.com", "high", "letters that pass for Latin ones"),
-        ("раура@northwind.example", "high", "name before the @ is written in letters that pass"),
-        ("a@bücher.example", "notice", "letters outside plain Latin"),
-        ("a@xn--bcher-kva.example", "notice", "letters outside plain Latin"),
+        ("a@xn--80ak6aa92e.com", "high", "letters that look like Latin ones"),
+        ("раура@northwind.example", "high", "name before the @ is written in letters that look"),
+        ("a@bücher.example", "notice", "non-Latin letters"),
+        ("a@xn--bcher-kva.example", "notice", "non-Latin letters"),
     ):
         [one] = found("odd_address", to=(address,))
         assert (one.level, words in one.sentence) == (level, True), address
@@ -163,7 +163,7 @@ def test_address_in_letters_that_mislead_is_found():
 
 
 def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
-    sent_on, number, single = "% or ! before the @", "a number in place of a domain", "a single name in place"
+    sent_on, number, single = "% or ! before the @", "a number instead of a domain", "a single name instead"
     expected = {
         **dict.fromkeys(("a%b@northwind.example", "northwind.example!a@yourteam.example"), sent_on),
         **dict.fromkeys(("a@[127.0.0.1]", "a@[IPv6:::1]", "a@10.0.0.1", "a@2130706433", "a@127.0x1"), number),
@@ -202,7 +202,7 @@ def test_answers_that_go_elsewhere_are_found():
 
 def test_look_alike_in_reply_to_is_found_too():
     [one] = found("lookalike_recipient", reply_to="billing@acrne-corp.example")
-    assert one.sentence == "A Reply-To's domain is almost one you write to."
+    assert one.sentence == "A Reply-To's domain looks almost like one you write to."
 
 
 # the allowlist
@@ -241,7 +241,7 @@ def test_repeated_message_names_who_when_and_why():
 def test_message_that_is_nearly_the_same_is_milder():
     one = rejected_before(by="", reason="", is_same=False)
     assert (one.level, one.detail) == ("notice", "No reason was given.")
-    assert one.sentence == "A message that differs in a few words was rejected on 20 November 2026, 10:42 UTC."
+    assert one.sentence == "A message with a few different words was rejected on 20 November 2026, 10:42 UTC."
 
 
 # places

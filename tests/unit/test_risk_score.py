@@ -45,8 +45,8 @@ def test_rule_without_points_is_noted_but_has_no_words_in_the_list():
 
 def test_words_come_heaviest_first():
     findings = seen("not_visible", "first_contact", "payment_details-", "greeting_differs")
-    assert score(findings, {}).words == ("greets another", "payment", "first contact", "parts unseen")
-    assert score(findings, {"not_visible": 100}).words[0] == "parts unseen"
+    assert score(findings, {}).words == ("wrong greeting", "payment", "first contact", "parts not visible")
+    assert score(findings, {"not_visible": 100}).words[0] == "parts not visible"
 
 
 def test_level_follows_the_points():
