@@ -50,11 +50,11 @@ TONES = {action: tone for tone, actions in _ACTIONS_BY_TONE.items() for action i
 STUCK = {
     "unknown": ("Outcome unknown", "violet"),
     "unattributed": ("Decided, by whom not known", "violet"),
-    "withdrawn": ("May still leave", "violet"),
+    "withdrawn": ("May still be sent", "violet"),
     "stalled": ("Not carried out", "rose"),
     "refused": ("Held again", "amber"),
     "replaced": ("Both held", "amber"),
-    "overdue": ("Past its time", "rose"),
+    "overdue": ("Expired", "rose"),
     "connection": ("Connection", "rose"),
     "unfetchable": ("Cannot be fetched", "rose"),
     "unread": ("Not fetched", "amber"),

@@ -120,13 +120,13 @@ class DecisionState(models.TextChoices):
 
     RECORDED = "recorded", "Sending"
     UNDONE = "undone", "Undone"
-    CALLING = "calling", "Being carried out"
+    CALLING = "calling", "In progress"
     APPLIED = "applied", "Carried out"
     SUPERSEDED = "superseded", "Somebody else was first"
     REFUSED = "refused", "Not carried out"
     UNKNOWN = "unknown", "Outcome unknown"
-    UNATTRIBUTED = "unattributed", "Decided, not known by whom"
-    WITHDRAWN = "withdrawn", "May still leave"
+    UNATTRIBUTED = "unattributed", "Decided, by whom not known"
+    WITHDRAWN = "withdrawn", "May still be sent"
 
 
 class DecisionEvent(models.TextChoices):

@@ -49,18 +49,18 @@ class Ruling:
 def rule(facts: RulingFacts) -> Ruling:
     """Return the ruling for these facts. In doubt it refuses."""
     if not facts.is_held:
-        return _refused("This message is not held any more, so there is nothing to decide.")
+        return _refused("This message is no longer held, so there is nothing to decide.")
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
         return _refused(f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.")
     if not facts.is_fetched:
-        return _refused("The content is still being fetched. Nobody can decide what nobody could read.")
+        return _refused("The content is still being fetched. It can be decided once it is here.")
     if forbidding := _forbidding(facts):
         name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
         return Ruling(False, True, reasons + _notes(facts), name)
     if facts.stopped_by:
         # Deciding goes on: decisions wait, and can be undone until the switch is released.
-        waits = f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}."
+        waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(True, True, (waits, *_notes(facts)), rule="stopped")
     return Ruling(True, True, ("One approval is needed, and you may give it.", *_notes(facts)))
 
@@ -76,7 +76,7 @@ def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
         found.append(("expired", "The time to approve this message is over."))
     if facts.files_that_differ:
         names = ", ".join(facts.files_that_differ)
-        sentence = f"It cannot be approved: what was fetched is not the file that is to leave ({names})."
+        sentence = f"It cannot be approved: an attachment does not match the fingerprint ({names})."
         found.append(("files", sentence))
     if facts.off_list:
         found.append(("allowlist", _off_list(facts)))
@@ -93,7 +93,7 @@ def _off_list(facts: RulingFacts) -> str:
 def _notes(facts: RulingFacts) -> tuple[str, ...]:
     if not facts.would_be_off_list:
         return ()
-    return (f"{_missed(facts.would_be_off_list, facts)}. The list only watches so far, so this refuses nothing.",)
+    return (f"{_missed(facts.would_be_off_list, facts)}. The list is in monitor mode, so nothing is blocked.",)
 
 
 def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:

@@ -45,7 +45,7 @@ def pull(
     if not may_pull(actor, connection=connection, mailbox=mailbox):
         raise KillSwitchNotAllowed("Only a reviewer or an admin of all that it stops can pull this kill switch.")
     if not reason.strip():
-        raise KillSwitchNotAllowed("Say why: whoever finds the mail stopped must know what to wait for.")
+        raise KillSwitchNotAllowed("Give a reason: it is shown to everybody whose mail is stopped.")
     scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
     try:
         with transaction.atomic():
@@ -66,7 +66,7 @@ def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     """Release the switch of a scope; only an admin of it may. Due decisions are sent at once."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
     if switch is None:
-        raise KillSwitchNotAllowed("This kill switch is not pulled any more.")
+        raise KillSwitchNotAllowed("This kill switch is no longer pulled.")
     if not may_release(actor, switch):
         raise KillSwitchNotAllowed("Only an admin of all that it stops can release this kill switch.")
     KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))

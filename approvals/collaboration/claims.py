@@ -19,10 +19,10 @@ from people.actors import Actor, worker
 from people.models import Person
 
 DECIDED = "The message was decided."
-IDLE = "It was not on the holder's screen for ten minutes."
-GONE = "Its holder left the desk."
-BEYOND = "Its holder may not decide it any more."
-SIGNED_OUT = "Its holder signed out."
+IDLE = "The claimer did not have it open for ten minutes."
+GONE = "The claimer was deactivated."
+BEYOND = "The claimer may no longer decide it."
+SIGNED_OUT = "The claimer signed out."
 # Pages report more often than this that they are on screen; a claim is not updated more often.
 _OFTEN = timedelta(seconds=15)
 _BATCH = 200
@@ -38,9 +38,9 @@ def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Clai
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
-        raise ActNotAllowed("Only a reviewer of this mailbox can take a message on.")
+        raise ActNotAllowed("Only a reviewer of this mailbox can claim a message.")
     if not awaits_review(locked.pk):
-        raise AlreadyDecided("There is nothing left to take on: this message is decided.")
+        raise AlreadyDecided("This message is already decided, so it cannot be claimed.")
     mine = int(actor.id)
     live = Claim.objects.on(locked).live().select_related("person").first()
     if live is not None:

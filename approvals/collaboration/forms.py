@@ -35,12 +35,12 @@ class SnoozeForm(SentenceForm):
 
     wait = forms.ChoiceField(
         choices=list(WAITS.items()),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose until when it is snoozed."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long to snooze it."),
     )
     at = forms.DateTimeField(
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
-        error_messages={"invalid": "Write the day and the time, as 2026-11-20 14:30."},
+        error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
     zone = forms.CharField(required=False, max_length=64)
 
@@ -51,7 +51,7 @@ class SnoozeForm(SentenceForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("wait") == "time" and not cleaned.get("at") and "at" not in self.errors:
-            self.add_error("at", "Write the day and the time to put it off until.")
+            self.add_error("at", "Enter the day and time until which to snooze it.")
         return cleaned
 
     @property

@@ -17,7 +17,7 @@ from people.actors import Actor, worker
 
 MOST = timedelta(days=30)
 CHANGED, DECIDED, ASKED = "The message changed.", "The message was decided.", "Somebody asks about it."
-ITS_TIME = "Its time came."
+ITS_TIME = "The time is over."
 _BATCH = 200
 
 
@@ -37,15 +37,15 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> SnoozeRes
     """
     locked = lock_visible(message, actor=actor)
     if not awaits_review(locked.pk):
-        raise ActNotAllowed("This message does not wait any more, so it cannot be snoozed.")
+        raise ActNotAllowed("This message is no longer waiting, so it cannot be snoozed.")
     at = clock()
     latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None
     if latest is not None and latest <= at:
-        raise ActNotAllowed("This message expires within the hour: it stays where everybody sees it.")
+        raise ActNotAllowed("This message expires within an hour, so it cannot be snoozed.")
     if until <= at:
-        raise ActNotAllowed("That time is over: choose one to come.")
+        raise ActNotAllowed("That time is in the past. Choose a later one.")
     if until > at + MOST:
-        raise ActNotAllowed("Put it off for at most 30 days.")
+        raise ActNotAllowed("Snooze it for at most 30 days.")
     wanted = min(until, latest) if latest else until
     snooze, _ = Snooze.objects.update_or_create(message=locked, person_id=int(actor.id), defaults={"until": wanted})
     details = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}

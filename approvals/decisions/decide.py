@@ -157,7 +157,7 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
     decision = locked.decisions.live().under_lock().first()
     if decision is not None and decision.rule:
-        raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
+        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
     if decision is None or decision.may_have_left:
         raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
     try:
@@ -172,7 +172,7 @@ def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, facts: Ma
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
     if outcome == Outcome.SEND_BACK and message.direction == "inbound":
-        raise VerdictNotAllowed("Received mail has no agent that could change it: release it, or reject it.")
+        raise VerdictNotAllowed("Received messages cannot be changed: release or reject it.")
     return ruling
 
 
@@ -190,8 +190,8 @@ def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> Non
         return
     if withdrawn := message.decisions.withdrawn().not_read_as_held().first():
         raise AlreadyDecided(
-            "An approval of this message was withdrawn, and its call may still arrive. Reject the message or send it "
-            "back, or wait until MultiMail was read twice and still holds it.",
+            "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
+            "until two reads show that MultiMail still holds it.",
             decision=withdrawn,
         )
 

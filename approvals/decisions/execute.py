@@ -141,7 +141,7 @@ def _refusal(decision: Decision) -> str:
     if message.revision_id != decision.revision_id:
         return "The content changed after the decision."
     if person is None:
-        return "Nobody stands behind this decision."
+        return "No active person stands behind this decision."
     if decision.later_at:
         try:
             conversation_of(message).check_read(upto=decision.thread_read)
@@ -161,9 +161,9 @@ def _call(decision: Decision) -> dict[str, Any]:
     pending = _read_pending(client, message)
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
     if row is None and pending.closed:
-        raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed)
+        raise errors.Conflict("MultiMail no longer holds this message.", body=pending.closed)
     if row is None and (pending.unreadable or pending.pages > 1):
-        raise errors.NotSent("MultiMail's list of held messages could not be read whole.")
+        raise errors.NotSent("MultiMail's list of held messages could not be read completely.")
     if row is None:
         raise _NotPendingUpstream
     if not decision.rule:
@@ -203,7 +203,7 @@ def _read_pending(client: Client, message: Message) -> Pending:
         raise errors.NotSent(error.sentence, status=error.status) from error
     if not pending.is_our_gateway:
         # Another MultiMail answers at this address now, which does not support this query.
-        raise errors.NotSent("MultiMail did not answer for this one message.")
+        raise errors.NotSent("MultiMail did not answer for this message.")
     return pending
 
 
@@ -211,7 +211,7 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
     """Compare what was decided with what is held now, in the fields that both show; new fields must be empty."""
     shown, held = store.stored_content(decision.revision), store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
-        raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
+        raise errors.NotSent("MultiMail shows too little of the message to compare it with the version that was read.")
     if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
         raise _DecisionOutdated("The content at MultiMail is no longer the one that was read.")
     unread = set(held.coverage) - set(shown.coverage)
@@ -251,9 +251,9 @@ def _mark(decision: Decision) -> None:
         if stop := stop_of(message):
             raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
         # The lease expired, or another worker was faster: this call must not happen.
-        raise errors.NotSent("This attempt was given up before its call.")
+        raise errors.NotSent("This attempt was abandoned before its call.")
     if time.monotonic() - began > FRESH_FOR:
-        raise errors.NotSent("This worker was stopped for a while before its call.")
+        raise errors.NotSent("This worker was suspended before its call.")
 
 
 # Placeholders. That of the attempt has to fit its column; no decision is ever tried so often.
@@ -318,5 +318,5 @@ def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
         event=event,
         actor=actor,
         lease_until=None,
-        explanation="The worker that carried it out stopped answering.",
+        explanation="The worker that carried it out stopped responding.",
     )

@@ -25,7 +25,7 @@ MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
 
 # A text that is suggested instead. It travels in webhooks, whose receivers read 256 KiB.
 MAX_SUGGESTION = 20_000
-_CUT = "\n[cut: all of it is in suggested_markdown]"
+_CUT = "\n[shortened: suggested_markdown has the whole text]"
 
 
 def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
@@ -46,7 +46,7 @@ class VerdictForm(LaterForm):
         choices=Outcome.choices, error_messages={"invalid_choice": "Choose approve, reject or request changes."}
     )
     fingerprint = forms.RegexField(
-        FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
+        FINGERPRINT, error_messages={"invalid": "This page is out of date. Open the message again."}
     )
     reason = WordsField(
         required=False,
@@ -73,9 +73,9 @@ class VerdictForm(LaterForm):
         if "reason" in self.errors:
             return cleaned
         if outcome == Outcome.REJECT and not cleaned.get("reason"):
-            self.add_error("reason", "Say why, so that the agent can do better: the reason is sent to it.")
+            self.add_error("reason", "Give a reason: it is sent to the agent.")
         if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
-            self.add_error("reason", "Say what should change: the agent gets these words.")
+            self.add_error("reason", "Say what should change: the agent gets this note.")
         return cleaned
 
     def _add_preset(self, cleaned: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ class HighRiskForm(LaterForm):
     risk_read = forms.MultipleChoiceField(required=False)
     typed = forms.CharField(
         max_length=300,
-        error_messages={"required": "Type it, so that it is certain whom this goes to."},
+        error_messages={"required": "Enter it to confirm the recipients."},
     )
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
@@ -106,18 +106,18 @@ class HighRiskForm(LaterForm):
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]
         if left := [sentence for rule, sentence in self.rules.items() if rule not in read]:
-            raise forms.ValidationError(f"Read this, and tick it: {left[0]}")
+            raise forms.ValidationError(f"Read this and tick it: {left[0]}")
         return read
 
     def clean_thread_read(self) -> str:
         read: str = self.cleaned_data["thread_read"]
         if self.has_late and not read:
-            raise forms.ValidationError("Read what came after this draft, and tick it.")
+            raise forms.ValidationError("Read the newer messages in the thread, then tick the box.")
         return read
 
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"]).strip()
         plain = typed.lower().removeprefix("@").rstrip(".")
         if plain not in self.asked.answers:
-            raise forms.ValidationError(f"“{typed[:80]}” is not what stands above. Compare it letter by letter.")
+            raise forms.ValidationError(f"“{typed[:80]}” is not the domain above. Compare it character by character.")
         return typed

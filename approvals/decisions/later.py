@@ -53,12 +53,12 @@ class LaterForm(SentenceForm):
 
     later = forms.BooleanField(required=False)
     when = forms.ChoiceField(
-        required=False, choices=list(WHENS.items()), error_messages={"invalid_choice": "Choose when it is sent."}
+        required=False, choices=list(WHENS.items()), error_messages={"invalid_choice": "Choose when to send it."}
     )
     at = forms.DateTimeField(
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
-        error_messages={"invalid": "Write the day and the time, as 2026-11-20 14:30."},
+        error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
     zone = forms.CharField(required=False, max_length=64)
 
@@ -70,16 +70,16 @@ class LaterForm(SentenceForm):
                 self.errors.pop(name, None)
             if at is not None:
                 # Enter in that field presses the first button of the page where no script runs.
-                self.add_error("at", "You wrote a time: press “Approve for later”, or clear it.")
+                self.add_error("at", "You entered a time: press “Approve for later”, or clear it.")
             return None
         zone = zone_named(str(typed or ""))
         if zone is None:
-            self.add_error("zone", "There is no such time zone. Write it as Europe/Lisbon.")
+            self.add_error("zone", "There is no such time zone. Enter one such as Europe/Lisbon.")
         elif not when:
-            self.add_error("when", "Choose when it is sent.")
+            self.add_error("when", "Choose when to send it.")
         elif (at is not None) != (when == "time"):
-            both = f"You chose “{WHENS[when]}” and wrote a time: choose one of them."
-            self.add_error("at", both if at else "Write the day and the time at which it is sent.")
+            both = f"You chose “{WHENS[when]}” and entered a time: choose one of them."
+            self.add_error("at", both if at else "Enter the day and time to send it.")
         elif at is not None and not _exists(at.replace(tzinfo=zone)):
             self.add_error("at", f"Clocks in {zone} skip that time: choose another one.")
         else:
@@ -119,10 +119,10 @@ def _checked_time(choice: LaterChoice, message: Message, *, now: datetime, windo
     message has expired.
     """
     if message.direction == "inbound":
-        raise VerdictNotAllowed("Received mail is released at once or not at all.")
+        raise VerdictNotAllowed("Received messages can only be released at once.")
     at = _time_of(choice, earliest=now + window).astimezone(UTC)
     if at < now:
-        raise VerdictNotAllowed("That time is over: choose one to come.")
+        raise VerdictNotAllowed("That time is in the past. Choose a later one.")
     if at > now + MOST:
         raise VerdictNotAllowed("Choose a time within the next 30 days.")
     if message.expires_at and message.expires_at <= at:

@@ -116,10 +116,10 @@ def end_after_close(decision: Decision) -> Decision:
     """End a locked decision whose message is no longer held, in the caller's transaction."""
     if decision.may_have_left:
         # An earlier call of ours may have ended it; reconciliation finds out whose it was.
-        sentence = "MultiMail does not hold the message any more."
+        sentence = "MultiMail no longer holds the message."
         return _advance(decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0)
     state = MessageState(decision.message.state).label.lower()
-    return _advance(decision, DecisionEvent.LOSE, f"The message is {state} by now.")
+    return _advance(decision, DecisionEvent.LOSE, f"The message is now {state}.")
 
 
 @transaction.atomic
@@ -138,11 +138,11 @@ def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
     message, current = _lock(decision)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
-    sentence = "MultiMail does not hold this message any more."
+    sentence = "MultiMail no longer holds this message."
     if had_left:
         return _advance(current, DecisionEvent.DOUBT, sentence)
     _mark_gone(message)
-    return _advance(current, DecisionEvent.LOSE, f"{sentence} It was decided elsewhere; nothing of ours had left.")
+    return _advance(current, DecisionEvent.LOSE, f"{sentence} It was decided elsewhere; this desk had sent nothing.")
 
 
 def _lock(decision: Decision) -> tuple[Message, Decision | None]:
@@ -174,7 +174,7 @@ def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_l
     """Classify an error that came after the decision was withdrawn or its lease expired."""
     is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
     if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
-        sentence = f"It was withdrawn in time, nothing left: {error.sentence}"
+        sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
         return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
     # It stays in doubt; reconciliation finds the outcome.
     return decision

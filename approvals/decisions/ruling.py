@@ -29,7 +29,7 @@ _KEY, _MESSAGE, _INTERACTION, _EDIT = "{key}", "{message}", "{interaction}", "{e
 EDIT = "countersign_edit"
 # How much of an address a sentence shows.
 _LONGEST = 254
-_NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
+_NO_CONTACTS = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
 
 
 def ruling_for(
@@ -167,7 +167,7 @@ def _doubt(judged: Judgement) -> str:
     if any(one in UNSEEN.values() for one in judged.refused):
         return "With a read key the connection would show who that is."
     is_nameless = judged.refused and not any(map(allowable, judged.refused))
-    return "No entry can name it: reject it, or send it back." if is_nameless else ""
+    return "No allowlist entry can match it: reject it or request changes." if is_nameless else ""
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:

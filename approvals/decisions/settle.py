@@ -32,10 +32,10 @@ _ACTIONS = {
 # Ended without an effect, as far as the desk knew.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
-WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
+WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
 # How the explanation begins where a person settled it, because MultiMail said nothing.
 SETTLED_BY_HAND = "MultiMail does not tell; "
-LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
+LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 
 def advance(
@@ -198,7 +198,7 @@ def _may_be_ours(decision: Decision, reported: str, reason: str, decided_by: str
 
 def _why_lost(reported: str, decided_by: str) -> str:
     if reported == "cancelled":
-        return "The message was taken back by its sender first."
+        return "The message was withdrawn by its sender first."
     who = f" by {decided_by}" if decided_by else ""
     return f"The message was {reported}{who} outside this desk first."
 

@@ -29,25 +29,25 @@ _STATES: dict[str, Status] = {
     MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
     MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Sends at its scheduled time"),
     MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
-    MessageState.SENT: Status("Sent", "green", "The mail server has taken it"),
+    MessageState.SENT: Status("Sent", "green", "The mail server accepted it"),
     MessageState.DELIVERED: Status(
-        "Delivered", "green", "Accepted by the mail server; nobody knows whether it was read"
+        "Delivered", "green", "Accepted by the recipient's mail server; not necessarily read"
     ),
     MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
     MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient marked it as spam"),
     MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
     MessageState.CANCELLED: Status("Cancelled", "plain", "Withdrawn by the sender; nothing was sent"),
     MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),
-    MessageState.GONE: Status("Decided elsewhere", "violet", "Not held any more; how it was decided is not known"),
+    MessageState.GONE: Status("Decided elsewhere", "violet", "No longer held; how it was decided is not known"),
 }
 _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.RECORDED: ("Sending", "blue"),
     DecisionState.CALLING: ("Sending", "blue"),
     DecisionState.UNKNOWN: ("Outcome unknown", "violet"),
     DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
-    DecisionState.WITHDRAWN: ("May still leave", "violet"),
+    DecisionState.WITHDRAWN: ("May still be sent", "violet"),
 }
-LEFT = "Left after all, although it was withdrawn"
+LEFT = "Sent after all, although it was withdrawn"
 FOR_LATER = "Approved for later"
 _TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
 _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
@@ -79,7 +79,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         word = "Changes requested" if decision.outcome == "send_back" else plain.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
-        unclear = ", the newest of several: which one, MultiMail does not say"
+        unclear = ", the newest of several decisions (MultiMail does not say which counted)"
         by = f"{decision.result} by {who}{_for_later(decision)}"
         by += unclear if decision.explanation == WINNER_UNKNOWN else ""
         # A mail server accepted it; whether it was read is not known.
@@ -115,7 +115,7 @@ def _under_way(decision: Decision, who: str) -> Status:
     if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
         word = "May still be rejected"
     if decision.state == DecisionState.UNKNOWN and decision.outcome == "approve" and decision.has_been_read_as_held:
-        return Status(word, tone, "Seen held twice: it can be sent again")
+        return Status(word, tone, "Still held after two checks: it can be sent again")
     return Status(word, tone, decision.explanation or f"{decision.result} by {who}")
 
 

@@ -30,16 +30,16 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
     locked = _lock_for_reviewer(message, actor)
     decision = locked.decisions.live().under_lock().first()
     if decision is None:
-        raise AlreadyDecided("There is no decision on its way that could be withdrawn.")
+        raise AlreadyDecided("There is no decision to withdraw.")
     if decision.rule:
-        raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
+        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
     left = decision.may_have_left
     try:
         stopped = settle.advance(
             decision,
             event=DecisionEvent.WITHDRAW if left else DecisionEvent.UNDO,
             actor=actor,
-            explanation=f"Withdrawn by {actor.label}, when its call was on its way."
+            explanation=f"Withdrawn by {actor.label}, on its way to MultiMail."
             if left
             else f"Undone by {actor.label}.",
             lease_until=None,
@@ -47,7 +47,7 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
             seen_absent=0,
         )
     except InvalidTransition:
-        raise AlreadyDecided("MultiMail does not hold the message any more: say what became of it.") from None
+        raise AlreadyDecided("MultiMail no longer holds the message: record what happened to it.") from None
     enqueue("approvals.tasks.resolve_decision", stopped.pk)
     return stopped
 
@@ -58,9 +58,9 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     locked = _lock_for_reviewer(message, actor)
     decision = locked.decisions.live().under_lock().first()
     if decision is None or decision.state != DecisionState.UNKNOWN or decision.outcome != Outcome.APPROVE:
-        raise AlreadyDecided("There is no approval of unknown outcome that could go out again.", decision=decision)
+        raise AlreadyDecided("There is no unconfirmed approval to send again.", decision=decision)
     if decision.seen_held < READS_THAT_PROVE:
-        raise VerdictNotAllowed("MultiMail was not read often enough yet to know that the first call had no effect.")
+        raise VerdictNotAllowed("MultiMail has not been read often enough to know that the first call had no effect.")
     ruling = ruling_for(locked, actor=actor)
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -75,7 +75,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         decision,
         event=DecisionEvent.CONFIRM,
         actor=actor,
-        explanation=f"{actor.label} confirmed that it goes out again: MultiMail still holds it.",
+        explanation=f"{actor.label} confirmed sending it again: MultiMail still holds it.",
         due_at=Now(),
     )
 
@@ -86,10 +86,10 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     locked = lock_visible(message, actor=actor)
     is_admin = actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id)
     if not (is_admin or is_reviewer(actor, locked)):
-        raise VerdictNotAllowed("Only a reviewer or an admin of this mailbox can say what became of it.")
+        raise VerdictNotAllowed("Only a reviewer or an admin of this mailbox can record what happened to it.")
     decision = _newest_untold(locked)
     if decision is None:
-        raise AlreadyDecided("There is no decision here whose effect only a person can tell.")
+        raise AlreadyDecided("There is no decision here that a person has to settle.")
     became = "took effect" if took_effect else "did not take effect"
     settled = settle.advance(
         decision,

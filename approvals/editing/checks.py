@@ -33,7 +33,7 @@ def editability(
     if content is None or not ruling.may_reject:
         return Editability(ruling.reasons[0])
     if content.markdown is None:
-        return Editability("It has no text that could be edited, only HTML. Request changes instead.")
+        return Editability("It has only HTML and no text to edit. Request changes instead.")
     why_not = set_up_problem(message) or _files_problem(content, files)
     return Editability(why_not, may_suggest=True, notes=_notes(message, content))
 
@@ -42,27 +42,27 @@ def set_up_problem(message: Message) -> str:
     """Return why its connection or mailbox cannot send the corrected message for review; empty where it can."""
     connection, mailbox = message.connection, message.mailbox
     if mailbox is None:
-        return "It is not known which mailbox it is from, so a corrected one cannot be sent. Request changes instead."
+        return "Its mailbox is not known, so an edited version cannot be sent. Request changes instead."
     if problem := _key_problem(message):
         return problem
     if mailbox.oversight_mode == "read_only":
         return f"{mailbox} is read only: nothing can be sent from it. Reject the message instead."
     if mailbox.oversight_mode in _UNREVIEWED and not connection.is_our_gateway:
-        return f"{mailbox} sends without review now, so a corrected message would leave at once. Request changes."
+        return f"{mailbox} now sends without review, so an edited version would be sent at once. Request changes."
     return ""
 
 
 def _key_problem(message: Message) -> str:
     """Return why the connection's agent key cannot send the corrected message; empty where it can."""
     connection = message.connection
-    put_in = f"An admin can put in an agent key of {connection}, one that may send and read, under Connections."
+    put_in = f"An admin can enter an agent key of {connection} that may send and read, under Connections."
     if not connection.agent_key:
-        return f"Sending a corrected message needs an agent key, and this connection has none. {put_in}"
+        return f"Sending an edited version needs an agent key, and this connection has none. {put_in}"
     scopes = connection.key_scopes.get("agent")
     if scopes is not None and "send" not in scopes:
         return f"The agent key of this connection may not send. {put_in}"
     if connection.agent_key.startswith("mm_test_") and not message.sandbox:
-        return f"The agent key of this connection is for tests: nobody would get the message. {put_in}"
+        return f"The agent key of this connection is a sandbox key: nobody would get the message. {put_in}"
     if message.sandbox and not connection.agent_key.startswith("mm_test_"):
         return "This is a test message, and the agent key sends real mail. Request changes instead."
     return ""
@@ -70,12 +70,12 @@ def _key_problem(message: Message) -> str:
 
 def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
     if len(files) < len(content.attachments):
-        return "It has more attached files than this desk fetches, so they cannot be sent along. Request changes."
+        return "It has more attachments than this desk fetches, so they cannot be included. Request changes."
     for file in files:
         if file.differs:
-            return f"{file.name} is not the file that the fingerprint names, so it cannot be sent along."
+            return f"{file.name} does not match the fingerprint, so it cannot be included."
         if file.state != AttachedFile.State.FETCHED:
-            return f"{file.name} is {file.get_state_display()}, so it cannot be sent along. Request changes instead."
+            return f"{file.name} is {file.get_state_display()}, so it cannot be included. Request changes instead."
     return ""
 
 
@@ -84,11 +84,11 @@ def _notes(message: Message, content: Content) -> tuple[str, ...]:
     notes = []
     if unseen:
         notes.append(
-            f"Not visible with this connection's keys: {', '.join(unseen)}. The corrected message has only what stands "
+            f"Not visible with this connection's keys: {', '.join(unseen)}. The edited version has only what is shown "
             "here."
         )
     if content.html is not None:
         notes.append("It has an HTML version of its own. If you change the text, its HTML is made from your text.")
     if content.in_reply_to and not message.connection.is_our_gateway:
-        notes.append("It answers a message. MultiMail begins a new thread with the corrected one.")
+        notes.append("It is a reply. MultiMail starts a new thread with the edited version.")
     return tuple(notes)

@@ -76,7 +76,7 @@ def replace_message(
         **content,
     )
     if summary(first, row) == "nothing":
-        raise EditNotPossible("Nothing is different from the message as it is: there is nothing to send again.")
+        raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     row.save()
     details = {"subject": locked.subject, "changes": difference_in_words(first, row), "note": note}
     record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)
@@ -89,7 +89,7 @@ def _check_undecided(message: Message) -> None:
     if decision is not None:
         raise AlreadyDecided(who_was_first(decision), decision=decision)
     if (other := message.replacements.open().select_related("person").first()) is not None:
-        raise AlreadyDecided(f"{other.person} edited this message already, and the corrected one is being sent.")
+        raise AlreadyDecided(f"{other.person} has already edited this message, and the edited version is being sent.")
 
 
 def suggest_changes(
@@ -101,7 +101,7 @@ def suggest_changes(
     """
     row = Replacement(note=note, **content)
     if not changed_fields(first, row) and not is_text_changed(first, row):
-        raise EditNotPossible("Nothing is different from the message as it is: there is nothing to suggest.")
+        raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
     feedback = suggestion_of(row, first)
     if is_text_changed(first, row) and "suggested_markdown" not in feedback:
         raise EditNotPossible(f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters.")
@@ -128,7 +128,7 @@ def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
     ours = locked.replacements.left_half().first() or made.filter(connection=locked.connection_id).left_half().first()
     row = Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first() if ours else None
     if row is None or row.state == Replacement.State.UNKNOWN:
-        raise EditNotPossible("There is nothing to finish here any more. Look at both messages.")
+        raise EditNotPossible("There is nothing left to finish. Check both messages.")
     # A rejection that was undone or refused is given once more.
     state = Replacement.State.SENT if row.upstream_id else Replacement.State.SENDING
     Replacement.objects.move(row, to=state, next_attempt_at=Now(), lease_until=None, problem="")

@@ -45,7 +45,7 @@ class TextForm(SentenceForm):
 class EditForm(TextForm):
     """A corrected message. `reference` was made for the page, so that a second press sends nothing twice."""
 
-    to = RecipientsField(error_messages={"required": "Say who gets it."})
+    to = RecipientsField(error_messages={"required": "Enter at least one recipient."})
     cc = RecipientsField(required=False)
     bcc = RecipientsField(required=False)
     subject = forms.CharField(

@@ -49,7 +49,7 @@ LEASE = timedelta(seconds=60)
 BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 # MultiMail answered, and made nothing.
 _REFUSALS = (errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound, errors.Conflict)
-_NOT_MADE = "Nothing was sent, and the message is held as it was."
+_NOT_MADE = "Nothing was sent, and the message is still held unchanged."
 
 
 def run_replacement(*, replacement_id: int) -> str:
@@ -85,9 +85,9 @@ def _claim(replacement_id: int) -> Replacement | None:
         return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
     if row.state == _State.SENDING and row.called_at is not None and (problem := set_up_problem(row.message)):
         # Also a repeated call may be the first to arrive, at a mailbox that sends without review by now.
-        return _end(row, _State.UNKNOWN, f"{problem} An earlier call may have made the corrected message.")
+        return _end(row, _State.UNKNOWN, f"{problem} An earlier call may have created the edited version.")
     if row.state == _State.SENDING and row.created_at < clock() - REPEAT_FOR:
-        words = "MultiMail never said whether it has the corrected message, and this desk does not ask it any more."
+        words = "MultiMail did not confirm the edited version, and this desk no longer asks."
         return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
     Replacement.objects.filter(pk=row.pk).update(lease_until=Now() + LEASE, attempts=F("attempts") + 1)
     row.attempts += 1
@@ -103,9 +103,9 @@ def _refusal(row: Replacement) -> str:
     if message.state != MessageState.HELD:
         newest = message.decisions.select_related("given_by").order_by("-pk").first()
         what = MessageState(message.state).label.lower()
-        return who_was_first(newest) if newest else f"The message is not held any more: it is {what}."
+        return who_was_first(newest) if newest else f"The message is no longer held: it is {what}."
     if message.revision_id != row.revision_id:
-        return "The message changed after it was opened for editing: edit it as it is now."
+        return "The message changed after you opened it. Edit the current version."
     ruling = ruling_for(message, actor=_editor(row))
     return set_up_problem(message) if ruling.may_reject else ruling.reasons[0]
 
@@ -134,7 +134,7 @@ def _send(row: Replacement) -> Replacement:
         return _postpone(row, error, may_have_left=may_have_left)
     except _REFUSALS as error:
         if may_have_left:
-            words = f"{error.sentence} An earlier call may have made the corrected message: look for it at MultiMail."
+            words = f"{error.sentence} An earlier call may have created the edited version: look for it at MultiMail."
             return _end(row, _State.UNKNOWN, words)
         return _end(row, _State.REFUSED, f"{error.sentence} {_NOT_MADE}")
     except errors.OutcomeUnknown as error:
@@ -180,7 +180,7 @@ def _body(row: Replacement) -> dict[str, Any]:
 
 def _file(file: AttachedFile) -> dict[str, str]:
     if file.content is None or file.differs:
-        raise _FileMissing(f"{file.name} is not here any more.")
+        raise _FileMissing(f"{file.name} is no longer here.")
     content = base64.b64encode(bytes(file.content)).decode()
     return {"name": file.name, "content_type": file.content_type, "content_base64": content}
 
@@ -208,7 +208,7 @@ def _postpone(row: Replacement, error: errors.UpstreamError, *, may_have_left: b
     seconds = retry_after_attempt(min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2) or BACKOFF[-1]
     fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
     Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(
-        problem=f"{error.sentence} It is tried again by itself.",
+        problem=f"{error.sentence} The desk tries again.",
         lease_until=None,
         next_attempt_at=Now() + timedelta(seconds=seconds),
         **fields,

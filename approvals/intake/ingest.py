@@ -300,7 +300,7 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
     rows = WebhookEvent.objects.to_look_at().select_for_update(of=("self",), no_key=True)
     row = rows.select_related("connection").filter(pk=event_id).first()
     if row is None:
-        raise EventAlreadyHandled("Nothing is left to do about this event: somebody has dealt with it.")
+        raise EventAlreadyHandled("There is nothing left to do: somebody has dealt with this event.")
     if not actor.is_a(Role.ADMIN, connection=row.connection_id, mailbox=None):
         raise ActNotAllowed("Only an admin of this connection can deal with its events.")
     return row

@@ -58,8 +58,8 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _take_in(request, webhook_id)
     except AnyDatabaseError as error:
         log.error("webhook not stored", extra={"reason": type(error).__name__})
-        why = "disk is full" if is_disk_full_error(error) else "database does not answer right now"
-        sentence = f"The desk's {why}, and nothing was stored. Send it again."
+        why = "disk is full" if is_disk_full_error(error) else "database is not responding"
+        sentence = f"The desk's {why}. Nothing was stored. Send it again."
         answer = _refused(503, sentence, wait=10)
         # Logged above; Django's own log line would contain the path, which is secret.
         answer._has_been_logged = True  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
 
 def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     if settings.HTTPS and came_unencrypted(request):
-        return _refused(403, "Send webhooks to the https address; what came unencrypted could be read on its way.")
+        return _refused(403, "Send webhooks to the https address; this one was sent unencrypted.")
     connection = sender(webhook_id)
     if connection is None:
         return _refused(404, "No connection has this webhook address. Copy it again from the connection's page.")
@@ -76,7 +76,7 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _refused(415, "Send the event as application/json.")
     body = read_body(request, most=MAX_BODY)
     if body is None:
-        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are far smaller.")
+        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are smaller.")
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
     signature = request.headers.get(HEADER, "")

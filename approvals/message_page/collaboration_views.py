@@ -85,7 +85,7 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.htmx:
         return _answer(request, message)
     if request.POST.get("to") == "list":
-        messages.info(request, "It waits for you again.", extra_tags="desk")
+        messages.info(request, "The message is back in your list.", extra_tags="desk")
         return redirect(reverse("queue") + filters_of(request).suffix)
     return back_to_message(request, public_id)
 

@@ -186,7 +186,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     """Serve the bytes of one file as a download."""
     message, file = _find_file(request.actor, public_id, place)
     if file.content is None:
-        raise Http404("This file's bytes are not here.")
+        raise Http404("This file has not been fetched.")
     _note_opened_file(request, message, file, "downloaded")
     # The saved name must not contain characters that make it read as another one.
     name = stripped(file.name).strip() or "file"
@@ -303,7 +303,7 @@ def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Messa
     message = get_visible_message_or_404(actor, public_id)
     verdict = message.verdicts.select_related("revision", "person").filter(pk=verdict_id).first()
     if verdict is None:
-        raise Http404("Nobody gave such a verdict on this message.")
+        raise Http404("This message has no such verdict.")
     return message, verdict
 
 

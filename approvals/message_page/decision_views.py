@@ -247,7 +247,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask MultiMail about this message now, and stay on its page."""
-    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice="MultiMail is being asked.")
+    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice="Checking with MultiMail.")
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
@@ -294,11 +294,11 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
     _, judged = ruled(message, actor=request.actor, now=timezone.now())
     if asked is None or message.mailbox_id is None or asked not in map(compared, judged.refused):
-        error = "This is none of the recipients that an allowlist refuses now. Look at the message again."
+        error = "No allowlist refuses this recipient now. Check the message again."
         return answer_with_message(request, public_id, status=422, error=error)
     try:
         allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor)
     except AllowlistNotAllowed as refusal:
         return answer_with_message(request, public_id, status=403, error=refusal.sentence)
-    notice = f"{asked} may be written to from {message.mailbox} for {DAYS} days. Nothing is decided yet."
+    notice = f"{message.mailbox} may write to {asked} for {DAYS} days. Nothing is decided yet."
     return back_to_message(request, public_id, notice=notice)

@@ -44,7 +44,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     possible = _possible(request, message, content)
     if message.decisions.filter(state__in=LIVE_DECISIONS).exists() or content is None or not possible.may_suggest:
         if request.method == "POST":
-            sentence = possible.why_not or "This message is decided already. Nothing was changed."
+            sentence = possible.why_not or "This message is already decided. Nothing was changed."
             status = 409 if is_reviewer(request.actor, message) else 403
             return answer_with_message(request, public_id, status=status, error=sentence)
         return _page(request, message, content, replace(possible, may_suggest=False), {})
@@ -83,7 +83,7 @@ def _carry_out(request: DeskRequest, message: Message, content: Content, form: E
         notice = "Changes requested, with your text."
     else:
         replace_message(**asked, reference=typed["reference"])
-        notice = "The corrected message is being sent for review."
+        notice = "The edited version is being sent for review."
     return back_to_message(request, message.public_id, notice=notice)
 
 
@@ -154,4 +154,4 @@ def finish(request: DeskRequest, public_id: UUID) -> HttpResponse:
     except DeskError as error:
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(request, public_id, status=status, error=error.sentence)
-    return back_to_message(request, public_id, notice="The first message is being rejected as replaced.")
+    return back_to_message(request, public_id, notice="The original message is being rejected as replaced.")

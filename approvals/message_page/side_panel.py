@@ -106,7 +106,7 @@ def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
     own = str(getattr(request.user, "time_zone", "UTC"))
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
     is_late = latest is not None and latest <= timezone.now()
-    why_not = "It expires within the hour, so it stays where everybody sees it." if is_late else ""
+    why_not = "It expires within an hour, so it cannot be snoozed." if is_late else ""
     return {"zone": str(zone_of(own)), "is_own_zone": own != "UTC", "latest": latest, "why_not": why_not}
 
 

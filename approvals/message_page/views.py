@@ -178,7 +178,7 @@ def _bare_message(anybody: Actor) -> RowQuery[Message]:
 
 def _or_404(message: Message | None) -> Message:
     if message is None:
-        raise Http404("There is no such message, or it is in a mailbox that you do not see.")
+        raise Http404("There is no such message, or you may not see its mailbox.")
     return message
 
 
@@ -291,7 +291,7 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     named = desk_messages().none() if "\0" in upstream_id else desk_messages().filter(upstream_id=upstream_id)
     found = list(named.visible_to(actor).for_list())
     if not found:
-        raise Http404("No message with this id has reached this desk, or it is in a mailbox that you do not see.")
+        raise Http404("No message with this id has reached this desk, or you may not see its mailbox.")
     if len(found) == 1:
         return redirect("message", public_id=found[0].public_id)
     return render(request, "approvals/message_page/choose.html", {"messages": found, "upstream_id": upstream_id})

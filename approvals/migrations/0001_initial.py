@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('approve', 'Approve'), ('reject', 'Reject'), ('send_back', 'Request changes')], max_length=10)),
                 ('reason', models.TextField(blank=True)),
                 ('reference', models.CharField(max_length=24, unique=True)),
-                ('state', models.CharField(choices=[('recorded', 'Sending'), ('undone', 'Undone'), ('calling', 'Being carried out'), ('applied', 'Carried out'), ('superseded', 'Somebody else was first'), ('refused', 'Not carried out'), ('unknown', 'Outcome unknown'), ('unattributed', 'Decided, not known by whom'), ('withdrawn', 'May still leave')], default='recorded', max_length=14)),
+                ('state', models.CharField(choices=[('recorded', 'Sending'), ('undone', 'Undone'), ('calling', 'In progress'), ('applied', 'Carried out'), ('superseded', 'Somebody else was first'), ('refused', 'Not carried out'), ('unknown', 'Outcome unknown'), ('unattributed', 'Decided, by whom not known'), ('withdrawn', 'May still be sent')], default='recorded', max_length=14)),
                 ('rule', models.CharField(blank=True, max_length=40)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('due_at', models.DateTimeField()),

@@ -106,15 +106,14 @@ def _overdue(actor: Actor) -> Iterator[AttentionItem]:
         assert message.expires_at is not None, "overdue() asks for one"
         yield AttentionItem(
             "overdue",
-            f"{named(message)} should have been rejected, because its time is over",
+            f"{named(message)} has expired but is not rejected",
             message.expires_at,
-            "The rule that does so has not come to it, or fails at it: the worker's log tells. Nobody can approve it "
-            "any more.",
-            "Reject it yourself.",
+            "The expiry rule has not run, or it failed: see the worker's log. The message can no longer be approved.",
+            "Reject it by hand.",
             open_page(actor, message, "Open it"),
             message,
             whose=REVIEWER,
-            several=f"messages of {message.connection} should have been rejected, because their time is over",
+            several=f"messages of {message.connection} have expired but are not rejected",
         )
 
 
@@ -122,16 +121,16 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     readable = set(readable_by(actor).values_list("pk", flat=True))
     for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
         if connection.paused_at:
-            what, since = f"{connection} is paused, and nothing is decided through it", connection.paused_at
-            advice = "Put a key in that MultiMail takes; a read that works ends the pause."
+            what, since = f"{connection} is paused, so its decisions are not carried out", connection.paused_at
+            advice = "Enter a key that MultiMail accepts. The pause ends with the first successful read."
             if connection.paused_by_hand:
-                advice = "An admin paused it by hand, and an admin lets it go on, on its page."
+                advice = "An admin paused it, and an admin can resume it on its page."
         elif connection.complete_as_of is None:
             what, since = f"{connection} has never been read", connection.created_at
-            advice = "Look at its address and its oversight key."
+            advice = "Check its address and its oversight key."
         else:
-            what, since = f"{connection} is not well read", connection.failing_since or connection.complete_as_of
-            advice = "It is tried again by itself; the queue may lack messages until it works."
+            what, since = f"{connection} cannot be read reliably", connection.failing_since or connection.complete_as_of
+            advice = "The desk keeps trying. Until it works, the queue may be incomplete."
         why = freshness_of(connection, now=now).reason
         act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
         yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
@@ -139,19 +138,19 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
 
 def _unread(actor: Actor) -> Iterator[AttentionItem]:
     visible = desk_messages().visible_to(actor).select_related("connection", "mailbox")
-    advice = "Nobody can decide what nobody could read. Fetch it once more."
+    advice = "It cannot be decided until its content is fetched. Try again."
     for message in visible.unfetchable().oldest_first()[:READ]:
         what = f"The content of {named(message)} cannot be fetched"
-        why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
+        why = f"The desk tried {message.fetch_tries} times and failed."
         act = ask_again(actor, message, "Try again")
         several = f"contents of {message.connection} cannot be fetched"
         yield AttentionItem("unfetchable", what, message.held_at, why, advice, act, message, several=several)
     for message in visible.long_unread().oldest_first()[:READ]:
         connection = message.connection
-        what = f"The content of {named(message)} has not come yet"
-        why = connection.paused_because or connection.last_error or f"{connection} has not given it."
+        what = f"The content of {named(message)} has not arrived yet"
+        why = connection.paused_because or connection.last_error or f"{connection} has not returned it."
         act = ask_again(actor, message, "Try again")
-        several = f"contents of {connection} have not come yet"
+        several = f"contents of {connection} have not arrived yet"
         yield AttentionItem("unread", what, message.held_at, why, advice, act, message, several=several)
 
 
@@ -160,13 +159,13 @@ def _without_word(actor: Actor) -> Iterator[AttentionItem]:
     for message in silent.order_by("changed_at")[:READ]:
         yield AttentionItem(
             "silent",
-            f"{named(message)} was approved, and MultiMail has not said that it left",
+            f"{named(message)} was approved, but MultiMail has not reported it as sent",
             message.changed_at,
-            "Its mail server may be trying still, or the webhook that tells was lost.",
-            "Compare with MultiMail; the log of its mail server knows more.",
+            "Its mail server may still be trying, or a webhook was lost.",
+            "Compare with MultiMail, or look in the mail server's log.",
             ask_again(actor, message, "Compare with MultiMail"),
             message,
-            several=f"messages of {message.connection} were approved, and MultiMail has not said that they left",
+            several=f"messages of {message.connection} were approved, but MultiMail has not reported them as sent",
         )
 
 
@@ -178,13 +177,13 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
         if event.result == WebhookEvent.Result.POISON:
             what = f"A webhook ({name}) of {connection} could not be applied"
             several = f"webhooks ({name}) of {connection} could not be applied"
-            why, advice = event.error, "Kept whole: replay once its cause is gone, or put away."
+            why, advice = event.error, "It is stored: replay it once the cause is fixed, or dismiss it."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         else:
-            what = f"A webhook ({name}) of {connection} contradicts what is known of its message"
-            several = f"webhooks ({name}) of {connection} contradict what is known of their messages"
-            why = "The message had gone another way by then, and MultiMail did not say when asked which is true."
-            advice = "Compare with MultiMail, which also puts this away."
+            what = f"A webhook ({name}) of {connection} contradicts what is known about its message"
+            several = f"webhooks ({name}) of {connection} contradict what is known about their messages"
+            why = "The message already had another outcome, and MultiMail did not say which is right."
+            advice = "Compare with MultiMail. This also dismisses the webhook."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
         yield AttentionItem(
             event.result,
@@ -204,16 +203,16 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     if not actor.sees_all():
         return
     for check in Check.objects.latest_finished().broken():
-        why, since = (check.findings or ["It did not say why."])[0], check.ended_at or check.started_at
-        advice = "Change nothing, keep a copy of the database and of the seals' file, and read all that was found."
-        act = Act("See what was found", reverse("ledger-state"))
+        why, since = (check.findings or ["No reason was recorded."])[0], check.ended_at or check.started_at
+        advice = "Change nothing. Copy the database and the seals' file, and read all findings."
+        act = Act("See the findings", reverse("ledger-state"))
         yield AttentionItem(
-            "ledger_broken", "The ledger does not hold", since, why, advice, act, whose="whoever runs the desk"
+            "ledger_broken", "The ledger failed verification", since, why, advice, act, whose="whoever runs the desk"
         )
     state = sealing_state(now)
     if state.is_on and state.is_late and state.waits_since:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
-        what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
+        what = "The ledger is not sealed" if state.last is None else "The newest ledger entries are not sealed"
         yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
 
 
@@ -239,12 +238,12 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cau
     for switch in switches:
         if switch_stops(switch, message):
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
-            advice = "They leave once it is released; until then each can be undone on its page."
+            advice = "They are carried out once it is released. Until then, each can be undone on its page."
             return Cause(why, advice, reverse("stop"), "See the kill switch")
     if waiting := _waiting(connection, now):
         url = f"{reverse('connections')}#connection-{connection.pk}"
-        return Cause(waiting, "They are carried out once it is well again.", url, "See the connection")
-    return Cause("No worker has taken them up.", "See whether the workers run.")
+        return Cause(waiting, "They are carried out once it works again.", url, "See the connection")
+    return Cause("No worker has picked them up.", "Check that the workers are running.")
 
 
 def _waiting(connection: Connection, now: datetime) -> str:
@@ -272,13 +271,13 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     why = decision.explanation or "MultiMail did not answer."
     repeats = message.connection.repeats_unknown_approvals
     if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        why = f"{why} Two complete reads showed it still held, so that the call most likely had no effect."
-        advice = "Read it once more, then send it again: that is never done by itself."
+        why = f"{why} Two complete reads showed it still held, so the call most likely had no effect."
+        advice = "Read it again, then send it again. The desk never does this by itself."
         act, whose = open_page(actor, message, "Read it, then send again"), REVIEWER
-        several = f"approvals through {message.connection} may not have had their effect"
+        several = f"approvals through {message.connection} may not have taken effect"
     else:
-        advice = "The desk finds out by reading, every few seconds; you can have it look now."
-        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+        advice = "The desk checks every few seconds. You can check now."
+        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
         several = f"decisions through {message.connection} may or may not have been carried out"
     what = f"It is not known whether {named(message)} was {decision.word}"
     return AttentionItem(
@@ -287,41 +286,41 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
 
 
 def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
-    gone = "MultiMail does not hold it any more, and nothing says what became of it."
+    gone = "MultiMail no longer holds it, and what happened is not known."
     return AttentionItem(
         decision.state,
-        f"{named(decision.message)} was decided, and it is not known by whom",
+        f"{named(decision.message)} was decided; by whom is not known",
         decision.changed_at,
         decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
-        "Look it up at MultiMail, then say on its page what became of it.",
-        open_page(actor, decision.message, "Say what became of it"),
+        "Look it up at MultiMail, then record on its page what happened.",
+        open_page(actor, decision.message, "Record what happened"),
         decision.message,
         whose=REVIEWER,
-        several=f"messages of {decision.message.connection} were decided, and it is not known by whom",
+        several=f"messages of {decision.message.connection} were decided; by whom is not known",
     )
 
 
 def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     message, whose = decision.message, REVIEWER
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
-        advice = "Reject it at MultiMail: what comes first there counts."
+        advice = "Reject it at MultiMail. Whichever decision arrives first counts."
         act = open_page(actor, message, "Reject at MultiMail")
     elif message.state == MessageState.GONE:
-        advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
-        act = open_page(actor, message, "Say what became of it")
+        advice = "MultiMail no longer holds it. Look it up there, then record on its page what happened."
+        act = open_page(actor, message, "Record what happened")
     else:
-        advice = "The desk finds out by reading what became of it; you can have it look now."
-        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+        advice = "The desk keeps checking. You can check now."
+        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
     return AttentionItem(
         decision.state,
-        f"{named(message)} may still leave",
+        f"{named(message)} may still be sent",
         decision.changed_at,
-        decision.explanation or "It was stopped after its call may have gone out.",
+        decision.explanation or "It was withdrawn after the call to MultiMail may have been made.",
         advice,
         act,
         message,
         whose=whose,
-        several=f"messages of {message.connection} may still leave",
+        several=f"messages of {message.connection} may still be sent",
     )
 
 
@@ -358,12 +357,12 @@ def _half_replaced(actor: Actor) -> Iterator[AttentionItem]:
     for row in found.order_by("created_at")[:READ]:
         message = row.message
         if row.upstream_id:
-            what = f"{named(message)} and its corrected copy are both held"
-            why = row.problem or f"{row.person} sent a corrected one, and the first was not rejected."
-            advice = "Reject the first one on its page, or the corrected one on its own."
+            what = f"{named(message)} and its edited version are both held"
+            why = row.problem or f"{row.person} sent an edited version, and the original was not rejected."
+            advice = "Reject one of them on its page."
         else:
-            what = f"It is not known whether {named(message)} and its corrected copy are both held"
-            why = row.problem or "The worker that sent the corrected one stopped before MultiMail answered."
-            advice = "The desk repeats the call, which sends nothing twice. You can have it tried now, on its page."
-        act = open_page(actor, message, "Open the first one")
+            what = f"It is not known whether {named(message)} and its edited version are both held"
+            why = row.problem or "The worker that sent the edited version stopped before MultiMail answered."
+            advice = "The desk repeats the call, which sends nothing twice. You can try now on its page."
+        act = open_page(actor, message, "Open the original")
         yield AttentionItem("replaced", what, row.created_at, why, advice, act, message, whose=REVIEWER)

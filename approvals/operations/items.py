@@ -18,7 +18,7 @@ SHOWN = 50
 _FOR_ALL = {
     "Replay": "Replay all {}",
     "Try again": "Try all {} again",
-    "Look again": "Look at all {} again",
+    "Check again": "Check all {} again",
     "Compare with MultiMail": "Compare all {} with MultiMail",
 }
 

@@ -44,9 +44,9 @@ class DecisionNotice:
 
     @property
     def verb(self) -> str:
-        """What happens when the undo time is over: a mail leaves, everything else goes back to its writer."""
+        """What happens when the undo time is over: a message is sent, everything else takes effect at MultiMail."""
         if self.decision.outcome != Outcome.APPROVE:
-            return "Goes back"
+            return "Takes effect"
         return "Goes to the agent" if self.message.direction == "inbound" else "Sends"
 
     @property
@@ -74,7 +74,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     seconds, waits = delay_of(message, decision, actions, now=timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
-        seconds, waits = 0, f"It waits until the stop is released, which {stop.pulled_by} pulled."
+        seconds, waits = 0, f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
     return {"just": DecisionNotice(message, decision, actions, shown_status(message), seconds, waits)}
 
 
@@ -101,10 +101,10 @@ def delay_of(
 def _waits_for(message: Message, decision: Decision, now: datetime) -> str:
     connection = message.connection
     if connection.paused_at:
-        return f"It waits until {connection.name} is well again: {connection.paused_because}"
+        return f"It waits until {connection.name} works again: {connection.paused_because}"
     if connection.wait_until and connection.wait_until > now:
         return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
     if decision.attempt and decision.explanation:
         at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
-        return f"It is tried again{at}. {decision.explanation}"
+        return f"The desk tries again{at}. {decision.explanation}"
     return ""

@@ -97,10 +97,10 @@ GROUPS = {
     "alike": "Alike",
     "thread": "Thread",
     "run": "Run",
-    "trigger": "Who started it",
+    "trigger": "Started by",
     "none": "Nothing",
 }
-RISKS = {"high": "High", "notice": "Notice", "none": "Nothing seen"}
+RISKS = {"high": "High", "notice": "Notice", "none": "No findings"}
 
 # The fields of an address that narrow a tab, by what they are called there.
 NARROWING = {
@@ -263,7 +263,7 @@ class QueueForm(forms.Form):
             **{name: asked[name] for name in ("started", "thread", "run", "alike")},
         )
         if found.text and not words_of(found.text):
-            self.remarks.append(f"“{found.text[:40]}” has no letter or number in it, so nothing was searched.")
+            self.remarks.append(f"“{found.text[:40]}” has no letter or digit, so nothing was searched.")
         return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
 
     def _span(self, token: str, value: str) -> Span | None:
@@ -271,7 +271,7 @@ class QueueForm(forms.Form):
         try:
             return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now()) if value else None
         except ValueError:
-            self.remarks.append(f"“{token}:{value[:40]}” is no time, so it was left out. {EXAMPLES}")
+            self.remarks.append(f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}")
             return None
 
     def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
@@ -279,7 +279,7 @@ class QueueForm(forms.Form):
             return ""
         if (meant := known.get(value.lower().replace("_", " "))) is None:
             can_be = ", ".join(dict.fromkeys(known.values()))
-            self.remarks.append(f"There is no “{token}:{value[:40]}”, so it was left out. It can be: {can_be}.")
+            self.remarks.append(f"There is no “{token}:{value[:40]}”, so it was ignored. It can be: {can_be}.")
         return meant or ""
 
     def _mailbox(self, value: str) -> int | None:

@@ -190,7 +190,7 @@ def _holder(message: Message, actor: Actor, now: datetime) -> str:
     claim = live_claim(message, now=now)
     if claim is None:
         return ""
-    return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
+    return "Claimed by you" if str(claim.person_id) == actor.id else f"Claimed by {claim.person}"
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:

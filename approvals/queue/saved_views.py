@@ -29,7 +29,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
     """Save the queue's filters under a name; this person's view of the same name is replaced."""
     query = filters.query(after=None)
     if len(query) > 1000:
-        raise ActNotAllowed("This view asks for more than can be kept: shorten the search.")
+        raise ActNotAllowed("This view is too long to save. Shorten the search.")
     with transaction.atomic():
         mine = SavedView.objects.of(actor)
         found = mine.filter(name__iexact=name).first()
@@ -42,7 +42,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
             with transaction.atomic():
                 view.save()
         except IntegrityError:
-            raise ActNotAllowed(f"You have just saved a view called “{name}”.") from None
+            raise ActNotAllowed(f"You saved a view called “{name}” a moment ago.") from None
         record("view.saved", actor=actor, details={"name": name, **changed(before=before, after=_description(view))})
     return view
 
@@ -104,7 +104,7 @@ def delete(request: DeskRequest, view_id: int) -> HttpResponse:
     """Delete a view of one's own; somebody else's is not there to be deleted."""
     if not delete_view(view=view_id, actor=request.actor):
         raise Http404("You have no such view.")
-    return _back(request, "", "The view is deleted. What it showed is where it was.")
+    return _back(request, "", "The view was deleted. No messages were changed.")
 
 
 def _back(request: DeskRequest, query: str, notice: str, *, is_wrong: bool = False) -> HttpResponse:

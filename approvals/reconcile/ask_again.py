@@ -38,7 +38,7 @@ def look_again(*, message: UUID, actor: Actor) -> None:
     visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
     found = visible.filter(public_id=message).first()
     if found is None or not may_look(actor, found):
-        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have MultiMail asked.")
+        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can check with MultiMail.")
     if found.fetch_tries >= FETCH_TRIES:
         retry_fetch(message=message, actor=actor)
     else:
@@ -80,7 +80,7 @@ def read_again(*, connection_id: int, actor: Actor) -> Connection:
     """Enqueue a whole read of an account. Raises ActNotAllowed for people who may not."""
     found = readable_by(actor).filter(pk=connection_id).first()
     if found is None:
-        raise ActNotAllowed("Only a reviewer or an admin of this connection can have it read.")
+        raise ActNotAllowed("Only a reviewer or an admin of this connection can start a read.")
     record("connection.read_asked", actor=actor, connection=found.pk)
     enqueue("approvals.tasks.read_connection", found.pk)
     return found

@@ -67,7 +67,7 @@ def _leave_to_a_person(decision: Decision) -> None:
     """Mark it unattributed: our gateway has forgotten the message, so only people can say who decided."""
     locked = Decision.objects.to_resolve().filter(pk=decision.pk, state=DecisionState.UNKNOWN).under_lock().first()
     if locked is not None:
-        sentence = "MultiMail decided it so, and does not say any more whether it was by this decision."
+        sentence = "MultiMail reports this outcome, but no longer says whether it was by this decision."
         settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence)
 
 
@@ -108,12 +108,12 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
         # Absent, it is closed by the next read of everything; held, people know now that it has not left until now.
         return "still withdrawn"
     if not held:
-        sentence = "MultiMail does not hold it any more, and nothing says what became of it."
+        sentence = "MultiMail no longer holds it, and what happened is not known."
         return settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence).state
     if locked.outcome == Outcome.APPROVE and not decision.message.connection.repeats_unknown_approvals:
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
-    sentence = "MultiMail was read twice and still holds it: the call had no effect."
+    sentence = "Two reads show that MultiMail still holds it: the call had no effect."
     return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
 
 

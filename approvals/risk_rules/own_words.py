@@ -71,7 +71,7 @@ def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord 
     before = _in_words(stored) if word else ""
     others = OwnWord.objects.filter(mailbox=wanted.mailbox).exclude(pk=stored.pk)
     if others.filter(spelling=wanted.phrase.spelling).exists():
-        raise WordRefused("It is in the list already, in this or another spelling.")
+        raise WordRefused("It is already in the list, in this or another spelling.")
     if others.count() >= MOST:
         raise WordRefused(f"There are {MOST} words already. Remove one first.")
     stored.text, stored.spelling = wanted.phrase.text, wanted.phrase.spelling

@@ -146,7 +146,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     published = _published(rule)
     form = RuleForm(request.POST)
     if not may_weigh(actor):
-        return _answer(request, published, status=403, error="Only an admin of all mailboxes can weigh the rules.")
+        return _answer(request, published, status=403, error="Only an admin of all mailboxes can change the points.")
     if not form.is_valid():
         return _answer(request, published, status=422, error=form.first_error(), typed=request.POST.get("points", ""))
     try:
@@ -154,7 +154,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     except ActNotAllowed as error:
         return _answer(request, published, status=403, error=error.sentence)
     counts = published.points if weight.points is None else weight.points
-    notice = f"“{published.words.capitalize()}” counts {counts} now. Held messages are weighed again in the background."
+    notice = f"“{published.words.capitalize()}” now counts {counts}. Held messages are scored again in the background."
     messages.info(request, notice, extra_tags="desk")
     return redirect("rule", rule=rule)
 

@@ -141,7 +141,7 @@ def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     except WordRefused as error:
         messages.error(request, error.sentence, extra_tags="desk")
         return redirect("own-words")
-    notice = f"“{word.text}” is removed. Its findings go from held messages in the background."
+    notice = f"“{word.text}” is removed. Its findings are removed from held messages in the background."
     return redirect_with_notice(request, notice, "own-words")
 
 
@@ -149,7 +149,7 @@ def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
     visible = OwnWord.objects.visible_to(request.actor).select_related("mailbox", "changed_by")
     word = visible.filter(pk=word_id).first()
     if word is None:
-        raise Http404("There is no such word, or it is one of a mailbox that you do not see.")
+        raise Http404("There is no such word, or it belongs to a mailbox that you do not see.")
     return word
 
 
@@ -171,7 +171,7 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
         return _page(request, word, status=422, wrong={error.field: error.sentence})
     except DeskError as error:
         return _page(request, word, status=403, error=error.sentence)
-    notice = f"“{saved.text}” is saved. Held messages are judged again in the background."
+    notice = f"“{saved.text}” is saved. Held messages are checked again in the background."
     return redirect_with_notice(request, notice, "own-words")
 
 

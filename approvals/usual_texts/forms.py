@@ -60,7 +60,7 @@ class TextsForm:
             seen.add(row.label.casefold())
         self.error = next((row.wrong for row in self.rows if row.wrong), "")
         if not self._filled() and not may_be_empty:
-            self.error = "Write at least one reason, or restore the usual ones."
+            self.error = "Write at least one reason, or restore the defaults."
 
 
 def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
@@ -69,7 +69,7 @@ def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
     if not row.words:
         return f"Write the text of “{row.label[:MAX_LABEL]}”."
     if "\0" in row.label + row.words:
-        return "Leave out the character that shows nothing."
+        return "Remove the invisible character."
     if len(row.label) > MAX_LABEL:
         return f"Keep the label under {MAX_LABEL} characters."
     if len(row.words) > MAX_WORDS:

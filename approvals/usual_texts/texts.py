@@ -43,20 +43,20 @@ REJECT = (
     Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
     Preset("untrue", "Inaccurate or unverified", "It says something that is not true, or that nobody has confirmed."),
     Preset("promise", "Promises too much", "It promises something that nobody here has agreed to."),
-    Preset("private", "Confidential information", "It gives away what must stay inside."),
-    Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give any."),
+    Preset("private", "Confidential information", "It reveals confidential information."),
+    Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give them."),
     Preset("double", "Already answered", "This was already answered."),
     Preset("late", "No longer needed", "It is not needed any more."),
     Preset("person", "A person will answer", "A person will answer this. Do not write again."),
 )
 SEND_BACK = (
     Preset("facts", "Check the facts", "Check names, dates and sums against the thread."),
-    Preset("tone", "Another tone", "Say the same more kindly and more plainly."),
-    Preset("shorter", "Shorter", "Say it in half as many words."),
-    Preset("question", "Answer the question", "Answer what was asked, first of all."),
+    Preset("tone", "Change the tone", "Say the same in a friendlier and simpler way."),
+    Preset("shorter", "Shorter", "Make it half as long."),
+    Preset("question", "Answer the question", "Answer the question first."),
     Preset("number", "Name the order", "Name the order, invoice or ticket that this is about."),
     Preset("copies", "Fewer recipients", "Leave out the recipients who do not need this."),
-    Preset("leave_out", "Leave out what is inside", "Leave out what must stay inside."),
+    Preset("leave_out", "Remove internal details", "Remove what must stay confidential."),
 )
 Presets = Mapping[str, Sequence[Preset]]
 BUILT_IN: Presets = {Kind.REJECT: REJECT, Kind.SEND_BACK: SEND_BACK, Kind.COMMENT: ()}

@@ -24,10 +24,10 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 
 _ABOUT = {
-    Kind.REJECT: "Offered, by number, to whoever rejects a message of this mailbox. The agent gets the text.",
-    Kind.SEND_BACK: "Offered, by number, to whoever requests changes to a message of this mailbox. "
-    "The agent gets the text.",
-    Kind.COMMENT: "Offered to whoever comments on a message of this mailbox. Comments never leave this desk.",
+    Kind.REJECT: "Offered, by number, when a message of this mailbox is rejected. The agent gets the text.",
+    Kind.SEND_BACK: "Offered, by number, when changes to a message of this mailbox are requested. The agent gets the "
+    "text.",
+    Kind.COMMENT: "Offered for comments on messages of this mailbox. Comments never leave this desk.",
 }
 
 
@@ -52,7 +52,7 @@ def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> H
         set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor, now=timezone.now())
     except ActNotAllowed as error:
         return _page(request, mailbox, text_kind, error=error.sentence, status=403)
-    notice = "The usual reasons are back." if restores else "Saved. Whoever opens a message now gets these."
+    notice = "The default reasons are restored." if restores else "Saved. They are offered from now on."
     return redirect_with_notice(request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind)
 
 

@@ -41,8 +41,8 @@ _CAUSES = (
     ("The content at MultiMail is no longer", "changed"),
     ("MultiMail shows more of the message now", "changed"),
     ("The time to approve this message is over", "expired"),
-    ("It cannot be approved: what was fetched", "files"),
-    ("This message is not held any more", "first"),
+    ("It cannot be approved: an attachment", "files"),
+    ("This message is no longer held", "first"),
 )
 _REFUSED = {
     "changed": "Content changed after it was opened",

@@ -72,7 +72,7 @@
       ? countdown.textContent.replace(/\d+ s$/, `${left} s`)
       : countdown.textContent.startsWith("Sends")
       ? "Sending now"
-      : "Going back now";
+      : "Taking effect now";
   }
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */

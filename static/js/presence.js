@@ -93,7 +93,7 @@
         "held-by",
         "violet",
         "person",
-        holder ? (holder.person === me ? "You have it" : `${holder.name} has it`) : "",
+        holder ? (holder.person === me ? "Claimed by you" : `Claimed by ${holder.name}`) : "",
       );
     }
     const place = isOpen(id) && document.getElementById("claim");
@@ -156,7 +156,7 @@
     heardAt.set(message, performance.now());
     paint(message);
     if (!isOpen(message)) return;
-    if (has && person !== me) say(`${name} has this message now`);
+    if (has && person !== me) say(`${name} claimed this message`);
     if (shownHolder() !== (holders.get(message)?.person ?? "")) refresh();
   }
 

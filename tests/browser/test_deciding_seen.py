@@ -141,10 +141,10 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
     assert on_screen(desk) == first["id"]
     expect(desk.locator("#send-back-reason")).to_have_value("Less of it")
-    expect(desk.locator("#message").get_by_label("Another tone")).to_be_checked()
+    expect(desk.locator("#message").get_by_label("Change the tone")).to_be_checked()
     desk.unroute("**/verdict/")
     decide_after_a_pause(desk, "Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Changes requested. Goes back in")
+    expect(desk.locator("#decided")).to_contain_text("Changes requested. Takes effect in")
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
@@ -180,7 +180,7 @@ def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_p
     assert send.bounding_box()["height"] >= 48
     assert is_narrow(page)
     send.tap()
-    expect(page.locator("#decided")).to_contain_text("Rejected. Goes back in")
+    expect(page.locator("#decided")).to_contain_text("Rejected. Takes effect in")
     expect(page.locator("#decided").get_by_role("button", name="Undo")).to_be_in_viewport()
     assert on_screen(page) == second["id"]
 
@@ -190,7 +190,7 @@ def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_p
     plain.locator("#message").get_by_label("Wrong recipient").check()
     plain.get_by_role("button", name="Reject with this reason").click()
     plain.wait_for_url(f"**/queue/{third['id']}/?decided={second['id']}")
-    expect(plain.get_by_text("Goes back in").first).to_be_visible()
+    expect(plain.get_by_text("Takes effect in").first).to_be_visible()
     plain.get_by_role("button", name="Undo").click()
     expect(
         plain.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")
@@ -212,9 +212,9 @@ def test_twenty_typical_messages_take_at_most_thirty_presses_and_leave_the_empty
         desk.evaluate(PAUSE)
         for key in ("r", "1") if number % 4 == 3 else ("a",):
             press(key)
-    expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
+    expect(desk.get_by_role("heading", name="No messages waiting")).to_be_visible()
     assert len(pressed) <= 30
-    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Rejected. Goes back in")
+    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Rejected. Takes effect in")
     assert desk.url.endswith("/queue/")
     query = "SELECT outcome, count(*) FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
     ids = [row["upstream_id"] for row in rows]

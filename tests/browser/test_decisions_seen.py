@@ -123,9 +123,9 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     )
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=unknown")
     desk.get_by_role("link", name=subject).click()
-    expect(desk.locator("#message").get_by_text("Seen held twice: send it again?")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Still held after two checks: send it again?")).to_be_visible()
     assert fits_a_phone(desk)
-    desk.get_by_role("button", name="Look again").click()
+    desk.get_by_role("button", name="Check again").click()
     # What the reading shows may replace the page's notice at once; the ledger keeps it.
     asked = lambda: "message.asked_about" in {entry["action"] for entry in ana.trace(row["id"])}  # noqa: E731
     product.wait_for(asked, timeout=90, what="the question to MultiMail")
@@ -147,7 +147,7 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
         desk.goto(product.page(row))
         desk.get_by_role("button", name="Approve and send").click()
         expect(
-            desk.locator("#message").get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")
+            desk.locator("#message").get_by_text("It waits until the kill switch is released. Ida Lindqvist pulled it")
         ).to_be_visible()
         product.sql("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
         desk.get_by_role("button", name="Undo").click()

@@ -38,7 +38,7 @@ def test_corrected_message_is_held_for_somebody_else(open_page, open_as, signed_
         page.get_by_role("button", name="Update the preview").click()
     expect(page.frame_locator("iframe[name=preview]").locator("strong", has_text="45 EUR")).to_be_visible()
     page.get_by_label("Subject").fill("Your refund of 45 EUR")
-    page.get_by_role("button", name="Send corrected message for review").click()
+    page.get_by_role("button", name="Send edited version for review").click()
     expect(page.locator("#message")).to_have_attribute("data-message", held["id"])
     product.wait_for(
         lambda: product.sql(REPLACED, held["id"]),
@@ -46,8 +46,8 @@ def test_corrected_message_is_held_for_somebody_else(open_page, open_as, signed_
         what="the first message to be rejected",
     )
     page.reload()
-    expect(page.locator("#edit-state")).to_contain_text("Replaced by a corrected message")
-    page.locator("#edit-state").get_by_role("link", name="a corrected message").click()
+    expect(page.locator("#edit-state")).to_contain_text("Replaced by an edited version")
+    page.locator("#edit-state").get_by_role("link", name="an edited version").click()
     expect(page.locator("#subject")).to_have_text("Your refund of 45 EUR")
     expect(page.locator("#edited-before")).to_contain_text("45 EUR")
     expect(page.locator("#ruling")).to_contain_text("You edited this message, so somebody else must approve it.")
@@ -66,7 +66,7 @@ def test_suggested_text_reaches_the_agent_and_its_next_try_is_compared_with_it(d
     retype(page, "40 EUR", "45 EUR")
     page.get_by_role("button", name="Request changes with this text").click()
     expect(page.get_by_text("Say what should change")).to_be_visible()
-    page.get_by_label("To the agent").fill("It is 45.")
+    page.get_by_label("Note to the agent").fill("It is 45.")
     text = page.get_by_label("Text, in Markdown").input_value()
     page.get_by_role("button", name="Request changes with this text").click()
     expect(page.locator("#decide")).to_contain_text("Changes requested by")
@@ -79,4 +79,4 @@ def test_suggested_text_reaches_the_agent_and_its_next_try_is_compared_with_it(d
     assert told.strip() == text.strip()
     upstream_id, _ = product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]})
     page.goto(product.page(product.held(ana, upstream_id)))
-    expect(page.locator("#sent-back-before")).to_contain_text("suggested, word by word")
+    expect(page.locator("#sent-back-before")).to_contain_text("exactly what")

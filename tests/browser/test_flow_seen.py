@@ -199,7 +199,7 @@ def test_home_follows_what_waits_in_number_and_sentence(desk, product, make):
     expect(hero.locator(".big")).to_have_text("2")
     expect(hero).to_contain_text("messages waiting for review")
     product.make_room(but=0)
-    expect(hero).to_contain_text("Nothing is waiting")
+    expect(hero).to_contain_text("No messages waiting")
 
 
 def test_row_that_is_painted_again_shows_what_was_heard_last(desk, product, make):

@@ -183,7 +183,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     expect(desk.locator("#reject-reason")).to_have_value("abzjx?/A")
     assert ana.find(row["upstream_id"])["decision"] is None
     desk.keyboard.press("Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
+    expect(desk.locator("#decided")).to_contain_text("Rejected. Takes effect in")
     desk.keyboard.press("z")
     expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
     desk.evaluate(PAUSE)

@@ -65,7 +65,7 @@ def test_poison_is_looked_at_and_put_away(admin, product):
     item.get_by_text("The webhook as it came").click()
     expect(item.get_by_label("Body of the webhook")).to_contain_text("<b>not</b>")
     item.get_by_role("button", name="Replay").click()
-    expect(page.get_by_role("alert")).to_contain_text("still not be applied")
+    expect(page.get_by_role("alert")).to_contain_text("still could not be applied")
     page.set_viewport_size({"width": 360, "height": 740})
     assert is_narrow(page)
     item.get_by_role("button", name="Put away").click()

@@ -52,7 +52,7 @@ def test_search_is_typed_shown_as_fields_cleared_and_works_without_scripts(queue
     expect(page.locator("#f-to")).to_have_value(f"{name}@con")
     page.locator("#f-to").fill("nobody")
     page.get_by_role("button", name="Show", exact=True).click()
-    expect(page.get_by_text("Nothing here matches")).to_be_visible()
+    expect(page.get_by_text("No matches")).to_be_visible()
     page.get_by_role("link", name="Clear the filters").click()
     expect(page.get_by_role("link", name=other)).to_be_visible()
 
@@ -96,7 +96,7 @@ def test_menus_are_used_by_keyboard_fit_a_phone_and_keep_a_view_under_a_name(que
     page.wait_for_url("**/queue/?risk=high&order=riskiest")
     views.click()
     page.get_by_role("button", name=f"Delete the view {name}").click()
-    expect(page.get_by_text("The view is deleted.")).to_be_visible()
+    expect(page.get_by_text("The view was deleted.")).to_be_visible()
 
 
 def test_flood_is_one_row_and_expands_into_its_messages(queue, product, ana):
@@ -161,4 +161,4 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
     assert page.title().startswith("(100,000) ")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=mine")
-    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text("You have it")
+    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text("Claimed by you")

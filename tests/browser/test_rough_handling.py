@@ -29,7 +29,7 @@ def test_reason_opens_with_focus_and_survives_an_outage_of_the_desk(desk, produc
     desk.watch.expected += ["ERR_FAILED", "htmx:"]
     desk.goto(product.page(row))
     desk.locator("#reject summary").click()
-    expect(desk.locator("#reject").get_by_label("None of these")).to_be_focused()
+    expect(desk.locator("#reject").get_by_label("Another reason")).to_be_focused()
     desk.keyboard.type("Two")
     expect(desk.get_by_label("In your words").first).to_be_focused()
     desk.keyboard.press("Enter")

@@ -19,11 +19,11 @@ EXPECTED = {
     "unreadable": ("", "The content could not be read."),
     "for later": ("Approved for later", "(Europe/Berlin)"),
     "leaving": ("Sending", "Approved by Ben Okafor."),
-    "calling": ("Sending", "Being carried out"),
+    "calling": ("Sending", "In progress"),
     "unknown": ("Outcome unknown", "The outcome is not known yet."),
-    "confirm": ("Outcome unknown", "Seen held twice"),
-    "unattributed": ("Outcome unknown", "It was decided, and nothing says how."),
-    "withdrawn": ("May still leave", "This message may still leave."),
+    "confirm": ("Outcome unknown", "Still held after two checks"),
+    "unattributed": ("Outcome unknown", "It was decided, but how is not known."),
+    "withdrawn": ("May still be sent", "This message may still be sent."),
     "refused": ("Held", "Held again."),
     "undone": ("Held", "Undone. The message is held again; nothing was sent."),
     "sent back": ("Changes requested", "Say 30 November"),
@@ -36,12 +36,12 @@ EXPECTED = {
     "gone": ("Decided elsewhere", "how it was decided is not known"),
 }
 EMPTY = {
-    "waiting": ("Nothing is waiting", "appears here"),
-    "mine": ("Nothing is yours", "See what waits"),
+    "waiting": ("No (messages waiting|waiting messages are known)", "appears here"),
+    "mine": ("Nothing in Mine", "Show waiting messages"),
     "leaving": ("Nothing is being sent", "can be undone"),
-    "unknown": ("Nothing is unconfirmed", "until the desk has found out"),
-    "failed": ("Nothing has failed", "stand here"),
-    "done": ("Nothing was decided or sent yet", "Messages come here"),
+    "unknown": ("Nothing is unconfirmed", "until the desk knows its outcome"),
+    "failed": ("Nothing has failed", "appear here"),
+    "done": ("No decided messages yet", "Messages appear here"),
 }
 
 
@@ -86,17 +86,17 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     for tab, (title, advice) in EMPTY.items():
         page.goto(f"{base}/queue/?tab={tab}")
         box = page.locator("#rows .empty")
-        expect(box).to_contain_text(re.compile(title.replace("is waiting", "is (waiting|known to wait)")))
+        expect(box).to_contain_text(re.compile(title))
         expect(box).to_contain_text(advice)
         expect(box.get_by_role("link").last).to_be_visible()
     for path, title in (
-        ("history", "Nothing was decided or sent yet"),
+        ("history", "No decided messages yet"),
         ("audit", "No entries yet"),
-        ("attention", "Nothing needs you"),
+        ("attention", "Nothing needs attention"),
     ):
         page.goto(f"{base}/{path}/")
         box = page.locator(".empty").filter(has_text=title)
-        expect(box.get_by_role("link", name="See what waits")).to_be_visible()
+        expect(box.get_by_role("link", name="Open the queue")).to_be_visible()
     page.goto(base + "/")
     expect(page.get_by_text("No messages are waiting.")).to_be_visible()
     page.watch.expected += ["404"]
@@ -110,7 +110,7 @@ def test_stale_account_is_shown_with_its_reason(open_page, signed_in, shown, bas
     try:
         page = open_page(storage_state=signed_in)
         page.goto(base + "/queue/")
-        expect(page.locator("#stale")).to_contain_text("This list may lack messages.")
+        expect(page.locator("#stale")).to_contain_text("This list may be incomplete.")
         expect(page.locator("#fresh")).to_have_attribute("data-level", "red")
         page.goto(base + "/")
         expect(page.locator("#home-connections")).to_contain_text("MultiMail does not answer (503).")

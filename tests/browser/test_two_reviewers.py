@@ -44,7 +44,7 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
     expect(row(ben, message)).to_contain_text("Ana Ferreira is reading")
     ana.keyboard.press("c")
     for element in (ana.locator("#claim"), row(ana, message)):
-        expect(element).to_contain_text("You have it")
+        expect(element).to_contain_text("Claimed by you")
     expect(row(ben, message)).to_contain_text("Ana Ferreira has it")
 
     open_message(ben, message)
@@ -55,9 +55,9 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
     ben.watch.expected.append("409")
     ben.keyboard.press("c")
     expect(ben.get_by_role("button", name="Take over from Ana Ferreira")).to_be_focused()
-    expect(ana.locator("#claim")).to_contain_text("You have it")
+    expect(ana.locator("#claim")).to_contain_text("Claimed by you")
     ben.keyboard.press("Enter")
-    expect(ben.locator("#claim")).to_contain_text("You have it")
+    expect(ben.locator("#claim")).to_contain_text("Claimed by you")
     for element in (ana.locator("#claim"), row(ana, message)):
         expect(element).to_contain_text("Ben Okafor has it")
     ben.keyboard.press("c")
@@ -88,7 +88,7 @@ def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product
     following = first.locator("#message").get_attribute("data-next").split("/")[2]
     other.goto(f"{product.known['DASHBOARD_URL']}/queue/{following}/")
     other.keyboard.press("c")
-    expect(other.locator("#claim")).to_contain_text("You have it")
+    expect(other.locator("#claim")).to_contain_text("Claimed by you")
     first.keyboard.press("a")
     expect(first.locator("#message")).to_have_attribute("data-message", following)
     expect(first.locator("#claim")).to_contain_text("Ben Okafor has it")
@@ -162,7 +162,7 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
     expect(row(other, message)).not_to_contain_text("Snoozed")
     page.get_by_role("link", name="See it in Mine").click()
     page.locator(f'.put-off-row[action*="{message}"]').get_by_role("button", name="Unsnooze").click()
-    expect(page.locator("#toasts")).to_contain_text("It waits for you again.")
+    expect(page.locator("#toasts")).to_contain_text("The message is back in your list.")
     expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
 
     open_message(other, message)
@@ -217,7 +217,7 @@ def test_browser_notifies_of_waiting_messages_only_when_asked_to_and_while_no_pa
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     expect(page.locator("body[data-stream=open]")).to_be_attached()
     assert page.evaluate("window.asked") == 0
-    page.get_by_role("button", name="Tell me when something waits").click()
+    page.get_by_role("button", name="Notify me of waiting messages").click()
     expect(page.locator("#tell-me")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("window.asked") == 1
     product.send("Seen while it came")
@@ -236,7 +236,7 @@ def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, pro
     address = f"{product.known['DASHBOARD_URL']}/queue/{message}/"
     page.goto(address)
     page.locator("#claim-button").click()
-    expect(page.locator("#claim")).to_contain_text("You have it")
+    expect(page.locator("#claim")).to_contain_text("Claimed by you")
     page.locator("#comment-text").fill("Without scripts")
     page.get_by_role("button", name="Comment", exact=True).click()
     expect(page.locator("#story")).to_contain_text("Without scripts")

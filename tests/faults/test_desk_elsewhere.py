@@ -115,7 +115,7 @@ def test_edit_or_cancel_before_the_call_ends_the_decision(desk):
         desk.wait_for_decision(held, "refused")
         assert (desk.calls(held), desk.effects(held)) == (moment == DECIDE, [])
     for held in cancelled.values():
-        assert "taken back" in desk.sweep_to(held, "superseded")["explanation"]
+        assert "withdrawn by its sender" in desk.sweep_to(held, "superseded")["explanation"]
         desk.wait_for_message(held, "cancelled")
     desk.reconcile()
     for held in edited.values():

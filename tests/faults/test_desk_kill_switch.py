@@ -128,4 +128,4 @@ def test_expiry_after_the_approval_took_effect_says_that_it_left(desk):
         desk.wait(lambda: desk.message(held)["state"] != "held", "the mirror to follow")
     assert [one["state"] for one in desk.decisions(held)][1:] in ([], ["superseded"])
     assert desk.entries(held, "decision.left_after_all")
-    assert "left after all" in desk.ana.get(f"/queue/{held.id}/").text.lower()
+    assert "sent after all" in desk.ana.get(f"/queue/{held.id}/").text.lower()

@@ -36,7 +36,7 @@ def test_withdrawn_approval_may_still_leave_unless_a_reject_comes_first(desk):
             assert desk.decide(held) == 302
             call.wait()
             assert (post(desk, held, "undo"), post(desk, held, "withdraw")) == (409, 302)
-            assert "May still leave" in desk.ana.get(f"/queue/{held.id}/").text
+            assert "May still be sent" in desk.ana.get(f"/queue/{held.id}/").text
         assert desk.decide(rejected, "reject", reason="Stop it") == 302
         desk.sweep_to(rejected, "applied")
         for call in calls.values():
@@ -45,4 +45,4 @@ def test_withdrawn_approval_may_still_leave_unless_a_reject_comes_first(desk):
         desk.wait_for_decision(left, "applied")
     assert desk.email(rejected)["decision_reason"].startswith("Stop it")
     assert len(desk.entries(left, "decision.left_after_all")) == 1
-    assert "left after all" in desk.ana.get(f"/queue/{left.id}/").text.lower()
+    assert "sent after all" in desk.ana.get(f"/queue/{left.id}/").text.lower()

@@ -114,7 +114,7 @@ def test_card_of_a_message_that_was_sent_anyway_says_so_whatever_was_decided_sin
     post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id, reason=reason))
     deliver_due()
     [(_, card)] = cards(discord)
-    assert card["description"].splitlines()[0] == "**Approved.** Left after all, although it was withdrawn."
+    assert card["description"].splitlines()[0] == "**Approved.** Sent after all, although it was withdrawn."
 
 
 @pytest.mark.django_db(transaction=True)

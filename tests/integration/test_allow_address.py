@@ -54,8 +54,8 @@ def test_page_says_that_a_list_only_monitors_and_nothing_without_a_list(signed_i
     assert "allowlist" not in page.partition('id="message"')[2]
     make_list(mode="monitor")
     page = page_of(client, message)
-    assert "Off the allowlist, which only watches" in recipient_status(page, DANA)
-    assert "The list only watches so far, so this refuses nothing." in page
+    assert "Off the allowlist (monitor only)" in recipient_status(page, DANA)
+    assert "The list is in monitor mode, so nothing is blocked." in page
     assert 'value="approve"' in page
 
 
@@ -102,7 +102,7 @@ def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connec
     assert "a@acme.com@evil.io and *@acme.com are on no allowlist" in page
     assert "for 7 days" not in page
     assert "An admin can allow" not in page
-    assert "No entry can name it: reject it, or send it back." in page
+    assert "No allowlist entry can match it: reject it or request changes." in page
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_strictest_mode_applies_and_a_list_that_is_off_neither_refuses_nor_allow
     assert (ruling.may_approve, ruling.reasons) == (True, (
         "One approval is needed, and you may give it.",
         "dana@northwind.example is on no allowlist for support@yourteam.example. "
-        "The list only watches so far, so this refuses nothing.",
+        "The list is in monitor mode, so nothing is blocked.",
     ))  # fmt: skip
     make_list(mailbox=message.mailbox)
     assert not of(message, reviewer).may_approve
@@ -125,7 +125,7 @@ def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer
     message = make_message(connection, to_addresses=[one])
     assert of(message, reviewer).reasons[0] == (
         f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
-        "No entry can name it: reject it, or send it back."
+        "No allowlist entry can match it: reject it or request changes."
     )
     # The sentence shows a limited part of a very long address.
     show_row(message, to_addresses=[one * 20])
@@ -141,7 +141,7 @@ def test_contacts_mode_allows_known_contacts_and_says_when_they_could_not_be_rea
     message = make_message(connection)
     make_list(mode="contacts")
     assert (
-        "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
+        "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
         in of(message, reviewer).reasons[0]
     )
     KnownContact.objects.create(connection=make_connection("other"), address="dana@northwind.example")
@@ -320,7 +320,7 @@ def test_rulings_of_many_messages_equal_those_of_each_message(connection, review
     rulings = dict(zip(messages, consistent_rulings(list(messages.values()), reviewer), strict=True))
     assert [one.rule for one in rulings.values()] == ["allowlist", "", "expired", "files", ""]
     assert f"({'a' * 80}, b.pdf, c.pdf)." in rulings["files"].reasons[0]
-    assert rulings["ended"].reasons == ("This message is not held any more, so there is nothing to decide.",)
+    assert rulings["ended"].reasons == ("This message is no longer held, so there is nothing to decide.",)
     [seen] = consistent_rulings([messages["fine"]], auditor)
     assert seen.reasons == (
         "You can read this, but only a reviewer of support@yourteam.example can decide it. Ask whoever runs this desk.",
@@ -350,7 +350,8 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer
             assert [one.rule for one in rulings] == ["stopped" if one in stopped else "" for one in messages], scope
             assert [stop_of(one) for one in messages] == [switch if one in stopped else None for one in messages]
             assert rulings[messages.index(stopped[0])].reasons == (
-                "You may decide, but nothing leaves until the kill switch is released. Pulled by Ida Lindqvist (Wait).",
+                "You may decide, but nothing is sent until the kill switch is released. "
+                "Pulled by Ida Lindqvist (Wait).",
             )
 
 

@@ -100,9 +100,9 @@ def test_cached_count_statement_contains_no_time_and_no_row(connection, django_a
 
 
 DOUBTS = {
-    "Unknown": ({"state": "unknown"}, "Look again", True),
+    "Unknown": ({"state": "unknown"}, "Check again", True),
     "Held twice": ({"state": "unknown", "seen_held": 2}, "Read it, then send again", False),
-    "Unattributed": ({"state": "unattributed"}, "Say what became of it", False),
+    "Unattributed": ({"state": "unattributed"}, "Record what happened", False),
     "Withdrawn": ({"state": "withdrawn"}, "Reject at MultiMail", False),
     "Refused": ({"state": "refused", "explanation": "The content changed."}, "Read again", False),
     "Applied": ({"state": "applied"}, "", False),
@@ -206,7 +206,7 @@ def test_message_missing_upstream_is_checked_although_its_decision_waits_for_a_p
     for state, message in messages.items():
         decide(message, reviewer, state)
     Message.objects.update(state="gone")
-    assert {one.act.label for one in found(reviewer)} == {"Say what became of it"}
+    assert {one.act.label for one in found(reviewer)} == {"Record what happened"}
     for message in messages.values():
         assert press(reviewer, f"/attention/{message.public_id}/look/") == [("ask_about", message.pk)]
 
@@ -288,7 +288,7 @@ def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection,
     # A switch of another connection is not named as the cause.
     pull(actor=admin.actor(surface="web"), reason="Elsewhere", connection=make_connection("other"))
     one = next(one for one in found(reviewer) if one.kind == "stalled")
-    assert one.why == "No worker has taken them up."
+    assert one.why == "No worker has picked them up."
     assert press(reviewer, one.act.url) == [("execute_decision", decision.pk)]
 
 
@@ -350,9 +350,9 @@ def test_unhealthy_connection_can_be_read_now(admin, connection, press):
     actor, long_ago = admin.actor(surface="web"), Now() - timedelta(hours=1)
     for fields, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
-        ({"failing_since": LATE, "last_error": "No answer."}, "is not well read"),
+        ({"failing_since": LATE, "last_error": "No answer."}, "cannot be read reliably"),
         ({"complete_as_of": None, "created_at": long_ago}, "has never been read"),
-        ({"complete_as_of": Now() - timedelta(minutes=11)}, "is not well read"),
+        ({"complete_as_of": Now() - timedelta(minutes=11)}, "cannot be read reliably"),
     ):
         with rolled_back():
             Connection.objects.update(**fields)
@@ -402,7 +402,7 @@ def test_group_of_messages_is_checked_in_one_go_and_the_page_counts_the_rest(
     [group] = grouped(attention_for(admin.actor(surface="web"), NOW))
     assert (group.number, group.act.label) == (3, "Try all 3 again")
     page = " ".join(signed_in(admin).get("/attention/").content.decode().split())
-    assert 'Of each kind the 3 oldest are listed; <strong class="nums">2</strong> more follow' in page
+    assert 'The 3 oldest of each kind are listed; <strong class="nums">2</strong> more appear' in page
     enqueued = press(admin, group.act.url)
     assert enqueued == [("hydrate", message.pk) for message in messages[:3]]
 
@@ -427,7 +427,7 @@ def test_page_shows_admins_poison_silent_workers_and_approvals_too_fast_to_read(
     page = signed_in(admin).get("/attention/").content.decode()
     expected = ("The body is no JSON.", "&lt;script&gt;alert(1)", "more bytes", "Alerts are not sent since", "2 of 3")
     assert [one for one in expected if one not in page] == []
-    hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing needs you")
+    hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing needs attention")
     assert [one for one in hidden if one in page] == []
     assert "Ben Okafor" not in page.partition('id="paces"')[2]
 
@@ -442,6 +442,6 @@ def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in
     page = signed_in(reviewer).get("/attention/").content.decode()
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
-    assert "An admin of everything can put it right." in page
-    hidden = ("Send a test", "Nothing needs you", "secret-token", "faster than it can be read")
+    assert "An admin of everything can fix it." in page
+    hidden = ("Send a test", "Nothing needs attention", "secret-token", "faster than anyone can read")
     assert [one for one in hidden if one in page] == []

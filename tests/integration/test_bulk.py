@@ -274,7 +274,7 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     assert 'id="send_back"' in text
     assert 'value="send_back"' not in open_sheet(desk, held).content.decode()
     failed = sentences(reviewer, sheet_of(reviewer, held), "send_back", "Say 14 days.")
-    assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
+    assert list(failed.values()) == ["Received messages cannot be changed: release or reject it."]
 
 
 def asked(ask, *arguments):

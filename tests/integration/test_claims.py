@@ -78,7 +78,7 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
     action, details = acts(message)[-1]
     assert (action, details["holder"], details["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
     assert details["explanation"] == "The message was decided."
-    with pytest.raises(AlreadyDecided, match="nothing left to take on"):
+    with pytest.raises(AlreadyDecided, match="already decided"):
         claim_as(message, reviewer)
 
 
@@ -140,7 +140,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     assert Claim.objects.get().person == second_reviewer
     assert mine(client) == "1"
     action, details = acts(message)[1]
-    assert (action, details["explanation"]) == ("claim.released", "It was not on the holder's screen for ten minutes.")
+    assert (action, details["explanation"]) == ("claim.released", "The claimer did not have it open for ten minutes.")
 
 
 def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewer, second_reviewer, message):
@@ -159,14 +159,14 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
     reviewer.is_active = False
     reviewer.save()
     assert not Claim.objects.exists()
-    assert last_why(message) == "Its holder left the desk."
+    assert last_why(message) == "The claimer was deactivated."
     # Without any notification: the claim is free, and ends with the next sweep.
     claim_as(message, second_reviewer)
     Person.objects.filter(pk=second_reviewer.pk).update(is_active=False)
     assert not is_held(message)
     end_idle()
     assert [action for action, _ in acts(message)].count("claim.released") == 3
-    assert last_why(message) == "Its holder left the desk."
+    assert last_why(message) == "The claimer was deactivated."
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_signing_out_releases_all_claims(signed_in, reviewer, message):
     claim_as(message, reviewer)
     signed_in(reviewer).post("/accounts/logout/")
     assert not Claim.objects.exists()
-    assert last_why(message) == "Its holder signed out."
+    assert last_why(message) == "The claimer signed out."

@@ -86,7 +86,7 @@ def test_claims_are_released_at_once_and_roles_and_history_remain(admin, reviewe
         take(message=make_message(connection).public_id, actor=actor(person))
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
-    assert latest_details("claim.released")["explanation"] == "Its holder left the desk."
+    assert latest_details("claim.released")["explanation"] == "The claimer was deactivated."
     assert (reviewer.grants.count(), reviewer.discord_accounts.count()) == (1, 1)
     assert Person.objects.get(pk=reviewer.pk).actor(surface="discord").scopes == ()
 

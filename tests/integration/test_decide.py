@@ -134,8 +134,8 @@ def test_failed_decision_allows_another_but_a_withdrawn_approval_allows_no_appro
     with pytest.raises(AlreadyDecided) as caught:
         decide(message, reviewer)
     assert caught.value.sentence == (
-        "An approval of this message was withdrawn, and its call may still arrive. Reject the message or "
-        "send it back, or wait until MultiMail was read twice and still holds it."
+        "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
+        "until two reads show that MultiMail still holds it."
     )
     assert caught.value.decision == Decision.objects.get()
 
@@ -219,7 +219,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
     Message.objects.update(direction="inbound", state="held")
     with pytest.raises(VerdictNotAllowed) as caught:
         decide(message, reviewer, "send_back", "no")
-    assert caught.value.sentence == "Received mail has no agent that could change it: release it, or reject it."
+    assert caught.value.sentence == "Received messages cannot be changed: release or reject it."
     for outcome in ("approve", "reject"):
         with rolled_back():
             assert decide(message, reviewer, outcome, "no").decision.outcome == outcome
@@ -247,7 +247,7 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, re
     with pytest.raises(VerdictNotAllowed) as refused:
         undo(message, admin)
     assert refused.value.sentence == "Only a reviewer of this mailbox can undo a decision."
-    by_rule = "A rule of this desk decided this, and it would decide the same again."
+    by_rule = "A rule decided this, and would decide the same again."
     for fields, error, sentence in (
         ({"rule": "expiry", "given_by": None}, VerdictNotAllowed, by_rule),
         ({"state": "calling", "attempt": 1, "may_have_left": True}, AlreadyDecided, over),

@@ -179,7 +179,7 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
     for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
         assert words in output
-    for words in (settings.PUBLIC_URL, "no worker", "not well read", "not carried out"):
+    for words in (settings.PUBLIC_URL, "no worker", "cannot be read reliably", "not carried out"):
         assert words not in output
 
 

@@ -172,7 +172,7 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewe
     row = edit(message, reviewer)
     assert run_replacement(replacement_id=row.pk) == "refused"
     page = desk.get(reverse("message", args=[message.public_id])).content.decode()
-    assert "The corrected message was not sent." in page
+    assert "The edited version was not sent." in page
     assert "recipient not allowed" in page
     assert not Decision.objects.exists()
     upstream.answers["/v1/send_email"] = (202, {"id": NEW})
@@ -226,7 +226,7 @@ def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(message, revie
     run_replacement(replacement_id=row.pk)
     row.refresh_from_db()
     assert (row.state, len(sends(upstream))) == (state, has_called)
-    assert "sends without review now" in row.problem
+    assert "now sends without review" in row.problem
 
 
 def test_message_decided_before_the_call_is_not_sent_again(message, reviewer, second_reviewer, upstream):
@@ -257,7 +257,7 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
     assert Decision.objects.get().outcome == "approve"
     new = arrive(connection, Replacement.objects.get())
     page = desk.get(reverse("message", args=[new.public_id])).content.decode()
-    assert "The message that this one replaces was approved." in page
+    assert "The original message was approved." in page
 
 
 def test_content_that_changed_meanwhile_is_never_replaced_unread(message, reviewer, upstream, desk):
@@ -266,7 +266,7 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(message, review
     assert run_replacement(replacement_id=row.pk) == "refused"
     assert sends(upstream) == []
     page = desk.get(reverse("message", args=[message.public_id])).content.decode()
-    assert "edit it as it is now" in page
+    assert "Edit the current version" in page
 
 
 @pytest.mark.fault(
@@ -293,7 +293,7 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(message, revie
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
     row = edit(message, reviewer)
     assert edit(message, reviewer).pk == row.pk
-    with pytest.raises(AlreadyDecided, match="edited this message already"):
+    with pytest.raises(AlreadyDecided, match="has already edited this message"):
         edit(message, second_reviewer, reference="ABCDEFGHJK")
     run_replacement(replacement_id=row.pk)
     assert run_replacement(replacement_id=row.pk) == "not due"
@@ -315,7 +315,7 @@ def test_undone_rejection_leaves_both_held_until_somebody_finishes(connection, m
     [
         ({"agent_key": ""}, {}, "this connection has none"),
         ({"key_scopes": {"agent": ["read"]}}, {}, "may not send"),
-        ({"agent_key": "mm_test_x"}, {}, "is for tests"),
+        ({"agent_key": "mm_test_x"}, {}, "is a sandbox key"),
         (
             {},
             {"attachments": [{"name": "a.pdf", "size": 3, "content_type": "application/pdf"}]},
@@ -363,9 +363,9 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     assert told["suggested_markdown"] == TEXT
     assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
     same, other = (make_message(connection, markdown=text) for text in (TEXT, "Hello **Dana**, soon."))
-    assert "suggested, word by word" in desk.get(reverse("message", args=[same.public_id])).content.decode()
+    assert "exactly what" in desk.get(reverse("message", args=[same.public_id])).content.decode()
     page = desk.get(reverse("message", args=[other.public_id])).content.decode()
-    assert "How it differs from the suggested text" in page
+    assert "Differences from the suggested text" in page
 
 
 def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, reviewer):
@@ -379,5 +379,5 @@ def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, revi
     )
     reason = upstream_reason(result.decision)
     assert len(reason) <= 2000
-    assert "all of it is in suggested_markdown" in reason
+    assert "suggested_markdown has the whole text" in reason
     assert result.decision.reference in reason

@@ -143,7 +143,7 @@ def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstre
         upstream.holds({"subject": "which one is this?"})
         with rolled_back():
             assert run(decision) == "recorded"
-            assert "could not be read whole" in Decision.objects.get().explanation
+            assert "could not be read completely" in Decision.objects.get().explanation
     # A message can move between pages while a list is read.
     other = [pending_row("01OTHER")]
     upstream.pages = {"": {"pending": other, "cursor": "2"}, "2": {"pending": other, "cursor": None}}
@@ -350,7 +350,7 @@ def test_anonymous_conflict_is_ours_only_if_an_earlier_call_may_have_arrived(dec
 @pytest.mark.proves("security 19")
 def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream, monkeypatch):
     causes = [
-        (False, "Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
+        (False, "No active person stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
         (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
         (True, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
         (False, "Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
@@ -496,7 +496,7 @@ def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_ag
             abandon(decision_id=decision.pk)
             row = Decision.objects.get()
             assert (row.state, row.lease_until) == (state, None)
-            assert row.explanation == "The worker that carried it out stopped answering."
+            assert row.explanation == "The worker that carried it out stopped responding."
 
     # The late response of an abandoned attempt counts for that attempt, never for a newer one.
     Decision.objects.update(attempt=2, may_have_left=True, lease_until=over)
@@ -526,8 +526,8 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
     for target, name, wrong, words in (
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
         (execute, "_marking", fail, f"{silent} just before the call."),
-        (execute, "FRESH_FOR", -1.0, "This worker was stopped for a while before its call."),
-        (execute, "_marking", mark_none, "This attempt was given up before its call."),
+        (execute, "FRESH_FOR", -1.0, "This worker was suspended before its call."),
+        (execute, "_marking", mark_none, "This attempt was abandoned before its call."),
     ):
         with rolled_back(), monkeypatch.context() as patched:
             patched.setattr(target, name, wrong)

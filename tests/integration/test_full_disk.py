@@ -83,7 +83,7 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     webhook = post_event(Client(), connection, event_body())
     assert (webhook.status_code, webhook.json()["error"]) == (
         503,
-        "The desk's disk is full, and nothing was stored. Send it again.",
+        "The desk's disk is full. Nothing was stored. Send it again.",
     )
     assert not Decision.objects.exists()
 

@@ -62,8 +62,8 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, connection
     assert re.search(r"1\s+match", page)
     assert 'aria-label="Remove the filter Since 2026-11-20"' in page
     assert 'href="/history/?q=kiwi"' in page
-    assert "“until:soon” is no time, so it was left out." in page
-    assert "Nothing here matches" in desk.get("/history/?q=nobody").content.decode()
+    assert "“until:soon” is not a date or time, so it was ignored." in page
+    assert "No matches" in desk.get("/history/?q=nobody").content.decode()
 
 
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):

@@ -106,7 +106,7 @@ def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, re
     pull(reviewer)
     ruling = ruling_for(message, actor=reviewer.actor(surface="web"), now=NOW)
     assert (ruling.may_approve, ruling.may_reject) == (True, True)
-    assert "nothing leaves until the kill switch is released" in ruling.reasons[0]
+    assert "nothing is sent until the kill switch is released" in ruling.reasons[0]
     assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]
 
 
@@ -151,7 +151,7 @@ def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message
         waiting_for_a_lock(db)
     worker.join()
     decision.refresh_from_db()
-    assert [str(one) for one in refused] == ["This attempt was given up before its call."]
+    assert [str(one) for one in refused] == ["This attempt was abandoned before its call."]
     assert (decision.state, decision.may_have_left) == ("undone", False)
 
 

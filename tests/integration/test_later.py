@@ -116,11 +116,11 @@ def test_times_are_those_of_the_zone_that_was_chosen():
 
 IMPOSSIBLE = [
     ({"at": "2026-03-29T02:30"}, "Clocks in Europe/Berlin skip that time"),
-    ({"at": ""}, "Write the day and the time"),
-    ({"at": "soon"}, "Write the day and the time"),
+    ({"at": ""}, "Enter day and time"),
+    ({"at": "soon"}, "Enter day and time"),
     ({"when": "hours"}, "choose one of them"),
-    ({"when": "never"}, "Choose when it is sent."),
-    ({"when": ""}, "Choose when it is sent."),
+    ({"when": "never"}, "Choose when to send it."),
+    ({"when": ""}, "Choose when to send it."),
     ({"zone": "../etc"}, "There is no such time zone."),
     ({"zone": ""}, "There is no such time zone."),
 ]
@@ -143,7 +143,7 @@ def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
     Message.objects.update(expires_at=Now() + timedelta(days=1))
     assert "The message expires before that time" in approve(desk, message).content.decode()
     Message.objects.update(expires_at=None, direction="inbound")
-    assert "Received mail is released at once" in approve(desk, message).content.decode()
+    assert "Received messages can only be released at once" in approve(desk, message).content.decode()
     assert (Decision.objects.count(), Verdict.objects.count()) == (0, 0)
 
 
@@ -356,7 +356,7 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     assert (refused.status_code, "There is no such time zone." in refused.content.decode()) == (422, True)
     # Whoever wrote a time does not mean at once.
     refused = desk.post(address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"})
-    assert (refused.status_code, "You wrote a time" in refused.content.decode()) == (422, True)
+    assert (refused.status_code, "You entered a time" in refused.content.decode()) == (422, True)
     assert desk.post(address, posted).status_code == 302
     decision = Decision.objects.get()
     there = decision.later_at.astimezone(BERLIN)

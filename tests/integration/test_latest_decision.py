@@ -26,7 +26,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
     for ended in ("undone", "refused"):
         Decision.objects.filter(outcome="reject").update(state=ended)
         shown = desk_messages().for_list().get()
-        assert status_of(shown, shown.latest_decision).word == "May still leave", ended
+        assert status_of(shown, shown.latest_decision).word == "May still be sent", ended
 
 
 def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
@@ -42,4 +42,4 @@ def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
     with django_capture_on_commit_callbacks(execute=True):
         undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     last = [json.loads(hint) for verb, channel, hint in sent if (verb, channel) == ("PUBLISH", CHANNEL)][-1]
-    assert (last["action"], last["word"]) == ("decision.undone", "May still leave")
+    assert (last["action"], last["word"]) == ("decision.undone", "May still be sent")

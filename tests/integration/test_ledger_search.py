@@ -357,7 +357,7 @@ def test_search_is_saved_links_back_and_is_recorded(desk):
     for fields in ({"name": ""}, {"name": "n" * 61}, {"query": "q=" + "é" * 300 + "&to=" + "é" * 200}):
         save(desk, **fields)
     page = desk.get("/audit/").content.decode()
-    for words in ("Give the search a name.", "the name under 60 characters.", "asks for more than can be kept"):
+    for words in ("Give the search a name.", "the name under 60 characters.", "is too long to save"):
         assert words in page
     assert Entry.objects.filter(action="ledger.search_saved").count() == 2
 

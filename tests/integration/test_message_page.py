@@ -315,26 +315,26 @@ STATES = {
         ["It is tried again. MultiMail answered 429."],
         ["Withdraw"],
     ),
-    "calling": ({"state": "calling", "attempt": 1}, ["Being carried out"], ["Undo Z"]),
+    "calling": ({"state": "calling", "attempt": 1}, ["In progress"], ["Undo Z"]),
     "unknown": (
         {"state": "unknown", "may_have_left": True, "explanation": "MultiMail did not answer in time."},
-        ["The outcome is not known yet.", "did not answer in time", "The call may have arrived; the desk is reading."],
-        ["Withdraw", "Look again"],
+        ["The outcome is not known yet.", "did not answer in time", "MultiMail may have received it"],
+        ["Withdraw", "Check again"],
     ),
     "confirm": (
         {"state": "unknown", "may_have_left": True, "seen_held": 2},
-        ["Seen held twice: send it again?", "never sends a second time by itself"],
-        ["Send again", "Withdraw", "Look again"],
+        ["Still held after two checks: send it again?", "never sends again by itself"],
+        ["Send again", "Withdraw", "Check again"],
     ),
     "unattributed": (
         {"state": "unattributed", "may_have_left": True},
-        ["It was decided, and nothing says how.", "What became of it?"],
-        ["It was carried out", "It was not", "Look again"],
+        ["It was decided, but how is not known.", "What happened to it?"],
+        ["It was carried out", "It was not", "Check again"],
     ),
     "withdrawn": (
         {"state": "withdrawn", "may_have_left": True, "explanation": "Withdrawn by Ana Ferreira."},
         ["This message may still leave.", "Reject at MultiMail", "this must not be sent.</textarea>"],
-        ["Reject with this reason", "Request changes with this note", "Look again"],
+        ["Reject with this reason", "Request changes with this note", "Check again"],
     ),
     "refused": (
         {"state": "refused", "explanation": "The content changed after the decision."},
@@ -408,8 +408,8 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(desk, m
     Decision.objects.filter(outcome="reject").update(state="superseded", explanation="The message was approved first.")
     Message.objects.update(state="sent")
     page = pane(message, reviewer)
-    assert re.search(r'<div class="notice rose loud" role="alert">.*?It left after all\.', page)
-    assert "Nobody can call it back" in page
+    assert re.search(r'<div class="notice rose loud" role="alert">.*?It was sent after all\.', page)
+    assert "It cannot be recalled" in page
 
 
 def test_tab_of_the_unknown_holds_all_that_is_in_doubt(message, reviewer):
@@ -441,7 +441,7 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         row={**row, "to": ["dana@northwind.example"]}, actor=worker("sync"), now=NOW,
     )  # fmt: skip
     shown = read(desk, message)
-    for label in ("From", "Reply-To", "Cc", "Bcc", "Leaves", "Answers"):
+    for label in ("From", "Reply-To", "Cc", "Bcc", "Send at", "In reply to"):
         assert re.search(rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown), label
     for words in (
         "Subject not visible with this key", "Name not visible with this key",

@@ -179,7 +179,7 @@ def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(con
     assert ("61 points" in plain(unseen), OwnWord.objects.count()) == (True, 0), "only what was previewed is saved"
     saved = plain(client.post(ADD, typed(act="save", previewed=shown), follow=True))
     assert "“Project Tulip” is saved." in saved
-    assert "Held messages are being judged again." in saved
+    assert "Held messages are being checked again." in saved
     assert OwnWord.objects.get().looks_in == ["subject", "text"]
 
 
@@ -206,7 +206,7 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
         ({"points": "101"}, "Give it 1 to 100 points"),
         ({"looks_in": []}, "Choose at least one place"),
         ({"mailbox": "999"}, "Choose one of the mailboxes"),
-        ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is in the list already"),
+        ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is already in the list"),
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
         assert (answer.status_code, sentence in plain(answer)) == (422, True), fields

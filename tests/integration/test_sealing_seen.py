@@ -13,7 +13,7 @@ from tests.factories import make_person
 from tests.ledger import append, as_superuser, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LATE = "What happened lately is not sealed"
+LATE = "The newest ledger entries are not sealed"
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdi
     ):
         assert expected in page
     assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (True, False)
-    assert 'sandbox title="The message of that version' in page
+    assert 'sandbox title="The message in that version' in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 
@@ -74,8 +74,8 @@ def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, verdict, auditor,
     assert noted.count() == 0
     page = client.get(address(verdict)).content.decode()
     assert noted.count() == 1
-    assert page.count("Not known: this verdict was given before") == 2
-    assert "Not known: given before that was kept" in page
+    assert page.count("Not recorded for this verdict") == 2
+    assert "Not recorded" in page
     client.get(address(verdict, "body/"))
     served = Entry.objects.of_action("message.served")
     assert served.get(actor_id=str(auditor.pk)).fingerprint == verdict.revision.fingerprint

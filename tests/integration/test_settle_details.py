@@ -38,7 +38,7 @@ def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
         (("approved", ours, ""), ("applied", "")),
         # Cancelled after it was decided here: scheduled mail can be.
         (("cancelled", ours, ""), ("applied", "")),
-        (("cancelled", "", "Eve"), ("superseded", "The message was taken back by its sender first.")),
+        (("cancelled", "", "Eve"), ("superseded", "The message was withdrawn by its sender first.")),
         (("rejected", ours, "Eve"), ("superseded", "The message was rejected by Eve outside this desk first.")),
         (("approved", "fine", ""), ("superseded", "The message was approved outside this desk first.")),
     ):

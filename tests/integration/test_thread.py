@@ -160,7 +160,7 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
     page = fragment(desk, draft)
     assert "The thread is not visible with this key. Only what went through this desk stands here." in page
     assert "Are you there?" in page
-    assert "What it says is not visible here: opening it would mark it as read for the agent." in page
+    assert "Its text is not visible here: opening it would mark it as read for the agent." in page
 
 
 def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(gateway, draft, upstream):

@@ -50,7 +50,7 @@ def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_
     message = hear(connection).ask
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
     assert "(subject not known)" in page
-    assert "The message never came to this desk" in page
+    assert "The content never reached this desk" in page
 
     upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
     for is_our_gateway in (False, True):

@@ -96,9 +96,9 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     Message.objects.filter(pk=three[1].pk).update(state="gone")
     answer = post(desk, three[2], outcome="send_back", preset="shorter", reason="To Dana, too.", headers=HTMX)
     assert shown(answer) == ""
-    assert re.match(r"Changes requested\. Goes back in [1-5]\d s", notice(answer)), notice(answer)
-    assert Decision.objects.latest("pk").reason == "Say it in half as many words.\nTo Dana, too."
-    assert "Nothing is waiting" in answer.content.decode()
+    assert re.match(r"Changes requested\. Takes effect in [1-5]\d s", notice(answer)), notice(answer)
+    assert Decision.objects.latest("pk").reason == "Make it half as long.\nTo Dana, too."
+    assert "No messages waiting" in answer.content.decode()
     assert "<html" not in answer.content.decode()
 
 
@@ -215,10 +215,10 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connectio
 
 READ, DOMAIN = {"risk_read": ["link_text_lies"]}, "northwind.example"
 INCOMPLETE = [
-    ({"typed": DOMAIN}, "Read this, and tick it: A link lies."),
-    (READ, "Type it, so that it is certain whom this goes to."),
+    ({"typed": DOMAIN}, "Read this and tick it: A link lies."),
+    (READ, "Enter it to confirm the recipients."),
     ({**READ, "typed": DOMAIN, "fingerprint": "x"}, "too old to decide from"),
-    ({**READ, "typed": "northwlnd.example"}, "Compare it letter by letter."),
+    ({**READ, "typed": "northwlnd.example"}, "Compare it character by character."),
 ]
 
 
@@ -230,7 +230,7 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
         assert error in form.first_error()
     whole = {**READ, "typed": DOMAIN, "fingerprint": three[0].revision.fingerprint}
     late = HighRiskForm(whole, **asked, has_late=True)
-    assert late.errors_by_field() == {"thread_read": "Read what came after this draft, and tick it."}
+    assert late.errors_by_field() == {"thread_read": "Read the newer messages in the thread, then tick the box."}
     answer = post(desk, three[0], path="approve", **fields)
     page = answer.content.decode()
     assert answer.status_code == 422
@@ -264,11 +264,11 @@ def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, rev
 
 
 IMPOSSIBLE = [
-    ("approve", "z", "“Z” would be two keys: “Approve” and “Undo, while it has not left”."),
-    ("reject", "7", "“7” cannot be the key for “Reject”: digits choose a reason."),
-    ("send_back", "", "Give “Request changes” a key: one letter or sign."),
-    ("comment", " ", "Give “Comment” a key: one letter or sign."),
-    ("next", "jj", "Give “Open the next message in the list” a key: one letter or sign."),
+    ("approve", "z", "“Z” is used twice: for “Approve” and “Undo”."),
+    ("reject", "7", "“7” cannot be the shortcut for “Reject”: digits choose a reason."),
+    ("send_back", "", "Give “Request changes” a shortcut: one letter or character."),
+    ("comment", " ", "Give “Comment” a shortcut: one letter or character."),
+    ("next", "jj", "Give “Open the next message in the list” a shortcut: one letter or character."),
 ]
 
 

@@ -119,7 +119,7 @@ def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads
         assert Verdict.objects.filter(live=True).count() == 1
     for seen_held in (0, 1):
         Decision.objects.update(seen_held=seen_held)
-        with pytest.raises(AlreadyDecided, match="was withdrawn, and its call may still arrive"):
+        with pytest.raises(AlreadyDecided, match="was withdrawn and may still take effect"):
             decide(message, reviewer, "approve")
     with rolled_back():
         Decision.objects.update(seen_held=2)
@@ -186,14 +186,14 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
         report(client, message, "oversight.approved", decided_by="The desk's key")
         assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", LOST_TO_OURS)]
         shown = shown_status(Message.objects.get())
-        expected = ("Approved", "rose", "Left after all, although it was withdrawn")
+        expected = ("Approved", "rose", "Sent after all, although it was withdrawn")
         assert (shown.word, shown.tone, shown.detail) == expected
     # Where both may have been sent, it says that MultiMail does not say which.
     Decision.objects.filter(pk=decision.pk).update(state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
     assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
-    detail = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
+    detail = "Approved by Ben Okafor, the newest of several decisions (MultiMail does not say which counted)"
     assert shown_status(Message.objects.get()).detail == detail
 
 

@@ -73,7 +73,7 @@ def test_character_of_another_script_is_described():
     (change,) = changed(subject="Your r\u0435fund")
     assert "cyrillic small letter ie (U+0435)" in change.notes[0]
     (change,) = difference(replace(CONTENT, subject="caf\u00e9"), replace(CONTENT, subject="cafe\u0301"))
-    assert change.notes == ("The same letters are written with other characters.",)
+    assert change.notes == ("Characters were replaced by others that look the same.",)
 
 
 def test_no_text_empty_text_and_an_addition_differ():

@@ -33,7 +33,7 @@ def test_author_and_whoever_comes_too_late_may_reject_but_not_approve():
 def test_pulled_kill_switch_lets_people_decide_and_says_that_nothing_leaves():
     assert may(stopped_by="Ida (wrong price)") == (True, True)
     assert ruling(stopped_by="Ida (wrong price)").reasons == (
-        "You may decide, but nothing leaves until the kill switch is released. Pulled by Ida (wrong price).",
+        "You may decide, but nothing is sent until the kill switch is released. Pulled by Ida (wrong price).",
     )
     # It opens nothing that was refused.
     assert may(is_expired=True, stopped_by="Ida (x)") == (False, True)

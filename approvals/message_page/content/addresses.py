@@ -31,7 +31,7 @@ _SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic", "GREEK": "Greek", "DIGIT":
 _ENDS: Mapping[str, str] = {
     MessageState.DELIVERED: "last delivered",
     MessageState.BOUNCED: "last bounced",
-    MessageState.COMPLAINED: "last called spam",
+    MessageState.COMPLAINED: "last marked as spam",
     MessageState.REJECTED: "last rejected here",
     MessageState.SENT: "last sent",
     MessageState.APPROVED: "last approved",
@@ -40,9 +40,9 @@ _ENDS: Mapping[str, str] = {
 # The label of a finding next to an address: with a second value that it names, and without.
 _WORDS = {
     "lookalike_recipient": ("Looks like {}", "Mixed alphabets"),
-    "name_says_address": ("The name says {}", "The name says another address"),
-    "odd_address": ("Letters that mislead", "Letters that mislead"),
-    "reply_elsewhere": ("Answers go elsewhere", "Answers go elsewhere"),
+    "name_says_address": ("Name shows {}", "Name shows another address"),
+    "odd_address": ("Misleading characters", "Misleading characters"),
+    "reply_elsewhere": ("Replies go elsewhere", "Replies go elsewhere"),
 }
 
 
@@ -315,7 +315,7 @@ def _with_list_note(one: Address, passed: dict[str, AllowedBy], refused: set[str
     if key in refused:
         return replace(one, marks=(*one.marks, ("high", "Off the allowlist")))
     if key in watched:
-        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist, which only watches")))
+        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist (monitor only)")))
     listed = passed.get(key)
     return replace(one, allowed_by=_list_words(listed)) if listed else one
 

@@ -20,11 +20,11 @@ from rendering.invisibles import Tally
 
 _LABELS = {
     **NAMES,
-    "from_name": "Name shown beside From",
+    "from_name": "Sender name",
     "markdown": "Letter",
     "html": "Message as HTML",
-    "in_reply_to": "Answers",
-    "send_at": "Time of sending",
+    "in_reply_to": "In reply to",
+    "send_at": "Send at",
 }
 MAX_VALUES = 100
 
@@ -83,9 +83,9 @@ def _changes(name: str, before: Content, after: Content, effort: Effort, tally: 
 
 def _coverage(name: str, is_covered: bool) -> Change:
     if is_covered:
-        note = "Visible now, and it was not before: whether it changed cannot be told. Read it as new."
+        note = "Visible now but not before, so it may have changed. Read it as new."
     else:
-        note = "Not visible with this key any more: whether it changed cannot be told."
+        note = "No longer visible with this key, so it may have changed."
     return Change(name, _LABELS[name], notes=(note,))
 
 
@@ -106,7 +106,7 @@ def _addresses(name: str, before: Iterable[str], after: Iterable[str]) -> Iterat
     added = tuple(one for key, one in new.items() if key not in old)
     if removed or added:
         left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
-        notes = (f"{left_out:,} more addresses changed; the message shows all that are there now.",) if left_out else ()
+        notes = (f"{left_out:,} more addresses changed. The message shows all current ones.",) if left_out else ()
         yield Change(name, _LABELS[name], removed=removed[:MAX_VALUES], added=added[:MAX_VALUES], notes=notes)
 
 
@@ -117,14 +117,14 @@ def _text(name: str, before: str | None, after: str | None, effort: Effort, tall
     pieces, left_out = shown(found, tally)
     notes = [*disguises(found)]
     if before is None:
-        notes.append("There was none before." if after else "There was none before; now there is an empty one.")
+        notes.append("There was none before." if after else "There was none before. Now there is an empty one.")
     if after is None:
-        notes.append("There is none any more.")
+        notes.append("Removed.")
     if not is_fine:
-        notes.append("Too much is different to compare it word by word: the parts that differ stand whole.")
+        notes.append("There are too many differences to compare word by word. The differing parts are shown in full.")
     if left_out:
         notes.append(
-            f"{left_out:,} more changed characters are not shown here, only the first {MAX_SHOWN:,}: read all of it."
+            f"{left_out:,} more changed characters are not shown, only the first {MAX_SHOWN:,}. Read the whole message."
         )
     yield Change(name, _LABELS[name], pieces=pieces, notes=tuple(notes), left_out=left_out)
 
@@ -138,13 +138,13 @@ def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Ite
     )
     changed, gone, new = _paired(gone, new, lambda one: one.name)
     files = [
-        *(FileChange("renamed", now.name, (f"It was called “{was.name}”.", _describe(now))) for was, now in renamed),
+        *(FileChange("renamed", now.name, (f"Was “{was.name}”.", _describe(now))) for was, now in renamed),
         *(FileChange("changed", now.name, (f"Was: {_describe(was)}", f"Is: {_describe(now)}")) for was, now in changed),
         *(FileChange("removed", one.name, (_describe(one),)) for one in gone),
         *(FileChange("added", one.name, (_describe(one),)) for one in new),
     ]
     more = len(files) - MAX_VALUES
-    notes = (f"{more:,} more files changed; the message shows all that are there now.",) if more > 0 else ()
+    notes = (f"{more:,} more files changed. The message shows all current ones.",) if more > 0 else ()
     yield Change("attachments", _LABELS["attachments"], files=tuple(files[:MAX_VALUES]), notes=notes)
 
 

@@ -82,7 +82,7 @@ def _cuts(text: str, size: int) -> list[int]:
 LISTED = 500
 NAMES = {
     "from": "From",
-    "from_name": "From, the name beside it",
+    "from_name": "From name",
     "reply_to": "Reply-To",
     "to": "To",
     "cc": "Cc",
@@ -165,7 +165,7 @@ def _message_lines(message: Message) -> Iterator[tuple[str, str]]:
     yield "Held since", _time(message.held_at)
     yield "Read by the desk", _time(message.hydrated_at)
     yield "Expires", _time(message.expires_at)
-    yield "Test message", "yes: nobody gets it" if message.sandbox else ""
+    yield "Test message", "yes, nobody receives it" if message.sandbox else ""
 
 
 def _time(value: datetime | None) -> str:

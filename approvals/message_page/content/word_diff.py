@@ -102,7 +102,7 @@ def disguises(found: Sequence[Piece]) -> list[str]:
 def _disguise(old: str, new: str) -> Iterator[str]:
     plain_old, plain_new = (unicodedata.normalize("NFC", text) for text in (old, new))
     if plain_old == plain_new:
-        yield "The same letters are written with other characters."
+        yield "Characters were replaced by others that look the same."
         return
     if len(plain_old) != len(plain_new):
         return
