@@ -16,21 +16,23 @@ class Event:
 
 EVENTS: tuple[Event, ...] = (
     Event("email.held", "a message is held for review", ("message.held",)),
-    Event("email.expiring", "the time to approve mail is nearly over", ("message.expiring",)),
+    Event("email.expiring", "a held message expires soon", ("message.expiring",)),
     Event(
-        "email.decided", "mail is approved or rejected", ("message.approved", "message.released", "message.rejected")
+        "email.decided",
+        "a message is approved or rejected",
+        ("message.approved", "message.released", "message.rejected"),
     ),
-    Event("email.sent", "mail is sent", ("message.sent",)),
-    Event("email.delivered", "mail is delivered", ("message.delivered",)),
-    Event("email.bounced", "mail bounces", ("message.bounced",)),
-    Event("email.complained", "a recipient calls mail spam", ("message.complained",)),
-    Event("email.failed", "mail cannot be sent", ("message.failed",)),
-    Event("email.cancelled", "mail is cancelled", ("message.cancelled",)),
-    Event("email.received", "mail comes in", ("message.received",)),
-    Event("email.refused", "mail is refused at the gate", ("message.refused_at_gate",), "connection"),
+    Event("email.sent", "a message is sent", ("message.sent",)),
+    Event("email.delivered", "a message is delivered", ("message.delivered",)),
+    Event("email.bounced", "a message bounces", ("message.bounced",)),
+    Event("email.complained", "a recipient marks a message as spam", ("message.complained",)),
+    Event("email.failed", "a message cannot be sent", ("message.failed",)),
+    Event("email.cancelled", "a message is cancelled", ("message.cancelled",)),
+    Event("email.received", "a message is received", ("message.received",)),
+    Event("email.refused", "a message is refused at the gate", ("message.refused_at_gate",), "connection"),
     Event(
         "decision.unknown",
-        "nobody knows whether a decision took effect",
+        "the outcome of a decision is unknown",
         ("decision.unknown", "decision.unattributed"),
     ),
     Event("connection.failing", "a connection cannot be reached", ("connection.failing",), "connection"),
@@ -43,8 +45,8 @@ EVENTS: tuple[Event, ...] = (
         ("connection.recovered", "connection.resumed"),
         "connection",
     ),
-    Event("desk.stale", "the desk is no longer sure that it shows all mail", ("connection.stale",), "connection"),
-    Event("desk.fresh", "the desk shows all mail again", ("connection.fresh_again",), "connection"),
+    Event("desk.stale", "the desk may not show all messages", ("connection.stale",), "connection"),
+    Event("desk.fresh", "the desk shows all messages again", ("connection.fresh_again",), "connection"),
 )
 # Not about a message: the gate refused it before there was one. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"

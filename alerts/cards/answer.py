@@ -13,11 +13,11 @@ from mirror.states import DecisionState, Outcome
 MAX_TITLE, MAX_REASON = 150, 600
 # What an act is called here, its colour, and what it means; decisions also say who made them.
 _ACTIONS = {
-    "message.approved": ("Approved", "green", "It is on its way."),
+    "message.approved": ("Approved", "green", "It is being sent."),
     "message.released": ("Released", "green", "The agent can read it."),
     "message.rejected": ("Rejected", "rose", "Nothing was sent."),
-    "message.sent": ("Sent", "green", "The mail server has taken it."),
-    "message.delivered": ("Delivered", "green", "Accepted by the mail server; nobody knows whether it was read."),
+    "message.sent": ("Sent", "green", "The mail server accepted it."),
+    "message.delivered": ("Delivered", "green", "Accepted by the recipient's mail server; not necessarily read."),
     "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
     "message.complained": ("Complained of", "rose", "The recipient marked it as spam."),
     "message.failed": ("Failed", "rose", "It could not be sent."),
@@ -36,7 +36,7 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
         status = card_status(message)
         word, tone, meaning = status.word, status.tone, markup.literal(status.detail)
     if decision and decision.outcome == Outcome.SEND_BACK:
-        word, meaning = "Changes requested", "Nothing was sent: change it, and send it again."
+        word, meaning = "Changes requested", "Nothing was sent. Change it and send it again."
     reason = _reason(message, entry, decision)
     recipients = [masked_address(str(one)) if minimal else str(one) for one in message.recipients[:3]]
     rest = len(message.recipients) - len(recipients)
@@ -48,7 +48,7 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
     if requester := str(message.trigger.get("discord_user") or ""):
         # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
-        fields.append(text_field(markup, "Asked for by", name, 100, inline=True))
+        fields.append(text_field(markup, "Requested by", name, 100, inline=True))
     by = f" by {markup.literal(decision.giver, 100)}" if decision and decision.giver else ""
     quoted = markup.literal(without_addresses(reason) if minimal else reason, MAX_REASON)
     return Card(

@@ -19,7 +19,7 @@ MAX_LISTED, MAX_READ = 10, 200
 _MAX_LINES = 980
 # The card has the colour of the most serious state.
 _WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
-_RISKS = (("high", "high risk"), ("notice", "to be looked at"))
+_RISKS = (("high", "high risk"), ("notice", "notice"))
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,20 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
     fields = [Field("By state", _counts(((row.word, row.number) for row in rows), markup), inline=True)]
     risks = [(words, row.number) for row in waiting for level, words in _RISKS if row.risk_level == level]
     if risks:
-        fields.append(Field("Risk, of those that wait", _counts(risks, markup), inline=True))
+        fields.append(Field("Risk of waiting messages", _counts(risks, markup), inline=True))
     if listed:
         rest = _number(waiting or rows) - len(listed)
-        name = "Newest that wait" if waiting else "Newest"
+        name = "Newest waiting" if waiting else "Newest"
         fields.append(Field(name, _lines_within([_line(row, markup) for row in listed], rest)))
     title = digest_title(rows)
     return Card(
         title=title,
         url=link,
-        description=markup.bold("They came faster than a channel can be read, so one card stands for all.")
+        description=markup.bold("They arrived too quickly for separate cards, so this card lists them all.")
         + f"\n{markup.link('Read them and decide' if waiting else 'See them on the desk', link)}",
         tone=next((tone for tone in _WORST_FIRST if tone in tones), "plain"),
         fields=fields,
-        footer="Countersign · kept up to date",
+        footer="Countersign · updated automatically",
         word=title,
     )
 

@@ -128,7 +128,7 @@ def card_status(message: Message) -> Status:
         mode = message.mailbox.oversight_mode if message.mailbox else ""
         # In other modes too mail is sent unread: by an allowlist, or where a call may ask for a looser mode.
         label = mode if mode in _UNREVIEWED_MODES else "not reviewed"
-        detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
+        detail = f"{status.detail}; sent without review" if status.detail else "Sent without review"
         return replace(status, word=f"{status.word} · {label}", detail=detail)
     if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
         failure = status_of(message, None).detail

@@ -18,24 +18,24 @@ MAX_NAME, MAX_EXPLANATION = 80, 700
 
 
 # Like a message's status; the detail says what the effect is and what to do.
-_PAUSED = Status("Paused", "orange", "Nothing is decided through it until it goes on.")
+_PAUSED = Status("Paused", "orange", "Its decisions are not carried out until it is resumed.")
 _NOTICES = {
     "connection.failing": Status(
-        "Cannot be reached",
+        "Not reachable",
         "rose",
-        "New mail may be held there that is not on the desk yet. It is tried again by itself.",
+        "New messages held there may be missing from the desk. The desk keeps trying.",
     ),
     "connection.paused": _PAUSED,
     "connection.paused_by_hand": _PAUSED,
-    "connection.recovered": Status("Reached again", "green", "The queue is being brought up to date."),
-    "connection.resumed": Status("Goes on", "green", "Decisions are carried out again."),
+    "connection.recovered": Status("Reachable again", "green", "The queue is being brought up to date."),
+    "connection.resumed": Status("Resumed", "green", "Decisions are carried out again."),
     "connection.stale": Status(
-        "Out of date", "orange", "The queue may lack mail that is held. What stands there can still be decided."
+        "Out of date", "orange", "The queue may be incomplete. Messages in it can still be decided."
     ),
     "connection.fresh_again": Status("Up to date again", "green", "The queue is complete."),
-    "connection.removed": Status("Removed", "plain", "The desk does not ask it any more."),
+    "connection.removed": Status("Removed", "plain", "The desk no longer reads it."),
 }
-_UNKNOWN = Status("Changed", "plain", "Look at the desk.")
+_UNKNOWN = Status("Changed", "plain", "Open the desk.")
 
 
 def notice_card(about: str, entry: Entry | None, destination: Destination, markup: Markup) -> Card:
@@ -100,10 +100,10 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
     if rule:
         fields.append(text_field(markup, "Rule", without_addresses(rule) if minimal else rule, 256, inline=True))
     return Card(
-        title="Mail refused at the gate",
+        title="Message refused at the gate",
         url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
         description=f"{markup.bold('Refused at the gate.')} "
-        "Nothing was sent, and nothing waits here. Its sender was told why.",
+        "Nothing was sent, and there is nothing to review. The sender was told why.",
         tone="rose",
         fields=[*fields, moment_field(markup, "When", entry.at)],
         footer="Countersign · refused at the gate",

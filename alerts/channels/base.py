@@ -24,7 +24,7 @@ TEST_EVENT = "desk.test"
 TEST_CARD = Card(
     title="A test from Countersign",
     url="",
-    description="Alerts can be posted here. Nobody is waiting for anything.",
+    description="Alerts can be posted here. No action is needed.",
     tone="blue",
     fields=(),
     footer="",
@@ -109,7 +109,7 @@ class FormField:
     required: str = ""
     is_secret: bool = False
     max_length: int = 500
-    too_long: str = "The address is longer than any webhook's."
+    too_long: str = "The address is too long for a webhook."
 
 
 class Channel(ABC):
@@ -135,9 +135,9 @@ class Channel(ABC):
     urls: ClassVar[str] = ""
     # What each refused status means for whoever sends a test, and what to do about it.
     refusals: ClassVar[Mapping[int, str]] = {}
-    redirected = "{service} sends us elsewhere ({status}), and nothing is posted there. Put in the address it leads to."
-    when_late = "Look whether it is up, and test again."
-    when_unreachable = "Look whether the address is right and this machine reaches it, and test again."
+    redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
+    when_late = "Check that it is running, then test again."
+    when_unreachable = "Check the address and that this server can reach it, then test again."
 
     @property
     def not_ready(self) -> str:
@@ -213,10 +213,8 @@ class Channel(ABC):
         if later.status < 400:
             return self.redirected.format(service=self.service, status=later.status)
         if later.status >= 500:
-            return (
-                f"{self.service} answered {later.status}: something is wrong on its side. Test again in a few minutes."
-            )
-        return f"{self.service} answered {later.status}. Look whether the address is right."
+            return f"{self.service} answered {later.status}: it has a problem. Test again in a few minutes."
+        return f"{self.service} answered {later.status}. Check the address."
 
 
 class CardChannel(Channel):
@@ -224,7 +222,7 @@ class CardChannel(Channel):
 
     posts_cards = True
     markup: ClassVar[Markup]
-    redirected = "Something answered there with {status}, as {service} never does. Look whether the address is right."
+    redirected = "The answer ({status}) did not come from {service}. Check the address."
 
     @abstractmethod
     def body(self, card: Card) -> dict[str, Any]:
@@ -264,7 +262,7 @@ class EventChannel(Channel):
     def post_test_event(self, destination: Destination, *, limit: float) -> Posted:
         """Post an event that says that it is a test."""
         event_id = f"evt_{uuid4().hex}"
-        data = {"event": TEST_EVENT, "text": "A test from Countersign. Nobody is waiting for anything."}
+        data = {"event": TEST_EVENT, "text": "A test from Countersign. No action is needed."}
         body = json.dumps(self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False)
         return self.post_event(destination, body.encode(), event_id=event_id, limit=limit)
 

@@ -22,11 +22,11 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
     """Return in words why this can be no address of any channel; empty where it can. No sentence repeats it."""
     hint = f" {hint}" if hint else ""
     if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
-        return f"The address holds a blank or a sign that no webhook has.{hint}"
+        return f"The address contains a space or another invalid character.{hint}"
     if (parts := split_address(url)) is None:
-        return f"This is not a whole address: one looks like {example}.{hint}"
+        return f"This is not a complete address such as {example}.{hint}"
     if parts.username is not None or parts.fragment:
-        return f"The address holds a name or a # that no webhook has.{hint}"
+        return f"The address contains a user name or a #, which webhooks do not have.{hint}"
     return ""
 
 

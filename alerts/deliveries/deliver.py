@@ -54,7 +54,7 @@ def deliver(*, destination_id: int, only: int | None = None) -> str:
             _end(claimed, error)
             return "gone"
         if claimed.delivery.attempts > MAX_ATTEMPTS:
-            _end(claimed, "The worker broke over it each time.")
+            _end(claimed, "The worker failed each time.")
             return "failed"
         return _attempt(claimed)
 
@@ -89,7 +89,7 @@ def _obsolete(claimed: Claim) -> str:
     post = claimed.delivery.card or claimed.delivery.digest
     if claimed.destination.switched_off_at:
         return "It was removed." if claimed.destination.removed_at else "It was switched off."
-    return "Its post is not there any more." if post is not None and post.removed else ""
+    return "Its post no longer exists." if post is not None and post.removed else ""
 
 
 def _attempt(claimed: Claim) -> str:
@@ -115,7 +115,7 @@ def _attempt(claimed: Claim) -> str:
     except Exception as error:
         # An error of our own. The destination must not stay claimed until the lease ends.
         log.exception("alert not built", extra={"delivery": delivery.pk})
-        return _retry_later(claimed, RetryLater(f"It could not be made ({type(error).__name__})."), is_ours=True)
+        return _retry_later(claimed, RetryLater(f"It could not be built ({type(error).__name__})."), is_ours=True)
     return _delivered(claimed, card, posted)
 
 

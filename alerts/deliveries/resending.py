@@ -17,19 +17,19 @@ def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Deli
     again. An event keeps its id and body, so that its receiver can tell.
     """
     if not actor.acting_as(Role.ADMIN).sees_all():
-        raise NotResent("Only an admin of everything can send alerts once more.")
+        raise NotResent("Only an admin of everything can send alerts again.")
     rows = Delivery.objects.select_related("destination", "message", "card", "digest").filter(pk=delivery_id)
     found = rows.select_for_update(of=("self",), no_key=True).first()
     if found is None:
-        raise NotResent("This delivery is not there any more.")
+        raise NotResent("This delivery no longer exists.")
     if found.destination.removed_at or found.destination.switched_off_at:
-        raise NotResent("Nothing goes there: the destination is switched off. Switch it on first.")
+        raise NotResent("The destination is switched off. Switch it on first.")
     if found.state in (Delivery.State.DUE, Delivery.State.SENDING):
-        raise NotResent("It still waits to be sent, and goes by itself.")
+        raise NotResent("It is still waiting and will be sent automatically.")
     if found.erased_at:
-        raise NotResent("Its content was erased with its message: there is nothing to send.")
+        raise NotResent("Its content was erased with its message, so there is nothing to send.")
     if unless_done and Delivery.objects.filter(again_of=found).exists():
-        raise NotResent("Somebody else had it sent once more.")
+        raise NotResent("Somebody else has already sent it again.")
     if found.digest is not None and found.digest.removed:
         raise NotResent("Somebody deleted this digest in its channel. Its messages are on the desk.")
     if found.card is not None and found.card.removed:

@@ -49,12 +49,12 @@ _STATUSES = {
     "email.decided": Status("Approved", "green", "On its way to delivery"),
     "email.sent": Status("Sent", "green"),
     "email.delivered": Status("Delivered", "green"),
-    "email.bounced": Status("Bounced", "rose", "The receiving server refused it"),
-    "email.complained": Status("Called spam", "rose"),
+    "email.bounced": Status("Bounced", "rose", "The recipient's server refused it"),
+    "email.complained": Status("Marked as spam", "rose"),
     "email.failed": Status("Failed", "rose", "It could not be sent"),
     "email.cancelled": Status("Cancelled", "plain"),
     "email.received": Status("Received", "plain"),
-    "decision.unknown": Status("Not known", "rose", "Nobody knows whether the decision took effect"),
+    "decision.unknown": Status("Not known", "rose", "It is not known whether the decision took effect"),
 }
 _FACTS: Mapping[str, Any] = {
     "upstream_id": UPSTREAM_ID,

@@ -12,7 +12,7 @@ def test_admin_adds_slack(open_as, product):
     admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
     admin.get_by_role("link", name="Slack").click()
-    expect(admin.get_by_label("Bot's token")).to_be_visible()
+    expect(admin.get_by_label("Bot token")).to_be_visible()
     assert faults(admin) == []
     admin.get_by_label("Name", exact=True).fill("#reviews")
     admin.locator("#url").fill("https://hooks.slack.com/services/T0000000/B0000427/token")
@@ -44,15 +44,15 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     section.get_by_role("link", name="Change").click()
     assert faults(admin) == []
     admin.get_by_role("link", name="Add a route").click()
-    admin.get_by_label("mail is delivered").check()
+    admin.get_by_label("a message is delivered").check()
     admin.get_by_role("button", name="Preview").click()
     expect(admin.get_by_text("events would have gone there")).to_be_visible()
-    expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
+    expect(admin.get_by_role("group", name="The event when a message is delivered")).to_contain_text(
         '"type": "email.delivered"'
     )
     assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
-    expect(admin.get_by_text("or mail is delivered, in all connections")).to_be_visible()
+    expect(admin.get_by_text("or a message is delivered, in all connections")).to_be_visible()
     product.sql(
         "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
         " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"

@@ -133,12 +133,12 @@ def alert(page: Page, discord: Any) -> None:
     page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK[:-1].replace("token", "other"))
     page.get_by_role("button", name="Add it").click()
     page.get_by_role("button", name="Send a test").click()
-    expect(page.get_by_text("Discord knows no such webhook")).to_be_visible()
+    expect(page.get_by_text("Discord does not know this webhook")).to_be_visible()
     page.get_by_role("link", name=re.compile("^Change")).click()
     page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Send a test").click()
-    expect(page.get_by_text("Discord took the test")).to_be_visible()
+    expect(page.get_by_text("Discord accepted the test")).to_be_visible()
     page.get_by_role("link", name="Back to the set-up").click()
 
 

@@ -49,7 +49,7 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
 
     page.goto(at(product, "support", "ben.okafor"))
     answer = page.locator("li.message:not(.private)").filter(has_text=subject)
-    for word in ("Approved by Ben Okafor. It is on its way.", "Delivered"):
+    for word in ("Approved by Ben Okafor. It is being sent.", "Delivered"):
         expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
 
     def decided():
@@ -77,7 +77,7 @@ def test_stranger_who_presses_gets_a_link_alone_and_reject_asks_why_for_the_trac
     page.goto(at(product, "approvals", "ana.ferreira"))
     expect(page.get_by_text("belongs to nobody at the desk")).to_have_count(0)
     card_of(page, subject).get_by_role("button", name="Reject").click()
-    page.get_by_label("Why? The agent reads these words.").fill("Wrong amount: 40, not 400.")
+    page.get_by_label("Reason (sent to the agent)").fill("Wrong amount: 40, not 400.")
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("li.private").last).to_contain_text("Rejected")
     expect(card_of(page, subject)).to_contain_text("Ana Ferreira", timeout=PATIENCE)

@@ -84,23 +84,23 @@ def test_address_is_write_only(signed_in, admin, discord, caplog):
 
 
 WRONG = {
-    "discord.com/api/webhooks/1/x": "not a whole address",
+    "discord.com/api/webhooks/1/x": "not a complete address",
     "https://discord.com/channels/1/2": "address of a channel",
-    "https://discord.com/api/webhooks/118": "ends too early",
-    f"{DISCORD}/slack": "Leave out what stands behind the token",
-    f"{DISCORD}?wait=true": "Leave out what stands behind the question mark",
-    f"http://discord.com{PATH}": "begin with https://",
-    f"https://discord.com:8443{PATH}": "name no port",
-    f"https://discord.com.evil.example{PATH}": "not an address of Discord",
-    f"https://evil.example{PATH}": "not an address of Discord",
+    "https://discord.com/api/webhooks/118": "is incomplete",
+    f"{DISCORD}/slack": "Remove everything after the token",
+    f"{DISCORD}?wait=true": "Remove everything after the question mark",
+    f"http://discord.com{PATH}": "start with https://",
+    f"https://discord.com:8443{PATH}": "have no port",
+    f"https://discord.com.evil.example{PATH}": "not a Discord webhook address",
+    f"https://evil.example{PATH}": "not a Discord webhook address",
     f"https://discord.com@evil.example{PATH}": "a name or a #",
     f"https://evil.example#discord.com{PATH}": "a name or a #",
     f"https://disc\u043erd.com{PATH}": "no webhook has",
     "https://discord.com/api/webhooks/1/x\\@evil.example": "no webhook has",
     "https://discord.com/api/webhooks/1/../../x": "not the address of a webhook",
-    "http://[::1": "not a whole address",
-    "https://127.0.0.1/api/webhooks/1/x": "not an address of Discord",
-    f"http://10.0.0.5:8081{PATH}": "not an address of Discord",
+    "http://[::1": "not a complete address",
+    "https://127.0.0.1/api/webhooks/1/x": "not a Discord webhook address",
+    f"http://10.0.0.5:8081{PATH}": "not a Discord webhook address",
     "http://10.0.0.5:8080/admin/": "not the address of a webhook",
 }
 
@@ -143,9 +143,9 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
         (403, {}, "does not let this webhook post"),
         (400, {"code": 50035}, "did not accept the message"),
         (429, {"retry_after": 7.2}, "asks to wait 8 seconds"),
-        (500, {}, "something is wrong on its side"),
+        (500, {}, "it has a problem"),
         (302, {}, "as Discord never does"),
-        (200, "hello", "not as Discord does"),
+        (200, "hello", "did not come from Discord"),
     ):
         discord.next[NUMBER] = [(status, {}, body)]
         assert says in tried()
@@ -156,14 +156,14 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
 
     asked = len(discord.calls)
     settings.OUTGOING_ALLOW = []
-    assert "not an address of Discord" in tried()
+    assert "not a Discord webhook address" in tried()
     assert len(discord.calls) == asked
     settings.OUTGOING_ALLOW = [discord.url, "http://127.0.0.1:1"]
     discord.slow[NUMBER] = 3.0
     monkeypatch.setattr(trying, "TEST_SECONDS", 0.3)
-    assert "Discord did not answer in time. Look whether this machine reaches discord.com" in tried()
+    assert "Discord did not answer in time. Check that this server can reach discord.com" in tried()
     changed(destination, url=f"http://127.0.0.1:1{PATH}")
-    assert "Discord could not be reached. Look whether" in tried()
+    assert "Discord could not be reached. Check that" in tried()
 
 
 def test_change_without_an_address_preserves_address_and_test_and_redirects_to_the_desk(

@@ -67,7 +67,7 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
         ("discord_bot", "1180000000000000555", "")
     }
     assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
-    assert "which has digits alone" in problems("discord_bot", channel="#ops")["channel"]
+    assert "which has only digits" in problems("discord_bot", channel="#ops")["channel"]
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
     assert (
@@ -358,7 +358,7 @@ def test_two_admins_resending_all_at_once_resend_each_delivery_once(admin):
     thread.join(60)
     [refused] = results
     assert isinstance(refused, NotResent)
-    assert refused.sentence == "Somebody else had it sent once more."
+    assert refused.sentence == "Somebody else has already sent it again."
     assert Delivery.objects.filter(again_of=lost).count() == 1
 
 

@@ -125,6 +125,6 @@ def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message, 
 def test_internal_error_is_reported_once_and_logged(discord, message, caplog):
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
     assert judged(defer(message)) == "fault"
-    assert "went wrong in the desk itself" in discord.shown[TOKEN]
+    assert "The desk had an error" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
     assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "press not judged"] == [True]

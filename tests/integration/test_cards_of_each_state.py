@@ -129,7 +129,7 @@ def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     fields = card_fields(body["embeds"][0])
     assert word == "5 messages, 4 waiting"
     assert fields["By state"] == "4 · Held\n1 · Rejected"
-    lines = fields["Newest that wait"].splitlines()
+    lines = fields["Newest waiting"].splitlines()
     assert [line.partition(" ·")[0] for line in lines] == ["Letter 3", "Letter 2", "and 2 more"]
     destination.privacy = "minimal"
     assert "Letter" not in json.dumps(cards.posted(destination, digest=digest, pk=7)[0])
@@ -142,7 +142,7 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     entry = newest_entry(about, None)
     card = notice_body(about, entry, destination)["embeds"][0]
     assert read_by_discord_py({"embeds": [card]})[0].to_dict()["fields"] == card["fields"]
-    assert (notice_word(about, entry), card["color"]) == ("Cannot be reached", COLOURS["rose"])
+    assert (notice_word(about, entry), card["color"]) == ("Not reachable", COLOURS["rose"])
     assert "\\@everyone" in card["description"]
     assert card["url"].endswith(f"/connections/{connection.pk}/")
     destination.privacy = "minimal"
@@ -150,7 +150,7 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     note_recovery(connection, began=began)
     # The post shows the newest state, whichever action planned it.
     newest = newest_entry(about, entry.pk)
-    assert notice_word(about, newest) == "Reached again"
+    assert notice_word(about, newest) == "Reachable again"
     assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]
 
 
@@ -178,7 +178,7 @@ def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(connect
         assert answer_card(reload_message(message), entry, destination, MARKDOWN).word == word
         assert card["description"].startswith(f"**{word}**")
         assert card_fields(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
-        assert card_fields(card)["Asked for by"].startswith("\\@everyone")
+        assert card_fields(card)["Requested by"].startswith("\\@everyone")
         assert body["allowed_mentions"] == {"parse": []}
         assert find_errors(body) == {}
         assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
@@ -193,9 +193,9 @@ def test_answer_to_a_decision_names_who_and_why_without_its_reference(connection
     for outcome, action, repeated, template in (
         ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
-        ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is on its way."),
-        ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is on its way.\n> Looks fine."),
-        ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is on its way.\n> Theirs."),
+        ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is being sent."),
+        ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is being sent.\n> Looks fine."),
+        ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is being sent.\n> Theirs."),
     ):
         reason = "" if outcome == "approve" else "The amount is **wrong**."
         message.decisions.update(state="applied", outcome=outcome, reason=reason)

@@ -55,7 +55,7 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, s
         make_message(connection)
         assert deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
     destination.refresh_from_db()
-    assert destination.switched_off_because == "The relay wants no more events."
+    assert destination.switched_off_because == "The relay no longer accepts events."
 
 
 def test_every_folder_is_a_kind_with_what_the_form_needs():

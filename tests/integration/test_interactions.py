@@ -202,7 +202,7 @@ def test_internal_error_is_reported_and_logged_and_nothing_is_decided(ana, messa
         assert "database does not answer" in answer_text(sent(press(message)))
         assert nothing_happened()
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
-    assert "went wrong in the desk itself" in answer_text(sent(press(message)))
+    assert "The desk had an error" in answer_text(sent(press(message)))
     assert nothing_happened()
     assert Entry.objects.count() == before
     assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
@@ -224,7 +224,7 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     verdict, decision = Verdict.objects.get(), Decision.objects.get()
     assert (verdict.person, verdict.outcome, verdict.surface) == (ana, "approve", "discord")
     assert (decision.due_at - decision.changed_at).total_seconds() == 5
-    assert "You have 5 s to [take it back on the desk](<" in text
+    assert "You have 5 s to [undo it on the desk](<" in text
     assert f"/queue/{message.public_id}/" in text
     for action in ("verdict.given", "decision.recorded"):
         line = recorded(action)
@@ -259,7 +259,7 @@ def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, m
 
 
 def test_claim_button_claims_the_message_and_names_its_holder(ana, second_reviewer, message):
-    assert answer_text(sent(press(message, "claim"))).startswith("You have this message")
+    assert answer_text(sent(press(message, "claim"))).startswith("You claimed this message")
     assert Claim.objects.get().person == ana
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
     assert "Ana Ferreira has this message" in answer_text(sent(press(message, "claim", by=MALLORY)))

@@ -153,7 +153,7 @@ def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, 
     what = "Wrong greeting The greeting does not match the recipient. 80 high published 30"
     assert f"{what} 1 message in 30 days" in page
     # Sorted by weight: it is the heaviest now.
-    assert page.index("Greets another") < page.index("Look-alike")
+    assert page.index("Wrong greeting") < page.index("Look-alike")
 
 
 def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(connection, reviewer, signed_in):

@@ -224,12 +224,12 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, sign
 
 WRONG = {
     "https://hooks.slack.com/services/T1/B1": "not the address of a webhook",
-    "http://hooks.slack.com/services/T1/B1/x": "begin with https://",
-    "https://hooks.slack.com.evil.example/services/T1/B1/x": "not an address of Slack",
-    "https://127.0.0.1/services/T1/B1/x": "not an address of Slack",
+    "http://hooks.slack.com/services/T1/B1/x": "start with https://",
+    "https://hooks.slack.com.evil.example/services/T1/B1/x": "not a Slack webhook address",
+    "https://127.0.0.1/services/T1/B1/x": "not a Slack webhook address",
     "https://me@hooks.slack.com/services/T1/B1/x": "a name or a #",
     f"{REAL}?x=1": "question mark",
-    "hooks.slack.com": "not a whole address",
+    "hooks.slack.com": "not a complete address",
 }
 
 
@@ -241,7 +241,7 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(signed_in, admin,
     # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2)
-    assert (found.accepted, "not an address of Slack" in found.sentence) == (False, True)
+    assert (found.accepted, "not a Slack webhook address" in found.sentence) == (False, True)
     client = signed_in(admin)
     for fields, field in (
         ({}, "url"), ({"secret": TOKEN}, "channel"), ({"channel": CHANNEL}, "secret"),

@@ -278,7 +278,7 @@ def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(de
         caplog.clear()
         row = make_command("sendemail", user=user, **MESSAGE)
         assert run(row) == "refused", table
-        assert "went wrong in the desk itself" in discord.said
+        assert "The desk had an error" in discord.said
         assert ("Nothing was done." in discord.said) is (user == "1")
         assert MESSAGE["body"] in discord.said
         assert (row.state, Email.objects.count()) == ("delivered", 0)
@@ -300,7 +300,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     desk.gateway.lost.add(lost)
     row = make_command("sendemail", **{**MESSAGE, "subject": "Silence"})
     run_to_the_end(row)
-    assert "It is not known whether MultiMail took the message" in discord.said
+    assert "It is not known whether MultiMail accepted the message" in discord.said
     assert Email.objects.count() == 2
     # A refusal after a lost answer does not say that nothing was sent.
     row = make_command("sendemail", **{**MESSAGE, "subject": "Left before"})
@@ -309,7 +309,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     ana.grants.all().delete()
     make_due(row)
     assert run(row) == "refused"
-    assert "no part in this desk" in discord.said
+    assert "no longer have a role at this desk" in discord.said
     assert running.NOT_KNOWN in discord.said
     Grant.objects.bulk_create(grants)
     # Nothing was sent where the host was not reached.
@@ -356,7 +356,7 @@ def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answer
 
 def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk, discord):
     text = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    refusals = {401: "does not accept the desk's agent key", 422: "does not accept it as it is"}
+    refusals = {401: "does not accept the desk's agent key", 422: "does not accept it in this form"}
     for status, words in refusals.items():
         desk.gateway.spoiled[("POST", "/send_email")] = (status, text)
         row = make_command("sendemail", **MESSAGE)
@@ -368,7 +368,7 @@ def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk
     # Hosted MultiMail only says that it is queued; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
     run(make_command("sendemail", **MESSAGE))
-    assert discord.said.startswith("MultiMail took it")
+    assert discord.said.startswith("MultiMail accepted it")
     assert CommandedMail.objects.exclude(upstream_id="").get().upstream_id == "01HOSTED"
 
 
@@ -398,7 +398,7 @@ def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(c
     first, last = (line.details["why"] for line in recorded("command.failed"))
     assert (first, last) == (
         "not linked",
-        "not linked What else this Discord account is refused within this minute is not kept.",
+        "not linked Further refusals of this Discord account within this minute are not recorded.",
     )
 
 
@@ -406,12 +406,12 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
     DiscordAccount.objects.create(person=auditor, discord_id="2")
     assert run(make_command("checkinbox", user="2")) == "done"
     assert run(make_command("sendemail", user="2", **MESSAGE)) == "refused"
-    assert "There is no mailbox here that you may use" in discord.said
+    assert "You may not use any mailbox" in discord.said
     asked = len(desk.gateway.calls)
     type(desk.connection).objects.update(paused_at=Now())
     for name, options in (("checkinbox", {}), ("sendemail", MESSAGE)):
         assert run(make_command(name, **options)) == "refused"
-        assert "is paused at the desk" in discord.said
+        assert "is paused" in discord.said
     type(desk.connection).objects.update(paused_at=None)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     assert run(make_command("checkinbox")) == "refused"
@@ -421,7 +421,7 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
 
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
     run(make_command("checkinbox"))
-    assert "has a connection with an agent key" in discord.said
+    assert "has a connection with one" in discord.said
     other = make_connection("other")
     give_keys(connection, other)
     run(make_command("checkinbox"))
@@ -433,13 +433,13 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     came = make_message(connection)
     reply = read_command(make_command("reply", message_id=came.upstream_id, body="Soon."))
     assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
-    with pytest.raises(CommandRefused, match="Say from which mailbox"):
+    with pytest.raises(CommandRefused, match="Choose a mailbox"):
         mailbox_for(reply, to_write=True, email_id="unknown")
 
     bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone"))
     DiscordAccount.objects.create(person=bo, discord_id="3")
     run(make_command("checkinbox", user="3"))
-    assert "has a connection with an agent key" in discord.said
+    assert "has a connection with one" in discord.said
 
 
 @pytest.mark.slow
@@ -448,7 +448,7 @@ def test_message_that_was_not_sent_is_returned_to_its_author(connection, ana, di
     for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
         run(make_command("sendemail", to="dana@northwind.example", subject="Hello", body=body))
         sentence, begin, typed = discord.said.partition("You typed:\n")
-        assert "Say from which mailbox." in sentence
+        assert "Choose a mailbox." in sentence
         assert begin
         assert typed.startswith("```\nto: dana@northwind.example\nsubject: Hello\n")
         assert typed.endswith("\n```")
@@ -470,7 +470,7 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
     DiscordAccount.objects.create(person=bo, discord_id="3")
     make_message(make_connection("other"), subject="Not yours")
     run(make_command("pending", user="3"))
-    assert discord.said == "Nothing waits for review, of what you may see."
+    assert discord.said == "No messages that you may see are waiting for review."
     for number in range(8):
         make_message(desk.connection, subject=f"@here {number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
     messages = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
@@ -494,7 +494,7 @@ BAD_INPUT = [
     ("sendemail", {**MESSAGE, "to": "nobody"}, "nobody"),
     ("sendemail", {**MESSAGE, "body": " "}, "needs `to`, `subject` and `body`"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
-    ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
+    ("reply", {"message_id": "../../account", "body": "x"}, "not an id from /checkinbox"),
     ("nonsense", {}, "does not know the command"),
 ]
 

@@ -10,8 +10,8 @@ INNGEST = f"https://inn.gs/e/{KEY}"
 OWN = "http://127.0.0.1:8288"
 # What is wrong with an address of Inngest, and with one for webhooks: a part of the sentence that says it.
 NO_INNGEST = {
-    f"http://inn.gs/e/{KEY}": "begin with https://",
-    f"https://inn.gs:8443/e/{KEY}": "name no port",
+    f"http://inn.gs/e/{KEY}": "start with https://",
+    f"https://inn.gs:8443/e/{KEY}": "have no port",
     "https://inn.gs/e/": "not an address that events are posted to",
     f"{OWN}/x/{KEY}": "not an address that events are posted to",
     f"https://inn.gs/e/signkey-prod-{KEY}": "signing key",
@@ -19,12 +19,12 @@ NO_INNGEST = {
     f"{INNGEST}#x": "#",
     f"https://me@inn.gs/e/{KEY}": "a name",
     f"{INNGEST}\n": "a blank",
-    f"https://app.inngest.com/env/production/manage/{KEY}": "none that events are posted to",
+    f"https://app.inngest.com/env/production/manage/{KEY}": "not an event URL",
     f"https://elsewhere.example/e/{KEY}": "OUTGOING_ALLOW",
     f"http://127.0.0.1:8289/e/{KEY}": "OUTGOING_ALLOW",
     f"https://inn.gs.elsewhere.example/e/{KEY}": "not an address of Inngest",
-    KEY: "not a whole address",
-    "https://[::1/e/x": "not a whole address",
+    KEY: "not a complete address",
+    "https://[::1/e/x": "not a complete address",
 }
 PRIVATE = ("127.0.0.1", "[::1]", "10.0.0.7", "localhost:8288", "metadata.internal", "intranet")
 NO_WEBHOOK = {
@@ -34,7 +34,7 @@ NO_WEBHOOK = {
     f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
     INNGEST: "Inngest",
     "https://me:secret@hooks.example/in": "a name",
-    "ftp://hooks.example/in": "not a whole address",
+    "ftp://hooks.example/in": "not a complete address",
 }
 
 

@@ -23,23 +23,20 @@ def webhook_error(url: str) -> str:
     parts = urlsplit(url)
     if not is_allowed(url):
         if parts.hostname not in HOSTS:
-            return (
-                "This is not an address of Discord, and nothing else is posted to. It begins with "
-                f"https://discord.com/api/webhooks/. {HINT}"
-            )
+            return "This is not a Discord webhook address, which starts with https://discord.com/api/webhooks/. {HINT}"
         if origin_of(url) != f"https://{parts.hostname}:443":
-            return "Discord's addresses begin with https:// and name no port. Put it in that way."
+            return "Discord's addresses start with https:// and have no port. Enter it without one."
     if not _PATH.fullmatch(parts.path):
         if parts.path.startswith("/channels/"):
-            return f"This is the address of a channel, and the desk needs its webhook. {HINT}"
+            return f"This is the address of a channel. The desk needs its webhook. {HINT}"
         if re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/?", parts.path):
-            return f"The address ends too early: behind the number belongs a slash and a long token. {HINT}"
+            return f"The address is incomplete: after the number comes a slash and a long token. {HINT}"
         if re.fullmatch(rf"{_PATH.pattern.rstrip('?')}(github|slack|messages/.*)", parts.path):
-            return "Leave out what stands behind the token: the address ends with it."
+            return "Remove everything after the token."
         return f"This is not the address of a webhook. One looks like {EXAMPLE}. {HINT}"
     query = parse_qsl(parts.query, keep_blank_values=True)
     if any(name != "thread_id" or not _THREAD.fullmatch(value) for name, value in query):
-        return "Leave out what stands behind the question mark; only thread_id, with its number, may stay."
+        return "Remove everything after the question mark, except thread_id and its number."
     return ""
 
 

@@ -23,8 +23,7 @@ from outgoing.guarded import TOTAL_TIMEOUT
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)
 _CHANNEL_HINT = (
-    "In Discord, switch on Developer Mode, press the channel longer or with the right button, and choose “Copy "
-    "Channel ID”."
+    "In Discord, turn on Developer Mode, right-click or long-press the channel, and choose “Copy Channel ID”."
 )
 
 
@@ -33,7 +32,7 @@ class _Discord(CardChannel):
     hosts = HOSTS
     markup = MARKDOWN
     answers_commands = True
-    when_late = when_unreachable = "Look whether this machine reaches discord.com at port 443, and test again."
+    when_late = when_unreachable = "Check that this server can reach discord.com on port 443, then test again."
 
     def body(self, card: Card) -> dict[str, Any]:
         return payload(embed(card))
@@ -56,35 +55,33 @@ class _Discord(CardChannel):
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         posted = self.post(destination, payload(embed(TEST_CARD)), limit=limit)
         if not posted.message_id:
-            return TestResult(
-                False, "Something answered there, but not as Discord does. Look whether the address is right."
-            )
-        return TestResult(True, "Discord took the test. Look into the channel: it is there.", posted.channel)
+            return TestResult(False, "The answer did not come from Discord. Check the address.")
+        return TestResult(True, "Discord accepted the test. Check the channel.", posted.channel)
 
 
 class DiscordWebhook(_Discord):
     """Cards with links. Discord would report presses on what a webhook posted to nobody, so it has no buttons."""
 
     kind, label = "discord_webhook", "Discord webhook"
-    summary = "Cards with links. Needs the webhook's address."
+    summary = "Cards with links. Needs a webhook address."
     keeps_heads = True
     fields = (
         FormField(
             "url",
             "Address of the Discord webhook",
             "In Discord: the channel's settings, Integrations, Webhooks, New Webhook, Copy Webhook URL.",
-            required="Put in the address of the webhook.",
+            required="Enter the address of the webhook.",
             is_secret=True,
         ),
     )
     refusals = {
-        400: "Discord did not accept the message. Look whether the webhook belongs to a text channel; one of a forum "
-        "needs ?thread_id= with a number behind the address.",
-        401: "Discord does not accept the token in the address. Copy the address again, and put it in whole.",
-        403: "Discord does not let this webhook post. Look at the channel's settings, Integrations, or make another "
+        400: "Discord did not accept the message. Check that the webhook belongs to a text channel; for a forum, add "
+        "?thread_id= with a number to the address.",
+        401: "Discord does not accept the token in the address. Copy the whole address again.",
+        403: "Discord does not let this webhook post. Check the channel's settings under Integrations, or create a new "
         "one.",
-        404: "Discord knows no such webhook: it was deleted, or the address is not whole. Copy it again, or make "
-        "another one in the channel's settings, Integrations, Webhooks.",
+        404: "Discord does not know this webhook: it was deleted, or the address is incomplete. Copy it again, or "
+        "create a new one in the channel's settings, Integrations, Webhooks.",
     }
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
@@ -107,18 +104,17 @@ class DiscordBot(_Discord):
             "channel",
             "Id of the channel, for the bot",
             "In Discord, with Developer Mode on: the channel, Copy Channel ID.",
-            required=f"Put in the channel's id. {_CHANNEL_HINT}",
+            required=f"Enter the channel id. {_CHANNEL_HINT}",
             max_length=200,
-            too_long="No channel's id is so long.",
+            too_long="This is too long for a channel id.",
         ),
     )
     refusals = {
-        400: "Discord did not accept the message. Look whether the channel is one for text.",
-        401: "Discord does not accept the bot's token. Look at DISCORD_BOT_TOKEN: the token was reset, or is not "
-        "whole.",
+        400: "Discord did not accept the message. Check that the channel is a text channel.",
+        401: "Discord does not accept the bot's token. Check DISCORD_BOT_TOKEN: the token was reset, or is incomplete.",
         403: "Discord does not let the bot post there. Give it View Channel, Send Messages and Embed Links there.",
-        404: "Discord knows no such channel, or the bot is not on its server. Copy the channel's id again, and invite "
-        "the bot.",
+        404: "Discord does not know this channel, or the bot is not on its server. Copy the channel id again and "
+        "invite the bot.",
     }
 
     @property
@@ -127,7 +123,7 @@ class DiscordBot(_Discord):
         first = (
             "" if settings.DISCORD_BOT_TOKEN else ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
         )
-        return f"Cards with buttons. Needs the channel's id{first}."
+        return f"Cards with buttons. Needs the channel id{first}."
 
     @property
     def not_ready(self) -> str:
@@ -141,7 +137,7 @@ class DiscordBot(_Discord):
     def clean_field(self, name: str, value: str) -> str:
         found = _CHANNEL.fullmatch(value)
         if found is None:
-            raise ValidationError(f"This is not a channel's id, which has digits alone. {_CHANNEL_HINT}")
+            raise ValidationError(f"This is not a channel id, which has only digits. {_CHANNEL_HINT}")
         return found["id"]
 
     def address(self, destination: Destination) -> str:

@@ -28,7 +28,7 @@ _BUTTONS = (("approve", "Approve", _SUCCESS), ("reject", "Reject", _DANGER), ("c
 _CUSTOM_ID = re.compile(r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII)
 _MAX_REVISION = 2**63 - 1
 _SHORT, _SHORT_LINE = 100, 200
-_SHORTENED = "Discord did not take the whole card. The message is on the desk."
+_SHORTENED = "Discord did not accept the full card. Open the message on the desk."
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ PONG: Body = {"type": _PONG}
 # Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 # For an error of the desk's own; the log has the details.
-FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
+FAULT = "The desk had an error; whoever runs it can find it in the log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
 TASKS: dict[str, str] = {
@@ -56,7 +56,7 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 # So many refusals of one account are recorded in any minute, so that nobody fills the ledger by hammering a button.
 # Each is still answered.
 MAX_REFUSALS = 5
-LAST_REFUSAL = "What else this Discord account is refused within this minute is not kept."
+LAST_REFUSAL = "Further refusals of this Discord account within this minute are not recorded."
 _NO_REFUSALS = ("", "approve", "reject", "claim", "asked why", "given", "calling", "done")
 
 
@@ -96,8 +96,8 @@ def reason_form(custom_id: str) -> Body:
     }
     label = {
         "type": _LABEL,
-        "label": "Why? The agent reads these words.",
-        "description": "Say it so that the agent can do better next time.",
+        "label": "Reason (sent to the agent)",
+        "description": "Tell the agent what to do differently.",
         "component": field,
     }
     return {"type": _FORM, "data": {"custom_id": custom_id, "title": "Reject this message", "components": [label]}}
@@ -108,9 +108,9 @@ def link_instructions(interaction: Interaction) -> str:
     link = offer_link(discord_id=interaction.discord_user_id, name=interaction.discord_user)
     again = "give the command again" if interaction.kind == Interaction.Kind.COMMAND else "press again"
     return (
-        "This Discord account belongs to nobody at the desk yet, so nothing was done. "
-        f"[Link it to your account at the desk](<{link}>): sign in there and confirm that it is yours. "
-        f"The link is good for 15 minutes, once. Then {again}. Afterwards it stands under Your account, Discord."
+        "This Discord account is not linked to anyone at the desk, so nothing was done. [Link it to your account at "
+        f"the desk](<{link}>): sign in and confirm that it is yours. The link works once, for 15 minutes. Then "
+        f"{again}. You can find it later under Your account, Discord."
     )
 
 
@@ -201,7 +201,7 @@ def _edit_answer(interaction: Interaction, content: str) -> None:
     What comes from mail is escaped by now; nobody is pinged either way. No error contains the token.
     """
     if not interaction.token or not settings.DISCORD_APP_ID:
-        raise NotAnswered("There is no token to answer with any more, or no DISCORD_APP_ID.")
+        raise NotAnswered("The token for the answer has expired, or DISCORD_APP_ID is not set.")
     path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
     body = {"content": cut(content, MAX_CONTENT), "allowed_mentions": {"parse": []}}
     headers = {"Content-Type": "application/json", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}

@@ -53,7 +53,7 @@ def speak(
     pause = 0.0
     try:
         if wait := rates.take(scope):
-            raise RetryLater("Its limit is used up for the moment.", seconds=wait)
+            raise RetryLater("Its rate limit is used up for now.", seconds=wait)
     except rates.Unknown:
         pause = rates.ALONE_SECONDS
     url = _url(target, method, message_id, has_buttons=bool(body.get("components")))
@@ -84,7 +84,7 @@ def _bot_target(destination: Destination) -> _Target:
     if not token:
         raise DestinationGone("DISCORD_BOT_TOKEN is not set, so the bot cannot post.")
     if not _ID.fullmatch(destination.channel):
-        raise DestinationGone("The destination names no channel.")
+        raise DestinationGone("The destination has no channel.")
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
     headers = {"Authorization": f"Bot {token}", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
     return _Target(url, "", headers, destination.channel, token, is_bot=True)

@@ -58,18 +58,18 @@ class Inngest(EventChannel):
             "url",
             "Event URL",
             "In Inngest: Manage, Event Keys; the address ends with the key.",
-            required="Put in the address of the webhook.",
+            required="Enter the event URL.",
             is_secret=True,
         ),
     )
     refusals = {
-        400: "Inngest did not accept the event. Look whether the address is one that events are posted to.",
-        401: "Inngest does not know this event key. Look under Manage, Event Keys, and put the address in whole.",
-        403: "Inngest takes nothing from us by this key. Look under Manage, Event Keys, whether it is limited to some "
-        "events or addresses.",
-        404: "Inngest knows no such event key: it was deleted, or the address is not whole. Look under Manage, Event "
-        "Keys.",
-        413: "Inngest found the event too large.",
+        400: "Inngest did not accept the event. Check that the address is an event URL.",
+        401: "Inngest does not know this event key. Copy the whole address from Manage, Event Keys.",
+        403: "Inngest refuses this key. Check under Manage, Event Keys, whether it is limited to certain events or "
+        "addresses.",
+        404: "Inngest does not know this event key: it was deleted, or the address is incomplete. Check under Manage, "
+        "Event Keys.",
+        413: "The event is too large for Inngest.",
     }
 
     def url_error(self, url: str) -> str:
@@ -94,17 +94,15 @@ class Inngest(EventChannel):
             raise RetryLater("Inngest asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
         sentence = f"Inngest answered {answer.status}."
         if answer.status in _GONE:
-            raise DestinationGone(f"{sentence} It does not take this event key.", status=answer.status, answer=stored)
+            raise DestinationGone(f"{sentence} It does not accept this event key.", status=answer.status, answer=stored)
         if answer.status in _REFUSED:
-            raise CardRefused(f"{sentence} It does not take this event.", status=answer.status, answer=stored)
+            raise CardRefused(f"{sentence} It does not accept this event.", status=answer.status, answer=stored)
         raise RetryLater(sentence, status=answer.status, answer=stored)
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         if not self.post_test_event(destination, limit=limit).message_id:
-            return TestResult(
-                False, "Something answered there, but not as Inngest does. Look whether the address is right."
-            )
-        return TestResult(True, f"Inngest took the test. Its event stands there as {FAMILY}{TEST_EVENT}.")
+            return TestResult(False, "The answer did not come from Inngest. Check the address.")
+        return TestResult(True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}.")
 
 
 def event_url_error(url: str) -> str:
@@ -114,19 +112,19 @@ def event_url_error(url: str) -> str:
     parts = urlsplit(url)
     if not is_allowed(url) and origin_of(url) != _ORIGIN:
         if parts.hostname == "inn.gs":
-            return "Inngest's addresses begin with https:// and name no port. Put it in that way."
+            return "Inngest's addresses start with https:// and have no port. Enter it without one."
         if (parts.hostname or "").endswith("inngest.com"):
-            return f"This is an address of Inngest, but none that events are posted to. {_HINT}"
+            return f"This is an address of Inngest, but not an event URL. {_HINT}"
         return (
             f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator can "
             f"name its origin in OUTGOING_ALLOW. {_HINT}"
         )
     found = _PATH.fullmatch(parts.path)
     if not found:
-        return f"This is not an address that events are posted to: one looks like {EXAMPLE}. {_HINT}"
+        return f"This is not an event URL such as {EXAMPLE}. {_HINT}"
     if found["key"].startswith("signkey"):
-        return f"This holds a signing key, which is for your functions alone. {_HINT}"
-    return "Leave out what stands behind the question mark." if parts.query else ""
+        return f"This contains a signing key, which is only for your functions. {_HINT}"
+    return "Remove everything after the question mark." if parts.query else ""
 
 
 def masked_event_url(url: str) -> str:

@@ -40,19 +40,19 @@ class SignedWebhook(EventChannel):
         FormField(
             "url",
             "Address of the program",
-            "Where the program takes webhooks; it begins with https://.",
-            required="Put in the address of the webhook.",
+            "Where the program receives webhooks; starts with https://.",
+            required="Enter the address of the webhook.",
             is_secret=True,
         ),
     )
     refusals = {
-        401: "The receiver refused the test (401). Look whether it checks the signature with this destination's "
+        401: "The receiver refused the test (401). Check that it verifies the signature with this destination's "
         "secret.",
-        403: "The receiver refused the test (403). Look whether it checks the signature with this destination's "
+        403: "The receiver refused the test (403). Check that it verifies the signature with this destination's "
         "secret.",
-        404: "Nothing takes webhooks at this address (404). Look whether it is whole.",
-        405: "What is at this address takes no webhooks (405). Look whether it is whole.",
-        410: "The receiver says that it wants no more webhooks (410). Ask whoever runs it.",
+        404: "There is no webhook receiver at this address (404). Check that it is complete.",
+        405: "This address does not accept webhooks (405). Check that it is complete.",
+        410: "The receiver no longer accepts webhooks (410). Ask whoever runs it.",
     }
 
     def url_error(self, url: str) -> str:
@@ -69,7 +69,7 @@ class SignedWebhook(EventChannel):
         if error := endpoint_error(destination.url):
             raise DestinationGone(error)
         if not destination.secret:
-            raise DestinationGone("The destination has no secret to sign with. Make a new one.")
+            raise DestinationGone("The destination has no signing secret. Create a new one.")
         answer = send(
             "POST",
             destination.url,
@@ -83,14 +83,14 @@ class SignedWebhook(EventChannel):
             return Posted("", answer.status, answer=stored)
         sentence = f"The receiver answered {answer.status}."
         if answer.status == 410:
-            raise DestinationGone(f"{sentence} It wants no more webhooks.", status=410, answer=stored)
+            raise DestinationGone(f"{sentence} It no longer accepts webhooks.", status=410, answer=stored)
         if answer.status == 429:
             raise RetryLater("The receiver asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
         raise RetryLater(sentence, status=answer.status, answer=stored)
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         self.post_test_event(destination, limit=limit)
-        return TestResult(True, f"The receiver took the test, an event of the type {TEST_EVENT}.")
+        return TestResult(True, f"The receiver accepted the test, an event of type {TEST_EVENT}.")
 
 
 def signed_headers(destination: Destination, *, event_id: str, body: bytes) -> dict[str, str]:
@@ -113,15 +113,15 @@ def endpoint_error(url: str) -> str:
         return error
     parts = urlsplit(url)
     if origin_of(url) == origin_of(settings.PUBLIC_URL):
-        return "This is the desk's own address. Put in that of the program which receives the events."
+        return "This is the desk's own address. Enter the address of the receiving program."
     if is_allowed(url):
         return ""
     if parts.scheme != "https":
-        return "The address has to begin with https://, so that nobody on the way can read what is posted."
+        return "The address must start with https://, so that events are encrypted in transit."
     if other := next((one for one in all_channels().values() if parts.hostname in one.hosts), None):
         return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
     if _is_private(parts):
-        return "This address is inside a private network, and OUTGOING_ALLOW does not name it. An operator can add it."
+        return "This address is in a private network and not in OUTGOING_ALLOW. An operator can add it."
     return ""
 
 

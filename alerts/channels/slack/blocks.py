@@ -66,7 +66,7 @@ def card_body(card: Card) -> dict[str, Any]:
 
 def short_body(body: dict[str, Any]) -> dict[str, Any]:
     """Return a body without blocks, for one that Slack refused."""
-    return text_body(f"{body['text']}\nSlack did not take the whole card. The message is on the desk.", [])
+    return text_body(f"{body['text']}\nSlack did not accept the full card. Open the message on the desk.", [])
 
 
 def text_body(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:

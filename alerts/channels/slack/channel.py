@@ -84,59 +84,59 @@ class Slack(CardChannel):
 
     kind, label, service = "slack", "Slack", "Slack"
     hosts = (HOST,)
-    summary = "Cards with links. Needs an incoming webhook's address; or a bot's token, which edits cards in place."
+    summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
     markup = Mrkdwn()
-    when_late = when_unreachable = "Look whether this machine reaches slack.com at port 443, and test again."
+    when_late = when_unreachable = "Check that this server can reach slack.com on port 443, then test again."
     fields = (
         FormField(
             "url",
             "Address of the Slack webhook",
-            "In Slack: your app, Incoming Webhooks, Add New Webhook. Empty where a bot's token is given.",
+            "In Slack: your app, Incoming Webhooks, Add New Webhook. Leave empty if you enter a bot token.",
             is_secret=True,
         ),
         FormField(
             "secret",
-            "Bot's token",
-            "Begins with xoxb- and needs the scope chat:write. With it a card is edited in place; otherwise each "
-            "change is posted again.",
+            "Bot token",
+            "Begins with xoxb- and needs the scope chat:write. With it, cards are edited in place; otherwise each "
+            "change is a new post.",
             is_secret=True,
             max_length=300,
-            too_long="No token is so long.",
+            too_long="This is too long for a token.",
         ),
         FormField(
             "channel",
             "Id of the channel, for the bot",
-            "In Slack: the channel's details, at the end; such as C0123456789. Invite the bot there first.",
+            "In Slack: at the end of the channel's details, such as C0123456789. Invite the bot first.",
             max_length=32,
-            too_long="No channel's id is so long.",
+            too_long="This is too long for a channel id.",
         ),
     )
     refusals = {
-        400: "Slack did not accept the message. Look whether the webhook is one of Slack's.",
+        400: "Slack did not accept the message. Check that this is a Slack webhook.",
         401: "Slack does not accept the bot's token. Copy it again from your app's page, OAuth & Permissions.",
-        403: "Slack does not let this app post there. Look at the channel's posting permissions, or reinstall the app.",
-        404: "Slack knows no such webhook or channel: it was removed, or is not whole. Copy it again, and invite the "
-        "bot to the channel.",
+        403: "Slack does not let this app post there. Check the channel's posting permissions, or reinstall the app.",
+        404: "Slack does not know this webhook or channel: it was removed, or is incomplete. Copy it again, and invite "
+        "the bot to the channel.",
         410: "The channel is archived. Choose another one.",
     }
 
     def clean(self, typed: Any, *, is_new: bool) -> dict[str, str]:
         values = super().clean(typed, is_new=is_new)
         if values.get("secret") and not values.get("channel"):
-            raise ValidationError({"channel": "Put in the id of the channel that the bot posts to."})
+            raise ValidationError({"channel": "Enter the id of the channel that the bot posts to."})
         if is_new and values.get("channel") and not values.get("secret"):
-            raise ValidationError({"secret": "Put in the bot's token, which this channel needs."})
+            raise ValidationError({"secret": "Enter the bot token, which this channel needs."})
         if is_new and not values.get("url") and not values.get("secret"):
-            raise ValidationError({"url": "Put in the address of the webhook, or a bot's token with a channel's id."})
+            raise ValidationError({"url": "Enter the address of the webhook, or a bot token with a channel id."})
         return values
 
     def clean_field(self, name: str, value: str) -> str:
         if name == "url" and (error := webhook_error(value)):
             raise ValidationError(error)
         if name == "secret" and not _TOKEN.fullmatch(value):
-            raise ValidationError("This is not a bot's token, which begins with xoxb-.")
+            raise ValidationError("This is not a bot token, which starts with xoxb-.")
         if name == "channel" and not _CHANNEL_ID.fullmatch(value):
-            raise ValidationError("This is not a channel's id, such as C0123456789. It is at the end of its details.")
+            raise ValidationError("This is not a channel id such as C0123456789. See the end of its details.")
         return value
 
     def address(self, destination: Destination) -> str:
@@ -174,7 +174,7 @@ class Slack(CardChannel):
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         posted = self.post(destination, card_body(TEST_CARD), limit=limit)
-        return TestResult(True, "Slack took the test. Look into the channel: it is there.", posted.channel)
+        return TestResult(True, "Slack accepted the test. Check the channel.", posted.channel)
 
 
 def webhook_error(url: str) -> str:
@@ -184,12 +184,12 @@ def webhook_error(url: str) -> str:
     parts = urlsplit(url)
     if not is_allowed(url):
         if parts.hostname != HOST:
-            return f"This is not an address of Slack, and nothing else is posted to. One looks like {EXAMPLE}. {_HINT}"
+            return f"This is not a Slack webhook address such as {EXAMPLE}. {_HINT}"
         if origin_of(url) != f"https://{HOST}:443":
-            return "Slack's addresses begin with https:// and name no port. Put it in that way."
+            return "Slack's addresses start with https:// and have no port. Enter it without one."
     if not _PATH.fullmatch(parts.path):
-        return f"This is not the address of a webhook. One looks like {EXAMPLE}. {_HINT}"
-    return "Leave out what stands behind the question mark." if parts.query else ""
+        return f"This is not a webhook address such as {EXAMPLE}. {_HINT}"
+    return "Remove everything after the question mark." if parts.query else ""
 
 
 def _call(destination: Destination, method: str, body: dict[str, Any], *, limit: float) -> Posted:
@@ -230,7 +230,7 @@ def _failure(answer: Answer, error: str, stored: str) -> Exception:
         return CardGone("Somebody deleted the card in Slack.", status=404, answer=stored)
     if error in _GONE or status in (401, 403, 404, 410):
         return DestinationGone(
-            f"{sentence} It takes nothing from us there.", status=_status(status, error), answer=stored
+            f"{sentence} It does not accept posts there.", status=_status(status, error), answer=stored
         )
     if error in _REFUSED or status == 400:
         return CardRefused(f"Slack refused the card ({error or status}).", status=400, answer=stored)

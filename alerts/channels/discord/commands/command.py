@@ -66,11 +66,11 @@ def read_command(interaction: Interaction) -> Command:
         raise CommandRefused(link_instructions(interaction), reason="not linked")
     actor = person.actor(surface="discord")
     if not actor.scopes:
-        raise CommandRefused("You have no part in this desk any more. Ask an admin of it.", reason="no role")
+        raise CommandRefused("You no longer have a role at this desk. Ask an admin.", reason="no role")
     if needs_second_factor(person):
         raise CommandRefused(
-            "Your role needs a second factor, which nobody can prove here: "
-            f"[do it on the desk](<{settings.PUBLIC_URL}/>).",
+            "Your role needs a second factor, which is not possible on Discord: [use the "
+            f"desk](<{settings.PUBLIC_URL}/>).",
             reason="second factor",
         )
     return Command(interaction, person, actor, _options(interaction.options))

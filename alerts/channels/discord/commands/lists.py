@@ -26,7 +26,7 @@ def check_inbox(command: Command) -> str:
     if not rows:
         return f"No unread mail in {where}."
     return _fitting(
-        f"Unread in {where}, the newest first:", list(map(_unread_line, rows)), number=len(rows), more="and {} more"
+        f"Unread in {where}, newest first:", list(map(_unread_line, rows)), number=len(rows), more="and {} more"
     )
 
 
@@ -35,9 +35,9 @@ def pending(command: Command) -> str:
     waiting = desk_messages().visible_to(command.actor).awaiting_review()
     number = waiting.count()
     if not number:
-        return "Nothing waits for review, of what you may see."
+        return "No messages that you may see are waiting for review."
     shown = list(waiting.order_by("held_at", "pk")[:MAX_ROWS])
-    begin = f"{number} wait{'s' if number == 1 else ''} for review, the oldest first:"
+    begin = f"{number} wait{'s' if number == 1 else ''} for review, oldest first:"
     more = f"[and {{}} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
     return _fitting(begin, list(map(_waiting_line, shown)), number=number, more=more)
 

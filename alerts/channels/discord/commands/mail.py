@@ -45,7 +45,7 @@ def reply(command: Command) -> str:
         raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", reason="incomplete")
     # It becomes a part of an address at MultiMail, and must not lead to another one there.
     if not _EMAIL_ID.fullmatch(email_id):
-        raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", reason="no id")
+        raise CommandRefused("This is not an id from /checkinbox. Copy `message_id` from there.", reason="no id")
     mailbox = mailbox_for(command, to_write=True, email_id=email_id)
     send = partial(agent_of(mailbox).reply_email, mailbox_id=mailbox.upstream_id, email_id=email_id, body=_lines(body))
     return _mail(command, mailbox, send, f"Your reply to {cut(escape(email_id), _SHOWN)}")
@@ -88,13 +88,13 @@ def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     number = f"Message ID: `{upstream_id.replace('`', '')}`"
     status = str(answer.get("oversight_status") or answer.get("status") or "")
     if status == "not_required":
-        return f"{about} leaves without review, as this mailbox is set.\n{number}"
+        return f"{about} is sent without review, as set for this mailbox.\n{number}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
     # Hosted MultiMail answers "queued" for every message, whether it is reviewed or not.
-    begin = f"{about} waits for review." if status in _HELD else f"MultiMail took it: {about}."
+    begin = f"{about} waits for review." if status in _HELD else f"MultiMail accepted it: {about}."
     return (
-        f"{begin} Somebody else decides: who starts mail may not approve it. It need not be sent again.\n"
-        f"{number}\n[See it at the desk](<{link}>)"
+        f"{begin} Somebody else must approve it, because you started it. Do not send it again.\n"
+        f"{number}\n[Open it on the desk](<{link}>)"
     )
 
 

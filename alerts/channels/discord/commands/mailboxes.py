@@ -42,7 +42,7 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         return _not_paused(found[0])
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
     more = f" and {len(usable) - MAX_NAMED} more" if len(usable) > MAX_NAMED else ""
-    begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
+    begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Choose a mailbox."
     raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", reason="which mailbox")
 
 
@@ -85,8 +85,8 @@ def _not_paused(mailbox: Mailbox) -> Mailbox:
     if mailbox.connection.paused_at is None:
         return mailbox
     raise CommandRefused(
-        f"The connection of {cut(escape(mailbox.address), 100)} is paused at the desk, so nothing is sent or read "
-        "there. Its page says why; an admin lets it go on.",
+        f"The connection of {cut(escape(mailbox.address), 100)} is paused, so nothing is sent or read. Its page on the "
+        f"desk says why; an admin can resume it.",
         reason="paused",
     )
 
@@ -94,11 +94,11 @@ def _not_paused(mailbox: Mailbox) -> Mailbox:
 def _missing(*, is_any: bool) -> CommandRefused:
     if is_any:
         return CommandRefused(
-            "No mailbox that you may use has a connection with an agent key, with which commands are carried out. An "
-            "admin puts one in on the page of the connection.",
+            "Commands need an agent key, and no mailbox that you may use has a connection with one. An admin can enter "
+            "it on the connection's page.",
             reason="no agent key",
         )
-    return CommandRefused("There is no mailbox here that you may use for this. Ask an admin.", reason="no mailbox")
+    return CommandRefused("You may not use any mailbox for this. Ask an admin.", reason="no mailbox")
 
 
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:

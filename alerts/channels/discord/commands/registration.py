@@ -33,8 +33,8 @@ COMMANDS: list[dict[str, Any]] = [
         "description": "Send an email; somebody else reviews it first",
         "options": [
             _text("to", "Address, or several with commas", most=1000, suggested=True),
-            _text("subject", "What it is about", most=998),
-            _text("body", "What it says; \\n begins a new line", most=6000),
+            _text("subject", "Subject line", most=998),
+            _text("body", "Text of the message; \\n starts a new line", most=6000),
             _MAILBOX,
         ],
     },
@@ -49,12 +49,12 @@ COMMANDS: list[dict[str, Any]] = [
         "name": "reply",
         "description": "Answer an email; somebody else reviews it first",
         "options": [
-            _text("message_id", "The id that /checkinbox shows", most=200),
-            _text("body", "What it says; \\n begins a new line", most=6000),
+            _text("message_id", "The id shown by /checkinbox", most=200),
+            _text("body", "Text of the message; \\n starts a new line", most=6000),
             _MAILBOX,
         ],
     },
-    {"type": _CHAT_INPUT, "name": "pending", "description": "List what waits for review, with links", "options": []},
+    {"type": _CHAT_INPUT, "name": "pending", "description": "List messages waiting for review", "options": []},
 ]
 
 
@@ -86,16 +86,16 @@ def register(*, guild: str = "") -> list[str]:
 def _what_is_wrong(answer: Answer, guild: str) -> str:
     words = {
         400: "Discord does not accept the commands; this version of the desk may be too old for it.",
-        401: "Discord does not accept the bot's token. Make a new one on your application's page Bot, and set "
+        401: "Discord does not accept the bot's token. Create a new one on your application's page Bot, and set "
         "DISCORD_BOT_TOKEN to it.",
         403: "Discord does not let this bot set commands there. "
         + (
             "Invite it to that server with the scope applications.commands."
             if guild
-            else "Look whether DISCORD_APP_ID and DISCORD_BOT_TOKEN are of the same application."
+            else "Check that DISCORD_APP_ID and DISCORD_BOT_TOKEN belong to the same application."
         ),
-        404: "Discord knows no such application or server. Look at DISCORD_APP_ID"
-        + (" and at the server's id." if guild else "."),
+        404: "Discord does not know this application or server. Check DISCORD_APP_ID"
+        + (" and the server id." if guild else "."),
         429: f"Discord asks to wait {answer.headers.get('Retry-After', 'a while')} s. {_ASK_AGAIN}",
     }
     return words.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")

@@ -52,7 +52,7 @@ COMMANDS: dict[str, Callable[[Command], str]] = {
     "pending": pending,
 }
 WRITING = ("sendemail", "reply")
-NOT_KNOWN = "It is not known whether MultiMail took the message: look into the queue before you send it again."
+NOT_KNOWN = "It is not known whether MultiMail accepted the message: check the queue before you send it again."
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MAX_TRIES = 5
 # Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did not come.
@@ -64,11 +64,11 @@ _MAX_EXPLANATION = 400
 # The status means nothing to people, and the words before it say more.
 _STATUS = re.compile(r"^MultiMail answered [0-9]+[:.] ?")
 _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
-    errors.KeyRefused: ("key refused", "MultiMail does not accept the desk's agent key. Ask an admin to put in one."),
+    errors.KeyRefused: ("key refused", "MultiMail does not accept the desk's agent key. Ask an admin to replace it."),
     errors.Forbidden: ("forbidden", "MultiMail does not allow this."),
-    errors.NotFound: ("not found", "MultiMail does not know it, or the mailbox does not have it."),
-    errors.Conflict: ("conflict", "MultiMail did not take it: it stands against what is there."),
-    errors.Rejected: ("not accepted", "MultiMail does not accept it as it is."),
+    errors.NotFound: ("not found", "MultiMail does not know it, or it is not in this mailbox."),
+    errors.Conflict: ("conflict", "MultiMail refused it because of a conflict."),
+    errors.Rejected: ("not accepted", "MultiMail does not accept it in this form."),
 }
 
 
@@ -139,7 +139,7 @@ def _ask(interaction: Interaction) -> str:
     _record_once(interaction, command)
     if (run := COMMANDS.get(interaction.name)) is None:
         raise CommandRefused(
-            "This desk does not know the command. An admin has to register them again.", reason="unknown name"
+            "This desk does not know the command. An admin must register the commands again.", reason="unknown name"
         )
     _set_progress(interaction, CALLING)
     try:

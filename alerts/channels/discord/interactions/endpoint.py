@@ -32,9 +32,7 @@ _SIGNATURE = re.compile("[0-9a-fA-F]{128}")
 _TIME = re.compile("[0-9]{1,12}", re.ASCII)
 # After the first of a minute each hundredth is logged: whoever floods the address must not flood the log.
 _EACH = 100
-DATABASE_AWAY = (
-    "The desk's database does not answer right now. As far as the desk knows nothing was done: try again in a moment."
-)
+DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
 _refused_in: dict[int, int] = {}
 
 
@@ -46,22 +44,22 @@ def interactions(request: HttpRequest) -> HttpResponse:
         return _refused(404, "No Discord application is set up for this desk.")
     if (key := _public_key(settings.DISCORD_PUBLIC_KEY)) is None:
         log.error("DISCORD_PUBLIC_KEY is no Ed25519 key")
-        return _refused(503, "The public key of the Discord application is not set up rightly at this desk.")
+        return _refused(503, "The public key of the Discord application is set up wrongly at this desk.")
     if settings.HTTPS and came_unencrypted(request):
-        return _refused(403, "Send interactions to the https address; what came unencrypted could be read on its way.")
+        return _refused(403, "Send interactions to the https address; this one was sent unencrypted.")
     body = read_body(request, most=MAX_BODY)
     if body is None:
-        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are far smaller.")
+        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are smaller.")
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached.")
     signature, timestamp = request.headers.get(SIGNATURE, ""), request.headers.get(TIMESTAMP, "")
     if error := _signature_error(key, body=body, signature=signature, timestamp=timestamp):
         _count_refused(error)
-        return _refused(401, "Discord's signature does not hold.")
+        return _refused(401, "Discord's signature is not valid.")
     try:
         received = read_interaction(body)
     except NoInteraction:
-        return _refused(400, "This is signed, but it is no interaction that Discord documents.")
+        return _refused(400, "This is signed, but it is not an interaction that Discord documents.")
     return _json(200, _answer_to(received))
 
 

@@ -44,11 +44,11 @@ _TOO_SLOW = ("55P03", "57014")
 # What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
 ANSWERS_STORED = timedelta(minutes=20)
 OTHER_APPLICATION = (
-    "Nothing was done: the desk is set up for another Discord application. Whoever runs it sets DISCORD_APP_ID to this "
-    "application's id."
+    "Nothing was done: the desk is set up for another Discord application. Whoever runs it must set DISCORD_APP_ID to "
+    "this application's id."
 )
 
-TRY_AGAIN = "The message was busy just now. Nothing was decided: press again."
+TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 
 
 class TooSlow(Exception):

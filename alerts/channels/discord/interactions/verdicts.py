@@ -34,9 +34,9 @@ from people.actors import Actor
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
-NOT_OURS = "This button is not one of this desk's. Nothing was done; open the desk to decide."
-NOT_YOURS = "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."
-OUTDATED = "This card is out of date: the message has changed since. Nothing was decided. "
+NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
+NOT_YOURS = "You may not decide this message. Nothing was done."
+OUTDATED = "This card is out of date: the message has changed. Nothing was decided. "
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def judge(interaction: Interaction) -> Reply:
         is_masked=_is_masked(message, options.get("card", "")),
     )
     if needs_second_factor(person):
-        why = "Their role needs a second factor, which nobody can prove on Discord."
+        why = "Their role needs a second factor, which is not possible on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
         return _refuse(interaction, actor, button, message, "second factor", why, answer)
     return _carry_out(press)
@@ -140,7 +140,7 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
     message = press.message
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
-        raise AlreadyDecided(who_was_first(decision) if decision else "This message is not held any more.")
+        raise AlreadyDecided(who_was_first(decision) if decision else "This message is no longer held.")
     ruling = ruling_for(message, actor=press.actor)
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -165,9 +165,7 @@ def _claim(press: _Press) -> Reply:
             take(message=press.message.public_id, actor=press.actor)
     except DeskError as error:
         return _not_done(press, error)
-    sentence = (
-        "You have this message now, and others see it. It is free again when you have not had it open for ten minutes."
-    )
+    sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
     return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
 
 
@@ -180,7 +178,7 @@ def _is_masked(message: Message, card: str) -> bool:
 
 def _refuse_stranger(interaction: Interaction, button: Button, message: Message | None) -> Reply:
     actor = replace(stranger(interaction), proof=proof_of(interaction))
-    why = "This Discord account belongs to nobody at the desk."
+    why = "This Discord account is not linked to anyone at the desk."
     return _refuse(interaction, actor, button, message, "not linked", why, link_instructions(interaction))
 
 
@@ -209,18 +207,18 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     """Return the outcome in a word, and why nothing was done; `shown` escapes a sentence for Discord."""
     if isinstance(error, RiskUnread):
         return "high risk", (
-            "This message is high risk: whoever approves it reads each serious finding first, on the desk. "
+            "This message is high risk, so it can only be approved on the desk, after reading each serious finding. "
             "Nothing was decided."
         )
     if isinstance(error, ThreadMovedOn):
         return "thread moved on", (
-            "A message of this thread came after the draft. Read it first, on the desk. Nothing was decided."
+            "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
         )
     if isinstance(error, ContentChanged):
         was, now = short_fingerprint(error.shown), short_fingerprint(error.current) if error.current else "not known"
         return "outdated", (
-            f"This card is out of date: it shows {shown(was)}, and the message is {shown(now)} by now. "
-            "Nothing was decided. Read the new version, then decide."
+            f"This card is out of date: it shows {shown(was)}, and the message is now {shown(now)}. Nothing was "
+            f"decided. Read the new version, then decide."
         )
     if isinstance(error, AlreadyDecided):
         return "already decided", shown(error.sentence)
@@ -234,9 +232,9 @@ def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_pau
     did = "Approved." if decision.outcome == Outcome.APPROVE else "Rejected. The agent gets your reason."
     if is_stopped or is_paused:
         why = "the kill switch is pulled" if is_stopped else "the connection is paused"
-        return f"{did} It waits: {why}. As long as it waits you can [take it back on the desk](<{link}>)."
+        return f"{did} It waits because {why}. Until then you can [undo it on the desk](<{link}>)."
     if decision.due_at <= decision.changed_at:
-        return f"{did} It is on its way: [see it on the desk](<{link}>)."
+        return f"{did} It is being carried out: [see it on the desk](<{link}>)."
     seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
     window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
-    return f"{did} You have {window} to [take it back on the desk](<{link}>)."
+    return f"{did} You have {window} to [undo it on the desk](<{link}>)."
