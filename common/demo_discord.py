@@ -22,20 +22,20 @@ class GuildChannel:
 APPROVALS = GuildChannel(
     "1180000000000000427",
     "approvals",
-    "Mail that waits for a person",
-    "Countersign posts a card here for each message that waits, and edits it when somebody decides. Press a button "
-    "under a card to decide without leaving Discord.",
+    "Messages waiting for review",
+    "Countersign posts a card here for each message waiting for review, and updates it when somebody decides. Use the "
+    "buttons under a card to decide without leaving Discord.",
 )
 SUPPORT = GuildChannel(
     "1180000000000000428",
     "support",
-    "Where the team asks for mail with a slash command",
-    "Use a command below. What becomes of the mail is told here: who decided, why, and whether it arrived.",
+    "Send messages with slash commands",
+    "Use a command below. The outcome is posted here: who decided, why, and whether it was delivered.",
 )
 MAIL_LOG = GuildChannel(
     "1180000000000000429",
     "mail-log",
-    "What left, and what came of it",
+    "Sent messages and their delivery",
     "A webhook posts here what was sent, delivered, bounced or refused. Its cards have links and no buttons: only an "
     "application's cards can be pressed.",
 )

@@ -31,8 +31,8 @@ def decrypt(token: str) -> str:
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
         raise ImproperlyConfigured(
-            "A stored secret cannot be read with any key of ENCRYPTION_KEYS. Put the key it was written with back "
-            "into ENCRYPTION_KEYS (older keys may follow the newest, separated by commas)."
+            "A stored secret cannot be read with any key in ENCRYPTION_KEYS. Add the key that it was written with to "
+            "ENCRYPTION_KEYS again (after the newest, separated by commas)."
         ) from None
 
 

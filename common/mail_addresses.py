@@ -27,7 +27,7 @@ def clean_address(text: str) -> str:
         text = named[1].strip()
     local, _, domain = text.rpartition("@")
     if local.isprintable() and not local.isascii():
-        raise ValueError(f"{_shown(text)} is not an email address that is taken: only ASCII can stand before the @.")
+        raise ValueError(f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @.")
     # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
     if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")

@@ -52,7 +52,7 @@ def read_pattern(text: str) -> str:
     if "*" in pattern or "<" in pattern or pattern != text:
         raise ValueError(_sentence(text))
     if names_next_hop(pattern):
-        raise ValueError(f"{_shown(text)} has % or ! before the @: mail servers may send it on to another address.")
+        raise ValueError(f"{_shown(text)} has % or ! before the @: mail servers may forward it to another address.")
     try:
         return comparable(clean_address(pattern))
     except ValueError:

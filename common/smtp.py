@@ -83,7 +83,7 @@ def connection_error(url: str) -> str:
             smtp.noop()
     except smtplib.SMTPAuthenticationError as error:
         reply = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        return f"{server} does not take the user and password of EMAIL_URL: {error.smtp_code} {reply[:200]}"
+        return f"{server} does not accept the user and password in EMAIL_URL: {error.smtp_code} {reply[:200]}"
     except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
         return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."
     return ""

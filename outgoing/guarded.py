@@ -52,7 +52,7 @@ def request(
     """
     allowed = origin_of(url) in {origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)}
     if not url.startswith("https://") and not allowed:
-        raise DeliveryError("Only https addresses are used, but for the origins in OUTGOING_ALLOW.", refused=True)
+        raise DeliveryError("Only https addresses are allowed, except for the origins in OUTGOING_ALLOW.", refused=True)
     limits = http.Limits(
         deadline=http.Deadline.after(limit),
         connect_timeout=CONNECT_TIMEOUT,

@@ -62,9 +62,9 @@ def write_bundle(target: Path, *, details: bool = True, progress: Callable[[int]
     Must not be called within a transaction. A name that ends in .zip makes one file.
     """
     if os.path.lexists(target):
-        raise BundleFailed(f"{target} is there already, and is not written over.")
+        raise BundleFailed(f"{target} already exists and is not overwritten.")
     if not target.parent.is_dir():
-        raise BundleFailed(f"There is no folder {target.parent}.")
+        raise BundleFailed(f"The folder {target.parent} does not exist.")
     prefix = f".{target.name}."
     try:
         with TemporaryDirectory(prefix=prefix, suffix=".part", dir=target.parent, ignore_cleanup_errors=True) as name:
@@ -74,7 +74,7 @@ def write_bundle(target: Path, *, details: bool = True, progress: Callable[[int]
             _put(_zipped(folder) if target.suffix == ".zip" else folder, target)
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-        raise BundleFailed(f"{target} could not be written, and nothing of it was left: {why}.") from None
+        raise BundleFailed(f"{target} could not be written and was removed: {why}.") from None
     return summary
 
 

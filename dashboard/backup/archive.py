@@ -81,7 +81,7 @@ class CountedFile:
 def new_backup(path: Path) -> Iterator[BackupWriter]:
     """Write a backup to a temporary file, for its owner only, and rename it when complete. Raises BackupError."""
     if path.exists():
-        raise BackupError(f"{path} exists already; name a file that does not.")
+        raise BackupError(f"{path} already exists; choose another file name.")
     try:
         descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
     except OSError as error:
@@ -112,11 +112,11 @@ class Backup:
         except OSError as error:
             raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError):
-            raise BackupError(f"{path} is no whole backup: it was cut off, or is a file of another kind.") from None
+            raise BackupError(f"{path} is not a complete backup: it was cut off, or is another file.") from None
         if version > FORMAT:
             raise BackupError(
-                f"{path} was made by a newer Countersign ({self.manifest.get('version', 'unknown')}): use that one, "
-                "or a newer one."
+                f"{path} was made by a newer Countersign ({self.manifest.get('version', 'unknown')}): use that version "
+                f"or a newer one."
             )
 
     def check(self) -> None:
@@ -131,7 +131,7 @@ class Backup:
             except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError):
                 is_whole = False
             if not is_whole:
-                raise BackupError(f"{self.path} is damaged: {name} is not as it was when the backup was made.")
+                raise BackupError(f"{self.path} is damaged: {name} has changed since the backup was made.")
 
     def open(self, name: str) -> IO[bytes]:
         """Return one of its files, to be read from the beginning."""
@@ -151,12 +151,12 @@ class Backup:
             secrets = _decrypt(self._archive.read(SECRETS), passphrase)
         except InvalidTag:
             raise BackupError(
-                f"The passphrase does not open the keys in {self.path}: it is another one, or they were altered."
+                f"The passphrase does not open the keys in {self.path}: it is wrong, or the keys were altered."
             ) from None
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
             raise BackupError(f"{self.path} is damaged: its keys cannot be read.") from None
         if secrets.pop("manifest") != hashlib.sha256(self._manifest).hexdigest():
-            raise BackupError(f"{self.path} was altered: what it holds is not what was written with this passphrase.")
+            raise BackupError(f"{self.path} was altered: its content is not what was written with this passphrase.")
         return secrets
 
 
@@ -199,12 +199,12 @@ def read_passphrase(*, is_new: bool) -> str:
 
 def _ask(*, is_new: bool) -> str:
     if not sys.stdin.isatty():
-        raise BackupError(f"There is nobody to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
+        raise BackupError(f"There is no terminal to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
     try:
         passphrase = getpass.getpass("Passphrase for the keys in the backup: ")
-        again = getpass.getpass("Once more: ") if is_new else passphrase
+        again = getpass.getpass("Repeat it: ") if is_new else passphrase
     except (EOFError, KeyboardInterrupt):
         raise BackupError("No passphrase was given.") from None
     if again != passphrase:
-        raise BackupError("The two are not the same. Nothing was written.")
+        raise BackupError("The two passphrases are not the same. Nothing was written.")
     return passphrase

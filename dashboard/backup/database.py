@@ -86,11 +86,11 @@ def refuse_used(url: str) -> None:
     except psycopg.OperationalError as error:
         raise BackupError(f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}") from None
     if MARKER in tables:
-        raise BackupError("An earlier restore into this database was cut off. Drop it, and make an empty one.")
+        raise BackupError("An earlier restore into this database was interrupted. Drop it, and create an empty one.")
     if tables:
         raise BackupError(
-            f"The database is not empty: it holds {len(tables)} tables ({', '.join(tables[:3])} ...). A backup is "
-            "brought back into an empty one."
+            f"The database is not empty: it holds {len(tables)} tables ({', '.join(tables[:3])} ...). A backup can "
+            "only be restored into an empty one."
         )
 
 

@@ -46,8 +46,8 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
     # It would execute an approval again once our gateway, restored too, is read as holding the message.
     Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
     reason = (
-        f"The desk was restored from the backup of {moment}. What waited then may have been decided and sent since: "
-        "compare with the mail server's log, then let it go on."
+        f"The desk was restored from the backup of {moment}. Messages waiting then may since have been decided and "
+        "sent: compare with the mail server's log, then resume it."
     )
     for connection in connections:
         pause_by_hand(connection=connection, reason=reason, actor=actor)
@@ -63,7 +63,7 @@ def _doubt(decision: Decision, moment: str, actor: Actor) -> bool:
         decision,
         event=DecisionEvent.DOUBT,
         actor=actor,
-        explanation=f"It was under way when the backup of {moment} was made, and may have been carried out since.",
+        explanation=f"It was in progress when the backup of {moment} was made, and may have been carried out since.",
         may_have_left=True,
         lease_until=None,
         due_at=Now(),

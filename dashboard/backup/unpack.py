@@ -43,8 +43,7 @@ def _refuse_another_key(name: str, of_backup: str, environment: Mapping[str, str
     if here and not _split(of_backup) <= here | _keys_in(older, environment):
         way = f"into {older}" if older else "behind it, with a comma between them"
         raise BackupError(
-            f"{name} is set, and is not the one of the backup. Leave it out, and the backup's is used; or put the "
-            f"backup's {way}."
+            f"{name} is set and differs from the backup's. Leave it out to use the backup's, or put the backup's {way}."
         )
 
 

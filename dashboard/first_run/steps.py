@@ -269,7 +269,7 @@ def _people() -> Step:
     if asked:
         summary = f"{asked} open invitation{'' if asked == 1 else 's'}."
         return Step("people", "done", summary, "View people", _to(reverse("people")))
-    summary = "Reviewers decide; auditors search the history. You can also invite people later, or work alone."
+    summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
     return Step("people", "todo", summary, "Invite people", _to(reverse("invite")))
 
 

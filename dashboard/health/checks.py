@@ -101,18 +101,18 @@ def examine_redis() -> tuple[list[Finding], str]:
         lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
         why = _first_line(error, _redis().connection_pool.connection_kwargs.get("password"))
-        advice = "No work is lost, but it is found seconds later, and open pages poll. Start it, or set REDIS_URL."
-        return [Finding(f"Redis does not answer: {why}", advice)], ""
+        advice = "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL."
+        return [Finding(f"Redis is not responding: {why}", advice)], ""
     found = []
     if facts.get("maxmemory_policy") != "noeviction":
-        sentence = f"Redis throws things away when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
+        sentence = f"Redis discards data when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
         found.append(Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False))
     for queue, length in lengths.items():
         if length > MANY_WAITING:
-            sentence = f"{length} tasks wait in the queue {queue}."
-            found.append(Finding(sentence, "Its worker does not keep up, or does not run."))
+            sentence = f"{length} tasks are waiting in the queue {queue}."
+            found.append(Finding(sentence, "Its worker is too slow or not running."))
     queue_lengths = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
-    return found, f"Redis {facts.get('redis_version')}; tasks that wait: {queue_lengths}."
+    return found, f"Redis {facts.get('redis_version')}; waiting tasks: {queue_lengths}."
 
 
 def examine_postgresql() -> tuple[list[Finding], str]:
@@ -127,21 +127,21 @@ def examine_disk() -> list[Finding]:
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
-        return [Finding(f"DATA_DIR cannot be looked at: {error.strerror}.", "Set DATA_DIR to a folder that is there.")]
+        return [Finding(f"DATA_DIR cannot be read: {error.strerror}.", "Set DATA_DIR to an existing folder.")]
     left = f"{free // 1024**2} MB are free."
     if is_full(settings.DATA_DIR):
-        advice = "Make room: PostgreSQL needs at least 16 MB to go on. Everything then goes on by itself."
+        advice = "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed."
         return [Finding(f"The disk of DATA_DIR is full, and nothing can be stored: {left}", advice)]
     if free >= min(LEAST_FREE, total // 20):
         return []
-    advice = "Make room. When it is full nothing is decided, because nothing can be written down."
+    advice = "Free disk space. When the disk is full, nothing can be decided or stored."
     return [Finding(f"The disk of DATA_DIR is nearly full: {left}", advice)]
 
 
 def _version() -> Iterator[Finding]:
     version = connection.pg_version  # type: ignore[attr-defined]
     if version < OLDEST_POSTGRESQL:
-        yield Finding(f"PostgreSQL is of version {version // 10_000}, and 14 is the oldest that will do.", "Update it.")
+        yield Finding(f"PostgreSQL is version {version // 10_000}, and at least 14 is needed.", "Update it.")
 
 
 def _clock() -> Iterator[Finding]:
@@ -151,7 +151,7 @@ def _clock() -> Iterator[Finding]:
     if abs(off) > CLOCK_OFF:
         way = "ahead of" if off > 0 else "behind"
         sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
-        advice = "What decides goes by the database's, but ages on pages will be wrong. Let NTP set both."
+        advice = "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP."
         yield Finding(sentence, advice, is_stuck=False)
 
 
@@ -188,7 +188,8 @@ def _migrations() -> Iterator[Finding]:
     if pending := pending_migrations():
         names = ", ".join(pending[:5])
         yield Finding(
-            f"{len(pending)} migrations have not been made: {names}.", "Stop the desk and start ./run: it makes them."
+            f"{len(pending)} migrations have not been applied: {names}.",
+            "Restart the desk with ./run, which applies them.",
         )
 
 
@@ -196,13 +197,13 @@ def _ledger_guards() -> Iterator[Finding]:
     guards = examine_guards()
     if guards.without_triggers:
         yield Finding(
-            f"The triggers that guard the ledger are gone or off: {', '.join(guards.without_triggers)}.",
-            "Find out who did that, and restore them.",
+            f"Triggers that protect the ledger are missing or disabled: {', '.join(guards.without_triggers)}.",
+            "Find out who did this, and restore them.",
         )
     elif guards.changeable:
         yield Finding(
-            "Triggers alone guard the ledger: the role of DATABASE_URL may change its tables.",
-            "Give another role, which owns the tables, in DATABASE_OWNER_URL.",
+            "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
+            "Set DATABASE_OWNER_URL to another role, which owns the tables.",
             is_stuck=False,
         )
 
@@ -218,7 +219,7 @@ def _idle_transactions(longer_than: timedelta = IDLE) -> Iterator[Finding]:
         rows = cursor.fetchall()
     for pid, role, seconds in rows:
         sentence = (
-            f"A session of {role} (process {pid}) has kept a transaction open for {seconds // 60} min, doing nothing."
+            f"A session of {role} (process {pid}) has kept a transaction open for {seconds // 60} min while idle."
         )
         yield Finding(sentence, f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({pid});")
 

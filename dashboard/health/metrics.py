@@ -49,13 +49,13 @@ def _decisions(now: datetime) -> Figures:
     due = recorded.filter(due_at__lte=now)
     forged = unsigned.unsigned_total()
     return {
-        ("messages_waiting", "Messages that wait for a decision."): waiting.count(),
+        ("messages_waiting", "Messages waiting for a decision."): waiting.count(),
         ("oldest_waiting_seconds", "Age of the oldest of them."): _age(waiting, "held_at", now),
         ("decisions_recorded", "Decisions that are not carried out yet."): recorded.count(),
-        ("decisions_due", "Those whose time has come, whatever keeps them."): due.count(),
-        ("oldest_due_seconds", "For how long the oldest of those is due."): _age(due, "due_at", now),
+        ("decisions_due", "Decisions that are due, whatever blocks them."): due.count(),
+        ("oldest_due_seconds", "How long the oldest of them has been due."): _age(due, "due_at", now),
         ("decisions_in_doubt", "Decisions whose outcome is not known."): in_doubt.count(),
-        ("oldest_in_doubt_seconds", "Age of the oldest doubt."): _age(in_doubt, "changed_at", now),
+        ("oldest_in_doubt_seconds", "Age of the oldest of them."): _age(in_doubt, "changed_at", now),
         ("kill_switches_pulled", "Kill switches that stop something."): KillSwitch.objects.pulled().count(),
         **({} if forged is None else {("webhooks_unsigned", "Webhooks without a valid signature, ever."): forged}),
     }
@@ -79,21 +79,21 @@ def _ledger(now: datetime) -> Figures:
         ("ledger_unsealed", "Entries of the ledger that no seal covers, up to 10,001."): state.unsealed,
         ("ledger_oldest_unsealed_seconds", "Age of the oldest of them."): _seconds(state.age),
         ("ledger_seal_age_seconds", "Since the ledger was last sealed."): sealed,
-        ("ledger_stopped", "Whether the sealer found that it must not go on."): state.is_stopped,
-        ("ledger_check_age_seconds", "Since a check of the whole ledger came to an end."): checked,
-        ("ledger_broken", "Whether the last of them found what does not hold."): broken,
+        ("ledger_stopped", "Whether the sealer has stopped because of an error."): state.is_stopped,
+        ("ledger_check_age_seconds", "Since the last full check of the ledger."): checked,
+        ("ledger_broken", "Whether the last full check failed."): broken,
     }
 
 
 def _connection_ages(registry: CollectorRegistry, now: datetime) -> None:
-    text = "Since all that MultiMail holds was last read whole."
+    text = "Since the last complete read of what MultiMail holds."
     ages = Gauge("countersign_complete_age_seconds", text, ["connection"], registry=registry)
     for slug, complete_as_of in Connection.objects.at_work().values_list("slug", "complete_as_of").order_by("slug"):
         ages.labels(slug).set(_seconds(now - complete_as_of) if complete_as_of else NEVER)
 
 
 def _unapplied_webhooks(registry: CollectorRegistry) -> None:
-    text = "Webhooks that were stored and not applied."
+    text = "Webhooks that were stored but not applied."
     gauge = Gauge("countersign_webhooks_to_look_at", text, ["connection", "result"], registry=registry)
     stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
     counted = {(slug, result): number for slug, result, number in stored.order_by()}

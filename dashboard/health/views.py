@@ -42,7 +42,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
 def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus, if it is on this host or has the token."""
     if not (comes_from_this_host(request) or _has_metrics_token(request)):
-        sentence = "This is for a monitor on the same host, or with METRICS_TOKEN as its bearer token."
+        sentence = "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
         return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8")
     return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 

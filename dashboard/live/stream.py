@@ -140,7 +140,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         elif path == "/live" and scope["method"] == "GET":
             await _stream(scope, receive, send)
         else:
-            await _answer(send, 404, {"error": "There is only /live/ here."})
+            await _answer(send, 404, {"error": "Only /live/ is served here."})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

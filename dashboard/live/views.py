@@ -23,7 +23,7 @@ def live_origin(request: HttpRequest) -> str:
 def live(request: DeskRequest) -> HttpResponse:
     """Redirect to the live stream, which has a separate port; behind a proxy, the proxy routes it."""
     if settings.LIVE_URL.startswith("/"):
-        sentence = "The proxy before this desk must pass this path on to LIVE_PORT. Pages ask for news by themselves."
+        sentence = "The proxy in front of this desk must pass this path to LIVE_PORT. Until then, pages poll."
         return JsonResponse({"error": sentence}, status=404)
     response = HttpResponseRedirect(settings.LIVE_URL or f"{live_origin(request)}/live/")
     response.status_code = 307

@@ -74,7 +74,7 @@ class WsgiBridge:
                 return
             except BodyTooSlow:
                 log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
-                await _refuse(send, 408, "request_timeout", "The request's body did not come in time.")
+                await _refuse(send, 408, "request_timeout", "The request body did not arrive in time.")
                 return
             except BodyTooLarge:
                 await _refuse(send, 413, "too_large", "The body is too large.")
@@ -113,7 +113,7 @@ class WsgiBridge:
         try:
             await _wait_for_change(answer)
             if answer.has_failed and not answer.has_begun:
-                await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
+                await _refuse(send, 500, "internal", "The desk had an error, which was logged.")
                 return
             # The unread rest of a body would be parsed as the connection's next request.
             headers = answer.headers if is_read else [*answer.headers, (b"connection", b"close")]

@@ -215,4 +215,4 @@ def look_at_pages(admin: Page, desk: Stack) -> None:
 def assert_nobody_else_becomes_admin(desk: Stack) -> None:
     again = desk.run("manage", "first_admin", "--email", "mallory@example.com")
     assert again.returncode != 0
-    assert "is admin already" in again.stderr
+    assert "is already admin" in again.stderr

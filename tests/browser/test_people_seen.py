@@ -67,7 +67,7 @@ def test_without_scripts_it_is_the_same(open_as, open_page, product):
     guest.watch.expected.append("422")
     guest.get_by_label("Repeat the password").fill("another one altogether")
     guest.get_by_role("button", name="Join").click()
-    expect(guest.get_by_text("The two are not the same")).to_be_visible()
+    expect(guest.get_by_text("The two passwords are not the same")).to_be_visible()
     guest.get_by_label("Password", exact=True).fill(PASSWORD)
     guest.get_by_label("Repeat the password").fill(PASSWORD)
     guest.get_by_role("button", name="Join").click()

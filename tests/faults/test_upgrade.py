@@ -95,7 +95,7 @@ def test_database_into_which_a_restore_was_cut_off_is_refused():
     Command()._refuse_half_restored()
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {MARKER} ()")
-    with pytest.raises(CommandError, match=r"restore into this database was cut off"):
+    with pytest.raises(CommandError, match=r"restore into this database was interrupted"):
         Command()._refuse_half_restored()
 
 

@@ -64,8 +64,8 @@ def decided(message, person, **fields):
 
 def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(run_doctor, healthy_connection):
     status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (0, "Nothing needs a person.")
-    for words in ("PostgreSQL 1", "tasks that wait: decisions", "Triggers alone guard the ledger"):
+    assert (status, output.splitlines()[-1]) == (0, "Nothing needs attention.")
+    for words in ("PostgreSQL 1", "waiting tasks: decisions", "Only triggers protect the ledger"):
         assert words in output
     Tick.objects.update(at=Now() - timedelta(minutes=3))
     status, output = run_doctor()
@@ -124,7 +124,7 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     Tick.objects.all().delete()
     Tick.objects.create(job="approvals.tasks.sweep", period=3)
     status, output = run_doctor()
-    assert (status, "The desk began less than a minute ago" in output) == (0, True)
+    assert (status, "The desk started less than a minute ago" in output) == (0, True)
     # Items that need a person are reported at once.
     with rolled_back():
         Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
@@ -140,10 +140,10 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
 
 FOUNDATIONS = [
     # The tests' role owns the tables, as with one DATABASE_URL for everything.
-    ("SELECT 1", None, False, "Triggers alone guard the ledger"),
+    ("SELECT 1", None, False, "Only triggers protect the ledger"),
     ("ALTER TABLE audit_entry DISABLE TRIGGER USER", None, True,
-     "The triggers that guard the ledger are gone or off: audit_entry."),
-    ("DELETE FROM django_migrations WHERE app = 'policy'", None, True, "migrations have not been made: policy.0001"),
+     "Triggers that protect the ledger are missing or disabled: audit_entry."),
+    ("DELETE FROM django_migrations WHERE app = 'policy'", None, True, "migrations have not been applied: policy.0001"),
     ("SELECT 1", ("shutil.disk_usage", lambda path: (10 * 1024**3, 0, 100 * 1024**2)), True,
      "The disk of DATA_DIR is nearly full: 100 MB are free."),
     ("SELECT 1", ("dashboard.health.checks.time.time", lambda: time.time_ns() / 1e9 - 3600), False,
@@ -177,7 +177,7 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
         data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
         status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
-    for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
+    for words in ("The desk is not running", "not known whether “Invoice 2207” was approved", "/attention/"):
         assert words in output
     for words in (settings.PUBLIC_URL, "no worker", "cannot be read reliably", "not carried out"):
         assert words not in output
@@ -203,12 +203,16 @@ def test_doctor_says_how_redis_is(settings):
     finally:
         broker.config_set("maxmemory-policy", policy)
         broker.delete("sync")
-    assert "1001 tasks wait in the queue sync." in sentences
+    assert "1001 tasks are waiting in the queue sync." in sentences
     assert "maxmemory-policy allkeys-lru" in sentences
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
     [down] = checks.examine_redis()[0]
-    assert (down.is_stuck, "Redis does not answer:" in down.sentence, "hunter2" in down.sentence) == (True, True, False)
+    assert (down.is_stuck, "Redis is not responding:" in down.sentence, "hunter2" in down.sentence) == (
+        True,
+        True,
+        False,
+    )
 
 
 def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
@@ -216,7 +220,7 @@ def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
     status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
     assert "PostgreSQL does not answer: connection refused" in output
-    assert "what is stuck beyond that cannot be told" in output
+    assert "Other problems cannot be checked" in output
 
 
 @pytest.mark.slow

@@ -291,10 +291,10 @@ def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(tmp_pa
     make_person("max@yourteam.example", "Max", "auditor")
     secret, missing = "a gannet counts slow wagons", str(tmp_path / "none")
     for wanted, typed, more in (
-        ("Standard input is empty", "", {}), ("The password cannot be used.*12 characters", "short", {}),
+        ("Standard input is empty", "", {}), ("This password is not allowed.*12 characters", "short", {}),
         ("easy to guess", "countersign2026", {}), ("cannot be read", secret, {"file": missing}),
-        ("Say whose account it is", secret, {"email": ""}), ("is not an email address", secret, {"email": "eva"}),
-        ("There is an account of max@.*already", secret, {"email": "max@yourteam.example"}),
+        ("Give the admin's address", secret, {"email": ""}), ("is not an email address", secret, {"email": "eva"}),
+        ("max@.* already has an account", secret, {"email": "max@yourteam.example"}),
     ):  # fmt: skip
         with pytest.raises(CommandError, match=wanted) as refused:
             by_password(typed, monkeypatch, **more)
@@ -309,7 +309,7 @@ def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(tmp_pa
     assert (secret in output, eva.check_password(secret), eva.name) == (False, True, "eva")
     assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
     assert recorded("person.joined")["invited_by"] == "an operator"
-    with pytest.raises(CommandError, match="is admin already"):
+    with pytest.raises(CommandError, match="is already admin"):
         by_password(secret, monkeypatch)
 
 
@@ -333,17 +333,17 @@ def test_first_admin_documents_each_of_its_arguments(capsys):
         "required without one",
         "what colleagues see",
         "- reads standard input",
-        "good once and for 24 hours",
+        "works once, for 24 hours",
     ):
         assert words in output, words
 
 
 def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(admin):
-    with pytest.raises(CommandError, match=r"Ida Lindqvist is admin already.*People.*changepassword ida@"):
+    with pytest.raises(CommandError, match=r"Ida Lindqvist is already admin.*People.*changepassword ida@"):
         first_admin()
     assert not Invitation.objects.exists()
     Person.objects.update(is_active=False)
-    for email, words in (("", "Say whose account it is"), ("eva", "is not an email address")):
+    for email, words in (("", "Give the admin's address"), ("eva", "is not an email address")):
         with pytest.raises(CommandError, match=words):
             first_admin(email)
     links = [first_admin(email) for email in ("eva@example.com", "eva@example.com", "Adam <Adam@Example.com>")]

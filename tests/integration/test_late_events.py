@@ -191,7 +191,7 @@ def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monk
 
 def test_ignored_content_is_fetched_again_by_a_command(message, upstream, capsys):
     Message.objects.update(hydrated_at=None, fetch_tries=4)
-    with pytest.raises(CommandError, match="No content"):
+    with pytest.raises(CommandError, match="The desk has not given up"):
         call_command("retry_fetch", "00000000-0000-7000-8000-000000000000")
     call_command("retry_fetch", str(message.public_id))
     assert "1 to fetch again" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(stored,
     assert tokens() == written, "looking changes nothing"
     assert not Entry.objects.filter(action="secrets.rotated").exists()
 
-    assert f"Encrypted anew: {before.secrets} secrets in 5 rows" in run()
+    assert f"Encrypted again: {before.secrets} secrets in 5 rows" in run()
     assert all(uses_newest_key(token) for token in tokens())
     settings.ENCRYPTION_KEYS = [NEW]
     found = Connection.objects.get()
@@ -80,7 +80,7 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(stored,
     assert ([decrypt(one) for one in codes.data["migrated_codes"]], codes.data["used_mask"]) == (CODES, 3)
 
     assert "0 of them with an older key" in run("--check")
-    assert "newest key already" in run()
+    assert "already use the newest key" in run()
     assert Entry.objects.filter(action="secrets.rotated").count() == 1
     assert "clear" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
 

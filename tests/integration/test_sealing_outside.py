@@ -235,9 +235,9 @@ def test_lost_key_is_replaced_by_command_alone(settings, capsys):
 
 
 def test_command_needs_words_a_seal_and_a_base_that_holds():
-    with pytest.raises(CommandError, match="needs words"):
+    with pytest.raises(CommandError, match="needs a reason"):
         call_command("audit_restored", because=" ")
-    with pytest.raises(CommandError, match="No seal was made"):
+    with pytest.raises(CommandError, match="has no seals yet"):
         call_command("audit_restored", because="tried")
     append()
     seal_all()

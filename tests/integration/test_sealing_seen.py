@@ -62,9 +62,9 @@ def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(late, client, sett
     assert LATE in doctor()
     settings.SEAL_KEYS = []
     output = doctor()
-    assert "Worth knowing" in output
+    assert "For information" in output
     assert "SEAL_KEY is not set, so the ledger is not sealed." in output
     # Stopped sealing is reported at once, before anything is late.
     as_superuser("UPDATE audit_entry SET at = clock_timestamp()")
     settings.SEAL_KEYS = [new_key()]
-    assert "The ledger is not sealed any more. The key" in doctor()
+    assert "Sealing of the ledger has stopped. The key" in doctor()

@@ -168,7 +168,7 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     assert found.problems[0].startswith("127.0.0.1:1 cannot be used: [Errno 111]")
     mail_server("hunter2")
     found = step("mail")
-    assert (found.state, "does not take the user and password of EMAIL_URL" in found.problems[0]) == ("wrong", True)
+    assert (found.state, "does not accept the user and password in EMAIL_URL" in found.problems[0]) == ("wrong", True)
     assert "hunter2" not in str(found)
     mail_server("right")
     assert step("mail").state == "done"

@@ -19,9 +19,9 @@ class Command(BaseCommand):
     help = "Writes a bundle of the whole ledger: entries, details, seals, keys and the verifier. docs/auditors.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--to", required=True, help="a folder that is not there yet, or a file that ends in .zip")
-        parser.add_argument("--without-details", action="store_true", help="leave names, subjects and addresses out")
-        parser.add_argument("--because", default="", help="why, for the ledger")
+        parser.add_argument("--to", required=True, help="a new folder, or a file name ending in .zip")
+        parser.add_argument("--without-details", action="store_true", help="leave out names, subjects and addresses")
+        parser.add_argument("--because", default="", help="the reason, for the ledger")
 
     def handle(self, *args: Any, to: str, without_details: bool, because: str, **options: Any) -> None:
         target = Path(to).absolute()

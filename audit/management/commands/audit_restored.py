@@ -19,16 +19,16 @@ class Command(BaseCommand):
     help = "Continues the ledger after an older state of the database was restored: docs/operators/ledger-seals.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--because", required=True, help="why, for everybody who verifies the ledger")
+        parser.add_argument("--because", required=True, help="the reason, for everybody who verifies the ledger")
         parser.add_argument(
             "--new-key",
             action="store_true",
-            help="sign with the first of SEAL_KEY, because the key of before is lost; verifiers tell of it loudly",
+            help="sign with the first key in SEAL_KEY, because the previous key is lost; verifiers report this",
         )
 
     def handle(self, *args: Any, because: str, new_key: bool, **options: Any) -> None:
         if not because.strip():
-            raise CommandError("--because needs words: whoever verifies the ledger reads them.")
+            raise CommandError("--because needs a reason: whoever verifies the ledger reads it.")
         try:
             with transaction.atomic():
                 entries = self._take_up(because.strip(), new_key=new_key)
@@ -45,10 +45,10 @@ class Command(BaseCommand):
 
     def _take_up(self, because: str, *, new_key: bool) -> int:
         if not hold_lock():
-            raise CommandError("The sealer is at work just now; say it again in a moment.")
+            raise CommandError("The sealer is busy. Try again in a moment.")
         last = latest_seal()
         if last is None:
-            raise CommandError("No seal was made in this database yet, so there is nothing to go on from.")
+            raise CommandError("This database has no seals yet, so there is nothing to continue.")
         key = signing.public_key() if new_key else last.expected_key
         if key not in signing.public_keys():
             raise CommandError(signing.missing_key(key))

@@ -13,7 +13,7 @@ from launcher.pdeathsig import die_with_parent
 class Command(BaseCommand):
     """Runs at the lowest priority, and ends with the worker that began it."""
 
-    help = "Looks through the whole ledger, as the desk does by itself once a day. You want audit_verify."
+    help = "Checks the whole ledger, as the desk does once a day. You probably want audit_verify."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("check", type=int)

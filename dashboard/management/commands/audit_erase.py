@@ -30,13 +30,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take a message and a reason."""
-        parser.add_argument("--message", type=UUID, required=True, help="the id in the address of its page")
-        parser.add_argument("--because", required=True, help="why; it stays in the ledger, so name nobody")
+        parser.add_argument("--message", type=UUID, required=True, help="the id in the address of the message's page")
+        parser.add_argument("--because", required=True, help="the reason; it stays in the ledger, so name nobody")
 
     def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
         """Erase, and print what is removed and what is not."""
         if not because.strip():
-            raise CommandError("Say why: whoever finds the details gone must know what for.")
+            raise CommandError("Give a reason, for whoever finds the details missing.")
         seal_all()
         try:
             erased, copies, deliveries = _erase(message, because.strip())
@@ -51,8 +51,8 @@ class Command(BaseCommand):
         self.stdout.write(_STAYS)
         if erased.not_sealed:
             raise CommandError(
-                f"{erased.not_sealed} entries are not sealed yet and keep their details. Run this again in a minute; "
-                "if it says so again, ./run manage doctor tells what holds up the seals."
+                f"{erased.not_sealed} entries are not sealed yet and keep their details. Run this again in a minute. "
+                "If entries are still not sealed, ./run manage doctor says what blocks sealing."
             )
 
 

@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         if not applied_migrations():
-            raise CommandError("There is nothing to back up: no desk was ever started on this database.")
+            raise CommandError("There is nothing to back up: no desk has ever used this database.")
         path = file.expanduser().absolute()
         try:
             passphrase = read_passphrase(is_new=True)
@@ -68,7 +68,7 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
             record("backup.made", actor=OPERATOR, details={"file": path.name})
         with snapshot(url) as session:
             if is_being_restored(session):
-                raise BackupError("A restore into this database was cut off: there is nothing whole to back up.")
+                raise BackupError("A restore into this database was interrupted: there is nothing complete to back up.")
             facts = _read_facts(session)
             with backup.add(DUMP) as target:
                 dump(url, target, session=session)

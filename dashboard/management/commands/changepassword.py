@@ -16,7 +16,7 @@ ACTOR = operator("changepassword")
 class Command(changepassword.Command):
     """For an only admin who forgot their password; others get a link from an admin. Ends all their sessions."""
 
-    help = "Asks for a new password of somebody: the last way in for an admin who is the only one."
+    help = "Sets a new password for a person, for instance for the only admin."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> str | None:

@@ -31,12 +31,12 @@ from policy.models import KillSwitch
 # Sees everything, so that each finding names the page where it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
 _NOT_RUNNING = (
-    "The desk does not run: nothing is taken in, decided or sent, and no page answers.",
-    "Start it with ./run. What it does by itself is left out here; the pages named below answer once it runs.",
+    "The desk is not running: nothing is received, decided or sent.",
+    "Start it with ./run. Its background work is not checked here; the pages named below work once it runs.",
 )
 _JUST_STARTED = Finding(
-    "The desk began less than a minute ago: what it does by itself is not judged yet.",
-    "Ask again in a minute.",
+    "The desk started less than a minute ago: its background work is not checked yet.",
+    "Run this again in a minute.",
     is_stuck=False,
 )
 # Not a finding while the desk does not run, or has only just started.
@@ -49,8 +49,9 @@ class Command(BaseCommand):
     """It changes nothing, and prints no secret."""
 
     help = (
-        "Says in sentences what a person must do, and why. Exit status: 0 nothing, 2 something, 3 the desk could not "
-        "be examined (for instance while PostgreSQL does not answer). Any other means that the command itself failed."
+        "Lists problems that need a person, with their causes. Exit status: 0 none, 2 some, 3 the desk could not be "
+        "checked (for instance because PostgreSQL is not responding). Any other status means that the command itself "
+        "failed."
     )
     # It must also work without the database.
     requires_system_checks = ()
@@ -61,16 +62,16 @@ class Command(BaseCommand):
             found.insert(0, Finding(*_NOT_RUNNING))
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
-        self._list("Needs a person", stuck)
-        self._list("Worth knowing", worth_knowing)
+        self._list("Needs attention", stuck)
+        self._list("For information", worth_knowing)
         self.stdout.write("\n".join(_plain(fact) for fact in facts if fact))
         if any(finding.hides_more for finding in stuck):
-            self.stdout.write("\nThe desk could not be examined.")
+            self.stdout.write("\nThe desk could not be checked.")
             sys.exit(NOT_EXAMINED)
         if stuck:
             self.stdout.write(f"\n{len(stuck)} thing{'s need' if len(stuck) > 1 else ' needs'} a person.")
             sys.exit(ACT)
-        self.stdout.write("\nNothing needs a person.")
+        self.stdout.write("\nNothing needs attention.")
 
     def _list(self, title: str, findings: list[Finding]) -> None:
         for number, finding in enumerate(findings):
@@ -89,8 +90,8 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     if reason := checks.database_error():
-        advice = "Nothing is taken in or decided until it is back; what is stuck beyond that cannot be told."
-        return [Finding(f"PostgreSQL does not answer: {reason}", advice, hides_more=True), *found], facts
+        advice = "Nothing is received or decided until it is back. Other problems cannot be checked."
+        return [Finding(f"PostgreSQL is not responding: {reason}", advice, hides_more=True), *found], facts
     wrong, about = checks.examine_postgresql()
     found += wrong
     facts.append(about)
@@ -107,21 +108,21 @@ def _examine() -> tuple[list[Finding], list[str]]:
         # Missing migrations are reported already, and explain this error.
         if not checks.pending_migrations():
             sentence = f"The desk's tables cannot be read ({type(error).__name__})."
-            found.append(Finding(sentence, "The log of PostgreSQL says why.", hides_more=True))
+            found.append(Finding(sentence, "See PostgreSQL's log.", hides_more=True))
     return found, facts
 
 
 def _check_workers() -> Iterator[Finding]:
     for job in silent_jobs():
-        since = f"since {_moment(job.since)}" if job.since else "and never was"
-        advice = "Start the desk with ./run; if it runs, its log in DATA_DIR/log says what the worker met."
+        since = f"since {_moment(job.since)}" if job.since else "so far"
+        advice = "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
         yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
 
 
 def _check_switches() -> Iterator[Finding]:
     for switch in KillSwitch.objects.visible_to(ACTOR):
         sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
-        yield Finding(sentence, f"An admin releases it at {_url('/stop/')}")
+        yield Finding(sentence, f"An admin can release it at {_url('/stop/')}")
 
 
 def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
@@ -129,8 +130,8 @@ def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Findi
     yield from map(_finding_of, grouped(one for one in found if one.kind not in without))
     more = attention_count(ACTOR) - len(found)
     if more > 0 and not without:
-        sentence = f"{more} more items need a person; of each kind the {READ} oldest are counted above."
-        yield Finding(sentence, f"All of it: {_url('/attention/')}")
+        sentence = f"{more} more items need attention; only the {READ} oldest of each kind are counted above."
+        yield Finding(sentence, f"See {_url('/attention/')}")
 
 
 def _finding_of(group: Group) -> Finding:
@@ -152,7 +153,7 @@ def _check_webhooks() -> Iterator[Finding]:
         if number:
             webhooks = f"{number} webhook{'s' if number != 1 else ''}"
             sentence = f"{webhooks} to {names[key]} had no valid signature in the last two minutes."
-            advice = "If MultiMail sent them, the signing secret of the connection is not the one it uses."
+            advice = "If MultiMail sent them, the connection has the wrong signing secret."
             yield Finding(sentence, advice, is_stuck=False)
 
 
@@ -160,22 +161,22 @@ def _check_alerts() -> Iterator[Finding]:
     for destination in Destination.objects.switched_off():
         since = _moment(destination.switched_off_at)
         sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
-        yield Finding(sentence, f"Nobody is told there. {_url('/alerts/')}")
+        yield Finding(sentence, f"Nobody is notified there. See {_url('/alerts/')}")
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
-        yield Finding(sentence, f"Why stands at {_url('/alerts/')}", is_stuck=False)
+        yield Finding(sentence, f"See {_url('/alerts/')}", is_stuck=False)
 
 
 def _check_late_alerts() -> Iterator[Finding]:
     if late := Delivery.objects.overdue().count():
-        yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
+        yield Finding(f"{late} alerts are overdue.", "Their worker is not running, or Discord is slow.")
 
 
 def _check_ledger(now: datetime) -> Iterator[Finding]:
     """Return what prevents sealing, before entries have waited long, and what is only worth knowing."""
     state = sealing_state(now)
     if state.is_stopped and not state.is_late:
-        yield Finding(f"The ledger is not sealed any more. {state.why}", state.advice)
+        yield Finding(f"Sealing of the ledger has stopped. {state.why}", state.advice)
     elif state.why and not (state.is_on and state.is_late):
         yield Finding(state.why, state.advice, is_stuck=False)
 

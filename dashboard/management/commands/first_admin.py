@@ -26,26 +26,26 @@ class Command(BaseCommand):
     """Refuses if there is an admin already, so that it cannot bypass them."""
 
     help = (
-        "Makes the first admin, who is reviewer too. Without --password-file it prints a link, good once and for 24 "
-        "hours, at which that person chooses a password. It needs no terminal. Once there is an admin it refuses."
+        "Creates the first admin, who is also a reviewer. Without --password-file it prints a link that works once, "
+        "for 24 hours, to choose a password. It needs no terminal, and refuses once there is an admin."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--email", default="", help="the admin's email address; asked for at a terminal, required without one"
         )
-        parser.add_argument("--name", default="", help="what colleagues see; default: the part before the @")
+        parser.add_argument("--name", default="", help="name that colleagues see; default: the part before the @")
         parser.add_argument(
             "--password-file",
             metavar="FILE",
-            help="make the account at once, with the first line of FILE as its password; - reads standard input",
+            help="create the account at once, with the first line of FILE as its password; - reads standard input",
         )
 
     def handle(self, *args: Any, email: str, name: str, password_file: str | None, **options: Any) -> None:
         if there := Person.objects.admins_of_all().first():
             raise CommandError(
-                f"{there} is admin already and can invite others on the page People. For an admin who forgot the "
-                f"password: ./run manage changepassword {there.email}"
+                f"{there} is already admin and can invite others under People. To set a new password: ./run manage "
+                f"changepassword {there.email}"
             )
         try:
             address = clean_address(email or self._asked(password_file)).lower()
@@ -59,13 +59,13 @@ class Command(BaseCommand):
 
     def _asked(self, password_file: str | None) -> str:
         if password_file == "-" or not sys.stdin.isatty():
-            raise CommandError("Say whose account it is: ./run manage first_admin --email you@example.com")
+            raise CommandError("Give the admin's address: ./run manage first_admin --email you@example.com")
         return input("Your email address: ")
 
     def _print_link(self, address: str, url: str) -> None:
         self.stdout.write(
             f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {url}\n\n"
-            "Whoever opens it first is the admin. Run this again for another link; this one is void then.\n"
+            "Whoever opens it first becomes the admin. Run this again for a new link, which replaces this one.\n"
         )
 
 
@@ -78,13 +78,13 @@ def _make_account(address: str, name: str, password: str) -> None:
     """Join by a link that is not printed. Raises CommandError with what is wrong."""
     if Person.objects.filter(email=address).exists():
         raise CommandError(
-            f"There is an account of {address} already. Leave --password-file out, and open the link signed in with it."
+            f"{address} already has an account. Leave out --password-file, and open the link signed in to it."
         )
     name = name or address.partition("@")[0]
     try:
         validate_password(password, Person(email=address, name=name))
     except ValidationError as error:
-        raise CommandError(f"The password cannot be used. {' '.join(error.messages)}") from None
+        raise CommandError(f"This password is not allowed. {' '.join(error.messages)}") from None
     token = _invite(address, name).url.rstrip("/").rpartition("/")[-1]
     join(token=token, name=name, password=password, actor=ACTOR)
 
@@ -97,5 +97,5 @@ def _first_line(path: str) -> str:
     password = (text.splitlines() or [""])[0]
     if not password:
         where = "Standard input" if path == "-" else path
-        raise CommandError(f"{where} is empty: its first line is to be the password.")
+        raise CommandError(f"{where} is empty: its first line must be the password.")
     return password

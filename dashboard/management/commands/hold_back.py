@@ -23,10 +23,10 @@ class Command(BaseCommand):
         held = hold_back(made_at=made_at, actor=OPERATOR)
         call_command("gateway_restored", "--made-at", made_at.isoformat(), stdout=self.stdout)
         self.stdout.write(
-            f"Decisions under way: {held.doubtful}. They stay unconfirmed until reading tells; an approval whose "
-            "message is still held goes out again only when a person confirms it.\n"
+            f"Decisions under way: {held.doubtful}. They stay unconfirmed until MultiMail is read; an approval whose "
+            "message is still held is only sent again when a person confirms it.\n"
             f"Paused connections: {held.paused}. Marked messages: {held.marked}; they may have been sent since. "
-            "Compare with the mail server's log, then let each connection go on, on its page."
+            "Compare with the mail server's log, then resume each connection on its page."
         )
 
 

@@ -95,7 +95,7 @@ class Command(BaseCommand):
     def _refuse_half_restored(self) -> None:
         if MARKER in connection.introspection.table_names():
             raise CommandError(
-                "A restore into this database was cut off, so what it holds is neither checked nor safe to send from. "
+                "A restore into this database was interrupted, so its data is incomplete and not safe to send from. "
                 "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
             )
 

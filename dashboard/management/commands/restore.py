@@ -55,7 +55,7 @@ class Command(BaseCommand):
             call_command("prepare", restoring=True)
             self._print("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)
-            self._print(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
+            self._print(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing is sent automatically now:")
             call_command("hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout)
             forget_marker(url)
         self._print(_NEXT)
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         """Resume the ledger and verify all of it; return what was lost since the backup."""
         last = latest_seal()
         if last is None:
-            return "No entry of its ledger was sealed, so nothing proves that it is whole, or tells what was lost."
+            return "No entry of its ledger was sealed, so nothing proves that it is complete or shows what was lost."
         lost = _lost_since(is_outside=is_outside)
         because = f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
         call_command("audit_restored", because=because, stdout=self.stdout)
@@ -80,21 +80,21 @@ class Command(BaseCommand):
 
 
 _NEXT = """
-Who may do what is as it was then: take away again what was taken away since (people, API keys, allowed recipients,
-kill switches). Everybody signs in again. docs/operators/backup.md."""
+Permissions are as they were then: remove again what was removed since (people, API keys, allowed recipients,
+kill switches). Everybody must sign in again. docs/operators/backup.md."""
 
 
 def _lost_since(*, is_outside: bool) -> str:
     """Return a sentence about entries that the external seals prove and this database lacks. Raises BackupError."""
     if not is_outside:
-        return "Nothing that was kept outside tells what was written after it, and is lost."
+        return "There is no outside copy of the seals to show what was written later and is lost."
     heads, last = anchors.unknown_heads(), latest_seal()
     assert last is not None
     if not heads:
-        return "The seals that were kept outside know of nothing after it: no entry that was sealed is lost."
+        return "The outside copy of the seals has nothing later: no sealed entry is lost."
     newest, known = heads[0], {last.key, last.next_key, *(key.hex() for key in signing.public_keys())}
     if newest.get("key") not in known:
-        raise BackupError("The seals' file is signed with a key that this ledger never had: it is another desk's.")
+        raise BackupError("The seals' file is signed with a key that this ledger never had: it is of another desk.")
     if (first := min(head["number"] for head in heads)) <= last.number:
         raise BackupError(
             f"The seals' file knows another seal {first} than the backup has: the backup was altered, or one of the "
@@ -102,7 +102,7 @@ def _lost_since(*, is_outside: bool) -> str:
         )
     here = Entry.objects.count()
     outside = (
-        f"the seals that were kept outside go on to seal {newest['number']} of "
+        f"the outside copy of the seals goes on to seal {newest['number']} of "
         f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries (root {newest['root'][:16]}...)."
     )
     if newest["size"] <= here:
@@ -119,7 +119,7 @@ def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
     target = Path(settings.SEAL_FILE)
     if target.exists():
         if supplied is not None and supplied.resolve() != target.resolve():
-            raise BackupError(f"SEAL_FILE is there already: {target}. Leave --seals out, and it is used.")
+            raise BackupError(f"SEAL_FILE already exists: {target}. Leave out --seals to use it.")
         yield True
         return
     try:

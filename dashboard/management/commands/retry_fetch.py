@@ -16,7 +16,7 @@ ACTOR = operator("retry_fetch", Role.ADMIN)
 class Command(BaseCommand):
     """Tries all of them again, or only the messages that are named."""
 
-    help = "Fetches contents again that were left alone after several tries. Names messages by the id in their address."
+    help = "Fetches contents again that the desk gave up on. Messages are given by the id in their address."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take ids."""
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         """Reset the count of tries, and wake the workers."""
         left_alone = list(Message.objects.unfetchable().values_list("public_id", flat=True))
         if unknown := set(message) - set(left_alone):
-            raise CommandError(f"No content is left alone of: {', '.join(map(str, sorted(unknown)))}.")
+            raise CommandError(f"The desk has not given up on: {', '.join(map(str, sorted(unknown)))}.")
         for public_id in message or left_alone:
             enqueue("approvals.tasks.hydrate", retry_fetch(message=public_id, actor=ACTOR).pk)
         self.stdout.write(f"{len(message or left_alone)} to fetch again.")

@@ -33,20 +33,20 @@ class Command(BaseCommand):
                 record("secrets.rotated", actor=ACTOR, details={"explanation": f"{renewed}."})
         if done.unreadable:
             raise CommandError(
-                f"No key of ENCRYPTION_KEYS reads what is stored in: {', '.join(done.unreadable)}. Put the key back "
-                "that it was written with, and run this again; else put these secrets in anew."
+                f"No key in ENCRYPTION_KEYS can read what is stored in: {', '.join(done.unreadable)}. Add the key that "
+                "it was written with and run this again, or enter these secrets again."
             )
         if not done.older:
-            self.stdout.write(f"All {done.secrets} secrets use the newest key already.")
+            self.stdout.write(f"All {done.secrets} secrets already use the newest key.")
             return
-        self.stdout.write(f"Encrypted anew: {renewed}. Older keys can leave ENCRYPTION_KEYS once --check says 0.")
+        self.stdout.write(f"Encrypted again: {renewed}. Remove older keys from ENCRYPTION_KEYS once --check says 0.")
 
     def _report(self, found: Tally) -> None:
         self.stdout.write(f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key.")
         if found.older:
             self.stdout.write("Run ./run manage rotate_keys, and keep the older keys until then.")
         else:
-            self.stdout.write("Older keys can leave ENCRYPTION_KEYS.")
+            self.stdout.write("Older keys can be removed from ENCRYPTION_KEYS.")
 
 
 def _number(count: int, noun: str) -> str:
