@@ -29,7 +29,7 @@ CHANGE_SECONDS = 10.0
 def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
     """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key."""
     if not connection.admin_key:
-        raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
+        raise ActNotAllowed(f"{connection} has no admin key. Enter one on its page to do this.")
     return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
 
 
@@ -74,10 +74,10 @@ def request_change(
         log.warning("change of account failed", extra={"connection": connection.slug, "reason": error.sentence})
         raise change_error(error) from None
     if answer.get("status") == "pending_approval":
-        record_change(failed, connection, actor, explanation=f"{what}: it waits for the code of an operator.")
+        record_change(failed, connection, actor, explanation=f"{what}: waiting for an operator's code.")
         raise CodeWanted(
-            "Not done yet: MultiMail wants an operator to confirm this. Whoever runs it reads the code there (a "
-            "gateway of our own shows it with ./run manage gateway_codes). Enter it here, and send the same once more."
+            "Not done yet: an operator of MultiMail must confirm this and gives you a code (on our gateway: ./run "
+            "manage gateway_codes). Enter the code and send again."
         )
     return answer
 
@@ -85,15 +85,13 @@ def request_change(
 def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
     """Return the error that explains to the admin what a failed call means for their change."""
     if isinstance(error, errors.KeyRefused):
-        return ChangeRefused(
-            f"{error.sentence} The admin key of this connection is not taken any more: put in another."
-        )
+        return ChangeRefused(f"{error.sentence} The admin key of this connection no longer works. Replace it.")
     if isinstance(error, errors.NotFound) or error.status in (404, 405, 501):
-        return ChangeNotOffered(f"{error.sentence} It is gone there, or this MultiMail does not offer that.")
+        return ChangeNotOffered(f"{error.sentence} It no longer exists there, or this MultiMail does not offer it.")
     if isinstance(error, errors.Throttled):
         return ChangeRefused(f"{error.sentence} Try again in {error.retry_after:.0f} seconds.")
     if isinstance(error, errors.OutcomeUnknown):
-        return ChangeUnknown(f"{error.sentence} The change may have happened all the same.")
+        return ChangeUnknown(f"{error.sentence} The change may have happened anyway.")
     return ChangeRefused(error.sentence)
 
 

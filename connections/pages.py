@@ -54,7 +54,7 @@ def get_visible_connection_or_404(request: DeskRequest, connection_id: int) -> C
     """Return a connection that the actor may see. Raises Http404."""
     connection = Connection.objects.at_work().visible_to(request.actor).filter(pk=connection_id).first()
     if connection is None:
-        raise Http404("There is no such connection, or you do not see it.")
+        raise Http404("There is no such connection, or you may not see it.")
     return connection
 
 
@@ -63,7 +63,7 @@ def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox
     visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
     mailbox = visible.filter(pk=mailbox_id).first()
     if mailbox is None:
-        raise Http404("There is no such mailbox, or you do not see it.")
+        raise Http404("There is no such mailbox, or you may not see it.")
     return mailbox
 
 

@@ -51,5 +51,5 @@ class Agent(Client):
         answer = self._call("POST", target, body=message, limit=MAX_SENT, deadline=Deadline.after(WITHIN))
         sent = str(answer.get("id") or answer.get("message_id") or answer.get("email_id") or "")[:200]
         if not sent:
-            raise OutcomeUnknown("MultiMail took the message, and did not tell its id.")
+            raise OutcomeUnknown("MultiMail accepted the message but did not return its id.")
         return answer | {"id": sent}

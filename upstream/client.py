@@ -77,7 +77,7 @@ class Client:
             if not cursor:
                 break
             if cursor in seen:
-                raise errors.OutcomeUnknown("MultiMail's list of held messages came back to a page it had given.")
+                raise errors.OutcomeUnknown("MultiMail's list of held messages repeated a page.")
             seen.add(cursor)
         return Pending(
             rows=list(rows.values()),
@@ -187,7 +187,7 @@ class Client:
         before_write: Callable[[], None] | None = None,
     ) -> Answer:
         if not _KEY.fullmatch(self._key):
-            raise errors.KeyRefused("The key holds characters that no key of MultiMail has.")
+            raise errors.KeyRefused("The key contains characters that are not allowed in MultiMail keys.")
         return exchange(
             method,
             self._base_url + target + (f"?{urlencode(params)}" if params else ""),

@@ -64,7 +64,7 @@ def exchange(
         with http.exchange(method, url, headers=headers, body=body, limits=limits) as response:
             return Answer(response.status_code, response.headers, _read_bounded(response, limit))
     except http.PrivateAddress as error:
-        raise errors.NotSent(f"{error} leads to a private address, and OUTGOING_ALLOW does not name it.") from None
+        raise errors.NotSent(f"{error} is a private address that is not in OUTGOING_ALLOW.") from None
     except http.NotConnected as error:
         raise errors.NotSent(f"MultiMail could not be reached: {error}.") from None
     except http.TimedOut:
@@ -78,5 +78,5 @@ def _read_bounded(response: requests.Response, limit: int) -> bytes:
     while chunk := http.read_raw(response, min(65536, limit + 1 - len(read))):
         read += chunk
         if len(read) > limit or (response.raw.length_remaining or 0) > limit:
-            raise errors.TooLarge("MultiMail's answer was larger than any it should give.", status=response.status_code)
+            raise errors.TooLarge("MultiMail's answer was too large.", status=response.status_code)
     return bytes(read)

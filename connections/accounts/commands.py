@@ -141,20 +141,20 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
     """
     locked = lock(connection, actor)
     if locked.api_url == api_url:
-        raise ConnectionNotChanged("That is the address which is asked already.")
+        raise ConnectionNotChanged("This is already the connection's address.")
     others = Connection.objects.at_work().exclude(pk=locked.pk)
     if other := others.filter(api_url=api_url, account_id=account).first():
         raise ConnectionNotChanged(f"This account is connected at that address already, as {other}.")
     if Decision.objects.filter(message__connection=locked).being_carried_out().exists():
         raise ConnectionNotChanged(
-            "A decision is being carried out at the old address at this moment. Try again in a few seconds; if that "
-            "does not help, pause the connection first."
+            "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
+            "first."
         )
     before, locked.api_url = locked.api_url, api_url
     # Keep the times that pages show: when the account was last read and its keys last checked.
     fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
     Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, **fresh)
-    explanation = f"The account {account} answered at {api_url} with the keys that are here."
+    explanation = f"The account {account} answered at {api_url} with these keys."
     details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
     record("connection.moved", actor=actor, connection=locked.pk, details=details)
     return locked
@@ -184,7 +184,7 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
     """Remove a key. The oversight key can only be replaced: a connection cannot work without it."""
     locked = lock(connection, actor)
     if slot == "oversight":
-        raise ConnectionNotChanged("Without an oversight key nothing works. Put in another one, or pause or remove it.")
+        raise ConnectionNotChanged("A connection needs this key. Replace it, or pause or remove the connection.")
     if not getattr(locked, SLOTS[slot].field):
         return locked
     before = _slot_in_words(locked, slot)
@@ -204,7 +204,7 @@ def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
         connection=connection,
         scopes=scopes,
         account=checks["oversight"].account,
-        problems=problems or "All is well.",
+        problems=problems or "All keys work.",
         actor=actor,
     )
     return checks
@@ -243,9 +243,9 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
     """Pause the connection: no decision is executed until somebody resumes it. Decisions made meanwhile are kept."""
     locked = lock(connection, actor)
     if not reason.strip():
-        raise ConnectionNotChanged("Say why: whoever finds the mail waiting must know what to wait for.")
+        raise ConnectionNotChanged("Give a reason: it is shown to everybody whose mail waits.")
     if locked.paused_by_hand:
-        raise ConnectionNotChanged(f"It is paused already: {locked.paused_because}")
+        raise ConnectionNotChanged(f"It is already paused: {locked.paused_because}")
     because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
     Connection.objects.filter(pk=locked.pk).update(paused_at=Now(), paused_because=because, paused_by_hand=True)
     details = {"reason": reason.strip(), **changed(before=_status(locked), after="paused by hand")}
@@ -259,7 +259,7 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     """Resume a connection that a person paused. It is read at once, and due decisions are executed."""
     locked = lock(connection, actor)
     if not locked.paused_by_hand:
-        raise ConnectionNotChanged("Nobody paused it by hand. A pause of the desk ends with the first read that works.")
+        raise ConnectionNotChanged("It was not paused by a person. This pause ends with the first successful read.")
     fresh = {"paused_at": None, "paused_because": "", "paused_by_hand": False, "read_at": None}
     Connection.objects.filter(pk=locked.pk).update(**fresh)
     details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
@@ -318,19 +318,16 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
 def _removal_error(connection: Connection) -> str:
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
-        return (
-            f"The {switch} is pulled: {switch.reason} Somebody stopped this on purpose. Release it first, then remove "
-            "the connection."
-        )
+        return f"The {switch} is pulled: {switch.reason} Release it first, then remove the connection."
     if Connection.objects.filter(pk=connection.pk, reading_until__gt=Now()).exists():
-        return "It is being read at this moment. Try again in a few seconds."
+        return "It is being read. Try again in a few seconds."
     live = Decision.objects.live().filter(message__connection=connection).count()
     if not live:
         return ""
     are = "1 decision is" if live == 1 else f"{live} decisions are"
     return (
-        f"{are} still on the way to MultiMail, and what becomes of them could not be learned any more. Wait until they "
-        "are carried out, or undo them on their pages; what is in doubt stands under Needs attention."
+        f"{are} still on the way to MultiMail, and the outcome would be lost. Wait until they are carried out, or undo "
+        "them on their pages. Unconfirmed ones are under Needs attention."
     )
 
 

@@ -150,7 +150,7 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     account = check_address(connection=found, api_url=url)
     commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
-    return f"{found} is asked at {url} from now on, and is being read there."
+    return f"{found} now uses {url} and is being read there."
 
 
 @login_required
@@ -160,7 +160,7 @@ def pause(request: DeskRequest, found: Connection) -> str:
     """Pause the connection until somebody resumes it."""
     reason = cleaned(PauseForm(request.POST))["reason"]
     commands.pause_by_hand(connection=found, reason=reason, actor=request.actor)
-    return f"{found} is paused. What is decided waits here."
+    return f"{found} is paused. Decisions wait until it is resumed."
 
 
 @login_required
@@ -170,7 +170,7 @@ def resume(request: DeskRequest, found: Connection) -> str:
     """Resume the connection."""
     commands.resume(connection=found, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
-    return f"{found} goes on. What is due leaves now."
+    return f"{found} is resumed. Due decisions are carried out now."
 
 
 @login_required
@@ -202,12 +202,12 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
 def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     """Put a key into a slot after MultiMail has confirmed its scopes, or remove one."""
     if slot not in SLOTS:
-        raise Http404("A connection has no such place for a key.")
+        raise Http404("A connection has no such key.")
     label = SLOTS[slot].label
     commands.check_may_change(request.actor, found)
     if request.POST.get("do") == "remove":
         commands.remove_key(connection=found, slot=slot, actor=request.actor)
-        return f"The key was taken out of {label}."
+        return f"The {label} key was removed."
     key = cleaned(KeyForm(request.POST))["key"]
     checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
     if checked.problem:
@@ -216,7 +216,7 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
         enqueue("approvals.tasks.read_connection", found.pk)
-    return f"MultiMail takes the key. It stands in {label} now."
+    return f"MultiMail accepts the key. It is now the {label} key."
 
 
 @login_required
@@ -229,7 +229,7 @@ def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
     if problems := {name: one.problem for name, one in checks.items() if one.problem}:
         found.refresh_from_db()
         return _connection_page(request, found, section="keys", key_problems=problems)
-    return "MultiMail takes every key, and each is in its place."
+    return "MultiMail accepts every key, and each is in the right field."
 
 
 @login_required
@@ -249,7 +249,7 @@ def register(request: DeskRequest, found: Connection) -> str:
 def test(request: DeskRequest, found: Connection) -> str:
     """Ask MultiMail for a test event, and report whether it arrived."""
     seconds = own_webhook.test(connection=found, actor=request.actor)
-    return f"The test arrived {seconds:.1f} s later, rightly signed."
+    return f"The test arrived after {seconds:.1f} s with a valid signature."
 
 
 @login_required
@@ -260,7 +260,7 @@ def rotate(request: DeskRequest, found: Connection) -> str:
     """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
     until = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor).previous_secret_until
-    ends = f" The old one is taken until {until:%-d %b, %H:%M} UTC." if until else ""
+    ends = f" The old one is accepted until {until:%-d %b, %H:%M} UTC." if until else ""
     return f"MultiMail has the new secret.{ends}"
 
 
@@ -276,7 +276,7 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
     changed = own_webhook.take_secret(connection=found, secret=secret, overlap=overlap, actor=request.actor)
     if not typed["secret"]:
         return render(request, "connections/connection_secret.html", {"one": changed, "secret": secret})
-    return "The secret is taken from now on."
+    return "The new secret is accepted from now on."
 
 
 @login_required
@@ -286,4 +286,4 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
 def end_old_secret(request: DeskRequest, found: Connection) -> str:
     """Stop accepting the old secret."""
     own_webhook.end_overlap(connection=found, actor=request.actor)
-    return "The old secret is taken no more."
+    return "The old secret is no longer accepted."

@@ -33,29 +33,29 @@ SLOTS = {
         Slot(
             "oversight",
             "Oversight",
-            "Reads what is held, and takes decisions to MultiMail.",
+            "Reads held messages, and sends decisions to MultiMail.",
             "nothing works.",
             ("oversight",),
         ),
         Slot(
             "read",
             "Read",
-            "Threads, attached files, and what became of mail whose outcome is in doubt.",
-            "threads and files stay closed, and doubt is found out later.",
+            "Threads, attachments, and the outcome of unconfirmed decisions.",
+            "threads and attachments are not available, and unconfirmed outcomes take longer.",
             ("read",),
         ),
         Slot(
             "admin",
             "Admin",
-            "Pushes allowlists to the gate, registers the webhook, and opens the pages of mailboxes and keys.",
-            "those pages say what is missing; mail is reviewed all the same.",
+            "Copies allowlists to the gate, registers the webhook, and manages mailboxes and keys.",
+            "those pages say what is missing; messages can still be reviewed.",
             ("admin",),
         ),
         Slot(
             "agent",
             "Agent",
-            "Commands in Discord that write mail.",
-            "nobody can write mail from Discord.",
+            "Discord commands that send messages.",
+            "messages cannot be sent from Discord.",
             ("read", "send"),
         ),
     )
@@ -71,8 +71,8 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
         return ""
     if slot.name == "oversight" and "send" in scopes:
         return (
-            "This key may also send mail, so that one program could write a message and approve it. Make a key with "
-            "the scope oversight alone, and put that in."
+            "This key may also send, so one program could write a message and approve it. Create a key with only the "
+            "scope oversight, and enter that."
         )
     missing = [scope for scope in slot.needs if scope not in _with_implied(scopes)]
     if not missing:
@@ -83,7 +83,7 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
     if better is None or better is slot:
         return f"This key may: {may}. {here}"
     article = "an" if better.label[0] in "AO" else "a"
-    return f"This is {article} {better.label.lower()} key (it may: {may}); it belongs into {better.label}. {here}"
+    return f"This is {article} {better.label.lower()} key (it may: {may}); enter it under {better.label}. {here}"
 
 
 def _with_implied(scopes: Sequence[str]) -> set[str]:
@@ -106,9 +106,7 @@ def shown_start(key: str) -> str:
     return "_".join(key.split("_")[:2])[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
 
 
-ANOTHER_ACCOUNT = (
-    "This key is of another account than the connection. Put in one of the same account, or connect the other as well."
-)
+ANOTHER_ACCOUNT = "This key belongs to a different account. Enter one of the same account, or add another connection."
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def address_error(api_url: str) -> str:
     try:
         return hosts.not_allowed_reason(api_url)
     except ValueError:
-        return "That is not an address. It begins with https:// and has no path."
+        return "This is not an address. It starts with https:// and has no path."
 
 
 def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: float = CHANGE_SECONDS) -> KeyCheck:
@@ -158,7 +156,7 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
         left = max(ends - time.monotonic(), 0.5)
         AdminClient(base_url=api_url, key=key, within=left).ask("GET", "/v1/oversight/pending")
     except errors.Forbidden:
-        return KeyCheck([], "This key may not see what is held. Make a key with the scope oversight, and put that in.")
+        return KeyCheck([], "This key may not see held messages. Enter one with the scope oversight.")
     except errors.UpstreamError as error:
         return _failed(error, api_url)
     return KeyCheck(None)
@@ -180,9 +178,7 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
             continue
         left = ends - time.monotonic()
         if left < 0.5 or any(not check.is_certain for check in checks.values()):
-            checks[name] = KeyCheck(
-                None, "It was not asked about: MultiMail had not answered before.", is_certain=False
-            )
+            checks[name] = KeyCheck(None, "Not checked, because MultiMail had not answered before.", is_certain=False)
             continue
         checks[name] = check_key(api_url=api_url, key=keys[name], slot=slot, account=account, within=left)
         account = account or checks[name].account
@@ -195,39 +191,33 @@ def check_address(*, connection: Connection, api_url: str) -> str:
     Raises ConnectionNotChanged if it does not, or if that cannot be determined.
     """
     if not connection.is_our_gateway:
-        raise ConnectionNotChanged(
-            "Only a gateway moves. Connect an account at another MultiMail as a connection of its own."
-        )
+        raise ConnectionNotChanged("Only a gateway's address can change. For another MultiMail, add a connection.")
     checks = check_all(api_url=api_url, keys=keys_of(connection), account=connection.account_id)
     for name, check in checks.items():
         if check.problem:
-            of_another = "Another account answers there with this key." if check.problem == ANOTHER_ACCOUNT else ""
+            of_another = "This key belongs to a different account there." if check.problem == ANOTHER_ACCOUNT else ""
             raise ConnectionNotChanged(f"{SLOTS[name].label} key: {of_another or check.problem}")
     account = checks["oversight"].account
     if not account or not connection.account_id:
         where = "there" if not account else "where it is now: press Check again at its keys, while it answers there"
-        raise ConnectionNotChanged(
-            f"MultiMail does not tell {where} which account it is, so nobody can say that it is the same."
-        )
+        raise ConnectionNotChanged(f"MultiMail does not say {where} which account this is, so it cannot be compared.")
     return account
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
     """Return the advice for a failed call."""
     if isinstance(error, errors.KeyRefused):
-        sentence = (
-            "MultiMail does not take this key. Copy it once more, whole; a key that was revoked never works again."
-        )
+        sentence = "MultiMail does not accept this key. Copy the whole key again; revoked keys never work again."
         return KeyCheck([], sentence)
     if isinstance(error, errors.Throttled):
         wait = f"{error.retry_after:.0f}"
-        return KeyCheck(None, f"MultiMail asks to wait {wait} seconds. Try again then.", is_certain=False)
+        return KeyCheck(None, f"MultiMail asks to wait {wait} seconds. Then try again.", is_certain=False)
     if isinstance(error, errors.NotSent):
-        advice = "See whether the address is right, and whether this machine reaches it."
+        advice = "Check the address, and that this server can reach it."
         return KeyCheck(None, f"{error.sentence} {advice}", is_certain=False)
     if isinstance(error, errors.NotFound) or (error.status is not None and error.status < 500):
-        sentence = f"Something answers at {api_url}, but not as MultiMail does. See whether the address is right."
+        sentence = f"The answer at {api_url} did not come from MultiMail. Check the address."
         return KeyCheck(None, sentence, is_certain=False)
     if isinstance(error, errors.OutcomeUnknown) and error.status is None:
-        return KeyCheck(None, f"{error.sentence} Try again; if it stays so, see whether the address is right.", False)
-    return KeyCheck(None, f"{error.sentence} Try again in a while.", is_certain=False)
+        return KeyCheck(None, f"{error.sentence} Try again. If this continues, check the address.", False)
+    return KeyCheck(None, f"{error.sentence} Try again later.", is_certain=False)

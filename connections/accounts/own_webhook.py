@@ -52,9 +52,8 @@ def unreachable_because(connection: Connection) -> str:
     if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(settings.PUBLIC_URL):
         return ""
     return (
-        f"MultiMail cannot reach {settings.PUBLIC_URL}: that address means this machine alone. Set PUBLIC_URL to the "
-        "address that others open the desk by, and start it again. Until then held mail is found by reading, every "
-        "half minute."
+        f"MultiMail cannot reach {settings.PUBLIC_URL}: that address works only on this server. Set PUBLIC_URL to the "
+        f"desk's public address and restart it. Until then, held messages are read every 30 seconds."
     )
 
 
@@ -93,12 +92,12 @@ def record_test(*, connection: Connection, actor: Actor) -> None:
 # An event that was signed just before the change may still be on its way, and the two clocks may differ.
 MARGIN = timedelta(minutes=5)
 OVERLAPS = {
-    "day": ("The old one is taken for a day more", timedelta(days=1)),
-    "hour": ("For an hour more", timedelta(hours=1)),
-    "none": ("It leaked: change at once", timedelta(0)),
+    "day": ("Accept the old one for another day", timedelta(days=1)),
+    "hour": ("Accept it for another hour", timedelta(hours=1)),
+    "none": ("It leaked: stop accepting it at once", timedelta(0)),
 }
 # Which secrets are accepted, as the ledger words it.
-ONE, BOTH = "one secret is taken", "the old and the new secret are taken"
+ONE, BOTH = "one secret is accepted", "the old and the new secret are accepted"
 _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
 
@@ -117,7 +116,7 @@ def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
     locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
     locked.previous_secret_until = None
     locked.save(update_fields=_SECRETS)
-    _record(locked, actor, "It began.", before=ONE, after=BOTH)
+    _record(locked, actor, "Started.", before=ONE, after=BOTH)
     return locked
 
 
@@ -128,7 +127,7 @@ def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor)
     if is_open(locked):
         locked.previous_secret_until = clock() + overlap + MARGIN
         locked.save(update_fields=_SECRETS)
-        until = f"The old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+        until = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
         _record(locked, actor, until, before=BOTH, after=f"{BOTH} for a time")
     return locked
 
@@ -140,7 +139,7 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
     if is_open(locked):
         locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
         locked.save(update_fields=_SECRETS)
-        _record(locked, actor, f"It was given up: {because}", before=BOTH, after=ONE)
+        _record(locked, actor, f"It was abandoned: {because}", before=BOTH, after=ONE)
     return locked
 
 
@@ -149,13 +148,13 @@ def take_secret(*, connection: Connection, secret: str, overlap: timedelta, acto
     """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap."""
     locked = lock(connection, actor)
     if secret == locked.webhook_secret:
-        raise ConnectionNotChanged("That is the secret which is taken already.")
+        raise ConnectionNotChanged("This is already the current secret.")
     _check_one_secret(locked)
     locked.previous_webhook_secret = locked.webhook_secret
     locked.webhook_secret = secret
     locked.previous_secret_until = clock() + overlap + MARGIN
     locked.save(update_fields=_SECRETS)
-    until = f"By hand; the old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+    until = f"By hand; the old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
     _record(locked, actor, until, before=ONE, after=f"{BOTH} for a time")
     return locked
 
@@ -170,7 +169,7 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
         return locked
     locked.previous_webhook_secret, locked.previous_secret_until = "", None
     locked.save(update_fields=_SECRETS)
-    _record(locked, actor, "The old one is taken no more.", before=BOTH, after=ONE)
+    _record(locked, actor, "The old one is no longer accepted.", before=BOTH, after=ONE)
     return locked
 
 
@@ -187,7 +186,7 @@ def _check_one_secret(locked: Connection) -> None:
     if is_open(locked) or overlaps.exists():
         until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
         raise ConnectionNotChanged(
-            f"The secret before this one is still taken{until}, and two are the most. Wait until then."
+            f"The previous secret is still accepted{until}, and only two can be valid at once. Wait until then."
         )
 
 
@@ -212,7 +211,7 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
         )
     webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
     if not webhook_id:
-        raise ChangeUnknown("MultiMail's answer does not name the webhook. Look there whether it is registered.")
+        raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it exists.")
     connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
     if secret and secret != connection.webhook_secret:
         # It was registered before, or MultiMail made its own secret: MultiMail signs with that one.
@@ -240,7 +239,7 @@ def test(*, connection: Connection, actor: Actor) -> float:
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
-        raise ChangeRefused("The webhook is not registered yet, as far as this desk knows. Register it first.")
+        raise ChangeRefused("The webhook is not registered yet. Register it first.")
     asked_at, admin = clock(), admin_client(connection)
     answer = _request(
         connection, actor, "send a test", lambda admin: admin.test_webhook(connection.upstream_webhook_id)
@@ -271,11 +270,11 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     sent = next((row for row in rows if row.get("event_id") == event_id), {})
     status, error = sent.get("response_status"), str(sent.get("last_error") or "")[:300]
     if status == 401:
-        return "It came, but its signature was not the right one. Change the secret below, then test again."
+        return "It arrived, but its signature was wrong. Change the secret below, then test again."
     if status == 404:
-        return "It was sent to an address that no connection here has. Register the webhook again."
+        return "It was sent to an address of no connection here. Register the webhook again."
     if isinstance(status, int) and not 200 <= status < 300:
-        return f"What answers at {address_of(connection)} said {status}. See whether that leads to this desk."
+        return f"{address_of(connection)} answered {status}. Check that this address leads to this desk."
     if error:
         return f"MultiMail could not deliver it: {error} {own_reason}".strip()
     late = f"It did not arrive within {TEST_SECONDS:.0f} seconds."
@@ -291,7 +290,7 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
-        raise ConnectionNotChanged("The webhook is not registered as far as this desk knows, so change it by hand.")
+        raise ConnectionNotChanged("The desk did not register this webhook, so change it by hand.")
     admin, goes_on = admin_client(connection), is_open(connection)
     held = begin_rotation(connection=connection, actor=actor)
     if goes_on and (ended := _signs_with(admin, held)) is not None:
@@ -320,9 +319,9 @@ def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
     try:
         found = admin.read_webhook(connection.upstream_webhook_id)
     except errors.UpstreamError as error:
-        raise ChangeUnknown(f"{error.sentence} Both secrets are taken until it is known.") from None
+        raise ChangeUnknown(f"{error.sentence} Both secrets are accepted until this is clear.") from None
     if not _secret_in(found):
-        raise ChangeUnknown("MultiMail does not tell which secret it signs with. Both are taken until it is known.")
+        raise ChangeUnknown("MultiMail does not say which secret it signs with. Both are accepted until this is clear.")
     return _overlap_in(found) if _secret_in(found) == connection.webhook_secret else None
 
 
@@ -343,7 +342,7 @@ def unregister(connection: Connection) -> str:
     except errors.NotFound:
         return ""
     except (errors.UpstreamError, ActNotAllowed):
-        return "Its webhook could not be deleted at MultiMail: delete it there, or it is sent here in vain."
+        return "Its webhook could not be deleted at MultiMail. Delete it there."
     return ""
 
 

@@ -67,7 +67,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
         connection = read_again(connection_id=found.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
-    notice, back = f"{connection} is being read; what comes of it stands here in a moment.", request.POST.get("back")
+    notice, back = f"{connection} is being read. The result appears here in a moment.", request.POST.get("back")
     if back == "connection":
         return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
     return redirect_with_notice(request, notice, "attention" if back == "attention" else "connections")
@@ -106,20 +106,20 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
     """Return a connection's health in words. It is never well before it was read."""
     if connection.paused_by_hand:
-        return Health("Paused", "amber", "What is decided stays recorded here until an admin lets it go on.")
+        return Health("Paused", "amber", "Decisions wait here until an admin resumes it.")
     if connection.paused_at:
-        return Health("Paused", "rose", "Put in a key that MultiMail takes. A read that works ends the pause.")
+        return Health("Paused", "rose", "Enter a key that MultiMail accepts. The pause ends with a successful read.")
     if connection.wait_until and connection.wait_until > now:
-        return Health("Waits", "amber", f"MultiMail asked to be left alone until {connection.wait_until:%H:%M:%S} UTC.")
+        return Health("Waits", "amber", f"MultiMail asked to wait until {connection.wait_until:%H:%M:%S} UTC.")
     if freshness.as_of is None:
-        advice = "It is read every half minute. If that does not come to pass, look at its address and oversight key."
+        advice = "It is read every 30 seconds. If this does not change, check its address and oversight key."
         return Health("Not read yet", "amber", advice)
     tone = "rose" if freshness.level == "red" else "amber"
     if connection.failing_since:
-        advice = "It is tried again by itself, once a minute at least. What MultiMail holds since may be missing here."
+        advice = "The desk tries again at least once a minute. Newly held messages may be missing here."
         return Health("Out of date" if freshness.level == "red" else "Failing", tone, advice)
     if freshness.level != "green":
-        advice = "No read has come to its end since. See whether a worker runs: ./run manage doctor."
+        advice = "No read has finished since. Check that a worker is running: ./run manage doctor."
         return Health("Out of date" if freshness.level == "red" else "Late", tone, advice)
     return Health("Healthy", "green")
 
@@ -175,9 +175,9 @@ def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
 def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, str] | None = None) -> HttpResponse:
     errors = errors or {}
     options = [
-        ("ours", "Our gateway here", f"It came with this desk, and answers at {settings.MULTIMAIL_API_URL}."),
+        ("ours", "Built-in gateway", f"Built in, at {settings.MULTIMAIL_API_URL}."),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
-        ("other", "Another address", "A gateway elsewhere, that OUTGOING_ALLOW names."),
+        ("other", "Another address", "A gateway elsewhere that is listed in OUTGOING_ALLOW."),
     ]
     context = {
         "places": options,

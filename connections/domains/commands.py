@@ -80,7 +80,7 @@ def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     # The ledger gets the name that MultiMail returns, not the one in the form.
     known = {one.id: one.name for one in read_domains(connection, actor=actor)}
     if domain_id not in known:
-        raise ChangeRefused("The account has no such domain any more.")
+        raise ChangeRefused("The account no longer has this domain.")
     name = known[domain_id]
     _ask(connection, actor, f"remove the domain {name}", lambda admin: admin.delete_domain(domain_id))
     record_change("domain.removed", connection, actor, **changed(before=name, after=""))

@@ -29,7 +29,7 @@ class DomainForm(SentenceForm):
     domain = forms.CharField(
         max_length=253,
         error_messages={
-            "required": "Say which domain, such as example.com.",
+            "required": "Enter a domain, such as example.com.",
             "max_length": "A domain has at most 253 characters.",
         },
     )

@@ -22,10 +22,10 @@ from upstream.events import read_time
 # What each scope lets a key do. docs/multimail.md, Accounts and keys.
 SCOPES = {
     "read": "Read mailboxes, mail, threads, attachments and contacts.",
-    "send": "Send and reply. What needs a decision still waits for one.",
-    "oversight": "See what is held, and decide it.",
-    "oversight_read": "See what is held, and decide nothing.",
-    "admin": "Mailboxes, keys, webhooks and lists of the whole account; reading too.",
+    "send": "Send and reply. Messages that need review still wait for it.",
+    "oversight": "See held messages and decide them.",
+    "oversight_read": "See held messages without deciding.",
+    "admin": "Manage mailboxes, keys, webhooks and lists of the whole account; includes reading.",
 }
 # The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
@@ -97,7 +97,7 @@ def create_key(
     details = changed(before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes}))
     record_change("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **details)
     if not text or not made.id:
-        raise ChangeUnknown("MultiMail's answer holds no key. If the list shows a new one, revoke it.")
+        raise ChangeUnknown("MultiMail's answer has no key. If the list shows a new one, revoke it.")
     if owner is not None:
         set_owner(connection=connection, key_id=made.id, name=made.name, person=owner, actor=actor)
     return CreatedKey(key=made, text=text)
@@ -109,7 +109,7 @@ def change_key(
     """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
     check_admin(actor, connection, may="change its API keys")
     if not changes:
-        raise ChangeRefused("Nothing is different: there is nothing to change.")
+        raise ChangeRefused("Nothing was changed.")
     body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change of the API key {key.name}: {', '.join(sorted(changes))}"
     failed = "api_key.change_failed"
@@ -201,13 +201,13 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
     """Return a sentence about whether a key was made whose text was lost."""
     after = _ids(connection)
     if after is None or before is None:
-        return f"{unknown.sentence} Look at the list: if a key named {name} is there, its text is lost, so revoke it."
+        return f"{unknown.sentence} Check the list: if there is a key named {name}, its text is lost, so revoke it."
     if after - before:
         return (
-            f"MultiMail made a key, but its answer was lost on the way, and the key's text with it. Revoke the new "
-            f"{name} in the list, then make another. ({unknown.sentence})"
+            f"MultiMail created a key, but its answer with the key's text was lost. Revoke the new {name} in the list, "
+            f"then create another. ({unknown.sentence})"
         )
-    return f"{unknown.sentence} No new key is in the list now. Look once more in a minute before you make it again."
+    return f"{unknown.sentence} There is no new key in the list. Check again in a minute before you create another."
 
 
 def _may_be_active(connection: Connection, key: ApiKey, actor: Actor) -> bool:

@@ -18,19 +18,19 @@ class KeyForm(ApprovalCodeForm):
     name = forms.CharField(
         max_length=100,
         error_messages={
-            "required": "Give it a name that says which program uses it.",
+            "required": "Name the program that uses the key.",
             "max_length": "Keep the name under 100 characters.",
         },
     )
     scopes = forms.MultipleChoiceField(
         choices=[(name, name) for name in SCOPES],
         error_messages={
-            "required": "Tick at least one thing that the key may do.",
+            "required": "Choose at least one scope.",
             "invalid_choice": "There is no such scope.",
         },
     )
     mailboxes = forms.MultipleChoiceField(
-        required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
+        required=False, error_messages={"invalid_choice": "This mailbox is not in this account, or was deleted."}
     )
     # Only for a new key: it cannot be changed later.
     sandbox = forms.BooleanField(required=False)
@@ -46,7 +46,7 @@ class KeyForm(ApprovalCodeForm):
         scopes = list(self.cleaned_data["scopes"])
         if {"send", "oversight"} <= set(scopes):
             raise forms.ValidationError(
-                "One key cannot both send and decide: its program would approve its own mail. Make two keys."
+                "One key cannot both send and decide: its program could approve its own messages. Create two keys."
             )
         return scopes
 
@@ -74,5 +74,5 @@ class OwnerForm(SentenceForm):
     owner = forms.ModelChoiceField(
         Person.objects.filter(is_active=True),
         required=False,
-        error_messages={"invalid_choice": "Choose somebody of the desk, or nobody."},
+        error_messages={"invalid_choice": "Choose a person of this desk, or nobody."},
     )

@@ -38,8 +38,8 @@ from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
-    "This form was sent before, and what came of it was shown then: a key is shown once. Look at the list. To make "
-    "another one, send it again from here."
+    "This form was already sent, and its key was shown then: a key is shown only once. Check the list. To create "
+    "another key, send the form again."
 )
 
 
@@ -165,7 +165,7 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
     owner = cleaned(OwnerForm(request.POST))["owner"]
     set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
     notice = (
-        f"{key.name} is {owner}'s: they may not approve what it sends." if owner else f"{key.name} has no owner now."
+        f"{key.name} is {owner}'s, who may not approve what it sends." if owner else f"{key.name} has no owner now."
     )
     return _changed(request, connection, key, notice)
 

@@ -26,12 +26,12 @@ class StopForm(SentenceForm):
     """What the kill switch stops, and why. Everybody sees the reason until it is released."""
 
     scope = forms.ChoiceField(
-        error_messages={"required": "Choose what to stop.", "invalid_choice": "That is not yours to stop."}
+        error_messages={"required": "Choose what to stop.", "invalid_choice": "You may not stop this."}
     )
     reason = WordsField(
         max_length=1000,
         error_messages={
-            "required": "Say why: whoever finds the mail stopped must know what to wait for.",
+            "required": "Give a reason: it is shown to everybody whose mail is stopped.",
             "max_length": "Keep the reason under 1000 characters.",
         },
     )
@@ -44,7 +44,7 @@ class StopForm(SentenceForm):
 class HoldAllForm(forms.Form):
     """Whether the gateway holds all mail."""
 
-    hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Let mail leave again")])
+    hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Stop holding all mail")])
 
 
 @login_required
@@ -75,7 +75,7 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, error=error.sentence, typed=request.POST)
-    notice = f"Stopped: the {switch} is pulled. Nothing of it leaves by a decision."
+    notice = f"The {switch} is pulled. No decisions are carried out."
     return redirect_with_notice(request, notice, "stop")
 
 
@@ -86,7 +86,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     actor: Actor = request.actor
     pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
     if pulled is None:
-        raise Http404("This kill switch is not pulled any more, or it stops nothing that you see.")
+        raise Http404("This kill switch is no longer pulled, or you may not see it.")
     # Pulling never asks for a password: stopping must not be delayed.
     if may_release(actor, pulled) and not is_recently_authenticated(request):
         return ask_first(request)
@@ -94,7 +94,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         switch = release(switch_id=switch_id, actor=actor)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"Released: the {switch}. What is due leaves now.", "stop")
+    return redirect_with_notice(request, f"The {switch} is released. Due decisions are carried out now.", "stop")
 
 
 @login_required
@@ -105,7 +105,7 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     form = HoldAllForm(request.POST)
     if not form.is_valid():
-        return _answer(request, status=422, error="Say whether the gateway shall hold all mail or let it go.")
+        return _answer(request, status=422, error="Choose whether the gateway holds all mail.")
     on = form.cleaned_data["hold"] == "on"
     if is_admin(actor, connection) and not on and not is_recently_authenticated(request):
         return ask_first(request)
@@ -114,8 +114,8 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     if now.is_on is not on:
-        return _answer(request, status=502, error=f"That is not certain: {now.error or 'it is as it was before.'}")
-    did = "holds all mail" if on else "lets mail leave again"
+        return _answer(request, status=502, error=f"Not confirmed: {now.error or 'nothing has changed yet.'}")
+    did = "holds all mail" if on else "no longer holds all mail"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
 

@@ -58,13 +58,13 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
         made = _find_created(connection, wanted["address"])
         if made is None:
             raise ChangeUnknown(
-                f"{unknown.sentence} It is not in MultiMail's list now. Look once more before you make it again."
+                f"{unknown.sentence} It is not in MultiMail's list. Check again before you create it again."
             ) from None
     else:
         store_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
         made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
         if made is None:
-            raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Look at the list.")
+            raise ChangeUnknown("MultiMail's answer does not name the new mailbox. Check the list.")
     record_change(
         "mailbox.created",
         connection,
@@ -83,10 +83,10 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
     if not changes:
-        raise ChangeRefused("Nothing is different from what MultiMail has: there is nothing to change.")
+        raise ChangeRefused("Nothing was changed.")
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
-        raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; that takes a page of its own.")
+        raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
@@ -147,7 +147,7 @@ def set_desk_settings(
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo takes 0 to 600 seconds.")
     if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
-        raise ChangeRefused("Mail expires after 1 hour at the least and 90 days at the most, or never.")
+        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     after = {"undo_window": undo_window, "expire_after": expire_after, "editor_may_approve": editor_may_approve}
     before = {name: getattr(locked, name) for name in after}
@@ -276,10 +276,7 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
                 raise
         request = request or _waiting(mailbox, target)
     if request is None or not request.code:
-        raise CodeWanted(
-            "Not done yet: MultiMail was asked, and gave the code to a person, not to this key. It comes to the "
-            "account's oversight address. Enter it here."
-        )
+        raise CodeWanted("Not done yet: MultiMail sent a code to the account's oversight address. Enter it here.")
     return request.code
 
 

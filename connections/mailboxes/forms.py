@@ -35,18 +35,16 @@ class NewMailboxForm(ApprovalCodeForm):
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose the account that it shall belong to."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose its account."),
     )
-    address = forms.CharField(
-        max_length=254, error_messages={"required": "Say which address it shall have, such as outreach."}
-    )
+    address = forms.CharField(max_length=254, error_messages={"required": "Enter its address, such as outreach."})
     display_name = forms.CharField(
         required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
     )
     oversight_mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
         error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose how strict it shall be. It can be loosened once it is there."
+            ("required", "invalid_choice"), "Choose an oversight mode. It can be loosened later."
         ),
     )
 
@@ -59,7 +57,7 @@ class NewMailboxForm(ApprovalCodeForm):
         typed = str(self.cleaned_data["address"]).strip().lower()
         if "@" not in typed:
             if not _LOCAL.fullmatch(typed):
-                raise forms.ValidationError("Only letters, digits, dots, dashes and + can stand before the @.")
+                raise forms.ValidationError("Only letters, digits, dots, dashes and + are allowed before the @.")
             return typed
         try:
             return clean_address(typed)
@@ -160,5 +158,5 @@ class DeleteForm(SentenceForm):
         """Accept only the mailbox's own address."""
         typed = str(self.cleaned_data["address"]).strip().lower()
         if typed != str(self._mailbox).lower():
-            raise forms.ValidationError(f"That is not {self._mailbox}.")
+            raise forms.ValidationError(f"This is not {self._mailbox}.")
         return typed

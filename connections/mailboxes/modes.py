@@ -24,9 +24,9 @@ MODES = (
         "monitored",
         "Watched",
         _AT_ONCE,
-        "Leaves at once, without anybody reading it. The account's oversight address gets a copy.",
+        "Sent at once without review. The account's oversight address gets a copy.",
     ),
-    Mode("autonomous", "On its own", _AT_ONCE, "Leaves at once, without anybody reading it, and nobody gets a copy."),
+    Mode("autonomous", "On its own", _AT_ONCE, "Sent at once without review or copy."),
 )
 NAMES = tuple(mode.name for mode in MODES)
 _GATED = ("gated_all", "gated_send")
@@ -48,12 +48,12 @@ def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return sentences about what changes when a mailbox gets the mode `after`."""
     found: list[str] = []
     if after not in _GATED and (before in (*_GATED, "read_only") or before not in NAMES):
-        found.append(f"Mail of {address} will leave without anybody reading it.")
-        found.append("This desk hears of it when it has left: no risk rule and no kill switch here can stop it then.")
+        found.append(f"Messages from {address} will be sent without review.")
+        found.append("This desk learns of them only after they are sent, so no rule or kill switch here can stop them.")
     if before == "read_only":
-        found.append(f"Agents can send from {address}, which they cannot do now.")
+        found.append(f"Agents will be able to send from {address}.")
     if before == "gated_all":
-        found.append("Mail that comes in will reach the agent without anybody looking at it first.")
+        found.append("Received messages will reach the agent without review.")
     if after == "autonomous":
-        found.append("Nobody gets a copy of what leaves.")
+        found.append("Nobody gets a copy of sent messages.")
     return found

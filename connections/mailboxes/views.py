@@ -127,7 +127,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
         return ""
     if connection.paused_at or connection.failing_since:
         # Do not wait for an account that is known not to answer.
-        return "MultiMail is not asked while the connection is not well. This is how they were when last read."
+        return "The connection is not working. These are the settings as last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
     enqueue("approvals.tasks.read_mailboxes", connection.pk)
@@ -153,7 +153,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
         created = create_mailbox(connection=cleaned(form)["connection"], actor=actor, wanted=form.wanted())
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    return _done(request, created, f"{created} is there. Its mode is {_mode_words(created)}.")
+    return _done(request, created, f"{created} was created. Its mode is {_mode_words(created)}.")
 
 
 def _done(request: DeskRequest, mailbox: Mailbox, notice: str) -> HttpResponse:
@@ -202,7 +202,7 @@ def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
         expire_after=expire_after,
         editor_may_approve=form.cleaned_data["editor_may_approve"],
     )
-    return _done(request, found, f"{found} keeps to that from its next message on.")
+    return _done(request, found, f"Saved. It applies to {found} from its next message.")
 
 
 @login_required
@@ -214,7 +214,7 @@ def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
     changed = change_mailbox(mailbox=found, actor=request.actor, changes=form.changes(found), code=code)
-    return _done(request, changed, f"{changed} is changed at MultiMail.")
+    return _done(request, changed, f"{changed} was changed at MultiMail.")
 
 
 @login_required
@@ -250,7 +250,7 @@ def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
         now = loosen(mailbox=found, actor=request.actor, target=to, code=form.cleaned_data["code"])
     except CHANGE_ERRORS as error:
         return _loosen_page(request, found, to, failed=error)
-    return _done(request, found, f"{found} is looser now: {_mode_words(now)}. The ledger keeps who did it.")
+    return _done(request, found, f"{found} is looser now: {_mode_words(now)}. This was logged.")
 
 
 def _loosen_page(

@@ -100,8 +100,8 @@ def register_webhook(
         )
     except ChangeUnknown as unknown:
         raise ChangeUnknown(
-            f"{unknown.sentence} If the list shows this address now, it was registered, and its secret was lost on the "
-            "way: give it a new one, or delete it. If it does not, register it once more."
+            f"{unknown.sentence} If the list shows this address, it was registered but its secret was lost: rotate the "
+            "secret, or delete it. Otherwise, register it again."
         ) from None
     webhook = _webhook(answer, connection)
     record_change(
@@ -114,9 +114,7 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
     """Make another secret, which replaces the old one when the overlap is over (our gateway). Raises as the others."""
     check_admin(actor, connection, may="give its webhooks other secrets")
     if webhook.is_ours:
-        raise ChangeRefused(
-            "The desk hears by this webhook. Change its secret on the connection's page: both must know."
-        )
+        raise ChangeRefused("This is the desk's own webhook. Change its secret on the connection's page.")
     answer = request_change(
         connection,
         actor,
@@ -224,5 +222,5 @@ def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
 def _secret_in(answer: Mapping[str, Any]) -> str:
     secret = str(answer.get("signing_secret") or answer.get("secret") or "")
     if not secret:
-        raise ChangeUnknown("MultiMail's answer holds no secret. Give the webhook a new one, or delete it.")
+        raise ChangeUnknown("MultiMail's answer has no secret. Rotate the webhook's secret, or delete it.")
     return secret

@@ -21,7 +21,7 @@ class WebhookForm(ApprovalCodeForm):
     url = forms.CharField(
         max_length=2000,
         error_messages={
-            "required": "Say where the events shall go: an address that begins with https://.",
+            "required": "Enter the address for the events, starting with https://.",
             "max_length": "An address has at most 2000 characters.",
         },
     )
@@ -39,7 +39,7 @@ class WebhookForm(ApprovalCodeForm):
         min_length=8,
         max_length=200,
         error_messages=dict.fromkeys(
-            ("min_length", "max_length"), "A secret has 8 to 200 characters. Left empty, MultiMail makes a good one."
+            ("min_length", "max_length"), "A secret has 8 to 200 characters. Empty: MultiMail creates one."
         ),
     )
 
@@ -56,7 +56,7 @@ class WebhookForm(ApprovalCodeForm):
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise forms.ValidationError("That is no address of a web server. It begins with https://.")
+            raise forms.ValidationError("This is not a web address. It starts with https://.")
         return url
 
     def wanted(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class OverlapForm(SentenceForm):
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
         coerce=int,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret shall go on."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret stays valid."),
     )
 
 
@@ -89,4 +89,4 @@ class DeleteWebhookForm(SentenceForm):
     def __init__(self, *args: Any, is_ours: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["understood"].required = is_ours
-        self.fields["understood"].error_messages["required"] = "Tick that you know what this desk loses by it."
+        self.fields["understood"].error_messages["required"] = "Confirm that you know what this desk loses."

@@ -39,8 +39,8 @@ from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
-    "This form was sent before, and what came of it was shown then: a secret is shown once. Look at the list. To "
-    "register it once more, send it again from here."
+    "This form was already sent, and its secret was shown then: a secret is shown only once. Check the list. To "
+    "register another, send the form again."
 )
 
 
@@ -164,7 +164,7 @@ def webhook(request: DeskRequest, connection: Connection, found: Webhook) -> Htt
 def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
-    notice = "A test is on its way. How it goes stands first in the log in a moment."
+    notice = "A test is being sent. Its result appears first in the log in a moment."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
 
 
@@ -196,7 +196,7 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
         delete_webhook(connection=connection, webhook=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    return redirect_with_notice(request, "The webhook is deleted. Nothing goes there any more.", "webhooks")
+    return redirect_with_notice(request, "The webhook is deleted. No more events are sent there.", "webhooks")
 
 
 @login_required
@@ -206,5 +206,5 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 def replay_delivery(request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str) -> HttpResponse:
     """Send one finished delivery again."""
     delivery = replay(connection=connection, delivery_id=delivery_id, actor=request.actor)
-    notice = f"{delivery.event or 'The event'} goes out again, with the same bytes: who had it takes it for a repeat."
+    notice = f"{delivery.event or 'The event'} is sent again, unchanged."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)

@@ -79,10 +79,10 @@ _MARKUP = re.compile(r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*)*<(!do
 _PAGES = frozenset("html head body script style table div p a img meta iframe form br span b i h1 center font".split())
 _VBA = "_VBA_PROJECT".encode("utf-16-le")
 _PDF_NAMES = {
-    b"/JavaScript": ("high", "It holds JavaScript, which some readers run."),
+    b"/JavaScript": ("high", "It contains JavaScript, which some PDF readers run."),
     b"/Launch": ("high", "It can start a program."),
-    b"/EmbeddedFile": ("notice", "It carries other files inside."),
-    b"/Encrypt": ("notice", "It is locked or protected: what is in it cannot be looked at here."),
+    b"/EmbeddedFile": ("notice", "It contains other files."),
+    b"/Encrypt": ("notice", "It is encrypted or protected, so its content cannot be checked here."),
 }
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
@@ -132,7 +132,7 @@ def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
     why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
     flags = [Flag(level, f"Be careful: {why}.")] if why else []
     if invisible := found_in(name):
-        flags.append(Flag("high", f"Its name holds characters that show nothing: {', '.join(invisible).lower()}."))
+        flags.append(Flag("high", f"Its name contains invisible characters: {', '.join(invisible).lower()}."))
     return tuple(flags)
 
 
@@ -223,7 +223,7 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 
 
 def _bytes_are(kind: Kind) -> str:
-    words = {"text": "plain text", "json": "JSON text", "unknown": "of no kind known here", "empty": "none at all"}
+    words = {"text": "plain text", "json": "JSON text", "unknown": "of an unknown kind", "empty": "empty"}
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
 
 
@@ -234,24 +234,24 @@ def with_article(words: str) -> str:
 
 def _list_members(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
     if kind != "zip":
-        return [], [Flag("notice", "What is inside cannot be listed here.")] if KINDS[kind].family == "archive" else []
+        return [], [Flag("notice", "Its content cannot be listed here.")] if KINDS[kind].family == "archive" else []
     try:
         members = zip_members(content)
     except UnreadableDirectory:
-        return [], [Flag("high", "Its list of files is broken, so what is inside cannot be told.")]
+        return [], [Flag("high", "Its list of files is broken, so its content is not known.")]
     return members, list(_about_members(members, len(content)))
 
 
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     unpacked = sum(member.size for member in members)
     if len(members) == MAX_ENTRIES or (unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size):
-        yield Flag("high", "It would unpack to far more than any message needs. It was not opened.")
+        yield Flag("high", "It would unpack to far more than any message needs, so it was not opened.")
     if any(member.is_locked for member in members):
-        yield Flag("high", "It is locked with a password, so that no scanner can look inside.")
+        yield Flag("high", "It is encrypted with a password, so no scanner can check it.")
     for member in members[:MAX_LISTED]:
         why, level = why_dangerous(Attachment(name=member.name, content_type="", size=0))
         if why and level == "high":
-            yield Flag("high", f"It holds {quoted(named(member.name), 120)}: {why}.")
+            yield Flag("high", f"It contains {quoted(named(member.name), 120)}: {why}.")
         if member.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.name):
             yield Flag("high", f"It would write outside its folder: {quoted(named(member.name), 120)}.")
 
@@ -275,15 +275,15 @@ def _inside(content: bytes, kind: str) -> Iterator[Flag]:
         plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
         yield from (Flag(level, words) for name, (level, words) in _PDF_NAMES.items() if name in plain)
     elif (kind in ("docx", "xlsx", "pptx") and b"vbaProject.bin" in content) or (kind == "ole" and _VBA in content):
-        yield Flag("high", "It holds macros, which run when it is opened.")
+        yield Flag("high", "It contains macros, which run when it is opened.")
     elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):
-        yield Flag("high", "It holds an embedded object, which can run.")
+        yield Flag("high", "It contains an embedded object, which can run.")
     elif kind in ("html", "svg"):
-        yield Flag("notice", "It opens in the browser and can hold scripts.")
+        yield Flag("notice", "It opens in the browser and can contain scripts.")
     elif kind == "key" and b"PRIVATE KEY" in content[:200]:
-        yield Flag("high", "It is a private key: whoever has it can act in its owner's name.")
+        yield Flag("high", "It is a private key: anyone who has it can act in its owner's name.")
 
 
 def _table(content: bytes, kind: str) -> Iterator[Flag]:
     if kind == "csv" and re.search(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]", content[:1_000_000]):
-        yield Flag("notice", "Some cells begin like formulas, which a spreadsheet works out when it opens the file.")
+        yield Flag("notice", "Some cells start like formulas, which a spreadsheet runs when it opens the file.")

@@ -121,7 +121,7 @@ def _detect(file: AttachedFile, content: bytes) -> Detection:
         return detect_file(content, name=file.name, content_type=file.content_type)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         log.error("file not recognised", extra={"file": file.pk, "reason": type(error).__name__})
-        return Detection(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
+        return Detection(kind="unknown", flags=(Flag("high", "The desk could not check its content."),))
 
 
 def _failed(file: AttachedFile, state: str, sentence: str) -> str:

@@ -68,7 +68,7 @@ def as_picture(content: bytes, kind: str, name: str, facts: Iterable[Iterable[An
     tally = Tally()
     rows = "".join(f"<dt>{_marked(str(key), tally)}</dt><dd>{_marked(str(value), tally)}</dd>" for key, value in facts)
     if not rows:
-        return figure + sentence("The file carries no metadata: no camera, place, dates or text.")
+        return figure + sentence("The file has no metadata: no camera, place, dates or text.")
     return f"{figure}<h2>Metadata in the file</h2><dl>{rows}</dl>"
 
 
@@ -77,7 +77,7 @@ def as_outline(found: Mapping[str, Any]) -> str:
     tally = Tally()
     notes = "".join(f'<p class="ours warn">{_marked(str(note), tally)}</p>' for note in found.get("notes", ()))
     blocks = "".join(_block(block, tally) for block in found.get("blocks", ()))
-    return sentence(RENDERING) + notes + (blocks or sentence("There is no text in it."))
+    return sentence(RENDERING) + notes + (blocks or sentence("It contains no text."))
 
 
 def _block(block: Mapping[str, Any], tally: Tally) -> str:

@@ -19,7 +19,7 @@ from mirror.models import AttachedFile
 # Kinds that are shown as a rendering, and how many pages of a PDF are listed at once: as many as are drawn at once.
 RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 AT_ONCE = 4
-UNCHANGED = "The download is as it was sent."
+UNCHANGED = "The download is the original file."
 # A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
@@ -28,11 +28,11 @@ _State = AttachedFile.State
 # Why there is no preview, in a sentence.
 _ABSENT = {
     _State.WAITING: "It is being fetched.",
-    _State.TOO_LARGE: "It is larger than this desk fetches (25 MB). Read it at MultiMail before you decide.",
-    _State.GONE: "MultiMail does not have it any more (404). It is asked again now and then.",
-    _State.NOT_VISIBLE: "Not visible with this key: what is in it cannot be looked at here.",
-    _State.FAILING: "It could not be fetched yet. It is tried again by itself.",
-    _State.DELETED: "Its bytes were deleted here, because their time was over. What was seen of them stays.",
+    _State.TOO_LARGE: "It is larger than this desk fetches (25 MB). Open it at MultiMail before you decide.",
+    _State.GONE: "MultiMail no longer has it (404). The desk tries again from time to time.",
+    _State.NOT_VISIBLE: "Not visible with this key, so its content cannot be shown here.",
+    _State.FAILING: "It could not be fetched yet. The desk tries again.",
+    _State.DELETED: "The desk deleted its copy after the retention time. The results of its checks stay.",
 }
 
 
@@ -116,20 +116,20 @@ def refusal_of(file: AttachedFile) -> str:
         return _ABSENT[_State(file.state)]
     kind, seen = KINDS[file.kind], file.seen
     if kind.name == "empty":
-        return "There is nothing in it."
+        return "It is empty."
     if kind.family == "image":
         width, height = int(seen.get("width", 0)), int(seen.get("height", 0))
         if not width or not height:
-            return "It does not tell how large it is, so it is not drawn here."
+            return "Its size is not known, so it is not shown here."
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-            return f"It claims {width} × {height} pixels, which would fill the memory of this browser: not drawn here."
-        return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be drawn here."
+            return f"It claims {width} × {height} pixels, which would fill the browser's memory, so it is not shown."
+        return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be shown here."
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."
     if kind.name in RENDERED:
         return ""
     if kind.name == "unknown":
-        return "What kind of file it is cannot be told by its bytes, so it is not shown here."
+        return "Its file type could not be recognised, so it is not shown here."
     words = with_article(kind.words.partition(",")[0])
     return f"{words[0].upper()}{words[1:]} cannot be shown safely here."
 

@@ -15,10 +15,10 @@ class AttachedFile(models.Model):
         WAITING = "waiting", "not fetched yet"
         FETCHED = "fetched", "here"
         TOO_LARGE = "too_large", "too large to fetch"
-        GONE = "gone", "not there any more"
+        GONE = "gone", "no longer available"
         NOT_VISIBLE = "not_visible", "not visible with this key"
         FAILING = "failing", "could not be fetched yet"
-        DELETED = "deleted", "deleted here, its time was over"
+        DELETED = "deleted", "deleted after the retention time"
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="files")
     revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="files")

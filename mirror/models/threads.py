@@ -15,8 +15,8 @@ class Thread(models.Model):
     class Problem(models.TextChoices):
         NO_KEY = "no_key", "no key of this connection shows threads"
         REFUSED = "refused", "the key may not read it"
-        GONE = "gone", "MultiMail knows no such thread"
-        FAILING = "failing", "MultiMail did not give it"
+        GONE = "gone", "MultiMail does not know this thread"
+        FAILING = "failing", "MultiMail did not return it"
 
     mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="threads")
     upstream_id = models.CharField(max_length=200)

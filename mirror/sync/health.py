@@ -63,7 +63,7 @@ def _record_stale(key: int) -> bool:
     if not Connection.objects.turned_stale().filter(pk=key).update(stale_since=Now()):
         return False
     as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
-    sentence = f"It was last read whole at {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "It was never read whole."
+    sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "Never read completely."
     record("connection.stale", actor=ACTOR, connection=key, details={"explanation": sentence})
     return True
 

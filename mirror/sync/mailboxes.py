@@ -29,7 +29,7 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
     connection = Connection.objects.get(pk=connection_id)
     key = connection.admin_key or connection.read_key
     if not key:
-        return "Neither a read key nor an admin key is there to ask with."
+        return "There is no read key or admin key."
     try:
         rows = AdminClient(base_url=connection.api_url, key=key, within=within).list_mailboxes()
     except errors.UpstreamError as error:

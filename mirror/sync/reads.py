@@ -83,7 +83,7 @@ def read_all(connection: Connection, *, not_before: float | None = None) -> Pend
     try:
         return reads.run(lambda: _list_pending(connection), patience=PATIENCE, not_before=not_before)
     except Late:
-        raise errors.NotSent("MultiMail's list of held messages is still being read for others.") from None
+        raise errors.NotSent("MultiMail's list of held messages is still being read.") from None
 
 
 def _list_pending(connection: Connection) -> Pending:
@@ -127,7 +127,7 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
         raise errors.NotSent(error.sentence, status=error.status) from error
     scopes = account.get("scopes")
     if isinstance(scopes, list) and "send" in scopes:
-        sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."
+        sentence = "The oversight key may also send mail, so one key could write and approve. Replace it."
         health.pause(connection, sentence)
         raise errors.KeyRefused(sentence)
     connection.checked_key = _key_hash(connection)

@@ -64,7 +64,7 @@ def remove_copies(message: Message) -> Copies:
     The message must be locked. Raises ActNotAllowed while it is held or being sent: reviewers must see all of it.
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
-        raise ActNotAllowed("This message is not past the desk yet: decide it, or wait until it is sent or rejected.")
+        raise ActNotAllowed("This message is not finished yet: decide it, or wait until it is sent or rejected.")
     files = AttachedFile.objects.filter(message=message, content__isnull=False).drop_bytes()
     events = WebhookEvent.objects.filter(connection=message.connection_id, email_id=message.upstream_id)
     webhooks, _ = events.delete()

@@ -20,8 +20,8 @@ MAX_SIBLINGS = 5000
 _WORDS: dict[str, str] = {
     Thread.Problem.NO_KEY: "The thread is not visible with this key.",
     Thread.Problem.REFUSED: "The thread is not visible with this key: MultiMail refuses it.",
-    Thread.Problem.GONE: "MultiMail knows no such thread (404).",
-    Thread.Problem.FAILING: "The thread could not be read just now. It is tried again by itself.",
+    Thread.Problem.GONE: "MultiMail does not know this thread (404).",
+    Thread.Problem.FAILING: "The thread could not be read. The desk tries again.",
 }
 
 
@@ -66,14 +66,14 @@ class Conversation:
         """Why the thread is incomplete here, as a sentence; empty where it is complete."""
         problem = self.thread.problem if self.thread else ""
         if problem:
-            only = " Only what went through this desk stands here." if self.messages else ""
+            only = " Only messages that this desk knows are shown here." if self.messages else ""
             return f"{_WORDS[problem]}{only}"
         return "Only its newest messages are shown here." if self.thread and self.thread.is_cut else ""
 
     def check_read(self, *, upto: int) -> None:
         """Raise ThreadMovedOn where a message came after the draft that is newer than the one of this key."""
         if self.is_catching_up:
-            raise ThreadMovedOn("A message of this thread came in this moment. Wait until it stands here, and read it.")
+            raise ThreadMovedOn("A new message has just arrived in this thread. Read it when it appears here.")
         unread = [message for message in self.late if message.pk > upto]
         if not unread:
             return
@@ -83,7 +83,7 @@ class Conversation:
         others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
         raise ThreadMovedOn(
             f"{who} {wrote} in this thread on {newest.at:%-d %b at %H:%M} UTC, after this draft{others}. "
-            "Read that, tick that you did, then approve."
+            "Read it, tick the box, then approve."
         )
 
 

@@ -29,11 +29,11 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("checkbox", name="send").check()
-    page.get_by_role("checkbox", name="oversight See what is held, and decide it.").check()
+    page.get_by_role("checkbox", name="oversight See held messages and decide them.").check()
     page.watch.expected = ["422", "409"]
     page.get_by_role("button", name="Create the key").click()
     expect(page.get_by_role("alert").filter(has_text="approve its own mail")).to_be_visible()
-    page.get_by_role("checkbox", name="oversight See what is held, and decide it.").uncheck()
+    page.get_by_role("checkbox", name="oversight See held messages and decide them.").uncheck()
     page.get_by_role("button", name="Create the key").click()
     text = page.locator("#secret").inner_text()
     assert re.fullmatch(r"mm_live_[0-9a-f]{40}", text)
@@ -42,7 +42,7 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     product.known["NEW_KEY"] = text
     assert product.call("GET", "/v1/account", key="NEW_KEY").json()["scopes"] == ["send"]
     page.reload()
-    expect(page.get_by_role("alert").filter(has_text="was sent before")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="was already sent")).to_be_visible()
     assert text not in page.content()
     page.get_by_role("link", name="API keys").first.click()
     assert text not in page.content()
@@ -71,7 +71,7 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     wish = page.get_by_role("listitem").filter(has_text="asks that").filter(has_text=made["address"])
     expect(wish).to_contain_text("Demo agent")
     wish.get_by_role("link", name="Look at it").click()
-    expect(page.get_by_text(f"Mail of {made['address']} will leave without anybody reading it.")).to_be_visible()
+    expect(page.get_by_text(f"Mail of {made['address']} will be sent without review.")).to_be_visible()
     assert faults(page, 360) == []
     page.get_by_role("button", name="Loosen it").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))

@@ -42,8 +42,8 @@ def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, wi
     expect(sheet.locator("code").first).to_have_text("=B1*0.4", timeout=30_000)
     expect(sheet.get_by_role("heading", name="Sheet “Costs” hidden")).to_be_visible()
     expect(sheet.get_by_role("rowheader", name="2 hidden")).to_be_visible()
-    expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text("The file carries no metadata")
-    expect(desk.locator("#file-4 .pdf-pages")).to_contain_text("It is locked with a password")
+    expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text("The file has no metadata")
+    expect(desk.locator("#file-4 .pdf-pages")).to_contain_text("It is encrypted with a password")
     # Nobody could look into the locked one.
     parts_unread(desk, 1)
     # The next pages come when somebody scrolls to them.

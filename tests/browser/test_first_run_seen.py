@@ -105,7 +105,7 @@ def connect(page: Page, keys: dict[str, str]) -> None:
     """Swap two keys first, as people do, then enter each in its field."""
     go(page, "connect", "Add a connection")
     page.get_by_label("Name", exact=True).fill("Our gateway")
-    page.get_by_role("radio", name="Our gateway here").check()
+    page.get_by_role("radio", name="Built-in gateway").check()
     page.get_by_label("Oversight key").fill(keys["agent"])
     page.get_by_role("button", name="Check and connect").click()
     expect(page.get_by_text("This key may also send mail")).to_be_visible()

@@ -54,7 +54,7 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
     for slot, scopes, words in (
         ("oversight", ["oversight"], ""),
         ("oversight", ["oversight", "send"], "may also send"),
-        ("oversight", ["admin", "read"], "an admin key (it may: admin, read); it belongs into Admin"),
+        ("oversight", ["admin", "read"], "an admin key (it may: admin, read); enter it under Admin"),
         ("oversight", ["read"], "a read key"),
         ("oversight", ["oversight_read"], "Oversight needs a key with the scope oversight"),
         ("oversight", [], "may: nothing"),
@@ -77,10 +77,10 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     oversight, key = SLOTS["oversight"], "mm_live_oversight_key"
     assert check_key(api_url=there.url, key=key, slot=oversight).scopes == ["oversight"]
     unknown = check_key(api_url=there.url, key="mm_live_unknown", slot=oversight)
-    assert "does not take this key" in unknown.problem
+    assert "does not accept this key" in unknown.problem
     assert unknown.is_certain
     there.refuses["account"] = 404
-    assert "not as MultiMail does" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    assert "did not come from MultiMail" in check_key(api_url=there.url, key=key, slot=oversight).problem
     there.refuses["account"] = 500
     assert "in a while" in check_key(api_url=there.url, key=key, slot=oversight).problem
     away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
@@ -94,7 +94,7 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     there.tells_scopes = False
     assert check_key(api_url=there.url, key=key, slot=oversight).problem == ""
     other = check_key(api_url=there.url, key="mm_live_admin_key", slot=oversight)
-    assert "may not see what is held" in other.problem
+    assert "may not see held messages" in other.problem
     settings.OUTGOING_ALLOW = []
     assert "OUTGOING_ALLOW" in check_key(api_url=there.url, key=key, slot=oversight).problem
 
@@ -132,7 +132,7 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(connecti
     assert Connection.objects.get().key_scopes == {"read": ["read"]}
     commands.remove_key(connection=connection, slot="read", actor=ida)
     assert (Connection.objects.get().read_key, Connection.objects.get().key_scopes) == ("", {})
-    with pytest.raises(ConnectionNotChanged, match="Without an oversight key"):
+    with pytest.raises(ConnectionNotChanged, match="A connection needs this key"):
         commands.remove_key(connection=connection, slot="oversight", actor=ida)
     assert actions() == ["connection.key_set", "connection.key_removed"]
     assert "hidden" not in all_details()
@@ -189,7 +189,7 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connect
     message = make_message(connection)
     Connection.objects.update(reading_until=timezone.now() + timedelta(seconds=30))
     remove = {"connection": connection, "typed_name": connection.name, "actor": ida, "now": timezone.now()}
-    with pytest.raises(ConnectionNotChanged, match="being read at this moment"):
+    with pytest.raises(ConnectionNotChanged, match="is being read"):
         commands.remove_connection(**remove)
     Connection.objects.update(reading_until=None)
     commands.remove_connection(**remove)

@@ -59,16 +59,16 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
         (f"{moved_to.url}/api", "has no path"),
         (moved_to.url.replace("//", "//name:word@"), "not an address"),
         ("mail.yourteam.example", "not an address"),
-        ("", "Say where it is"),
-        (old, "asked already"),
+        ("", "Enter its address"),
+        (old, "This is already the connection"),
     ):
         answer = move(client, connection, address)
         assert (answer.status_code, words in answer.content.decode()) == (422, True), address
     assert moved_to.calls == [], "no key went anywhere"
     for fields, words in (
-        ({"account_id": "01ANOTHER"}, "Another account answers there"),
+        ({"account_id": "01ANOTHER"}, "belongs to a different account there"),
         ({"account_id": ""}, "press Check again"),
-        ({"is_our_gateway": False}, "Only a gateway moves"),
+        ({"is_our_gateway": False}, "address can change"),
     ):
         with rolled_back():
             Connection.objects.update(**fields)
@@ -77,7 +77,7 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
     # Its oversight key was revoked meanwhile; and the address is unchanged.
     with rolled_back():
         account.world.account.keys.update(revoked_at=NOW)
-        assert "does not take this key" in move(client, connection, moved_to.url).content.decode()
+        assert "does not accept this key" in move(client, connection, moved_to.url).content.decode()
     make_connection("twin", name="Twin", api_url=moved_to.url, account_id=account.world.account.pk)
     assert "already, as Twin" in move(client, connection, moved_to.url).content.decode()
     assert Connection.objects.get(pk=connection.pk).api_url == old

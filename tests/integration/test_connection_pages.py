@@ -76,18 +76,18 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     elsewhere = {"place": "other", "address": ""}
     wrong = []
     for fields, field, words in (
-        ({"oversight_key": "mm_live_of_nobody"}, "oversight_key", "does not take this key"),
+        ({"oversight_key": "mm_live_of_nobody"}, "oversight_key", "does not accept this key"),
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send mail"),
-        ({"oversight_key": "mm_live_admin_key", "admin_key": ""}, "oversight_key", "it belongs into Admin"),
+        ({"oversight_key": "mm_live_admin_key", "admin_key": ""}, "oversight_key", "enter it under Admin"),
         ({"read_key": "mm_live_mighty_key"}, "read_key", "Read needs a key with the scope read"),
         ({"oversight_key": "two words"}, "oversight_key", "That is no key"),
-        ({"oversight_key": ""}, "oversight_key", "Put it in."),
-        ({"read_key": "mm_live_admin_key"}, "__all__", "One key stands in two places"),
+        ({"oversight_key": ""}, "oversight_key", "Enter it."),
+        ({"read_key": "mm_live_admin_key"}, "__all__", "The same key is in two fields"),
         ({"name": " "}, "name", "Give it a name"),
-        (elsewhere, "address", "Say where it is"),
+        (elsewhere, "address", "Enter its address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:8"}, "address", "OUTGOING_ALLOW"),
-        ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "That is not an address"),
+        ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "This is not an address"),
         ({**elsewhere, "address": "https://2130706433"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:1"}, "oversight_key", "could not be reached"),
     ):
@@ -102,7 +102,7 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     answer = add(client, oversight_key="mm_live_of_nobody", place="other", address=there.url)
     page = answer.content.decode()
     assert (answer.status_code, Connection.objects.count()) == (422, 0)
-    assert "does not take this key" in sentences(answer)
+    assert "does not accept this key" in sentences(answer)
     assert re.search(r'id="oversight_key"[^>]*aria-invalid', page)
     assert re.search(r'value="other"[^>]*checked', page)
     assert there.url in page
@@ -116,7 +116,7 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
 @pytest.mark.slow
 def test_key_of_another_account_is_refused(signed_in, admin, there):
     there.foreign = {"mm_live_admin_key"}
-    assert "of another account" in problems_of()["admin_key"]
+    assert "to a different account" in problems_of()["admin_key"]
     client = signed_in(admin)
     add(client, admin_key="")
     put = client.post(to("connection-key", Connection.objects.get(), slot="admin"), {"key": "mm_live_admin_key"})
@@ -146,7 +146,7 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signe
     # A check names each key that is wrong.
     Connection.objects.update(oversight_key=KEYS["oversight_key"], read_key="mm_live_revoked_key")
     answer = client.post(to("check-connection", found))
-    assert (answer.status_code, "does not take this key" in sentences(answer)) == (422, True)
+    assert (answer.status_code, "does not accept this key" in sentences(answer)) == (422, True)
     Connection.objects.update(read_key=KEYS["read_key"])
     assert client.post(to("check-connection", found)).status_code == 302
     assert Connection.objects.get().key_scopes == {"oversight": ["oversight"], "read": ["read"]}

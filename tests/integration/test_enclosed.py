@@ -125,7 +125,7 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
 
 
 ANSWERS = [
-    ("gone", (404, {"error": "none"}), "gone", "does not have it any more (404)"),
+    ("gone", (404, {"error": "none"}), "gone", "no longer has it (404)"),
     ("scope", (403, {"error": "This key lacks the scope."}), "not_visible", "Not visible with this key"),
     ("redirect", (302, b""), "failing", "It could not be fetched yet"),
     ("broken", (500, {"error": "broken"}), "failing", "It could not be fetched yet"),
@@ -243,7 +243,7 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstr
 
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
-    for words in ("The desk could not look at its bytes.", "3 bytes came, 99 were announced"):
+    for words in ("The desk could not check its content.", "3 bytes came, 99 were announced"):
         assert words in page, words
     assert decide(message, reviewer).decision.outcome == "approve"
 
@@ -301,12 +301,12 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
 
     refused = [
         (sized(20_000, 10), "which would fill the memory"),
-        (sized(0, 7), "does not tell how large it is"),
+        (sized(0, 7), "Its size is not known"),
         (b"%!PS", "A PostScript cannot be shown safely here."),
         (b"PK\x03\x04", "cannot be shown safely here."),
         (b"MZ", "cannot be shown safely here."),
-        (b"\x00\x01\x02", "What kind of file it is cannot be told by its bytes"),
-        (b"", "There is nothing in it."),
+        (b"\x00\x01\x02", "Its file type could not be recognised"),
+        (b"", "It is empty."),
     ]
     for content, words in refused:
         file = of_bytes(content)
@@ -351,5 +351,5 @@ def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_wait
     assert retention.forget_files() == 1
     file = message.files.get()
     assert (file.content, file.state, bool(file.found_sha256)) == (None, "deleted", True)
-    assert "Its bytes were deleted here" in panel(desk, message)
+    assert "The desk deleted its copy" in panel(desk, message)
     assert view(desk, message, rest="download/").status_code == 404

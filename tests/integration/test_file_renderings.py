@@ -236,10 +236,10 @@ def test_picture_shows_camera_place_dates_and_text():
         "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
         "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
         "2026-11-23 04:05:06",
-        "11 bytes that no program draws",
+        "11 bytes that are not part of the picture",
     ):
         assert words in page, words
-    assert "The file carries no metadata" in document_of(fetched(RETURN_LABEL)).html
+    assert "The file has no metadata" in document_of(fetched(RETURN_LABEL)).html
     # A picture whose metadata is broken is drawn all the same.
     broken = RETURN_LABEL[:33] + chunk(b"eXIf", b"II*\0") + RETURN_LABEL[33:]
     assert 'src="data:image/png' in document_of(fetched(broken)).html

@@ -63,7 +63,7 @@ def test_worst_connection_sets_the_status_and_each_is_listed(signed_in, admin, c
     assert ["Healthy" in one for one in (well, never, broken)] == [True, False, False]
     assert "Not read yet" in never
     for words in (
-        "Paused", "The key was refused.", "Put in a key that MultiMail takes.",
+        "Paused", "The key was refused.", "Enter a key that MultiMail accepts.",
         "signed with the current secret", "The previous secret is taken until",
     ):  # fmt: skip
         assert words in broken, words

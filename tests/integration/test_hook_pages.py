@@ -74,8 +74,8 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
 
 def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signed_in, admin, account):
     for fields, words in (
-        ({"url": "ftp://x.example"}, "begins with https"),
-        ({"url": "https://[x"}, "begins with https"),
+        ({"url": "ftp://x.example"}, "start"),
+        ({"url": "https://[x"}, "start"),
         ({"events": ["root.taken"]}, "no such event"),
         ({"secret": "short"}, "8 to 200"),
         ({"mailbox": "01ELSEWHERE"}, "not one of this account"),
@@ -118,7 +118,7 @@ def test_lost_response_to_a_registration_says_how_to_check(signed_in, admin, acc
     account.gateway.lost.add(("POST", "/webhooks"))
     answer = register(signed_in(admin), account)
     assert (answer.status_code, account.asked("POST", "/webhooks"), Webhook.objects.count()) == (502, 1, 1)
-    assert "its secret was lost on the way" in text_of(answer)
+    assert "its secret was lost" in text_of(answer)
     assert recorded() == ["account.change_asked", "hook.change_failed"]
 
 
@@ -184,7 +184,7 @@ def test_unsupported_action_or_empty_list_is_explained_and_the_page_still_render
     for act in ("test", "rotate"):
         spoiled[("POST", f"/{act}")] = (404, b'{"error": "There is nothing at this path."}')
         answer = client.post(path_of(account, hook, f"{act}/"), {"overlap": "0", "ticket": uuid4().hex})
-        assert (answer.status_code, "does not offer that" in text_of(answer), URL in text_of(answer)) == (
+        assert (answer.status_code, "does not offer it" in text_of(answer), URL in text_of(answer)) == (
             422, True, True,
         )  # fmt: skip
     spoiled[("GET", "/webhook-deliveries")] = (403, b'{"error": "Not today."}')

@@ -100,7 +100,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
         ({"scopes": ["root"]}, "no such scope"),
         ({"name": ""}, "Give it a name"),
         ({"mailboxes": ["01ELSEWHERE"]}, "not one of this account"),
-        ({"owner": "999999"}, "Choose somebody of the desk"),
+        ({"owner": "999999"}, "Choose a person of this desk"),
     ):
         form = KeyForm(WANTED | fields, mailboxes=account.connection.mailboxes.there())
         found = form.errors_by_field() | OwnerForm(fields).errors_by_field()
@@ -119,12 +119,12 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(signed_in, a
     answer = make(signed_in(admin), account)
     page = text_of(answer)
     assert (answer.status_code, account.asked("POST", "/api-keys")) == (502, 1)
-    assert "its answer was lost on the way, and the key's text with it" in page
+    assert "its answer with the key's text was lost" in page
     assert "Revoke the new Support bot" in page
     assert ApiKey.objects.filter(name="Support bot").count() == 1
     assert recorded() == ["account.change_asked", "api_key.change_failed"]
     account.gateway.spoiled[("POST", "/api-keys")] = (500, b'{"error": "Broken."}')
-    with pytest.raises(ChangeUnknown, match="No new key is in the list now"):
+    with pytest.raises(ChangeUnknown, match="There is no new key in the list"):
         create_key(**here, wanted=WANTED)
 
 
@@ -176,7 +176,7 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(sign
 
 @pytest.mark.slow
 def test_unlistable_keys_show_an_error_and_the_page_still_renders(signed_in, admin, account, here):
-    for status, words in ((401, "put in another"), (403, "403"), (404, "offer that"), (500, "500")):
+    for status, words in ((401, "no longer works"), (403, "403"), (404, "offer it"), (500, "500")):
         account.gateway.spoiled[("GET", "/api-keys")] = (status, b'{"error": "Not today."}')
         with pytest.raises((ChangeRefused, ChangeUnknown), match=words):
             read_key(**here, key_id="01")

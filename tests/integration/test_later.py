@@ -236,7 +236,7 @@ def answer_in_the_thread(message, upstream):
 REFUSALS = [
     (change_at_multimail, "The content at MultiMail is no longer the one that was read."),
     (allow_others_only, "on no allowlist"),
-    (answer_in_the_thread, "A message of this thread came in this moment."),
+    (answer_in_the_thread, "A new message has just arrived in this thread."),
     (lose_the_role, "Ana Ferreira may not decide this any more"),
 ]
 

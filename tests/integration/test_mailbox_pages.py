@@ -217,7 +217,7 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(signed_in, adm
     # What cannot be read either is shown as unknown.
     account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
     answer = signed_in(admin).post(path, {"mode": "read_only"})
-    assert (answer.status_code, "may have happened all the same" in text_of(answer)) == (502, True)
+    assert (answer.status_code, "may have happened anyway" in text_of(answer)) == (502, True)
     assert recorded_actions()[-2:] == ["account.change_asked", "mailbox.change_failed"]
 
 
@@ -229,8 +229,8 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     answer = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "autonomous"})
     assert answer["Location"] == f"/mailboxes/{box.pk}/loosen/?to=autonomous"
     page = text_of(client.get(answer["Location"]))
-    assert "Mail of support@acme.example will leave without anybody reading it." in page
-    assert "Nobody gets a copy of what leaves." in page
+    assert "Messages from support@acme.example will be sent without review." in page
+    assert "Nobody gets a copy of sent messages." in page
     assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
     assert client.post(f"/mailboxes/{box.pk}/loosen/", {"to": "monitored"}).status_code == 302
     assert GatewayMailbox.objects.get().oversight_mode == account.mailbox.oversight_mode == "monitored"
@@ -279,8 +279,8 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin
     client = signed_in(admin)
     for fields, says in (
         ({"address": "a b"}, "before the @"),
-        ({"oversight_mode": "autonomous"}, "Choose how strict"),
-        ({"connection": ""}, "Choose the account"),
+        ({"oversight_mode": "autonomous"}, "Choose an oversight mode"),
+        ({"connection": ""}, "Choose its account"),
     ):
         found = NewMailboxForm(new(account, **fields), connections=Connection.objects.all()).errors_by_field()
         assert (list(found), says in "".join(found.values())) == (list(fields), True), fields
@@ -288,7 +288,7 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin
     assert (answer.status_code, "is taken" in text_of(answer)) == (422, True)
     account.gateway.spoiled[("POST", "/mailboxes")] = (500, b'{"error": "Broken."}')
     answer = client.post("/mailboxes/add/", new(account))
-    assert (answer.status_code, "Look once more before you make it again" in text_of(answer)) == (502, True)
+    assert (answer.status_code, "Check again before you create it again" in text_of(answer)) == (502, True)
     assert 'value="outreach"' in answer.content.decode()
     assert GatewayMailbox.objects.count() == 1
 

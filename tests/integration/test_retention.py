@@ -117,7 +117,7 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
 
 
 def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_what_nobody_knows(message, settings):
-    with pytest.raises(CommandError, match="not past the desk yet"):
+    with pytest.raises(CommandError, match="not finished yet"):
         erase(message)
     for because in ("", "  "):
         with pytest.raises(CommandError, match="Say why"):

@@ -76,7 +76,7 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
 MISPLACED = [
     ({"oversight": ["read", "send"]}, "", "Oversight: This key may also send mail"),
     ({"oversight": ["read"]}, "", "Oversight: This is a read key"),
-    ({"oversight": ["admin", "read"]}, "", "it belongs into Admin"),
+    ({"oversight": ["admin", "read"]}, "", "enter it under Admin"),
     ({"oversight": ["oversight"], "agent": ["oversight"]}, "mm_live_agent", "Agent: This is an oversight key"),
 ]
 

@@ -392,7 +392,7 @@ def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(c
     monkeypatch.setattr("alerts.channels.discord.replies.MAX_REFUSALS", 2)
     for _ in range(3):
         assert run(make_command("sendemail", user="1", **MESSAGE)) == "refused"
-    assert "belongs to nobody at the desk yet" in discord.said
+    assert "is not linked to anyone at the desk" in discord.said
     assert "/discord/" in discord.said
     assert (CommandedMail.objects.count(), len(discord.calls)) == (0, 3)
     first, last = (line.details["why"] for line in recorded("command.failed"))

@@ -130,9 +130,9 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
 
 UNREADABLE = [
     ((403, {"error": "This key lacks the scope read."}), "The thread is not visible with this key"),
-    ((404, {"error": "none"}), "MultiMail knows no such thread (404)."),
-    ((200, b"not json"), "The thread could not be read just now"),
-    ((429, {"error": "slow down"}), "The thread could not be read just now"),
+    ((404, {"error": "none"}), "MultiMail does not know this thread (404)."),
+    ((200, b"not json"), "The thread could not be read"),
+    ((429, {"error": "slow down"}), "The thread could not be read"),
 ]
 
 
@@ -158,7 +158,7 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
     assert read(draft) == "no_key"
     assert upstream.paths == []
     page = fragment(desk, draft)
-    assert "The thread is not visible with this key. Only what went through this desk stands here." in page
+    assert "The thread is not visible with this key. Only messages that this desk knows are shown here." in page
     assert "Are you there?" in page
     assert "Its text is not visible here: opening it would mark it as read for the agent." in page
 
@@ -304,7 +304,7 @@ def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(gateway
     set_thread(upstream, thread_row(1, -5))
     read(draft)
     receive(gateway, email_id="01LETTER2")
-    with pytest.raises(ThreadMovedOn, match="came in this moment"):
+    with pytest.raises(ThreadMovedOn, match="has just arrived"):
         approve(draft, reviewer, thread_read=10**9)
     set_thread(upstream, thread_row(1, -5), thread_row(2, 59, "Never mind."))
     came = Message.objects.get(upstream_id="01LETTER2")
@@ -363,7 +363,7 @@ def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(desk, draft,
     page = refused.content.decode()
     assert refused.status_code == 409
     for expected in (
-        "Read that, tick that you did, then approve.", "Checked with Ben, the sum is right.",
+        "Read it, tick the box, then approve.", "Checked with Ben, the sum is right.",
         f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
     ):  # fmt: skip
         assert expected in page

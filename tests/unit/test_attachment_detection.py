@@ -79,20 +79,20 @@ EXPECTED = [
     (named("AndroidManifest.xml"), "game.zip", "", "but its bytes are an Android program."),
     (PDF, "report.pdf.exe", "application/pdf", "high: Be careful: named like a .pdf, but a .exe."),
     (PDF, "invoice_\u202efdp.exe", "", "its name is reversed to look like another type; it ends in .exe"),
-    (PDF, "in\u200bvoice.pdf", "", "high: Its name holds characters that show nothing: zero width space."),
-    (PDF + b"/Java#53cript", "a.pdf", "", "high: It holds JavaScript"),
+    (PDF, "in\u200bvoice.pdf", "", "high: Its name contains invisible characters: zero width space."),
+    (PDF + b"/Java#53cript", "a.pdf", "", "high: It contains JavaScript"),
     (PDF + b"/Launch", "a.pdf", "", "high: It can start a program."),
-    (PDF + b"/Encrypt", "a.pdf", "", "notice: It is locked or protected"),
-    (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It holds macros"),
-    (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "", "high: It holds macros"),
-    (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It holds an embedded object"),
+    (PDF + b"/Encrypt", "a.pdf", "", "notice: It is encrypted or protected"),
+    (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It contains macros"),
+    (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "", "high: It contains macros"),
+    (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
     (named("run me.js"), "a.zip", "", "high: It holds “run me.js”: .js files run."),
     (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
     (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
-    (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: What is inside cannot be listed here."),
-    (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells begin like formulas"),
+    (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),
+    (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells start like formulas"),
     (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "", "high: It is a private key"),
-    (b"<svg><script/></svg>", "a.svg", "image/svg+xml", "notice: It opens in the browser and can hold scripts."),
+    (b"<svg><script/></svg>", "a.svg", "image/svg+xml", "notice: It opens in the browser and can contain scripts."),
 ]
 AGREES = [
     (PNG, "logo.PNG", "image/png; charset=binary"),
@@ -129,9 +129,9 @@ def test_bomb_and_lock_are_announced_by_the_directory_alone():
     entry = packed.find(b"PK\x01\x02")
     # Whoever unpacked it would find a single byte.
     packed[entry + 24 : entry + 28] = struct.pack("<I", 200_000_000)
-    assert "high: It would unpack to far more than any message needs." in sentences(bytes(packed), "a.zip")
+    assert "high: It would unpack to far more than any message needs" in sentences(bytes(packed), "a.zip")
     packed[entry + 8] |= 1
-    assert "locked with a password" in sentences(bytes(packed), "a.zip")
+    assert "encrypted with a password" in sentences(bytes(packed), "a.zip")
 
 
 def test_directory_that_is_made_up_is_not_read():

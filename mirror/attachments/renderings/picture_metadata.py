@@ -138,7 +138,7 @@ def _gif(content: bytes) -> Iterator[Fact]:
 
 def _appended(content: bytes, end: int) -> Iterator[Fact]:
     if left := len(content) - end:
-        yield "After the picture", f"{left:,} bytes that no program draws"
+        yield "After the picture", f"{left:,} bytes that are not part of the picture"
 
 
 def _xmp(data: bytes) -> Iterator[Fact]:
@@ -160,7 +160,7 @@ def _exif(data: bytes) -> Iterator[Fact]:
     if place := fields.get(_GPS):
         yield from _place(_fields(data, order, int(place[0]))[0])
     if following and _fields(data, order, following)[0]:
-        yield "Small picture inside", "It carries a preview of its own, which may show what was cut away since."
+        yield "Embedded preview", "It contains a preview, which may show parts that were cut away."
 
 
 def _fields(data: bytes, order: str, at: int) -> tuple[dict[int, Any], int]:

@@ -97,7 +97,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     if table:
         outline.table(heads, table)
     else:
-        outline.text([("There is nothing on it.", "note")])
+        outline.text([("It is empty.", "note")])
 
 
 def _cell(cell: Element | None, book: _Book, formulas: dict[str, str]) -> dict[str, Any]:
