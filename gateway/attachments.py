@@ -43,7 +43,7 @@ def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
         raise Invalid("attachments: two files have the same name.", field="attachments")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
         raise TooLarge(
-            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes together, and they have {size}.", field="attachments"
+            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.", field="attachments"
         )
     return files
 

@@ -127,7 +127,7 @@ def check_rate(*, key: ApiKey, now: datetime) -> None:
     if not limit or calls <= limit:
         return
     raise TooManyRequests(
-        f"Too many requests: this key may make {limit} a minute. Wait as long as Retry-After says.",
+        f"Too many requests: this key may make {limit} a minute. Wait for the seconds in Retry-After.",
         retry_after=60 - int(now.timestamp()) % 60,
         limit=limit,
     )
@@ -152,7 +152,7 @@ def _check_month(account: Account, now: datetime) -> None:
     if quota is None or Email.objects.charged_to(account, since=begin).count() < quota:
         return
     raise TooManyRequests(
-        f"The monthly quota of {quota} emails is used up. It starts again at {_next_month(begin):%Y-%m-%d} 00:00 UTC; "
+        f"The monthly quota of {quota} emails is used up. It resets at {_next_month(begin):%Y-%m-%d} 00:00 UTC; "
         "the operator can raise it.",
         code="quota_exceeded",
         retry_after=_seconds(_next_month(begin) - now),
@@ -168,7 +168,7 @@ def _check_day(account: Account, now: datetime) -> None:
     raise TooManyRequests(
         f"This account is warming up: it may send {limit} emails a day at this stage, and has sent {sent} today.",
         code="warmup_limit",
-        hint="Send the rest after midnight UTC. The limit rises with each stage of the warm-up.",
+        hint="Send the rest after midnight UTC. The limit rises with each warm-up stage.",
         retry_after=_seconds(begin + _DAY - now),
         warmup_stage=account.warmup_stage,
         daily_sent=sent,

@@ -33,7 +33,7 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     mailbox = Mailbox.objects.named(name, key=key)
     if mailbox is None:
         raise NotFound(
-            "There is no such mailbox in this account, or not for this key. GET /v1/mailboxes lists them.",
+            "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",
             code="unknown_mailbox",
         )
     return mailbox
@@ -45,7 +45,7 @@ def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mai
         return mailbox_named(key, bare_address(name))
     mailboxes = list(Mailbox.objects.visible_to(key)[:2])
     if len(mailboxes) != 1:
-        raise Invalid(f"{field}: say which mailbox, by its address or id.", field=field)
+        raise Invalid(f"{field}: give the address or id of a mailbox.", field=field)
     mailboxes[0].account = key.account
     return mailboxes[0]
 
@@ -66,9 +66,7 @@ def email_named(key: ApiKey, email_id: str, *, mailbox: Mailbox | None = None) -
 def check_unlimited(key: ApiKey) -> None:
     """Raise Forbidden if the key is limited to some mailboxes: what follows is about the whole account."""
     if key.mailbox_ids:
-        raise Forbidden(
-            "This key is limited to some mailboxes, and this concerns the whole account.", code="limited_key"
-        )
+        raise Forbidden("This key is limited to some mailboxes, but this needs the whole account.", code="limited_key")
 
 
 def newest_in_thread(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> Email:
@@ -95,7 +93,7 @@ def check_may_read(key: ApiKey, email: Email) -> None:
         return
     if email.status == Status.REJECTED:
         raise Forbidden("This message was rejected and cannot be read.", code="not_let_in")
-    raise Forbidden("This message waits for approval and cannot be read before.", code="awaiting_approval")
+    raise Forbidden("This message is waiting for approval and cannot be read until then.", code="awaiting_approval")
 
 
 def open_email(key: ApiKey, email: Email) -> None:
@@ -117,13 +115,13 @@ def file_of_token(token: str) -> Attachment:
     except signing.SignatureExpired:
         raise Forbidden("This link has expired. Ask for a new one.", code="link_expired") from None
     except (signing.BadSignature, ValueError, TypeError):
-        raise Forbidden("This is not a link that was given here.", code="invalid_link") from None
+        raise Forbidden("This link was not issued by this gateway.", code="invalid_link") from None
     key = ApiKey.objects.select_related("account").filter(pk=key_id, revoked_at=None).first()
     file = Attachment.objects.select_related("email__mailbox").filter(pk=file_id, email_id=email_id).first()
     if file is None or not file.email.mailbox.is_active:
-        raise NotFound("This file is not here any more.")
+        raise NotFound("This file no longer exists.")
     if key is None or not _may_read(key, file.email):
-        raise Forbidden("Who asked for this link has no access any more.", code="link_ended")
+        raise Forbidden("The key that requested this link no longer has access.", code="link_ended")
     return file
 
 

@@ -25,10 +25,10 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
     404: (
-        "There is nothing at this path. What there is stands at /docs and /openapi.json.",
+        "There is nothing at this path. See /docs and /openapi.json.",
         "not_found",
     ),
-    405: ("This path does not take this method.", "method_not_allowed"),
+    405: ("This path does not accept this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
 # Common mistakes in paths, and the hint for each.
@@ -36,7 +36,7 @@ _NEAR_MISSES = (
     (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
     (re.compile(r"./$"), "it ends with a slash."),
 )
-_BROKEN = ("Something went wrong here. It has been logged.", "internal")
+_BROKEN = ("The gateway had an error, which was logged.", "internal")
 
 
 def remember(request: HttpRequest, names: set[str]) -> None:
@@ -145,7 +145,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if "Allow" not in response:
         return problem(status, error, code)
     allowed = ", ".join(sorted(response["Allow"].split(", ")))
-    replaced = problem(status, f"This path takes {allowed}, not {request.method}.", code)
+    replaced = problem(status, f"This path accepts {allowed}, not {request.method}.", code)
     replaced["Allow"] = allowed
     return replaced
 

@@ -17,7 +17,7 @@ _BATCH = 200
 def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None, now: datetime) -> Account:
     """Change fields of the key's account, and switch `hold_all` when it is given. Raises Forbidden."""
     if hold_all is not None and key.sandbox:
-        raise Forbidden("A sandbox key cannot stop or release live mail.", code="sandbox_key")
+        raise Forbidden("A sandbox key cannot hold or release live mail.", code="sandbox_key")
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         if changes:

@@ -77,8 +77,8 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
     request = waiting.select_for_update().first()
     if request is None:
         return NotFound(
-            "Nothing waits for this code. A code is good for exactly what was asked for, once, for 24 hours and a few "
-            "tries. Ask again without approval_code.",
+            "No request matches this code. A code works once, within 24 hours, only for the exact request, and allows "
+            "a few tries. Repeat the request without approval_code to get a new one.",
             code="no_pending_approval",
         )
     if not request.matches(code):
@@ -105,7 +105,7 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
             )
             auditing.record("approval.requested", request, key=key, wanted=action)
     return ConfirmationRequired(
-        "An operator has to confirm this. Repeat the same request with the approval_code that the operator gives you.",
+        "An operator must confirm this. Repeat the same request with the approval_code that the operator gives you.",
         id=request.pk,
     )
 
@@ -113,5 +113,5 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
 def _check_rate(within_the_hour: int) -> None:
     if within_the_hour >= MAX_AN_HOUR:
         raise TooManyRequests(
-            f"Only {MAX_AN_HOUR} acts may ask for a code within an hour.", code="too_many_approvals", retry_after=3600
+            f"Only {MAX_AN_HOUR} codes can be requested per hour.", code="too_many_approvals", retry_after=3600
         )

@@ -62,7 +62,7 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
     with transaction.atomic():
         changed = _locked(changed)
         if changed.revoked_at is not None:
-            raise Conflict("This key is revoked, and stays so. Make a new one.", code="revoked")
+            raise Conflict("This key is revoked for good. Create a new one.", code="revoked")
         if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get("mailbox_ids"):
             _check_another_admin(changed)
         changed.save_fields(**fields)
@@ -102,7 +102,7 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
     if names is None:
         if key.mailbox_ids:
             raise Invalid(
-                "mailboxes: this key is limited to some mailboxes, so name those of the other key.", field="mailboxes"
+                "mailboxes: this key is limited to some mailboxes, so list those of the new key.", field="mailboxes"
             )
         return []
     return list(dict.fromkeys(mailbox_named(key, name).pk for name in names))
@@ -121,7 +121,7 @@ def _check_another_admin(key: ApiKey) -> None:
     others = ApiKey.objects.filter(account_id=key.account_id).account_admins().exclude(pk=key.pk)
     if not others.exists():
         raise Conflict(
-            "This is the last key that can administer the whole account. Make another one first.", code="last_admin"
+            "This is the last key that can administer the whole account. Create another one first.", code="last_admin"
         )
 
 

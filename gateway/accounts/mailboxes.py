@@ -117,9 +117,7 @@ def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
         with transaction.atomic():
             return Mailbox.objects.create(account=account, address=address, **fields)
     except IntegrityError:
-        raise Conflict(
-            f"The address {address} is taken. An address is never given out a second time.", code="address_taken"
-        ) from None
+        raise Conflict(f"The address {address} is taken. Addresses are never reused.", code="address_taken") from None
 
 
 def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:
@@ -129,7 +127,7 @@ def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> N
         if outsiders:
             raise Invalid(
                 f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
-                "be refused. Put the address on the list first.",
+                "be refused. Add it to the list first.",
                 field=name,
                 code="copy_not_allowed",
             )
@@ -138,7 +136,7 @@ def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> N
 def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
     if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
         raise Forbidden(
-            f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and needs a person's consent. "
+            f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and must be approved by a person. "
             "Call request-upgrade, then upgrade with the code that an operator gives you.",
             code="upgrade_needed",
         )
@@ -191,11 +189,11 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
 
 def _refusal(request: UpgradeRequest | None, code: str) -> GatewayError | None:
     if request is None:
-        return NotFound("No upgrade waits for a code. Call request-upgrade first.", code="no_pending_upgrade")
+        return NotFound("No upgrade is waiting for a code. Call request-upgrade first.", code="no_pending_upgrade")
     if request.matches(code):
         return None
     if request.wrong_attempts >= MAX_WRONG:
-        return Forbidden("The code is wrong, and was so too often: ask for the upgrade again.", code="wrong_code")
+        return Forbidden("The code was wrong too often. Request the upgrade again.", code="wrong_code")
     return Forbidden("The code is wrong.", code="wrong_code")
 
 
@@ -217,7 +215,7 @@ def _check_rate(mailbox: Mailbox, now: datetime) -> None:
     if len(times) == MAX_AN_HOUR:
         free_in = times[-1] + timedelta(hours=1) - now
         raise TooManyRequests(
-            f"Only {MAX_AN_HOUR} upgrades of a mailbox can be asked for within an hour.",
+            f"Only {MAX_AN_HOUR} upgrades of a mailbox can be requested per hour.",
             code="too_many_upgrade_requests",
             retry_after=max(1, round(free_in.total_seconds())),
         )

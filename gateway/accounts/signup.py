@@ -68,7 +68,7 @@ def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
             wanted.save(force_insert=True)
             enqueue(_MAIL, wanted.pk)
     except IntegrityError:
-        raise BadRequest("pow_solution: this challenge was used already. Ask for another one.", code="used") from None
+        raise BadRequest("pow_solution: this challenge was already used. Request a new one.", code="used") from None
     log.info("sign-up asked for", extra={"signup": wanted.pk})
 
 
@@ -90,7 +90,7 @@ def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
         waiting = Signup.objects.select_for_update().filter(confirmed_at=None, expires_at__gt=now)
         signup = waiting.filter(code_sha256=_hash(code)).first()
         if signup is None:
-            raise NotFound("No account waits for this code. A code is good for 24 hours, once.", code="unknown_code")
+            raise NotFound("No sign-up matches this code. A code works once, within 24 hours.", code="unknown_code")
         signup.save_fields(confirmed_at=now)
         account = _make_account(signup)
         address = f"agent@{signup.slug}.{settings.GATEWAY_SIGNUP_DOMAIN}"
@@ -119,7 +119,7 @@ def _make_account(signup: Signup) -> Account:
 
 
 def _slug_conflict(signup: Signup) -> Conflict:
-    return Conflict(f"The name {signup.slug} was taken meanwhile. Sign up again.", code="slug_taken")
+    return Conflict(f"The name {signup.slug} has been taken in the meantime. Sign up again.", code="slug_taken")
 
 
 def _open_signups(oversight_email: str, now: datetime) -> QuerySet[Signup]:
@@ -179,8 +179,8 @@ def _code_message(signup: Signup, sender: str) -> bytes:
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(
         f"An agent asked for an email account for {signup.operator_name}.\n\n"
-        f"Give it this code if that was your wish: {_code(signup)}\n\n"
-        "The code is good for 24 hours, once. Without it nothing happens.\n"
+        f"If you want this, give it this code: {_code(signup)}\n\n"
+        "The code works once, within 24 hours. Without it nothing happens.\n"
     )
     return message.as_bytes()
 
@@ -228,10 +228,10 @@ def check_solution(*, challenge: str, number: int, salt: str, signature: str, no
     expires = _EXPIRES.search(salt)
     if not ours or expires is None:
         raise BadRequest(
-            "pow_solution: this does not solve a challenge of this gateway. Ask for another one.", code="wrong_solution"
+            "pow_solution: this does not solve a challenge of this gateway. Request a new one.", code="wrong_solution"
         )
     if int(expires[1]) < now.timestamp():
-        raise BadRequest("pow_solution: the challenge is over five minutes old. Ask for another one.", code="expired")
+        raise BadRequest("pow_solution: the challenge is over five minutes old. Request a new one.", code="expired")
 
 
 def _digest(salt: str, number: int) -> str:

@@ -65,9 +65,9 @@ class UsageFilters(BaseModel):
     def _is_a_period(self) -> Self:
         if self.begin is not None and self.end is not None:
             if self.end < self.begin:
-                raise ValueError("to: lies before from.")
+                raise ValueError("to: is before from.")
             if self.end - self.begin > MAX_DAYS * 86_400_000:
-                raise ValueError(f"from: lies more than {MAX_DAYS} days before to.")
+                raise ValueError(f"from: is more than {MAX_DAYS} days before to.")
         return self
 
     def daily(self) -> bool:
@@ -252,7 +252,7 @@ def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
 
 def _summary(body: AccountPatch) -> str:
     copies = body.changes().get("oversight_email")
-    parts = ["Let mail go again that hold_all stopped"] if body.hold_all is False else []
+    parts = ["Stop holding all mail (hold_all)"] if body.hold_all is False else []
     parts += [] if copies is None else [f"Send copies of monitored mail to {copies or 'nobody'}"]
     return "; ".join(parts) or "Change the account"
 

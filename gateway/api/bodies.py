@@ -43,7 +43,7 @@ _PLAIN = {
     "int_parsing": "must be a whole number.",
     "int_parsing_size": "must be a smaller number.",
     "int_from_float": "must be a whole number.",
-    "string_pattern_mismatch": "has not the form that it must have: {pattern}",
+    "string_pattern_mismatch": "does not match the pattern {pattern}",
     "enum": "must be one of {expected}.",
     "literal_error": "must be one of {expected}.",
     "greater_than_equal": "must be at least {ge}.",
@@ -56,7 +56,7 @@ _PLAIN = {
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-_NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: application/json."
+_NO_FORM = "Forms are not accepted. Send a JSON object with Content-Type: application/json."
 
 
 def _few(value: object) -> object:
@@ -170,7 +170,7 @@ class MustNameEmail(NamesEmail):
     @model_validator(mode="after")
     def _must_name_email(self) -> Self:
         if not self.names_email():
-            raise ValueError("email_id: say which message.")
+            raise ValueError("email_id: give the id of the message.")
         return self
 
 

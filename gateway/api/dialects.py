@@ -135,7 +135,7 @@ def _route(route: str, instead: str) -> object:
 
 
 urlpatterns = [
-    _route("billing/<path:rest>", "It is your own, and nobody is billed."),
-    _route("export", "Read the account by its lists."),
+    _route("billing/<path:rest>", "It is self-hosted, so there is no billing."),
+    _route("export", "Use the account's lists instead."),
     _route("approve/<str:token>", "Decide with POST /v1/oversight/decide."),
 ]

@@ -24,7 +24,7 @@ def _known(scopes: list[str]) -> list[str]:
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
         raise ValueError(f"there is no scope {unknown[0][:40]!a}; there are {_NAMES}.")
     if {Scope.SEND, Scope.OVERSIGHT} <= set(scopes):
-        raise ValueError("one key cannot have both send and oversight: it would approve its own mail. Make two keys.")
+        raise ValueError("one key cannot have both send and oversight: it could approve its own mail. Create two.")
     return scopes
 
 
@@ -56,7 +56,7 @@ class KeyPatch(Confirmable):
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if not self.changes():
-            raise ValueError("name: say what to change: name, scopes or mailboxes.")
+            raise ValueError("name: give at least one of name, scopes or mailboxes to change.")
         return self
 
     def changes(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         key=request.auth,
         action="create_api_key",
         what=body.act(),
-        summary=f"Make the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
+        summary=f"Create the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
         code=body.approval_code,
         now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, scopes) or None,

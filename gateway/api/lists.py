@@ -39,7 +39,7 @@ def read_cursor(value: str | None) -> str | None:
     if not value:
         return None
     if not _CURSOR.fullmatch(value):
-        raise Invalid("cursor: is not one that this list gave.", field="cursor")
+        raise Invalid("cursor: was not returned by this list.", field="cursor")
     return value
 
 
@@ -75,7 +75,7 @@ def page_of(
 def as_number(cursor: str) -> int:
     """Return the id in a cursor of a list that counts its rows. Raises Invalid."""
     if not cursor.isdecimal() or len(cursor) > 18:
-        raise Invalid("cursor: is not one that this list gave.", field="cursor")
+        raise Invalid("cursor: was not returned by this list.", field="cursor")
     return int(cursor)
 
 

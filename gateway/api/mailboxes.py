@@ -52,7 +52,7 @@ class MailboxSettings(Body):
     def _fits(self) -> Self:
         if self.forward_inbound:
             raise ValueError(
-                "forward_inbound: this gateway forwards no received mail. Subscribe a webhook to message.received, or "
+                "forward_inbound: this gateway does not forward mail. Subscribe a webhook to message.received, or "
                 "let your mail server send a copy."
             )
         for name in _ADDITIONS:
@@ -79,7 +79,7 @@ class MailboxIn(MailboxSettings, Confirmable):
     @model_validator(mode="after")
     def _has_address(self) -> Self:
         if not self.wanted():
-            raise ValueError("address: say which address the mailbox is to have.")
+            raise ValueError("address: give the mailbox an address.")
         return self
 
     def wanted(self) -> str:
@@ -162,7 +162,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         key=request.auth,
         action="create_mailbox",
         what=body.act(),
-        summary=f"Make the mailbox {body.wanted()}",
+        summary=f"Create the mailbox {body.wanted()}",
         code=body.approval_code,
         now=timezone.now(),
         needed=_loosens_own_oversight(request.auth, body) or None,

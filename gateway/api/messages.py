@@ -55,7 +55,7 @@ class FlatTagsIn(NamesEmail):
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
         if not self.names_email():
-            raise ValueError("id: say which message.")
+            raise ValueError("id: give the id of the message.")
         return self
 
 
@@ -103,7 +103,7 @@ def read_flat(request: KeyedRequest, id: str = "", email_id: str = "", message_i
     """Read one message whole, by its id alone."""
     named = id or email_id or message_id
     if not named:
-        raise Invalid("id: say which message.", field="id")
+        raise Invalid("id: give the id of the message.", field="id")
     found = email_named(request.auth, named)
     lookups.open_email(request.auth, found)
     return answer(shapes.full_flat(found))
@@ -139,7 +139,7 @@ def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool =
 def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = "") -> HttpResponse:
     """List a thread, oldest first, by its id alone; `to` is text."""
     if not thread_id:
-        raise Invalid("thread_id: say which thread.", field="thread_id")
+        raise Invalid("thread_id: give the id of the thread.", field="thread_id")
     box = mailbox_named(request.auth, mailbox) if mailbox else None
     return _thread(request.auth, thread_id, box, flat=True)
 
@@ -249,7 +249,7 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
     """Get the bytes of one file of a message that waits: whoever decides may read what they decide on."""
     found = email_named(request.auth, email)
     if found.status not in AWAITING_DECISION:
-        raise NotFound("This message is not held any more. Its files are read with a key that has the scope read.")
+        raise NotFound("This message is no longer held. Reading its files needs a key with the scope read.")
     return _bytes(_named(found, name))
 
 

@@ -29,8 +29,8 @@ MAX_SUGGESTION = 20_000
 # Fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
-    "An operator has the code for this and decides whether to give it to you. It is good once, for 24 hours: pass it "
-    "on with upgrade."
+    "An operator has the code and decides whether to give it to you. It works once, within 24 hours: send it with "
+    "upgrade."
 )
 
 
@@ -64,7 +64,7 @@ class Verdict(Body):
         if len(words) != 1 or words == {""}:
             raise ValueError("action: must be approve or reject.")
         if words == {"approved"} and self.feedback():
-            raise ValueError("suggested_markdown: what an agent is to change goes with a rejection only.")
+            raise ValueError("suggested_markdown: only allowed with a rejection.")
         return self
 
     def feedback(self) -> dict[str, Any]:

@@ -48,14 +48,14 @@ from gateway.text import text_of_html
 _WORDS = "Dear Jane,\n\nit left this morning."
 _CONTENT = ("to", "cc", "bcc", "subject", "markdown")
 _HELD = (
-    "Held for review: a person decides whether this message leaves. Being held is not an error. Do not send it again; "
-    "read the message, or wait for the webhook, to learn the decision."
+    "Held for review: a person decides whether this message is sent. This is not an error. Do not send it again; read "
+    "the message, or wait for the webhook, to learn the decision."
 )
-_LEAVING = "Accepted: this message leaves without review."
-_AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
+_LEAVING = "Accepted: this message is sent without review."
+_AGAIN = "This idempotency key was used before. This is the message that it created; nothing was sent again."
 _MISMATCH = (
-    "This idempotency key was used before, for a message with other content. This is that message; the message of this "
-    "request was not taken. Give each message its own key."
+    "This idempotency key was used before, for a message with other content. This is that message; the message in this "
+    "request was not accepted. Use a new key for each message."
 )
 
 
@@ -178,7 +178,7 @@ class FlatReplyIn(ReplyFromIn, NamesEmail):
     @model_validator(mode="after")
     def _names_something(self) -> Self:
         if not self.thread_id and not self.names_email():
-            raise ValueError("thread_id: say which thread or which message to answer.")
+            raise ValueError("thread_id: give the thread or the message to reply to.")
         return self
 
 
@@ -206,7 +206,7 @@ class EditIn(Body):
     def _is_sound(self) -> Self:
         edit = self.edit()
         if edit.send_at is None and not edit.content:
-            raise ValueError("send_at: say what to change: send_at, to, cc, bcc, subject or markdown.")
+            raise ValueError("send_at: give at least one of send_at, to, cc, bcc, subject or markdown to change.")
         if edit.content.get("to") == []:
             raise ValueError("to: the message needs a recipient.")
         if not edit.content.get("markdown", "x").strip():
@@ -264,8 +264,8 @@ def _overruled(asked: Mode | None, email: Email) -> str:
     if asked is None or asked == email.oversight_mode:
         return ""
     return (
-        f" The call asked for oversight_mode {asked}, but {email.oversight_mode} holds: a call may only be stricter "
-        f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade asks for a looser mode."
+        f" The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be stricter "
+        f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade requests a looser mode."
     )
 
 
@@ -323,7 +323,7 @@ def _parent(key: ApiKey, body: FlatReplyIn) -> Email:
         return newest_in_thread(key, body.thread_id, mailbox=box)
     parent = email_named(key, body.names_email(), mailbox=box)
     if body.thread_id and parent.thread_id != body.thread_id:
-        raise Invalid("thread_id: is not the thread of the message that is named beside it.", field="thread_id")
+        raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
     return parent
 
 

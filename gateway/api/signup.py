@@ -27,7 +27,7 @@ _WISH: JsonDict = {
     "accepted_anti_spam_policy": True,
     "pow_solution": {"challenge": "0" * 64, "number": 4711, "salt": "9f?expires=1", "signature": "0" * 64},
 }
-CLOSED = {"responses": {501: {"description": "Accounts are made by the operator here."}}}
+CLOSED = {"responses": {501: {"description": "Accounts are created by the operator."}}}
 
 
 class ChallengeIn(Body):
@@ -196,11 +196,11 @@ def check_slug(request: HttpRequest, slug: str) -> HttpResponse:
 def _check_open() -> None:
     if not settings.GATEWAY_SIGNUP_DOMAIN:
         raise NoSignup(
-            "Accounts of this gateway are made by its operator: ./run manage gateway_account --name ... makes one with "
-            "its keys. With GATEWAY_SIGNUP_DOMAIN set, people make their own."
+            "Accounts of this gateway are created by its operator: ./run manage gateway_account --name ... creates one "
+            "with its keys. With GATEWAY_SIGNUP_DOMAIN set, people can sign up."
         )
 
 
 def _check_rate(request: HttpRequest, what: str, most: int) -> None:
     if limits.within_hour(f"{what}:{client_address(request)}") > most:
-        raise TooManyRequests(f"Only {most} such requests an hour come from one address.", retry_after=3600)
+        raise TooManyRequests(f"Only {most} such requests per hour are accepted from one address.", retry_after=3600)

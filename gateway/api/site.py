@@ -38,39 +38,39 @@ from gateway.middleware import too_large
 from gateway.models import ApiKey
 
 ABOUT = (
-    "A self-hosted email API for agents, compatible with MultiMail's. Held mail waits for a person.\n\n"
+    "A self-hosted email API for agents, compatible with MultiMail's. Held mail waits for a person to approve it.\n\n"
     "To try a call here, press Authorize and paste a key into BearerKey. Each call names the scope that its key needs. "
-    "A key that begins with `mm_test_` is for trying out: nothing it sends leaves. `{mailbox}` is a mailbox's id or "
-    "its address. Every error has `error`, a sentence, and `code`, a word for programs."
+    "A key that begins with `mm_test_` is a sandbox key: nothing it sends is delivered. `{mailbox}` is a mailbox's id "
+    "or its address. Every error has `error`, a sentence, and `code`, a word for programs."
 )
 # In the order of the docs page.
 GROUPS = {
     "send": "Send, reply, and change what is scheduled.",
     "messages": (
-        "Read mail of both directions, its threads and tags; take back what has not left. "
+        "Read sent and received messages, their threads and tags; cancel what has not been sent. "
         "The bytes of a file are at `…/attachments/{name}`."
     ),
-    "flat": "The same in one path a verb, for chat commands and tools. Each path works without `/v1` too.",
-    "oversight": "What waits for a person, the decision, and the codes that loosen a mailbox.",
-    "zapier": "The paths that Zapier's app calls, and reports of spam, by a message's id alone.",
-    "allowlists": "Whom a mailbox may write to, and who was refused.",
-    "recipients": "Contacts, and addresses that are not written to because mail to them bounced or was called spam.",
+    "flat": "The same with one path per verb, for chat commands and tools. Each path also works without `/v1`.",
+    "oversight": "Messages waiting for a person, decisions, and the codes that loosen a mailbox.",
+    "zapier": "The paths that Zapier's app calls, and spam reports, with only a message id.",
+    "allowlists": "Whom a mailbox may write to, and which recipients were refused.",
+    "recipients": "Contacts, and suppressed addresses, to which mail bounced or was marked as spam.",
     "webhooks": "Subscriptions to events, their secrets, and how each delivery went.",
-    "account": "The account, its mailboxes, keys and domains, and who did what.",
+    "account": "The account, its mailboxes, keys, domains and audit log.",
     "usage": "How much was sent and received.",
     "health": "Whether the gateway works; needs no key.",
 }
 # The errors that every call can give, and what their status means here.
 STATUSES = {
-    400: "The body cannot be read, or the request makes no sense.",
-    401: "No key, or not a good one.",
+    400: "The body cannot be read, or the request is invalid.",
+    401: "No key, or an invalid one.",
     403: "The key may not do this, or a rule forbids it.",
-    404: "No such thing in this account, or not for this key.",
-    409: "The state does not allow it; `code` says why.",
-    413: "More bytes than are taken.",
+    404: "Not in this account, or not visible to this key.",
+    409: "The current state does not allow it; `code` says why.",
+    413: "The body is too large.",
     422: "A field is missing or wrong; `field` names it.",
-    429: "Too much; wait as many seconds as `Retry-After` says.",
-    503: "The database is away; try again.",
+    429: "Too many requests; wait for the seconds in `Retry-After`.",
+    503: "The database is not available; try again.",
 }
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
 # Clients generate code from the ids of operations, so an id holds this word for its view and not the name of a module.
@@ -293,4 +293,4 @@ def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
 @api.exception_handler(Exception)
 def _on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
     log.exception("request failed")
-    return answer({"error": "Something went wrong here. It has been logged.", "code": "internal"}, status=500)
+    return answer({"error": "The gateway had an error, which was logged.", "code": "internal"}, status=500)

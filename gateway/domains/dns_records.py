@@ -44,7 +44,7 @@ def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
     """Return what DNS says to each name and kind, TXT or MX; a second caller at the same time gets an error."""
     questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
-        busy = DnsAnswer(error="Another domain is being looked up at this moment. Try again in a few seconds.")
+        busy = DnsAnswer(error="Another domain is being looked up. Try again in a few seconds.")
         return dict.fromkeys(questions, busy)
     try:
         ends = time.monotonic() + LIMIT_OF_ALL
@@ -55,7 +55,7 @@ def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
 
 def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     if seconds <= 0:
-        return DnsAnswer(error=f"DNS was too slow to be asked about {name}. Try again later.")
+        return DnsAnswer(error=f"The DNS lookup of {name} timed out. Try again later.")
     # Imported late: it needs 3 MB, and most processes never ask DNS.
     import dns.exception
     import dns.name
@@ -72,7 +72,7 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
         # DNS did answer: there is no such name, or nothing of this kind at it.
         return DnsAnswer()
     except dns.exception.DNSException as error:
-        return DnsAnswer(error=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
+        return DnsAnswer(error=f"The DNS lookup of {name} failed ({type(error).__name__}). Try again later.")
     return DnsAnswer(tuple(_record_text(record, kind) for record in list(answer)[:_MOST_RECORDS]))
 
 
@@ -124,7 +124,7 @@ def record_error(record: Record, found: DnsAnswer) -> str:
     if found.error:
         return found.error
     error = record.find_error(found.records)
-    return f"{error} A new record may take some time to be seen." if error else ""
+    return f"{error} A new record can take some time to appear." if error else ""
 
 
 def dkim_name(key: DkimKey, domain: str) -> str:
@@ -136,14 +136,14 @@ def _dkim(domain: str, key: DkimKey) -> Record:
     name, value = dkim_name(key, domain), f"v=DKIM1; k=rsa; p={key.public_key}"
     purpose = "signs the mail (DKIM)"
     if key.retired_at:
-        purpose = "signed the mail until another key took over; can go within a week"
+        purpose = "signed the mail until the key was rotated; can be removed after a week"
 
     def find_error(found: tuple[str, ...]) -> str:
         published = [tags for text in found if (tags := _tags(text)).get("p") is not None]
         if not published:
             return "" if key.retired_at else f"No DKIM key was found at {name}."
         same = any("".join(tags["p"].split()) == key.public_key for tags in published)
-        return "" if same else f"The DKIM key at {name} is another one."
+        return "" if same else f"The DKIM key at {name} is a different one."
 
     return Record(f"dkim:{key.selector}", "TXT", name, value, purpose, find_error)
 
@@ -162,7 +162,7 @@ def _spf(domain: str) -> Record:
         refers = any(word.lstrip("+").startswith(("include:", "redirect=")) for word in words)
         if names_it:
             return ""
-        more = " What it refers to was not looked into." if refers else ""
+        more = " Records that it includes were not checked." if refers else ""
         return f"The SPF record at {domain} does not name {sender}.{more}"
 
     return Record(SPF, "TXT", domain, f"v=spf1 {sender} ~all", "lets the mail server send for it (SPF)", find_error)
@@ -176,7 +176,7 @@ def _dmarc(domain: str) -> Record:
         return "" if has_policy else f"No DMARC record was found at {name}."
 
     return Record(
-        DMARC, "TXT", name, "v=DMARC1; p=none", "says what becomes of mail that is not signed (DMARC)", find_error
+        DMARC, "TXT", name, "v=DMARC1; p=none", "says what happens to mail that is not signed (DMARC)", find_error
     )
 
 
@@ -184,10 +184,10 @@ def _mx(domain: str, host: str) -> Record:
     def find_error(found: tuple[str, ...]) -> str:
         exchanges = sorted(one.rstrip(".").lower() for one in found if one != ".")
         if not exchanges:
-            return f"{domain} takes no mail: no MX record was found."
+            return f"{domain} cannot receive mail: no MX record was found."
         return "" if host.lower() in exchanges else f"The mail for {domain} goes to {exchanges[0]}, not to {host}."
 
-    return Record(MX, "MX", domain, host, "brings its mail to this gateway", find_error)
+    return Record(MX, "MX", domain, host, "delivers its mail to this gateway", find_error)
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     """Add a domain, which is pending until it is verified. Raises Conflict, or Forbidden for a limited key."""
     check_unlimited(key)
     if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
-        raise Conflict(f"{name} is a domain of this account already.", code="domain_exists", id=earlier.pk)
+        raise Conflict(f"{name} is already a domain of this account.", code="domain_exists", id=earlier.pk)
     if Domain.objects.active().filter(domain=name).exists():
         raise _domain_conflict(name)
     try:
@@ -33,7 +33,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
             make_key(domain, now=now)
             auditing.record("domain.added", domain, key=key)
     except IntegrityError:
-        raise Conflict(f"{name} is a domain of this account already.", code="domain_exists") from None
+        raise Conflict(f"{name} is already a domain of this account.", code="domain_exists") from None
     domain.refresh_from_db()
     return domain
 
@@ -72,7 +72,7 @@ def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
         domain = Domain.objects.select_for_update().get(pk=domain.pk)
         if waiting := domain.dkim_keys.filter(verified_at=None).first():
             raise Conflict(
-                f"The key {waiting.selector} waits for its DNS record. Publish it, and verify the domain.",
+                f"The key {waiting.selector} is waiting for its DNS record. Publish it, then verify the domain.",
                 code="dkim_key_waits",
             )
         old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
@@ -91,7 +91,7 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
         living = Mailbox.objects.visible_to(key).filter(address__endswith=f"@{domain.domain}").first()
         if living is not None:
             raise Conflict(
-                f"Mailboxes live under this domain, such as {living.address}. Delete them first.",
+                f"This domain still has mailboxes, such as {living.address}. Delete them first.",
                 code="domain_in_use",
                 mailbox_id=living.pk,
             )
@@ -138,7 +138,7 @@ def clean_domain(text: str) -> str:
         raise ValueError("must be a domain such as example.com.")
     # A public suffix could never be verified in DNS; this says so at once.
     if domain.rpartition(".")[2] in _SPECIAL or is_public_suffix(domain):
-        raise ValueError("is not a domain that one owner can have.")
+        raise ValueError("is not a domain that a single owner can register.")
     return domain
 
 

@@ -108,7 +108,7 @@ def check_time(*, mailbox: Mailbox, send_at: datetime | None, now: datetime) -> 
     if not mailbox.scheduling_enabled:
         raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
     if send_at <= now:
-        raise Invalid("send_at: lies in the past.", field="send_at")
+        raise Invalid("send_at: is in the past.", field="send_at")
 
 
 def _mode_for(mailbox: Mailbox, draft: Draft) -> Mode:
@@ -159,7 +159,7 @@ def _refuse(
         f"{_sentence(everyone, ruling.outsiders)} Nothing was queued.",
         code="recipient_not_allowed",
         field=_field_of(everyone, ruling.outsiders[0]),
-        hint="Leave the recipient out, or ask an operator to allow it.",
+        hint="Remove the recipient, or ask an operator to allow it.",
         recipients=list(ruling.outsiders),
         refusal_id=refusal.pk,
     )
@@ -168,7 +168,7 @@ def _refuse(
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
     more = len(outsiders) - _NAMED
     named = ", ".join(outsiders[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-    by_itself = " The mailbox adds it by itself." if _field_of(everyone, outsiders[0]).startswith("auto_") else ""
+    by_itself = " The mailbox adds it automatically." if _field_of(everyone, outsiders[0]).startswith("auto_") else ""
     return f"This mailbox may not write to {named}: not on its list of allowed recipients.{by_itself}"
 
 
@@ -178,11 +178,10 @@ def _check_suppressed(mailbox: Mailbox, recipients: Recipients) -> None:
         for address in addresses:
             if address in suppressed:
                 raise Invalid(
-                    f"{field}: {address} gets nothing from this account any more,"
-                    " because mail to it bounced or was called spam.",
+                    f"{field}: {address} is suppressed, because mail to it bounced or was marked as spam.",
                     code="recipient_suppressed",
                     field=field,
-                    hint="Leave the recipient out, or have an admin key take it off the suppression list.",
+                    hint="Remove the recipient, or remove it from the suppression list with an admin key.",
                     recipients=sorted(suppressed),
                 )
 

@@ -52,7 +52,7 @@ def decide_email(
         print_now = fingerprint_of(email)
         if expected_fingerprint and expected_fingerprint != print_now:
             raise Conflict(
-                "The message is not the one that was read: its content or what the mailbox adds has changed.",
+                "The message has changed since it was read: its content or what the mailbox adds is different.",
                 code="content_changed",
                 fingerprint=print_now,
                 **email.outcome(),
@@ -108,13 +108,13 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
         raise Conflict(_not_pending(email), code="not_pending", **email.outcome())
     if not email.mailbox.is_active:
         raise Conflict(
-            "The mailbox was deleted: this message is being cancelled.", code="mailbox_deleted", **email.outcome()
+            "The mailbox was deleted, so this message is being cancelled.", code="mailbox_deleted", **email.outcome()
         )
     if email.sent_by_key_id == key.pk:
-        raise Forbidden("The key that wrote a message cannot decide it.", code="own_message")
+        raise Forbidden("The key that sent a message cannot decide it.", code="own_message")
     outgoing = email.direction == Direction.OUTBOUND
     if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
-        raise Conflict("The mailbox is read_only now: nothing can leave it.", code="read_only", **email.outcome())
+        raise Conflict("The mailbox is now read_only: it cannot send.", code="read_only", **email.outcome())
 
 
 def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
@@ -133,7 +133,7 @@ def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
 def _not_pending(email: Email) -> str:
     if email.decision:
         return f"This message was already {email.decision} by {email.decided_by}."
-    return f"This message does not wait for a decision: it is {email.status}."
+    return f"This message is not waiting for a decision: it is {email.status}."
 
 
 def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: 
         fields |= {"additions": additions_of(email), "due_at": email.send_at if _waits(email, now) else Now()}
     change = Change.APPROVE if decision is Decision.APPROVED else Change.REJECT
     if not Email.objects.move(email, change, **fields):
-        raise Conflict("Somebody else decided this message at the same moment.", code="not_pending")
+        raise Conflict("Somebody else decided this message at the same time.", code="not_pending")
 
 
 def _waits(email: Email, now: datetime) -> bool:
@@ -155,7 +155,7 @@ def _already_cancelled(email: Email) -> Email:
         return email
     sentence = f"This message cannot be cancelled: it is {email.status}."
     if email.status == Status.SCHEDULED:
-        sentence = "This message is being sent at this moment."
+        sentence = "This message is being sent."
     raise Conflict(sentence, code="not_cancellable", **email.outcome())
 
 

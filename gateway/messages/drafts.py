@@ -69,7 +69,7 @@ def recipients_of(email: Email) -> list[str]:
     except ValueError:
         addresses = []
     if not addresses:
-        raise Invalid("The message names no address that an answer could go to.", code="no_reply_address")
+        raise Invalid("The message has no address to reply to.", code="no_reply_address")
     return addresses
 
 

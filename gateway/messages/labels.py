@@ -90,7 +90,7 @@ _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
     """Label a message as spam or not, and move it; twice is no error. Raises Conflict."""
     if email.direction != Direction.INBOUND:
-        raise Conflict("This message was written here: only received mail can be spam.", code="not_received")
+        raise Conflict("Only received messages can be marked as spam.", code="not_received")
     with transaction.atomic():
         change = _CHANGES[user_label]
         if allows(email.status, change):
@@ -99,7 +99,7 @@ def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
             at_home = Email.objects.filter(pk=email.pk, status__in=_AT_HOME[user_label])
             moved = bool(at_home.update(user_label=user_label))
         if not moved:
-            raise Conflict(f"This message cannot be called {user_label}: it is {email.status}.", code="not_possible")
+            raise Conflict(f"This message cannot be marked as {user_label}: it is {email.status}.", code="not_possible")
         email.user_label = user_label
         auditing.record(f"email.{user_label}", email, key=key)
     log.info("email labelled", extra={"email": email.pk, "label": user_label, "key": key.pk})

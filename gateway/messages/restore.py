@@ -35,7 +35,7 @@ def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
     an email whose worker died, and is never sent by itself. What is due later waits until somebody ends `hold_all`, as
     it may have been cancelled or sent earlier meanwhile.
     """
-    reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have left since."
+    reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have been sent since."
     scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
     # Pending messages may have been decided after the backup: their rows in the pending list show it.
     to_ask = Q(gated=True) & ~Q(decision=Decision.APPROVED)

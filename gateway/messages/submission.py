@@ -183,8 +183,8 @@ def _earlier(email: Email, draft: Draft, digest: str) -> SubmissionResult:
     record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, draft, digest))
     if not draft.idempotency_key:
         raise Conflict(
-            "The same message was sent less than a minute ago. It is not sent twice; to repeat it on purpose, wait a "
-            "minute or give each message its own idempotency_key.",
+            "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, wait "
+            "a minute or use a different idempotency_key.",
             code="duplicate_content",
             email_id=record.email_id,
             status=record.email.status,
@@ -210,8 +210,8 @@ def edit_scheduled(*, key: ApiKey, email: Email, edit: Edit, now: datetime) -> N
     fields = {name: value for name, value in edit.content.items() if getattr(email, name) != value}
     if fields and email.decision:
         raise Conflict(
-            "This message is approved: its content and recipients stay as they were read. Only its time can be moved; "
-            "to send something else, cancel it and send a new message.",
+            "This message is approved, so its content and recipients cannot change. Only its time can be changed; to "
+            "send something else, cancel it and send a new message.",
             code="already_approved",
             **email.outcome(),
         )
@@ -234,7 +234,7 @@ def _check_waits(email: Email, now: datetime) -> None:
             **email.outcome(),
         )
     if email.send_at is None or email.send_at <= now:
-        raise Conflict("This message is being sent at this moment.", code="not_scheduled", **email.outcome())
+        raise Conflict("This message is being sent.", code="not_scheduled", **email.outcome())
 
 
 def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
@@ -282,7 +282,7 @@ def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetim
 def _changed_meanwhile(email: Email) -> Conflict:
     email.refresh_from_db()
     return Conflict(
-        "This message was changed, or taken for sending, at the same moment. Read it again before another try.",
+        "This message was changed or sent at the same time. Read it again before you retry.",
         code="changed_meanwhile",
         **email.outcome(),
     )

@@ -123,7 +123,7 @@ def replace_list(
 def _refuse_stale(mailbox: Mailbox, kind: str) -> None:
     current = Allowlist.objects.values_list("version", flat=True).get(mailbox=mailbox, kind=kind)
     raise Conflict(
-        f"The list is at version {current} now. Read it again, and send your change with that version.",
+        f"The list is now at version {current}. Read it again, and send your change with that version.",
         code="version_conflict",
         version=current,
     )

@@ -18,7 +18,7 @@ def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox:
             auditing.record("contact.created", contact, key=key)
     except IntegrityError:
         known = Contact.objects.filter(account_id=key.account_id, email=email).values_list("pk", flat=True).first()
-        raise Conflict(f"{email} is a contact already.", code="contact_exists", contact_id=known) from None
+        raise Conflict(f"{email} is already a contact.", code="contact_exists", contact_id=known) from None
     contact.refresh_from_db(fields=["created_at"])
     return contact
 

@@ -16,7 +16,7 @@ from gateway.models import ApiKey, Email, Suppression
 
 # Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
-_KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced or was called spam, so it was not offered again")
+_KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced or was marked as spam, so it was not sent")
 # RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken; mailbox disabled.
 # Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which may be about anything.
 _GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})

@@ -63,7 +63,7 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     if delivery.webhook.deleted_at is not None:
         return delivery.failed(error="The subscription was deleted.")
     if delivery.attempts > MAX_ATTEMPTS:
-        return delivery.failed(error="Given up: every attempt ended without an outcome.")
+        return delivery.failed(error="Abandoned: every attempt ended without a result.")
     outcome = _post(delivery)
     now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)

@@ -78,7 +78,7 @@ def wake(webhook: Webhook) -> None:
 
 def give_up_waiting() -> int:
     """Fail what has waited for a paused endpoint for three days."""
-    sentence = "Given up: the subscription was paused for three days, because its endpoint did not take events."
+    sentence = "Abandoned: the subscription was paused for three days because its endpoint did not accept events."
     return WebhookDelivery.objects.waiting_too_long().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
 
 
@@ -114,9 +114,9 @@ def _reason_to_pause(webhook: Webhook, outcome: AttemptResult) -> str:
     if outcome.gone:
         return "The endpoint answered 410: it is gone."
     if webhook.failures >= ENOUGH:
-        return f"{ENOUGH} deliveries failed for good, one after the other."
+        return f"{ENOUGH} deliveries in a row failed for good."
     if webhook.slow_attempts >= ENOUGH:
-        return f"{ENOUGH} attempts got no answer in time, one after the other."
+        return f"{ENOUGH} attempts in a row got no answer in time."
     return ""
 
 

@@ -143,7 +143,7 @@ def check_url(url: str) -> None:
     if origin in {origin_of(one) for one in settings.OUTGOING_ALLOW}:
         return
     if parts.scheme != "https":
-        raise Invalid("url: must be https. The operator can allow others in OUTGOING_ALLOW.", field="url")
+        raise Invalid("url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.", field="url")
     if _is_private(host):
         raise Invalid("url: is a private address. The operator can allow it in OUTGOING_ALLOW.", field="url")
 
@@ -151,7 +151,7 @@ def check_url(url: str) -> None:
 def _split(url: str) -> tuple[SplitResult, str]:
     # URL parsers disagree about these, so the host checked could differ from the host connected to.
     if _DISPUTED.search(url):
-        raise Invalid("url: holds a blank or a backslash.", field="url")
+        raise Invalid("url: contains a space or a backslash.", field="url")
     try:
         parts = urlsplit(url)
         return parts, origin_of(url)
@@ -170,7 +170,7 @@ def _is_private(host: str) -> bool:
     except OSError:
         pass
     if not _NAME.fullmatch(host):
-        raise Invalid("url: its host is not a name.", field="url")
+        raise Invalid("url: its host is not a valid name.", field="url")
     return host.rstrip(".").lower().split(".")[-1] in _LOCAL_NAMES
 
 
@@ -180,10 +180,10 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
     with transaction.atomic():
         webhook = Webhook.objects.locked(delivery.webhook_id)
         if webhook.deleted_at is not None:
-            raise Conflict("Its subscription was deleted; make a new one.", code="webhook_deleted")
+            raise Conflict("Its subscription was deleted; create a new one.", code="webhook_deleted")
         again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
         if not again.update(state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now(), lease_until=None):
-            raise Conflict("This delivery is still on its way; only a finished one is sent again.", code="not_finished")
+            raise Conflict("This delivery is not finished; only a finished one can be sent again.", code="not_finished")
         auditing.record(
             "webhook.replayed",
             delivery,

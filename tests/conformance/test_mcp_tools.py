@@ -131,7 +131,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert use("update_account", {"physical_address": "1 Main Street"}, key="admin")["status"] == "updated"
     assert use("get_audit_log", key="admin")["entries"]
     for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):
-        assert "nobody is billed" in use(tool, None, 501, key="admin")["error"]
+        assert "there is no billing" in use(tool, None, 501, key="admin")["error"]
     asked = {"code": "SKP-7D2-4V8", "oversight_email": "a@x.example", "operator_name": "Acme", "pow_solution": WORK}
     asked |= dict.fromkeys(("accepted_tos", "accepted_operator_agreement", "accepted_anti_spam_policy"), True)
     for tool in ("request_challenge", "create_account", "activate_account", "resend_confirmation"):
@@ -141,7 +141,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert [box["id"] for box in use("list_mailboxes")["mailboxes"]] == [tenant.mailbox]
     assert use("update_mailbox", {"auto_cc": None, "ai_disclosure": False}, key="admin")["status"] == "updated"
     refused = use("update_mailbox", {"forward_inbound": True}, 422, key="admin")
-    assert (refused["field"], "forwards no received mail" in refused["error"]) == ("forward_inbound", True)
+    assert (refused["field"], "does not forward mail" in refused["error"]) == ("forward_inbound", True)
     flags = {"mcp_configured": 1, "ai_disclosure": 1, "scheduling_enabled": 1, "auto_cc": "cee@northwind.example"}
     flags |= {"signature_block": "-- Desk", "default_gate_timing": "gate_first"}
     use("configure_mailbox", flags, key="admin")
@@ -152,7 +152,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert use("apply_upgrade", {"code": code}, key="admin")["status"] == "upgraded"
     key = use("create_api_key", {"name": "K", "scopes": ["read"]}, 201, key="admin", has=("api_key",))["id"]
     both = use("create_api_key", {"name": "K", "scopes": ["send", "oversight"]}, 422, key="admin")
-    assert "Make two keys" in both["error"]
+    assert "Create two" in both["error"]
     assert {row["id"]: row["name"] for row in use("list_api_keys", key="admin")["api_keys"]}[key] == "K"
     assert use("revoke_api_key", key="admin", made=key)["status"] == "revoked"
     box = use("create_mailbox", {"address_local": "desk", "display_name": "Desk"}, 201, key="admin", has=("id",))["id"]

@@ -1,4 +1,4 @@
-"""Makes an account of the gateway with its first mailbox and its keys, and prints the keys once."""
+"""Creates a gateway account with its first mailbox and its keys, and prints the keys once."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _KEYS = (
 class Command(BaseCommand):
     """Refuses a name or an address that is taken, so that nobody gets keys to another account."""
 
-    help = "Makes an account of the gateway with its first mailbox and its keys, and prints the keys once."
+    help = "Creates a gateway account with its first mailbox and its keys, and prints the keys once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="the account's name, such as 'Acme'")
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError("The name needs letters or digits.")
         address = _clean(address or f"agent@{slug.replace('_', '-')}.example")
         if earlier := Account.objects.filter(slug=slug).first():
-            gone = "" if earlier.is_active else " It is deleted, and its name stays taken."
+            gone = "" if earlier.is_active else " It was deleted, but its name stays taken."
             raise CommandError(f"There is an account named {slug} already.{gone}")
         if Mailbox.objects.filter(address=address).exists():
             raise CommandError(f"The address {address} is taken.")
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             text = new_key_text(sandbox=sandbox)
             register_key(account=account, name=name, scopes=[str(scope) for scope in scopes], text=text)
             self.stdout.write(f"{purpose:18} {text}\n")
-        self.stdout.write("The keys are shown this once; only their hashes are kept.\n")
+        self.stdout.write("The keys are shown only once; only their hashes are stored.\n")
 
 
 def _clean(address: str) -> str:

@@ -11,7 +11,7 @@ from gateway.models import ApprovalRequest, UpgradeRequest
 class Command(BaseCommand):
     """For operators. The API shows upgrade codes to admin keys, and approval codes to nobody."""
 
-    help = "Shows what waits for a one-time code at the gateway, with the codes to pass on."
+    help = "Lists the requests at the gateway that are waiting for a one-time code, with the codes."
 
     def handle(self, *args: Any, **options: Any) -> None:
         upgrades = UpgradeRequest.objects.waiting().select_related("mailbox", "requested_by_key")
@@ -21,13 +21,13 @@ class Command(BaseCommand):
             for one in upgrades
         ]
         lines += [_line(one, f"{one.account.name}: {one.summary}") for one in approvals]
-        self.stdout.write("\n".join(lines) or "Nothing waits for a code.")
+        self.stdout.write("\n".join(lines) or "Nothing is waiting for a code.")
 
 
 def _line(one: UpgradeRequest | ApprovalRequest, what: str) -> str:
     until = localtime(one.expires_at).strftime("%Y-%m-%d %H:%M")
     # What a client wrote is escaped: this ends in a terminal.
-    return f"{one.code}  until {until} UTC  {_plain(what)}  (asked by {_plain(one.requested_by_key.name)})"
+    return f"{one.code}  until {until} UTC  {_plain(what)}  (requested by {_plain(one.requested_by_key.name)})"
 
 
 def _plain(text: str) -> str:

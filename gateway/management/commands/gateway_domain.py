@@ -14,10 +14,10 @@ from gateway.models import Account
 class Command(BaseCommand):
     """Refuses a domain that is active at another account."""
 
-    help = "Gives an account of the gateway a domain, which is active at once."
+    help = "Adds a domain to a gateway account. It is active at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", required=True, metavar="SLUG", help="as ./run manage gateway_account made it")
+        parser.add_argument("--account", required=True, metavar="SLUG", help="as given to ./run manage gateway_account")
         parser.add_argument("domain", help="such as example.com")
 
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:

@@ -17,14 +17,14 @@ from gateway.models.accounts import Scope
 class Command(BaseCommand):
     """Refuses what the API refuses: unknown scopes and mailboxes, and a key that both sends and decides."""
 
-    help = "Makes an API key of an account of the gateway, and prints it once."
+    help = "Creates an API key for a gateway account, and prints it once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--account", required=True, metavar="SLUG", help="the account, such as acme")
         parser.add_argument("--name", required=True, help="what the key is for, such as 'Newsletter bot'")
         parser.add_argument("--scopes", required=True, metavar="A,B", help=f"of {', '.join(Scope.values)}")
-        parser.add_argument("--mailboxes", metavar="A,B", help="addresses that the key is limited to; else all")
-        parser.add_argument("--sandbox", action="store_true", help="for trying out: nothing it sends leaves")
+        parser.add_argument("--mailboxes", metavar="A,B", help="addresses that the key is limited to; default: all")
+        parser.add_argument("--sandbox", action="store_true", help="sandbox key: nothing that it sends is delivered")
 
     def handle(self, *args: Any, account: str, sandbox: bool, **options: Any) -> None:
         owner = account_named(account, Account.objects.filter(is_active=True))
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             )
         except NotFound as error:
             raise CommandError(error.error) from None
-        self.stdout.write(f"key      {made.pk}  {made.name}\n{text}\nIt is shown this once; only its hash is kept.\n")
+        self.stdout.write(f"key      {made.pk}  {made.name}\n{text}\nIt is shown only once; only its hash is stored.\n")
 
 
 def _checked(options: dict[str, Any]) -> KeyIn:

@@ -27,8 +27,8 @@ class Command(BaseCommand):
         held = hold_back(made_at=made_at, now=timezone.now())
         if held.written_off:
             self.stdout.write(
-                f"{len(held.written_off)} emails were due, and may have left since the backup. They are not sent again "
-                "(fate_unknown). Look them up in the mail server's log:"
+                f"{len(held.written_off)} emails were due and may have been sent since the backup. They are not sent "
+                "again (fate_unknown). Check the mail server's log for:"
             )
             for named in held.written_off[:_NAMED]:
                 self.stdout.write(f"  {named}")
@@ -36,6 +36,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"  and {len(held.written_off) - _NAMED} more")
         if held.accounts:
             self.stdout.write(
-                "All mail of the gateway is held until somebody lets it go on the page /stop/ (hold_all); "
-                f"{held.scheduled} emails wait for their time."
+                "All mail of the gateway is held until somebody releases it on the page /stop/ (hold_all); "
+                f"{held.scheduled} emails are scheduled."
             )

@@ -192,7 +192,7 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world: World, ot
         assert body["error"] == (
             f"This mailbox may not write to {EVE}: not on its list of allowed recipients. Nothing was queued."
         )
-        assert body["hint"] == "Leave the recipient out, or ask an operator to allow it."
+        assert body["hint"] == "Remove the recipient, or ask an operator to allow it."
         assert (body["recipients"], body["refusal_id"]) == ([EVE], Refusal.objects.latest("pk").pk)
     assert not Email.objects.exists()
     assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
@@ -211,7 +211,7 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             body = world.send().json()
             assert (body["code"], body["field"], body["recipients"]) == ("recipient_not_allowed", field, [EVE])
             assert (
-                f"write to {EVE}: not on its list of allowed recipients. The mailbox adds it by itself."
+                f"write to {EVE}: not on its list of allowed recipients. The mailbox adds it automatically."
                 in (body["error"])
             )
             world.allow("northwind.example", ARCHIVE, EVE)

@@ -230,12 +230,12 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking: World, caplog
 def test_operator_sees_open_codes(asking: World):
     out = StringIO()
     call_command("gateway_codes", stdout=out)
-    assert out.getvalue().strip() == "Nothing waits for a code."
+    assert out.getvalue().strip() == "Nothing is waiting for a code."
     ask(asking)
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
     call_command("gateway_codes", stdout=out)
     for shown in (
         *(code_of(asking), newest_code(), "Key admin", "support@acme.example: from gated_send to monitored"),
-        "Make the API key \\u202eBot with send for all mailboxes",
+        "Create the API key \\u202eBot with send for all mailboxes",
     ):
         assert shown in out.getvalue()

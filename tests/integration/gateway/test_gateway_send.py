@@ -128,16 +128,16 @@ def test_reused_or_sandbox_idempotency_key_says_what_was_ignored(world: World):
     add_sandbox_keys(world)
     first = world.send(idempotency_key="k", subject="One").json()
     same, other = world.send(idempotency_key="k", subject="One"), world.send(idempotency_key="k", subject="Two")
-    assert (same.json()["id"], "was not taken" in same.json()["message"]) == (first["id"], False)
+    assert (same.json()["id"], "was not accepted" in same.json()["message"]) == (first["id"], False)
     assert (other.json()["id"], other.json()["idempotency_mismatch"]) == (first["id"], True)
-    assert "the message of this request was not taken" in other.json()["message"]
+    assert "the message in this request was not accepted" in other.json()["message"]
     assert world.held(key="tester", idempotency_key="k") != first["id"]
 
 
 def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World):
     now = timezone.now()
     check_time(mailbox=world.mailbox, send_at=now + timedelta(microseconds=1), now=now)
-    with pytest.raises(Invalid, match=r"^send_at: lies in the past\.$") as refused:
+    with pytest.raises(Invalid, match=r"^send_at: is in the past\.$") as refused:
         check_time(mailbox=world.mailbox, send_at=now, now=now)
     assert refused.value.field == "send_at"
     Mailbox.objects.update(scheduling_enabled=False)

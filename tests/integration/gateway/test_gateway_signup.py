@@ -161,4 +161,4 @@ def test_invalid_sign_up_is_refused_with_a_sentence(mail_server: MailServer, cal
     assert statuses == {404, 429}, "guesses are counted"
     settings.GATEWAY_SIGNUP_DOMAIN = ""
     closed = post("account", caller, **WISH | {"pow_solution": solution})
-    assert (closed.status_code, "made by its operator" in closed.json()["error"]) == (501, True)
+    assert (closed.status_code, "created by its operator" in closed.json()["error"]) == (501, True)

@@ -82,10 +82,9 @@ def test_message_to_a_suppressed_address_is_422_and_names_it(world: World, other
         body = answer.json()
         assert (answer.status_code, body["code"], body["field"]) == (422, "recipient_suppressed", field)
         assert body["error"] == (
-            f"{field}: GONE+1@x.example gets nothing from this account any more,"
-            " because mail to it bounced or was called spam."
+            f"{field}: GONE+1@x.example is suppressed, because mail to it bounced or was marked as spam."
         )
-        assert body["hint"] == "Leave the recipient out, or have an admin key take it off the suppression list."
+        assert body["hint"] == "Remove the recipient, or remove it from the suppression list with an admin key."
         assert body["recipients"] == ["GONE+1@x.example", "also@x.example"]
     assert not Email.objects.exists()
     assert other.send(to=[GONE]).status_code == 202
