@@ -56,7 +56,7 @@ def may_manage(actor: Actor) -> bool:
 def check_may_manage(actor: Actor) -> None:
     """Raise DestinationNotAllowed for whoever may not say where alerts go."""
     if not may_manage(actor):
-        raise DestinationNotAllowed("Only an admin of everything can say where alerts go: they tell of all mail.")
+        raise DestinationNotAllowed("Only an admin of everything can change alert destinations.")
 
 
 def locked_destination(destination_id: int) -> Destination:
@@ -215,8 +215,8 @@ def _answering_alone(channel: str) -> Iterator[None]:
             raise
         other = Destination.objects.answering(channel).first()
         raise ChannelInUse(
-            f"{other or 'Another destination'} answers what began in {channel} already, and only one can. Take it off "
-            "there first."
+            f"{other or 'Another destination'} already answers requests from {channel}, and only one destination can. "
+            f"Remove it there first."
         ) from error
 
 

@@ -14,7 +14,7 @@ from alerts.models import Delivery, Destination
 from common.forms import SentenceForm
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
-_NO_SUCH_EVENT = "Choose from the events that stand here."
+_NO_SUCH_EVENT = "Choose from the listed events."
 # What most people want: that somebody must decide, and that something went wrong.
 _DEFAULT_EVENTS = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
 
@@ -28,23 +28,23 @@ class DestinationForm(SentenceForm):
     kind = forms.ChoiceField(
         required=False,
         choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
-        error_messages={"invalid_choice": "Choose one of the kinds that stand here."},
+        error_messages={"invalid_choice": "Choose one of the listed kinds."},
     )
     name = forms.CharField(
         max_length=80,
         error_messages={
-            "required": "Give it a name, such as the channel's: #approvals.",
+            "required": "Enter a name, such as #approvals.",
             "max_length": "Keep the name under 80 characters.",
         },
     )
     answers_channel = forms.CharField(
-        required=False, max_length=100, error_messages={"max_length": "No channel's name is so long."}
+        required=False, max_length=100, error_messages={"max_length": "This is too long for a channel name."}
     )
     privacy = forms.ChoiceField(
         choices=Destination.Privacy.choices,
         error_messages={
             "required": "Choose what a card shows.",
-            "invalid_choice": "Choose one of the three levels of what a card shows.",
+            "invalid_choice": "Choose one of the three levels.",
         },
     )
     events = forms.MultipleChoiceField(
@@ -83,12 +83,12 @@ class DestinationForm(SentenceForm):
                 if name not in self.errors:
                     self.add_error(name, messages)
         if values.get("answers_channel") and not self.channel.answers_commands:
-            self.add_error("answers_channel", "Only a destination in Discord can answer what began in a channel.")
+            self.add_error("answers_channel", "Only a Discord destination can answer requests from a channel.")
         if values.get("witnesses") and not self.channel.keeps_heads:
-            self.add_error("witnesses", "Only a Discord webhook can keep the ledger's heads.")
+            self.add_error("witnesses", "Only a Discord webhook can receive ledger checkpoints.")
         is_used = values.get("events") or values.get("witnesses") or values.get("answers_channel")
         if self.is_new and "events" not in self.errors and not is_used:
-            self.add_error("events", "Choose at least one event, or nothing is ever told there.")
+            self.add_error("events", "Choose at least one event.")
         return values
 
     def settings(self) -> Settings:
@@ -138,7 +138,7 @@ class RouteForm(SentenceForm):
     events = forms.MultipleChoiceField(
         choices=_EVENTS,
         error_messages={
-            "required": "Choose at least one event, or nothing is told.",
+            "required": "Choose at least one event.",
             "invalid_choice": _NO_SUCH_EVENT,
         },
     )

@@ -13,21 +13,21 @@ from mirror.models import Connection, Mailbox
 from people.actors import Actor
 
 TO_PEOPLE: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "That there is a message. No subject, and addresses are masked.",
+    Destination.Privacy.MINIMAL: "Only that there is a message: no subject, addresses masked.",
     Destination.Privacy.HEADERS: "Subject, addresses, who started it, and findings. Never the text.",
-    Destination.Privacy.FULL: "The same, and how the text begins. For channels where everybody may read it.",
+    Destination.Privacy.FULL: "The same, and the start of the text. For channels where everybody may read it.",
 }
 TO_PROGRAMS: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Which message, and its outcome. No subject, addresses are masked, nobody is named.",
+    Destination.Privacy.MINIMAL: "Which message, and its outcome: no subject, addresses masked, no names.",
     Destination.Privacy.HEADERS: "Subject, addresses, who decided and why, the sender's metadata. Never the text.",
     Destination.Privacy.FULL: "The same, and the text. For programs that may have all mail.",
 }
 
 _IN_SHORT: Mapping[tuple[bool, str], str] = {
-    (True, Destination.Privacy.MINIMAL): "That there is a message; addresses are masked",
+    (True, Destination.Privacy.MINIMAL): "Only that there is a message; addresses masked",
     (True, Destination.Privacy.HEADERS): "Subject, addresses and trigger, never the text",
-    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and how the text begins",
-    (False, Destination.Privacy.MINIMAL): "Which message, and what became of it; addresses are masked",
+    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and the start of the text",
+    (False, Destination.Privacy.MINIMAL): "Which message, and its outcome; addresses masked",
     (False, Destination.Privacy.HEADERS): "Subject, addresses, decision and metadata, never the text",
     (False, Destination.Privacy.FULL): "Subject, addresses, decision, metadata, and the text",
 }
@@ -70,14 +70,10 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
         return DestinationStatus("Switched off", "rose", destination.switched_off_because)
     failures, until = destination.failures, destination.waits_until
     if until is None or until <= now:
-        return (
-            DestinationStatus("Failing", "amber", f"{_failed(failures)} It is tried again by itself.")
-            if failures
-            else _ON
-        )
+        return DestinationStatus("Failing", "amber", f"{_failed(failures)} The desk tries again.") if failures else _ON
     if failures:
-        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} It is left alone for a moment.", until)
-    reason = "It takes no more for the moment: it asked us to wait, or its limit is used up."
+        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} The desk pauses for a moment.", until)
+    reason = "Paused: it asked the desk to wait, or its rate limit is used up."
     return DestinationStatus("Waiting", "amber", reason, until)
 
 
@@ -111,7 +107,7 @@ def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
     rest = [action for action in route.actions if event_of(action) is None]
     events = events or listed([action.replace(".", " ").replace("_", " ") for action in rest]) or "nothing happens"
     if route.pk in hidden:
-        return f"{events}, in a place that you do not look after"
+        return f"{events}, in a scope that you do not manage"
     return f"{events}, {location(route)}"
 
 

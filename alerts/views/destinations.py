@@ -54,7 +54,7 @@ def add(request: DeskRequest) -> HttpResponse:
         return _page(request, form, None)
     if form.channel.makes_secret:
         return _secret(request, added, added.secret, is_new=True)
-    return _to_list(request, added, f"{added} is added. Send a test now, to see that it arrives.")
+    return _to_list(request, added, f"{added} was added. Send a test to check that it arrives.")
 
 
 @login_required
@@ -96,7 +96,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination on again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    return _to_list(request, destination, f"{destination} is on. Send a test, to see that it arrives.")
+    return _to_list(request, destination, f"{destination} is on. Send a test to check that it arrives.")
 
 
 @login_required
@@ -105,7 +105,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination off."""
     destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
-    return _to_list(request, destination, f"{destination} is switched off. Nothing goes there.")
+    return _to_list(request, destination, f"{destination} is switched off. Nothing is sent there.")
 
 
 @login_required
@@ -114,7 +114,7 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Remove a destination."""
     destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
-    notice = f"{destination} is removed. Its posts stay where they are."
+    notice = f"{destination} was removed. Its posts stay."
     return redirect_with_notice(request, notice, _next(request) or "alerts")
 
 

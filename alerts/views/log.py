@@ -103,9 +103,7 @@ def all_again(request: DeskRequest) -> HttpResponse:
         else:
             sent += 1
     if not sent and not error_sentence:
-        error_sentence = (
-            "It is switched off, where this went." if given_up.exists() else "Nothing is left to be sent again."
-        )
+        error_sentence = "Its destination is switched off." if given_up.exists() else "Nothing is left to send again."
     count = f"{sent} sent again." if sent else ""
     return redirect_with_notice(request, f"{count} {error_sentence}".strip(), _address(filters))
 

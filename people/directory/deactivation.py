@@ -18,7 +18,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
-        raise NotYours("Nobody deactivates themselves. Ask another admin.")
+        raise NotYours("You cannot deactivate yourself. Ask another admin.")
     check_covers(now, person)
     if not person.is_active:
         return person

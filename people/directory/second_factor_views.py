@@ -43,7 +43,7 @@ def _set_rule(request: DeskRequest) -> HttpResponse:
         set_role_rule(actor=request.actor, role=role, needed=needed)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    rule = "needs a second factor from now on" if needed else "needs no second factor any more"
+    rule = "needs a second factor from now on" if needed else "no longer needs a second factor"
     return redirect_with_notice(request, f"Every {role} {rule}.", "second-factor")
 
 
@@ -53,7 +53,7 @@ def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
     """Remove the factors of a person who lost them, and end their sessions."""
     if not request.actor.is_admin_of_all:
         # Do not reveal to anybody else whether this person exists.
-        raise Http404("There is no such person, or you do not look after them.")
+        raise Http404("There is no such person, or you do not manage them.")
     return _remove_factors(request, person_id)
 
 

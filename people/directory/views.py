@@ -71,7 +71,7 @@ def _find(request: DeskRequest, person_id: int) -> PersonRow:
     """Return the person of a URL. Raises Http404 if the actor may not see them."""
     found = look_up(request.actor, person_id) if request.actor.looks_after_people else None
     if found is None:
-        raise Http404("There is no such person, or you do not look after them.")
+        raise Http404("There is no such person, or you do not manage them.")
     return found
 
 
@@ -152,7 +152,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
     if not form.is_valid():
         raise Http404("There is no such role.")
     take_role(actor=request.actor, person_id=person.pk, grant_id=form.cleaned_data["grant"])
-    return f"The role is taken. {person} has to sign in again to use what is left."
+    return f"The role was removed. {person} must sign in again to use their other roles."
 
 
 @login_required
@@ -162,7 +162,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
 def deactivate_person(request: DeskRequest, person: Person) -> str:
     """Deactivate a person."""
     deactivate(actor=request.actor, person_id=person.pk)
-    return f"{person} is deactivated: signed out everywhere, and nothing of theirs leaves any more."
+    return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
 
 
 @login_required
@@ -194,7 +194,7 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
     if not form.is_valid():
         raise Http404("There is no such Discord account.")
     unlink_of(actor=request.actor, person_id=person.pk, account_id=form.cleaned_data["account"])
-    return "The Discord account is taken off."
+    return "The Discord account is unlinked."
 
 
 def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:
@@ -231,7 +231,7 @@ def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
         withdraw(actor=request.actor, invitation_id=invitation_id)
     except PeopleError as error:
         return _list_page(request, status=403, error=error.sentence)
-    notice = f"The link for {found.email} does not work any more."
+    notice = f"The link for {found.email} no longer works."
     if found.kind == Invitation.Kind.PASSWORD and found.person_id:
         return redirect_with_notice(request, notice, "person", person_id=found.person_id)
     return redirect_with_notice(request, notice, "people")

@@ -16,20 +16,18 @@ from people.roles.targets import GrantTarget, GrantTargetForm
 class InviteForm(GrantTargetForm):
     """An invitation: the address, the roles, and how long the link is valid."""
 
-    email = forms.CharField(max_length=254, error_messages={"required": "Say to which address the invitation is."})
+    email = forms.CharField(max_length=254, error_messages={"required": "Enter the address to invite."})
     name = forms.CharField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
         choices=ROLE_CHOICES,
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
     )
-    place = forms.CharField(error_messages={"required": "Say what the roles are for."})
+    place = forms.CharField(error_messages={"required": "Choose the scope of the roles."})
     days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), f"A link is good for 1 to {MAX_DAYS} days."
-        ),
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), f"A link works for 1 to {MAX_DAYS} days."),
     )
 
     def clean_email(self) -> str:

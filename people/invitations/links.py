@@ -65,9 +65,9 @@ def invite(
         raise NotYours("Choose at least one role.")
     known = Person.objects.filter(email=email).first()
     if known is not None and is_self(now, known):
-        raise NotYours("This is your own address. Nobody gives themselves a role.")
+        raise NotYours("This is your own address. You cannot give yourself a role.")
     if known is not None and not known.is_active:
-        raise NotYours("An account of this address is deactivated. Let them in again on their page, if that is right.")
+        raise NotYours("The account with this address is deactivated. Reactivate it on its page.")
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
     # An operator's links are for the first admin, and there is only one of them.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
@@ -86,7 +86,7 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     invitation = _find(lock_actor(actor), invitation_id)
     roles = _stored_roles(invitation)
     if not roles:
-        raise NotYours("What this invitation was for is not at the desk any more. Invite them again.")
+        raise NotYours("The scope of this invitation no longer exists. Invite them again.")
     lasts = invitation.expires_at - invitation.created_at
     Invitation.objects.filter(pk=invitation.pk).withdraw()
     return invite(actor=actor, email=invitation.email, name=invitation.name, roles=roles, lasts=lasts)
@@ -110,7 +110,7 @@ def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
         raise NotYours("This is your own account. Change your password there.")
     check_covers(now, person)
     if not person.is_active:
-        raise NotYours(f"{person} is deactivated. Let them in again first.")
+        raise NotYours(f"{person} is deactivated. Reactivate them first.")
     Invitation.objects.passwords_of(person).withdraw()
     kind = Invitation.Kind.PASSWORD
     made = _make(now, Invitation(kind=kind, email=person.email, name=person.name, person=person), PASSWORD_LASTS)
@@ -160,7 +160,7 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
         person = Person.objects.create_user(email=link.invitation.email, name=name, password=password)
     except IntegrityError:
         # They joined by another link for the same address. The transaction is rolled back, so the link stays valid.
-        raise WrongPerson("An account of this address was made a moment ago. Sign in with it to accept.") from None
+        raise WrongPerson("An account with this address was created a moment ago. Sign in with it to accept.") from None
     _grant(person, link)
     details = {"email": person.email, "roles": in_words(grants_of(person)), "invited_by": _maker(link)}
     joined = person.actor(surface=actor.surface, address=actor.address)
@@ -176,7 +176,7 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
     if link.is_for_password or person is None:
         raise LinkNotGood(NOT_GOOD)
     if not is_self(actor, person):
-        raise WrongPerson("This link is for another address than the one that you are signed in with.")
+        raise WrongPerson("This link is for a different address from the one you are signed in with.")
     details = {"person": str(person), "email": person.email, "before": in_words(grants_of(person))}
     _grant(person, link)
     details |= {"invited_by": _maker(link), "after": in_words(grants_of(person))}
@@ -229,7 +229,7 @@ def _maker_still_may(link: Link) -> bool:
 def _find(actor: Actor, invitation_id: int) -> Invitation:
     invitation = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
     if invitation is None or not may_handle(actor, invitation):
-        raise NotYours("There is no such invitation, or you do not look after what it gives.")
+        raise NotYours("There is no such invitation, or you do not manage its roles.")
     return invitation
 
 

@@ -117,7 +117,7 @@ def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
     if not request.user.is_authenticated:
         return _page(request, link, status=403)
     accept_roles(token=token, actor=request.actor)
-    return redirect_with_notice(request, "The new roles are yours.", "home")
+    return redirect_with_notice(request, "You have the new roles.", "home")
 
 
 def _set_password(request: DeskRequest, link: Link, token: str) -> HttpResponse:

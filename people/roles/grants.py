@@ -30,7 +30,7 @@ def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) 
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
-        raise NotYours("Nobody gives themselves a role. Ask another admin.")
+        raise NotYours("You cannot give yourself a role. Ask another admin.")
     _check_admin_of(now, target)
     _check_not_above(now, person)
     before = in_words(grants_of(person))
@@ -95,7 +95,7 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
         return actor
     person = Person.objects.filter(pk=int(actor.id)).first()
     if person is None:
-        raise NotYours("Your own roles have changed. Reload the page and see what you may do now.")
+        raise NotYours("Your own roles have changed. Reload the page.")
     return person.actor(surface=actor.surface, address=actor.address)
 
 
@@ -104,22 +104,20 @@ def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
     now = lock_actor(actor, person_id)
     person = Person.objects.read_by(now).filter(pk=person_id).first()
     if person is None:
-        raise NotYours("There is no such person, or you do not look after them.")
+        raise NotYours("There is no such person, or you do not manage them.")
     return now, person
 
 
 def check_covers(actor: Actor, person: Person) -> None:
     """Raise NotYours unless the actor is an admin of every target of the person's roles."""
     if not is_covered_by(actor, grants_of(person)):
-        raise NotYours(f"{person} has roles that you do not look after. An admin of all of them can do this.")
+        raise NotYours(f"{person} has roles that you do not manage. An admin of all of them can do this.")
 
 
 def check_admin_left(without: Person) -> None:
     """Raise LastAdmin if nobody else is an admin of everything. The admins must be locked."""
     if is_last_admin(without):
-        raise LastAdmin(
-            f"{without} is the last admin of everything. Make somebody else one first, or nobody could let people in."
-        )
+        raise LastAdmin(f"{without} is the last admin of everything. Make somebody else an admin first.")
 
 
 def is_last_admin(person: Person) -> bool:
@@ -134,7 +132,7 @@ def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
 
 def _check_not_above(actor: Actor, person: Person) -> None:
     if has_admin_beyond(actor, grants_of(person)):
-        raise NotYours(f"{person} looks after more than you do. An admin of everything can change their roles.")
+        raise NotYours(f"{person} manages more than you do. An admin of everything can change their roles.")
 
 
 def _record(actor: Actor, person: Person, before: str) -> None:

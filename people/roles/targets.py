@@ -15,7 +15,7 @@ from people.models import Grant, Person
 
 # Descriptions of the roles, for the form that grants one.
 ROLE_MEANINGS = {
-    Role.REVIEWER: "reads what waits and decides it",
+    Role.REVIEWER: "reads and decides waiting messages",
     Role.ADMIN: "sets up connections, mailboxes, allowlists and people",
     Role.AUDITOR: "reads everything and decides nothing",
 }
@@ -122,5 +122,5 @@ class GrantTargetForm(forms.Form):
     def clean_place(self) -> GrantTarget:
         value = self.cleaned_data["place"]
         if value not in self._targets:
-            raise forms.ValidationError("Choose a place that you look after.")
+            raise forms.ValidationError("Choose a scope that you manage.")
         return self._targets[value]

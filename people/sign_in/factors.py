@@ -122,7 +122,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> int:
     """Remove all factors of a person who lost them, and return how many; they set up a new one after the password."""
     _check_may_set(actor)
     if str(person.pk) == actor.id:
-        raise FactorNotAllowed("Take your own factors off on your page of factors.")
+        raise FactorNotAllowed("Remove your own factors under Your account, Second factor.")
     Person.objects.select_for_update().get(pk=person.pk)
     found = factors_of(person.pk)
     _remove(person, found, actor=actor)
@@ -177,7 +177,7 @@ def people_by_factor() -> list[Person]:
 
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise FactorNotAllowed("Only an admin of everything says who needs a second factor.")
+        raise FactorNotAllowed("Only an admin of everything can set who needs a second factor.")
 
 
 def _lock(actor: Actor) -> Person:

@@ -75,8 +75,8 @@ def apply_change(
     locked = _lock(scope, kind, actor)
     if locked.version != version:
         raise StaleAllowlist(
-            f"Somebody changed this list meanwhile: you saw version {version}, now it is version {locked.version}. "
-            "Look at it again, then make your change.",
+            f"Somebody else changed this list: you saw version {version}, it is now version {locked.version}. Check "
+            f"it, then make your change again.",
             current=locked,
         )
     return _save_change(locked, change, actor, how)
@@ -90,7 +90,7 @@ def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -
     """
     scope, pattern = ListScope(mailbox=mailbox), allowable(address)
     if pattern is None:
-        raise AllowlistNotAllowed("This is no address that a list can name, so it cannot be allowed.")
+        raise AllowlistNotAllowed("An allowlist cannot contain this address.")
     locked = _lock(scope, Allowlist.Kind.RESTRICTION, actor)
     at = clock()
     mode = _mode_to_join(locked, at)
@@ -111,20 +111,20 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
         return None
     if locked.entries.live(at).exists():
         raise AllowlistNotAllowed(
-            "The list of this mailbox is off and has entries, which would count again too. Look at it, switch it on "
-            "if they are right, and allow the address there."
+            "The list of this mailbox is off but has entries, which would apply again. Check them, switch the list on, "
+            "and allow the address there."
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
     in_force = applicable_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
     if judge((), in_force, None, at).mode == OFF:
-        raise AllowlistNotAllowed("No allowlist is in force for this mailbox, so there is nothing to allow.")
+        raise AllowlistNotAllowed("No allowlist is enforced for this mailbox, so there is nothing to allow.")
     return MONITOR
 
 
 def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     """Return the list of a scope under a lock, made where there is none."""
     if not may_change(actor, scope):
-        raise AllowlistNotAllowed("Only an admin of all that this list is for can change it.")
+        raise AllowlistNotAllowed("Only an admin of everything that this list covers can change it.")
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     # There is always a row to lock: of two first versions at once, the second waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
@@ -158,11 +158,9 @@ def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> A
 
 def _check(locked: Allowlist, change: Change) -> None:
     if change.mode is not None and change.mode not in Allowlist.Mode.values:
-        raise AllowlistNotAllowed("This is no mode of an allowlist.")
+        raise AllowlistNotAllowed("This is not a mode of an allowlist.")
     if locked.kind == Allowlist.Kind.BYPASS and change.mode == Allowlist.Mode.CONTACTS:
-        raise AllowlistNotAllowed(
-            "A bypass cannot go by contacts: nobody could tell from it whose mail waits for nobody."
-        )
+        raise AllowlistNotAllowed("A bypass cannot use contacts: it would not show whose mail skips review.")
 
 
 def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:

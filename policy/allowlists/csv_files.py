@@ -46,7 +46,7 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
     problems = []
     for number, (line, cells) in enumerate(rows, start=1):
         if number > MAX_ROWS:
-            raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows. Bring it in several parts.")
+            raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows. Split it into several files.")
         if not any(cell.strip() for cell in cells):
             continue
         row = dict(zip(header, (_unescaped(cell) for cell in cells), strict=False))
@@ -55,7 +55,7 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
                 raise ValueError(f"It has {len(cells)} columns, and the header {len(header)}.")
             one = _wanted(row, people)
             if one.pattern in wanted:
-                raise ValueError(f"{one.pattern} is on line {first_at[one.pattern]} already; that one counts.")
+                raise ValueError(f"{one.pattern} is already on line {first_at[one.pattern]}, which counts.")
         except ValueError as error:
             problems.append(LineError(line, row.get("pattern", "")[:200], str(error)))
             continue
@@ -72,10 +72,10 @@ def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime 
             continue
         try:
             if number > MAX_ROWS:
-                raise ValueError(f"More than {MAX_ROWS:,} lines are not read. Bring them in several parts.")
+                raise ValueError(f"More than {MAX_ROWS:,} lines are not read. Split them into several files.")
             pattern = read_pattern(line)
             if pattern in wanted:
-                raise ValueError(f"{pattern} stands here twice; once is enough.")
+                raise ValueError(f"{pattern} is listed twice.")
         except ValueError as error:
             problems.append(LineError(number, line.strip()[:200], str(error)))
             continue
@@ -92,9 +92,9 @@ def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[s
 
 def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
     if len(raw) > MAX_BYTES:
-        raise UnreadableFile("The file is larger than 1 MB. Bring it in several parts.")
+        raise UnreadableFile("The file is larger than 1 MB. Split it into several files.")
     if b"\0" in raw:
-        raise UnreadableFile("The file holds zero bytes, so it is no text in UTF-8. Save it as CSV in UTF-8.")
+        raise UnreadableFile("The file contains zero bytes, so it is not UTF-8 text. Save it as CSV in UTF-8.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,12 +117,12 @@ def _header(cells: list[str]) -> list[str]:
     header = [_SPELLINGS.get(name, name) for name in names]
     if "pattern" not in header:
         raise UnreadableFile(
-            "The first line must name the columns: pattern, and where you have them note, owner and expires_at."
+            "The first line must name the columns: pattern, and optionally note, owner and expires_at."
         )
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or len(set(header)) < len(header):
         raise UnreadableFile(
-            f"The first line names a column that is not known or stands there twice: {', '.join(unknown or header)!a}. "
+            f"The first line has an unknown or repeated column: {', '.join(unknown or header)!a}. "
             "Columns are pattern, note, owner and expires_at."
         )
     return header
@@ -150,7 +150,7 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:40]!a} is no day or time, as 2026-12-31 and 2026-12-31T18:00 are.") from None
+        raise ValueError(f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00.") from None
 
 
 def _unescaped(cell: str) -> str:

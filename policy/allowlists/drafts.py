@@ -102,7 +102,7 @@ def pack(draft: Draft, at: Allowlist, actor: Actor) -> str:
     fields = [at.version, draft.mode, put, list(draft.remove), draft.whole, draft.is_import]
     packed = signing.dumps(fields, salt=_salt(at, actor), compress=True)
     if len(packed) > MAX_PACKED:
-        raise ValueError("These are too many entries for one change. Bring them in several parts.")
+        raise ValueError("These are too many entries for one change. Split them.")
     return packed
 
 

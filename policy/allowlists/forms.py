@@ -27,7 +27,7 @@ class ChangeForm(SentenceForm):
     )
     owner = forms.CharField(required=False, max_length=254)
     expires_at = forms.DateTimeField(
-        required=False, input_formats=_TIMES, error_messages={"invalid": "Give a day and a time, or leave it empty."}
+        required=False, input_formats=_TIMES, error_messages={"invalid": "Enter a date and time, or leave it empty."}
     )
     remove = forms.JSONField(required=False)
     mode = forms.ChoiceField(
@@ -45,7 +45,7 @@ class ChangeForm(SentenceForm):
             return None
         owner = owners().get(typed.lower())
         if owner is None:
-            raise forms.ValidationError("Nobody here has this address. Leave it empty, or name somebody of this desk.")
+            raise forms.ValidationError("Nobody here has this address. Leave it empty, or enter a person of this desk.")
         return owner
 
     def clean_note(self) -> str:
@@ -57,13 +57,13 @@ class ChangeForm(SentenceForm):
             return None
         typed = typed.replace(tzinfo=UTC)
         if typed <= self.now:
-            raise forms.ValidationError("This time is over already. Times are UTC.")
+            raise forms.ValidationError("This time is in the past. Times are UTC.")
         return typed
 
     def clean_mode(self) -> str:
         mode = str(self.cleaned_data["mode"])
         if self.at.is_bypass and mode == Allowlist.Mode.CONTACTS:
-            raise forms.ValidationError("A bypass cannot go by contacts.")
+            raise forms.ValidationError("A bypass cannot use contacts.")
         return mode
 
     def clean(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class ChangeForm(SentenceForm):
                 cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
             )
             if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
-                why = "Nothing of it can be taken." if self.parsed.problems else "Name at least one address or domain."
+                why = "No line can be used." if self.parsed.problems else "Enter at least one address or domain."
                 self.add_error("lines", why)
         return cleaned
 
@@ -98,7 +98,7 @@ class ImportForm(SentenceForm):
     )
     how = forms.ChoiceField(
         choices=[("add", "Add and change"), ("replace", "Replace the whole list")],
-        error_messages={"required": "Say what shall become of the other entries.", "invalid_choice": "Choose one."},
+        error_messages={"required": "Choose what happens to the other entries.", "invalid_choice": "Choose one."},
     )
 
     parsed = ParsedEntries()
@@ -117,11 +117,11 @@ class ImportForm(SentenceForm):
             first = self.parsed.problems[0]
             self.add_error(
                 "file",
-                f"Line {first.line}: {first.sentence} What is not understood would be taken out of the list, so a file "
-                f"that replaces it must be understood whole ({len(self.parsed.problems)} to mend).",
+                f"Line {first.line}: {first.sentence} Such lines would be removed from the list, so a replacing file "
+                f"must have no errors ({len(self.parsed.problems)} to fix).",
             )
         elif not self.parsed.put and cleaned["how"] == "add":
-            self.add_error("file", "There is no entry in this file that can be taken.")
+            self.add_error("file", "This file has no usable entry.")
         return cleaned
 
     def draft(self) -> Draft:

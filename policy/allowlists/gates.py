@@ -77,8 +77,8 @@ _PAUSES = (2, 5, 15, 60, 300)
 LONGEST_PAUSE = 600
 # How often one push may find that somebody else wrote at the same moment.
 _ROUNDS = 3
-NO_LISTS = "This MultiMail takes no allowlists, or does not know this mailbox any more."
-WAITS_FOR_CODE = "An operator of the gate has to confirm it with a code."
+NO_LISTS = "This MultiMail does not support allowlists, or no longer knows this mailbox."
+WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
 
 
 def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTOR, within: float = WITHIN) -> str:
@@ -95,7 +95,7 @@ def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTO
             return _push(gate, approval_code, actor, within, overwritten)
         except errors.Conflict:
             # Somebody else wrote between our two calls: read the gate and the wanted list again.
-            overwritten = "Somebody else changed it at the gate at the same moment. The desk's list stands there now."
+            overwritten = "Somebody else changed it at the gate at the same moment. The gate now has the desk's list."
             _release(gate, next_attempt_at=Now())
         except errors.UpstreamError as error:
             return _fail(gate, error, actor)
@@ -150,7 +150,7 @@ def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
         return ""
     return (
         f"Somebody else had changed it at the gate: it was at version {there.version}, "
-        f"and the desk had brought version {gate.gate_version}. The desk's list stands there now."
+        f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
     )
 
 
@@ -246,9 +246,9 @@ def gate_status(gate: GateList) -> GateStatus:
     if gate.pushed >= gate.wanted:
         return GateStatus(gate, "green", "At the gate", f"version {gate.gate_version}", since=gate.pushed_at)
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
-    here = "The list is enforced here when somebody decides, and again when it goes out."
+    here = "The desk enforces the list when a message is decided, and again before it is sent."
     if gate.kind == Allowlist.Kind.BYPASS:
-        here = "A bypass has no effect without the gate: everything waits for a decision."
+        here = "A bypass has no effect without the gate: every message waits for a decision."
     if not connection.admin_key:
         return GateStatus(gate, "plain", "Only here", f"This connection has no admin key. {here}{has}")
     if gate.last_error == NO_LISTS:
@@ -257,11 +257,11 @@ def gate_status(gate: GateList) -> GateStatus:
         return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
     if gate.last_error.startswith(WAITS_FOR_CODE):
         sentence = f"{WAITS_FOR_CODE}{has}"
-        return GateStatus(gate, "amber", "Waits for a code", sentence, can_try=True, wants_code=True)
+        return GateStatus(gate, "amber", "Waiting for a code", sentence, can_try=True, wants_code=True)
     if gate.last_error:
         sentence = f"{gate.last_error}{has}"
         return GateStatus(gate, "amber", "Not yet", sentence, next_try=gate.next_attempt_at, can_try=True)
-    return GateStatus(gate, "blue", "On its way", f"It is being brought there.{has}")
+    return GateStatus(gate, "blue", "On its way", f"It is being copied there.{has}")
 
 
 def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
@@ -271,6 +271,6 @@ def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
     """
     gate = GateList.objects.visible_to(actor).get(pk=gate_id)
     if not may_change(actor, ListScope(mailbox=gate.mailbox_id)):
-        raise ActNotAllowed("Only an admin of this mailbox can have its list brought to the gate.")
+        raise ActNotAllowed("Only an admin of this mailbox can copy its list to the gate.")
     push_soon(gate.pk)
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)

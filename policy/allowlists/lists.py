@@ -26,18 +26,18 @@ class ModeWords:
     means: str
 
 
-KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Whose mail need not wait"}
+KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Recipients that skip review"}
 
 _RESTRICTION = (
-    ModeWords("off", "Off", "plain", "Refuses nobody; its entries do not count."),
-    ModeWords("monitor", "Monitor", "blue", "Refuses nobody, and notes who would be refused."),
-    ModeWords("contacts", "Contacts and entries", "green", "Lets through who is a contact of the account, or named."),
-    ModeWords("enforce", "Enforce", "green", "Lets through only who is named. An empty list blocks everyone."),
+    ModeWords("off", "Off", "plain", "Blocks nobody. Its entries have no effect."),
+    ModeWords("monitor", "Monitor", "blue", "Blocks nobody, and records who would be blocked."),
+    ModeWords("contacts", "Contacts and entries", "green", "Allows contacts of the account and listed recipients."),
+    ModeWords("enforce", "Enforce", "green", "Allows only listed recipients. An empty list blocks everyone."),
 )
 _BYPASS = (
-    ModeWords("off", "Off", "plain", "Everything waits for a decision."),
-    ModeWords("monitor", "Monitor", "blue", "Everything waits; what would not have waited is noted."),
-    ModeWords("enforce", "Enforce", "rose", "Mail leaves unread where all of its recipients are named."),
+    ModeWords("off", "Off", "plain", "Every message waits for a decision."),
+    ModeWords("monitor", "Monitor", "blue", "Every message waits; records which ones would have skipped review."),
+    ModeWords("enforce", "Enforce", "rose", "Messages are sent without review if all recipients are listed."),
 )
 
 

@@ -47,8 +47,8 @@ DAYS = 7
 PREVIEWED = 200
 # How many entries our own gateway accepts in one list (docs/allowlists.md); with more it keeps the one that it has.
 TAKEN_AT_GATE = 5000
-_NOT_YOURS = "Only an admin of all that this list is for can change it."
-_TOO_OLD = "This preview is of another list, of somebody else, or more than a day old. Make the change once more."
+_NOT_YOURS = "Only an admin of everything that this list covers can change it."
+_TOO_OLD = "This preview has expired or belongs to another list or person. Make the change again."
 
 
 @login_required
@@ -106,7 +106,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     named = found.select_related("owner", "added_by", "allowlist__connection", "allowlist__mailbox")
     row = named.filter(pk=entry_id).first()
     if row is None:
-        raise Http404("There is no such entry, or it is in a list that you do not see.")
+        raise Http404("There is no such entry, or you may not see its list.")
     at = row.allowlist
     context = {
         **head_of(at, request.actor),
@@ -121,7 +121,7 @@ def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> Allo
     """Return the list of a URL. Raises Http404 where there can be none, or its scope is not visible."""
     at = find_list(scope, kind, request.actor)
     if at is None:
-        raise Http404("There is no such list, or you do not see what it is for.")
+        raise Http404("There is no such list, or you may not see it.")
     return at
 
 
@@ -248,9 +248,9 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
     except AllowlistNotAllowed as error:
         return answer_list(request, at, status=403, wrong=("", error.sentence))
-    notice = f"Saved: version {saved.version}. The gates get it by themselves."
+    notice = f"Saved as version {saved.version}. The gates are updated automatically."
     if saved.version == version:
-        notice = "Nothing was to change, so it stayed as it was."
+        notice = "Nothing was changed."
     return redirect_with_notice(request, notice, at.url)
 
 
@@ -347,7 +347,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     visible = GateRefusal.objects.visible_to(request.actor).for_page(None)
     refusal = visible.filter(pk=refusal_id).first()
     if refusal is None:
-        raise Http404("There is no such refusal, or it is of a mailbox that you do not see.")
+        raise Http404("There is no such refusal, or you may not see its mailbox.")
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
         return _answer(request, status=422, error="Choose one of the addresses that were refused there.")
@@ -356,7 +356,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     except AllowlistNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
-    notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. The gate gets it by itself."
+    notice = f"{refusal.mailbox} may write to {address} for {DAYS} days. The gate is updated automatically."
     if entry is None:
         return redirect_with_notice(request, notice, "refusals")
     return redirect_with_notice(request, notice, "allow-entry", entry_id=entry.pk)
@@ -372,12 +372,12 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     try:
         word = try_now(gate_id=gate_id, code=code, actor=request.actor)
     except GateList.DoesNotExist:
-        raise Http404("There is no such list at a gate, or you do not see its mailbox.") from None
+        raise Http404("There is no such list at a gate, or you may not see its mailbox.") from None
     except ActNotAllowed as error:
         raise PermissionDenied(error.sentence) from error
     gate = GateList.objects.for_page().get(pk=gate_id)
     now = gate_status(gate)
-    notice = "The list is at the gate now." if word in ("pushed", "there already") else f"{now.word}: {now.sentence}"
+    notice = "The gate now has the list." if word in ("pushed", "there already") else f"{now.word}: {now.sentence}"
     return redirect_with_notice(request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
 
 

@@ -67,7 +67,7 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
     expect(page.get_by_text("'*.com' is none of name@domain")).to_be_visible()
     expect(page.locator("#rehearsal")).to_contain_text("In the last 30 days")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator(".toasts")).to_contain_text("Saved: version")
+    expect(page.locator(".toasts")).to_contain_text("Saved as version")
     set_mode(page, "Enforce")
     wait_for_gate(page)
     assert send(product, LEE).status_code == 202

@@ -71,8 +71,7 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
     assert (
-        "Only a destination in Discord"
-        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+        "Only a Discord destination" in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
     )
 
 
@@ -142,7 +141,7 @@ def test_destination_status_has_a_word_and_a_reason():
     for fields, word, reason in (
         ({}, "On", ""),
         ({"waits_until": NOW}, "On", ""),
-        ({"waits_until": soon}, "Waiting", "asked us to wait"),
+        ({"waits_until": soon}, "Waiting", "asked the desk to wait"),
         ({"waits_until": soon, "failures": 3}, "Waiting", "The last 3 attempts failed."),
         ({"failures": 1}, "Failing", "The last attempt failed."),
         ({"switched_off_at": NOW, "switched_off_because": "Gone", "failures": 1}, "Switched off", "Gone"),
@@ -303,7 +302,7 @@ def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connec
     page = signed_in(reviewer).get("/alerts/").content.decode()
     for scope_name in (f"in {connection}", f"in the mailbox {mine}", "in all connections"):
         assert scope_name in page
-    assert page.count("in a place that you do not look after") == 2
+    assert page.count("in a scope that you do not manage") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
 
 
@@ -342,7 +341,7 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(signed_in, adm
     )
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
-    for reason in ("1 sent again.", "It is switched off, where this went."):
+    for reason in ("1 sent again.", "Its destination is switched off."):
         assert reason in client.post("/alerts/log/again/", follow=True).content.decode()
     assert Delivery.objects.get(state="due").destination == on
 

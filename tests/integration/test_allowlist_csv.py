@@ -117,7 +117,7 @@ def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, adm
     assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
     answer = post_import(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
     assert answer.status_code == 422
-    assert "must be understood whole (1 to mend)" in text_of(answer)
+    assert "must have no errors (1 to fix)" in text_of(answer)
     assert 'value="replace" checked' in answer.content.decode()
 
 
@@ -184,5 +184,5 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
 def test_reading_is_limited_to_the_maximum_size_of_a_form(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
     answer = post_import(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
-    assert (answer.status_code, "several parts" in text_of(answer)) == (422, True)
+    assert (answer.status_code, "several files" in text_of(answer)) == (422, True)
     assert not Allowlist.objects.filter(version__gt=0).exists()

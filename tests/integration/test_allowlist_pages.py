@@ -72,7 +72,7 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     assert shown.status_code == 200
     assert missing(
         shown, "1 added", "1 changed", "dana@x.example", "note “ Customers ” becomes “ The fair ”",
-        "Line 2 '*.com' is none of name@domain", "Line 4 dana@x.example stands here twice",
+        "Line 2 '*.com' is none of name@domain", "Line 4 dana@x.example is listed twice",
         "Line 5 'evil@@x' is none of",
     ) == []  # fmt: skip
     assert patterns() == ["northwind.example"]
@@ -83,7 +83,7 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     assert GateList.objects.filter(kind="restriction", wanted=2, pushed=1).count() == connection.mailboxes.count()
     assert Entry.objects.filter(action="allowlist.changed").latest("pk").detail.fields["added"] == "dana@x.example"
     page = client.get(ALL)
-    assert "Saved: version 2." in page.content.decode()
+    assert "Saved as version 2." in page.content.decode()
     assert missing(page, "2 entries, 2 live") == []
 
 
@@ -105,7 +105,7 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, adm
     stale = save(client, shown)
     assert stale.status_code == 409
     assert missing(
-        stale, "you saw version 0, now it is version 1", "Eve Rival", "rival.example",
+        stale, "you saw version 0, it is now version 1", "Eve Rival", "rival.example",
         "set the mode from “Off” to “Monitor”", "dana@x.example", "Save it over version 1",
     ) == []  # fmt: skip
     assert patterns() == ["rival.example"]
@@ -128,10 +128,10 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(signed_in, adm
 def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, admin):
     at = list_for(admin)
     for fields, field, words in (
-        ({"lines": ""}, "lines", "Name at least one"),
-        ({"lines": "x"}, "lines", "Nothing of it can be taken"),
+        ({"lines": ""}, "lines", "Enter at least one"),
+        ({"lines": "x"}, "lines", "No line can be used"),
         ({"lines": "x.example", "owner": "nobody@x.example"}, "owner", "Nobody here has this address"),
-        ({"lines": "x.example", "expires_at": "2020-01-01T00:00"}, "expires_at", "over already"),
+        ({"lines": "x.example", "expires_at": "2020-01-01T00:00"}, "expires_at", "in the past"),
         ({"mode": "sideways"}, "mode", "Choose one of the modes"),
     ):
         query = QueryDict(mutable=True)
@@ -141,7 +141,7 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
     page = answer.content.decode()
     assert answer.status_code == 422
-    assert "Give a day and a time" in page
+    assert "Enter a date and time" in page
     assert 'aria-invalid="true"' in page.partition('id="add-ends"')[2].partition(">")[0]
     assert ">x.example</textarea>" in page
 
@@ -252,11 +252,11 @@ def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
     assert status() == (
         "Only here",
         "This connection has no admin key. "
-        "The list is enforced here when somebody decides, and again when it goes out.",
+        "The desk enforces the list when a message is decided, and again before it is sent.",
     )
     connection.admin_key = "mm_live_admin"
     connection.save(update_fields=["admin_key"])
-    assert status() == ("On its way", "It is being brought there.")
+    assert status() == ("On its way", "It is being copied there.")
     later = timezone.now() + timedelta(minutes=5)
     assert status(last_error="MultiMail answered 500.", next_attempt_at=later) == (
         "Not yet",

@@ -83,7 +83,7 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
         ({"oversight_key": "two words"}, "oversight_key", "That is no key"),
         ({"oversight_key": ""}, "oversight_key", "Enter it."),
         ({"read_key": "mm_live_admin_key"}, "__all__", "The same key is in two fields"),
-        ({"name": " "}, "name", "Give it a name"),
+        ({"name": " "}, "name", "Give the connection a name"),
         (elsewhere, "address", "Enter its address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:8"}, "address", "OUTGOING_ALLOW"),

@@ -98,7 +98,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
     for fields, words in (
         ({"scopes": []}, "Tick at least one"),
         ({"scopes": ["root"]}, "no such scope"),
-        ({"name": ""}, "Give it a name"),
+        ({"name": ""}, "Name the program"),
         ({"mailboxes": ["01ELSEWHERE"]}, "not one of this account"),
         ({"owner": "999999"}, "Choose a person of this desk"),
     ):
