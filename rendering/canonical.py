@@ -253,7 +253,7 @@ class _Writer:
             how = "" if is_plain else "a column of a table that may be hidden or painted"
         else:
             elsewhere = lies_elsewhere(style) or lies_elsewhere({**style, **doubted})
-            elsewhere = elsewhere or ("by a style that is not followed here" if is_unclear else "")
+            elsewhere = elsewhere or ("by a style that the desk does not evaluate" if is_unclear else "")
             how = f"a picture or box that may lie over other text ({elsewhere})" if elsewhere else ""
         if how:
             self._hidden(Hidden("", how, certain=False), how)

@@ -212,7 +212,7 @@ def fetches(text: str) -> list[str]:
 def declared(text: str, variables: Mapping[str, str] | None = None) -> Sequence[Declaration]:
     """Return the properties that matter here from the inside of a style attribute or rule, in their order."""
     if len(text) > MAX_STYLE:
-        raise Doubt("a style in it is too large to follow")
+        raise Doubt("a style in it is too large to evaluate")
     # Messages say the same style many times.
     if len(text) < MAX_REMEMBERED and "--" not in text and "\\" not in text:
         return _remembered(text)
@@ -377,6 +377,6 @@ class Added:
             )
         if self.has_font:
             yield (
-                Hidden("", "a font that the message brings along", certain=False),
-                "the message brings a font along, which may draw other letters than these",
+                Hidden("", "a font included in the message", certain=False),
+                "the message includes a font, which may show different characters",
             )

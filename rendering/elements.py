@@ -34,7 +34,7 @@ STYLED_BY_DEFAULT = frozenset({*CLOSED_BY_DEFAULT, "legend", "bdo"})
 SOMETIMES_SEEN = {
     "svg": "inside a drawing",
     "math": "inside a formula",
-    "details": "inside a box that opens on a press",
+    "details": "inside a box that opens on a click",
     "select": "inside a list of choices",
     "option": "inside a list of choices",
     "optgroup": "inside a list of choices",

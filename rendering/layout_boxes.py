@@ -38,7 +38,7 @@ def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
     if style.get("zoom") and length(style["zoom"], 1, 1) == 0:
         return "scaled to nothing"
     if style.get("-webkit-text-security", "none") != "none":
-        return "letters drawn as dots"
+        return "letters shown as dots"
     spacing = length(style.get("letter-spacing", ""), size, size)
     if spacing is not None and spacing < -0.35 * max(size, 1):
         return "letters pushed over each other"

@@ -267,7 +267,7 @@ class _Walker:
         while at < len(tree):
             found = _PIECE.match(tree, at)
             if found is None:
-                raise Doubt("its parts could not be told apart")
+                raise Doubt("its structure is ambiguous")
             at = found.end()
             closing, tag, attributes, text = found.groups()
             if text is not None:
@@ -340,7 +340,7 @@ class _Walker:
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
-            raise Doubt("its parts could not be told apart")
+            raise Doubt("its structure is ambiguous")
         element = self.stack.pop()
         if self.run and (tag in BREAKS or not self.stack[-1].appearance.hidden):
             self._reveal()
@@ -360,7 +360,7 @@ class _Walker:
         sure, *others = [order.end() for order in self.orders]
         if found := sure or next((replace(other, certain=False) for other in others if other), None):
             how = f"{found.how} {SOME}" if not found.certain else found.how
-            label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
+            label = f"displayed in a different order ({how}): source has “{found.written}”, {found.as_read()}"
             self.reordered.append(replace(found, mark=self.page.write_box("ghost", label, "hidden")))
         elif element.look.is_painted() and (how := next(filter(None, map(lies_over, innermost)), "")):
             label = f"a box here may lie over other text ({how})"

@@ -44,7 +44,7 @@ def render_message(content: Content, *, found: Words | None = None) -> RenderedM
     except Doubt as doubt:
         return _render_source(content, source, str(doubt))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
-        return _render_source(content, source, f"of a fault in the desk ({type(error).__name__})")
+        return _render_source(content, source, f"the desk had an error ({type(error).__name__})")
 
 
 def _source(content: Content) -> str:
@@ -53,7 +53,7 @@ def _source(content: Content) -> str:
         return without_surrogates(content.html)
     markdown = without_surrogates(content.markdown or "")
     if sum(map(markdown.count, _SIGNS)) > MAX_MARKDOWN_SIGNS:
-        raise Doubt("it holds more formatting signs than a person writes")
+        raise Doubt("it has more formatting characters than a person would write")
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise Doubt(f"it has more than {MAX_MARKDOWN_LINES} lines")
     return render_markdown(with_signature(markdown, content.additions.get("signature")))

@@ -50,7 +50,7 @@ class ReorderedText:
         if self.read:
             return f"the recipient may read “{self.read}”"
         what = "the words in brackets are" if "[" in self.written else "it is"
-        return f"where {what} read cannot be worked out here"
+        return f"where {what} read is not known"
 
 
 @dataclass(frozen=True)

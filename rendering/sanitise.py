@@ -73,7 +73,7 @@ def _clean(html: str, **settings: object) -> str:
     except BaseException as error:
         # A panic in Rust arrives as a BaseException of its own; it must cost the layout, not the process.
         if type(error).__name__ == "PanicException":
-            raise Doubt("the sanitiser gave up on it") from error
+            raise Doubt("it could not be made safe to show") from error
         raise
 
 

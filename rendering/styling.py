@@ -87,7 +87,7 @@ class Sheets:
             near = [rule for k in keys for rule in self._index.get(k, ())]
             self._matches += len(near)
             if self._matches > MAX_MATCHES:
-                raise Doubt("its style sheets are too large to follow")
+                raise Doubt("its style sheets are too large to evaluate")
             fits = [r for r in near if r.tag in ("*", tag) and r.name in ("", name) and r.classes <= held]
             self._memory[key] = sorted(set(fits), key=lambda rule: rule.weight)
         return self._memory[key]
@@ -96,7 +96,7 @@ class Sheets:
         self.rules.append(rule)
         self.needed |= rule.needs
         if len(self.rules) > MAX_RULES:
-            raise Doubt("its style sheets are too large to follow")
+            raise Doubt("its style sheets are too large to evaluate")
         key = f"#{rule.name}" if rule.name else f".{min(rule.classes)}" if rule.classes else rule.tag
         self._index[key].append(rule)
 
@@ -291,14 +291,14 @@ class Styling:
     def _counted(self, found: Sequence[Declaration]) -> Sequence[Declaration]:
         self._applied += len(found)
         if self._applied > MAX_MATCHES:
-            raise Doubt("its style sheets are too large to follow")
+            raise Doubt("its style sheets are too large to evaluate")
         return found
 
 
 def _not_followed(names: Collection[str]) -> str:
     """Return the reason why text may be hidden by properties of these names."""
     over = "" if all(map(OF_ITS_OWN.match, map(without_vendor, names))) else OVER
-    return f"by a style that is not followed here: {', '.join(sorted(names)[:3])}{over}"
+    return f"by a style that the desk does not evaluate: {', '.join(sorted(names)[:3])}{over}"
 
 
 def names_of_tag(token: Token) -> frozenset[str]:

@@ -138,7 +138,7 @@ def line_details(line: "Line", change: list[tuple[str, str, str]] | None = None,
         parts.append(_more("{}", explanation))
     if not brief:
         if line.is_redacted:
-            parts.append(format_html('<span class="more faint">{}</span>', "Its personal details were removed."))
+            parts.append(format_html('<span class="more faint">{}</span>', "Personal details were removed."))
         if change:
             turns = format_html_join(
                 "", "<span>{}{}</span>", ((_name(name), _turn(old, new)) for name, old, new in change)

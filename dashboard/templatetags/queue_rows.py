@@ -22,7 +22,7 @@ _PICK = """<span class="picks"><input type="checkbox" class="pick" name="id" for
 _LINK = """<a class="item{}" href="{}" hx-get="{}" data-message="{}"{}{}>{}
   <span class="subject clip">{}</span>
   <span class="row wrap marks">{}</span></a>"""
-_TEST = '<span class="chip plain" title="A test message of MultiMail: nobody gets it">{}</span>'
+_TEST = '<span class="chip plain" title="Sandbox message: nobody receives it">{}</span>'
 _TO = '<span class="row"><span class="to clip">{}</span>{} <span class="age">{}</span></span>'
 _STATUS = '<span class="chip shape {}" data-chip{}>{}</span>'
 _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}</span></span>'
@@ -53,7 +53,7 @@ def _correspondent(row: "Row") -> SafeString:
     """Return who sent a received message, or the first recipient of any other."""
     one = row.message
     if row.is_inbound:
-        return format_html('<span class="quiet">From</span> {}', ink(one.sender or "nobody named"))
+        return format_html('<span class="quiet">From</span> {}', ink(one.sender or "sender not known"))
     return ink(one.recipients[0]) if one.recipients else _span("quiet", "Recipient not known yet")
 
 
@@ -85,11 +85,11 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
     if row.score.level == "high":
         yield _chip("shape rose", _span("clip", f"High: {row.reasons}" if row.reasons else "High"))
     elif row.score.level:
-        yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Look closely"))
+        yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
     if one.try_number > 1:
         yield _chip("violet shape", ordinal_try(one.try_number))
     if expiry and expiry.is_over:
-        yield _chip("rose", format_html("{}{}", icon("clock"), "Its time is over"))
+        yield _chip("rose", format_html("{}{}", icon("clock"), "Expired"))
     elif expiry and expiry.is_soon:
         words = format_html("{}<span>Expires in {}</span>", icon("clock"), lasting(expiry.at))
         yield _chip("rose" if expiry.is_near else "amber", words)
@@ -106,7 +106,7 @@ def _people(row: "Row") -> Iterator[SafeString]:
         form = '<span class="chip violet" data-held-by>{}<span>{}</span></span>'
         yield format_html(form, icon("person"), row.holder)
     if row.asked_by:
-        yield _chip("violet shape", f"{row.asked_by} asks you")
+        yield _chip("violet shape", f"Question from {row.asked_by}")
 
 
 def _chip(look: str, words: SafeString | str) -> SafeString:

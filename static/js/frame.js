@@ -47,13 +47,13 @@
     const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
     place.hidden = false;
     place.lastElementChild.textContent =
-      `Nothing was heard from the desk since ${time} ${zone}: what stands here may be out of date. ` +
-      "It goes on by itself when the desk answers.";
+      `No contact with the desk since ${time} ${zone}: this page may be out of date. ` +
+      "It updates when the desk responds.";
   });
   document.addEventListener("desk:heard", () => {
     const place = document.getElementById("unheard");
     if (place) place.hidden = true;
-    say("The desk answers again.");
+    say("The desk is back.");
   });
 
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {

@@ -29,7 +29,7 @@
       wordsUntil = 0;
     } else {
       off.checked = !off.checked;
-      say("That could not be saved.");
+      say("This could not be saved.");
     }
   });
 

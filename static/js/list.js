@@ -141,7 +141,7 @@
       id: "later",
       tone: "blue",
       title: `${number} new on a later page`,
-      text: "The oldest come first.",
+      text: "The oldest are first.",
       link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
     };
     emit("desk:note", detail);
@@ -229,7 +229,7 @@
   function doubt() {
     const minutes = Math.floor((performance.now() - heard) / 60000);
     if (document.hidden || minutes < 2) return;
-    const reason = `This page has heard nothing from the desk for ${minutes} minutes.`;
+    const reason = `This page has had no contact with the desk for ${minutes} minutes.`;
     setFresh({
       level: minutes < 10 ? "amber" : "red",
       as_of: document.querySelector(".as-of time")?.dateTime ?? null,

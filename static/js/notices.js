@@ -53,7 +53,7 @@
       id: "signed-out",
       tone: "amber",
       title: "You are signed out.",
-      text: "Nothing was decided. What you typed is still here: sign in in a new tab, then go on.",
+      text: "Nothing was decided. What you typed is still here: sign in in a new tab, then continue.",
       link: { href: `${body.dataset.signIn}?next=${next}`, words: "Sign in" },
     });
   }
@@ -80,7 +80,7 @@
     note({
       id: "unreachable",
       title: "The desk cannot be reached.",
-      text: "Look at the state of the message before you press again; a second press decides nothing twice.",
+      text: "Check the status of the message before you press again. Nothing is decided twice.",
     });
   }
   document.addEventListener("htmx:beforeRequest", ({ detail: { xhr } }) => {

@@ -45,8 +45,8 @@
         wanted
           ? {
             title: "Notifications are on.",
-            text: "On this device, while no page of the desk is in sight. " +
-              "A notification holds the subject and who wants to send, nothing else of the message.",
+            text: "On this device, while no page of the desk is visible. " +
+              "They show only the subject and who wants to send.",
           }
           : { title: "Notifications are off.", text: "" },
       );
@@ -98,7 +98,7 @@
   });
   document.addEventListener("desk:beside", ({ detail: hint }) => {
     if (hint.action === "comment.added" && hint.asked.includes(me)) {
-      tell(hint.message, `${hint.name} asks you`, hint.subject || "About a message that waits");
+      tell(hint.message, `Question from ${hint.name}`, hint.subject || "About a waiting message");
     }
   });
   document.addEventListener("click", ({ target }) => {

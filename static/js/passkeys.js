@@ -4,9 +4,9 @@
 
   const SAID = {
     NotAllowedError: "No passkey was used. Press the button to try again.",
-    InvalidStateError: "This device has a passkey for you already.",
-    SecurityError: "This address cannot have passkeys. It needs a host name, and https.",
-    NotSupportedError: "This device cannot keep such a passkey.",
+    InvalidStateError: "This device already has a passkey for you.",
+    SecurityError: "Passkeys need an address with a host name and https.",
+    NotSupportedError: "This device cannot store this kind of passkey.",
   };
 
   const toBytes = (text) =>
@@ -52,7 +52,7 @@
   const options = async (form) => {
     if (form.dataset.options) return JSON.parse(form.dataset.options).publicKey;
     const answer = await fetch(form.action, { headers: { "X-Requested-With": "XMLHttpRequest" } });
-    if (!answer.ok) throw new Error(answer.status === 429 ? "Too many tries. Wait a minute." : "");
+    if (!answer.ok) throw new Error(answer.status === 429 ? "Too many attempts. Wait a minute." : "");
     return (await answer.json()).request_options.publicKey;
   };
 

@@ -167,7 +167,7 @@
     undo.addEventListener("click", () => {
       box.dataset.undo = "";
       undo.disabled = true;
-      say("It is undone as soon as it is recorded.");
+      say("It will be undone as soon as it is recorded.");
     });
     box.append(words, undo);
     return box;
@@ -236,8 +236,8 @@
   function drop({ from, id }) {
     from.remove();
     emit("desk:status", { id, word: "Held", tone: "amber" });
-    const text = `It waits again: ${subjectOf(from)}`;
-    emit("desk:note", { id: "dropped", tone: "amber", title: "One more was not recorded.", text });
+    const text = `It is waiting again: ${subjectOf(from)}`;
+    emit("desk:note", { id: "dropped", tone: "amber", title: "Another decision was not recorded.", text });
   }
 
   /* A row whose message is here already, as by the key for the next one. */

@@ -181,7 +181,7 @@
     else if (hint.action === "claim.taken") setHolder(hint, true);
     else if (hint.action === "claim.released") setHolder(hint, false);
     else if (hint.action === "comment.added" && isOpen(hint.message)) refresh();
-    if (hint.action === "comment.added" && hint.asked.includes(me)) say(`${hint.name} asks you something`);
+    if (hint.action === "comment.added" && hint.asked.includes(me)) say(`Question from ${hint.name}`);
     const isMine = hint.person === me && /^(claim|snooze|comment)\./.test(hint.action);
     if (isMine && hint.action === "snooze.set") putOff(hint.message, true);
     if (isMine && hint.action === "snooze.ended") comeBack(hint.message);

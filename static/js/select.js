@@ -25,7 +25,7 @@
     set(pick, !pick.checked);
     last = pick.value;
     shown();
-    say(`${pick.checked ? "Selected" : "Not selected any more"}, ${chosen.size} in all`);
+    say(`${pick.checked ? "Selected" : "No longer selected"}, ${chosen.size} in all`);
   }
 
   function upTo(pick) {
@@ -99,7 +99,7 @@
   document.addEventListener("desk:bulk", () => {
     if (!list()) return;
     if (picks().some((pick) => pick.checked)) document.getElementById("bulk").requestSubmit();
-    else say("Nothing is selected: X selects the message that you are at.");
+    else say("Nothing is selected. Press X to select the current message.");
   });
   learn();
 })();

@@ -76,7 +76,7 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
         if scripts:
             assert is_narrow(page), width
     notice.get_by_role("button", name="Allow this address for 7 days").click()
-    expect(page.get_by_text("may be written to from")).to_be_visible()
+    expect(page.get_by_text("may write to")).to_be_visible()
     expect(people.get_by_text(f"allowed by {MALLORY} on the list for")).to_be_visible()
     assert product.mails(held["subject"]) == []
     approve.click()

@@ -146,7 +146,7 @@ def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_tha
     routes[0].abort()
     is_open(desk, first)
     expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
-    expect(desk.get_by_text(f"It waits again: {second['subject']}")).to_be_visible()
+    expect(desk.get_by_text(f"It is waiting again: {second['subject']}")).to_be_visible()
     expect(desk.locator("#folded")).to_be_hidden()
     desk.unroute("**/verdict/")
     desk.keyboard.press("j")

@@ -128,7 +128,7 @@ def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, produ
     expect(page.locator("#fresh[data-level='green']")).to_be_visible()
     page.context.set_offline(True)
     page.clock.run_for(150_000)
-    expect(page.locator("#fresh[data-level='amber']")).to_contain_text("heard nothing from the desk for 2 minutes")
+    expect(page.locator("#fresh[data-level='amber']")).to_contain_text("had no contact with the desk for 2 minutes")
     page.context.set_offline(False)
     with page.expect_response(lambda answer: "/queue/pulse/" in answer.url and answer.ok):
         page.clock.run_for(60_000)

@@ -77,7 +77,7 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, 
     answer = client.post(f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True)
     assert answer.redirect_chain == [(f"/queue/{message.public_id}/", 302)]
     page = answer.content.decode()
-    assert f"{DANA} may be written to from support@yourteam.example for 7 days. Nothing is decided yet." in page
+    assert f"support@yourteam.example may write to {DANA} for 7 days. Nothing is decided yet." in page
     assert f"allowed by {DANA} on the list for support@yourteam.example" in recipient_status(page, DANA)
     assert 'value="approve"' in page
     assert not Decision.objects.exists()

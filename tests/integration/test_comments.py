@@ -81,7 +81,7 @@ def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, rev
     client = signed_in(second_reviewer)
     assert mine(client) == [str(message.public_id)]
     listed = client.get("/queue/?tab=mine").content.decode()
-    assert "Ana Ferreira asks you" in listed
+    assert "Question from Ana Ferreira" in listed
     assert re.search(r'data-tab-of="mine".*?data-count>1<', listed, re.DOTALL)
     assert "data-asked-count>1<" in listed
     assert client.get("/queue/pulse/").json()["asked"] == 1

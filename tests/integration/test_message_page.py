@@ -312,7 +312,7 @@ STATES = {
     "leaving": ({}, ["Sending", "Approved by Ana Ferreira"], ["Undo Z"]),
     "tried again": (
         {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429.", "due_at": NOW},
-        ["It is tried again. MultiMail answered 429."],
+        ["The desk tries again. MultiMail answered 429."],
         ["Withdraw"],
     ),
     "calling": ({"state": "calling", "attempt": 1}, ["In progress"], ["Undo Z"]),

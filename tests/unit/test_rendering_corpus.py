@@ -86,7 +86,7 @@ def wrong_with(mail):
         "doubt": lambda words: words in shown.doubt,
     }
     wrong = [f"{name}: {value}" for name in holds for value in expected.get(name, []) if not holds[name](value)]
-    if bool(shown.doubt) != ("doubt" in expected) or "fault in the desk" in shown.doubt:
+    if bool(shown.doubt) != ("doubt" in expected) or "the desk had an error" in shown.doubt:
         wrong.append(f"doubt: {shown.doubt!r}")
     return found.wrong + wrong + not_announced(mail, shown, found)
 

@@ -91,7 +91,7 @@ def test_fault_inside_shows_the_source_and_says_so():
     shown = render_message(Content(html="<p>x</p>", additions=None))  # type: ignore[arg-type]
     assert not shown.doubt
     shown = render_message(Content(markdown="<b>x</b>", additions=None))  # type: ignore[arg-type]
-    assert "a fault in the desk (AttributeError)" in shown.doubt
+    assert "the desk had an error (AttributeError)" in shown.doubt
     assert "&lt;b&gt;x&lt;/b&gt;" in shown.document
     assert "Shown as its source" in shown.document
 

@@ -59,7 +59,8 @@ def test_both_readings_stand_in_the_message_shortly_before_they_differ():
     assert one.written.startswith("… ")
     assert " not 1 but 9000 word0" in one.written
     assert " not but 9000 word0" in one.read
-    assert f'id="{one.mark}" class="ghost">laid out in another order (set to the right): written as “' in shown.document
+    label = "displayed in a different order (set to the right): source has “"
+    assert f'id="{one.mark}" class="ghost">{label}' in shown.document
     assert "the recipient may read “" in shown.text
 
 

@@ -67,7 +67,7 @@ def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
     assert found_one.detail == f"Set to the right. {written} {read}"
     assert found_one.anchor == "#hidden-1"
     [unknown] = found("reordered_text", html='<p>Pay <b style="position:absolute">no</b> <i>more</i></p>')
-    assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read cannot be worked out here.")
+    assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read is not known.")
     sheet = "<style>@media (max-width:400px){b{float:right}}</style>"
     [some] = found("reordered_text", html=f"{sheet}<p><b>1</b> but 9000</p>")
     assert (some.level, some.sentence) == ("notice", "Displayed in a different order in some windows or mail programs.")
