@@ -45,7 +45,7 @@ ACTIONS: dict[str, str] = {
     "decision.applied": "confirmed that the decision took effect",
     "decision.refused": "did not carry out the decision",
     "decision.superseded": "found that somebody else had decided",
-    "decision.unknown": "could not tell whether the decision took effect",
+    "decision.unknown": "could not find out whether the decision took effect",
     "decision.without_effect": "said that the decision had not taken effect",
     "decision.postponed": "will try again",
     "decision.unattributed": "found the message decided, but not by whom",

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         # A full disk, a folder that may not be written: the system's own words say it best.
         where = f": {error.filename}" if error.filename else ""
-        complain(LaunchError(f"./run cannot go on: {error.strerror or error}{where}."))
+        complain(LaunchError(f"./run cannot continue: {error.strerror or error}{where}."))
         return 1
     except KeyboardInterrupt:
         say("\nstopped")

@@ -104,7 +104,7 @@ def _only_installer() -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            say("Another ./run is setting up this clone; waiting for it.")
+            say("Another ./run is setting up this clone; waiting.")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -127,11 +127,11 @@ def _make_environment() -> None:
     base = getattr(sys, "_base_executable", None) or sys.executable
     _have_ensurepip(base)
     options = ["--without-pip"] if _bundled_pip() else []
-    _call([base, "-m", "venv", *options, str(VENV)], "The Python environment could not be made.")
+    _call([base, "-m", "venv", *options, str(VENV)], "The Python environment could not be created.")
     _call(
         [*_pip(), "install", "--quiet", "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
         "The installer (uv) could not be fetched from the package index. Check the network, or pip's proxy "
-        "and index settings, and type ./run again.",
+        "and index settings, and run ./run again.",
     )
 
 
@@ -145,7 +145,7 @@ def _have_ensurepip(python: str) -> None:
         return
     raise LaunchError(
         f"Python's venv module is missing: install the package {package} "
-        f"(Debian and Ubuntu: apt install {package}) and type ./run again."
+        f"(Debian and Ubuntu: apt install {package}) and run ./run again."
     )
 
 
@@ -178,7 +178,7 @@ def _install_packages(*, development: bool) -> None:
     UNFINISHED.touch()
     _install(
         ["--require-hashes", *(f"--requirement={file}" for file in files)],
-        "The Python packages could not be installed. Check the network and type ./run again.",
+        "The Python packages could not be installed. Check the network and run ./run again.",
     )
     stamp = _read_stamp() | _wanted_stamp(development=development)
     partial = STAMP.with_suffix(".part")

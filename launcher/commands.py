@@ -93,7 +93,7 @@ def _start_detached(asked: Environment, verb: str) -> int:
         with contextlib.suppress(OSError):  # nobody reads it any more
             os.write(1, chunk.replace(_READY, b""))
     if ready:
-        say("\nIt goes on by itself; ./run stop ends it.")
+        say("\nIt keeps running in the background; ./run stop ends it.")
         return 0
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or 1
 
@@ -133,7 +133,7 @@ def stop(arguments: list[str]) -> int:
     _refuse_unknown(" stop", arguments)
     data = environment.read_data_folder(os.environ)
     if not data_folder.is_held(data):
-        say("Nothing runs.")
+        say("Nothing is running.")
         return 0
     _end_holder(data)
     say("stopped")
@@ -152,14 +152,14 @@ def _end_holder(data: Path) -> None:
             if not data_folder.is_held(data):
                 return
             time.sleep(0.05)
-    raise LaunchError(f"The run that holds {data} could not be ended.")
+    raise LaunchError(f"The run that uses {data} could not be stopped.")
 
 
 def _signal(pid: int, signum: int, data: Path) -> None:
     try:
         os.kill(pid, signum)
     except PermissionError as error:
-        raise LaunchError(f"The run that holds {data} belongs to another account (process {pid}).") from error
+        raise LaunchError(f"The run that uses {data} belongs to another account (process {pid}).") from error
 
 
 def reset(arguments: list[str]) -> int:
@@ -182,7 +182,7 @@ def reset(arguments: list[str]) -> int:
         orphans.end_in_folder(comm="postgres", folder=data / "postgres")
         orphans.end_in_folder(comm="redis-server", folder=data / "redis")
         data_folder.empty(data)
-    say(f"{data} is empty; the next ./run starts from nothing.")
+    say(f"{data} is empty; the next ./run starts from scratch.")
     return 0
 
 
@@ -227,7 +227,7 @@ def _call(command: Sequence[str], *, verb: str) -> int:
     except DataFolderInUse as error:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
-            sentence = "A run is just being started or stopped; try again in a moment."
+            sentence = "A run is being started or stopped; try again in a moment."
             # The status with which the doctor reports that it could not examine the desk.
             raise LaunchError(sentence, status=3) from error
     return _become(command, variables)
@@ -289,9 +289,9 @@ def restore(arguments: list[str]) -> int:
             else:
                 data_folder.empty(asked.data)
         if not restored:
-            say("Nothing was restored, and nothing is left of the attempt.")
+            say("Nothing was restored, and the attempt was cleaned up.")
             return 1
-    say(f"\nStart it with DATA_DIR={asked.data} and the settings of before: ./run")
+    say(f"\nStart it with DATA_DIR={asked.data} and the previous settings: ./run")
     return 0
 
 

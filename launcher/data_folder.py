@@ -28,11 +28,11 @@ class DataFolderInUse(LaunchError):
         self.state = read_state(data)
         verb = self.state.get("verb", "start")
         if self.state.get("url") and verb in ("start", "gateway"):
-            text = f"Countersign runs already: {self.state['url']} (./run stop ends it)."
+            text = f"Countersign is already running: {self.state['url']} (./run stop ends it)."
         elif verb in ("start", "gateway"):
-            text = "Countersign is being started or stopped already; wait a moment (./run stop ends it)."
+            text = "Countersign is already being started or stopped; wait a moment (./run stop ends it)."
         else:
-            text = f"A ./run {verb} uses {data} at the moment; try again when it has ended."
+            text = f"./run {verb} is using {data}; try again when it has finished."
         super().__init__(text)
 
 
@@ -45,7 +45,7 @@ def claim(data: Path) -> None:
         raise LaunchError(f"DATA_DIR: {data} cannot be used: {error.strerror}.") from error
     if strange and not (data / LOCK).exists():
         raise LaunchError(
-            f"DATA_DIR: {data} holds other things ({', '.join(sorted(strange)[:3])}); name an empty or a new folder."
+            f"DATA_DIR: {data} contains other files ({', '.join(sorted(strange)[:3])}); choose an empty or new folder."
         )
     if not os.access(data, os.W_OK | os.X_OK):
         raise LaunchError(
@@ -113,7 +113,7 @@ def empty(data: Path) -> None:
 def refuse_half_restored(data: Path) -> None:
     """Refuses a folder that an interrupted restore has left."""
     if (data / RESTORING).exists():
-        raise LaunchError(f"A restore into {data} was cut off. Delete what is in it (./run reset), and restore again.")
+        raise LaunchError(f"A restore into {data} was interrupted. Delete its content (./run reset) and restore again.")
 
 
 def read_state(data: Path) -> dict[str, Any]:

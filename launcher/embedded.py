@@ -90,6 +90,6 @@ def _private(folder: Path) -> Path:
     status = folder.lstat()
     # As root without user namespaces the servers' folders are handed to the account nobody.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), 65534 if os.geteuid() == 0 else -1):
-        raise LaunchError(f"{folder} belongs to somebody else; remove it, or use a shorter DATA_DIR.")
+        raise LaunchError(f"{folder} belongs to another account; remove it, or use a shorter DATA_DIR.")
     folder.chmod(0o700)
     return folder

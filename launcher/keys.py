@@ -88,7 +88,7 @@ def demo_application(environment: Environment) -> dict[str, str]:
             check=False,
         )
         if made.returncode:
-            raise LaunchError("The demo's Discord application could not be made.", details=made.stderr)
+            raise LaunchError("The demo's Discord application could not be created.", details=made.stderr)
     known = read_assignments(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
     return {name: known.get(name, "") for name in _APPLICATION} | {"DISCORD_API_URL": url}

@@ -20,7 +20,7 @@ def pick_free_ports(count: int) -> list[int]:
             return chosen
         if is_free(port):
             chosen.append(port)
-    raise LaunchError(f"No free port was found between {_FIRST} and {_LAST}; give the ports yourself.")
+    raise LaunchError(f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself.")
 
 
 def is_free(port: int) -> bool:
@@ -42,6 +42,6 @@ def refuse_used(ports: Mapping[str, int]) -> None:
     for name, port in ports.items():
         if not is_free(port):
             raise LaunchError(
-                f"Port {port} is taken by another program. Stop that, or choose another port: "
-                f"{name}=0 ./run takes a free one."
+                f"Port {port} is used by another program. Stop it, or choose another port: {name}=0 ./run uses a free "
+                f"one."
             )

@@ -133,7 +133,7 @@ class Postgres(EmbeddedServer):
             **self._identity.popen,
         )
         if result.returncode != 0:
-            raise LaunchError("PostgreSQL could not make its data folder.", details=result.stderr)
+            raise LaunchError("PostgreSQL could not create its data folder.", details=result.stderr)
         if self.durable:
             os.sync()
         with contextlib.suppress(OSError):
@@ -165,14 +165,14 @@ class Postgres(EmbeddedServer):
         done = self.data / "countersign_roles"
         if done.exists():
             return
-        self._sql(_ROLES, "PostgreSQL's roles could not be made.")
+        self._sql(_ROLES, "PostgreSQL's roles could not be created.")
         done.touch()
 
     def _ensure_spare_log(self) -> None:
         files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
         # Where there is little room, making files of it would end PostgreSQL now.
         if len(files) <= _SPARE_FILES and disk.has_free(self.data, 2 * _SPARE_FILES * disk.LEAST_FREE):
-            self._sql(_SPARE, "PostgreSQL could not make its log's files.")
+            self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
     def _sql(self, text: str, error: str) -> None:
         """Runs statements as the owner. Raises LaunchError with this sentence and what psql says."""

@@ -163,7 +163,7 @@ class Supervisor:
             child.end_now()
         if not ended_well:
             raise LaunchError(
-                f"The database could not be prepared; the whole report is in {child.log}.",
+                f"The database could not be prepared; see {child.log}.",
                 details=logs.last_error(child.log),
             )
 
@@ -183,7 +183,7 @@ class Supervisor:
 
     def _not_ready(self, child: Child) -> LaunchError:
         details = logs.last_error(child.log)
-        return LaunchError(f"{child.name} does not become ready; its whole log is {child.log}.", details=details)
+        return LaunchError(f"{child.name} does not become ready; see {child.log}.", details=details)
 
     def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -212,7 +212,7 @@ class Supervisor:
             self._is_state_written = True
         except OSError as error:
             if self._is_state_written:
-                say(f"What runs cannot be written down: {error.strerror}. Trying again.")
+                say(f"The state of the run cannot be saved: {error.strerror}. Trying again.")
             self._is_state_written = False
 
     def _housekeep(self) -> None:
@@ -220,7 +220,7 @@ class Supervisor:
             logs.rotate(log)
         for child in self.children:
             if child.end_if_hanging():
-                say(f"{child.name} has not answered for long")
+                say(f"{child.name} has not responded for a long time")
 
     def _look_after_child(self, child: Child) -> bool:
         how = child.take_end()

@@ -26,7 +26,7 @@ def welcome(environment: Environment) -> list[str]:
 
 def _first_run(environment: Environment) -> list[str]:
     return [
-        "  The first time: make a link for yourself, open it, and the pages lead you through the rest.",
+        "  First time? Create a link for the first admin and open it; the pages guide you from there.",
         "    ./run manage first_admin                             a link for the first admin",
         '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
         f"{'':57}at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
@@ -43,10 +43,10 @@ def _logs(environment: Environment) -> list[tuple[str, str]]:
 
 def _gateway(environment: Environment) -> list[str]:
     lines = [
-        f"  This is the gateway alone. What it takes: {environment.url}/docs",
-        f"  Mail to its mailboxes comes in by SMTP on port {environment.ports['INBOUND_PORT']}.",
+        f"  This is the gateway alone. Its API: {environment.url}/docs",
+        f"  Mail to its mailboxes is received by SMTP on port {environment.ports['INBOUND_PORT']}.",
         f"  Logs are in {_shown(environment.data / 'log')}.",
-        "  ./run manage gateway_account --name Acme --address support@acme.example makes an account and its keys.",
+        "  ./run manage gateway_account --name Acme --address support@acme.example creates an account and its keys.",
     ]
     if not environment.variables.get("EMAIL_URL"):
         lines.append("  Live mail waits: EMAIL_URL, such as smtps://user:password@mail.example.com:465, is not set.")
@@ -66,7 +66,7 @@ def _addresses(environment: Environment, credentials: dict[str, str]) -> list[tu
     return [
         *([("Discord stand-in", discord)] if discord else []),
         ("Gateway (API)", f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"),
-        ("Keys and the rest", _shown(environment.data / CREDENTIALS)),
+        ("Keys and settings", _shown(environment.data / CREDENTIALS)),
     ]
 
 

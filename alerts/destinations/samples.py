@@ -40,7 +40,7 @@ _AFTER = {
 _DETAILS = {
     REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
     "connection.failing": {"explanation": "It did not answer within 10 seconds."},
-    "connection.paused": {"explanation": "MultiMail does not accept the key any more."},
+    "connection.paused": {"explanation": "MultiMail no longer accepts the key."},
 }
 _HELD = Status("Held", "amber", "Waiting for a decision")
 # The card's status for these events; for others it is held.

@@ -177,7 +177,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
 def _why_not(message: Message, ruling: Ruling) -> str:
     """Return why a message cannot be decided on a sheet at all; empty where it can."""
     if message.revision is None:
-        return "Its content is still being fetched." if message.state == "held" else "It is not held any more."
+        return "Its content is still being fetched." if message.state == "held" else "It is no longer held."
     actions = available_actions(message, message.latest_decision, is_reviewer=True, may_look=False)
     if not actions.takes_verdict:
         status = shown_status(message)

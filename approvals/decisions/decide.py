@@ -185,7 +185,7 @@ def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> Non
         message.verdicts.filter(live=True).update(live=False)
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
-        raise AlreadyDecided(f"This message is not held any more: it is {what}.")
+        raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
         return
     if withdrawn := message.decisions.withdrawn().not_read_as_held().first():

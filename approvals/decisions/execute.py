@@ -151,7 +151,7 @@ def _refusal(decision: Decision) -> str:
     giver = person.actor(surface="worker", scopes=scopes_in(facts["scopes"]))
     ruling = ruling_for(message, actor=giver, facts=facts)
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
-    return "" if allowed else f"{person} may not decide this any more: {ruling.reasons[0]}"
+    return "" if allowed else f"{person} may no longer decide this: {ruling.reasons[0]}"
 
 
 def _call(decision: Decision) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
 # How the explanation begins where a person settled it, because MultiMail said nothing.
-SETTLED_BY_HAND = "MultiMail does not tell; "
+SETTLED_BY_HAND = "MultiMail does not say; "
 LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 

@@ -218,7 +218,7 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, position: Entr
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):
-        _record_event(message, event, implied, actor, position, found=f"it is {kind}, and nothing had told of that")
+        _record_event(message, event, implied, actor, position, found=f"it is {kind}, which no event had reported")
         _record_event(message, event, kind, actor)
     else:
         _record_event(message, event, kind, actor, position)

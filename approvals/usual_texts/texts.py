@@ -46,7 +46,7 @@ REJECT = (
     Preset("private", "Confidential information", "It reveals confidential information."),
     Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give them."),
     Preset("double", "Already answered", "This was already answered."),
-    Preset("late", "No longer needed", "It is not needed any more."),
+    Preset("late", "No longer needed", "It is no longer needed."),
     Preset("person", "A person will answer", "A person will answer this. Do not write again."),
 )
 SEND_BACK = (

@@ -73,7 +73,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "message.cancelled": "cancelled",
         "message.failed": "failed",
         "message.released": "released to the agent",
-        "message.gone": "not held any more",
+        "message.gone": "no longer held",
         "message.left_behind": "left at MultiMail",
     },
     "after": {

@@ -86,7 +86,7 @@ def target_labels(actor: Actor) -> dict[str, str]:
     for connection, mailbox, target in before.values_list("connection", "mailbox", "place").distinct()[:MAX_PLACES]:
         value = f"connection-{connection}" if mailbox is None else f"mailbox-{mailbox}"
         if value not in named and _is_named_to(actor, connection, mailbox):
-            named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {target} (not here any more)"
+            named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {target} (removed)"
     return named
 
 

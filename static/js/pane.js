@@ -183,7 +183,7 @@
       text,
       tone: "amber",
       since: pane().dataset.fingerprint,
-      more: "What stands here is the version that you opened, and it cannot be decided any more.",
+      more: "You still see the version that you opened, which can no longer be decided.",
     };
     showNews();
   }
@@ -205,7 +205,7 @@
     }
     if (unsent?.length) {
       const kept = document.createElement("p");
-      Object.assign(kept, { className: "quiet", textContent: "What you wrote is kept where you wrote it." });
+      Object.assign(kept, { className: "quiet", textContent: "What you wrote is still in its field." });
       document.querySelector("#changed .quiet")?.after(kept);
     }
     unsent = null;

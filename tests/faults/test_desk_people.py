@@ -92,7 +92,7 @@ def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(d
         desk.let_fall_due(held)
         ended = desk.sweep_to(held, state)
         if state == "refused":
-            assert ended["explanation"].startswith("Cleo may not decide this any more")
+            assert ended["explanation"].startswith("Cleo may no longer decide this")
             assert (desk.upstream.requests(DECIDE, held.upstream_id), desk.effects(held)) == ([], [])
             assert desk.decide(held) == 302
             desk.sweep_to(held, "applied")
@@ -114,7 +114,7 @@ def test_decision_whose_content_is_being_read_again_is_not_executed(desk):
         cleo.by_admin("deactivate")
         read.release()
         ended = desk.sweep_to(held, "refused")
-    assert ended["explanation"].startswith("Cleo may not decide this any more")
+    assert ended["explanation"].startswith("Cleo may no longer decide this")
     assert ended["may_have_left"] is False
     assert desk.upstream.requests(DECIDE, held.upstream_id) == []
     assert desk.decide(held) == 302

@@ -74,7 +74,7 @@ def test_stop_verb_ends_a_detached_run(tmp_path_factory: pytest.TempPathFactory)
     assert stopped.returncode == 0, stopped.stderr
     assert stack.processes() == {}
     # And a second time there is nothing to stop; to delete there is.
-    assert stack.run("stop").stdout == "Nothing runs.\n"
+    assert stack.run("stop").stdout == "Nothing is running.\n"
     assert stack.run("reset").returncode == 1
     assert (stack.data / "postgres").exists()
     assert stack.run("reset", "--yes").returncode == 0

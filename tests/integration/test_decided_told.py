@@ -61,7 +61,7 @@ def test_decision_made_elsewhere_is_announced_before_its_sent_event(client, mess
     receive_events(client, message, "message.sent")
     assert delivered_events() == ["message.approved", "message.sent"]
     entry = Entry.objects.select_related("detail").get(action="message.approved")
-    assert entry.detail.fields["found"] == "it is sent, and nothing had told of that"
+    assert entry.detail.fields["found"] == "it is sent, which no event had reported"
     receive_events(client, message, "message.delivered", "oversight.approved")
     assert delivered_events() == ["message.approved", "message.sent"]
 

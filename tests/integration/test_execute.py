@@ -353,9 +353,9 @@ def test_permission_and_content_are_checked_again_before_the_call(message, decis
         (False, "No active person stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
         (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
         (True, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
-        (False, "Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
-        (True, "Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
-        (False, "Ana Ferreira may not decide this any more", lambda: Person.objects.update(is_active=False)),
+        (False, "Ana Ferreira may no longer decide this", lambda: reviewer.grants.all().delete()),
+        (True, "Ana Ferreira may no longer decide this", lambda: reviewer.grants.all().delete()),
+        (False, "Ana Ferreira may no longer decide this", lambda: Person.objects.update(is_active=False)),
     ]
     for left, words, cause in causes:
         with rolled_back():
@@ -372,7 +372,7 @@ def test_permission_and_content_are_checked_again_before_the_call(message, decis
 
     monkeypatch.setattr(execute, "_read_pending", read_while_a_grant_ends)
     assert run(decision) == "refused"
-    assert "Ana Ferreira may not decide this any more" in Decision.objects.get().explanation
+    assert "Ana Ferreira may no longer decide this" in Decision.objects.get().explanation
     assert upstream.decisions == []
 
 

@@ -155,7 +155,7 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path
         child.end_now()
     output = capsys.readouterr().out
     assert "one cannot be started: No such file or directory." in output
-    assert output.count("What runs cannot be written down: No space left on device.") == 1
+    assert output.count("The state of the run cannot be saved: No space left on device.") == 1
 
 
 def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys):

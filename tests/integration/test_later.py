@@ -237,7 +237,7 @@ REFUSALS = [
     (change_at_multimail, "The content at MultiMail is no longer the one that was read."),
     (allow_others_only, "on no allowlist"),
     (answer_in_the_thread, "A new message has just arrived in this thread."),
-    (lose_the_role, "Ana Ferreira may not decide this any more"),
+    (lose_the_role, "Ana Ferreira may no longer decide this"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
 def test_entry_records_the_effect_of_the_event(connection):
     more = {"reason": "Fine", "sent_by_key_name": "Bot"}
     explained = {"reason": "Fine", "key": "Bot"}
-    found = {"key": "Bot", "found": "it is sent, and nothing had told of that"}
+    found = {"key": "Bot", "found": "it is sent, which no event had reported"}
     for number, (steps, expected) in enumerate([
         ([(PENDING, {})], [FIELDS]),
         ([(PENDING, {}), (APPROVED, more)], [FIELDS | explained]),

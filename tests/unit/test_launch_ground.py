@@ -87,7 +87,7 @@ def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
         data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
         assert data_folder.is_held(data)
         with (
-            pytest.raises(data_folder.DataFolderInUse, match=r"runs already: http://127\.0\.0\.1:8000"),
+            pytest.raises(data_folder.DataFolderInUse, match=r"is already running: http://127\.0\.0\.1:8000"),
             data_folder.held(data),
         ):
             pass

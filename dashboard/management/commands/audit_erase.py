@@ -17,8 +17,8 @@ from people.actors import operator
 
 ACTOR = operator("audit_erase")
 _STAYS = (
-    "What stays: the entries themselves, with hashes that tell nobody what they were; and in the mirror the message "
-    "with its versions, verdicts, comments and cards, without which nobody could say what was decided. MultiMail, "
+    "What stays: the entries themselves, with hashes that reveal nothing; and in the mirror the message "
+    "with its versions, verdicts, comments and cards, which are needed to show what was decided. MultiMail, "
     "Discord, exports, bundles and backups have copies of their own, which this cannot reach."
 )
 
