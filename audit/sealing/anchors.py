@@ -80,7 +80,7 @@ def check_not_rolled_back(last: Seal | None) -> None:
         here = "the database has another one of that number"
     raise SealingRefused(
         f"The seals' file knows seal {head['number']} of {head['at']}, and {here}: the database is older than what was "
-        'sealed, or was altered. If a backup was played back, say so: ./run manage audit_restored --because "...".'
+        'sealed, or was altered. If a backup was restored, run ./run manage audit_restored --because "...".'
     )
 
 

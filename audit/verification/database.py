@@ -170,11 +170,11 @@ def _heads(report: verifier.Report) -> verifier.Heads:
         data = data.partition(b"\n")[2] if is_cut else data
         return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
     except FileNotFoundError:
-        report.note("There is no file of seals beside the database, so that a cut tail could not be found by it.")
+        report.note("There is no seals' file, so deleted newest entries cannot be detected.")
     except OSError as error:
         report.note(f"The seals' file cannot be read: {error.strerror}.")
     except verifier.Unreadable as error:
-        report.find(f"The seals' file holds a line that is no head. {error}")
+        report.find(f"The seals' file has a line that is not a seal. {error}")
     return verifier.Heads()
 
 
@@ -211,7 +211,7 @@ class _Leaves:
         """Yield an empty item for each leaf that is gone."""
         assert row.position is not None
         for position in range(self._next, row.position):
-            self._report.find(f"The leaf at position {position} is not there any more.")
+            self._report.find(f"The leaf at position {position} is missing.")
             self._next = position + 1
             self._block = []
             yield verifier.Item(None)
@@ -246,4 +246,4 @@ def _check_anchors(report: verifier.Report) -> None:
     newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
     last = report.last.number if report.last else 0
     if newest > last:
-        report.find(f"Seal {newest} was written outside, and the last seal here is {last}: the end was cut off.")
+        report.find(f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted.")

@@ -153,7 +153,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError('the key "%s" stands there twice' % shown(twice))
+        raise ValueError('the key "%s" appears twice' % shown(twice))
     return found
 
 
@@ -508,14 +508,14 @@ class Chain:
     def _check_next(self, last: Seal, seal: Seal, is_signed: bool) -> None:
         find, number = self.report.find, seal.number
         if number == last.number:
-            find("Seal %d stands there twice." % number)
+            find("Seal %d appears twice." % number)
         elif number < last.number:
-            find("Seal %d stands behind seal %d: their order was changed." % (number, last.number))
+            find("Seal %d comes after seal %d: their order was changed." % (number, last.number))
         elif number > last.number + 1:
             missing = "Seal %d is" % (last.number + 1)
             if number > last.number + 2:
                 missing = "Seals %d to %d are" % (last.number + 1, number - 1)
-            find("%s missing: behind seal %d stands seal %d." % (missing, last.number, number))
+            find("%s missing: after seal %d comes seal %d." % (missing, last.number, number))
         elif seal.previous != last.hash and is_signed and self._is_last_sound:
             find("Seal %d does not follow the seal %d that is here: one of them was edited." % (number, last.number))
         if number != last.number + 1:
@@ -534,14 +534,14 @@ class Chain:
             if seal.after_id < last.after_id:
                 find("Seal %d begins its epoch before the last one began." % number)
             self.report.note(
-                "Seal %d of %s tells of a restore: %s. Entries that were made after seal %d and were not in the backup "
+                "Seal %d of %s reports a restore: %s. Entries that were made after seal %d and were not in the backup "
                 "are not in this ledger." % (number, seal.at[:19], shown(seal.note) or "without a reason", last.number)
             )
             return
         if seal.horizon < last.horizon or seal.after_id != last.after_id:
             find("Seal %d says another horizon than may follow seal %d." % (number, last.number))
         if seal.cluster and last.cluster and seal.cluster != last.cluster:
-            find("Seal %d was made in another cluster than seal %d, and tells of no restore." % (number, last.number))
+            find("Seal %d is from a different cluster than seal %d, and reports no restore." % (number, last.number))
 
     def _check_new_key(self, seal: Seal) -> None:
         named = "Seal %d is signed with the key %s, which no seal before it names" % (
@@ -551,7 +551,7 @@ class Chain:
         if seal.kind == "restored" and self.trust.has(seal.key):
             self.report.note(named + ": it was lost, as the seal says, and you trust this one.")
         else:
-            advice = " If the desk lost its key, ask it, and trust this one with --key."
+            advice = " If the desk lost its key, ask its operator, and trust this one with --key."
             self.report.find(named + ": the key was swapped." + (advice if seal.kind == "restored" else ""))
 
     def end(self) -> None:
@@ -770,7 +770,7 @@ class Numbers:
         self._pages: collections.defaultdict[int, int] = collections.defaultdict(int)
 
     def add_new(self, numbers: list[int]) -> bool:
-        """Add numbers if none was there already, nor stands there twice; return whether they were added."""
+        """Add numbers if none was there already, nor appears twice; return whether they were added."""
         made: dict[int, int] = {}
         for number in numbers:
             page = number >> 8
@@ -826,7 +826,7 @@ class Ledger:
                 self._items = itertools.chain(([record] for record in item), self._items)
                 self._advance()
                 return
-            self.report.find("Entry %d stands there twice." % item[0].number)
+            self.report.find("Entry %d appears twice." % item[0].number)
         if isinstance(item, Item):
             self._position += 1
             self._ahead.append(self._record(item))
@@ -852,9 +852,9 @@ class Ledger:
             if found is not None:
                 at, number, xid = found[1], int(found[3]), int(found[4])
                 if not self._numbers.add_new([number]):
-                    self.report.find("Entry %d stands there twice." % number)
+                    self.report.find("Entry %d appears twice." % number)
                 if item.number not in (None, number):
-                    self.report.find("Entry %d stands where entry %d should be." % (number, item.number))
+                    self.report.find("Entry %d is where entry %d should be." % (number, item.number))
                 check_details(number, found[2], item, self.report)
                 if item.line.startswith(_REMOVAL) and item.fields:
                     self._take_removal(number, item.fields.get("numbers", ""))
@@ -865,10 +865,10 @@ class Ledger:
         try:
             named = Ranges(text)
         except ValueError:
-            self.report.find("Entry %d tells of a removal, and not of whose details." % number)
+            self.report.find("Entry %d reports a removal without saying whose details." % number)
             return
         if named.runs and max(end for _, end in named.runs) >= number:
-            self.report.find("Entry %d tells of a removal of what came after it." % number)
+            self.report.find("Entry %d reports a removal of later entries." % number)
         self.report.removed.runs += named.runs
 
     def seal(self, seal: Seal, following: Seal | None) -> None:
@@ -946,7 +946,7 @@ class Ledger:
         for one, other in zip(known, known[1:]):
             if (one.xid, one.number) > (other.xid, other.number):
                 self.report.find(
-                    "Entry %d stands before entry %d under seal %d, and came after it: their order was changed."
+                    "Entry %d is before entry %d under seal %d but was written after it: their order was changed."
                     % (one.number, other.number, seal.number)
                 )
         for record in known:
@@ -1069,7 +1069,7 @@ class Ledger:
                     % (record.number, last.number)
                 )
             if record.xid >= 0 and (record.xid, record.number) < before:
-                self.report.find("Entry %d, not sealed yet, does not stand in order." % record.number)
+                self.report.find("Entry %d, not sealed yet, is out of order." % record.number)
             self._report_altered([record])
             self._check_times([record], last, None)
             before = (record.xid, record.number)
@@ -1166,7 +1166,7 @@ class Heads:
             if not head.is_signed():
                 report.find(named + ", is not signed by its key: it proves nothing.")
             elif excuse_restored and restored is not None:
-                report.note("%s, is from before the restore that seal %d tells of." % (named, restored.number))
+                report.note("%s, is from before the restore that seal %d reports." % (named, restored.number))
             elif (self._last is None or head.number > self._last.number) and "" < report.made_at < head.at:
                 report.younger.append(
                     "%s, is younger than this bundle, which says that it was made at %s: take a newer bundle."
@@ -1176,7 +1176,7 @@ class Heads:
                 here = "seal %d" % self._last.number if self._last else "none"
                 report.find("%s, is not here: the end was cut off, for the last seal here is %s." % (named, here))
             else:
-                why = " Seal %d tells of a restore: what came before it is gone." % restored.number if restored else ""
+                why = " Seal %d reports a restore: older entries are missing." % restored.number if restored else ""
                 report.find(
                     "%s, is not the seal %d that is here: what it covers was altered.%s" % (named, head.number, why)
                 )
@@ -1618,7 +1618,7 @@ def _check_consistency(claims: dict[str, Any], report: Report, trust: Trust, sig
     if first.number > second.number or (first.number == second.number and first.hash != second.hash):
         report.find("Seal %d does not come before seal %d." % (first.number, second.number))
     if not is_consistent(first.size, second.size, first.root, second.root, path):
-        report.find("Seal %d does not begin as seal %d says: two histories are told." % (second.number, first.number))
+        report.find("Seal %d does not begin as seal %d says: these are two histories." % (second.number, first.number))
     if first.key != second.key:
         report.note("The two seals are signed with two keys; only a bundle shows how one follows the other.")
     named = "seal %d of %s over %d entries"
@@ -1649,7 +1649,7 @@ def _check_message(claims: dict[str, Any], report: Report, trust: Trust, signatu
             continue
         entry, number = read_json(line), int(found[3])
         if entry["message"] != claims["message"]:
-            report.find("Entry %d tells of another message." % number)
+            report.find("Entry %d is about another message." % number)
         salt = None if one["salt"] is None else bytes.fromhex(one["salt"])
         check_details(number, found[2], Item(line, number, None, salt, one["fields"]), report)
         what = (number, entry["at"][:19], entry["action"], entry["actor_kind"], entry["actor_id"], entry["surface"])
@@ -1681,11 +1681,11 @@ def _check_message(claims: dict[str, Any], report: Report, trust: Trust, signatu
 
 def _result_lines(report: Report, trust: Trust, *, has_head: bool, what: str) -> list[str]:
     """Return the lines of the result: findings, notes, and what was not checked."""
-    lines = ["NOT AS IT WAS: " + shown(sentence) for sentence in report.findings]
+    lines = ["PROBLEM: " + shown(sentence) for sentence in report.findings]
     if report.more:
         lines.append("... and %d more." % report.more)
     lines += ["Note: " + shown(sentence) for sentence in report.notes]
-    lines.append(("It holds: " if not report.findings else "It does NOT hold: ") + what)
+    lines.append(("Verified: " if not report.findings else "Verification FAILED: ") + what)
     if report.last:
         lines.append(
             "The last seal is number %d of %s UTC, signed with the key %s."
@@ -1696,7 +1696,7 @@ def _result_lines(report: Report, trust: Trust, *, has_head: bool, what: str) ->
                 "NOT checked: whether that key is the desk's. Compare it with what the desk shows, or give --key."
             )
     if report.unsealed:
-        lines.append("NOT checked: %d entries that no seal covers yet, protected only by rights." % report.unsealed)
+        lines.append("NOT checked: %d entries not sealed yet, protected only by permissions." % report.unsealed)
     if report.without_details:
         explained = report.missing.without(report.missing.without(report.removed))
         why = "this bundle leaves them out" if report.left_out else "entries record the removal of %s" % explained
@@ -1756,7 +1756,7 @@ def _run(options: argparse.Namespace) -> int:
         what = (
             "the second seal continues the first."
             if proof.kind == "consistency"
-            else ("%d entries are in the ledger as they stand here." % report.entries)
+            else ("%d entries are in the ledger unchanged." % report.entries)
         )
         what += "" if proof.kind == "consistency" else " NOT checked: whether these are all about this message."
     lines = _result_lines(report, trust, has_head=has_head, what=what)

@@ -166,7 +166,7 @@
       for (const [name, value] of rows) {
         const shown = make("dd");
         shown.append(bdi(value));
-        facts.append(make("dt", name.replace(/^trigger\./, "the sender says, ").replaceAll("_", " ")), shown);
+        facts.append(make("dt", name.replace(/^trigger\./, "claimed: ").replaceAll("_", " ")), shown);
       }
       item.append(facts);
       if (fields === null && Object.keys(entry.detail_hashes).length) {
@@ -273,11 +273,11 @@
       ? ["The signature was NOT checked: this browser cannot check Ed25519. countersign_verify.py can."]
       : [];
     const covered = read.length === 1 ? "The one entry is" : "All " + read.length + " entries are";
-    if (findings.length) say("bad", "It does NOT hold.", [...findings, ...unsigned]);
+    if (findings.length) say("bad", "Verification failed.", [...findings, ...unsigned]);
     else if (unsigned.length) say("doubt", covered + " as the seal says, but its signature was NOT checked.", unsigned);
     else {say(
         "good",
-        "It holds. " + covered + " as seal " + proof.seal.number + " of " + inUtc(proof.seal.at) +
+        "Verified. " + covered + " as seal " + proof.seal.number + " of " + inUtc(proof.seal.at) +
           " says, and its signature is that of the key below.",
       );}
 
@@ -285,7 +285,7 @@
     told.append(
       make(
         "p",
-        "Whether this is the desk's key, no file can say of itself. Compare it with the desk's own page " +
+        "This file cannot prove that this is the desk's key. Compare it with the desk's own page " +
           "(Audit, Ledger status), with the file or the Discord channel where the desk keeps its seals, " +
           "or with what you were given earlier.",
       ),
@@ -293,8 +293,8 @@
     told.append(
       make(
         "p",
-        "Somebody able to rewrite the check in this file could make it say anything. " +
-          "The desk hands out countersign_verify.py, which checks this very file without it.",
+        "Somebody who can change this file can also change its check. " +
+          "The desk offers countersign_verify.py, which checks this file independently.",
         "quiet small",
       ),
     );
@@ -303,7 +303,7 @@
       showAnswers(told, words);
     } else if (words.answers.length) {
       told.append(
-        make("p", "The answers in sentences are not shown, because what they rest on does not hold.", "quiet"),
+        make("p", "The answers are not shown, because the entries behind them failed verification.", "quiet"),
       );
     }
     told.append(make("h2", "Every entry"));
@@ -328,6 +328,6 @@
       ),
     );
   } catch (error) {
-    say("bad", "It does NOT hold: this file cannot be read as it was made.", [String(error.message)]);
+    say("bad", "Verification failed: this file is damaged.", [String(error.message)]);
   }
 })();

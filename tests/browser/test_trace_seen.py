@@ -73,7 +73,7 @@ def test_trace_is_read_its_past_decision_opened_and_its_proof_checks_itself_offl
 
 def _check_offline(text, opened):
     page = opened(text)
-    expect(page.locator("#outcome")).to_contain_text("It holds.")
+    expect(page.locator("#outcome")).to_contain_text("Verified.")
     expect(page.locator("#told")).to_contain_text(HOSTILE)
     expect(page.locator(".key")).to_have_text(re.compile(r"^\w{4}-\w{4}-\w{4}$"))
     assert (too_wide(page), violations(page)) == ([], [])
@@ -91,13 +91,13 @@ def _check_offline(text, opened):
     for before, (after, says) in edits.items():
         assert before in text
         page = opened(text.replace(before, after))
-        expect(page.locator("#outcome")).to_contain_text("It does NOT hold")
+        expect(page.locator("#outcome")).to_contain_text("Verification failed")
         expect(page.locator("#outcome")).to_contain_text(says)
         assert "Who started it?" not in page.locator("#told").inner_text()
     page = opened(text.replace("<body>", '<body><p id="more">The board agreed to it.</p>', 1))
-    expect(page.locator("#outcome")).to_contain_text("It holds.")
+    expect(page.locator("#outcome")).to_contain_text("Verified.")
     assert page.locator("#more").count() == 0
-    page = opened(text.replace("It does NOT hold.", "It does hold, yes", 1))
+    page = opened(text.replace("Verification failed.", "Verified, yes", 1))
     expect(page.locator("#outcome")).to_contain_text("Nothing in this file was checked.")
 
 
@@ -113,5 +113,5 @@ def test_browser_without_ed25519_says_that_the_signature_was_not_checked(chromiu
     page = context.new_page()
     page.goto(file.as_uri())
     expect(page.locator("#outcome")).to_contain_text("signature was NOT checked")
-    expect(page.locator("#outcome")).not_to_contain_text("It holds")
+    expect(page.locator("#outcome")).not_to_contain_text("Verified")
     context.close()

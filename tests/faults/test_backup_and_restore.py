@@ -123,7 +123,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(desk, t
     folder = tmp_path / "new"
     done = restore(folder, target, path, "--seals", outside)
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("The ledger holds", f"Lost are at least {lost} entries", "Decisions under way: 1.", "Start it"):
+    for words in ("The ledger is intact", f"Lost are at least {lost} entries", "Decisions under way: 1.", "Start it"):
         assert words in done.stdout, done.stdout
     assert left_in(folder) == ["log", "seals.jsonl", "secrets.env", "sockets"]
     with psycopg.connect(target["DATABASE_URL"]) as session:

@@ -194,7 +194,7 @@ CHANGES = [
     (_delete_with_its_leaf, "The leaf at position 4 is not there", "(entry {entry} is missing)"),
     (_insert, "Entry 10000 was put in later"),
     (_insert_with_a_leaf, "Entry 10000 was put in later"),
-    (_swap, "Entry {next} stands before entry {entry}"),
+    (_swap, "Entry {next} is before entry {entry}"),
     (_cut, "seal 3 of", "seal 3 of", "--head"),
     (_play_back, "seal 3 of", "seal 3 of", "--head"),
     (_edit_seal, "Seal 2 is not signed by its key"),
@@ -302,7 +302,7 @@ def test_bundle_whose_details_were_blanked_does_not_hold_and_one_that_leaves_the
 def test_first_bad_entry_ends_the_command(desk):
     call_command("audit_verify")
     _change(desk)
-    with pytest.raises(CommandError, match=rf"does NOT hold.* Entry {desk.entry} was changed") as ended:
+    with pytest.raises(CommandError, match=rf"FAILED verification.* Entry {desk.entry} was changed") as ended:
         call_command("audit_verify")
     assert ended.value.returncode == 1
 

@@ -52,7 +52,7 @@ def test_file_that_cannot_be_read_says_why(monkeypatch):
         ("pattern\nx.example\n".encode("utf-16"), "zero bytes"),
         ("x.example\ny.example\n", "first line must name the columns"),
         ("pattern,colour\nx.example,red\n", "'colour'"),
-        ("pattern,pattern\nx.example,y.example\n", "stands there twice"),
+        ("pattern,pattern\nx.example,y.example\n", "unknown or repeated column"),
         ("", "first line must name"),
         ("pattern\n" + "x.example\n" * 21, "more than 20 rows"),
         ("pattern\n" + "x" * 1024 * 1024, "larger than 1 MB"),

@@ -60,7 +60,7 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path,
     assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == entry.pk
     ran = _verify(target, "--head", str(settings.SEAL_FILE))
     assert ran.returncode == 0, ran.stdout
-    assert "It holds: 10 entries, 10 of them under 3 seals." in ran.stdout
+    assert "Verified: 10 entries, 10 of them under 3 seals." in ran.stdout
     assert (target / "README.txt").read_text("ascii")
     assert target.stat().st_mode & 0o077 == 0
 
@@ -146,7 +146,7 @@ def test_deleted_entry_stays_listed_by_its_leaf_hash(ledger, tmp_path):
     write_bundle(tmp_path / "bundle")
     ran = _verify(tmp_path / "bundle")
     assert ran.returncode == 1
-    assert ran.stdout.startswith(f"NOT AS IT WAS: Entry {gone} was removed")
+    assert ran.stdout.startswith(f"PROBLEM: Entry {gone} was removed")
     assert Seal.objects.count() == 2
 
 

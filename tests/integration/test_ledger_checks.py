@@ -111,7 +111,7 @@ def test_broken_ledger_is_reported_everywhere(admin, auditor, capsys):
     assert "countersign_ledger_broken 1.0" in exposition()
     with pytest.raises(SystemExit):
         call_command("doctor")
-    assert "The ledger does not hold" in capsys.readouterr().out
+    assert "The ledger failed verification" in capsys.readouterr().out
 
 
 def test_ledger_that_verifies_again_clears_the_finding(admin):

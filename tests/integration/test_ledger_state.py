@@ -122,9 +122,9 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
     Check.objects.update(state="broken", findings=["Entry 3 is not what was sealed."])
     page = words(client.get(PATH))
     assert "hx-trigger" not in page.partition('id="ledger-state"')[2].partition("</section>")[0]
-    assert "The ledger does not hold." in page
+    assert "The ledger failed verification." in page
     assert "Entry 3 is not what was sealed." in page
-    assert "The ledger does not hold" in compact(render_to_string("audit/_seal_line.html"))
+    assert "The ledger failed verification" in compact(render_to_string("audit/_seal_line.html"))
 
 
 def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer, sealed):

@@ -86,7 +86,7 @@ EXPECTED = [
     (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It contains macros"),
     (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "", "high: It contains macros"),
     (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
-    (named("run me.js"), "a.zip", "", "high: It holds “run me.js”: .js files run."),
+    (named("run me.js"), "a.zip", "", "high: It contains “run me.js”: .js files run."),
     (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
     (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
     (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),

@@ -93,7 +93,7 @@ RAW_LINES = {
         lambda line: json.dumps(dict(reversed(list(json.loads(line).items())))).encode() + b"\n",
         lambda line: line.replace(b"web", b"\\u0077eb"),
     ],
-    NOT_AN_ENTRY + 'the key "action" stands there twice': [
+    NOT_AN_ENTRY + 'the key "action" appears twice': [
         lambda line: line.replace(b'{"action"', b'{"action":"message.approved","action"', 1)
     ],
     "Entry 8 names its details twice": [
@@ -108,7 +108,7 @@ RAW_LINES = {
     "Entry 8": [lambda line: line.replace(b"\n", b"\r\n")],
     "no JSON": [lambda line: b"\n"],
     "Entry 8 was removed": [lambda line: b""],
-    "Entry 8 stands there twice": [lambda line: line * 2],
+    "Entry 8 appears twice": [lambda line: line * 2],
 }
 
 
@@ -209,7 +209,7 @@ LIES = {
     "Entry 900 was put in later: no seal covers it": [
         lambda made: (_insert(made, len(made.entries) - 1, 900), _change(made, -1, xid="703"))
     ],
-    "Entry 9 stands before entry 8 under seal 2": [lambda made: _swap(made, 7)],
+    "Entry 9 is before entry 8 under seal 2": [lambda made: _swap(made, 7)],
     "Seal 2 covers 8 entries, and 7": [lambda made: _swap(made, 12)],
     "Entry 8 under seal 2 is of a transaction that was": [lambda made: _change(made, 7, xid="701")],
     "Seal 3 covers 3 entries, and 1 are here: the end was cut off; the last one here is entry 14": [
@@ -237,8 +237,8 @@ LIES = {
     'Seal 1 cannot be read: its field "epoch"': [lambda made: _edit_seal(made, 1, epoch=True)],
     "Seal 2 is missing": [lambda made: made.seals.pop(1)],
     "Seal 1 is missing": [lambda made: made.seals.pop(0)],
-    "Seal 2 stands there twice": [lambda made: made.seals.insert(2, dict(made.seals[1]))],
-    "Seal 2 is missing: behind seal 1 stands seal 3": [lambda made: made.seals.insert(1, made.seals.pop(2))],
+    "Seal 2 appears twice": [lambda made: made.seals.insert(2, dict(made.seals[1]))],
+    "Seal 2 is missing: after seal 1 comes seal 3": [lambda made: made.seals.insert(1, made.seals.pop(2))],
     "which no seal before it names: the key was swapped": [
         lambda made: _sign_again(made, 1, Ed25519PrivateKey.generate())
     ],
@@ -272,7 +272,7 @@ SIGNED_LIES = [
     ({"epoch": 2}, "Seal 3 says epoch 2, and seal 2 before it epoch 1"),
     ({"size": 12}, "Seal 3 claims less than the seal before: 12 entries, not 13"),
     ({"horizon": "3"}, "Seal 3 says another horizon"),
-    ({"cluster": "5"}, "Seal 3 was made in another cluster than seal 2, and tells of no restore"),
+    ({"cluster": "5"}, "Seal 3 is from a different cluster than seal 2, and reports no restore"),
     ({"kind": "key"}, "does not fit its next key"),
     ({"next_key": "0" * 64}, "does not fit its next key"),
     ({"previous": "0" * 64}, "Seal 3 does not follow the seal 2 that is here"),
@@ -454,7 +454,7 @@ def test_command_reports_its_result_with_the_standard_library_alone(tmp_path):
     bare = [sys.executable, "-I", "-S", VERIFIER]
     ran = subprocess.run([*bare, folder], capture_output=True, text=True, timeout=120, env={}, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "It holds: 17 entries, 16 of them under 3 seals." in ran.stdout
+    assert "Verified: 17 entries, 16 of them under 3 seals." in ran.stdout
     (folder / "entries.jsonl").unlink()
     ran = subprocess.run([*bare, folder], capture_output=True, text=True, timeout=120, env={}, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -466,7 +466,7 @@ def test_command_says_what_it_did_not_check(command, tmp_path):
     folder, key = made.write_to(tmp_path / "bundle"), fingerprint(raw(made.key))
     code, output, _ = command(folder)
     assert code == 0
-    assert "It holds: 15 entries, 13 of them under 2 seals." in output
+    assert "Verified: 15 entries, 13 of them under 2 seals." in output
     assert key in output
     for not_checked in ("whether that key is the desk's", "2 entries that no seal covers yet"):
         assert f"NOT checked: {not_checked}" in output
@@ -492,7 +492,7 @@ def test_command_names_what_does_not_hold_and_what_cannot_be_read(command, tmp_p
     folder = made.write_to(tmp_path / "bundle")
     code, output, _ = command(folder)
     assert (code, "\x1b" in output) == (1, False)
-    assert output.startswith("NOT AS IT WAS: Entry 8 was changed")
+    assert output.startswith("PROBLEM: Entry 8 was changed")
     assert command(folder, "--no-signatures")[0] == 1
     assert command(tmp_path / "nowhere")[0] == 2
     assert command(folder, "--key", "nonsense")[0] == 2

@@ -19,15 +19,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         result = check_database(lambda entries: self.stderr.write(f"{entries:,} entries"))
         for sentence in result.findings[:_SHOWN]:
-            self.stdout.write(f"NOT AS IT WAS: {sentence}")
+            self.stdout.write(f"PROBLEM: {sentence}")
         for sentence in result.notes:
             self.stdout.write(f"Note: {sentence}")
-        looked = f"{result.entries:,} entries and {result.seals:,} seals were looked at"
+        looked = f"{result.entries:,} entries and {result.seals:,} seals were checked"
         if not result.holds:
-            raise CommandError(f"The ledger does NOT hold. {looked}. {result.findings[0]}", returncode=NOT_HELD)
+            raise CommandError(f"The ledger FAILED verification. {looked}. {result.findings[0]}", returncode=NOT_HELD)
         if not result.seals:
             raise CommandError(f"{looked}, and there is no seal: signatures NOT checked.", returncode=NOT_SEALED)
         self.stdout.write(
-            f"The ledger holds: {looked}; {result.unsealed:,} entries are not sealed yet, protected only by rights. "
+            f"The ledger is intact: {looked}; {result.unsealed:,} entries are not sealed yet. "
             f"The newest seal is signed with the key {result.fingerprint}."
         )

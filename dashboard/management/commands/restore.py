@@ -70,8 +70,8 @@ class Command(BaseCommand):
         call_command("audit_restored", because=because, stdout=self.stdout)
         result = check_database()
         if not result.holds:
-            raise BackupError(f"The ledger in this backup does NOT hold. {result.findings[0]}")
-        self._print(f"The ledger holds: {result.entries:,} entries and {result.seals:,} seals were checked.")
+            raise BackupError(f"The ledger in this backup FAILED verification. {result.findings[0]}")
+        self._print(f"The ledger is intact: {result.entries:,} entries and {result.seals:,} seals were checked.")
         return lost
 
     def _print(self, sentence: str) -> None:
