@@ -127,7 +127,7 @@ def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
     domain.get_by_role("button", name="Check DNS").click()
     expect(domain.get_by_text("Not verified").first).to_be_visible()
     domain.get_by_role("button", name="Rotate DKIM key").click()
-    expect(page.get_by_text("waits for its DNS record")).to_be_visible()
+    expect(page.get_by_text("is waiting for its DNS record")).to_be_visible()
     domain.locator("summary").click()
     domain.get_by_role("button", name="Remove domain").click()
     expect(page.get_by_text(f"{name} was removed.")).to_be_visible()

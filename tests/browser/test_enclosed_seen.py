@@ -99,7 +99,7 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     expect(desk.locator("#unread")).to_be_hidden()
     expect(desk.locator("#decide [name=thread_read]")).to_have_count(0)
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
-    tick = desk.get_by_role("checkbox", name="I have read what came after it")
+    tick = desk.get_by_role("checkbox", name="I have read the newer messages")
     expect(tick).to_be_visible()
     expect(desk.locator("#message-notes")).to_contain_text("Dana Whitfield wrote after this draft")
     expect(desk.locator("#thread .late")).to_contain_text("I would rather have the money back.")
@@ -146,7 +146,7 @@ def test_without_scripts_thread_is_read_and_ticked(open_page, signed_in, product
     page.get_by_role("link", name="Open the whole thread").click()
     expect(page.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
     page.get_by_role("link", name="Back to the draft").click()
-    page.get_by_role("checkbox", name="I have read what came after it").check()
+    page.get_by_role("checkbox", name="I have read the newer messages").check()
     page.get_by_role("button", name="Approve and send").click()
     product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval")
 

@@ -41,7 +41,7 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     assert faults(auditor) == []
     # One half-finished download, and one whose reader left.
     key = auditor.locator(".exports tbody tr").first.get_attribute("id").removeprefix("export-")
-    for state, words in (("running", "1 of"), ("broken_off", "The file is not whole"), ("asked", "Download the file")):
+    for state, words in (("running", "1 of"), ("broken_off", "The file is incomplete"), ("asked", "Download the file")):
         alter(product, key, state)
         auditor.goto(f"{desk}{EXPORT}{key}/")
         expect(auditor.locator("#export")).to_contain_text(words)

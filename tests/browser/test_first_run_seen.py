@@ -108,7 +108,7 @@ def connect(page: Page, keys: dict[str, str]) -> None:
     page.get_by_role("radio", name="Built-in gateway").check()
     page.get_by_label("Oversight key").fill(keys["agent"])
     page.get_by_role("button", name="Check and connect").click()
-    expect(page.get_by_text("This key may also send mail")).to_be_visible()
+    expect(page.get_by_text("This key may also send")).to_be_visible()
     expect(page.get_by_label("Oversight key")).to_have_value("")
     page.get_by_label("Oversight key").fill(keys["oversight"])
     page.get_by_label("Read key").fill(keys["read"])

@@ -32,7 +32,7 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(audit
 
     page.get_by_label("Checkpoint", exact=True).fill("no head")
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("This is no head.")).to_be_visible()
+    expect(page.get_by_text("This is not a checkpoint.")).to_be_visible()
     page.get_by_label("Checkpoint", exact=True).fill(json.dumps(head))
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Everything under this checkpoint is still there.")).to_be_visible()

@@ -124,7 +124,7 @@ def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana
     cut_off(queue, product, "**/live/**", "**/pulse/**")
     expect(queue.locator("#unheard")).to_be_hidden()
     queue.clock.fast_forward(UNHEARD)
-    expect(queue.locator("#unheard")).to_contain_text("what stands here may be out of date")
+    expect(queue.locator("#unheard")).to_contain_text("this page may be out of date")
     product.hold(ana)
     queue.unroute_all()
     expect(queue.locator("#unheard")).to_be_hidden()

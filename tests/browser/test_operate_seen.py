@@ -43,7 +43,7 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, adm
         banner = desk.get_by_role("region", name="Kill switch")
         expect(banner).to_contain_text(REASON)
         expect(banner).to_contain_text("Everything is stopped. Ida")
-        expect(banner).to_contain_text("still goes")
+        expect(banner).to_contain_text("are still sent")
         expect(desk.locator(".to-stop.is-pulled")).to_be_visible()
         desk.set_viewport_size({"width": 360, "height": 740})
         expect(banner).to_be_visible()
@@ -68,8 +68,8 @@ def test_poison_is_looked_at_and_put_away(admin, product):
     expect(page.get_by_role("alert")).to_contain_text("still could not be applied")
     page.set_viewport_size({"width": 360, "height": 740})
     assert is_narrow(page)
-    item.get_by_role("button", name="Put away").click()
-    expect(page.get_by_role("alert")).to_contain_text("put away")
+    item.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("alert")).to_contain_text("dismissed")
     expect(item).to_have_count(0)
 
 

@@ -119,7 +119,7 @@ def test_app_is_set_up_without_scripts_and_recovery_codes_are_shown_once(open_pa
     secret = page.locator(".secret").inner_text().replace(" ", "")
     page.get_by_label("Code").fill(code_now(secret))
     page.get_by_role("button", name="Use this app").click()
-    page.get_by_role("button", name="Make recovery codes").click()
+    page.get_by_role("button", name="Create recovery codes").click()
     assert len(page.locator(".codes li").all_inner_texts()) == 10
     code = page.locator(".codes li").first.inner_text()
     page.get_by_role("link", name="I have saved them").click()

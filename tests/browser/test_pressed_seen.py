@@ -70,12 +70,12 @@ def test_stranger_who_presses_gets_a_link_alone_and_reject_asks_why_for_the_trac
     page.goto(at(product, "approvals", "rico_alves"))
     card_of(page, subject).get_by_role("button", name="Approve").click()
     answer = page.locator("li.private").last
-    expect(answer).to_contain_text("belongs to nobody at the desk")
+    expect(answer).to_contain_text("is not linked to anyone at the desk")
     expect(answer.get_by_role("link")).to_have_attribute("href", re.compile(product.known["DASHBOARD_URL"]))
     assert ana.find(upstream_id)["decision"] is None
 
     page.goto(at(product, "approvals", "ana.ferreira"))
-    expect(page.get_by_text("belongs to nobody at the desk")).to_have_count(0)
+    expect(page.get_by_text("is not linked to anyone at the desk")).to_have_count(0)
     card_of(page, subject).get_by_role("button", name="Reject").click()
     page.get_by_label("Reason (sent to the agent)").fill("Wrong amount: 40, not 400.")
     page.get_by_role("button", name="Submit").click()

@@ -45,7 +45,7 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
     ana.keyboard.press("c")
     for element in (ana.locator("#claim"), row(ana, message)):
         expect(element).to_contain_text("Claimed by you")
-    expect(row(ben, message)).to_contain_text("Ana Ferreira has it")
+    expect(row(ben, message)).to_contain_text("Claimed by Ana Ferreira")
 
     open_message(ben, message)
     expect(ben.locator("#claim")).to_contain_text("Ana Ferreira is reading this")
@@ -59,10 +59,10 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
     ben.keyboard.press("Enter")
     expect(ben.locator("#claim")).to_contain_text("Claimed by you")
     for element in (ana.locator("#claim"), row(ana, message)):
-        expect(element).to_contain_text("Ben Okafor has it")
+        expect(element).to_contain_text("Claimed by Ben Okafor")
     ben.keyboard.press("c")
     for element in (ana.locator("#claim"), row(ana, message)):
-        expect(element).not_to_contain_text("has it")
+        expect(element).not_to_contain_text("Claimed by")
 
     ben.goto(product.known["DASHBOARD_URL"] + "/queue/")
     expect(ana.locator("#claim [data-reading]")).to_be_hidden()
@@ -91,10 +91,10 @@ def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product
     expect(other.locator("#claim")).to_contain_text("Claimed by you")
     first.keyboard.press("a")
     expect(first.locator("#message")).to_have_attribute("data-message", following)
-    expect(first.locator("#claim")).to_contain_text("Ben Okafor has it")
+    expect(first.locator("#claim")).to_contain_text("Claimed by Ben Okafor")
     expect(first.locator("#claim")).to_contain_text("Ben Okafor is reading this")
     other.keyboard.press("c")
-    expect(first.locator("#claim")).not_to_contain_text("has it")
+    expect(first.locator("#claim")).not_to_contain_text("Claimed by")
 
 
 @pytest.mark.proves("case 1", "promise 5")

@@ -69,7 +69,7 @@ def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(delive
         resend(delivered.pk, admin.actor(surface="web"))
     Destination.objects.update(switched_off_at=None)
     Delivery.objects.update(state="due")
-    with pytest.raises(NotResent, match="still waits"):
+    with pytest.raises(NotResent, match="still waiting"):
         resend(delivered.pk, admin.actor(surface="web"))
     assert Delivery.objects.count() == 1
 

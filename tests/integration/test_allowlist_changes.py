@@ -177,7 +177,7 @@ def test_temporary_entry_expires_and_has_an_owner(root, connection):
 
 def test_refused_temporary_entry_says_why_and_changes_nothing(root, connection):
     mailbox = connection.mailboxes.get()
-    with pytest.raises(AllowlistNotAllowed, match="No allowlist is in force"):
+    with pytest.raises(AllowlistNotAllowed, match="No allowlist is enforced"):
         allow(root, mailbox)
     make_list()
     for address in ("a@acme.com@evil.io", "*@acme.com", "*.x@acme.com", "acme.com", ""):

@@ -91,7 +91,7 @@ def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_de
 
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
     message = make_message(connection)
-    assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
+    assert "without review" not in card_of(message, destination, state="sent")["description"]
     assert Entry.objects.of_message(message.public_id).filter(action="message.held").exists()
     # As mirrored if the first known event is that it was sent.
     Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
@@ -99,7 +99,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
         connection.mailboxes.update(oversight_mode=mode)
         description = card_of(message, destination)["description"]
         assert description.startswith(f"**Sent · {word}.**")
-        assert "nobody was asked" in description
+        assert "without review" in description
 
 
 @pytest.mark.slow

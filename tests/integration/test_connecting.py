@@ -82,7 +82,7 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     there.refuses["account"] = 404
     assert "did not come from MultiMail" in check_key(api_url=there.url, key=key, slot=oversight).problem
     there.refuses["account"] = 500
-    assert "in a while" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    assert "later" in check_key(api_url=there.url, key=key, slot=oversight).problem
     away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
     assert ("could not be reached" in away.problem, away.is_certain) == (True, False)
     # The account is read once, not once per key.

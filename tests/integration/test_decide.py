@@ -212,7 +212,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
         Message.objects.update(state=state)
         with pytest.raises(AlreadyDecided) as caught:
             decide(message, reviewer)
-        assert caught.value.sentence == f"This message is not held any more: it is {word}."
+        assert caught.value.sentence == f"This message is no longer held: it is {word}."
     assert not Decision.objects.exists()
 
     # Received mail is released or rejected; changes cannot be requested.

@@ -218,8 +218,8 @@ def test_doctor_says_how_redis_is(settings):
 def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
     monkeypatch.setattr(checks, "database_error", lambda: "connection refused")
     status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
-    assert "PostgreSQL does not answer: connection refused" in output
+    assert (status, output.splitlines()[-1]) == (3, "The desk could not be checked.")
+    assert "PostgreSQL is not responding: connection refused" in output
     assert "Other problems cannot be checked" in output
 
 
@@ -229,7 +229,7 @@ def test_doctor_starts_without_postgresql_and_prints_no_password():
     command = [sys.executable, str(ROOT / "manage.py"), "doctor"]
     done = subprocess.run(command, env=os.environ | away, cwd=ROOT, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
-    assert (done.returncode, "PostgreSQL does not answer:" in output) == (3, True)
+    assert (done.returncode, "PostgreSQL is not responding:" in output) == (3, True)
     assert ("hunter2" in output, "Traceback" in output) == (False, False)
 
 

@@ -300,7 +300,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
         return PIXEL[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + PIXEL[24:]
 
     refused = [
-        (sized(20_000, 10), "which would fill the memory"),
+        (sized(20_000, 10), "which would fill the browser"),
         (sized(0, 7), "Its size is not known"),
         (b"%!PS", "A PostScript cannot be shown safely here."),
         (b"PK\x03\x04", "cannot be shown safely here."),

@@ -238,7 +238,7 @@ def test_closed_download_cancels_the_export_and_can_be_restarted(signed_in, audi
     export.refresh_from_db()
     assert export.state == "broken_off"
     assert recorded("ledger.export_broken_off")[0][1]["reason"] == download.GONE
-    assert "The file is not whole" in client.get(f"{PATH}{export.pk}/").content.decode()
+    assert "The file is incomplete" in client.get(f"{PATH}{export.pk}/").content.decode()
     assert client.post(reverse("export-again", args=[export.pk])).status_code == 302
     assert ids(b"".join(hand_out(auditor, export)).decode()) == made
     assert [details.get("again", "") for _, details in recorded("ledger.exported")] == ["", "yes"]

@@ -154,7 +154,7 @@ def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(signe
     one = make_refusal(gateway, DANA)
     client, path = signed_in(admin), f"/allowlists/refusals/{one.pk}/allow/"
     answer = client.post(path, {"address": DANA})
-    assert (answer.status_code, "No allowlist is in force" in text_of(answer)) == (403, True)
+    assert (answer.status_code, "No allowlist is enforced" in text_of(answer)) == (403, True)
     changed(admin, "y.example", mode="enforce")
     assert client.post(path, {"address": "evil@x.example"}).status_code == 422
     assert not AllowEntry.objects.filter(pattern="evil@x.example").exists()

@@ -133,7 +133,7 @@ def test_ping_of_another_application_is_answered_but_its_press_does_nothing(ana,
     settings.DISCORD_APP_ID = "119000000000000001"
     body = press(message)
     body["data"]["custom_id"] = "other:button"
-    assert "not one of this desk" in answer_text(sent(body))
+    assert "does not belong to this desk" in answer_text(sent(body))
     assert not Verdict.objects.exists()
 
 
@@ -199,7 +199,7 @@ def test_internal_error_is_reported_and_logged_and_nothing_is_decided(ana, messa
     before = Entry.objects.count()
     with rolled_back():
         before_insert("alerts_interaction", AWAY)
-        assert "database does not answer" in answer_text(sent(press(message)))
+        assert "database is not responding" in answer_text(sent(press(message)))
         assert nothing_happened()
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
     assert "The desk had an error" in answer_text(sent(press(message)))

@@ -331,7 +331,7 @@ def test_first_admin_documents_each_of_its_arguments(capsys):
     output = " ".join(capsys.readouterr().out.split())
     for words in (
         "required without one",
-        "what colleagues see",
+        "name that colleagues see",
         "- reads standard input",
         "works once, for 24 hours",
     ):

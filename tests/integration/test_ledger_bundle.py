@@ -136,7 +136,7 @@ def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(ledger
         with pytest.raises(CommandError, match="already exists and is not overwritten"):
             call_command("audit_export", to=str(tmp_path / name))
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BundleFailed, match="is there already"):
+    with pytest.raises(BundleFailed, match="already exists"):
         write_bundle(tmp_path / "dangling")
 
 

@@ -133,7 +133,7 @@ def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, a
     check = Check.objects.get()
     assert check.asked_by == auditor.pk
     assert enqueued[0] == ("audit.tasks.check", check.pk)
-    assert "Waits for a worker" in answer.content.decode()
+    assert "Waiting for a worker" in answer.content.decode()
     assert re.search("Requested by.*?Max Weber", answer.content.decode())
     assert [details["actor"] for details in details_of("ledger.check_asked")] == ["Max Weber"] * 2
     with pytest.raises(IntegrityError), transaction.atomic():

@@ -333,7 +333,7 @@ STATES = {
     ),
     "withdrawn": (
         {"state": "withdrawn", "may_have_left": True, "explanation": "Withdrawn by Ana Ferreira."},
-        ["This message may still leave.", "Reject at MultiMail", "this must not be sent.</textarea>"],
+        ["This message may still be sent.", "Reject at MultiMail", "this must not be sent.</textarea>"],
         ["Reject with this reason", "Request changes with this note", "Check again"],
     ),
     "refused": (
@@ -403,7 +403,7 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(desk, m
     assert post(desk, message, outcome="reject", reason="Stop").status_code == 302
     page = pane(message, reviewer)
     assert "Rejecting" in page
-    assert "It may still leave." in page
+    assert "It may still be sent." in page
     Decision.objects.filter(outcome="approve").update(state="applied", explanation=LEFT_AFTER_ALL)
     Decision.objects.filter(outcome="reject").update(state="superseded", explanation="The message was approved first.")
     Message.objects.update(state="sent")
@@ -445,7 +445,7 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         assert re.search(rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown), label
     for words in (
         "Subject not visible with this key", "Name not visible with this key",
-        "The message is not visible with this key", "Copies, a signature or a footer may be added.",
+        "The text is not visible with this key", "Copies, a signature or a footer may be added.",
     ):  # fmt: skip
         assert words in shown
     assert "(no subject)" not in shown

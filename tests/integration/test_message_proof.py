@@ -111,7 +111,7 @@ def test_message_of_which_nothing_is_sealed_has_no_proof_and_its_page_says_so(co
         proof_of(made)
     answer = signed_in(auditor).post(f"/audit/trace/{made.public_id}/proof.json")
     assert answer.status_code == 409
-    assert "Nothing of this message is sealed yet" in answer.content.decode()
+    assert "No entry of this message is sealed yet" in answer.content.decode()
 
 
 def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(message, signed_in, auditor):

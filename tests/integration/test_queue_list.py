@@ -220,7 +220,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, sec
     assert names(reviewer) == ["claimed", "idle", "named", "other", "theirs"]
     page = page_of(desk)
     assert page.count("Claimed by you") == 1
-    assert "Ben Okafor has it" in page
+    assert "Claimed by Ben Okafor" in page
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
     # A message that one person snoozes stays for others, and returns at its time.

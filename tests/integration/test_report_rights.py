@@ -217,7 +217,7 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in,
     gone = f"connection-{other.pk}"
     other.delete()
     answer = client.get(PATH, {"place": gone})
-    assert "Connection Gateway other (not here any more)" in page_of(answer)
+    assert "Connection Gateway other (removed)" in page_of(answer)
     assert "Elsewhere" not in page_of(answer)
     run("SET LOCAL session_replication_role = 'replica'")
     GrantPeriod.objects.filter(place="Gateway other").update(since=SINCE, until=UNTIL)

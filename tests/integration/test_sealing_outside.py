@@ -224,7 +224,7 @@ def test_lost_key_is_replaced_by_command_alone(settings, capsys):
     settings.SEAL_KEYS = [new_key()]
     append()
     assert seal_all() == 0
-    with pytest.raises(CommandError, match="does not hold it"):
+    with pytest.raises(CommandError, match="does not contain it"):
         call_command("audit_restored", because="we lost it")
     call_command("audit_restored", because="we lost it", new_key=True)
     assert signing.key_fingerprint(signing.public_key()) in capsys.readouterr().out

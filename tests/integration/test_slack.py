@@ -145,7 +145,7 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(standin, by_bot,
     assert deliver_due() == ["delivered"]
     [short] = standin.posts.values()
     assert short["blocks"] == []
-    assert short["text"].endswith("The message is on the desk.")
+    assert short["text"].endswith("Open the message on the desk.")
 
 
 def test_card_that_somebody_deleted_is_noted_and_not_posted_again(standin, by_bot, connection, reviewer):
@@ -227,7 +227,7 @@ WRONG = {
     "http://hooks.slack.com/services/T1/B1/x": "start with https://",
     "https://hooks.slack.com.evil.example/services/T1/B1/x": "not a Slack webhook address",
     "https://127.0.0.1/services/T1/B1/x": "not a Slack webhook address",
-    "https://me@hooks.slack.com/services/T1/B1/x": "a name or a #",
+    "https://me@hooks.slack.com/services/T1/B1/x": "a user name or a #",
     f"{REAL}?x=1": "question mark",
     "hooks.slack.com": "not a complete address",
 }

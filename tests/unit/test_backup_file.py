@@ -78,9 +78,9 @@ def test_what_is_not_as_it_was_written_is_refused_and_named(path):
         path.write_bytes(data)
         assert "not a complete backup" in refusal(path)
     path.write_bytes(damaged)
-    assert f"damaged: {DUMP} is not as it was" in refusal(path)
+    assert f"damaged: {DUMP} has changed" in refusal(path)
     path.write_bytes(whole)
-    assert f"damaged: {SEALS} is not as it was" in refusal(rewritten(path, seals=lambda data: data[:-1]))
+    assert f"damaged: {SEALS} has changed" in refusal(rewritten(path, seals=lambda data: data[:-1]))
     path.write_bytes(whole)
     assert "newer Countersign (0.1.0)" in refusal(
         rewritten(path, manifest=lambda data: data.replace(b'"format": 1', b'"format": 2'))
@@ -114,7 +114,7 @@ def test_wrong_passphrase_and_other_keys_in_the_environment_write_nothing(path, 
 
 
 def test_backup_that_breaks_off_leaves_nothing_and_none_is_written_over(path, tmp_path):
-    with pytest.raises(BackupError, match="exists already"):
+    with pytest.raises(BackupError, match="already exists"):
         break_off(path)
     with pytest.raises(ZeroDivisionError):
         break_off(tmp_path / "other")

@@ -210,7 +210,7 @@ ALTERED = [
     ("are not those that seal 2", lambda proof: proof["nodes"][0].__setitem__(2, "0" * 64)),
     ("are not those that seal 2", lambda proof: proof["nodes"].append([9, 9, "0" * 64])),
     ('details of entry 11 do not fit: "actor"', lambda proof: proof["entries"][1]["fields"].update(actor="Bob")),
-    ("Entry 6 tells of another message", lambda proof: proof.update(message=MESSAGE[:-1] + "2")),
+    ("Entry 6 is about another message", lambda proof: proof.update(message=MESSAGE[:-1] + "2")),
     (NOT_LED, lambda proof: proof["nodes"].pop()),
     (NOT_LED, lambda proof: proof["entries"].pop()),
     ("Seal 2 is not signed by its key", lambda proof: proof["seal"].update(note="x")),

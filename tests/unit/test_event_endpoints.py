@@ -12,13 +12,13 @@ OWN = "http://127.0.0.1:8288"
 NO_INNGEST = {
     f"http://inn.gs/e/{KEY}": "start with https://",
     f"https://inn.gs:8443/e/{KEY}": "have no port",
-    "https://inn.gs/e/": "not an address that events are posted to",
-    f"{OWN}/x/{KEY}": "not an address that events are posted to",
+    "https://inn.gs/e/": "not an event URL",
+    f"{OWN}/x/{KEY}": "not an event URL",
     f"https://inn.gs/e/signkey-prod-{KEY}": "signing key",
     f"{INNGEST}?x=1": "question mark",
     f"{INNGEST}#x": "#",
-    f"https://me@inn.gs/e/{KEY}": "a name",
-    f"{INNGEST}\n": "a blank",
+    f"https://me@inn.gs/e/{KEY}": "a user name",
+    f"{INNGEST}\n": "a space",
     f"https://app.inngest.com/env/production/manage/{KEY}": "not an event URL",
     f"https://elsewhere.example/e/{KEY}": "OUTGOING_ALLOW",
     f"http://127.0.0.1:8289/e/{KEY}": "OUTGOING_ALLOW",
@@ -33,7 +33,7 @@ NO_WEBHOOK = {
     "https://desk.yourteam.example/webhooks/": "the desk's own",
     f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
     INNGEST: "Inngest",
-    "https://me:secret@hooks.example/in": "a name",
+    "https://me:secret@hooks.example/in": "a user name",
     "ftp://hooks.example/in": "not a complete address",
 }
 

@@ -74,7 +74,7 @@ def test_clean_address_returns_the_bare_form():
 
 def test_clean_address_refuses_what_is_none_and_shows_no_control_characters():
     for text in (*NO_ADDRESSES, "a\r\n\x1b[31m"):
-        with pytest.raises(ValueError, match="is not an email address") as caught:
+        with pytest.raises(ValueError, match=r"is not (?:an|accepted as an) email address") as caught:
             clean_address(text)
         assert not {"\r", "\n", "\x1b", "\x00"} & set(str(caught.value)), text
     with pytest.raises(ValueError, match=r"'jörg@bücher.example' is not .* only ASCII is allowed before the @"):

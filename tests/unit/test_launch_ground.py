@@ -24,7 +24,7 @@ def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> N
 def test_port_in_use_is_refused_by_its_variable() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         number = server.getsockname()[1]
-        with pytest.raises(LaunchError, match=rf"Port {number} is taken.*LIVE_PORT=0"):
+        with pytest.raises(LaunchError, match=rf"Port {number} is used.*LIVE_PORT=0"):
             ports.refuse_used({"LIVE_PORT": number})
 
 
@@ -52,7 +52,7 @@ def test_socket_folder_that_somebody_else_made_is_refused(tmp_path: Path, monkey
     folder = socket_folder(deep)
     try:
         os.chown(folder, 12345, 12345)
-        with pytest.raises(LaunchError, match="somebody else"):
+        with pytest.raises(LaunchError, match="another account"):
             socket_folder(deep)
     finally:
         folder.rmdir()

@@ -62,7 +62,7 @@ def test_impossible_filters_are_dropped_and_named():
         "rule=x": "There is no “rule:x”",
         "mailbox=99": "No mailbox of yours is called “99”",
         "q=mailbox:nobody": "No mailbox of yours is called “nobody”",
-        "q=!!!": "has no letter or number in it",
+        "q=!!!": "has no letter or digit",
     }
     for query, words in expected.items():
         filters = read(query)

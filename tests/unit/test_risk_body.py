@@ -63,7 +63,7 @@ def test_hidden_words_are_counted_and_named():
 def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
     [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
     assert (found_one.level, found_one.sentence) == ("high", "Displayed in a different order.")
-    written, read = "Written: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
+    written, read = "Source: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
     assert found_one.detail == f"Set to the right. {written} {read}"
     assert found_one.anchor == "#hidden-1"
     [unknown] = found("reordered_text", html='<p>Pay <b style="position:absolute">no</b> <i>more</i></p>')
@@ -96,7 +96,7 @@ def test_invisible_characters_are_found_wherever_they_stand():
 
 def test_remote_content_unread_source_and_unseen_fields_are_named():
     [remote] = found("remote_content", html='<img src="https://t.example/o.gif"><img src="cid:1">')
-    assert (remote.level, remote.sentence) == ("notice", "The message would load 1 thing from elsewhere.")
+    assert (remote.level, remote.sentence) == ("notice", "The message would load 1 thing from other servers.")
     assert found("remote_content", html='<img src="cid:1">') == []
 
     assert levels("shown_as_source", html="<div>" * 300) == ["high"]

@@ -140,7 +140,7 @@ def test_name_that_is_another_address_is_found():
     # The finding names both, and leads to the address.
     [one] = found("name_says_address", to=("ana@yourteam.example <x@evil.example>",))
     assert (one.level, one.anchor) == ("high", address_anchor("x@evil.example"))
-    assert one.detail == "It reads “ana@yourteam.example”; the address is x@evil.example."
+    assert one.detail == "The name is “ana@yourteam.example”; the address is x@evil.example."
 
 
 # letters that mislead
@@ -217,7 +217,7 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
     [two] = found("off_allowlist", RiskContext(off_list=(eve, "bo@evil.io")), to=(eve, "bo@evil.io"))
-    assert two.sentence == "2 recipients were on no allowlist when the message was read."
+    assert two.sentence == "2 recipients were on no allowlist when the message was checked."
 
 
 # what was rejected before
@@ -231,7 +231,7 @@ def rejected_before(**before):
 
 def test_repeated_message_names_who_when_and_why():
     one = rejected_before()
-    assert one.sentence == "A message that says the same was rejected by Ana on 20 November 2026, 10:42 UTC."
+    assert one.sentence == "A message with the same text was rejected by Ana on 20 November 2026, 10:42 UTC."
     assert (one.level, one.detail, one.evidence) == ("high", "“Wrong account”", ("0193",))
     # One of another mailbox names nobody.
     other = str(rejected_before(reason="Secret", in_same_mailbox=False))

@@ -49,8 +49,8 @@ def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_ch
         ("x" * 81, "under 80 characters"),
         ("a b c d e f g h i", "at most 8 words"),
         ("a*b*c*d*e", "at most 3 stars"),
-        ("50 %", "“%” cannot be looked for"),
-        ("(a+)+$", "“+” cannot be looked for"),
+        ("50 %", "“%” cannot be searched"),
+        ("(a+)+$", "“+” cannot be searched"),
     ],
 )
 def test_phrase_that_cannot_be_looked_for_is_refused_with_a_sentence(typed, why):

@@ -221,7 +221,7 @@ def test_answer_that_breaks_off_or_is_of_something_in_between_is_unknown():
 
 def test_oversized_answer_is_not_stored(monkeypatch):
     monkeypatch.setattr(client, "MAX_DECISION_ANSWER", 1000)
-    with peer(answer(b"x" * 5000)) as (url, _), pytest.raises(errors.OutcomeUnknown, match="larger"):
+    with peer(answer(b"x" * 5000)) as (url, _), pytest.raises(errors.OutcomeUnknown, match="too large"):
         decide(url)
 
 
@@ -263,14 +263,14 @@ def test_list_without_its_last_page_is_none_and_one_that_leads_back_ends():
         with peer(page("1", cursor="a"), second) as (url, _), pytest.raises(errors.UpstreamError):
             pytest.fail(f"{second!r}: {ask(url)}")
     back = [page("1", cursor="a"), page("2", cursor="a"), page("3")]
-    with peer(*back) as (url, _), pytest.raises(errors.OutcomeUnknown, match="came back"):
+    with peer(*back) as (url, _), pytest.raises(errors.OutcomeUnknown, match="repeated a page"):
         ask(url)
 
 
 def test_pages_share_their_bounds(monkeypatch):
     monkeypatch.setattr(client, "MAX_ANSWER", 120)
     both = page("1" * 30, cursor="a"), page("2" * 30)
-    with peer(*both) as (url, _), pytest.raises(errors.OutcomeUnknown, match="larger"):
+    with peer(*both) as (url, _), pytest.raises(errors.OutcomeUnknown, match="too large"):
         ask(url)
 
 

@@ -190,7 +190,7 @@ def test_dns_failure_is_reported_and_changes_nothing(
             patched.setattr(dns_records, "LIMIT", 0.1)
             seen = verify(world, domain)
         assert (seen.status_code, seen.json()["status"], seen.json()["spf_verified"]) == (200, status, spf)
-        assert "DNS could not be asked" in seen.json()["message"]
+        assert "The DNS lookup of" in seen.json()["message"]
         dns.mood = "ok"
         assert verify(world, domain).json()["spf_verified"] is True
 
