@@ -26,6 +26,10 @@ class EditNotPossible(DeskError):
     """A corrected message cannot be sent in place of this one; the sentence says what to do."""
 
 
+class PicturesStopped(DeskError):
+    """Nothing is fetched at the moment; the sentence says why."""
+
+
 class RiskUnread(DeskError):
     """The message is high risk, and the person did not say that its serious findings were read."""
 

@@ -1,6 +1,7 @@
 """Celery's tasks of the desk; each that asks MultiMail runs in a slot of its row's connection."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import cache, partial, wraps
@@ -14,6 +15,7 @@ from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
 from approvals.editing import send
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
+from approvals.pictures import fetch as pictures
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
@@ -23,7 +25,7 @@ from common.postgres.statements import ANY, RowQuery
 from common.sweeps import Duty, Sweep, duty
 from mirror.attachments import fetch
 from mirror.attachments.renderings.store import drop_old_renderings
-from mirror.models import AttachedFile, Connection, Message, Thread
+from mirror.models import AttachedFile, Connection, Message, RemotePicture, Thread
 from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
 from mirror.sync.connection_slots import ConnectionSlots
@@ -211,6 +213,22 @@ def fetch_file(file_id: int) -> str:
     return fetch.fetch_file(file_id=file_id)
 
 
+# Servers of strangers may take half a minute: most threads stay free for everything else.
+_PICTURE_SLOTS = threading.BoundedSemaphore(2)
+
+
+@shared_task
+def load_pictures(picture_id: int) -> str:
+    """Fetch the remote pictures that somebody asked for of one message."""
+    if not _PICTURE_SLOTS.acquire(blocking=False):
+        enqueue(load_pictures.name, picture_id, countdown=NEXT_READ)
+        return "no room now"
+    try:
+        return pictures.load_pictures(picture_id=picture_id)
+    finally:
+        _PICTURE_SLOTS.release()
+
+
 @_in_slot(Thread)
 def read_thread(thread_id: int) -> str:
     """Read one thread."""
@@ -274,9 +292,10 @@ def reconcile_all() -> str:
 
 @shared_task
 def forget() -> str:
-    """Delete old webhooks, old files' bytes, renderings and old threads, a few at a time."""
+    """Delete old webhooks, bytes of old files and pictures, renderings and old threads, a few at a time."""
     drop_old_renderings()
-    return f"{retain.forget_webhooks()} + {retain.forget_files()} + {retain.forget_threads()} forgotten"
+    steps = (retain.forget_webhooks, retain.forget_files, retain.forget_pictures, retain.forget_threads)
+    return f"{' + '.join(str(step()) for step in steps)} forgotten"
 
 
 def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
@@ -324,6 +343,7 @@ _SWEEP = Sweep(
         "content": _each(hydrate, Message.objects.to_hydrate, 200),
         "late": _each(ask_about, Message.objects.to_ask_about, 50),
         "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
+        "pictures": _each(load_pictures, RemotePicture.objects.due, 50),
         "threads": _each(read_thread, Thread.objects.to_read, 100),
         # One whole read proves that a connection is healthy again and brings everything that was missed.
         "unwell": _each(read_connection, Connection.objects.to_probe),

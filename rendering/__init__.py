@@ -6,12 +6,22 @@ our marks in, `sanitise.py` seals what the frame gets.
 
 from rendering.invisibles import found_in, named, stripped
 from rendering.render import render_message
-from rendering.result import Blocked, Hidden, Link, RenderedMessage, ReorderedText
+from rendering.result import (
+    Blocked,
+    FetchedPicture,
+    Hidden,
+    Link,
+    RemotePicture,
+    RenderedMessage,
+    ReorderedText,
+)
 
 __all__ = [
     "Blocked",
+    "FetchedPicture",
     "Hidden",
     "Link",
+    "RemotePicture",
     "RenderedMessage",
     "ReorderedText",
     "found_in",

@@ -8,7 +8,7 @@ comments, no raw text, no attributes of the message's own but understood styles,
 import html
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,10 +33,12 @@ from rendering.elements import (
 )
 from rendering.html_reading import VOID, Nesting, Token, decode, decode_attribute, tokens
 from rendering.layout_boxes import box_reason
-from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
+from rendering.links import host_of
+from rendering.pictures import MAX_ALL_FETCHED, MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from rendering.reading_order import lies_elsewhere
-from rendering.result import Blocked, Doubt, Hidden
+from rendering.result import Blocked, Doubt, FetchedPicture, Hidden, RemotePicture
 from rendering.styling import Styled, Styling, names_of_tag, written_style
+from rendering.tracking import needles, tracking_reason, web_address
 
 _OPENING = re.compile(r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>", re.IGNORECASE)
 _CLOSING = re.compile(r"<!\s{0,20}\[\s{0,20}endif", re.IGNORECASE)
@@ -94,13 +96,14 @@ class Note:
     """A label drawn in position: `blocked` for what was left out, `ghost` for what is not as it seems.
 
     `about` is the index of its finding among hidden texts or blocked loads; `labels` are the titles and texts of the
-    picture that it replaces.
+    picture that it replaces. `remote` is the index of the remote picture that it stands for, which is not shown.
     """
 
     kind: str
     label: str
     about: int | None = None
     labels: tuple[str, ...] = ()
+    remote: int | None = None
 
 
 @dataclass
@@ -114,6 +117,7 @@ class Canonical:
     labels: dict[tuple[str, ...], int] = field(default_factory=dict)
     areas: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     pictures: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    remote: list[RemotePicture] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     removed: Counter[str] = field(default_factory=Counter)
@@ -121,18 +125,25 @@ class Canonical:
     base: str = ""
 
 
-def canonicalise(source: str) -> Canonical:
-    """Return the plain form of a message's HTML. Raises Doubt when it cannot be followed within bounds."""
+def canonicalise(
+    source: str, *, readers: Iterable[str] = (), fetched: Mapping[str, FetchedPicture] | None = None
+) -> Canonical:
+    """Return the plain form of a message's HTML. Raises Doubt when it cannot be followed within bounds.
+
+    `readers` are the mail addresses of its recipients; `fetched` is what the desk has of its remote pictures.
+    """
     if source.count("<") > MAX_TAGS:
         raise Doubt(f"it has more than {MAX_TAGS} tags")
-    return _Writer(list(tokens(source))).written()
+    return _Writer(list(tokens(source)), needles(readers), fetched or {}).written()
 
 
 class _Writer:
     """Goes through the tokens once to read the style sheets, and once to write."""
 
-    def __init__(self, found: list[Token]) -> None:
+    def __init__(self, found: list[Token], readers: frozenset[str], fetched: Mapping[str, FetchedPicture]) -> None:
         self.tokens = found
+        self.readers = readers
+        self.fetched = fetched
         self.styling = Styling()
         self.nesting = Nesting()
         self.out: list[str] = []
@@ -140,6 +151,7 @@ class _Writer:
         self.root_names: frozenset[str] = frozenset()
         self.drawn = 0
         self.pixels = 0
+        self.drawn_fetched = 0
 
     def written(self) -> Canonical:
         self._read_sheets()
@@ -293,25 +305,48 @@ class _Writer:
         source = attributes.get("src", "")
         drawn, pixels = drawable(source) if source.lstrip()[:5].lower() == "data:" else Picture()
         style, why, *_ = self.styling.of(token)
+        hidden = why or box_reason(style)
         fits = self.drawn + len(drawn) <= MAX_ALL_PICTURES and self.pixels + pixels <= MAX_PIXELS
-        if drawn and fits and not (why or box_reason(style)):
+        if drawn and fits and not hidden:
             self.drawn += len(drawn)
-            self.pixels += pixels
-            self.result.pictures.append((drawn, attributes))
-            self.nesting.start("img", "img", "")
-            self.out.append(f'<img data-picture="{len(self.result.pictures) - 1}">')
+            self._draw(drawn, pixels, attributes)
             return
         says = " ".join(attributes.get("alt", "").split())
         suffix = f" (in its place: “{says}”)" if says else ""
         labels = labels_in(token.attributes, PICTURE_LABELS)
-        remote = [load for load in loads_of(token.name, token.attributes) if load.kind == "picture"]
+        remote = [load.url for load in loads_of(token.name, token.attributes) if load.kind == "picture"]
         if remote:
-            blocked = blocked_load(remote[0].kind, remote[0].url)
-            self._note("blocked", f"remote picture not loaded: {load_target(blocked)}{suffix}", labels, is_load=True)
+            address = web_address(remote[0])
+            tracking = "it is hidden" if hidden else tracking_reason(address, attributes, style, self.readers)
+            self.result.remote.append(RemotePicture(address, host_of(address), tracking))
+            self._remote(blocked_load("picture", remote[0]), attributes, suffix, labels)
         elif source.lower().startswith("cid:"):
             self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}", labels)
         elif source or says:
             self._note("blocked", f"picture not shown{suffix}", labels)
+
+    def _draw(self, source: str, pixels: int, attributes: Mapping[str, str]) -> None:
+        self.pixels += pixels
+        self.result.pictures.append((source, attributes))
+        self.nesting.start("img", "img", "")
+        self.out.append(f'<img data-picture="{len(self.result.pictures) - 1}">')
+
+    def _remote(self, blocked: Blocked, attributes: Mapping[str, str], suffix: str, labels: tuple[str, ...]) -> None:
+        """Write the remote picture that was found last: drawn as the desk fetched it, or a label in its place."""
+        picture, target = self.result.remote[-1], load_target(blocked)
+        found = None if picture.tracking else self.fetched.get(picture.url)
+        if found is not None and found.source:
+            all_fetched = self.drawn_fetched + len(found.source)
+            if all_fetched <= MAX_ALL_FETCHED and self.pixels + found.pixels <= MAX_PIXELS:
+                self.drawn_fetched = all_fetched
+                self._draw(found.source, found.pixels, attributes)
+                self.out.append("<br>")
+                self._note("blocked", f"picture from {picture.host}, {found.outcome}", is_load=True)
+                return
+            found = FetchedPicture("fetched by the desk; there is no room to draw it here")
+        reason = f"tracking pixel: {picture.tracking}" if picture.tracking else found.outcome if found else ""
+        label = f"remote picture not loaded: {target}{f' ({reason})' if reason else ''}{suffix}"
+        self._note("blocked", label, labels, is_load=True, remote=len(self.result.remote) - 1)
 
     def _blocked(self, kind: str, url: str, *, quiet: bool) -> None:
         blocked = blocked_load(kind, url)
@@ -324,11 +359,13 @@ class _Writer:
         self.result.hidden.append(hidden)
         self._note("ghost", label)
 
-    def _note(self, kind: str, label: str, labels: tuple[str, ...] = (), *, is_load: bool = False) -> None:
+    def _note(
+        self, kind: str, label: str, labels: tuple[str, ...] = (), *, is_load: bool = False, remote: int | None = None
+    ) -> None:
         """Put a label here: about the load blocked last, or about the hidden text found last."""
         self.nesting.start("img", "img", "")
         found = len(self.result.blocked) if is_load else len(self.result.hidden) if kind == "ghost" else 0
-        self.result.notes.append(Note(kind, label, found - 1 if found else None, labels))
+        self.result.notes.append(Note(kind, label, found - 1 if found else None, labels, remote))
         self.out.append(f'<img data-note="{len(self.result.notes) - 1}">')
 
     def _marks(self, token: Token) -> str:

@@ -403,7 +403,7 @@ class _Walker:
         if "data-note" in attributes:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
-            self._note(note)
+            self._note(note, hidden)
             self.link_texts.add_labels(() if hidden else note.labels)
         elif "data-picture" in attributes:
             source, picture_attributes = self.canonical.pictures[int(attributes["data-picture"])]
@@ -465,8 +465,13 @@ class _Walker:
         elif text:
             self.page.write_box("ghost", text)
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: Note, hidden: str) -> None:
         """Draw a note, and record its mark on the finding that it belongs to."""
+        if note.remote is not None and hidden and not self.canonical.remote[note.remote].tracking:
+            # What it stands in is known only here.
+            remote = self.canonical.remote
+            remote[note.remote] = replace(remote[note.remote], tracking="it is hidden")
+            note = replace(note, label=f"{note.label} (tracking pixel: it is hidden)")
         if note.about is None:
             self.page.write_box(note.kind, note.label)
         elif note.kind == "ghost":

@@ -11,6 +11,8 @@ MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000
 # The limit for all pictures of a message: a few bytes can unpack to more than the browser's memory.
 MAX_PIXELS = 40_000_000
+# Characters of base64 of all pictures that the desk fetched: 10 MB.
+MAX_ALL_FETCHED = 14_000_000
 
 _DATA = re.compile(r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\r\f]+")

@@ -4,6 +4,7 @@ Pure: no network, no database. Where anything about the message is in doubt, its
 """
 
 import html
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rendering.canonical import canonicalise
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links
 from rendering.marking import Words, mark
-from rendering.result import Doubt, Hidden, RenderedMessage
+from rendering.result import Doubt, FetchedPicture, Hidden, RemotePicture, RenderedMessage
 from rendering.sanitise import seal, to_tree
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
@@ -32,15 +33,18 @@ _DOCUMENT = (
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
+def render_message(
+    content: Content, fetched: Mapping[str, FetchedPicture] | None = None, *, found: Words | None = None
+) -> RenderedMessage:
     """Return the message as its recipient gets it, harmless, and with everything that it hides made visible.
 
-    `found` are words of its plain text that get a mark, where the message can be drawn.
+    `fetched` is what the desk has of its remote pictures, by their addresses: these are drawn too. `found` are words of
+    its plain text that get a mark, where the message can be drawn.
     """
     source = ""
     try:
         source = _source(content)
-        return _render_html(content, source, found)
+        return _render_html(content, source, fetched, found)
     except Doubt as doubt:
         return _render_source(content, source, str(doubt))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
@@ -59,8 +63,10 @@ def _source(content: Content) -> str:
     return render_markdown(with_signature(markdown, content.additions.get("signature")))
 
 
-def _render_html(content: Content, source: str, found: Words | None) -> RenderedMessage:
-    canonical = canonicalise(source)
+def _render_html(
+    content: Content, source: str, fetched: Mapping[str, FetchedPicture] | None, found: Words | None
+) -> RenderedMessage:
+    canonical = canonicalise(source, readers=(*content.to, *content.cc, *content.bcc), fetched=fetched)
     marked = mark(to_tree(canonical.html), canonical, found=found)
     tally = marked.tally
     text = marked.text
@@ -72,6 +78,7 @@ def _render_html(content: Content, source: str, found: Words | None) -> Rendered
         text=text,
         plain=stripped(marked.plain),
         blocked=tuple(canonical.blocked),
+        remote=tuple(_each_once(canonical.remote)),
         hidden=(*canonical.hidden, *marked.hidden, *_secret_text(tally)),
         links=tuple(marked.links),
         reordered=tuple(marked.reordered),
@@ -81,6 +88,15 @@ def _render_html(content: Content, source: str, found: Words | None) -> Rendered
         comments=canonical.comments,
         read=marked.text,
     )
+
+
+def _each_once(found: Iterable[RemotePicture]) -> Iterable[RemotePicture]:
+    """Return each address of the web once; where it stands several times, as one that is there to be seen."""
+    known: dict[str, RemotePicture] = {}
+    for one in found:
+        if one.url and (one.url not in known or not one.tracking):
+            known[one.url] = one
+    return known.values()
 
 
 def _render_source(content: Content, source: str, reason: str) -> RenderedMessage:

@@ -23,6 +23,30 @@ class Blocked:
 
 
 @dataclass(frozen=True)
+class RemotePicture:
+    """A picture that the message would load from elsewhere; `tracking` says why it seems to be a tracking pixel.
+
+    `url` is empty where it is not of the web: see `tracking.web_address`.
+    """
+
+    url: str
+    host: str
+    tracking: str = ""
+
+
+@dataclass(frozen=True)
+class FetchedPicture:
+    """What the desk has of a remote picture: what became of it, in words, and where it is to be drawn its data.
+
+    `source` is a `data:` address of a PNG picture that the desk made.
+    """
+
+    outcome: str
+    source: str = ""
+    pixels: int = 0
+
+
+@dataclass(frozen=True)
 class Hidden:
     """Text that the recipient would not see, and how it was hidden. Not `certain`: it depends on the mail program."""
 
@@ -80,6 +104,7 @@ class RenderedMessage:
     text: str
     plain: str
     blocked: tuple[Blocked, ...] = ()
+    remote: tuple[RemotePicture, ...] = ()  # each address of the web once, in the order of the message
     hidden: tuple[Hidden, ...] = ()
     links: tuple[Link, ...] = ()
     reordered: tuple[ReorderedText, ...] = ()

@@ -90,6 +90,7 @@ PROVED_TASKS = {
     "approvals.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
     "approvals.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",
+    "approvals.tasks.load_pictures": "test_remote_pictures.py",
     "approvals.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alerts.py",
     "alerts.tasks.judge_press": "test_interactions.py",

@@ -68,6 +68,7 @@ _DESK_DOORS = {
     "message": Door("shows a message", "mailbox"),
     "message-body": Door("shows the rendered message", "mailbox"),
     "message-view": Door("shows one view of the message", "mailbox"),
+    "message-pictures": Door("shows how far the remote pictures are that are being fetched", "mailbox"),
     "message-files": Door("lists the attachments", "mailbox"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
@@ -85,6 +86,12 @@ _DESK_DOORS = {
         "records that one has read the links", "mailbox", writes=True, fields=lambda w: {"part": "links"}
     ),
     "presence": Door("records that one is reading the message", "mailbox", fields=nothing),
+    "load-pictures": Door(
+        *("has remote pictures fetched, where the mailbox allows it", "mailbox"),
+        writes=True,
+        fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
+        needs="pictures",
+    ),
     "text-first": Door("makes one's messages open as text", "mailbox", writes=True, fields=lambda w: {"wanted": "on"}),
     # --- deciding
     "verdict": Door("approves, rejects or requests changes", "mailbox", (R,), writes=True, fields=_verdict("approve")),
@@ -269,6 +276,7 @@ TASKS = {
     "approvals.tasks.resolve_decision": "resolves a decision whose outcome is unknown",
     "approvals.tasks.ask_about": "asks MultiMail about a message",
     "approvals.tasks.fetch_file": "fetches an attachment",
+    "approvals.tasks.load_pictures": "fetches the remote pictures of a message that a person asked for",
     "approvals.tasks.read_thread": "reads a thread",
     "approvals.tasks.freshen_thread": "reads the thread of a message again",
     "approvals.tasks.hear_of_letter": "checks whether a message came after a draft",

@@ -45,6 +45,7 @@ PUBLIC = {
 POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
+    "load-pictures",
     *("part-opened", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
@@ -228,6 +229,11 @@ class Walk:
         self._need_file()
         sha256 = hashlib.sha256(INVOICE_PDF).hexdigest()
         self.message.files.update(kind="pdf", content=INVOICE_PDF, found_sha256=sha256)
+
+    def _need_pictures(self):
+        """A message with a remote picture, in a mailbox where it may be fetched."""
+        Mailbox.objects.filter(pk=self.mailbox.pk).update(loads_pictures=True)
+        self.message = make_message(self.connection, html_body='<img src="https://img.example/lamp.png">')
 
     def _need_stalled(self):
         """A decision that should have been carried out a while ago."""

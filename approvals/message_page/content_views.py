@@ -1,6 +1,6 @@
 """Views of one message's content: its tabs, the framed HTML, attached files, the thread, and past verdicts.
 
-Nothing here is fetched from MultiMail, and no file is served as a type that a browser would open.
+Nothing here is fetched from MultiMail or from anybody else, and no file is served as a type that a browser would open.
 """
 
 from functools import lru_cache
@@ -16,9 +16,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import reswap, retarget
 
 from approvals.decisions.shown import SERVED, key_of, links_key, note_opened_part, note_served
+from approvals.errors import http_status
 from approvals.message_page.content.differences import changes_since_sent_back
+from approvals.message_page.content.pictures import (
+    PicturesLine,
+    document_with_pictures,
+    pictures_line,
+    pictures_part,
+)
 from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
 from approvals.message_page.sheet import (
     FirstPageForm,
@@ -31,17 +39,27 @@ from approvals.message_page.sheet import (
     way_asked,
 )
 from approvals.message_page.side_panel import files_context, unread_context
-from approvals.message_page.views import PartForm, framed, get_visible_message_or_404, is_prefetch, message_address
+from approvals.message_page.views import (
+    PartForm,
+    ShownForm,
+    answer_with_message,
+    framed,
+    get_visible_message_or_404,
+    is_prefetch,
+    message_address,
+)
 from approvals.models import Verdict
+from approvals.pictures.commands import request_pictures
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY_ID, ASKING, ValueQuery, list_of, read_values
+from common.postgres.statements import ANY_ID, ASKING, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import document_of, pdf_pages
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.attachments.renderings.store import page_picture
-from mirror.models import AttachedFile, Message
+from mirror.errors import DeskError
+from mirror.models import AttachedFile, Message, RemotePicture
 from mirror.querysets.messages import anybody_like
 from mirror.recording import record_about
 from mirror.store import stored_content
@@ -49,7 +67,7 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from people.accounts.profile import set_text_first
 from people.actors import Actor
-from rendering import render_message, stripped
+from rendering import RenderedMessage, stripped
 
 
 @login_required
@@ -63,7 +81,7 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _sheet(request, public_id, way_asked(request))
 
 
-def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
+def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", status: int = 200) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
@@ -77,8 +95,55 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
         "rendered": shown,
         "unseen": unseen_fields(content),
         **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
+        "pictures": _pictures_of(message, shown),
+        "pictures_error": error,
     }
-    return render(request, "approvals/message_page/_sheet.html", context)
+    return render(request, "approvals/message_page/_sheet.html", context, status=status)
+
+
+def _pictures_of(message: Message, shown: RenderedMessage | None) -> PicturesLine | None:
+    if shown is None or not shown.remote:
+        return None
+    return pictures_line(message, shown, read_values({"found": pictures_part(message.revision)})["found"])
+
+
+@login_required
+@require_POST
+def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have a worker fetch the remote pictures of the version that was shown; the sheet says what becomes of them."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    error, status = "", 200
+    try:
+        request_pictures(
+            message=public_id,
+            actor=request.actor,
+            fingerprint=ShownForm(request.POST).value("fingerprint") or "",
+            found=rendered_message_of(message.revision).remote if message.revision else (),
+        )
+    except DeskError as refused:
+        error, status = refused.sentence, http_status(refused)
+    if request.htmx:
+        return _sheet(request, public_id, Way("rendered"), error=error, status=status)
+    if error:
+        return answer_with_message(request, public_id, status=status, error=error)
+    address = message_address(request, public_id)
+    return redirect(f"{address}{'&' if '?' in address else '?'}view=rendered#sheet")
+
+
+@login_required
+@require_safe
+def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show how far the pictures are that are being fetched; once all are over, the whole sheet with them."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    if not request.htmx:
+        return redirect(message_address(request, public_id))
+    way = way_asked(request)
+    line = _pictures_of(message, rendered_message_of(message.revision) if message.revision else None)
+    if line is not None and line.under_way:
+        context: dict[str, Any] = {"message": message, "revision": message.revision, "pictures": line, "way": way}
+        context["queue_query"] = filters_of(request).suffix
+        return render(request, "approvals/message_page/_pictures.html", context)
+    return retarget(reswap(_sheet(request, public_id, way), "outerHTML"), "#sheet")
 
 
 @login_required
@@ -94,26 +159,30 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     version = next(iter(facts["version"]), None)
     words = MarkForm(request.GET).words()
     known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
-    if known is not None and not words:
+    if known is not None and not (words or facts["has_pictures"]):
         return framed(known.document)
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    if words:
-        return framed(render_message(stored_content(message.revision), found=words).document)
+    if words or facts["has_pictures"]:
+        return framed(document_with_pictures(message.revision, found=words))
     return framed(rendered_message_of(message.revision).document)
 
 
 @lru_cache(maxsize=1000)
 def _body_parts(anybody: Actor) -> dict[str, ValueQuery]:
-    """Return the queries for the fingerprint of a visible message, and for those that the actor's browser loaded."""
+    """Return the queries for the fingerprint of a visible message, and for those that the actor's browser loaded.
+
+    And whether somebody has asked for remote pictures of the message.
+    """
     visible = Message.objects.visible_to(anybody).filter(public_id=ANY_ID).order_by()
     served = Entry.objects.of_message(ANY_ID).of_action(SERVED).filter(actor_id=str(ASKING)).order_by()
     return {
         "version": list_of(visible.values_list("revision__fingerprint")),
         "served": list_of(served.values_list("fingerprint").distinct()),
+        "has_pictures": any_of(RemotePicture.objects.filter(message__in=visible.values("pk"))),
     }
 
 
@@ -296,7 +365,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
-    return framed(rendered_message_of(verdict.revision).document)
+    return framed(document_with_pictures(verdict.revision, until=verdict.given_at))
 
 
 def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:

@@ -27,6 +27,7 @@ from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.edits import edits_context, edits_part
 from approvals.message_page.content.origin import others_part, verified_part
+from approvals.message_page.content.pictures import pictures_line, pictures_part
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.findings import findings_of
 from approvals.message_page.sheet import (
@@ -113,6 +114,7 @@ def answer_with_message(
     # Templates ask a hundred times for what was typed, and a missing key costs Django an exception each time.
     context |= {"error": error, "notice": notice, "typed": defaultdict(str, typed or {})}
     context |= {"changed": changes_since(message, seen_fingerprint)}
+    context["pictures"] = pictures_line(message, rendered, facts["pictures"])
     context |= notice_context(actor, decided)
     context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
@@ -192,6 +194,7 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Va
         "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
         "views": views_part(message, actor=actor),
         "edit_to": edits_part(message),
+        "pictures": pictures_part(message.revision),
         "weights": weights_part(),
         "is_verified": verified_part(message),
         "last_zone": zone_part(message),

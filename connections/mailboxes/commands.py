@@ -141,6 +141,7 @@ def set_desk_settings(
     undo_window: timedelta,
     expire_after: timedelta | None,
     editor_may_approve: bool,
+    loads_pictures: bool,
 ) -> Mailbox:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
     check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
@@ -149,7 +150,8 @@ def set_desk_settings(
     if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
         raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-    after = {"undo_window": undo_window, "expire_after": expire_after, "editor_may_approve": editor_may_approve}
+    after: dict[str, Any] = {"undo_window": undo_window, "expire_after": expire_after}
+    after |= {"editor_may_approve": editor_may_approve, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
     for name, value in after.items():
         setattr(locked, name, value)

@@ -117,6 +117,7 @@ class DeskForm(SentenceForm):
     )
 
     editor_may_approve = forms.BooleanField(required=False)
+    loads_pictures = forms.BooleanField(required=False)
 
     def windows(self) -> tuple[timedelta, timedelta | None]:
         """Return the undo window, and the time after which mail expires, or None."""

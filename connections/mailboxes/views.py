@@ -201,6 +201,7 @@ def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
         undo_window=undo_window,
         expire_after=expire_after,
         editor_may_approve=form.cleaned_data["editor_may_approve"],
+        loads_pictures=form.cleaned_data["loads_pictures"],
     )
     return _done(request, found, f"Saved. It applies to {found} from its next message.")
 
@@ -317,6 +318,7 @@ def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | N
         "undo_seconds": typed.get("undo_seconds", int(found.undo_window.total_seconds())),
         "expire_hours": typed.get("expire_hours", hours),
         "editor_may_approve": "editor_may_approve" in typed if "undo_seconds" in typed else found.editor_may_approve,
+        "loads_pictures": "loads_pictures" in typed if "undo_seconds" in typed else found.loads_pictures,
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)

@@ -9,6 +9,7 @@ from mirror.models.connections import (
     WebhookEvent,
 )
 from mirror.models.messages import Message, Revision
+from mirror.models.pictures import RemotePicture
 from mirror.models.threads import Thread, ThreadMessage
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "KnownContact",
     "Mailbox",
     "Message",
+    "RemotePicture",
     "Revision",
     "SuppressedAddress",
     "Thread",

@@ -8,6 +8,7 @@ from mirror.querysets.messages import (
     ThreadQuerySet,
     visible_condition,
 )
+from mirror.querysets.pictures import RemotePictureQuerySet
 from mirror.querysets.terms import (
     BACK_BEFORE,
     CAN_EXPIRE,
@@ -39,6 +40,7 @@ __all__ = [
     "MailboxQuerySet",
     "MessageManager",
     "MessageQuerySet",
+    "RemotePictureQuerySet",
     "ThreadQuerySet",
     "WebhookEventQuerySet",
     "visible_condition",

@@ -11,11 +11,12 @@ from typing import Any
 from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
-from mirror.models import AttachedFile, Message, Thread, WebhookEvent
-from mirror.querysets import DONE, AttachedFileQuerySet
+from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
+from mirror.querysets import DONE, AttachedFileQuerySet, RemotePictureQuerySet
 from mirror.states import MessageState
 
-# How long the bytes of a file, and the messages of a thread, are stored after the last message is decided.
+# How long the bytes of a file or of a fetched picture, and the messages of a thread, are stored after the last message
+# is decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
@@ -30,6 +31,11 @@ def forget_webhooks() -> int:
 def forget_files() -> int:
     """Delete the bytes of files past retention; their detection and hashes stay."""
     return _forget(AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
+
+
+def forget_pictures() -> int:
+    """Delete the bytes of remote pictures with those of files; what became of them stays."""
+    return _forget(RemotePicture.objects.past_retention(KEEP_FILES), RemotePictureQuerySet.drop_bytes)
 
 
 def forget_threads() -> int:
@@ -54,21 +60,24 @@ class Copies:
     """How many were removed."""
 
     files: int
+    pictures: int
     webhooks: int
     threads: int
 
 
 def remove_copies(message: Message) -> Copies:
-    """Remove the bytes of its files, its webhooks as they came, and its thread, in the caller's transaction.
+    """Remove the bytes of its files and pictures, its webhooks as they came, and its thread.
 
-    The message must be locked. Raises ActNotAllowed while it is held or being sent: reviewers must see all of it.
+    In the caller's transaction; the message must be locked. Raises ActNotAllowed while it is held or being sent:
+    reviewers must see all of it.
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
         raise ActNotAllowed("This message is not finished yet: decide it, or wait until it is sent or rejected.")
     files = AttachedFile.objects.filter(message=message, content__isnull=False).drop_bytes()
     events = WebhookEvent.objects.filter(connection=message.connection_id, email_id=message.upstream_id)
     webhooks, _ = events.delete()
-    return Copies(files, webhooks, _remove_thread(message))
+    pictures = RemotePicture.objects.filter(message=message).erase()
+    return Copies(files, pictures, webhooks, _remove_thread(message))
 
 
 def _remove_thread(message: Message) -> int:

@@ -1,5 +1,7 @@
 """The process that reads one attached file: `python -I program.py KIND [PAGE]`, the file on its standard input.
 
+The kind "remote" is a picture that a message would load from elsewhere, to be drawn again.
+
 Writes one line of JSON; for pages their pictures follow, each after its length in four bytes. Knows neither Django nor
 the desk's settings.
 """
@@ -26,6 +28,7 @@ _READERS = {
     "pptx": "slides",
     "odf": "opendocument",
     **dict.fromkeys(("png", "jpeg", "gif", "webp"), "picture_metadata"),
+    "remote": "picture_drawn",
 }
 
 # Made before: where memory is used up there is none left for it.

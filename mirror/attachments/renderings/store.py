@@ -36,6 +36,8 @@ DEADLINE = 20.0
 MAX_OUTPUT = 16 * 1024 * 1024
 # Processes at once, and seconds that a request waits for one: the desk has few threads, and others need them.
 SLOTS, PATIENCE = 2, 1.5
+# Seconds that a worker waits for one: nobody waits for the worker.
+LONG_PATIENCE = 30.0
 _slots = threading.BoundedSemaphore(SLOTS)
 # Bytes and seconds that renderings are kept.
 MAX_KEPT, MAX_AGE = 128 * 1024 * 1024, 3600.0
@@ -57,6 +59,22 @@ def page_picture(file: AttachedFile, page: int) -> bytes:
         reason = json.loads(found).get("error")
         raise Refused(reason if reason in SENTENCES else "broken")
     return found
+
+
+def drawn_again(content: bytes) -> bytes:
+    """Return a stranger's picture as a PNG picture that was made of it here; it is not kept. Raises Refused."""
+    if not _slots.acquire(timeout=LONG_PATIENCE):
+        raise Refused("busy")
+    try:
+        answer, pictures = _run(content, "remote", 1)
+    except OSError as error:
+        raise Refused("no_room") from error
+    finally:
+        _slots.release()
+    if not pictures:
+        reason = json.loads(answer).get("error")
+        raise Refused(reason if reason in SENTENCES else "broken")
+    return pictures[0]
 
 
 def drop_old_renderings() -> int:

@@ -1,0 +1,182 @@
+"""Fetches remote pictures that somebody asked for, in a worker: the only caller of `guarded.download`.
+
+A row is marked before its server is asked. One whose worker died after that is not asked again by itself: a person may
+have it tried again. No lock is held while a server is asked or a picture is drawn.
+"""
+
+import logging
+import struct
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from approvals.decisions.ruling import stop_of
+from approvals.pictures.outcomes import MAX_ALL_BYTES, MAX_BYTES, hosts_in_words, reason_of
+from common.logs import traced
+from mirror.attachments.detection import kind_of, with_article
+from mirror.attachments.file_types import KINDS
+from mirror.attachments.renderings.refusals import Refused
+from mirror.attachments.renderings.store import drawn_again
+from mirror.models import Message, RemotePicture
+from mirror.recording import record_about
+from outgoing.guarded import NotDownloaded, download
+from people.actors import worker
+from rendering.pictures import MAX_PIXELS, size_of
+from rendering.tracking import MAX_PIXEL
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("pictures")
+# Seconds for one picture, and for all of a message.
+ONE_LIMIT, ALL_LIMIT = 10.0, 30.0
+# Above all of that, with the drawing of the last one.
+LEASE = timedelta(seconds=90)
+MAX_SIDE = 16_000
+# Nothing here tells whose desk it is, and nothing comes along that a server could set.
+HEADERS = {"User-Agent": "Mozilla/5.0", "Accept": "image/png,image/jpeg,image/gif"}
+# Exact origins that may be private. None: a stranger wrote the addresses.
+ALLOWED: tuple[str, ...] = ()
+_State = RemotePicture.State
+_KINDS = ("png", "jpeg", "gif")
+# What the process that draws says, as reasons of ours; what it could not do this time can be tried again.
+_TOO_MUCH, _THIS_TIME = ("too_large", "too_much"), ("busy", "failed", "no_room")
+
+
+@dataclass
+class _Run:
+    """One round through a message's pictures, and what is left for it."""
+
+    message: Message
+    ends: float
+    fetched: int = 0
+    stored: int = 0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one picture, as its row stores it."""
+
+    to: str
+    reason: str = ""
+    detail: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def load_pictures(*, picture_id: int) -> str:
+    """Go on with what is to be fetched of the message that has this picture, and record what came of it."""
+    rows = _claim(picture_id)
+    if not rows:
+        return "not due"
+    message = rows[0].message
+    with traced(message.trace):
+        used = RemotePicture.objects.filter(revision=rows[0].revision_id).used()
+        run = _Run(message, time.monotonic() + ALL_LIMIT, *used)
+        for row in rows:
+            if row.state == _State.WAITING:
+                _load(row, run)
+        return _record(message, rows[0].revision_id)
+
+
+@transaction.atomic
+def _claim(picture_id: int) -> list[RemotePicture]:
+    """Claim all pictures of this one's message that are due; those that a dead worker had begun are over."""
+    asked = RemotePicture.objects.filter(pk=picture_id).values("revision")
+    free = RemotePicture.objects.free().filter(revision__in=asked).without_bytes()
+    with_all = free.select_related("message__connection", "message__mailbox", "revision")
+    rows = list(with_all.select_for_update(of=("self",), skip_locked=True).order_by("pk"))
+    RemotePicture.objects.lease([row.pk for row in rows], lasting=LEASE)
+    for row in rows:
+        if row.state == _State.FETCHING:
+            RemotePicture.objects.settle(row, to=_State.FAILED, reason="interrupted")
+    return rows
+
+
+def _load(row: RemotePicture, run: _Run) -> None:
+    """Fetch one picture, and store what became of it."""
+    if run.ends - time.monotonic() < 1:
+        outcome = _Outcome(_State.FAILED, "late")
+    elif run.fetched >= MAX_ALL_BYTES:
+        outcome = _Outcome(_State.REFUSED, "too_many")
+    elif stop_of(run.message) is not None:
+        outcome = _Outcome(_State.FAILED, "stopped")
+    elif RemotePicture.objects.begin(row):
+        outcome = _fetched(row, run)
+    else:
+        outcome = _Outcome(_State.FAILED, RemotePicture.objects.why_not_begun(row))
+    changes = {"reason": outcome.reason, "detail": outcome.detail[:100], **outcome.more}
+    if not RemotePicture.objects.settle(row, to=outcome.to, **changes):
+        log.info("picture is another worker's", extra={"picture": row.pk})
+    run.fetched += outcome.more.get("size", 0)
+    run.stored += len(outcome.more.get("content", b""))
+
+
+def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
+    """Ask the server, and return what became of its answer."""
+    room = MAX_ALL_BYTES - run.fetched
+    limit = min(ONE_LIMIT, run.ends - time.monotonic())
+    try:
+        found = download(row.url, headers=HEADERS, most=min(MAX_BYTES, room), limit=limit, allow=ALLOWED)
+    except NotDownloaded as error:
+        hosts = {"hosts": [host[:255] for host in error.hosts]}
+        return _Outcome(_State.REFUSED if error.refused else _State.FAILED, error.reason, more=hosts)
+    more: dict[str, Any] = {"hosts": [host[:255] for host in found.hosts], "size": len(found.body)}
+    if found.status != 200:
+        return _Outcome(_State.FAILED, "status", str(found.status), more)
+    if found.is_cut:
+        return _Outcome(_State.REFUSED, "too_large" if room >= MAX_BYTES else "too_many", more=more)
+    if refusal := _why_not_drawn(found.body):
+        return _Outcome(_State.REFUSED, *refusal, more)
+    try:
+        drawn = drawn_again(found.body)
+    except Refused as refused:
+        if refused.reason in _THIS_TIME:
+            return _Outcome(_State.FAILED, "busy", more=more)
+        return _Outcome(_State.REFUSED, "too_much" if refused.reason in _TOO_MUCH else "broken", more=more)
+    if run.stored + len(drawn) > MAX_ALL_BYTES:
+        return _Outcome(_State.REFUSED, "too_many", more=more)
+    width, height = struct.unpack_from(">II", drawn, 16)
+    return _Outcome(_State.LOADED, more={**more, "content": drawn, "width": width, "height": height})
+
+
+def _why_not_drawn(content: bytes) -> tuple[str, str] | None:
+    """Return why these bytes are not drawn, whatever their server calls them, as a reason and what it is about."""
+    kind, _ = kind_of(content)
+    if kind not in _KINDS:
+        return "kind", "of an unknown kind" if kind == "unknown" else with_article(KINDS[kind].words)
+    width, height = size_of(kind, content) or (0, 0)
+    size = f"{width:,} × {height:,}"
+    if not width or not height:
+        return "broken", ""
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        return "pixels", size
+    return ("tiny", size) if max(width, height) <= MAX_PIXEL else None
+
+
+@transaction.atomic
+def _record(message: Message, revision: int) -> str:
+    """Record what became of the pictures of which the ledger does not say it yet: in counts and hosts."""
+    over = RemotePicture.objects.over().filter(revision=revision).without_bytes()
+    rows = list(over.select_for_update(of=("self",)).select_related("revision").order_by("pk"))
+    if not rows:
+        return "nothing"
+    RemotePicture.objects.filter(pk__in=[row.pk for row in rows]).update(is_recorded=True, lease_until=None)
+    details = _details(message, rows)
+    fingerprint = rows[0].revision.fingerprint
+    record_about("pictures.fetched", message, actor=ACTOR, fingerprint=fingerprint, details=details)
+    return f"{details['loaded']} loaded"
+
+
+def _details(message: Message, rows: Sequence[RemotePicture]) -> dict[str, str]:
+    reasons = Counter(reason_of(row) for row in rows if row.state in (_State.REFUSED, _State.FAILED))
+    return {
+        "subject": message.subject,
+        "loaded": f"{sum(row.state == _State.LOADED for row in rows)} of {len(rows)}",
+        "not_loaded": "\n".join(f"{number} {reason}" for reason, number in reasons.items()),
+        "hosts": hosts_in_words([host for row in rows for host in row.hosts]),
+        "bytes": f"{sum(row.size for row in rows):,}",
+    }

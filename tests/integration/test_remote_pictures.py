@@ -1,0 +1,409 @@
+"""Remote pictures on request: fetched once by the desk, drawn again, shown as a view, and in the ledger."""
+
+import base64
+import re
+import struct
+import threading
+import zlib
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from approvals.message_page.content.rendered import rendered_message_of
+from approvals.pictures import fetch, outcomes
+from approvals.pictures.commands import request_pictures
+from approvals.pictures.fetch import load_pictures
+from audit.models import Entry
+from audit.trail import lines
+from common.postgres import clock
+from mirror.attachments.renderings.refusals import Refused
+from mirror.attachments.renderings.store import drawn_again
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message, RemotePicture
+from mirror.sync import retention
+from policy.kill_switch import pull
+from tests.factories import make_connection, make_message, show_row
+from tests.picture_server import PNG, gif, jpeg, picture_server, png
+
+pytestmark = pytest.mark.django_db
+CAPTION = "the recipient may see another picture"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with picture_server() as running:
+        monkeypatch.setattr(fetch, "ALLOWED", (running.url,))
+        yield running
+
+
+@pytest.fixture
+def connection(db):
+    made = make_connection()
+    made.mailboxes.update(loads_pictures=True)
+    return made
+
+
+@pytest.fixture
+def hold(connection, server):
+    """Hold a message with these pictures of the server, and what the server has at their paths."""
+
+    def hold(**pictures):
+        server.answers |= {f"/{name}": answer for name, answer in pictures.items()}
+        return make_message(connection, html_body=body_of(*(f"{server.url}/{name}" for name in pictures)))
+
+    return hold
+
+
+def body_of(*urls):
+    return "<p>Hello</p>" + "".join(f'<img src="{url}" width="300">' for url in urls)
+
+
+def press(client, message, **options):
+    message = Message.objects.get(pk=message.pk)
+    fields = {"fingerprint": message.revision.fingerprint, **options}
+    return client.post(reverse("load-pictures", args=[message.public_id]), fields)
+
+
+def work():
+    """Run the worker's task for all that is due."""
+    return [load_pictures(picture_id=pk) for pk in RemotePicture.objects.due().values_list("pk", flat=True)]
+
+
+def frame(client, message):
+    return client.get(reverse("message-body", args=[message.public_id]))
+
+
+def strip(client, message):
+    page = client.get(reverse("message", args=[message.public_id])).content.decode()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition('id="strip"')[2].partition('class="jumps"')[0]))
+
+
+def told(action):
+    return lines(Entry.objects.of_action(action).oldest_first())
+
+
+def drawn_in(document):
+    return [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]+)"', document)]
+
+
+def test_pictures_are_fetched_once_drawn_again_and_shown_as_a_view(signed_in, reviewer, second_reviewer, hold, server):
+    message = hold(lamp=png(says=b"hostile words"), grey=jpeg(), turns=gif())
+    fingerprint, kept = message.revision.fingerprint, rendered_message_of(message.revision).document
+    for person in (reviewer, second_reviewer, reviewer):
+        assert "Load 3 remote pictures" in strip(signed_in(reviewer), message) or RemotePicture.objects.exists()
+        answer = press(signed_in(person), message)
+        assert answer.headers["Location"].endswith("?view=rendered#sheet")
+    desk = signed_in(second_reviewer)
+    assert "Fetching 3 remote pictures" in strip(desk, message)
+    assert server.asked == []
+    assert work() == ["3 of 3 loaded"]
+    press(desk, message)
+    assert (work(), sorted(server.paths)) == ([], ["/grey", "/lamp", "/turns"])
+    for _, headers in server.asked:
+        assert (headers["User-Agent"], {"Cookie", "Referer", "Authorization"} & {*headers}) == ("Mozilla/5.0", set())
+    answer = frame(desk, message)
+    document = answer.content.decode()
+    pictures = drawn_in(document)
+    assert [struct.unpack(">II", one[16:24]) for one in pictures] == [(40, 30), (8, 8), (8, 6)]
+    assert (document.count(CAPTION), b"hostile" in b"".join(pictures), server.url in document) == (3, False, False)
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; img-src data:;")
+    assert "3 of 3 remote pictures loaded" in strip(desk, message)
+    # What is approved knows nothing of them.
+    message.refresh_from_db()
+    assert (message.revision.fingerprint, rendered_message_of(message.revision).document) == (fingerprint, kept)
+
+
+def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(signed_in, reviewer, hold):
+    message = hold(lamp=png(), gone=(404, {}, b""))
+    press(signed_in(reviewer), message)
+    press(signed_in(reviewer), message)
+    work()
+    (asked,), (fetched,) = told("pictures.asked"), told("pictures.fetched")
+    assert (asked.entry.actor_id, asked.entry.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
+    assert (asked.details["pictures"], asked.details["hosts"]) == ("2", "127.0.0.1 (2)")
+    assert (fetched.entry.actor_id, fetched.entry.trace, fetched.entry.message) == (
+        *("pictures", message.trace),
+        message.public_id,
+    )
+    assert (fetched.details["loaded"], fetched.details["not_loaded"]) == ("1 of 2", "1 its server answered 404")
+    assert fetched.details["hosts"] == "127.0.0.1 (2)"
+    assert not any("lamp" in value for line in (asked, fetched) for value in line.details.values())
+
+
+@pytest.mark.fault(
+    54,
+    injected="It redirects to a private address, answers 500, sends 3 MB, SVG, HTML or WebP as PNG, or a bomb.",
+    held="Each box says why; nothing of it is stored or shown, and only the 500 can be tried again.",
+)
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        ((302, {"Location": "http://169.254.169.254/latest/"}, b""), "refused", "not one of the open internet"),
+        ((302, {"Location": "file:///etc/passwd"}, b""), "refused", "not one of the web"),
+        ((302, {"Location": "http://[half/"}, b""), "refused", "not one of the web"),
+        ((302, {"Location": "http://ana:pw@127.0.0.1/"}, b""), "refused", "not one of the web"),
+        ((302, {"Location": "/one", "Set-Cookie": "a=b"}, b""), "refused", "it redirects too often"),
+        ((500, {}, png()), "failed", "its server answered 500"),
+        (png() + bytes(3 * 1024 * 1024), "refused", "larger than 2 MB"),
+        ((200, {"Content-Type": "image/png"}, b"<svg onload='alert(1)'/>"), "refused", "an SVG drawing"),
+        ((200, {"Content-Type": "image/png"}, b"<!doctype html><script>"), "refused", "a web page"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "refused", "a WebP picture"),
+        (b"", "refused", "an empty file"),
+        (b"\x00\x01\x02", "refused", "of an unknown kind"),
+        (png(30_000, 30_000, rows=bytes(9)), "refused", "30,000 × 30,000 pixels"),
+        (png(5000, 5200, rows=bytes(9)), "refused", "too much memory or time"),
+        (png(400, 300, rows=bytes(9)), "refused", "damaged"),
+        (png(4, 4, rows=(b"\x09" + bytes(12)) * 4), "refused", "damaged"),
+        (b"\xff\xd8\xff\xe0\0\x04\0\0\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xd9", "refused", "damaged"),
+        (b"GIF89a\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\x02\x02\xff\xff\0;", "refused", "damaged"),
+        (png(1, 1), "refused", "tracking pixel: 1 × 1 pixels, as the desk found once it was fetched"),
+    ],
+)
+def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(desk, hold, server, answer, state, words):
+    message = hold(one=answer)
+    press(desk, message)
+    work()
+    row = RemotePicture.objects.get()
+    assert (row.state, row.content) == (state, None)
+    document = frame(desk, message).content.decode()
+    assert words in document
+    assert drawn_in(document) == []
+    assert ("Try 1 again" in strip(desk, message)) == (state == "failed")
+    asked = len(server.asked)
+    press(desk, message)
+    work()
+    assert (len(server.asked) > asked) == (state == "failed")
+    # Each redirect is a request of its own: nothing that a server set goes along.
+    assert not any("Cookie" in headers for _, headers in server.asked)
+
+
+@pytest.mark.fault(
+    54,
+    injected="A picture's server stands still in the middle of its answer.",
+    held="It is given up at its limit, the others are loaded, and it can be tried again.",
+)
+def test_slow_server_is_given_up_and_the_others_are_loaded(desk, hold, server, monkeypatch):
+    message = hold(slow=png(), lamp=png())
+    released = threading.Event()
+    server.meanwhile["/slow"] = released.wait
+    monkeypatch.setattr(fetch, "ONE_LIMIT", 0.3)
+    press(desk, message)
+    assert work() == ["1 of 2 loaded"]
+    released.set()
+    assert "its server took too long" in frame(desk, message).content.decode()
+    monkeypatch.setattr(fetch, "ONE_LIMIT", 10.0)
+    del server.meanwhile["/slow"]
+    press(desk, message)
+    assert work() == ["1 of 1 loaded"]
+    assert server.paths.count("/lamp") == 1
+
+
+def test_time_and_bytes_of_a_message_are_limited_together(desk, hold, server, monkeypatch):
+    message = hold(**{f"p{number}": png(300, 200, says=bytes([number]) * 3000) for number in range(3)})
+    monkeypatch.setattr(fetch, "MAX_ALL_BYTES", 5000)
+    press(desk, message)
+    work()
+    assert [row.reason for row in RemotePicture.objects.order_by("pk")] == ["", "too_many", "too_many"]
+    RemotePicture.objects.update(state="failed")
+    monkeypatch.setattr(fetch, "ALL_LIMIT", 0.5)
+    asked = len(server.asked)
+    press(desk, message)
+    work()
+    assert ({*RemotePicture.objects.values_list("reason", flat=True)}, len(server.asked)) == ({"late"}, asked)
+
+
+def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, server):
+    urls = [f"{server.url}/p{number}.png" for number in range(25)]
+    pixels = f'<img src="{server.url}/o?u=17" width="1" height="1"><p hidden><img src="{server.url}/hid.png"></p>'
+    message = make_message(connection, html_body=body_of(*urls, urls[0]) + pixels)
+    said = strip(desk, message)
+    assert "Load 20 of 25 remote pictures" in said
+    assert "2 tracking pixels" in said
+    press(desk, message)
+    work()
+    assert sorted(server.paths) == sorted(f"/p{number}.png" for number in range(20))
+    document = frame(desk, message).content.decode()
+    for words in ("(tracking pixel: 1 × 1 pixels)", "(tracking pixel: it is hidden)", outcomes.BEYOND):
+        assert words in document
+
+
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
+def die(*_):
+    raise Killed
+
+
+@pytest.mark.fault(
+    54,
+    injected="The worker is killed after a server was asked, and before what came is stored.",
+    held="It is not asked again by itself: its box says that the worker stopped. The others are loaded by the sweep.",
+)
+def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk, hold, server, monkeypatch):
+    message = hold(lamp=png(), grey=jpeg())
+    press(desk, message)
+    with monkeypatch.context() as crash:
+        crash.setattr(fetch, "drawn_again", die)
+        with pytest.raises(Killed):
+            work()
+    assert work() == []
+    RemotePicture.objects.update(lease_until=clock() - timedelta(seconds=1))
+    assert work() == ["1 of 2 loaded"]
+    assert server.paths == ["/lamp", "/grey"]
+    assert "the worker stopped while it was fetched" in frame(desk, message).content.decode()
+    assert "Try 1 again" in strip(desk, message)
+    press(desk, message)
+    assert work() == ["1 of 1 loaded"]
+    assert server.paths == ["/lamp", "/grey", "/lamp"]
+    assert [line.details["loaded"] for line in told("pictures.fetched")] == ["1 of 2", "1 of 1"]
+
+
+def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeypatch):
+    message = hold(lamp=png())
+    press(desk, message)
+
+    def another_takes_over():
+        RemotePicture.objects.update(lease_until=clock() - timedelta(seconds=1))
+        assert work() == ["0 of 1 loaded"]
+
+    monkeypatch.setattr(fetch, "download", lambda *_, **__: another_takes_over() or die())
+    with pytest.raises(Killed):
+        work()
+    row = RemotePicture.objects.get()
+    assert (row.state, row.reason) == ("failed", "interrupted")
+    assert not RemotePicture.objects.settle(row, to="loaded", content=b"late")
+
+
+@pytest.mark.fault(
+    54,
+    injected="Before the task, remote pictures are switched off, the kill switch is pulled, or the message changes.",
+    held="Nothing is asked for; each box says why, and it can be tried once that is over.",
+)
+@pytest.mark.parametrize("change", ["off", "stopped", "changed"])
+def test_what_is_not_allowed_any_more_is_not_fetched(desk, hold, server, reviewer, admin, change):
+    message = hold(lamp=png())
+    press(desk, message)
+    if change == "off":
+        Mailbox.objects.update(loads_pictures=False)
+    elif change == "stopped":
+        pull(actor=reviewer.actor(surface="web"), reason="Wait")
+    else:
+        show_row(message, html_body=body_of(f"{server.url}/lamp") + "!")
+    work()
+    row = RemotePicture.objects.get()
+    assert (row.state, row.reason, server.asked) == ("failed", change, [])
+    if change != "changed":
+        assert press(desk, message).status_code == (403 if change == "off" else 409)
+        assert outcomes.reason_of(row) in frame(desk, message).content.decode()
+    if change == "off":
+        Mailbox.objects.update(loads_pictures=True)
+        press(desk, message)
+        assert work() == ["1 of 1 loaded"]
+
+
+def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(desk, hold, server, reviewer):
+    message = hold(lamp=png())
+    assert press(desk, message, fingerprint="0" * 64).status_code == 409
+    Mailbox.objects.update(loads_pictures=Mailbox._meta.get_field("loads_pictures").default)
+    assert "Load 1" not in strip(desk, message)
+    answer = press(desk, message)
+    assert (answer.status_code, "An admin can allow it there." in answer.content.decode()) == (403, True)
+    found = rendered_message_of(message.revision).remote
+    with pytest.raises(ActNotAllowed):
+        request_pictures(
+            message=message.public_id,
+            actor=reviewer.actor(surface="web"),
+            fingerprint=message.revision.fingerprint,
+            found=found,
+        )
+    assert not RemotePicture.objects.exists()
+
+
+def test_with_scripts_the_sheet_is_swapped_and_asks_until_all_are_over(desk, hold):
+    message = hold(lamp=png())
+    address = reverse("load-pictures", args=[message.public_id])
+    fields = {"fingerprint": message.revision.fingerprint}
+    sheet = desk.post(address, fields, headers={"HX-Request": "true"}).content.decode()
+    assert 'hx-trigger="load delay:2s"' in sheet.partition('id="pictures"')[2]
+    asking = reverse("message-pictures", args=[message.public_id])
+    assert desk.get(asking, headers={"HX-Request": "true"}).content.decode().lstrip().startswith("<span")
+    RemotePicture.objects.update(asked_at=Now() - timedelta(minutes=1))
+    late = desk.get(asking, headers={"HX-Request": "true"}).content.decode()
+    assert ("which may be away" in late, "Ask again" in late) == (True, True)
+    work()
+    done = desk.get(asking, headers={"HX-Request": "true"})
+    assert (done.headers["HX-Retarget"], 'id="sheet"' in done.content.decode()) == ("#sheet", True)
+
+
+def test_setting_is_of_admins_alone_and_in_the_ledger(signed_in, admin, reviewer, connection):
+    box = connection.mailboxes.get()
+    Mailbox.objects.update(loads_pictures=False)
+    address = reverse("mailbox-windows", args=[box.pk])
+    signed_in(reviewer).post(address, {"undo_seconds": "5", "loads_pictures": "1"})
+    assert not Mailbox.objects.get().loads_pictures
+    assert "IP address" in signed_in(admin).get(reverse("mailbox", args=[box.pk])).content.decode()
+    signed_in(admin).post(address, {"undo_seconds": "5", "loads_pictures": "1"})
+    assert Mailbox.objects.get().loads_pictures
+    (line,) = told("mailbox.changed")
+    assert ("loads_pictures: False" in line.details["before"], "loads_pictures: True" in line.details["after"]) == (
+        *(True, True),
+    )
+
+
+def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, hold):
+    message = hold(lamp=png())
+    press(desk, message)
+    work()
+    RemotePicture.objects.update(fetched_at=Now() - timedelta(days=400))
+    assert retention.forget_pictures() == 0
+    Message.objects.update(state="sent", changed_at=Now() - timedelta(days=31))
+    assert retention.forget_pictures() == 1
+    row = RemotePicture.objects.get()
+    assert (row.state, row.content) == ("deleted", None)
+    document = frame(desk, message).content.decode()
+    assert ("fetched by the desk once, and deleted here since" in document, drawn_in(document)) == (True, [])
+
+
+def test_erasure_removes_bytes_and_ends_what_still_waits(desk, hold, server):
+    message = hold(lamp=png(), grey=jpeg())
+    press(desk, message)
+    RemotePicture.objects.filter(url__endswith="lamp").update(state="loaded", content=PNG, is_recorded=True)
+    Message.objects.update(state="sent")
+    assert retention.remove_copies(Message.objects.get()).pictures == 1
+    assert {*RemotePicture.objects.values_list("state", "content")} == {("deleted", None)}
+    assert (work(), server.asked) == ([], [])
+
+
+def pixels_of(drawn):
+    """Return the rows of the only chunk of pixels of a PNG that the desk made."""
+    at = drawn.index(b"IDAT")
+    return zlib.decompress(drawn[at + 4 : at + 4 + int.from_bytes(drawn[at - 4 : at], "big")])
+
+
+def test_gif_is_drawn_as_it_is_on_its_screen():
+    drawn = drawn_again(gif(90, 70))
+    rows = [pixels_of(drawn)[start + 1 : start + 91] for start in range(0, 91 * 70, 91)]
+    assert b"".join(rows) == bytes(number % 2 for number in range(90 * 70))
+    drawn = drawn_again(gif(2, 1, at=(1, 1), screen=(4, 2)))
+    assert pixels_of(drawn) == b"\0\2\2\2\2" + b"\0\2\0\1\2"
+
+
+def test_png_keeps_its_pixels_and_loses_the_rest():
+    drawn = drawn_again(png(3, 2, says=b"words") + b"<script>")
+    assert pixels_of(drawn) == (b"\0" + b"\x10\x20\xc0" * 3) * 2
+    assert (b"words" in drawn, b"script" in drawn) == (False, False)
+    # Interlaced: one pixel in each of the first passes of a picture of 2 × 2.
+    laced = b"\0\1" + b"\0\2" + b"\0\3\4"
+    drawn = drawn_again(png(2, 2, rows=laced, colours=0, lace=1))
+    assert pixels_of(drawn) == laced
+
+
+@pytest.mark.parametrize(
+    "content", [png(2, 2, depth=3), png(0, 2), png(2, 2, colours=3), png()[:60], gif()[:20], b"BM"]
+)
+def test_what_cannot_be_drawn_is_refused(content):
+    with pytest.raises(Refused):
+        drawn_again(content)

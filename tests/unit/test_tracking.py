@@ -1,0 +1,86 @@
+"""Tracking pixels are told from pictures by what the message says of them; fetched pictures stand in their places."""
+
+import base64
+import hashlib
+
+import pytest
+
+from common.fingerprint import Content
+from rendering import FetchedPicture, render_message
+from rendering.tracking import web_address
+
+CODE = "its address holds a code that can tell who opened the message"
+NAME = "its address names the recipient"
+DANA = "dana@northwind.example"
+IN_BASE64 = base64.urlsafe_b64encode(b"to=Dana@Northwind.example").decode().rstrip("=")
+TRACKING = {
+    'src="https://a.example/o.gif" width="1" height="1"': "1 × 1 pixels",
+    'src="https://a.example/o.gif" width="2px" height="2"': "2 × 2 pixels",
+    'src="https://a.example/o.gif" height="0"': "? × 0 pixels",
+    'src="https://a.example/o.gif" style="width:1px;height:1px"': "1 × 1 pixels",
+    'src="https://a.example/o.gif" style="display:none"': "it is hidden",
+    'src="https://a.example/o.gif?to=dana%40northwind.example" width="600"': NAME,
+    f'src="https://a.example/{hashlib.md5(DANA.encode()).hexdigest()}.png" width="600"': NAME,
+    f'src="https://a.example/o/{IN_BASE64}/open"': NAME,
+    'src="https://a.example/o?id=7f3a9c21d4e8b605"': CODE,
+    'src="https://a.example/w/7f3a9c21-d4e8-b605-11aa-0123456789ab/x.gif"': CODE,
+}
+PLAIN = (
+    'src="https://a.example/logo.png"',
+    'src="https://a.example/spring-newsletter-2026/header_v2.png" width="600"',
+    'src="https://a.example/img/7f3a9c21d4e8b605.png" width="600" height="200"',
+    'src="https://a.example/line.gif" width="600" height="1"',
+    'src="https://a.example/logo.png?v=1732345678" width="10%"',
+)
+
+
+def found_in(html):
+    return render_message(Content(html=html, to=(DANA,))).remote
+
+
+def test_tracking_pixels_are_named_in_their_boxes_and_pictures_are_not():
+    wrong = {}
+    for attributes, reason in TRACKING.items():
+        shown = render_message(Content(html=f"<p>Hi</p><img {attributes}>", to=(DANA,)))
+        if [one.tracking for one in shown.remote] != [reason] or f"(tracking pixel: {reason})" not in shown.document:
+            wrong[attributes] = [one.tracking for one in shown.remote]
+    assert wrong == {}
+    assert [
+        attributes for attributes in PLAIN if [one.tracking for one in found_in(f"<img {attributes}>")] != [""]
+    ] == []
+
+
+def test_picture_that_stands_twice_is_one_and_seen_where_it_is_seen_once():
+    found = found_in('<div style="display:none"><img src="https://a.example/a.png"></div><img src="//a.example/a.png">')
+    assert [(one.url, one.tracking) for one in found] == [("https://a.example/a.png", "")]
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        (" HTTPS://A.example\\a\n.png#top ", "https://a.example/a.png"),
+        ("//a.example", "https://a.example/"),
+        ("http://a.example?x", "http://a.example/?x"),
+        ("ftp://a.example/a.png", ""),
+        ("https://ana:pw@a.example/a.png", ""),
+        ("a.png", ""),
+        (f"https://a.example/{'a' * 3000}", ""),
+    ],
+)
+def test_only_plain_addresses_of_the_web_are_fetched(written, address):
+    assert web_address(written) == address
+
+
+def test_fetched_pictures_are_drawn_with_their_words_and_no_other_source():
+    html = '<img src="https://a.example/a.png" alt="A lamp" width="90"><img src="https://a.example/b.png">'
+    source = "data:image/png;base64,iVBORw0KGgo="
+    fetched = {
+        "https://a.example/a.png": FetchedPicture("fetched at 10:42", source, 100),
+        "https://a.example/b.png": FetchedPicture("its server answered 500"),
+    }
+    document = render_message(Content(html=html), fetched).document
+    assert f'<img src="{source}" alt="A lamp" width="90">' in document
+    assert "picture from a.example, fetched at 10:42" in document
+    assert "remote picture not loaded: a.example/b.png (its server answered 500)" in document
+    huge = {"https://a.example/a.png": FetchedPicture("fetched", source, 50_000_000)}
+    assert "there is no room to draw it here" in render_message(Content(html=html), huge).document
