@@ -19,8 +19,8 @@ from common.postgres.statements import ANY, ValueQuery, list_of
 from mirror.models import Message, RemotePicture, Revision
 from mirror.store import stored_content
 from rendering import FetchedPicture, RenderedMessage, render_message
-from rendering.tracking import web_address
 from rendering.marking import Words
+from rendering.tracking import web_address
 
 # A worker that runs begins within this time.
 SOON = timedelta(seconds=20)
