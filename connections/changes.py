@@ -29,7 +29,7 @@ CHANGE_SECONDS = 10.0
 def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
     """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key."""
     if not connection.admin_key:
-        raise ActNotAllowed(f"{connection} has no admin key. Enter one on its page to do this.")
+        raise ActNotAllowed(f"{connection} has no admin key. Add one on its page.")
     return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
 
 
@@ -76,8 +76,8 @@ def request_change(
     if answer.get("status") == "pending_approval":
         record_change(failed, connection, actor, explanation=f"{what}: waiting for an operator's code.")
         raise CodeWanted(
-            "Not done yet: an operator of MultiMail must confirm this and gives you a code (on our gateway: ./run "
-            "manage gateway_codes). Enter the code and send again."
+            "Not done yet: an operator of MultiMail must confirm this with a code (own gateway: ./run manage "
+            "gateway_codes). Enter the code here, and send the form again."
         )
     return answer
 
@@ -85,13 +85,13 @@ def request_change(
 def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
     """Return the error that explains to the admin what a failed call means for their change."""
     if isinstance(error, errors.KeyRefused):
-        return ChangeRefused(f"{error.sentence} The admin key of this connection no longer works. Replace it.")
+        return ChangeRefused(f"{error.sentence} The admin key of this connection no longer works: enter another.")
     if isinstance(error, errors.NotFound) or error.status in (404, 405, 501):
         return ChangeNotOffered(f"{error.sentence} It no longer exists there, or this MultiMail does not offer it.")
     if isinstance(error, errors.Throttled):
         return ChangeRefused(f"{error.sentence} Try again in {error.retry_after:.0f} seconds.")
     if isinstance(error, errors.OutcomeUnknown):
-        return ChangeUnknown(f"{error.sentence} The change may have happened anyway.")
+        return ChangeUnknown(f"{error.sentence} The change may have been made.")
     return ChangeRefused(error.sentence)
 
 

@@ -56,6 +56,7 @@ urlpatterns = [
     path("webhooks/<int:connection_id>/bodies/", webhooks.webhook_bodies, name="webhook-bodies"),
     path("webhooks/<int:connection_id>/<str:subscription_id>/", webhooks.webhook, name="webhook"),
     path("webhooks/<int:connection_id>/<str:subscription_id>/test/", webhooks.test, name="test-webhook"),
+    path("webhooks/<int:connection_id>/<str:subscription_id>/name/", webhooks.rename, name="rename-webhook"),
     path("webhooks/<int:connection_id>/<str:subscription_id>/rotate/", webhooks.rotate, name="rotate-webhook"),
     path("webhooks/<int:connection_id>/<str:subscription_id>/delete/", webhooks.delete, name="delete-webhook"),
     path(

@@ -232,6 +232,7 @@ class GateRefusal(models.Model):
     refused = models.JSONField(default=list)
     rule = models.CharField(max_length=300, blank=True)
     sent_by_key = models.CharField(max_length=200, blank=True)
+    sent_by_key_name = models.CharField(max_length=200, blank=True)
     trigger = models.JSONField(default=dict)
     sandbox = models.BooleanField(default=False)
     refused_at = models.DateTimeField()

@@ -62,7 +62,7 @@ AT_MULTIMAIL = {
     *("add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
     *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
-    *("add-webhook", "test-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),
+    *("add-webhook", "test-webhook", "rename-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),
 }
 # Do nothing by themselves: others do, or it is no act.
 QUIET_TASKS = {

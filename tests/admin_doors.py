@@ -185,6 +185,7 @@ ACCOUNT_DOORS = {
     "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
     "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
     "test-webhook": Door("sends a test event to a webhook", "connection", (A,), fields=nothing),
+    "rename-webhook": Door("names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}),
     "rotate-webhook": Door(
         "rotates the secret of a webhook", "connection", (A,), sure=True, fields=lambda w: {"overlap": "86400"}
     ),

@@ -69,7 +69,7 @@ POST_ONLY = {
     ),
     *("register-own-webhook", "test-own-webhook", "rotate-own-webhook", "take-secret", "end-old-secret"),
     *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
-    *("test-webhook", "rotate-webhook", "replay-delivery"),
+    *("test-webhook", "rename-webhook", "rotate-webhook", "replay-delivery"),
     *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
     *("csp-report", "account_logout", "multimail-webhook", "discord-interactions"),
     *("save-view", "delete-view"),

@@ -141,7 +141,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
     """
     locked = lock(connection, actor)
     if locked.api_url == api_url:
-        raise ConnectionNotChanged("This is already the connection's address.")
+        raise ConnectionNotChanged("This is the present address.")
     others = Connection.objects.at_work().exclude(pk=locked.pk)
     if other := others.filter(api_url=api_url, account_id=account).first():
         raise ConnectionNotChanged(f"This account is connected at that address already, as {other}.")
@@ -184,7 +184,9 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
     """Remove a key. The oversight key can only be replaced: a connection cannot work without it."""
     locked = lock(connection, actor)
     if slot == "oversight":
-        raise ConnectionNotChanged("A connection needs this key. Replace it, or pause or remove the connection.")
+        raise ConnectionNotChanged(
+            "Nothing works without an oversight key. Enter another one, or pause or remove the connection."
+        )
     if not getattr(locked, SLOTS[slot].field):
         return locked
     before = _slot_in_words(locked, slot)
@@ -243,7 +245,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
     """Pause the connection: no decision is executed until somebody resumes it. Decisions made meanwhile are kept."""
     locked = lock(connection, actor)
     if not reason.strip():
-        raise ConnectionNotChanged("Give a reason: it is shown to everybody whose mail waits.")
+        raise ConnectionNotChanged("Enter a reason: others need to know why mail waits.")
     if locked.paused_by_hand:
         raise ConnectionNotChanged(f"It is already paused: {locked.paused_because}")
     because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
@@ -259,7 +261,7 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     """Resume a connection that a person paused. It is read at once, and due decisions are executed."""
     locked = lock(connection, actor)
     if not locked.paused_by_hand:
-        raise ConnectionNotChanged("It was not paused by a person. This pause ends with the first successful read.")
+        raise ConnectionNotChanged("Nobody paused it by hand. A pause by the desk ends with the next successful read.")
     fresh = {"paused_at": None, "paused_because": "", "paused_by_hand": False, "read_at": None}
     Connection.objects.filter(pk=locked.pk).update(**fresh)
     details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}

@@ -135,7 +135,7 @@ def rename_connection(request: DeskRequest, found: Connection) -> str:
     """Rename the connection."""
     name = cleaned(NameForm(request.POST))["name"]
     commands.rename(connection=found, name=name, actor=request.actor)
-    return f"It is called {name} now."
+    return f"Renamed to {name}."
 
 
 @login_required
@@ -150,7 +150,7 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     account = check_address(connection=found, api_url=url)
     commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
-    return f"{found} now uses {url} and is being read there."
+    return f"{found} is now at {url} and being read."
 
 
 @login_required
@@ -160,7 +160,7 @@ def pause(request: DeskRequest, found: Connection) -> str:
     """Pause the connection until somebody resumes it."""
     reason = cleaned(PauseForm(request.POST))["reason"]
     commands.pause_by_hand(connection=found, reason=reason, actor=request.actor)
-    return f"{found} is paused. Decisions wait until it is resumed."
+    return f"{found} is paused. Decisions wait here."
 
 
 @login_required
@@ -170,7 +170,7 @@ def resume(request: DeskRequest, found: Connection) -> str:
     """Resume the connection."""
     commands.resume(connection=found, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
-    return f"{found} is resumed. Due decisions are carried out now."
+    return f"{found} is resumed. Decisions that are due are carried out now."
 
 
 @login_required
@@ -207,7 +207,7 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     commands.check_may_change(request.actor, found)
     if request.POST.get("do") == "remove":
         commands.remove_key(connection=found, slot=slot, actor=request.actor)
-        return f"The {label} key was removed."
+        return f"The {label.lower()} key was removed."
     key = cleaned(KeyForm(request.POST))["key"]
     checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
     if checked.problem:
@@ -216,7 +216,7 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
         enqueue("approvals.tasks.read_connection", found.pk)
-    return f"MultiMail accepts the key. It is now the {label} key."
+    return f"MultiMail accepts the key. It is now the {label.lower()} key."
 
 
 @login_required
@@ -229,7 +229,7 @@ def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
     if problems := {name: one.problem for name, one in checks.items() if one.problem}:
         found.refresh_from_db()
         return _connection_page(request, found, section="keys", key_problems=problems)
-    return "MultiMail accepts every key, and each is in the right field."
+    return "MultiMail accepts every key."
 
 
 @login_required
@@ -240,7 +240,7 @@ def register(request: DeskRequest, found: Connection) -> str:
     """Register the desk's webhook at MultiMail."""
     code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
     own_webhook.register(connection=found, actor=request.actor, approval_code=code)
-    return "The webhook is registered. Send a test to see that it arrives."
+    return "The webhook is registered. Send a test to check it."
 
 
 @login_required
@@ -249,7 +249,7 @@ def register(request: DeskRequest, found: Connection) -> str:
 def test(request: DeskRequest, found: Connection) -> str:
     """Ask MultiMail for a test event, and report whether it arrived."""
     seconds = own_webhook.test(connection=found, actor=request.actor)
-    return f"The test arrived after {seconds:.1f} s with a valid signature."
+    return f"The test arrived {seconds:.1f} s later with a valid signature."
 
 
 @login_required
@@ -260,7 +260,7 @@ def rotate(request: DeskRequest, found: Connection) -> str:
     """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
     until = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor).previous_secret_until
-    ends = f" The old one is accepted until {until:%-d %b, %H:%M} UTC." if until else ""
+    ends = f" The old one is valid until {until:%-d %b, %H:%M} UTC." if until else ""
     return f"MultiMail has the new secret.{ends}"
 
 
@@ -276,7 +276,7 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
     changed = own_webhook.take_secret(connection=found, secret=secret, overlap=overlap, actor=request.actor)
     if not typed["secret"]:
         return render(request, "connections/connection_secret.html", {"one": changed, "secret": secret})
-    return "The new secret is accepted from now on."
+    return "The secret is saved."
 
 
 @login_required
@@ -286,4 +286,4 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
 def end_old_secret(request: DeskRequest, found: Connection) -> str:
     """Stop accepting the old secret."""
     own_webhook.end_overlap(connection=found, actor=request.actor)
-    return "The old secret is no longer accepted."
+    return "The old secret is no longer valid."

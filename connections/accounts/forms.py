@@ -14,7 +14,7 @@ from upstream.hosts import HOSTED
 
 OURS, THERE, OTHER = "ours", "hosted", "other"
 _NAME_ERRORS = {
-    "required": "Give the connection a name.",
+    "required": "Enter a name.",
     "max_length": f"Keep the name under {MAX_NAME} characters.",
 }
 
@@ -24,8 +24,8 @@ class SecretField(forms.RegexField):
 
     def __init__(self, *, word: str = "key", least: int = 8, **options: Any) -> None:
         errors = {
-            "invalid": f"That is no {word}: it is one word of {least} to 200 characters. Copy it whole.",
-            "required": "Enter it.",
+            "invalid": f"This is not a {word}. It is one word of {least} to 200 characters. Copy all of it.",
+            "required": "Put it in.",
         }
         pattern = rf"\A[\x21-\x7e]{{{least},200}}\Z"
         super().__init__(pattern, error_messages=errors, strip=True, **options)
@@ -52,13 +52,13 @@ class AddConnectionForm(SentenceForm):
             "/"
         )
         if location == OTHER and not url:
-            self.add_error("address", "Enter its address, such as https://mail.yourteam.example.")
+            self.add_error("address", "Enter an address, such as https://mail.yourteam.example.")
         elif location and "address" not in self.errors and (error := address_error(url)):
             self.add_error("address" if location == OTHER else "place", error)
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
         if len(set(keys)) < len(keys):
-            self.add_error(None, "The same key is in two fields. Each needs a key of its own.")
+            self.add_error(None, "One key was entered twice. Each needs its own key.")
         return cleaned
 
     def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
@@ -88,7 +88,7 @@ class AddressForm(SentenceForm):
     address = forms.CharField(
         max_length=200,
         error_messages={
-            "required": "Enter its address, such as https://mail.yourteam.example.",
+            "required": "Enter an address, such as https://mail.yourteam.example.",
             "max_length": "Too long.",
         },
     )
@@ -97,7 +97,7 @@ class AddressForm(SentenceForm):
         """Return the address as it is stored: without a trailing slash."""
         url = str(self.cleaned_data["address"]).rstrip("/")
         if not re.fullmatch(r"https?://[^/?#@\s]+", url):
-            raise forms.ValidationError("This is not an address. It starts with https:// and has no path.")
+            raise forms.ValidationError("This is not a valid address. It begins with https:// and has no path.")
         if error := address_error(url):
             raise forms.ValidationError(error)
         return url
@@ -109,7 +109,7 @@ class PauseForm(SentenceForm):
     reason = forms.CharField(
         max_length=MAX_REASON,
         error_messages={
-            "required": "Give a reason: it is shown to everybody whose mail waits.",
+            "required": "Enter a reason: others need to know why mail waits.",
             "max_length": f"Keep the reason under {MAX_REASON} characters.",
         },
     )
@@ -120,7 +120,7 @@ class OverlapForm(SentenceForm):
 
     overlap = forms.ChoiceField(
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old one is accepted."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret stays valid."),
     )
 
 

@@ -33,29 +33,29 @@ SLOTS = {
         Slot(
             "oversight",
             "Oversight",
-            "Reads held messages, and sends decisions to MultiMail.",
+            "Reads held mail and sends decisions to MultiMail.",
             "nothing works.",
             ("oversight",),
         ),
         Slot(
             "read",
             "Read",
-            "Threads, attachments, and the outcome of unconfirmed decisions.",
-            "threads and attachments are not available, and unconfirmed outcomes take longer.",
+            "Threads, attachments, and decisions whose outcome is unknown.",
+            "threads and files cannot be opened, and unknown outcomes take longer.",
             ("read",),
         ),
         Slot(
             "admin",
             "Admin",
-            "Copies allowlists to the gate, registers the webhook, and manages mailboxes and keys.",
-            "those pages say what is missing; messages can still be reviewed.",
+            "Copies allowlists to the gate, registers the webhook, and opens pages of mailboxes, keys and webhooks.",
+            "those pages do not work. Mail is reviewed as usual.",
             ("admin",),
         ),
         Slot(
             "agent",
             "Agent",
-            "Discord commands that send messages.",
-            "messages cannot be sent from Discord.",
+            "Discord commands that write mail.",
+            "nobody can write mail from Discord.",
             ("read", "send"),
         ),
     )
@@ -71,8 +71,8 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
         return ""
     if slot.name == "oversight" and "send" in scopes:
         return (
-            "This key may also send, so one program could write a message and approve it. Create a key with only the "
-            "scope oversight, and enter that."
+            "This key may also send mail, so one program could write a message and approve it. Make a key with the "
+            "scope oversight alone."
         )
     missing = [scope for scope in slot.needs if scope not in _with_implied(scopes)]
     if not missing:
@@ -106,7 +106,9 @@ def shown_start(key: str) -> str:
     return "_".join(key.split("_")[:2])[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
 
 
-ANOTHER_ACCOUNT = "This key belongs to a different account. Enter one of the same account, or add another connection."
+ANOTHER_ACCOUNT = (
+    "This key is of another account. Enter a key of the connection's account, or add the other account as a connection."
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def address_error(api_url: str) -> str:
     try:
         return hosts.not_allowed_reason(api_url)
     except ValueError:
-        return "This is not an address. It starts with https:// and has no path."
+        return "This is not a valid address. It begins with https:// and has no path."
 
 
 def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: float = CHANGE_SECONDS) -> KeyCheck:

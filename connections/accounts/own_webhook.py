@@ -52,8 +52,8 @@ def unreachable_because(connection: Connection) -> str:
     if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(settings.PUBLIC_URL):
         return ""
     return (
-        f"MultiMail cannot reach {settings.PUBLIC_URL}: that address works only on this server. Set PUBLIC_URL to the "
-        f"desk's public address and restart it. Until then, held messages are read every 30 seconds."
+        f"MultiMail cannot reach {settings.PUBLIC_URL}: only this machine can. Set PUBLIC_URL to the address that "
+        "others use for the desk, and restart it. Until then the desk looks for held mail every half minute."
     )
 
 
@@ -92,9 +92,9 @@ def record_test(*, connection: Connection, actor: Actor) -> None:
 # An event that was signed just before the change may still be on its way, and the two clocks may differ.
 MARGIN = timedelta(minutes=5)
 OVERLAPS = {
-    "day": ("Accept the old one for another day", timedelta(days=1)),
-    "hour": ("Accept it for another hour", timedelta(hours=1)),
-    "none": ("It leaked: stop accepting it at once", timedelta(0)),
+    "day": ("Stays valid for a day", timedelta(days=1)),
+    "hour": ("Stays valid for an hour", timedelta(hours=1)),
+    "none": ("It leaked: end it at once", timedelta(0)),
 }
 # Which secrets are accepted, as the ledger words it.
 ONE, BOTH = "one secret is accepted", "the old and the new secret are accepted"
@@ -148,7 +148,7 @@ def take_secret(*, connection: Connection, secret: str, overlap: timedelta, acto
     """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap."""
     locked = lock(connection, actor)
     if secret == locked.webhook_secret:
-        raise ConnectionNotChanged("This is already the current secret.")
+        raise ConnectionNotChanged("This is the present secret.")
     _check_one_secret(locked)
     locked.previous_webhook_secret = locked.webhook_secret
     locked.webhook_secret = secret
@@ -164,7 +164,7 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     """Stop accepting the old secret now."""
     locked = lock(connection, actor)
     if is_open(locked):
-        raise ConnectionNotChanged("MultiMail may still sign with the old secret. Finish the change first.")
+        raise ConnectionNotChanged("MultiMail may still use the old secret. Finish the change first.")
     if not locked.previous_webhook_secret:
         return locked
     locked.previous_webhook_secret, locked.previous_secret_until = "", None
@@ -185,9 +185,7 @@ def _check_one_secret(locked: Connection) -> None:
     )
     if is_open(locked) or overlaps.exists():
         until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
-        raise ConnectionNotChanged(
-            f"The previous secret is still accepted{until}, and only two can be valid at once. Wait until then."
-        )
+        raise ConnectionNotChanged(f"The previous secret is still valid{until}. Wait until then.")
 
 
 # How long a page waits for the test event. If it arrives later, the next page shows it.
@@ -211,7 +209,7 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
         )
     webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
     if not webhook_id:
-        raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it exists.")
+        raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it is registered.")
     connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
     if secret and secret != connection.webhook_secret:
         # It was registered before, or MultiMail made its own secret: MultiMail signs with that one.
@@ -270,7 +268,7 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     sent = next((row for row in rows if row.get("event_id") == event_id), {})
     status, error = sent.get("response_status"), str(sent.get("last_error") or "")[:300]
     if status == 401:
-        return "It arrived, but its signature was wrong. Change the secret below, then test again."
+        return "It arrived with a wrong signature. Change the secret below, then test again."
     if status == 404:
         return "It was sent to an address of no connection here. Register the webhook again."
     if isinstance(status, int) and not 200 <= status < 300:
@@ -278,7 +276,7 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     if error:
         return f"MultiMail could not deliver it: {error} {own_reason}".strip()
     late = f"It did not arrive within {TEST_SECONDS:.0f} seconds."
-    return f"{late} {own_reason or 'It may still come: look again, or see whether PUBLIC_URL leads to this desk.'}"
+    return f"{late} {own_reason or 'It may still come. Check that PUBLIC_URL leads to this desk.'}"
 
 
 def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
@@ -290,7 +288,7 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
-        raise ConnectionNotChanged("The desk did not register this webhook, so change it by hand.")
+        raise ConnectionNotChanged("The webhook is not registered here. Change the secret by hand.")
     admin, goes_on = admin_client(connection), is_open(connection)
     held = begin_rotation(connection=connection, actor=actor)
     if goes_on and (ended := _signs_with(admin, held)) is not None:
@@ -319,9 +317,9 @@ def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
     try:
         found = admin.read_webhook(connection.upstream_webhook_id)
     except errors.UpstreamError as error:
-        raise ChangeUnknown(f"{error.sentence} Both secrets are accepted until this is clear.") from None
+        raise ChangeUnknown(f"{error.sentence} Until that is known, both secrets are valid.") from None
     if not _secret_in(found):
-        raise ChangeUnknown("MultiMail does not say which secret it signs with. Both are accepted until this is clear.")
+        raise ChangeUnknown("MultiMail does not report which secret it uses. Until that is known, both are valid.")
     return _overlap_in(found) if _secret_in(found) == connection.webhook_secret else None
 
 

@@ -108,18 +108,18 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     if connection.paused_by_hand:
         return Health("Paused", "amber", "Decisions wait here until an admin resumes it.")
     if connection.paused_at:
-        return Health("Paused", "rose", "Enter a key that MultiMail accepts. The pause ends with a successful read.")
+        return Health("Paused", "rose", "Enter a key that MultiMail accepts. The next successful read ends the pause.")
     if connection.wait_until and connection.wait_until > now:
-        return Health("Waits", "amber", f"MultiMail asked to wait until {connection.wait_until:%H:%M:%S} UTC.")
+        return Health("Waits", "amber", f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC.")
     if freshness.as_of is None:
-        advice = "It is read every 30 seconds. If this does not change, check its address and oversight key."
+        advice = "It is read every half minute. If this stays, check its address and oversight key."
         return Health("Not read yet", "amber", advice)
     tone = "rose" if freshness.level == "red" else "amber"
     if connection.failing_since:
-        advice = "The desk tries again at least once a minute. Newly held messages may be missing here."
+        advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
         return Health("Out of date" if freshness.level == "red" else "Failing", tone, advice)
     if freshness.level != "green":
-        advice = "No read has finished since. Check that a worker is running: ./run manage doctor."
+        advice = "No read was completed since. Check that a worker runs: ./run manage doctor."
         return Health("Out of date" if freshness.level == "red" else "Late", tone, advice)
     return Health("Healthy", "green")
 
@@ -163,7 +163,7 @@ def add(request: DeskRequest) -> HttpResponse:
         return connections_page(request, status=403, error=error.sentence)
     enqueue("approvals.tasks.read_connection", added.pk)
     enqueue("approvals.tasks.read_mailboxes", added.pk)
-    notice = f"{added} is connected, and is being read. Register its webhook next."
+    notice = f"{added} is connected and being read. Register its webhook next."
     return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 
 
@@ -175,9 +175,9 @@ def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
 def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, str] | None = None) -> HttpResponse:
     errors = errors or {}
     options = [
-        ("ours", "Built-in gateway", f"Built in, at {settings.MULTIMAIL_API_URL}."),
+        ("ours", "Our gateway here", f"It runs with this desk at {settings.MULTIMAIL_API_URL}."),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
-        ("other", "Another address", "A gateway elsewhere that is listed in OUTGOING_ALLOW."),
+        ("other", "Another address", "A gateway elsewhere. Its address must be in OUTGOING_ALLOW."),
     ]
     context = {
         "places": options,

@@ -22,10 +22,10 @@ from upstream.events import read_time
 # What each scope lets a key do. docs/multimail.md, Accounts and keys.
 SCOPES = {
     "read": "Read mailboxes, mail, threads, attachments and contacts.",
-    "send": "Send and reply. Messages that need review still wait for it.",
-    "oversight": "See held messages and decide them.",
-    "oversight_read": "See held messages without deciding.",
-    "admin": "Manage mailboxes, keys, webhooks and lists of the whole account; includes reading.",
+    "send": "Send and reply. Mail that needs review still waits.",
+    "oversight": "See held mail and decide it.",
+    "oversight_read": "See held mail without deciding it.",
+    "admin": "Manage mailboxes, keys, webhooks and lists of the account; read everything.",
 }
 # The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
@@ -46,6 +46,15 @@ class ApiKey:
     sandbox: bool
     owner: Person | None = None
     used_as: str = ""
+
+    @property
+    def label(self) -> str:
+        """What to call it: its name, else whose or what it is for."""
+        if self.name:
+            return self.name
+        return (
+            f"Key of {self.owner}" if self.owner else f"This desk's {self.used_as} key" if self.used_as else "No name"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,16 +118,16 @@ def change_key(
     """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
     check_admin(actor, connection, may="change its API keys")
     if not changes:
-        raise ChangeRefused("Nothing was changed.")
+        raise ChangeRefused("Nothing changed.")
     body = dict(changes) | ({"approval_code": code} if code else {})
-    what = f"change of the API key {key.name}: {', '.join(sorted(changes))}"
+    what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
     failed = "api_key.change_failed"
     request_change(connection, actor, lambda admin: admin.change_key(key.id, body), what=what, failed=failed)
     record_change(
         "api_key.changed",
         connection,
         actor,
-        name=key.name,
+        name=key.label,
         prefix=key.prefix,
         **changed(before=_in_words({name: getattr(key, name) for name in changes}), after=_in_words(changes)),
     )
@@ -132,14 +141,14 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
             connection,
             actor,
             lambda admin: admin.revoke_key(key.id, approval_code=code),
-            what=f"revoke the API key {key.name}",
+            what=f"revoke the API key {key.label}",
             failed="api_key.change_failed",
         )
     except ChangeUnknown:
         if _may_be_active(connection, key, actor):
             raise
     details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
-    record_change("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **details)
+    record_change("api_key.revoked", connection, actor, name=key.label, prefix=key.prefix, **details)
 
 
 @atomic_with_retry
@@ -201,7 +210,7 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
     """Return a sentence about whether a key was made whose text was lost."""
     after = _ids(connection)
     if after is None or before is None:
-        return f"{unknown.sentence} Check the list: if there is a key named {name}, its text is lost, so revoke it."
+        return f"{unknown.sentence} Check the list: if a key named {name} is there, its text is lost. Revoke it."
     if after - before:
         return (
             f"MultiMail created a key, but its answer with the key's text was lost. Revoke the new {name} in the list, "

@@ -25,7 +25,7 @@ class KeyForm(ApprovalCodeForm):
     scopes = forms.MultipleChoiceField(
         choices=[(name, name) for name in SCOPES],
         error_messages={
-            "required": "Choose at least one scope.",
+            "required": "Select at least one scope.",
             "invalid_choice": "There is no such scope.",
         },
     )
@@ -46,7 +46,7 @@ class KeyForm(ApprovalCodeForm):
         scopes = list(self.cleaned_data["scopes"])
         if {"send", "oversight"} <= set(scopes):
             raise forms.ValidationError(
-                "One key cannot both send and decide: its program could approve its own messages. Create two keys."
+                "A key cannot both send and decide: its program could approve its own mail. Make two keys."
             )
         return scopes
 
@@ -74,5 +74,5 @@ class OwnerForm(SentenceForm):
     owner = forms.ModelChoiceField(
         Person.objects.filter(is_active=True),
         required=False,
-        error_messages={"invalid_choice": "Choose a person of this desk, or nobody."},
+        error_messages={"invalid_choice": "Choose a person at this desk, or no owner."},
     )

@@ -38,8 +38,8 @@ from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
-    "This form was already sent, and its key was shown then: a key is shown only once. Check the list. To create "
-    "another key, send the form again."
+    "This form was sent before, and its key was shown then, once. Check the list. To create another key, send the form "
+    "again."
 )
 
 
@@ -163,9 +163,9 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
 def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Set who owns the program that uses a key."""
     owner = cleaned(OwnerForm(request.POST))["owner"]
-    set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
+    set_owner(connection=connection, key_id=key.id, name=key.label, person=owner, actor=request.actor)
     notice = (
-        f"{key.name} is {owner}'s, who may not approve what it sends." if owner else f"{key.name} has no owner now."
+        f"{owner} owns {key.label} and may not approve what it sends." if owner else f"{key.label} has no owner now."
     )
     return _changed(request, connection, key, notice)
 
@@ -188,5 +188,5 @@ def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
         revoke_key(connection=connection, key=key, actor=request.actor, code=code)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    notice = f"The key {key.name} is revoked. MultiMail refuses it from now on."
+    notice = f"{key.label} is revoked. MultiMail refuses it from now on."
     return redirect_with_notice(request, notice, "api-keys")

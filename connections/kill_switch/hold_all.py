@@ -40,7 +40,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
     Raises ActNotAllowed unless the actor is an admin of the connection and its gateway can be asked.
     """
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None):
-        raise ActNotAllowed("Only an admin of this connection can hold or release all of its mail.")
+        raise ActNotAllowed("Only an admin of this connection can hold all of its mail.")
     if not can_hold_all(connection):
         raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
     record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor, explanation="")
@@ -63,4 +63,4 @@ def _read(account: dict[str, object]) -> HoldAll:
         return HoldAll(is_on)
     # The gateway wants an operator's code first, or does not let this key read the account.
     message = account.get("message") or account.get("error")
-    return HoldAll(None, str(message)[:300] if message else "The gateway did not confirm whether it holds all mail.")
+    return HoldAll(None, str(message)[:300] if message else "The gateway did not report whether it holds all mail.")

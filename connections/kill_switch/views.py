@@ -26,12 +26,12 @@ class StopForm(SentenceForm):
     """What the kill switch stops, and why. Everybody sees the reason until it is released."""
 
     scope = forms.ChoiceField(
-        error_messages={"required": "Choose what to stop.", "invalid_choice": "You may not stop this."}
+        error_messages={"required": "Choose what to stop.", "invalid_choice": "You cannot stop that."}
     )
     reason = WordsField(
         max_length=1000,
         error_messages={
-            "required": "Give a reason: it is shown to everybody whose mail is stopped.",
+            "required": "Enter a reason: others need to know why mail is stopped.",
             "max_length": "Keep the reason under 1000 characters.",
         },
     )
@@ -75,7 +75,7 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, error=error.sentence, typed=request.POST)
-    notice = f"The {switch} is pulled. No decisions are carried out."
+    notice = f"Stopped: the {switch} is pulled. No decision for it is carried out."
     return redirect_with_notice(request, notice, "stop")
 
 
@@ -86,7 +86,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     actor: Actor = request.actor
     pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
     if pulled is None:
-        raise Http404("This kill switch is no longer pulled, or you may not see it.")
+        raise Http404("This kill switch was released, or you cannot see what it stops.")
     # Pulling never asks for a password: stopping must not be delayed.
     if may_release(actor, pulled) and not is_recently_authenticated(request):
         return ask_first(request)
@@ -94,7 +94,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         switch = release(switch_id=switch_id, actor=actor)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"The {switch} is released. Due decisions are carried out now.", "stop")
+    return redirect_with_notice(request, f"Released: the {switch}. Decisions that are due are carried out now.", "stop")
 
 
 @login_required

@@ -64,7 +64,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
         store_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
         made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
         if made is None:
-            raise ChangeUnknown("MultiMail's answer does not name the new mailbox. Check the list.")
+            raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Check the list.")
     record_change(
         "mailbox.created",
         connection,
@@ -83,7 +83,7 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
     if not changes:
-        raise ChangeRefused("Nothing was changed.")
+        raise ChangeRefused("Nothing changed: MultiMail has these settings already.")
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
@@ -146,7 +146,7 @@ def set_desk_settings(
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
     check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
-        raise ChangeRefused("Undo takes 0 to 600 seconds.")
+        raise ChangeRefused("Undo can take 0 to 600 seconds.")
     if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
         raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
     locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)

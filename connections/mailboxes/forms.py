@@ -15,7 +15,7 @@ from mirror.models import Connection, Mailbox
 
 # MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
-TIMINGS = (("gate_first", "At once, and sent at its time"), ("schedule_first", "When its time has come"))
+TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _HOUR = timedelta(hours=1)
 
@@ -35,17 +35,15 @@ class NewMailboxForm(ApprovalCodeForm):
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose its account."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose an account."),
     )
-    address = forms.CharField(max_length=254, error_messages={"required": "Enter its address, such as outreach."})
+    address = forms.CharField(max_length=254, error_messages={"required": "Enter an address, such as outreach."})
     display_name = forms.CharField(
         required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
     )
     oversight_mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose an oversight mode. It can be loosened later."
-        ),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a mode."),
     )
 
     def __init__(self, *args: Any, connections: Any, **kwargs: Any) -> None:
@@ -57,7 +55,7 @@ class NewMailboxForm(ApprovalCodeForm):
         typed = str(self.cleaned_data["address"]).strip().lower()
         if "@" not in typed:
             if not _LOCAL.fullmatch(typed):
-                raise forms.ValidationError("Only letters, digits, dots, dashes and + are allowed before the @.")
+                raise forms.ValidationError("Use only letters, digits, dots, dashes and + before the @.")
             return typed
         try:
             return clean_address(typed)
@@ -104,7 +102,7 @@ class DeskForm(SentenceForm):
         min_value=0,
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"), "Undo takes 0 to 600 seconds, in whole numbers."
+            ("required", "invalid", "min_value", "max_value"), "Enter 0 to 600 seconds, in whole numbers."
         ),
     )
     expire_hours = forms.FloatField(
@@ -112,7 +110,7 @@ class DeskForm(SentenceForm):
         min_value=MIN_EXPIRY / _HOUR,
         max_value=MAX_EXPIRY / _HOUR,
         error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), "Give it 1 to 2160 hours, or leave it empty: then it never expires."
+            ("invalid", "min_value", "max_value"), "Enter 1 to 2160 hours, or leave it empty for never."
         ),
     )
 

@@ -19,14 +19,14 @@ _AT_ONCE = "Goes to the agent at once."
 MODES = (
     Mode("read_only", "Read only", "Can be read by the agent.", "Nothing can be sent."),
     Mode("gated_all", "All mail waits", _WAITS, _WAITS),
-    Mode("gated_send", "Sent mail waits", _AT_ONCE, f"{_WAITS} A bypass list may let recipients skip that."),
+    Mode("gated_send", "Sent mail waits", _AT_ONCE, f"{_WAITS} Mail to recipients on a bypass list does not wait."),
     Mode(
         "monitored",
-        "Watched",
+        "Monitored",
         _AT_ONCE,
         "Sent at once without review. The account's oversight address gets a copy.",
     ),
-    Mode("autonomous", "On its own", _AT_ONCE, "Sent at once without review or copy."),
+    Mode("autonomous", "Autonomous", _AT_ONCE, "Sent at once without review, and nobody gets a copy."),
 )
 NAMES = tuple(mode.name for mode in MODES)
 _GATED = ("gated_all", "gated_send")
@@ -48,12 +48,12 @@ def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return sentences about what changes when a mailbox gets the mode `after`."""
     found: list[str] = []
     if after not in _GATED and (before in (*_GATED, "read_only") or before not in NAMES):
-        found.append(f"Messages from {address} will be sent without review.")
-        found.append("This desk learns of them only after they are sent, so no rule or kill switch here can stop them.")
+        found.append(f"Mail from {address} will be sent without review.")
+        found.append("This desk learns about it after it was sent: no risk rule or kill switch here can stop it.")
     if before == "read_only":
-        found.append(f"Agents will be able to send from {address}.")
+        found.append(f"Agents can send from {address}. Now they cannot.")
     if before == "gated_all":
-        found.append("Received messages will reach the agent without review.")
+        found.append("Received mail will reach the agent without review.")
     if after == "autonomous":
-        found.append("Nobody gets a copy of sent messages.")
+        found.append("Nobody gets a copy of sent mail.")
     return found

@@ -127,7 +127,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
         return ""
     if connection.paused_at or connection.failing_since:
         # Do not wait for an account that is known not to answer.
-        return "The connection is not working. These are the settings as last read."
+        return "The connection has a problem, so MultiMail was not asked. These are the settings as last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
     enqueue("approvals.tasks.read_mailboxes", connection.pk)

@@ -1,21 +1,30 @@
-"""Registers, tests and deletes webhooks of an account, and reads their deliveries."""
+"""Registers, names, tests and deletes webhooks of an account, and reads their deliveries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from audit.recording import changed
+from common.postgres.retry import atomic_with_retry
 from connections.changes import check_admin, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
-from mirror.models import Connection
+from connections.webhooks.events import usual_receiver
+from mirror.models import Connection, WebhookName
 from people.actors import Actor
 from upstream.events import read_time
+
+UNNAMED = "Unnamed webhook"
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """A subscription without its secret. `is_ours`: it notifies this desk."""
+    """A subscription without its secret. `is_ours`: it notifies this desk.
+
+    `name` is what people here call it; empty where nobody gave it a name. `label` is never empty.
+    """
 
     id: str
     url: str
@@ -25,6 +34,8 @@ class Webhook:
     is_active: bool
     last_error: str
     is_ours: bool
+    name: str = ""
+    label: str = UNNAMED
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,10 @@ class CreatedWebhook:
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
     """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     rows = read_account(connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks")
-    return sorted((_webhook(row, connection) for row in rows), key=lambda one: (not one.is_ours, one.url, one.id))
+    names = dict(connection.webhook_names.values_list("upstream_id", "name"))
+    boxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
+    found = (_webhook(row, connection, names=names, boxes=boxes) for row in rows)
+    return sorted(found, key=lambda one: (not one.is_ours, one.label.lower(), one.url, one.id))
 
 
 def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
@@ -85,7 +99,7 @@ def read_deliveries(
 
 
 def register_webhook(
-    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
+    *, connection: Connection, actor: Actor, name: str, wanted: Mapping[str, Any], code: str = ""
 ) -> CreatedWebhook:
     """Subscribe an address to events. The call is never repeated: if the answer is lost, the list shows the outcome."""
     check_admin(actor, connection, may="register webhooks in it")
@@ -95,19 +109,38 @@ def register_webhook(
             connection,
             actor,
             lambda admin: admin.create_webhook(body),
-            what=f"send {', '.join(wanted['events'])} to {wanted['url']}",
+            what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
             failed="hook.change_failed",
         )
     except ChangeUnknown as unknown:
         raise ChangeUnknown(
-            f"{unknown.sentence} If the list shows this address, it was registered but its secret was lost: rotate the "
-            "secret, or delete it. Otherwise, register it again."
+            f"{unknown.sentence} If the list shows this address now, the webhook was registered and its secret was "
+            "lost: make a new one, or delete it. If not, register it again."
         ) from None
-    webhook = _webhook(answer, connection)
-    record_change(
-        "hook.registered", connection, actor, url=webhook.url, **changed(before="", after=", ".join(webhook.events))
-    )
+    webhook = _webhook(answer, connection, names={str(answer.get("id") or ""): name})
+    events = changed(before="", after=", ".join(webhook.events))
+    with transaction.atomic():
+        _store_name(connection, webhook.id, name)
+        record_change("hook.registered", connection, actor, name=name, url=webhook.url, **events)
     return CreatedWebhook(webhook, _secret_in(answer))
+
+
+@atomic_with_retry
+def rename_webhook(*, connection: Connection, webhook: Webhook, name: str, actor: Actor) -> None:
+    """Give a webhook another name, which MultiMail does not learn. Raises ActNotAllowed."""
+    check_admin(actor, connection, may="name its webhooks")
+    if name == webhook.name:
+        return
+    _store_name(connection, webhook.id, name)
+    details = changed(before=webhook.label, after=name)
+    record_change("hook.renamed", connection, actor, name=name, url=webhook.url, **details)
+
+
+def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
+    if webhook_id:
+        WebhookName.objects.update_or_create(
+            connection=connection, upstream_id=webhook_id[:200], defaults={"name": name}
+        )
 
 
 def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int) -> CreatedWebhook:
@@ -119,11 +152,11 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
         connection,
         actor,
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
-        what=f"give the webhook {webhook.url} another secret",
+        what=f"give the webhook {webhook.label} another secret",
         failed="hook.change_failed",
     )
     details = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
-    record_change("hook.rotated", connection, actor, url=webhook.url, **details)
+    record_change("hook.rotated", connection, actor, name=webhook.label, url=webhook.url, **details)
     return CreatedWebhook(webhook, _secret_in(answer))
 
 
@@ -134,25 +167,26 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Deli
         connection,
         actor,
         lambda admin: admin.test_webhook(webhook.id),
-        what=f"test the webhook {webhook.url}",
+        what=f"test the webhook {webhook.label}",
         failed="hook.change_failed",
     )
-    record_change("hook.tested", connection, actor, url=webhook.url)
+    record_change("hook.tested", connection, actor, name=webhook.label, url=webhook.url)
     return _delivery(answer)
 
 
-def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Delivery:
+def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor) -> Delivery:
     """Send a finished delivery again: the same bytes with the same event id. Raises as the others."""
     check_admin(actor, connection, may="have its webhooks delivered again")
     answer = request_change(
         connection,
         actor,
         lambda admin: admin.replay_delivery(delivery_id),
-        what=f"deliver {delivery_id} again",
+        what=f"deliver {delivery_id} to the webhook {webhook.label} again",
         failed="hook.change_failed",
     )
     sent = _delivery(answer)
-    record_change("hook.replayed", connection, actor, url=sent.url, event=sent.event, delivery=delivery_id)
+    details = {"name": webhook.label, "url": sent.url, "event": sent.event, "delivery": delivery_id}
+    record_change("hook.replayed", connection, actor, **details)
     return sent
 
 
@@ -164,15 +198,16 @@ def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) ->
             connection,
             actor,
             lambda admin: admin.delete_webhook(webhook.id),
-            what=f"delete the webhook {webhook.url}",
+            what=f"delete the webhook {webhook.label}",
             failed="hook.change_failed",
         )
     except ChangeUnknown:
         if _is_there(connection, webhook, actor):
             raise
-    record_change(
-        "hook.deleted", connection, actor, url=webhook.url, **changed(before=", ".join(webhook.events), after="")
-    )
+    events = changed(before=", ".join(webhook.events), after="")
+    with transaction.atomic():
+        connection.webhook_names.filter(upstream_id=webhook.id).delete()
+        record_change("hook.deleted", connection, actor, name=webhook.label, url=webhook.url, **events)
 
 
 def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
@@ -183,19 +218,33 @@ def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
         return True
 
 
-def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
-    url, webhook_id = str(row.get("url") or ""), str(row.get("id") or "")
-    events = row.get("events")
+def _webhook(
+    row: Mapping[str, Any], connection: Connection, *, names: Mapping[str, str], boxes: Mapping[str, str] | None = None
+) -> Webhook:
+    url, webhook_id, mailbox = str(row.get("url") or ""), str(row.get("id") or ""), str(row.get("mailbox_id") or "")
+    listed = row.get("events")
+    events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
+    is_ours = webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
+    name = names.get(webhook_id, "")
     return Webhook(
         id=webhook_id,
         url=url[:2000],
-        events=tuple(str(one)[:80] for one in events) if isinstance(events, list) else (),
-        mailbox_id=str(row.get("mailbox_id") or ""),
+        events=events,
+        mailbox_id=mailbox,
         created_at=read_time(row.get("created_at")),
         is_active=bool(row.get("is_active", True)),
         last_error=str(row.get("last_error") or "")[:300],
-        is_ours=webhook_id == connection.upstream_webhook_id or connection.webhook_id in url,
+        is_ours=is_ours,
+        name=name,
+        label=name or _default_label(events, (boxes or {}).get(mailbox, ""), is_ours=is_ours),
     )
+
+
+def _default_label(events: Collection[str], mailbox: str, *, is_ours: bool) -> str:
+    """Return what to call a webhook that nobody named: by its receiver, as far as that is known, or its mailbox."""
+    if is_ours:
+        return "This desk"
+    return usual_receiver(events) or (f"Webhook of {mailbox}" if mailbox else UNNAMED)
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
@@ -222,5 +271,5 @@ def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
 def _secret_in(answer: Mapping[str, Any]) -> str:
     secret = str(answer.get("signing_secret") or answer.get("secret") or "")
     if not secret:
-        raise ChangeUnknown("MultiMail's answer has no secret. Rotate the webhook's secret, or delete it.")
+        raise ChangeUnknown("MultiMail's answer has no secret. Make a new one, or delete the webhook.")
     return secret

@@ -121,6 +121,15 @@ OWN_GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
 }
 BY_NAME = {name: one for events in (GROUPS | OWN_GROUPS).values() for one in events for name in one.names}
 
+
+def usual_receiver(names: Collection[str]) -> str:
+    """Return who a webhook is usually for that subscribes to these names; empty where they do not tell."""
+    used = {BY_NAME[name].names[name] for name in names if name in BY_NAME}
+    receivers = {"Discord bot": _DISCORD, "Inngest": _INNGEST}
+    found = [words for words, page in receivers.items() if any(one.startswith(page) for one in used)]
+    return found[0] if len(found) == 1 else ""
+
+
 # Receivers of these events need `to` as a string; it is then a string in all events of their webhook.
 _TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
 
@@ -182,6 +191,7 @@ def _refusal() -> dict[str, Any]:
         "refusal_id": "01JD6Q3XAB3C5D7E9F1G3H5J7K",
         **_MAILBOX,
         "key_id": "01JD6Q2B4C6E8G0J2M4P6R8T0V",
+        "key_name": "Support bot",
         "recipients": _TO,
         "refused_recipients": _TO,
         "rule": "not on the list",

@@ -15,19 +15,34 @@ from mirror.models import Mailbox
 OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
 
 
+MAX_NAME = 80
+
+
+def _name_field() -> forms.CharField:
+    return forms.CharField(
+        max_length=MAX_NAME,
+        error_messages={
+            "required": "Give it a name that says who receives the events.",
+            "max_length": f"Keep the name under {MAX_NAME} characters.",
+        },
+    )
+
+
 class WebhookForm(ApprovalCodeForm):
     """A webhook to register."""
+
+    name = _name_field()
 
     url = forms.CharField(
         max_length=2000,
         error_messages={
-            "required": "Enter the address for the events, starting with https://.",
+            "required": "Enter where the events go: an address that begins with https://.",
             "max_length": "An address has at most 2000 characters.",
         },
     )
     events = forms.MultipleChoiceField(
         choices=[(name, name) for name in BY_NAME],
-        error_messages={"required": "Tick at least one event.", "invalid_choice": "There is no such event."},
+        error_messages={"required": "Select at least one event.", "invalid_choice": "There is no such event."},
     )
     mailbox = forms.ChoiceField(
         required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
@@ -56,7 +71,7 @@ class WebhookForm(ApprovalCodeForm):
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise forms.ValidationError("This is not a web address. It starts with https://.")
+            raise forms.ValidationError("This is not the address of a web server. It begins with https://.")
         return url
 
     def wanted(self) -> dict[str, Any]:
@@ -69,6 +84,12 @@ class WebhookForm(ApprovalCodeForm):
             "secret": cleaned["secret"],
             "include_sandbox": cleaned["include_sandbox"],
         }
+
+
+class NameForm(SentenceForm):
+    """What people here call a webhook."""
+
+    name = _name_field()
 
 
 class OverlapForm(SentenceForm):
@@ -89,4 +110,4 @@ class DeleteWebhookForm(SentenceForm):
     def __init__(self, *args: Any, is_ours: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["understood"].required = is_ours
-        self.fields["understood"].error_messages["required"] = "Confirm that you know what this desk loses."
+        self.fields["understood"].error_messages["required"] = "Confirm that you understand what this desk loses."

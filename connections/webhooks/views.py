@@ -28,19 +28,20 @@ from connections.webhooks.commands import (
     read_webhook,
     read_webhooks,
     register_webhook,
+    rename_webhook,
     replay,
     rotate_webhook,
     send_test,
 )
 from connections.webhooks.events import GROUPS, OWN_GROUPS, sample_bodies
-from connections.webhooks.forms import OVERLAPS, DeleteWebhookForm, OverlapForm, WebhookForm
+from connections.webhooks.forms import OVERLAPS, DeleteWebhookForm, NameForm, OverlapForm, WebhookForm
 from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
-    "This form was already sent, and its secret was shown then: a secret is shown only once. Check the list. To "
-    "register another, send the form again."
+    "This form was sent before, and its secret was shown then, once. Check the list. To register another webhook, send "
+    "the form again."
 )
 
 
@@ -75,10 +76,11 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
         return _add_page(request, connection)
     form = WebhookForm(request.POST, mailboxes=connection.mailboxes.there())
     try:
-        code = cleaned(form)["approval_code"]
+        typed = cleaned(form)
         if not take_ticket(request):
             return _add_page(request, connection, status=409, error=SENT_TWICE)
-        created = register_webhook(connection=connection, actor=request.actor, wanted=form.wanted(), code=code)
+        named = {"name": typed["name"], "code": typed["approval_code"]}
+        created = register_webhook(connection=connection, actor=request.actor, wanted=form.wanted(), **named)
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
     return render(request, "connections/webhook_made.html", {"connection": connection, "made": created, "is_new": True})
@@ -134,6 +136,7 @@ def _webhook_page(
     context = {
         "connection": connection,
         "hook": found,
+        "name": request.POST.get("name", found.label),
         "mailbox": connection.mailboxes.known_as(found.mailbox_id) if found.mailbox_id else None,
         "sent": deliveries,
         "following": following,
@@ -164,7 +167,18 @@ def webhook(request: DeskRequest, connection: Connection, found: Webhook) -> Htt
 def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
-    notice = "A test is being sent. Its result appears first in the log in a moment."
+    notice = f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
+    return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
+
+
+@login_required
+@require_POST
+@_of_webhook
+def rename(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+    """Give a webhook another name."""
+    name = cleaned(NameForm(request.POST))["name"]
+    rename_webhook(connection=connection, webhook=found, name=name, actor=request.actor)
+    notice = f"The webhook is called {name} now."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
 
 
@@ -196,7 +210,7 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
         delete_webhook(connection=connection, webhook=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    return redirect_with_notice(request, "The webhook is deleted. No more events are sent there.", "webhooks")
+    return redirect_with_notice(request, f"{found.label} is deleted. It gets no more events.", "webhooks")
 
 
 @login_required
@@ -205,6 +219,6 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 @_of_webhook
 def replay_delivery(request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str) -> HttpResponse:
     """Send one finished delivery again."""
-    delivery = replay(connection=connection, delivery_id=delivery_id, actor=request.actor)
-    notice = f"{delivery.event or 'The event'} is sent again, unchanged."
+    delivery = replay(connection=connection, webhook=found, delivery_id=delivery_id, actor=request.actor)
+    notice = f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)

@@ -123,6 +123,7 @@ class RefusalAnswer(Answer):
     id: str
     mailbox_id: str
     key_id: str
+    key_name: str
     recipients: list[str]
     refused_recipients: list[str]
     rule: str
@@ -182,7 +183,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
 @router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
-    rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")
+    rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
     return answer(lists.page_of(rows, "refusals", _refusal, limit=limit, cursor=cursor, default=50, most=100))
 
 

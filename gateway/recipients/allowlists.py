@@ -203,6 +203,7 @@ def facts_of(refusal: Refusal) -> dict[str, Any]:
         "mailbox": refusal.mailbox.address,
         "mailbox_id": refusal.mailbox_id,
         "key_id": refusal.key_id,
+        "key_name": refusal.key.name,
         "recipients": refusal.recipients,
         "refused_recipients": refusal.refused,
         "rule": refusal.rule,

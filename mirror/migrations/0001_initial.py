@@ -283,6 +283,18 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('connection', 'address'), name='known_contact_once')],
             },
         ),
+        migrations.CreateModel(
+            name='WebhookName',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('upstream_id', models.CharField(max_length=200)),
+                ('name', models.CharField(max_length=80)),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_names', to='mirror.connection')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('connection', 'upstream_id'), name='webhook_name_once')],
+            },
+        ),
         migrations.AddConstraint(
             model_name='mailbox',
             constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='mailbox_once'),

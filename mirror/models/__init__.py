@@ -7,6 +7,7 @@ from mirror.models.connections import (
     Mailbox,
     SuppressedAddress,
     WebhookEvent,
+    WebhookName,
 )
 from mirror.models.messages import Message, Revision
 from mirror.models.pictures import RemotePicture
@@ -24,4 +25,5 @@ __all__ = [
     "Thread",
     "ThreadMessage",
     "WebhookEvent",
+    "WebhookName",
 ]

@@ -186,3 +186,17 @@ class KnownContact(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class WebhookName(models.Model):
+    """What people here call a webhook of the account. MultiMail keeps no names of webhooks."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="webhook_names")
+    upstream_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="webhook_name_once")]
+
+    def __str__(self) -> str:
+        return self.name

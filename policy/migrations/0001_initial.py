@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                 ('refused', models.JSONField(default=list)),
                 ('rule', models.CharField(blank=True, max_length=300)),
                 ('sent_by_key', models.CharField(blank=True, max_length=200)),
+                ('sent_by_key_name', models.CharField(blank=True, max_length=200)),
                 ('trigger', models.JSONField(default=dict)),
                 ('sandbox', models.BooleanField(default=False)),
                 ('refused_at', models.DateTimeField()),

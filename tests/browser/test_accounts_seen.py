@@ -29,12 +29,12 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("checkbox", name="send").check()
-    page.get_by_role("checkbox", name="oversight See held messages and decide them.").check()
+    page.get_by_role("checkbox", name="oversight See held mail and decide it.").check()
     page.watch.expected = ["422", "409"]
-    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("alert").filter(has_text="approve its own mail")).to_be_visible()
-    page.get_by_role("checkbox", name="oversight See held messages and decide them.").uncheck()
-    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("checkbox", name="oversight See held mail and decide it.").uncheck()
+    page.get_by_role("button", name="Create key").click()
     text = page.locator("#secret").inner_text()
     assert re.fullmatch(r"mm_live_[0-9a-f]{40}", text)
     assert faults(page, 360) == []
@@ -48,7 +48,7 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     assert text not in page.content()
     page.get_by_role("link", name=name).click()
     page.get_by_role("link", name="Revoke").click()
-    page.get_by_role("button", name="Revoke it").click()
+    page.get_by_role("button", name="Revoke key").click()
     page.wait_for_url("**/keys/")
     assert product.call("GET", "/v1/account", key="NEW_KEY").status_code == 401
     del product.known["NEW_KEY"]
@@ -59,7 +59,7 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     page = admin("/mailboxes/")
     page.get_by_role("link", name="New mailbox").click()
     page.get_by_label("Address").fill(local)
-    page.get_by_role("button", name="Create it").click()
+    page.get_by_role("button", name="Create mailbox").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
     made = next(
         box for box in product.call("GET", "/v1/mailboxes", key="ADMIN_KEY").json()["mailboxes"]
@@ -70,20 +70,20 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     page.goto(product.known["DASHBOARD_URL"] + "/mailboxes/")
     wish = page.get_by_role("listitem").filter(has_text="asks that").filter(has_text=made["address"])
     expect(wish).to_contain_text("Demo agent")
-    wish.get_by_role("link", name="Look at it").click()
-    expect(page.get_by_text(f"Mail of {made['address']} will be sent without review.")).to_be_visible()
+    wish.get_by_role("link", name="Review").click()
+    expect(page.get_by_text(f"Mail from {made['address']} will be sent without review.")).to_be_visible()
     assert faults(page, 360) == []
-    page.get_by_role("button", name="Loosen it").click()
+    page.get_by_role("button", name="Loosen oversight").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
     assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "monitored"
     # Made stricter again at once, by the same form.
     page.get_by_role("radio", name="Sent mail waits").check()
-    page.get_by_role("button", name="Change the mode").click()
+    page.get_by_role("button", name="Change mode").click()
     expect(page.get_by_text("is stricter now")).to_be_visible()
     assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "gated_send"
     page.get_by_role("link", name="Delete this mailbox").click()
     page.get_by_label("Type").fill(made["address"])
-    page.get_by_role("button", name="Delete it for good").click()
+    page.get_by_role("button", name="Delete mailbox").click()
     page.wait_for_url("**/mailboxes/")
     expect(page.get_by_text("Gone at MultiMail")).to_be_visible()
 
@@ -92,19 +92,25 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     path = f"/{uuid.uuid4().hex[:8]}"
     page = admin("/webhooks/")
     page.get_by_role("link", name="New webhook").click()
+    page.get_by_label("Name").fill("Billing")
     page.get_by_label("Address").fill(f"http://127.0.0.1:{product.stack.hook_port}{path}")
     page.get_by_role("checkbox", name="message.pending_approval").check()
     expect(page.get_by_role("group", name="The event message.pending_approval")).to_contain_text('"to": "dana@')
-    page.get_by_role("button", name="Register it").click()
+    page.get_by_role("button", name="Register webhook").click()
     secret = page.locator("#secret").inner_text()
     assert secret.startswith("whsec_")
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.locator(".sent").first).to_contain_text("webhook.test")
     assert secret not in page.content()
     assert faults(page, 360) == []
+    expect(page.get_by_role("heading", level=1)).to_have_text("Billing")
+    page.get_by_label("Name").fill("Shop")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Shop")
     page.get_by_role("link", name="Delete").click()
-    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete Shop?")
+    page.get_by_role("button", name="Delete webhook").click()
     page.wait_for_url("**/webhooks/")
     expect(page.get_by_text(path)).to_be_hidden()
 

@@ -56,7 +56,7 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     page.get_by_label("Admin key").fill(account["admin"])
     page.get_by_role("button", name="Check and connect").click()
     expect(page.get_by_role("heading", name="Second team")).to_be_visible()
-    page.get_by_role("button", name="Register it for me").click()
+    page.get_by_role("button", name="Register webhook").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text(re.compile(r"The test arrived after \d+\.\d s"))).to_be_visible()
     assert faults(page, 1440, 768, 360) == []
@@ -65,17 +65,17 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     held = _writes(product, account, subject)
     product.wait_for(lambda: ana.find(held), timeout=90, what="the held message on the desk")
     page.get_by_role("button", name="Change the secret").click()
-    expect(page.get_by_text("The previous secret is taken until").first).to_be_visible()
+    expect(page.get_by_text("The old secret is valid until").first).to_be_visible()
     later = _writes(product, account, f"Later {uuid.uuid4().hex[:8]}")
     product.wait_for(lambda: ana.find(later), timeout=90, what="the next one")
     page.reload()
-    expect(page.get_by_text("signed with the previous secret")).to_be_visible()
+    expect(page.get_by_text("Signed with the old secret")).to_be_visible()
 
-    page.get_by_label("Because").fill("The account is being moved")
-    page.get_by_role("button", name="Pause it").click()
-    expect(page.get_by_role("button", name="Let it go on")).to_be_visible()
-    page.get_by_role("button", name="Let it go on").click()
-    expect(page.get_by_role("button", name="Pause it")).to_be_visible()
+    page.get_by_label("Reason").fill("The account is being moved")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
     page.get_by_role("link", name="Remove Second team").click()
     expect(page.get_by_label("Type")).to_be_visible()
@@ -85,7 +85,7 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
         # Refused for as long as the account is being read, which it is after a pause.
         page.get_by_label("Type").fill("Second team")
         with page.expect_response(lambda answer: answer.request.method == "POST") as answered:
-            page.get_by_role("button", name="Remove it").click()
+            page.get_by_role("button", name="Remove connection").click()
         return answered.value.status == 302
 
     product.wait_for(is_removed, timeout=90, what="the account to be removed")

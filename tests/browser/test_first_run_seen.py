@@ -119,7 +119,7 @@ def connect(page: Page, keys: dict[str, str]) -> None:
 
 def hook(page: Page) -> None:
     go(page, "webhook", "Register the webhook")
-    page.get_by_role("button", name="Register it for me").click()
+    page.get_by_role("button", name="Register webhook").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text("The test arrived")).to_be_visible()
 
@@ -128,10 +128,10 @@ def alert(page: Page, discord: Any) -> None:
     go(page, "alerts", "Add a destination")
     page.get_by_label("Name", exact=True).fill("#approvals")
     page.get_by_label("Address of the Discord webhook").fill("https://discord.com/channels/1/2")
-    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Add destination").click()
     expect(page.get_by_text("This is the address of a channel")).to_be_visible()
     page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK[:-1].replace("token", "other"))
-    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Add destination").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text("Discord does not know this webhook")).to_be_visible()
     page.get_by_role("link", name=re.compile("^Change")).click()
@@ -147,7 +147,7 @@ def invite(page: Page) -> str:
     go(page, "people", "Invite people")
     page.get_by_label("Email address").fill("rita@example.com")
     page.get_by_role("checkbox", name="Reviewer").check()
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Make link").click()
     page.get_by_text("/join/").first.wait_for()
     found = re.search(r"http://[^\s\"<]+/join/[^\s\"<]+/", page.content())
     assert found, "the page shows no link"

@@ -57,10 +57,10 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
         ("https://evil.example", "OUTGOING_ALLOW"),
         ("http://127.0.0.1:1", "could not be reached"),
         (f"{moved_to.url}/api", "has no path"),
-        (moved_to.url.replace("//", "//name:word@"), "not an address"),
-        ("mail.yourteam.example", "not an address"),
-        ("", "Enter its address"),
-        (old, "This is already the connection"),
+        (moved_to.url.replace("//", "//name:word@"), "not a valid address"),
+        ("mail.yourteam.example", "not a valid address"),
+        ("", "Enter an address"),
+        (old, "present address"),
     ):
         answer = move(client, connection, address)
         assert (answer.status_code, words in answer.content.decode()) == (422, True), address

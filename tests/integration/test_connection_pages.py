@@ -64,7 +64,7 @@ def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each
         "oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"],
     }  # fmt: skip
     page = client.get(answer["Location"])
-    assert "It may: admin, read." in sentences(page)
+    assert "admin read" in sentences(page)
     assert [secret for secret in (*KEYS.values(), made.webhook_secret) if secret in page.content.decode()] == []
     assert made.webhook_id in page.content.decode()
     again = add(client, name="The same again")
@@ -80,14 +80,14 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send mail"),
         ({"oversight_key": "mm_live_admin_key", "admin_key": ""}, "oversight_key", "enter it under Admin"),
         ({"read_key": "mm_live_mighty_key"}, "read_key", "Read needs a key with the scope read"),
-        ({"oversight_key": "two words"}, "oversight_key", "That is no key"),
-        ({"oversight_key": ""}, "oversight_key", "Enter it."),
-        ({"read_key": "mm_live_admin_key"}, "__all__", "The same key is in two fields"),
-        ({"name": " "}, "name", "Give the connection a name"),
-        (elsewhere, "address", "Enter its address"),
+        ({"oversight_key": "two words"}, "oversight_key", "This is not a key"),
+        ({"oversight_key": ""}, "oversight_key", "Put it in."),
+        ({"read_key": "mm_live_admin_key"}, "__all__", "One key was entered twice"),
+        ({"name": " "}, "name", "Enter a name"),
+        (elsewhere, "address", "Enter an address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:8"}, "address", "OUTGOING_ALLOW"),
-        ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "This is not an address"),
+        ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "This is not a valid address"),
         ({**elsewhere, "address": "https://2130706433"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:1"}, "oversight_key", "could not be reached"),
     ):
@@ -184,6 +184,6 @@ def test_removal_explains_itself_needs_the_name_and_leaves_the_history(signed_in
     assert client.post(path, {"name": found.name}).status_code == 302
     assert there.hooks == {}
     assert client.get(to("connection", found)).status_code == 404
-    assert f"{found.name} Its history stays." in sentences(client.get(reverse("connections")))
+    assert f"{found.name} History kept" in sentences(client.get(reverse("connections")))
     assert "Remember me" in client.get(reverse("history")).content.decode()
     assert "Remember me" not in client.get(reverse("queue")).content.decode()

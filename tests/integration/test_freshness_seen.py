@@ -64,7 +64,7 @@ def test_worst_connection_sets_the_status_and_each_is_listed(signed_in, admin, c
     assert "Not read yet" in never
     for words in (
         "Paused", "The key was refused.", "Enter a key that MultiMail accepts.",
-        "signed with the current secret", "The previous secret is taken until",
+        "oversight.pending", "Old secret valid until",
     ):  # fmt: skip
         assert words in broken, words
     assert "whsec_" not in page

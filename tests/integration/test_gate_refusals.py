@@ -40,6 +40,7 @@ def refusal_row(number, *refused, **fields):
         "mailbox": MAILBOX["address"],
         "mailbox_id": MAILBOX["upstream_id"],
         "key_id": "01KEY",
+        "key_name": "Support bot",
         "recipients": ["lee@y.example", *refused],
         "refused_recipients": list(refused),
         "rule": "restriction, mode enforce, version 7",
@@ -78,7 +79,8 @@ def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstr
     first, second = GateRefusal.objects.order_by("pk")
     assert (first.refused, first.recipients, first.sent_by_key) == ([DANA], ["lee@y.example", DANA], "01KEY")
     assert (second.refused, second.mailbox) == (["b@x.example"], gateway.mailboxes.get())
-    assert [one.detail.fields["refused"] for one in refusal_entries().order_by("pk")] == [DANA, "b@x.example"]
+    told = [one.detail.fields for one in refusal_entries().order_by("pk")]
+    assert [(one["refused"], one["key"]) for one in told] == [(DANA, "Support bot"), ("b@x.example", "Support bot")]
     assert upstream.keys == ["mm_live_oversight"] * 2
     # Malformed rows are stored as far as they are readable.
     odd = {"id": 7, "refused_recipients": "x", "recipients": None, "metadata": [1], "created_at": "soon"}
@@ -138,11 +140,22 @@ def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy
 
 def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanently(signed_in, admin, gateway):
     make_refusal(
-        gateway, "a+b@x.example", recipients=["a+b@x.example", "lee@y.example"], trigger={"discord_user": "<b>ana</b>"}
+        *(gateway, "a+b@x.example"),
+        recipients=["a+b@x.example", "lee@y.example"],
+        trigger={"discord_user": "<b>ana</b>"},
+        sent_by_key="01KEY",
+        sent_by_key_name="Support bot",
     )
     client = signed_in(admin)
     page = client.get("/allowlists/refusals/")
-    for words in ("a+b@x.example", "also to lee@y.example", "rule restriction, mode enforce, version 7", "<b>ana</b>"):
+    assert "01KEY" not in text_of(page)
+    for words in (
+        "a+b@x.example",
+        "key Support bot",
+        "also to lee@y.example",
+        "rule restriction, mode enforce, version 7",
+        "<b>ana</b>",
+    ):
         assert words in text_of(page), words
     link = re.search(r'href="([^"]+)">For good', page.content.decode())
     assert ">a+b@x.example</textarea>" in client.get(link[1].partition("#")[0]).content.decode()
@@ -214,7 +227,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     assert passing(admin, Change(mode="monitor")) == [DANA, "eve@z.example", DANA]
     assert passing(admin, Change(put=(WantedEntry("unrelated.example"),))) == []
     shown = signed_in(admin).post("/allowlists/all/restriction/preview/", {"lines": "x.example"})
-    assert "1 fewer would have been refused" in text_of(shown)
+    assert "1 fewer blocked" in text_of(shown)
     # Recipients that are allowed by now are not counted.
     changed(admin, "x.example")
     assert passing(admin, Change(put=(WantedEntry("dana@x.example"),))) == []

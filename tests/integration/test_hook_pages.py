@@ -11,13 +11,13 @@ from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS
 from connections.webhooks.forms import WebhookForm
 from gateway.models import Webhook, WebhookDelivery
 from gateway.webhooks.events import KNOWN
-from mirror.models import Connection
+from mirror.models import Connection, WebhookName
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'id="secret"[^>]*>([^<]+)<')
-WANTED = {"url": URL, "events": ["oversight.pending", "message.sent"]}
+WANTED = {"name": "Billing", "url": URL, "events": ["oversight.pending", "message.sent"]}
 
 
 def text_of(answer):
@@ -84,7 +84,7 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signe
         assert (list(found), words in "".join(found.values())) == (list(fields), True), fields
     client, secret = signed_in(admin), "my own good secret"
     answer = register(client, account, events=[], secret=secret)
-    assert (answer.status_code, "Tick at least one" in text_of(answer)) == (422, True)
+    assert (answer.status_code, "Select at least one" in text_of(answer)) == (422, True)
     # A refusal by MultiMail is shown like a form error.
     refused = register(client, account, secret=secret, url="https://10.0.0.1/x")
     assert (refused.status_code, "private address" in text_of(refused)) == (422, True)
@@ -113,6 +113,45 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(signed_in, ad
     assert "message.refused" not in client.get(path).content.decode()
 
 
+def test_webhook_has_a_name_of_its_own_in_lists_confirmations_and_the_ledger(signed_in, admin, account):
+    client = signed_in(admin)
+    nameless = register(client, account, name=" ")
+    assert (nameless.status_code, "Give it a name" in text_of(nameless), Webhook.objects.count()) == (422, True, 0)
+    assert f'value="{URL}"' in nameless.content.decode()
+    register(client, account, name="Billing")
+    made = Webhook.objects.get()
+    for path in ("/webhooks/", path_of(account, made), path_of(account, made, "delete/")):
+        assert "Billing" in text_of(client.get(path)), path
+    assert "Delete Billing" in text_of(client.get(path_of(account, made, "delete/")))
+    # MultiMail learns nothing of it.
+    assert "Billing" not in str(vars(made))
+    path = path_of(account, made, "name/")
+    wrong = client.post(path, {"name": "x" * 81})
+    assert (wrong.status_code, f'value="{"x" * 81}"' in wrong.content.decode()) == (422, True)
+    assert client.post(path, {"name": "<b>Shop</b>"}).status_code == 302
+    assert "<b>Shop</b>" in text_of(client.get("/webhooks/"))
+    renamed = Entry.objects.filter(action="hook.renamed").get().detail.fields
+    assert (renamed["name"], renamed["before"], renamed["after"]) == ("<b>Shop</b>", "Billing", "<b>Shop</b>")
+    client.post(path_of(account, made, "test/"))
+    assert Entry.objects.filter(action="hook.tested").get().detail.fields["name"] == "<b>Shop</b>"
+    client.post(path_of(account, made, "delete/"))
+    assert not WebhookName.objects.exists()
+
+
+def test_webhook_that_nobody_named_is_called_by_its_receiver_or_mailbox(signed_in, admin, account, own_hook):
+    world = account.world
+    # As the mirror has it.
+    account.connection.mailboxes.update(address="support@acme.example")
+    world.listen("message.pending_approval", url=URL)
+    world.listen("email.decided", url=URL + "/2")
+    limited = world.listen("message.sent", url=URL + "/3")
+    Webhook.objects.filter(pk=limited.pk).update(mailbox=world.mailbox)
+    world.listen("message.sent", url=URL + "/4")
+    page = signed_in(admin).get("/webhooks/").content.decode()
+    labels = [re.sub("<[^>]+>", "", one) for one in re.findall(r'who-at"\s*><b>(.*?)</b>', page, re.DOTALL)]
+    assert labels == ["This desk", "Discord bot", "Inngest", "Unnamed webhook", "Webhook of support@acme.example"]
+
+
 @pytest.mark.slow
 def test_lost_response_to_a_registration_says_how_to_check(signed_in, admin, account):
     account.gateway.lost.add(("POST", "/webhooks"))
@@ -129,7 +168,7 @@ def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_r
     client = signed_in(admin)
     answer = client.get(path_of(account, hook))
     page = text_of(answer)
-    for words in ("4 attempts, answered 503", "It answered 503.", "failed", "pending"):
+    for words in ("4 attempts Answer 503", "It answered 503.", "Failed", "Pending"):
         assert words in page, words
     # An unfinished delivery cannot be resent.
     assert answer.content.decode().count("/replay/") == 1
@@ -164,14 +203,14 @@ def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
     make_connection("other")
     client = signed_in(admin)
     other, _, page = text_of(client.get("/webhooks/")).partition("Gateway served")
-    assert (URL in page, "oversight.pending" in page, page.count("this desk")) == (True, True, 1)
+    assert (URL in page, "oversight.pending" in page, page.count("This desk")) == (True, True, 1)
     assert "whsec_geheim" not in page
-    assert "has no admin key here" in other
+    assert "has no admin key" in other
     # Although the response was lost: a read finds out.
     account.gateway.lost.add(("DELETE", f"/webhooks/{hook.pk}"))
     assert client.post(path_of(account, hook, "delete/")).status_code == 302
     assert recorded()[-1] == "hook.deleted"
-    assert "This desk hears by it" in text_of(client.get(path_of(account, own_hook, "delete/")))
+    assert "This desk uses it" in text_of(client.get(path_of(account, own_hook, "delete/")))
     assert client.post(path_of(account, own_hook, "delete/")).status_code == 422
     assert list(Webhook.objects.filter(deleted_at=None)) == [own_hook]
     assert client.post(path_of(account, own_hook, "delete/"), {"understood": "1"}).status_code == 302

@@ -56,7 +56,7 @@ def test_keys_are_listed_with_scopes_and_owners(signed_in, admin, reviewer, acco
     assert KeyOwner.objects.get().person == reviewer
     answer = client.get("/keys/")
     page = text_of(answer)
-    for words in ("Key agent", "send", "Ana Ferreira", "never used", "This desk's oversight key"):
+    for words in ("Key agent", "send", "Ana Ferreira", "Never used", "This desk's oversight key"):
         assert words in page, words
     for hidden in (account.world.keys["agent"], "<script>x", "\u202e"):
         assert hidden not in answer.content.decode(), hidden
@@ -96,11 +96,11 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(signed_in,
 
 def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
     for fields, words in (
-        ({"scopes": []}, "Tick at least one"),
+        ({"scopes": []}, "Select at least one"),
         ({"scopes": ["root"]}, "no such scope"),
         ({"name": ""}, "Name the program"),
         ({"mailboxes": ["01ELSEWHERE"]}, "not one of this account"),
-        ({"owner": "999999"}, "Choose a person of this desk"),
+        ({"owner": "999999"}, "Choose a person at this desk"),
     ):
         form = KeyForm(WANTED | fields, mailboxes=account.connection.mailboxes.there())
         found = form.errors_by_field() | OwnerForm(fields).errors_by_field()
@@ -176,10 +176,10 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(sign
 
 @pytest.mark.slow
 def test_unlistable_keys_show_an_error_and_the_page_still_renders(signed_in, admin, account, here):
-    for status, words in ((401, "no longer works"), (403, "403"), (404, "offer it"), (500, "500")):
+    for status, words in ((401, "enter another"), (403, "403"), (404, "offer it"), (500, "500")):
         account.gateway.spoiled[("GET", "/api-keys")] = (status, b'{"error": "Not today."}')
         with pytest.raises((ChangeRefused, ChangeUnknown), match=words):
             read_key(**here, key_id="01")
     make_connection("other")
     page = text_of(signed_in(admin).get("/keys/"))
-    assert ("500" in page, "has no admin key here" in page) == (True, True)
+    assert ("500" in page, "has no admin key" in page) == (True, True)

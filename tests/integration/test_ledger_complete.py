@@ -63,7 +63,12 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
         ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
         ("verify-domain", of_domain, {}, "domain.looked_up"),
         ("delete-domain", of_domain, {}, "domain.removed"),
-        ("add-webhook", at, {"url": "https://x.example.org/h", "events": ["message.sent"]}, "hook.registered"),
+        (
+            *("add-webhook", at),
+            {"name": "Shop", "url": "https://x.example.org/h", "events": ["message.sent"]},
+            "hook.registered",
+        ),
+        ("rename-webhook", of_hook, {"name": "Billing"}, "hook.renamed"),
         ("test-webhook", of_hook, {}, "hook.tested"),
         ("rotate-webhook", of_hook, {"overlap": "3600"}, "hook.rotated"),
         ("replay-delivery", of_hook | {"delivery_id": sent.pk}, {}, "hook.replayed"),
