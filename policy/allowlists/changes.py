@@ -75,8 +75,8 @@ def apply_change(
     locked = _lock(scope, kind, actor)
     if locked.version != version:
         raise StaleAllowlist(
-            f"Somebody else changed this list: you saw version {version}, it is now version {locked.version}. Check "
-            f"it, then make your change again.",
+            f"Somebody changed this list: you saw version {version}, now it is version {locked.version}. "
+            "Check the list again, then save your change.",
             current=locked,
         )
     return _save_change(locked, change, actor, how)
@@ -90,7 +90,7 @@ def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -
     """
     scope, pattern = ListScope(mailbox=mailbox), allowable(address)
     if pattern is None:
-        raise AllowlistNotAllowed("An allowlist cannot contain this address.")
+        raise AllowlistNotAllowed("No entry can name this address, so it cannot be allowed.")
     locked = _lock(scope, Allowlist.Kind.RESTRICTION, actor)
     at = clock()
     mode = _mode_to_join(locked, at)
@@ -111,7 +111,7 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
         return None
     if locked.entries.live(at).exists():
         raise AllowlistNotAllowed(
-            "The list of this mailbox is off but has entries, which would apply again. Check them, switch the list on, "
+            "The list of this mailbox is off, and its entries would count again too. Check them, switch the list on, "
             "and allow the address there."
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
@@ -160,7 +160,9 @@ def _check(locked: Allowlist, change: Change) -> None:
     if change.mode is not None and change.mode not in Allowlist.Mode.values:
         raise AllowlistNotAllowed("This is not a mode of an allowlist.")
     if locked.kind == Allowlist.Kind.BYPASS and change.mode == Allowlist.Mode.CONTACTS:
-        raise AllowlistNotAllowed("A bypass cannot use contacts: it would not show whose mail skips review.")
+        raise AllowlistNotAllowed(
+            "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
+        )
 
 
 def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:

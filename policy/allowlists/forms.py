@@ -6,8 +6,10 @@ from typing import Any
 from django import forms
 
 from common.forms import SentenceForm
+from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
-from policy.allowlists.changes import MAX_NOTE
+from policy.allowlists.blocked import MAX_OFFERED, without_repeats
+from policy.allowlists.changes import MAX_NOTE, WantedEntry
 from policy.allowlists.csv_files import MAX_BYTES, ParsedEntries, UnreadableFile, read_file, read_lines
 from policy.allowlists.drafts import Draft
 from policy.models import Allowlist
@@ -45,7 +47,7 @@ class ChangeForm(SentenceForm):
             return None
         owner = owners().get(typed.lower())
         if owner is None:
-            raise forms.ValidationError("Nobody here has this address. Leave it empty, or enter a person of this desk.")
+            raise forms.ValidationError("Nobody here has this address. Leave it empty, or enter somebody at this desk.")
         return owner
 
     def clean_note(self) -> str:
@@ -57,13 +59,13 @@ class ChangeForm(SentenceForm):
             return None
         typed = typed.replace(tzinfo=UTC)
         if typed <= self.now:
-            raise forms.ValidationError("This time is in the past. Times are UTC.")
+            raise forms.ValidationError("This time has passed. Times are UTC.")
         return typed
 
     def clean_mode(self) -> str:
         mode = str(self.cleaned_data["mode"])
         if self.at.is_bypass and mode == Allowlist.Mode.CONTACTS:
-            raise forms.ValidationError("A bypass cannot use contacts.")
+            raise forms.ValidationError("A list of mail sent without review cannot use contacts.")
         return mode
 
     def clean(self) -> dict[str, Any]:
@@ -75,7 +77,11 @@ class ChangeForm(SentenceForm):
                 cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
             )
             if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
-                why = "No line can be used." if self.parsed.problems else "Enter at least one address or domain."
+                why = (
+                    "No line is an address or a domain."
+                    if self.parsed.problems
+                    else "Enter at least one address or domain."
+                )
                 self.add_error("lines", why)
         return cleaned
 
@@ -83,6 +89,33 @@ class ChangeForm(SentenceForm):
         """Return the change that was asked for."""
         cleaned = self.cleaned_data
         return Draft(cleaned["mode"] or None, self.parsed.put, tuple(str(one)[:320] for one in cleaned["remove"]))
+
+
+class AllowBlockedForm(SentenceForm):
+    """Which of the recipients that a change would block are allowed with it: addresses or whole domains."""
+
+    note = forms.CharField(
+        required=False,
+        max_length=MAX_NOTE,
+        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
+    )
+    # In the request as often as something is ticked.
+    allow = forms.CharField(required=False)
+
+    def clean_allow(self) -> list[str]:
+        listed = self.data.getlist("allow") if hasattr(self.data, "getlist") else []
+        ticked = [str(one)[:MAX_TYPED] for one in listed[: 2 * MAX_OFFERED]]
+        if not ticked:
+            raise forms.ValidationError("Select at least one address or domain.")
+        try:
+            return without_repeats([read_pattern(one) for one in ticked])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def put(self, *, owner: int) -> tuple[WantedEntry, ...]:
+        """Return the entries that were ticked, with the note."""
+        note = " ".join(str(self.cleaned_data["note"]).split())
+        return tuple(WantedEntry(pattern, note, owner) for pattern in self.cleaned_data["allow"])
 
 
 class ImportForm(SentenceForm):
@@ -117,11 +150,11 @@ class ImportForm(SentenceForm):
             first = self.parsed.problems[0]
             self.add_error(
                 "file",
-                f"Line {first.line}: {first.sentence} Such lines would be removed from the list, so a replacing file "
-                f"must have no errors ({len(self.parsed.problems)} to fix).",
+                f"Line {first.line}: {first.sentence} A file that replaces the list must have no errors "
+                f"({len(self.parsed.problems)} to correct).",
             )
         elif not self.parsed.put and cleaned["how"] == "add":
-            self.add_error("file", "This file has no usable entry.")
+            self.add_error("file", "This file has no valid entry.")
         return cleaned
 
     def draft(self) -> Draft:

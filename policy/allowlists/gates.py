@@ -246,9 +246,9 @@ def gate_status(gate: GateList) -> GateStatus:
     if gate.pushed >= gate.wanted:
         return GateStatus(gate, "green", "At the gate", f"version {gate.gate_version}", since=gate.pushed_at)
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
-    here = "The desk enforces the list when a message is decided, and again before it is sent."
+    here = "The desk enforces the list when somebody decides, and again before sending."
     if gate.kind == Allowlist.Kind.BYPASS:
-        here = "A bypass has no effect without the gate: every message waits for a decision."
+        here = "This list has no effect without the gate: everything waits for review."
     if not connection.admin_key:
         return GateStatus(gate, "plain", "Only here", f"This connection has no admin key. {here}{has}")
     if gate.last_error == NO_LISTS:
@@ -257,7 +257,7 @@ def gate_status(gate: GateList) -> GateStatus:
         return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
     if gate.last_error.startswith(WAITS_FOR_CODE):
         sentence = f"{WAITS_FOR_CODE}{has}"
-        return GateStatus(gate, "amber", "Waiting for a code", sentence, can_try=True, wants_code=True)
+        return GateStatus(gate, "amber", "Needs a code", sentence, can_try=True, wants_code=True)
     if gate.last_error:
         sentence = f"{gate.last_error}{has}"
         return GateStatus(gate, "amber", "Not yet", sentence, next_try=gate.next_attempt_at, can_try=True)

@@ -26,18 +26,18 @@ class ModeWords:
     means: str
 
 
-KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Recipients that skip review"}
+KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 
 _RESTRICTION = (
-    ModeWords("off", "Off", "plain", "Blocks nobody. Its entries have no effect."),
-    ModeWords("monitor", "Monitor", "blue", "Blocks nobody, and records who would be blocked."),
-    ModeWords("contacts", "Contacts and entries", "green", "Allows contacts of the account and listed recipients."),
-    ModeWords("enforce", "Enforce", "green", "Allows only listed recipients. An empty list blocks everyone."),
+    ModeWords("off", "Off", "plain", "Blocks nobody; its entries do not count."),
+    ModeWords("monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."),
+    ModeWords("contacts", "Contacts and entries", "green", "Allows the account's contacts and the entries."),
+    ModeWords("enforce", "Enforce", "green", "Allows only the entries. An empty list blocks everyone."),
 )
 _BYPASS = (
-    ModeWords("off", "Off", "plain", "Every message waits for a decision."),
-    ModeWords("monitor", "Monitor", "blue", "Every message waits; records which ones would have skipped review."),
-    ModeWords("enforce", "Enforce", "rose", "Messages are sent without review if all recipients are listed."),
+    ModeWords("off", "Off", "plain", "Everything waits for review."),
+    ModeWords("monitor", "Monitor", "blue", "Everything waits; records what would have been sent."),
+    ModeWords("enforce", "Enforce", "rose", "Sends mail without review if every recipient is on the list."),
 )
 
 

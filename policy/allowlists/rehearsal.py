@@ -5,6 +5,7 @@ recipients once, and each recipient once. Mail that the gate refused is no messa
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -54,6 +55,7 @@ class Rehearsal:
     """What a change would have done since then: `more` messages refused that were not, `fewer` the other way round.
 
     `noted` would be refused after it if the list were in force. `rows` are the newest messages that it affects.
+    `blocked` are the recipients because of whom messages are refused that were not, with how many messages each.
     """
 
     looked_at: int
@@ -61,6 +63,7 @@ class Rehearsal:
     fewer: int
     rows: tuple[ChangedMessage, ...]
     noted: int
+    blocked: Mapping[str, int] = field(default_factory=dict)
 
 
 def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, limit: int = LIMIT) -> Rehearsal:
@@ -73,6 +76,7 @@ def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, l
     sides = _sides(scope, change, mail, now)
     looked_at = more = fewer = noted = 0
     turned: list[SameRecipients] = []
+    blocked: Counter[str] = Counter()
     for group in mail:
         connection, mailbox, number, _, _, recipients = group
         was, becomes, noted_after = sides.of(connection, mailbox, recipients_in(recipients))
@@ -80,8 +84,11 @@ def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, l
         if was != becomes:
             turned.append(group)
             more, fewer = (more + number, fewer) if becomes else (more, fewer + number)
+        if becomes and not was:
+            for address in sides.missed_after(connection, mailbox, recipients_in(recipients)):
+                blocked[address] += number
         noted += number if noted_after else 0
-    return Rehearsal(looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted)
+    return Rehearsal(looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted, blocked)
 
 
 @dataclass
@@ -123,6 +130,11 @@ class _Sides:
             missed_before, missed_after = missed_before or missed[0], missed_after or missed[1]
         watches = after.mode == MONITOR
         return missed_before and before.mode != MONITOR, missed_after and not watches, missed_after and watches
+
+    def missed_after(self, connection: int, mailbox: int | None, recipients: Iterable[str]) -> list[str]:
+        """Return which of the recipients of such mail, judged by `of` before, no list names after the change."""
+        known = self._pair(connection, mailbox)[2]
+        return [address for address in dict.fromkeys(recipients) if known[address][1]]
 
     def refused(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return whom the lists refuse of one message, before and after."""

@@ -1,5 +1,6 @@
 """The pages of allowlists: all of them, one with its entries and history, changing it after a preview, and refusals."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,10 +19,11 @@ from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
+from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
 from policy.allowlists.changes import allow_for_days, apply_change, may_change
 from policy.allowlists.csv_files import LineError, ParsedEntries, written
 from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
-from policy.allowlists.forms import SHOWN, ChangeForm, CodeForm, FindForm, ImportForm
+from policy.allowlists.forms import SHOWN, AllowBlockedForm, ChangeForm, CodeForm, FindForm, ImportForm
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import judge, patterns_of
 from policy.allowlists.lists import (
@@ -45,10 +47,12 @@ FOUND = 50
 DAYS = 7
 # How many entries, and how many problems, a preview shows.
 PREVIEWED = 200
+# The note of an address that is allowed from a preview, unless another one is typed.
+NOTE = "Written to in the last 30 days"
 # How many entries our own gateway accepts in one list (docs/allowlists.md); with more it keeps the one that it has.
 TAKEN_AT_GATE = 5000
 _NOT_YOURS = "Only an admin of everything that this list covers can change it."
-_TOO_OLD = "This preview has expired or belongs to another list or person. Make the change again."
+_TOO_OLD = "This preview is of another list or person, or more than a day old. Make the change again."
 
 
 @login_required
@@ -198,12 +202,29 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
     at = get_visible_list_or_404(request, scope, kind)
-    form = ChangeForm(request.POST, at=at, now=timezone.now())
     if not may_change(request.actor, scope_of(at)):
         return answer_list(request, at, status=403, wrong=("", _NOT_YOURS), typed=request.POST)
+    if request.POST.get("do") == "allow":
+        return _allow_blocked(request, at)
+    form = ChangeForm(request.POST, at=at, now=timezone.now())
     if not form.is_valid():
         return answer_list(request, at, status=422, wrong=form.first_field_error(), typed=request.POST)
     return _show(request, at, form.draft(), form.parsed)
+
+
+def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
+    """Show a previewed change once more, with the ticked ones of those it would block as further entries."""
+    try:
+        _, draft = unpack(request.POST.get("change", ""), at, request.actor)
+    except InvalidDraft:
+        return answer_list(request, at, status=422, wrong=("", _TOO_OLD))
+    form = AllowBlockedForm(request.POST)
+    if not form.is_valid():
+        return _show(request, at, draft, ParsedEntries(), wrong=form.first_field_error(), status=422)
+    allowed = form.put(owner=int(request.actor.id))
+    patterns = {one.pattern for one in allowed}
+    kept = tuple(one for one in draft.remove if one not in patterns)
+    return _show(request, at, replace(draft, put=(*draft.put, *allowed), remove=kept), ParsedEntries())
 
 
 @login_required
@@ -248,9 +269,9 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
     except AllowlistNotAllowed as error:
         return answer_list(request, at, status=403, wrong=("", error.sentence))
-    notice = f"Saved as version {saved.version}. The gates are updated automatically."
+    notice = f"Saved: version {saved.version}. It is copied to the gates now."
     if saved.version == version:
-        notice = "Nothing was changed."
+        notice = "Nothing changed."
     return redirect_with_notice(request, notice, at.url)
 
 
@@ -276,8 +297,10 @@ def _show(
     parsed: ParsedEntries,
     *,
     stale: tuple[str, int] | None = None,
+    wrong: tuple[str, str] = ("", ""),
     status: int = 200,
 ) -> HttpResponse:
+    """Show what a draft would change; `wrong` is the field and the error of a form on that page."""
     actor = request.actor
     shown = preview(draft, at, now=timezone.now())
     try:
@@ -285,6 +308,7 @@ def _show(
     except ValueError as error:
         return _import_form(request, at, status=422, wrong=("file", str(error)))
     changes = AllowChange.objects.filter(allowlist=at.pk)
+    tried = _tried(at, shown, actor)
     context = {
         **head_of(at, actor),
         "preview": shown,
@@ -297,7 +321,9 @@ def _show(
         "problems": parsed.problems[:PREVIEWED],
         "problems_more": max(0, len(parsed.problems) - PREVIEWED),
         "packed": packed,
-        "tried": _tried(at, shown, actor),
+        "tried": tried,
+        "save_label": save_label(shown, tried.get("rehearsal"), saw_version=at.version if stale else None),
+        **_blocked(request, tried, wrong),
         "stale": stale[0] if stale else "",
         "meanwhile": changes_in_words(changes.after_version(stale[1])[:PREVIEWED]) if stale else [],
     }
@@ -311,6 +337,20 @@ def _tried(at: Allowlist, shown: Preview, actor: Actor) -> dict[str, Any]:
     asked: dict[str, Any] = {"scope": scope_of(at), "change": shown.change, "actor": actor, "now": timezone.now()}
     rehearsal, passing = rehearse(**asked), rehearse_refusals(**asked)
     return {"rehearsal": rehearsal, "passing": passing, "fewer": rehearsal.fewer + len(passing.rows)}
+
+
+def _blocked(request: DeskRequest, tried: dict[str, Any], wrong: tuple[str, str]) -> dict[str, Any]:
+    """Return the recipients that a change would block, ticked as they were where the form about them was wrong."""
+    blocked = tried["rehearsal"].blocked if tried else {}
+    ticked = request.POST.getlist("allow") if wrong[0] else None
+    return {
+        "blocked": blocked_domains(blocked, ticked=ticked),
+        "blocked_number": len(blocked),
+        "blocked_more": max(0, len(blocked) - MAX_OFFERED),
+        "wrong_field": wrong[0],
+        "error": wrong[1],
+        "note": request.POST.get("note", "") if wrong[0] else NOTE,
+    }
 
 
 def _import_form(
@@ -350,13 +390,13 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
         raise Http404("There is no such refusal, or you may not see its mailbox.")
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
-        return _answer(request, status=422, error="Choose one of the addresses that were refused there.")
+        return _answer(request, status=422, error="Choose one of the addresses that were refused.")
     try:
         changed = allow_for_days(address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor)
     except AllowlistNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
-    notice = f"{refusal.mailbox} may write to {address} for {DAYS} days. The gate is updated automatically."
+    notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. It is copied to the gate now."
     if entry is None:
         return redirect_with_notice(request, notice, "refusals")
     return redirect_with_notice(request, notice, "allow-entry", entry_id=entry.pk)

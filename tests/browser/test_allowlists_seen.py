@@ -36,8 +36,8 @@ def lists(open_as, product):
 def set_mode(page, name):
     page.get_by_role("radio", name=name).check()
     page.get_by_role("region", name="Mode").get_by_role("button", name="Preview changes").click()
-    if page.get_by_role("button", name="Save").count():
-        page.get_by_role("button", name="Save").click()
+    if page.locator(".allow-sum .btn.go").count():
+        page.locator(".allow-sum .btn.go").click()
     else:
         page.go_back()
     page.wait_for_url("**/restriction/")

@@ -105,10 +105,10 @@ def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhil
     changed(admin, "old.example", "kept.example")
     client = signed_in(admin)
     shown = post_import(client, "pattern\nkept.example\nnew.example\n", how="replace")
-    assert "1 taken out" in text_of(shown)
+    assert "1 removed" in text_of(shown)
     changed(admin, "meanwhile.example")
     stale = save(client, shown)
-    assert (stale.status_code, "2 taken out" in text_of(stale)) == (409, True)
+    assert (stale.status_code, "2 removed" in text_of(stale)) == (409, True)
     save(client, stale)
     assert patterns() == ["kept.example", "new.example"]
 
@@ -117,7 +117,7 @@ def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, adm
     assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
     answer = post_import(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
     assert answer.status_code == 422
-    assert "must have no errors (1 to fix)" in text_of(answer)
+    assert "must have no errors (1 to correct)" in text_of(answer)
     assert 'value="replace" checked' in answer.content.decode()
 
 
@@ -131,7 +131,7 @@ def test_twenty_thousand_rows_are_previewed_and_saved(signed_in, admin, connecti
     assert save(client, shown).status_code == 302
     assert AllowEntry.objects.not_removed().count() == 20_000
     monitored = client.post(f"{ALL}preview/", {"mode": "monitor"})
-    assert "20000 live entries are more than our gateway takes in one list." in text_of(monitored)
+    assert "20000 live entries are more than the gateway takes in one list." in text_of(monitored)
     assert "more than our gateway takes" not in text_of(shown)
 
 

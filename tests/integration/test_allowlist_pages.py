@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
+from mirror.models import Message
 from policy.allowlists.changes import Change, WantedEntry, apply_change, may_change
 from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.forms import ChangeForm
@@ -18,7 +19,7 @@ from policy.allowlists.gates import gate_status
 from policy.allowlists.judgement import ListScope
 from policy.allowlists.lists import find_list
 from policy.models import AllowEntry, Allowlist, GateList
-from tests.factories import make_connection, make_person
+from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +53,11 @@ def save(client, shown, page=ALL):
 
 def patterns(**which):
     return sorted(AllowEntry.objects.not_removed().filter(**which).values_list("pattern", flat=True))
+
+
+def spaced(answer):
+    """The page with single spaces, so that attributes follow each other."""
+    return re.sub(r"\s+", " ", answer.content.decode())
 
 
 def missing(answer, *words):
@@ -91,10 +97,57 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
 def test_mode_is_set_the_same_way_and_an_enforced_empty_list_shows_a_warning(signed_in, admin, connection):
     client = signed_in(admin)
     shown = preview(client, mode="enforce")
-    assert missing(shown, "No entry would be live: everybody is refused", "Off → Enforce") == []
+    assert (
+        missing(
+            shown, "The list has no live entry. Every recipient is blocked", "Off → Enforce", "Enforce, blocking none"
+        )
+        == []
+    )
     save(client, shown)
     assert Allowlist.objects.get().mode == "enforce"
     assert Entry.objects.filter(action="allowlist.mode_set").count() == 1
+
+
+def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(signed_in, admin, connection):
+    for to in (["dana@x.example"], ["Dana@X.example", "lee@x.example"], ["eve@y.example"], ["ok@z.example"]):
+        make_message(connection, to_addresses=to)
+    make_message(connection, to_addresses=["a@b@evil.io"])
+    Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
+    changed(admin, "z.example", mode="monitor")
+    client = signed_in(admin)
+    assert "Show what Enforce would block" in text_of(client.get(ALL))
+    shown = preview(client, mode="enforce")
+    assert (
+        missing(shown, "Enforce, blocking 4", "4 more messages blocked, to 4 recipients", "No entry can name it") == []
+    )
+    ticked = re.findall(r'name="allow" value="([^"]+)" checked', spaced(shown))
+    assert ticked == ["dana@x.example", "lee@x.example", "eve@y.example"]
+
+    def allow(*patterns, page=shown, **fields):
+        packed = unescape(re.search(r'name="change" value="([^"]+)"', page.content.decode())[1])
+        return client.post(f"{ALL}preview/", {"do": "allow", "change": packed, "allow": patterns, **fields})
+
+    for patterns_, note, words in (
+        ((), "Why not", "Select at least one"), (("nobody@",), "Why not", "is none of"),
+        (("y.example",), "x" * 301, "300"),
+    ):  # fmt: skip
+        wrong = allow(*patterns_, note=note)
+        assert (wrong.status_code, missing(wrong, words, "Enforce, blocking 4")) == (422, []), words
+        assert (f'value="{note}"' in wrong.content.decode()) is True
+        kept = re.findall(r'name="allow" value="([^"]+)" checked', spaced(wrong))
+        assert kept == [one for one in patterns_ if one == "y.example"]
+    again = allow("x.example", "dana@x.example", "eve@y.example", note="The  fair")
+    assert missing(again, "Enforce, blocking 1", "2 added", "x.example", "eve@y.example") == []
+    assert Allowlist.objects.get().mode == "monitor"
+    save(client, again)
+    assert Allowlist.objects.get().mode == "enforce"
+    assert patterns(note="The fair", owner=admin) == ["eve@y.example", "x.example"]
+    detail = Entry.objects.filter(action="allowlist.changed").latest("pk").detail.fields
+    assert (detail["added"], detail["mode"]) == ("x.example, eve@y.example", "enforce")
+    # A preview of somebody else allows nothing.
+    other = make_person("eve@yourteam.example", "Eve", "admin")
+    packed = pack(Draft(mode="off"), list_for(other), other.actor(surface="web"))
+    assert client.post(f"{ALL}preview/", {"do": "allow", "change": packed, "allow": "a.example"}).status_code == 422
 
 
 def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, admin, connection):
@@ -105,8 +158,8 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, adm
     stale = save(client, shown)
     assert stale.status_code == 409
     assert missing(
-        stale, "you saw version 0, it is now version 1", "Eve Rival", "rival.example",
-        "set the mode from “Off” to “Monitor”", "dana@x.example", "Save it over version 1",
+        stale, "you saw version 0, now it is version 1", "Eve Rival", "rival.example",
+        "set the mode from “Off” to “Monitor”", "dana@x.example", "Save over version 1",
     ) == []  # fmt: skip
     assert patterns() == ["rival.example"]
     assert save(client, stale).status_code == 302
@@ -129,9 +182,9 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     at = list_for(admin)
     for fields, field, words in (
         ({"lines": ""}, "lines", "Enter at least one"),
-        ({"lines": "x"}, "lines", "No line can be used"),
+        ({"lines": "x"}, "lines", "No line is an address"),
         ({"lines": "x.example", "owner": "nobody@x.example"}, "owner", "Nobody here has this address"),
-        ({"lines": "x.example", "expires_at": "2020-01-01T00:00"}, "expires_at", "in the past"),
+        ({"lines": "x.example", "expires_at": "2020-01-01T00:00"}, "expires_at", "has passed"),
         ({"mode": "sideways"}, "mode", "Choose one of the modes"),
     ):
         query = QueryDict(mutable=True)
@@ -152,12 +205,12 @@ def test_removal_is_previewed_and_recorded_with_its_hits(signed_in, admin, conne
     AllowEntry.objects.filter(pattern="a.example").update(hits=3, last_hit_at=timezone.now())
     client = signed_in(admin)
     shown = client.post(f"{ALL}preview/", {"remove": ["a.example", "gone.example"]})
-    assert missing(shown, "1 taken out", "let 3 messages through") == []
+    assert missing(shown, "1 removed", "Allowed 3 messages") == []
     save(client, shown)
     gone = AllowEntry.objects.get(pattern="a.example")
     assert (gone.removed_at is None, gone.hits) == (False, 3)
     page = client.get(f"/allowlists/entries/{gone.pk}/")
-    assert missing(page, "Taken out", "Ida Lindqvist took out a.example") == []
+    assert missing(page, "Removed", "Ida Lindqvist removed a.example") == []
 
 
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(signed_in, admin, connection):
@@ -251,8 +304,7 @@ def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
 
     assert status() == (
         "Only here",
-        "This connection has no admin key. "
-        "The desk enforces the list when a message is decided, and again before it is sent.",
+        "This connection has no admin key. The desk enforces the list when somebody decides, and again before sending.",
     )
     connection.admin_key = "mm_live_admin"
     connection.save(update_fields=["admin_key"])

@@ -1,5 +1,6 @@
 """Previews of an allowlist change: on real mail of the last 30 days, exactly as each message would be judged."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.models import Connection, KnownContact, Mailbox, Message
+from mirror.recipients import in_compared_form
 from policy.allowlists.applicable import judge_messages
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.judgement import ListScope
@@ -136,6 +138,7 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
     assert {row.message.pk: (row.before, row.after) for row in result.rows} == {
         key: (was[key], becomes[key]) for key in turned
     }
+    assert result.blocked == Counter(one for key in turned for one in in_compared_form(becomes[key]))
 
 
 def wanted(pairs, now):
