@@ -37,13 +37,15 @@ class RulingFacts:
 class Ruling:
     """Whether this person may decide now, and why, the first reason that applies first.
 
-    `rule` is a word for what refuses an approval, the first that applies.
+    `rule` is a word for what refuses an approval, the first that applies. `off_list` says which recipients no allowlist
+    names, also to people who may not decide: an admin can allow them all the same.
     """
 
     may_approve: bool
     may_reject: bool
     reasons: tuple[str, ...]
     rule: str = ""
+    off_list: str = ""
 
 
 def rule(facts: RulingFacts) -> Ruling:
@@ -52,12 +54,13 @@ def rule(facts: RulingFacts) -> Ruling:
         return _refused("This message is no longer held, so there is nothing to decide.")
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
-        return _refused(f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.")
+        only = f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk."
+        return Ruling(False, False, (only,), off_list=_off_list(facts))
     if not facts.is_fetched:
         return _refused("The content is still being fetched. It can be decided once it is here.")
     if forbidding := _forbidding(facts):
         name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
-        return Ruling(False, True, reasons + _notes(facts), name)
+        return Ruling(False, True, reasons + _notes(facts), name, _off_list(facts) if name == "allowlist" else "")
     if facts.stopped_by:
         # Deciding goes on: decisions wait, and can be undone until the switch is released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
@@ -84,6 +87,8 @@ def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
 
 
 def _off_list(facts: RulingFacts) -> str:
+    if not facts.off_list:
+        return ""
     ends = "" if len(facts.off_list) == 1 else "es"
     way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
     doubt = f" {facts.list_doubt}" if facts.list_doubt else ""
@@ -93,7 +98,7 @@ def _off_list(facts: RulingFacts) -> str:
 def _notes(facts: RulingFacts) -> tuple[str, ...]:
     if not facts.would_be_off_list:
         return ()
-    return (f"{_missed(facts.would_be_off_list, facts)}. The list is in monitor mode, so nothing is blocked.",)
+    return (f"{_missed(facts.would_be_off_list, facts)}. The list is in Monitor, so it blocks nothing.",)
 
 
 def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:

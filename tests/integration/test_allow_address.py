@@ -54,8 +54,8 @@ def test_page_says_that_a_list_only_monitors_and_nothing_without_a_list(signed_i
     assert "allowlist" not in page.partition('id="message"')[2]
     make_list(mode="monitor")
     page = page_of(client, message)
-    assert "Off the allowlist (monitor only)" in recipient_status(page, DANA)
-    assert "The list is in monitor mode, so nothing is blocked." in page
+    assert "Off the allowlist (Monitor)" in recipient_status(page, DANA)
+    assert "The list is in Monitor, so it blocks nothing." in page
     assert 'value="approve"' in page
 
 
@@ -82,6 +82,23 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, 
     assert 'value="approve"' in page
     assert not Decision.objects.exists()
     assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(keeper.pk)).count() == 1
+
+
+def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(signed_in, admin, auditor, connection):
+    message = make_message(connection)
+    make_list("acme.com", connection=connection)
+    for reader in (admin, auditor):
+        page = page_of(signed_in(reader), message)
+        assert f"{DANA} is on no allowlist for support@yourteam.example, so this cannot be approved." in page
+        assert "only a reviewer of support@yourteam.example can decide it" in page
+        assert ("Allow this address for 7 days" in page) == (reader == admin)
+    answer = signed_in(auditor).post(f"/queue/{message.public_id}/allow/", {"address": DANA})
+    assert (answer.status_code, AllowEntry.objects.count()) == (403, 1)
+    client = signed_in(admin)
+    page = client.post(f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True).content.decode()
+    assert f"allowed by {DANA} on the list for support@yourteam.example" in recipient_status(page, DANA)
+    assert ('id="off-list"' in page, 'value="approve"' in page) == (False, False)
+    assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(admin.pk)).count() == 1
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_strictest_mode_applies_and_a_list_that_is_off_neither_refuses_nor_allow
     assert (ruling.may_approve, ruling.reasons) == (True, (
         "One approval is needed, and you may give it.",
         "dana@northwind.example is on no allowlist for support@yourteam.example. "
-        "The list is in monitor mode, so nothing is blocked.",
+        "The list is in Monitor, so it blocks nothing.",
     ))  # fmt: skip
     make_list(mailbox=message.mailbox)
     assert not of(message, reviewer).may_approve

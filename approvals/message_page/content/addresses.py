@@ -315,7 +315,7 @@ def _with_list_note(one: Address, passed: dict[str, AllowedBy], refused: set[str
     if key in refused:
         return replace(one, marks=(*one.marks, ("high", "Off the allowlist")))
     if key in watched:
-        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist (monitor only)")))
+        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist (Monitor)")))
     listed = passed.get(key)
     return replace(one, allowed_by=_list_words(listed)) if listed else one
 
