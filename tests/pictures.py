@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from launcher.quality import find_chromium
 from tests.browser.looking import settled
-from tests.browser.pages import MORE, PAGES
+from tests.browser.pages import ADMIN_PAGES, MORE, PAGES
 from tests.desk import Browser as Reader
 from tests.desk import Product
 from tests.showcase import NEWCOMER, Showcase, showcase
@@ -59,9 +59,14 @@ def _take_all(
     known = {**made.pages, "id": made.pages["held"].split("/")[2]}
     full = {name: path for name, path in {**PAGES, **MORE}.items() if name != "sign-in"}
     sets = {"nobody": {"sign-in": PAGES["sign-in"]}, "ana": full, "newcomer": {**EMPTY, "empty home": "/"}}
+    sets["ida"] = ADMIN_PAGES
     states = {
-        person: _signed_in(browser, product, email) for person, email in
-        (("ana", product.known["REVIEWER_EMAIL"]), ("newcomer", NEWCOMER))
+        person: _signed_in(browser, product, email, password) for person, email, password in
+        (
+            ("ana", product.known["REVIEWER_EMAIL"], product.known["REVIEWER_PASSWORD"]),
+            ("newcomer", NEWCOMER, product.known["REVIEWER_PASSWORD"]),
+            ("ida", product.known["ADMIN_EMAIL"], product.known["ADMIN_PASSWORD"]),
+        )
     }  # fmt: skip
     number = 0
     for width, height in WIDTHS.items():
@@ -82,11 +87,11 @@ def _take_all(
     return number
 
 
-def _signed_in(browser: Browser, product: Product, email: str) -> Any:
+def _signed_in(browser: Browser, product: Product, email: str, password: str) -> Any:
     page = browser.new_context().new_page()
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(product.known["REVIEWER_PASSWORD"])
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/queue/")
     state = page.context.storage_state()

@@ -56,7 +56,7 @@ def may_manage(actor: Actor) -> bool:
 def check_may_manage(actor: Actor) -> None:
     """Raise DestinationNotAllowed for whoever may not say where alerts go."""
     if not may_manage(actor):
-        raise DestinationNotAllowed("Only an admin of everything can change alert destinations.")
+        raise DestinationNotAllowed("Only an admin of everything can set where alerts go.")
 
 
 def locked_destination(destination_id: int) -> Destination:

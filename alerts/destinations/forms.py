@@ -14,7 +14,7 @@ from alerts.models import Delivery, Destination
 from common.forms import SentenceForm
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
-_NO_SUCH_EVENT = "Choose from the listed events."
+_NO_SUCH_EVENT = "Choose from these events."
 # What most people want: that somebody must decide, and that something went wrong.
 _DEFAULT_EVENTS = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
 
@@ -28,7 +28,7 @@ class DestinationForm(SentenceForm):
     kind = forms.ChoiceField(
         required=False,
         choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
-        error_messages={"invalid_choice": "Choose one of the listed kinds."},
+        error_messages={"invalid_choice": "Choose one of these kinds."},
     )
     name = forms.CharField(
         max_length=80,
@@ -38,7 +38,7 @@ class DestinationForm(SentenceForm):
         },
     )
     answers_channel = forms.CharField(
-        required=False, max_length=100, error_messages={"max_length": "This is too long for a channel name."}
+        required=False, max_length=100, error_messages={"max_length": "Keep the channel under 100 characters."}
     )
     privacy = forms.ChoiceField(
         choices=Destination.Privacy.choices,
@@ -83,9 +83,9 @@ class DestinationForm(SentenceForm):
                 if name not in self.errors:
                     self.add_error(name, messages)
         if values.get("answers_channel") and not self.channel.answers_commands:
-            self.add_error("answers_channel", "Only a Discord destination can answer requests from a channel.")
+            self.add_error("answers_channel", "Only a destination in Discord can answer commands.")
         if values.get("witnesses") and not self.channel.keeps_heads:
-            self.add_error("witnesses", "Only a Discord webhook can receive ledger checkpoints.")
+            self.add_error("witnesses", "Only a Discord webhook can post checkpoints of the ledger.")
         is_used = values.get("events") or values.get("witnesses") or values.get("answers_channel")
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")

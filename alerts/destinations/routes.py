@@ -84,7 +84,7 @@ def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> 
     if existing := destination.routes.filter(
         connection=settings.connection, mailbox=settings.mailbox, actions__contains=settings.actions
     ).first():
-        raise RouteExists(f"It is already notified about this: when {sentence(existing)}.")
+        raise RouteExists(f"This route exists already: {sentence(existing)}.")
     added = Route.objects.create(
         destination=destination,
         connection_id=settings.connection,

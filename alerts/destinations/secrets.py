@@ -25,13 +25,13 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     destination = locked_destination(destination_id)
     channel = channel_of(destination.kind)
     if not channel.makes_secret:
-        raise DestinationMissing("This destination has no signing secret.")
+        raise DestinationMissing("This destination has no secret.")
     now = clock()
     until = destination.secret_before_until
     if overlap and destination.secret_before and until and until > now:
         raise SecretStillValid(
-            f"The previous secret still signs until {until:%-d %b, %H:%M} UTC, and only two can be valid at once. Wait "
-            f"until then, or choose “It leaked”: then only the new one signs."
+            f"The previous secret is valid until {until:%-d %b, %H:%M} UTC. Wait until then, or choose that the old "
+            "one leaked."
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None

@@ -13,9 +13,9 @@ from mirror.models import Connection, Mailbox
 from people.actors import Actor
 
 TO_PEOPLE: Mapping[str, str] = {
-    Destination.Privacy.MINIMAL: "Only that there is a message: no subject, addresses masked.",
+    Destination.Privacy.MINIMAL: "Only that there is a message. No subject; addresses are masked.",
     Destination.Privacy.HEADERS: "Subject, addresses, who started it, and findings. Never the text.",
-    Destination.Privacy.FULL: "The same, and the start of the text. For channels where everybody may read it.",
+    Destination.Privacy.FULL: "The same, and the beginning of the text. For channels where everybody may read it.",
 }
 TO_PROGRAMS: Mapping[str, str] = {
     Destination.Privacy.MINIMAL: "Which message, and its outcome: no subject, addresses masked, no names.",
@@ -24,10 +24,10 @@ TO_PROGRAMS: Mapping[str, str] = {
 }
 
 _IN_SHORT: Mapping[tuple[bool, str], str] = {
-    (True, Destination.Privacy.MINIMAL): "Only that there is a message; addresses masked",
+    (True, Destination.Privacy.MINIMAL): "Only that there is a message; addresses are masked",
     (True, Destination.Privacy.HEADERS): "Subject, addresses and trigger, never the text",
-    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and the start of the text",
-    (False, Destination.Privacy.MINIMAL): "Which message, and its outcome; addresses masked",
+    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and the beginning of the text",
+    (False, Destination.Privacy.MINIMAL): "Which message, and its outcome; addresses are masked",
     (False, Destination.Privacy.HEADERS): "Subject, addresses, decision and metadata, never the text",
     (False, Destination.Privacy.FULL): "Subject, addresses, decision, metadata, and the text",
 }
@@ -70,10 +70,14 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
         return DestinationStatus("Switched off", "rose", destination.switched_off_because)
     failures, until = destination.failures, destination.waits_until
     if until is None or until <= now:
-        return DestinationStatus("Failing", "amber", f"{_failed(failures)} The desk tries again.") if failures else _ON
+        return (
+            DestinationStatus("Failing", "amber", f"{_failed(failures)} It is tried again automatically.")
+            if failures
+            else _ON
+        )
     if failures:
-        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} The desk pauses for a moment.", until)
-    reason = "Paused: it asked the desk to wait, or its rate limit is used up."
+        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} It waits for a moment.", until)
+    reason = "It asked the desk to wait, or its limit is reached."
     return DestinationStatus("Waiting", "amber", reason, until)
 
 
@@ -102,13 +106,17 @@ def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
 
     Relies on `connection` and `mailbox` being loaded.
     """
-    events = listed([event.words for event in events_of(route.actions)])
+    events, where = event_words(route, hidden=hidden)
+    return f"{listed(events) or 'nothing happens'}, {where}"
+
+
+def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
+    """Return the words of a route's events, and of its connection or mailbox as `sentence` names it."""
     # Actions in routes of earlier versions that belong to no event.
     rest = [action for action in route.actions if event_of(action) is None]
-    events = events or listed([action.replace(".", " ").replace("_", " ") for action in rest]) or "nothing happens"
-    if route.pk in hidden:
-        return f"{events}, in a scope that you do not manage"
-    return f"{events}, {location(route)}"
+    events = [event.words for event in events_of(route.actions)]
+    events = events or [action.replace(".", " ").replace("_", " ") for action in rest]
+    return events, "for mail that you cannot see" if route.pk in hidden else location(route)
 
 
 def location(route: Route) -> str:

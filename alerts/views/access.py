@@ -33,5 +33,5 @@ def find_destination(destination_id: int) -> Destination:
     """Return a destination with its routes; one that was removed is a 404."""
     destination = Destination.objects.for_list().filter(pk=destination_id).first()
     if destination is None:
-        raise Http404("This destination no longer exists.")
+        raise Http404("There is no such destination. Somebody may have removed it.")
     return destination

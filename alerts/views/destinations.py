@@ -18,6 +18,7 @@ from alerts.destinations.forms import DestinationForm, initial_of
 from alerts.destinations.samples import privacy_samples
 from alerts.destinations.wording import (
     destination_status,
+    event_words,
     hidden_routes,
     privacy_summary,
     sentence,
@@ -54,7 +55,7 @@ def add(request: DeskRequest) -> HttpResponse:
         return _page(request, form, None)
     if form.channel.makes_secret:
         return _secret(request, added, added.secret, is_new=True)
-    return _to_list(request, added, f"{added} was added. Send a test to check that it arrives.")
+    return _to_list(request, added, f"{added} is added. Send a test to check it.")
 
 
 @login_required
@@ -96,7 +97,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination on again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    return _to_list(request, destination, f"{destination} is on. Send a test to check that it arrives.")
+    return _to_list(request, destination, f"{destination} is on. Send a test to check it.")
 
 
 @login_required
@@ -105,7 +106,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination off."""
     destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
-    return _to_list(request, destination, f"{destination} is switched off. Nothing is sent there.")
+    return _to_list(request, destination, f"{destination} is switched off.")
 
 
 @login_required
@@ -114,7 +115,7 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Remove a destination."""
     destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
-    notice = f"{destination} was removed. Its posts stay."
+    notice = f"{destination} is removed. Its posts stay."
     return redirect_with_notice(request, notice, _next(request) or "alerts")
 
 
@@ -160,7 +161,7 @@ def _page(
         "status": destination_status(destination, timezone.now()) if destination else None,
         "may_manage": True,
         "kinds": all_channels().values(),
-        "routes": [(one, sentence(one)) for one in destination.routes.all()] if destination else [],
+        "routes": [(one, sentence(one), event_words(one)) for one in destination.routes.all()] if destination else [],
         "error": error,
         "typed": form.typed,
         "problems": problems,
@@ -192,7 +193,7 @@ def _row(destination: Destination, failed: tuple[int, str], hidden: set[int]) ->
         "address": channel.address(destination),
         "status": destination_status(destination, timezone.now()),
         "shows": privacy_summary(destination),
-        "routes": [sentence(route, hidden=hidden) for route in destination.routes.all()],
+        "routes": [event_words(route, hidden=hidden) for route in destination.routes.all()],
         "error": failed[1] if failed[0] == destination.pk else "",
     }
 

@@ -103,7 +103,7 @@ def all_again(request: DeskRequest) -> HttpResponse:
         else:
             sent += 1
     if not sent and not error_sentence:
-        error_sentence = "Its destination is switched off." if given_up.exists() else "Nothing is left to send again."
+        error_sentence = "The destination is switched off." if given_up.exists() else "Nothing is left to send again."
     count = f"{sent} sent again." if sent else ""
     return redirect_with_notice(request, f"{count} {error_sentence}".strip(), _address(filters))
 

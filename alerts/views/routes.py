@@ -37,7 +37,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
-    notice = f"{destination} is notified from now on."
+    notice = f"The route to {destination} is added."
     return redirect_with_notice(request, notice, "destination", destination_id=destination_id)
 
 

@@ -22,12 +22,14 @@ class InviteForm(GrantTargetForm):
         choices=ROLE_CHOICES,
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
     )
-    place = forms.CharField(error_messages={"required": "Choose the scope of the roles."})
+    place = forms.CharField(error_messages={"required": "Choose what the roles are for."})
     days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), f"A link works for 1 to {MAX_DAYS} days."),
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), f"A link can be valid for 1 to {MAX_DAYS} days."
+        ),
     )
 
     def clean_email(self) -> str:
@@ -70,6 +72,6 @@ class NewPasswordForm(forms.Form):
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name: others see it."})
+    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name. Others see it."})
 
     field_order = ("name", "password", "password_again")

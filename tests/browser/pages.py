@@ -40,6 +40,18 @@ PAGES = {
     "factor-passkey": "/people/me/factors/passkey/",
     "not-found": "/nothing/here/",
 }
+# Pages of an admin, beside those.
+ADMIN_PAGES = {
+    "people": "/people/",
+    "invite": "/people/invite/",
+    "second-factor": "/people/second-factor/",
+    "setup": "/setup/",
+    "api-keys": "/keys/",
+    "webhooks": "/webhooks/",
+    "domains": "/domains/",
+    "own-word-add": "/rules/words/add/",
+    "report-rights": "/audit/reports/rights/",
+}
 # Error pages, by the status that the browser reports.
 ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}
 # The other pages: tabs, orders, and a message in each state.

@@ -53,8 +53,8 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     page.set_viewport_size({"width": 360, "height": 740})
     # Stopping does not wait.
     page.goto(product.known["DASHBOARD_URL"] + "/stop/")
-    page.get_by_label("Why?").fill(REASON)
-    page.get_by_role("button", name="Stop it").click()
+    page.get_by_label("Reason").fill(REASON)
+    page.get_by_role("button", name="Stop", exact=True).click()
     release = page.get_by_role("button", name="Release").first
     release.click()
     page.wait_for_url("**/reauthenticate/**")
@@ -91,7 +91,7 @@ def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product)
     desk.get_by_role("button", name="End the session of Safari on iPhone").click()
     lost.wait_for_selector("[data-stream='polling']", state="attached")
     expect(lost.get_by_text("You are signed out.")).to_be_visible()
-    expect(desk.get_by_text("This session", exact=True)).to_be_visible()
+    expect(desk.get_by_text("This browser", exact=True)).to_be_visible()
     expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
 
 
@@ -102,7 +102,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
     try:
         page.get_by_label("Time zone").fill("Asia/Kolkata")
         page.get_by_label("Time zone").press("Enter")
-        expect(page.get_by_text("Times are those of Asia/Kolkata now.")).to_be_visible()
+        expect(page.get_by_text("Times are now shown for Asia/Kolkata.")).to_be_visible()
         page.goto(url + "/queue/")
         clock = page.locator(".rail .as-of time")
         expect(clock).to_have_text(_in_india(page))
@@ -114,7 +114,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
         page.goto(url + "/people/me/")
         page.get_by_label("Time zone").fill("UTC")
         page.get_by_label("Time zone").press("Enter")
-        expect(page.get_by_text("Times are those of UTC now.")).to_be_visible()
+        expect(page.get_by_text("Times are now shown for UTC.")).to_be_visible()
 
 
 def _in_india(page):

@@ -16,7 +16,7 @@ def test_admin_adds_slack(open_as, product):
     assert faults(admin) == []
     admin.get_by_label("Name", exact=True).fill("#reviews")
     admin.locator("#url").fill("https://hooks.slack.com/services/T0000000/B0000427/token")
-    admin.get_by_role("button", name="Add it").click()
+    admin.get_by_role("button", name="Add destination").click()
     section = admin.locator("section.card", has=admin.get_by_role("heading", name="#reviews"))
     expect(section.get_by_text("hooks.slack.com/services/…0427/••••")).to_be_visible()
 
@@ -32,13 +32,13 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     expect(admin.get_by_label("Id of the channel")).to_be_hidden()
     admin.get_by_label("Name", exact=True).fill("Billing")
     admin.locator("#url").fill("https://hooks.yourteam.example/countersign")
-    admin.get_by_role("button", name="Add it").click()
+    admin.get_by_role("button", name="Add destination").click()
     expect(admin.locator("#secret")).to_contain_text("whsec_")
     assert faults(admin) == []
-    admin.get_by_role("link", name="I have it").click()
+    admin.get_by_role("link", name="I have copied it").click()
     section = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
     section.get_by_role("button", name="Switch off").click()
-    expect(section.get_by_text("Nothing is delivered here since")).to_be_visible()
+    expect(section.get_by_text("Switched off since")).to_be_visible()
     assert faults(admin) == []
     section.get_by_role("button", name="Switch on again").click()
     section.get_by_role("link", name="Change").click()
@@ -46,13 +46,13 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.get_by_role("link", name="Add a route").click()
     admin.get_by_label("a message is delivered").check()
     admin.get_by_role("button", name="Preview").click()
-    expect(admin.get_by_text("events would have gone there")).to_be_visible()
-    expect(admin.get_by_role("group", name="The event when a message is delivered")).to_contain_text(
+    expect(admin.get_by_text("events would have been sent there")).to_be_visible()
+    expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
         '"type": "email.delivered"'
     )
     assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
-    expect(admin.get_by_text("or a message is delivered, in all connections")).to_be_visible()
+    expect(admin.locator("#routes .chip", has_text="Mail is delivered")).to_be_visible()
     product.sql(
         "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
         " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"
@@ -61,7 +61,7 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     )
     admin.goto(f"{desk}/alerts/log/?state=failed")
     assert faults(admin) == []
-    admin.get_by_role("link", name="Look closer").first.click()
+    admin.get_by_role("link", name="Details").first.click()
     expect(admin.get_by_text('"privacy": "headers"')).to_be_visible()
     assert faults(admin) == []
     admin.get_by_role("button", name="Send again").click()

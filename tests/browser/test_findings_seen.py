@@ -65,11 +65,11 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
     expect(page.get_by_role("link", name=risky["subject"])).to_be_visible()
     try:
         page.get_by_label("Points, 0 to 100").fill("0")
-        page.get_by_role("button", name="Save points").click()
-        expect(page.get_by_text("noted, not counted")).to_be_visible()
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("Noted, not counted")).to_be_visible()
         page.get_by_role("link", name=risky["subject"]).click()
         expect(page.locator("#findings li.noted")).to_contain_text("greeting does not match")
     finally:
         page.goto(f"{product.known['DASHBOARD_URL']}/rules/findings/greeting_differs/")
-        page.get_by_role("button", name="Restore published points").click()
-        expect(page.get_by_role("button", name="Restore published points")).to_have_count(0)
+        page.get_by_role("button", name="Reset").click()
+        expect(page.get_by_role("button", name="Reset")).to_have_count(0)

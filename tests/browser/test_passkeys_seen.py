@@ -74,19 +74,19 @@ def test_passkey_is_made_named_and_signs_in_without_the_password(page, home, pro
     sign_in(page, home, product, newcomer)
     add_passkey(page, "Kim's laptop")
     row = page.locator(".factor-list li", has_text="Kim's laptop")
-    expect(row).to_contain_text("not used yet")
+    expect(row).to_contain_text("Not used yet")
     sign_out(page, home)
     page.goto(f"{home}/accounts/login/?next=/people/me/factors/")
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.wait_for_url("**/people/me/factors/")
-    expect(row).to_contain_text("last used")
+    expect(row).to_contain_text("Last used")
     row.get_by_text("Change").click()
     assert faults(page, schemes=SCHEMES) == []
     row.get_by_label("Name").fill("The old laptop")
     row.get_by_role("button", name="Rename").click()
     row = page.locator(".factor-list li", has_text="The old laptop")
     row.get_by_text("Change").click()
-    row.get_by_role("button", name="Remove", exact=True).click()
+    row.get_by_role("button", name="Remove").click()
     expect(page.locator(".factor-list li")).to_have_count(0)
 
 
@@ -145,7 +145,7 @@ def test_role_that_needs_a_factor_leads_to_the_set_up_and_the_admin_sees_who_lac
     sign_in(page, home, product, newcomer)
     # The live stream of the page that is open closes.
     page.watch.expected.append("401")
-    admin.get_by_role("button", name="Ask of every auditor").click()
+    admin.get_by_role("button", name="Require of every auditor").click()
     try:
         row = admin.locator(".factor-list li", has_text=newcomer)
         expect(row).to_contain_text("Lacks one")
@@ -159,5 +159,5 @@ def test_role_that_needs_a_factor_leads_to_the_set_up_and_the_admin_sees_who_lac
         admin.reload()
         expect(row).to_contain_text("Has one")
     finally:
-        admin.get_by_role("button", name="No longer ask of every auditor").click()
-        expect(admin.get_by_role("button", name="Ask of every auditor")).to_be_visible()
+        admin.get_by_role("button", name="Do not require of every auditor").click()
+        expect(admin.get_by_role("button", name="Require of every auditor")).to_be_visible()

@@ -43,7 +43,7 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as,
     assert faults(auditor) == []
     auditor.go_back()
     with auditor.expect_download() as download:
-        auditor.get_by_role("button", name="Download CSV").click()
+        auditor.get_by_role("button", name="Export CSV").click()
     assert re.fullmatch(r"rights-[0-9TZ-]+\.csv", download.value.suggested_filename)
 
 

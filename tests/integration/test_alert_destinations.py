@@ -218,7 +218,7 @@ def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
     assert (discord.calls, Delivery.objects.count()) == ([], 1)
     destination.refresh_from_db()
     assert destination.url == ""
-    assert b"Nobody is told" in client.get("/alerts/").content
+    assert b"No destinations yet" in client.get("/alerts/").content
     assert client.get(f"/alerts/{destination.pk}/").status_code == 404
     assert not Destination.objects.switched_off().exists()
     assert Entry.objects.filter(action="destination.removed").count() == 1

@@ -43,7 +43,7 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, 
     with pytest.raises(NotResent, match="erased with its message"):
         resend(gone.pk, admin.actor(surface="web"))
     page = signed_in(admin).get("/alerts/log/").content.decode()
-    assert (page.count("Its content was erased."), page.count("Send again<")) == (4, 1)
+    assert (page.count("Content erased."), page.count("Send again<")) == (4, 1)
     assert "what 0 deliveries" in erase(message)
 
 

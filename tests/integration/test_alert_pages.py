@@ -220,7 +220,7 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     route = Route.objects.get()
     assert (route.actions, route.connection) == (["message.held"], connection)
     again = client.post(path, {**fields, "do": "add"})
-    assert (again.status_code, b"It is told of this already" in again.content) == (422, True)
+    assert (again.status_code, b"This route exists already" in again.content) == (422, True)
     client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
@@ -300,9 +300,9 @@ def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connec
         Route.objects.create(destination=destination, actions=["message.held"], **where)
     reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
     page = signed_in(reviewer).get("/alerts/").content.decode()
-    for scope_name in (f"in {connection}", f"in the mailbox {mine}", "in all connections"):
+    for scope_name in (f"In {connection}", f"In the mailbox {mine}", "In all connections"):
         assert scope_name in page
-    assert page.count("in a scope that you do not manage") == 2
+    assert page.count("For mail that you cannot see") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
 
 
@@ -341,7 +341,7 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(signed_in, adm
     )
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
-    for reason in ("1 sent again.", "Its destination is switched off."):
+    for reason in ("1 sent again.", "The destination is switched off."):
         assert reason in client.post("/alerts/log/again/", follow=True).content.decode()
     assert Delivery.objects.get(state="due").destination == on
 

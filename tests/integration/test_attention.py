@@ -231,7 +231,7 @@ def test_auditor_sees_stuck_items_without_actions(signed_in, auditor, reviewer, 
     assert [one.act for one in found(auditor)] == [None, None]
     page = signed_in(auditor).get("/attention/").content.decode()
     assert "It is not known whether" in page
-    assert "The webhook as it came" not in page
+    assert "Webhook body" not in page
     assert "<form" not in page.partition('id="attention"')[2].partition("</section>")[0]
 
 
@@ -288,7 +288,7 @@ def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection,
     # A switch of another connection is not named as the cause.
     pull(actor=admin.actor(surface="web"), reason="Elsewhere", connection=make_connection("other"))
     one = next(one for one in found(reviewer) if one.kind == "stalled")
-    assert one.why == "No worker has picked them up."
+    assert one.why == "No worker has started them."
     assert press(reviewer, one.act.url) == [("execute_decision", decision.pk)]
 
 
@@ -374,7 +374,7 @@ def test_items_with_one_cause_are_one_group_with_one_action(signed_in, admin, re
     assert group.what == "7 webhooks (oversight.pending) of Gateway main could not be applied"
     assert (group.act.label, group.act.url) == ("Replay all 7", f"/attention/groups/{group.key}/")
     page = signed_in(admin).get("/attention/").content.decode()
-    for words in ('<strong class="nums">8</strong> items', "by 2 causes", "And 2 more.", group.act.label):
+    for words in ('<strong class="nums">8</strong> items', "2 causes", "And 2 more.", group.act.label):
         assert words in page, words
     # Each item still has its own action.
     each = [one.event.pk for one in group.items]
@@ -402,7 +402,7 @@ def test_group_of_messages_is_checked_in_one_go_and_the_page_counts_the_rest(
     [group] = grouped(attention_for(admin.actor(surface="web"), NOW))
     assert (group.number, group.act.label) == (3, "Try all 3 again")
     page = " ".join(signed_in(admin).get("/attention/").content.decode().split())
-    assert 'The 3 oldest of each kind are listed; <strong class="nums">2</strong> more appear' in page
+    assert 'The 3 oldest of each kind are listed; <strong class="nums">2</strong> more follow' in page
     enqueued = press(admin, group.act.url)
     assert enqueued == [("hydrate", message.pk) for message in messages[:3]]
 
@@ -443,5 +443,5 @@ def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
     assert "An admin of everything can fix it." in page
-    hidden = ("Send a test", "Nothing needs attention", "secret-token", "faster than anyone can read")
+    hidden = ("Send a test", "Nothing needs you", "secret-token", "faster than it can be read")
     assert [one for one in hidden if one in page] == []

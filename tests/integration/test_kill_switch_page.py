@@ -98,7 +98,7 @@ def test_switch_needs_a_reason_and_the_right_for_its_scope(signed_in, connection
     assert press(client, f"connection-{connection.pk}").status_code == 422
     answer = press(client, mine, "  ")
     page = answer.content.decode()
-    assert (answer.status_code, "Say why" in page, f'value="{mine}" selected' in page) == (422, True, True)
+    assert (answer.status_code, "Enter a reason" in page, f'value="{mine}" selected' in page) == (422, True, True)
     assert KillSwitch.objects.count() == 0
     assert press(client, mine).status_code == 302
     assert KillSwitch.objects.count() == 1

@@ -113,7 +113,9 @@ COMMANDS = {
     "revoke a key": lambda a, by: keys.revoke_key(connection=a.connection, key=A_KEY, actor=by),
     "own a key": lambda a, by: keys.set_owner(connection=a.connection, key_id="1", name="", person=None, actor=by),
     "list webhooks": lambda a, by: webhooks.read_webhooks(a.connection, actor=by),
-    "register a webhook": lambda a, by: webhooks.register_webhook(connection=a.connection, actor=by, wanted={}),
+    "register a webhook": lambda a, by: webhooks.register_webhook(
+        connection=a.connection, actor=by, name="", wanted={}
+    ),
     "rotate a webhook": lambda a, by: webhooks.rotate_webhook(
         connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
     ),

@@ -95,7 +95,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     assert [is_in(one) for one in (*others, client)] == [False, False, True]
     assert client.session.session_key != before
     page = client.get("/people/me/sessions/").content.decode()
-    assert (page.count("This session"), "Safari" in page) == (1, False)
+    assert (page.count("This browser"), "Safari" in page) == (1, False)
     tries = [Client().post("/accounts/login/", {"login": reviewer.email, "password": one}) for one in (OLD, NEW)]
     assert [answer.status_code == 302 for answer in tries] == [False, True]
     entry = Entry.objects.get(action="person.password_changed")
@@ -109,7 +109,7 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
         ({"again": "something else"}, "again", "not the same"),
         ({"new": "Password1234!", "again": "Password1234!"}, "new", "easy to guess"),
         ({"new": "short one", "again": "short one"}, "new", "at least 12"),
-        ({"new": OLD, "again": OLD}, "new", "your current password"),
+        ({"new": OLD, "again": OLD}, "new", "current password"),
         ({"new": "x" * 257, "again": "x" * 257}, "new", "at most 256"),
     ):
         field, error = first_error(PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer))

@@ -45,7 +45,7 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
     assert "Reviewer of everything" in page
     assert "Admin of support@yourteam.example" in page
     assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
-    assert "Nobody here is called that" in client.get("/people/?q=zz<b>").content.decode()
+    assert "No person matches" in client.get("/people/?q=zz<b>").content.decode()
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock
     answers = {at: client.get(PATH, {"at": at}) for at in expected}
     row = ("deciding", "Ana Removed ana@x.example", "Reviewer of everything")
     assert {at: shown(answer) == [row] for at, answer in answers.items()} == expected
-    assert "Nobody that you may see" in page_of(answers["2026-03-08 06:00"])
+    assert "Nobody that you can see" in page_of(answers["2026-03-08 06:00"])
     page = page_of(answers["2026-03-01 05:00"])
     assert "1 Mar 2026, 05:00:00" in page
     assert "those of America/New York" in page
@@ -244,7 +244,7 @@ def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admi
     lacks = [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"]
     assert lacks == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
-    assert "is no longer known" in page_of(signed_in(admin).get(PATH))
+    assert "is unknown" in page_of(signed_in(admin).get(PATH))
     # Before the rule it excluded nobody.
     earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(seconds=1)
     page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
@@ -255,7 +255,7 @@ def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewe
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     reactivate(actor=actor(admin), person_id=reviewer.pk)
     page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
-    assert [page.count(words) for words in ("Deactivated</span>", "Reactivated</span>", "In effect")] == [1, 1, 1]
+    assert [page.count(words) for words in ("Deactivated</span>", "Let in again</span>", "Current</span>")] == [1, 1, 1]
     assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
 
 
@@ -271,7 +271,7 @@ def test_whoever_looks_after_a_part_reads_of_that_part(signed_in, admin, reviewe
     assert "Gateway" not in page_of(answer).split("</header>")[1]
     assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
-    assert "There is no such scope" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
+    assert "You cannot see that" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
 
 
 def test_file_has_the_same_rows_holds_no_formula_and_is_noted(signed_in, auditor, reviewer):

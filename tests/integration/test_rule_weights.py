@@ -162,8 +162,8 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
     assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
     page = plain(answer)
     assert "“Dear Anna,” goes to bob@northwind.example." in page
-    assert "Reads greetings in a dozen languages" in page
-    assert "Admins of all mailboxes can change its points." in page
+    assert "Reads the salutation in a dozen languages" in page
+    assert "Only an admin of all mailboxes can change the points." in page
 
     stranger = signed_in(make_person("x@yourteam.example", "X", "admin", connection=make_connection("other")))
     assert "Not for everybody" not in plain(stranger.get(PAGE))
@@ -186,16 +186,16 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
 
 def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(admin, signed_in):
     for points in ("", "101", "-1", "1.5", "many"):
-        assert RuleForm({"points": points}).first_error() == "Give it 0 to 100 points, in whole numbers.", points
+        assert RuleForm({"points": points}).first_error() == "Enter 0 to 100 points, in whole numbers.", points
     client = signed_in(admin)
     refused = client.post(f"{PAGE}weigh/", {"points": "101"})
     assert refused.status_code == 422
-    assert "Give it 0 to 100 points, in whole numbers." in refused.content.decode()
+    assert "Enter 0 to 100 points, in whole numbers." in refused.content.decode()
     assert 'value="101"' in refused.content.decode()
     assert not RuleWeight.objects.exists()
 
     page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
     assert "“Greets another” counts 80 now." in page
-    assert "Held messages are being scored again." in page
+    assert "Held messages are being checked again." in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})
     assert RuleWeight.objects.get().points is None

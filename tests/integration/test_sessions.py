@@ -126,7 +126,7 @@ def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(revie
     others, client = [sign_in(reviewer, SAFARI, "192.0.2.7") for _ in range(2)], sign_in(reviewer)
     theirs = sign_in(second_reviewer, SAFARI, "192.0.2.8")
     page = client.get("/people/me/sessions/").content.decode()
-    assert page.index("Firefox on Windows") < page.index("This session") < page.index("Safari on iPhone")
+    assert page.index("Firefox on Windows") < page.index("This browser") < page.index("Safari on iPhone")
     assert ("192.0.2.7" in page, "192.0.2.8" in page, SAFARI in page) == (True, False, False)
 
     noted = UserSession.objects.get(session_key=others[0].session.session_key)
