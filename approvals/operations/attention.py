@@ -108,8 +108,8 @@ def _overdue(actor: Actor) -> Iterator[AttentionItem]:
             "overdue",
             f"{named(message)} has expired but is not rejected",
             message.expires_at,
-            "The expiry rule has not run or failed: see the worker's log. Nobody can approve it any more.",
-            "Reject it yourself.",
+            "The expiry rule has not run, or it failed: see the worker's log. The message can no longer be approved.",
+            "Reject it by hand.",
             open_page(actor, message, "Open it"),
             message,
             whose=REVIEWER,
@@ -121,16 +121,16 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     readable = set(readable_by(actor).values_list("pk", flat=True))
     for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
         if connection.paused_at:
-            what, since = f"{connection} is paused, and nothing is decided through it", connection.paused_at
-            advice = "Enter a key that MultiMail accepts. The next successful read ends the pause."
+            what, since = f"{connection} is paused, so its decisions are not carried out", connection.paused_at
+            advice = "Enter a key that MultiMail accepts. The pause ends with the first successful read."
             if connection.paused_by_hand:
-                advice = "An admin paused it by hand. An admin can resume it on its page."
+                advice = "An admin paused it, and an admin can resume it on its page."
         elif connection.complete_as_of is None:
             what, since = f"{connection} has never been read", connection.created_at
             advice = "Check its address and its oversight key."
         else:
-            what, since = f"{connection} is not well read", connection.failing_since or connection.complete_as_of
-            advice = "The desk tries again. Until then messages may be missing in the queue."
+            what, since = f"{connection} cannot be read reliably", connection.failing_since or connection.complete_as_of
+            advice = "The desk keeps trying. Until it works, the queue may be incomplete."
         why = freshness_of(connection, now=now).reason
         act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
         yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
@@ -138,10 +138,10 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
 
 def _unread(actor: Actor) -> Iterator[AttentionItem]:
     visible = desk_messages().visible_to(actor).select_related("connection", "mailbox")
-    advice = "Nobody can decide it before it was read. Fetch it again."
+    advice = "It cannot be decided until its content is fetched. Try again."
     for message in visible.unfetchable().oldest_first()[:READ]:
         what = f"The content of {named(message)} cannot be fetched"
-        why = f"It was tried {message.fetch_tries} times, and each time the worker stopped."
+        why = f"The desk tried {message.fetch_tries} times and failed."
         act = ask_again(actor, message, "Try again")
         several = f"contents of {message.connection} cannot be fetched"
         yield AttentionItem("unfetchable", what, message.held_at, why, advice, act, message, several=several)
@@ -161,8 +161,8 @@ def _without_word(actor: Actor) -> Iterator[AttentionItem]:
             "silent",
             f"{named(message)} was approved, but MultiMail has not reported it as sent",
             message.changed_at,
-            "The mail server may still be trying, or a webhook was lost.",
-            "Compare with MultiMail, or see the log of its mail server.",
+            "Its mail server may still be trying, or a webhook was lost.",
+            "Compare with MultiMail, or look in the mail server's log.",
             ask_again(actor, message, "Compare with MultiMail"),
             message,
             several=f"messages of {message.connection} were approved, but MultiMail has not reported them as sent",
@@ -177,13 +177,13 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
         if event.result == WebhookEvent.Result.POISON:
             what = f"A webhook ({name}) of {connection} could not be applied"
             several = f"webhooks ({name}) of {connection} could not be applied"
-            why, advice = event.error, "Replay it once the cause is fixed, or dismiss it."
+            why, advice = event.error, "It is stored: replay it once the cause is fixed, or dismiss it."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         else:
-            what = f"A webhook ({name}) of {connection} contradicts what is known of its message"
-            several = f"webhooks ({name}) of {connection} contradict what is known of their messages"
-            why = "The message had another state by then, and MultiMail did not say which is right."
-            advice = "Compare with MultiMail, which also dismisses this."
+            what = f"A webhook ({name}) of {connection} contradicts what is known about its message"
+            several = f"webhooks ({name}) of {connection} contradict what is known about their messages"
+            why = "The message already had another outcome, and MultiMail did not say which is right."
+            advice = "Compare with MultiMail. This also dismisses the webhook."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
         yield AttentionItem(
             event.result,
@@ -203,9 +203,9 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     if not actor.sees_all():
         return
     for check in Check.objects.latest_finished().broken():
-        why, since = (check.findings or ["It did not say why."])[0], check.ended_at or check.started_at
-        advice = "Change nothing. Keep a copy of the database and of the seals' file, and read what was found."
-        act = Act("See what was found", reverse("ledger-state"))
+        why, since = (check.findings or ["No reason was recorded."])[0], check.ended_at or check.started_at
+        advice = "Change nothing. Copy the database and the seals' file, and read all findings."
+        act = Act("See the findings", reverse("ledger-state"))
         yield AttentionItem(
             "ledger_broken", "The ledger failed verification", since, why, advice, act, whose="whoever runs the desk"
         )
@@ -238,12 +238,12 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cau
     for switch in switches:
         if switch_stops(switch, message):
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
-            advice = "They are carried out once it is released. Until then each can be undone on its page."
+            advice = "They are carried out once it is released. Until then, each can be undone on its page."
             return Cause(why, advice, reverse("stop"), "See the kill switch")
     if waiting := _waiting(connection, now):
         url = f"{reverse('connections')}#connection-{connection.pk}"
         return Cause(waiting, "They are carried out once it works again.", url, "See the connection")
-    return Cause("No worker has started them.", "Check that the workers run.")
+    return Cause("No worker has picked them up.", "Check that the workers are running.")
 
 
 def _waiting(connection: Connection, now: datetime) -> str:
@@ -271,13 +271,13 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     why = decision.explanation or "MultiMail did not answer."
     repeats = message.connection.repeats_unknown_approvals
     if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        why = f"{why} Two complete reads showed it still held, so that the call most likely had no effect."
-        advice = "Read it again, then send it again. The desk never does that by itself."
+        why = f"{why} Two complete reads showed it still held, so the call most likely had no effect."
+        advice = "Read it again, then send it again. The desk never does this by itself."
         act, whose = open_page(actor, message, "Read it, then send again"), REVIEWER
         several = f"approvals through {message.connection} may not have taken effect"
     else:
-        advice = "The desk checks every few seconds. You can have it check now."
-        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+        advice = "The desk checks every few seconds. You can check now."
+        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
         several = f"decisions through {message.connection} may or may not have been carried out"
     what = f"It is not known whether {named(message)} was {decision.word}"
     return AttentionItem(
@@ -286,7 +286,7 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
 
 
 def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
-    gone = "MultiMail no longer holds it, and nothing says what became of it."
+    gone = "MultiMail no longer holds it, and what happened is not known."
     return AttentionItem(
         decision.state,
         f"{named(decision.message)} was decided; by whom is not known",
@@ -303,14 +303,14 @@ def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
 def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     message, whose = decision.message, REVIEWER
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
-        advice = "Reject it at MultiMail: the first decision there counts."
+        advice = "Reject it at MultiMail. Whichever decision arrives first counts."
         act = open_page(actor, message, "Reject at MultiMail")
     elif message.state == MessageState.GONE:
-        advice = "MultiMail no longer holds it: look it up there, then say on its page what became of it."
-        act = open_page(actor, message, "Say what became of it")
+        advice = "MultiMail no longer holds it. Look it up there, then record on its page what happened."
+        act = open_page(actor, message, "Record what happened")
     else:
-        advice = "The desk checks what became of it. You can have it check now."
-        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+        advice = "The desk keeps checking. You can check now."
+        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
     return AttentionItem(
         decision.state,
         f"{named(message)} may still be sent",

@@ -29,9 +29,9 @@ from people.actors import Actor
 
 _REPLAYED = {
     "applied": "The webhook was applied.",
-    "late": "The webhook changed nothing: its message has a newer state.",
-    "unknown": "This version does not know the name of this webhook.",
-    "poison": "The webhook could still not be applied. It is kept; its error says why.",
+    "late": "The webhook was read but changes nothing: its message already had a later status.",
+    "unknown": "The webhook was read, but this version does not know its event.",
+    "poison": "The webhook still could not be applied. It stays here with its error.",
 }
 
 
@@ -84,7 +84,7 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
         have_asked(request.actor, public_id)
     except ActNotAllowed as error:
         return _refused(request, error)
-    return _done(request, "MultiMail is being asked. The result appears here in a few seconds.")
+    return _done(request, "Checking with MultiMail. The result appears here in a few seconds.")
 
 
 @login_required
@@ -95,8 +95,8 @@ def carry_out(request: DeskRequest) -> HttpResponse:
     stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
     tried = carry_out_now(stalled[:200], actor=actor)
     if not tried:
-        return _refused(request, ActNotAllowed("There is no such decision that you can carry out."))
-    return _done(request, f"Asked for {len(tried)} of them. If nothing changes here, no worker runs.")
+        return _refused(request, ActNotAllowed("There is no such decision, or you may not try it again."))
+    return _done(request, f"Trying {len(tried)} of them again. If nothing changes here, no worker is running.")
 
 
 @login_required
@@ -107,14 +107,14 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     groups = grouped(attention_for(actor, timezone.now()))
     group = next((one for one in groups if one.key == key), None)
     if group is None:
-        raise Http404("This is done already, or you cannot see it.")
+        raise Http404("Nothing of this is left, or you may not see it.")
     if not group.acts:
         return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
     for one in group.acts:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
             _settle(one, actor, is_put_away=request.POST.get("do") == "dismiss")
-    return _done(request, f"Done for {len(group.acts)}. The result appears here in a few seconds.")
+    return _done(request, f"Started for {len(group.acts)}. The result appears here in a few seconds.")
 
 
 def _settle(one: AttentionItem, actor: Actor, *, is_put_away: bool) -> None:
@@ -159,7 +159,7 @@ def compare(request: DeskRequest, event_id: int) -> HttpResponse:
         _compare(event, request.actor)
     except (ActNotAllowed, EventAlreadyHandled) as error:
         return _refused(request, error)
-    return _done(request, "MultiMail is being asked about the message. The webhook was dismissed.")
+    return _done(request, "Checking the message with MultiMail. The webhook was dismissed.")
 
 
 @login_required
@@ -171,11 +171,11 @@ def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
         dismiss_event(event_id=event.pk, actor=request.actor)
     except (ActNotAllowed, EventAlreadyHandled) as error:
         return _refused(request, error)
-    return _done(request, "The webhook was dismissed. It stays stored, and the ledger records who did this.")
+    return _done(request, "The webhook was dismissed. It stays stored, and this is logged.")
 
 
 def _find_event(actor: Actor, event_id: int) -> WebhookEvent:
     event = WebhookEvent.objects.visible_to(actor).select_related("connection").filter(pk=event_id).first()
     if event is None:
-        raise Http404("There is no such webhook, or you cannot see its connection.")
+        raise Http404("There is no such webhook, or you may not see its connection.")
     return event

@@ -99,7 +99,7 @@ def remove_word(*, word: OwnWord, actor: Actor, now: datetime) -> None:
 def _locked(word: OwnWord, actor: Actor) -> OwnWord:
     found = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
     if found is None:
-        raise WordRefused("Somebody removed this word.")
+        raise WordRefused("Somebody removed this word meanwhile.")
     _check(actor, found.mailbox)
     return found
 

@@ -35,7 +35,9 @@ class RuleForm(SentenceForm):
         min_value=0,
         max_value=100,
         required=False,
-        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Enter 0 to 100 points, in whole numbers."),
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "Give it 0 to 100 points, in whole numbers."
+        ),
     )
     as_published = forms.BooleanField(required=False)
 
@@ -44,7 +46,7 @@ class RuleForm(SentenceForm):
         if cleaned.get("as_published"):
             self.errors.pop("points", None)
         elif cleaned.get("points") is None and "points" not in self.errors:
-            self.add_error("points", "Enter 0 to 100 points, in whole numbers.")
+            self.add_error("points", "Give it 0 to 100 points, in whole numbers.")
         return cleaned
 
     def wanted(self) -> int | None:
@@ -144,7 +146,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     published = _published(rule)
     form = RuleForm(request.POST)
     if not may_weigh(actor):
-        return _answer(request, published, status=403, error="Only an admin of all mailboxes can change points.")
+        return _answer(request, published, status=403, error="Only an admin of all mailboxes can change the points.")
     if not form.is_valid():
         return _answer(request, published, status=422, error=form.first_error(), typed=request.POST.get("points", ""))
     try:

@@ -46,7 +46,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     """
     published = RULES[rule].points
     if not may_weigh(actor) or RULES[rule].points_by_finding:
-        raise ActNotAllowed("Only an admin of all mailboxes can change points.")
+        raise ActNotAllowed("Only an admin of all mailboxes can change the points: they apply to everybody.")
     stored_points = None if points == published else points
     with transaction.atomic():
         with database.cursor() as cursor:

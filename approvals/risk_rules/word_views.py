@@ -26,7 +26,7 @@ from risk.phrases import MAX_TYPED, SearchedText, read_phrase
 from risk.score import level_of
 
 MAX_SAMPLE = 20_000
-_POINTS = "Enter 1 to 100 points, in whole numbers."
+_POINTS = "Give it 1 to 100 points, in whole numbers."
 _ALL = "all"
 
 
@@ -36,7 +36,7 @@ class WordForm(SentenceForm):
     text = forms.CharField(
         max_length=MAX_TYPED,
         error_messages={
-            "required": "Enter a word, a phrase or a pattern.",
+            "required": "Write a word, a phrase or a pattern.",
             "max_length": f"Keep it under {MAX_TYPED} characters.",
         },
     )
@@ -149,7 +149,7 @@ def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
     visible = OwnWord.objects.visible_to(request.actor).select_related("mailbox", "changed_by")
     word = visible.filter(pk=word_id).first()
     if word is None:
-        raise Http404("There is no such word, or you cannot see its mailbox.")
+        raise Http404("There is no such word, or it belongs to a mailbox that you do not see.")
     return word
 
 

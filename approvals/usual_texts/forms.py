@@ -60,14 +60,14 @@ class TextsForm:
             seen.add(row.label.casefold())
         self.error = next((row.wrong for row in self.rows if row.wrong), "")
         if not self._filled() and not may_be_empty:
-            self.error = "Enter at least one reason, or restore the built-in ones."
+            self.error = "Write at least one reason, or restore the defaults."
 
 
 def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
     if not row.label:
-        return "Enter a short label."
+        return "Give it a short label: the list shows it."
     if not row.words:
-        return f"Enter the text of “{row.label[:MAX_LABEL]}”."
+        return f"Write the text of “{row.label[:MAX_LABEL]}”."
     if "\0" in row.label + row.words:
         return "Remove the invisible character."
     if len(row.label) > MAX_LABEL:
@@ -75,7 +75,7 @@ def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
     if len(row.words) > MAX_WORDS:
         return f"Keep the text under {MAX_WORDS} characters."
     if row.label.casefold() in seen:
-        return f"Two rows have the label “{row.label}”."
+        return f"There are two with the label “{row.label}”."
     if row.order not in {str(number) for number in range(1, MOST + 1)}:
-        return f"Enter a position from 1 to {MOST}."
+        return f"Give it a position from 1 to {MOST}."
     return ""

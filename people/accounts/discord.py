@@ -19,7 +19,7 @@ LASTS = timedelta(minutes=15)
 MAX_NAME = 100
 # How many links of one account are valid at a time.
 MAX_LINKS = 5
-NOT_GOOD = "This link no longer works. Ask for another one on Discord: each works once, for 15 minutes."
+NOT_GOOD = "This link no longer works. Ask for a new one on Discord: each works once, for 15 minutes."
 
 
 @atomic_with_retry

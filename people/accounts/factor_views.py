@@ -69,7 +69,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
         factors.add_passkey(actor=request.actor, **form.cleaned_data)
     except FactorNotAllowed as error:
         return _passkey(request, error=error.sentence)
-    return _added(request, factors.PASSKEY.value, "Your passkey is saved. You can sign in with it alone.")
+    return _added(request, factors.PASSKEY.value, "Your passkey is saved. It signs you in without a password.")
 
 
 @login_required
@@ -117,7 +117,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     """Count the factor that was just proved as proved in this session."""
     record_authentication(request, request.user, "mfa", type=kind)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
-        notice += " Now make recovery codes, in case you lose it."
+        notice += " Now create recovery codes, in case you lose it."
     return redirect_with_notice(request, notice, "factors")
 
 

@@ -17,7 +17,7 @@ class NameForm(forms.Form):
     name = forms.CharField(
         max_length=80,
         error_messages={
-            "required": "Enter a name.",
+            "required": "Enter your name.",
             "max_length": "Keep the name under 80 characters.",
         },
     )
@@ -57,9 +57,9 @@ class PasswordForm(forms.Form):
         cleaned = super().clean() or {}
         new, again = cleaned.get("new"), cleaned.get("again")
         if new and again and new != again:
-            self.add_error("again", "The two new passwords are not the same.")
+            self.add_error("again", "The two passwords are not the same.")
         if new and new == cleaned.get("old"):
-            self.add_error("new", "This is your current password. Choose another.")
+            self.add_error("new", "This is your current password. Choose another one.")
         elif new:
             try:
                 validate_password(new, self.person)
@@ -71,7 +71,7 @@ class PasswordForm(forms.Form):
 class AppForm(forms.Form):
     """The code that an authenticator app shows."""
 
-    code = forms.CharField(max_length=20, error_messages={"required": "Enter the code that the app shows."})
+    code = forms.CharField(max_length=20, error_messages={"required": "Enter the code from the app."})
 
 
 class PasskeyNameForm(forms.Form):

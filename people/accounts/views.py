@@ -52,7 +52,7 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
         return _account_page(request, form)
     zone = form.cleaned_data["zone"]
     profile.choose_time_zone(actor=request.actor, zone=zone)
-    return redirect_with_notice(request, f"Times are now shown for {zone.replace('_', ' ')}.", "account")
+    return redirect_with_notice(request, f"Times are now shown in the zone {zone.replace('_', ' ')}.", "account")
 
 
 @login_required
@@ -140,10 +140,10 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
         wanted, form = request.POST.get("do"), KeysForm(request.POST)
         if wanted in ("off", "on"):
             profile.switch_shortcuts(actor=request.actor, off=wanted == "off")
-            notice = f"Shortcut keys are {wanted}."
+            notice = f"Keyboard shortcuts are {wanted}."
         elif wanted == "reset":
             profile.set_shortcuts(actor=request.actor, keys=keys_of({}))
-            notice = "All keys are reset."
+            notice = "The default shortcuts are restored."
         elif form.is_valid():
             profile.set_shortcuts(actor=request.actor, keys=form.cleaned_data)
             notice = "Your shortcuts are saved."
@@ -195,7 +195,7 @@ def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
         return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
-    return redirect_with_notice(request, f"{account} is linked and now decides in your name on Discord.", "own-discord")
+    return redirect_with_notice(request, f"What {account} does on Discord now counts as done by you.", "own-discord")
 
 
 def _link_page(request: DeskRequest, token: str, *, error: str = "", status: int = 200) -> HttpResponse:

@@ -18,7 +18,7 @@ class RoleForm(GrantTargetForm):
     role = forms.ChoiceField(
         choices=ROLE_CHOICES, error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a role.")
     )
-    place = forms.CharField(error_messages={"required": "Choose what the role is for."})
+    place = forms.CharField(error_messages={"required": "Choose the scope of the role."})
 
     def clean_role(self) -> Role:
         return Role(self.cleaned_data["role"])

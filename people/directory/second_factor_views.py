@@ -64,7 +64,7 @@ def _remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
         number = remove_factors_of(actor=request.actor, person=person)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    notice = f"{person} was signed out and now signs in with the password alone." if number else f"{person} had none."
+    notice = f"{person} signs in by password alone now, and was signed out." if number else f"{person} had none."
     return redirect_with_notice(request, notice, "second-factor")
 
 

@@ -152,7 +152,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
     if not form.is_valid():
         raise Http404("There is no such role.")
     take_role(actor=request.actor, person_id=person.pk, grant_id=form.cleaned_data["grant"])
-    return f"The role is removed. {person} has to sign in again."
+    return f"The role was removed. {person} must sign in again to use their other roles."
 
 
 @login_required
@@ -162,7 +162,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
 def deactivate_person(request: DeskRequest, person: Person) -> str:
     """Deactivate a person."""
     deactivate(actor=request.actor, person_id=person.pk)
-    return f"{person} is deactivated and signed out everywhere. None of their decisions is carried out."
+    return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
 
 
 @login_required
@@ -172,7 +172,7 @@ def deactivate_person(request: DeskRequest, person: Person) -> str:
 def reactivate_person(request: DeskRequest, person: Person) -> str:
     """Reactivate a person."""
     reactivate(actor=request.actor, person_id=person.pk)
-    return f"{person} can sign in again with the same roles."
+    return f"{person} can sign in again, with the roles from before."
 
 
 @login_required

@@ -22,14 +22,12 @@ class InviteForm(GrantTargetForm):
         choices=ROLE_CHOICES,
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
     )
-    place = forms.CharField(error_messages={"required": "Choose what the roles are for."})
+    place = forms.CharField(error_messages={"required": "Choose the scope of the roles."})
     days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), f"A link can be valid for 1 to {MAX_DAYS} days."
-        ),
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), f"A link works for 1 to {MAX_DAYS} days."),
     )
 
     def clean_email(self) -> str:
@@ -72,6 +70,6 @@ class NewPasswordForm(forms.Form):
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name. Others see it."})
+    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name: others see it."})
 
     field_order = ("name", "password", "password_again")

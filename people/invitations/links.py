@@ -86,7 +86,7 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     invitation = _find(lock_actor(actor), invitation_id)
     roles = _stored_roles(invitation)
     if not roles:
-        raise NotYours("This invitation was for something that no longer exists. Invite them again.")
+        raise NotYours("The scope of this invitation no longer exists. Invite them again.")
     lasts = invitation.expires_at - invitation.created_at
     Invitation.objects.filter(pk=invitation.pk).withdraw()
     return invite(actor=actor, email=invitation.email, name=invitation.name, roles=roles, lasts=lasts)
@@ -229,7 +229,7 @@ def _maker_still_may(link: Link) -> bool:
 def _find(actor: Actor, invitation_id: int) -> Invitation:
     invitation = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
     if invitation is None or not may_handle(actor, invitation):
-        raise NotYours("There is no such invitation, or you cannot manage its roles.")
+        raise NotYours("There is no such invitation, or you do not manage its roles.")
     return invitation
 
 

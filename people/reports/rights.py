@@ -125,7 +125,7 @@ def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRu
         return rules, {}
     having, is_known = _factors_at(at, asked)
     if not is_known:
-        sentence = "The role needed a second factor; whether there was one is unknown"
+        sentence = "The role needed a second factor; whether they had one is no longer known"
         return rules, dict.fromkeys(asked, sentence)
     lacking = set(asked) - having
     return rules, dict.fromkeys(lacking, "Had no second factor, which the role needed: could not act")

@@ -41,11 +41,11 @@ class RightsForm(forms.Form):
     at = forms.DateTimeField(
         required=False,
         input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
-        error_messages={"invalid": "This is not a date and time such as 2026-11-20 09:30. Below is the present state."},
+        error_messages={"invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."},
     )
     place = forms.ChoiceField(
         required=False,
-        error_messages={"invalid_choice": "You cannot see that. Below is everything."},
+        error_messages={"invalid_choice": "There is no such scope that you may see. All scopes are shown."},
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 

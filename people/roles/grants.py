@@ -104,20 +104,20 @@ def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
     now = lock_actor(actor, person_id)
     person = Person.objects.read_by(now).filter(pk=person_id).first()
     if person is None:
-        raise NotYours("There is no such person, or you cannot manage them.")
+        raise NotYours("There is no such person, or you do not manage them.")
     return now, person
 
 
 def check_covers(actor: Actor, person: Person) -> None:
     """Raise NotYours unless the actor is an admin of every target of the person's roles."""
     if not is_covered_by(actor, grants_of(person)):
-        raise NotYours(f"{person} has roles that you cannot manage. An admin of all of them can do this.")
+        raise NotYours(f"{person} has roles that you do not manage. An admin of all of them can do this.")
 
 
 def check_admin_left(without: Person) -> None:
     """Raise LastAdmin if nobody else is an admin of everything. The admins must be locked."""
     if is_last_admin(without):
-        raise LastAdmin(f"{without} is the last admin of everything. Make somebody else one first.")
+        raise LastAdmin(f"{without} is the last admin of everything. Make somebody else an admin first.")
 
 
 def is_last_admin(person: Person) -> bool:
@@ -127,7 +127,7 @@ def is_last_admin(person: Person) -> bool:
 
 def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
     if not is_admin_of(actor, target):
-        raise NotYours(f"Only an admin of {target.name} can give or remove roles there.")
+        raise NotYours(f"Only an admin of {target.name} can give or take roles there.")
 
 
 def _check_not_above(actor: Actor, person: Person) -> None:

@@ -122,5 +122,5 @@ class GrantTargetForm(forms.Form):
     def clean_place(self) -> GrantTarget:
         value = self.cleaned_data["place"]
         if value not in self._targets:
-            raise forms.ValidationError("Choose something that you manage.")
+            raise forms.ValidationError("Choose a scope that you manage.")
         return self._targets[value]

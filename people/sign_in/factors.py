@@ -75,10 +75,10 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
     """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
-        raise FactorNotAllowed("You have an authenticator app already. Remove it first.")
+        raise FactorNotAllowed("You already have an authenticator app. Remove it first.")
     counter = totp.counter_of(secret, code, after=0)
     if counter is None:
-        raise CodeNotRight("This is not the present code of the app. Wait for the next one and enter it.")
+        raise CodeNotRight("This is not the app's current code. Wait for the next one and enter that.")
     # Mark the code as used, so that it cannot also sign in.
     _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
@@ -110,7 +110,9 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     found = factors_of(person.pk)
     removed = next(one for one in found if one.id == factor_id)
     if len(found) == 1 and needs_second_factor(person):
-        raise FactorNotAllowed("Your role needs a second factor, and this is your only one. Add another first.")
+        raise FactorNotAllowed(
+            "Your role needs a second factor, and this is your only one. Add another first, then remove this one."
+        )
     _remove(person, [removed], actor=actor)
     return removed
 
@@ -120,7 +122,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> int:
     """Remove all factors of a person who lost them, and return how many; they set up a new one after the password."""
     _check_may_set(actor)
     if str(person.pk) == actor.id:
-        raise FactorNotAllowed("Remove your own factors on your own page.")
+        raise FactorNotAllowed("Remove your own factors under Your account, Second factor.")
     Person.objects.select_for_update().get(pk=person.pk)
     found = factors_of(person.pk)
     _remove(person, found, actor=actor)
