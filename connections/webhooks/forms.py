@@ -45,7 +45,7 @@ class WebhookForm(ApprovalCodeForm):
         error_messages={"required": "Select at least one event.", "invalid_choice": "There is no such event."},
     )
     mailbox = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
+        required=False, error_messages={"invalid_choice": "This mailbox is not in this account, or was deleted."}
     )
     # Only our gateway supports it.
     include_sandbox = forms.BooleanField(required=False)

@@ -63,7 +63,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason if one of our own views gave one."""
     reason = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
-    return _error(request, 404, "Page not found", reason or "There is no page at this address.")
+    return _error(
+        request, 404, "Page not found", reason or "There is no page at this address. Check it, or go to the queue."
+    )
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:

@@ -122,7 +122,9 @@ def refusal_of(file: AttachedFile) -> str:
         if not width or not height:
             return "Its size is not known, so it is not shown here."
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-            return f"It claims {width} × {height} pixels, which would fill the browser's memory, so it is not shown."
+            return (
+                f"It claims {width} × {height} pixels, which would fill the memory of the browser, so it is not shown."
+            )
         return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be shown here."
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."

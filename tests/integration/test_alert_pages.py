@@ -104,7 +104,7 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(sign
     assert first.answers_channel == "Support"
     answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support"))
     assert (answer.status_code, b'id="answers-problem"' in answer.content) == (422, True)
-    assert "#ops answers what began in support already" in answer.content.decode()
+    assert "#ops already answers requests from support" in answer.content.decode()
 
     second = make_destination(kind="discord_bot", channel="12345")
     for other in ("support", " ##SUPPORT "):
@@ -129,7 +129,7 @@ def test_of_two_destinations_claiming_a_channel_at_once_one_is_refused(admin):
     thread.join(60)
     [refused] = results
     assert isinstance(refused, ChannelInUse)
-    assert refused.sentence.startswith("First answers what began in #Support already")
+    assert refused.sentence.startswith("First already answers requests from #Support")
     assert Destination.objects.get().name == "First"
 
 

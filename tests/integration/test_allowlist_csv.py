@@ -81,7 +81,7 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
     ]
     sentences = {error.line: error.sentence for error in found.problems}
     wanted = {
-        4: "none of name@domain", 5: "on line 2 already", 6: "nobody@x.example", 7: "'soon'", 8: "5 columns",
+        4: "none of name@domain", 5: "already on line 2", 6: "nobody@x.example", 7: "'soon'", 8: "5 columns",
         10: "longer than 300",
     }  # fmt: skip
     assert {line for line, words in wanted.items() if words in sentences[line]} == set(sentences) == set(wanted)
@@ -184,5 +184,5 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
 def test_reading_is_limited_to_the_maximum_size_of_a_form(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
     answer = post_import(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
-    assert (answer.status_code, "several files" in text_of(answer)) == (422, True)
+    assert (answer.status_code, "Split them" in text_of(answer)) == (422, True)
     assert not Allowlist.objects.filter(version__gt=0).exists()

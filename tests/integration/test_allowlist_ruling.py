@@ -371,7 +371,7 @@ def test_finding_names_recipients_off_the_list_when_the_message_was_read(connect
     assert (message.rules, message.risk_level) == (["off_allowlist"], "high")
     [found] = [one for one in message.revision.findings if one["rule"] == "off_allowlist"]
     assert (found["sentence"], found["detail"]) == (
-        "This recipient was on no allowlist when the message was read.", "dana@northwind.example."
+        "This recipient was on no allowlist when the message was checked.", "dana@northwind.example."
     )  # fmt: skip
     make_list("northwind.example")
     assert of(message, reviewer).may_approve

@@ -77,7 +77,7 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     wrong = []
     for fields, field, words in (
         ({"oversight_key": "mm_live_of_nobody"}, "oversight_key", "does not accept this key"),
-        ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send mail"),
+        ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send"),
         ({"oversight_key": "mm_live_admin_key", "admin_key": ""}, "oversight_key", "enter it under Admin"),
         ({"read_key": "mm_live_mighty_key"}, "read_key", "Read needs a key with the scope read"),
         ({"oversight_key": "two words"}, "oversight_key", "This is not a key"),

@@ -216,7 +216,7 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     assert "This is not the file that is to leave." in page
     assert [hashlib.sha256(one).hexdigest() in page for one in (b"other!!", b"as said")] == [True, True]
     assert Entry.objects.of_message(message.public_id).filter(action="message.file_differs").count() == 1
-    with pytest.raises(VerdictNotAllowed, match=r"not the file that is to leave \(a\.txt\)"):
+    with pytest.raises(VerdictNotAllowed, match=r"does not match the fingerprint \(a\.txt\)"):
         decide(message, reviewer)
     assert Verdict.objects.count() == 0
     assert decide(message, reviewer, "reject", "Not what it says").decision.outcome == "reject"
@@ -300,7 +300,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
         return PIXEL[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + PIXEL[24:]
 
     refused = [
-        (sized(20_000, 10), "which would fill the browser"),
+        (sized(20_000, 10), "which would fill the memory"),
         (sized(0, 7), "Its size is not known"),
         (b"%!PS", "A PostScript cannot be shown safely here."),
         (b"PK\x03\x04", "cannot be shown safely here."),

@@ -78,7 +78,7 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signe
         ({"url": "https://[x"}, "start"),
         ({"events": ["root.taken"]}, "no such event"),
         ({"secret": "short"}, "8 to 200"),
-        ({"mailbox": "01ELSEWHERE"}, "not one of this account"),
+        ({"mailbox": "01ELSEWHERE"}, "not in this account"),
     ):
         found = WebhookForm(WANTED | fields, mailboxes=account.connection.mailboxes.there()).errors_by_field()
         assert (list(found), words in "".join(found.values())) == (list(fields), True), fields

@@ -250,7 +250,7 @@ def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, m
     field = asked["data"]["components"][0]["component"]
     assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
     assert asked["data"]["custom_id"] == custom_id("reject", message.public_id, message.revision_id)
-    assert "Say why" in answer_text(sent(press(message, "reject", reason="   ")))
+    assert "Give a reason" in answer_text(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()
     older = press(message, "reject", reason="  The price is wrong.  ")
     older["data"]["components"] = [{"type": 1, "components": [older["data"]["components"][0]["component"]]}]
@@ -362,7 +362,7 @@ def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
         ("second factor", "interaction.refused",
          lambda: RoleRule.objects.create(role="reviewer", needs_second_factor=True)),
         ("high risk", "verdict.refused", risky),
-        ("after the draft", "verdict.refused", answered),
+        ("newer than the draft", "verdict.refused", answered),
     ):  # fmt: skip
         with rolled_back():
             happen()

@@ -113,7 +113,7 @@ def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, re
 def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(reviewer, second_reviewer, auditor, admin):
     with pytest.raises(KillSwitchNotAllowed, match="Only a reviewer or an admin"):
         pull(auditor)
-    with pytest.raises(KillSwitchNotAllowed, match="Say why"):
+    with pytest.raises(KillSwitchNotAllowed, match="Give a reason"):
         kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
     first = pull(second_reviewer)
     # Pulled again, it still belongs to the first person.

@@ -127,7 +127,7 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     before = rejected(connection, reviewer)
     [found] = rejections_found(connection, message_text("Bob", 99, "99,000.00", 30))
     assert found["level"] == "high"
-    assert found["sentence"].startswith(f"A message that says the same was rejected by {reviewer} on ")
+    assert found["sentence"].startswith(f"A message with the same text was rejected by {reviewer} on ")
     assert found["sentence"].endswith(" UTC.")
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]

@@ -116,7 +116,7 @@ def test_times_are_those_of_the_zone_that_was_chosen():
 
 IMPOSSIBLE = [
     ({"at": "2026-03-29T02:30"}, "Clocks in Europe/Berlin skip that time"),
-    ({"at": ""}, "Enter day and time"),
+    ({"at": ""}, "Enter the day and time"),
     ({"at": "soon"}, "Enter day and time"),
     ({"when": "hours"}, "choose one of them"),
     ({"when": "never"}, "Choose when to send it."),

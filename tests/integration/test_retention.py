@@ -120,7 +120,7 @@ def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_wha
     with pytest.raises(CommandError, match="not finished yet"):
         erase(message)
     for because in ("", "  "):
-        with pytest.raises(CommandError, match="Say why"):
+        with pytest.raises(CommandError, match="Give a reason"):
             erase(message, because=because)
     with pytest.raises(CommandError, match="Neither the ledger nor the mirror knows"):
         call_command("audit_erase", message="00000000-0000-0000-0000-000000000000", because="x")

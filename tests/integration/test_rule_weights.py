@@ -195,7 +195,7 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
     assert not RuleWeight.objects.exists()
 
     page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
-    assert "“Greets another” counts 80 now." in page
-    assert "Held messages are being checked again." in page
+    assert "“Wrong greeting” now counts 80." in page
+    assert "Held messages are being scored again." in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})
     assert RuleWeight.objects.get().points is None

@@ -195,7 +195,7 @@ def test_any_text_is_shown_literally_within_the_limits(text):
 
 def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, signed_in, admin, caplog):
     client = signed_in(admin)
-    assert b"Bot&#x27;s token" in client.get("/alerts/add/?kind=slack").content
+    assert b"Bot token" in client.get("/alerts/add/?kind=slack").content
     fields = form(url=standin.url + HOOK, secret=TOKEN, channel=CHANNEL)
     assert client.post("/alerts/add/", fields).status_code == 302
     destination = Destination.objects.get()
@@ -223,7 +223,7 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, sign
 
 
 WRONG = {
-    "https://hooks.slack.com/services/T1/B1": "not the address of a webhook",
+    "https://hooks.slack.com/services/T1/B1": "not a webhook address",
     "http://hooks.slack.com/services/T1/B1/x": "start with https://",
     "https://hooks.slack.com.evil.example/services/T1/B1/x": "not a Slack webhook address",
     "https://127.0.0.1/services/T1/B1/x": "not a Slack webhook address",
@@ -273,5 +273,5 @@ def test_card_about_a_connection_and_a_digest_are_posted_too(standin, by_bot, co
     while "delivered" in deliver_due():
         pass
     titles = {body["blocks"][0]["text"]["text"] for body in standin.posts.values()}
-    assert {title.partition(": ")[2] or title for title in titles} == {"3 messages, all waiting", "cannot be reached"}
+    assert {title.partition(": ")[2] or title for title in titles} == {"3 messages, all waiting", "not reachable"}
     assert json.dumps(list(standin.posts.values())).count("<!channel>") == 0

@@ -137,7 +137,7 @@ def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, 
 
 @pytest.mark.proves("case 7")
 def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message):
-    for preset, error in (("", "Say why, so"), ("no_such", "The usual reasons"), ("shorter", "The usual reasons")):
+    for preset, error in (("", "Give a reason"), ("no_such", "The usual reasons"), ("shorter", "The usual reasons")):
         values = {"outcome": "reject", "fingerprint": message.revision.fingerprint, "preset": preset, "reason": " "}
         assert VerdictForm(values).first_error().startswith(error), preset
     answer = post(desk, message, outcome="reject", reason=" ")
@@ -145,9 +145,9 @@ def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message)
     assert answer.status_code == 422
     assert re.search(r'id="reject"[^>]* open', page)
     # Shown at once, and linked to its field.
-    assert re.search(r'role="alert"[^>]*>.*?<strong>Say why', page, re.DOTALL)
+    assert re.search(r'role="alert"[^>]*>.*?<strong>Give a reason', page, re.DOTALL)
     assert re.search(r'id="reject-reason"[^>]* aria-describedby="reject-note" aria-invalid="true"', page)
-    assert re.search(r'id="reject-note"[^>]*>.*?<span class="whole">Say why', page)
+    assert re.search(r'id="reject-note"[^>]*>.*?<span class="whole">Give a reason', page)
     assert Decision.objects.count() == 0
 
 

@@ -138,7 +138,7 @@ def test_put_on_another_version_is_409_with_the_current_one(world: World):
     for version in (None, 0, 1, 3):
         answer = world.allow("c.example", version=version)
         assert (answer.status_code, answer.json()["code"], answer.json()["version"]) == (409, "version_conflict", 2)
-        assert answer.json()["error"].startswith("The list is at version 2 now.")
+        assert answer.json()["error"].startswith("The list is now at version 2.")
     assert [entry["pattern"] for entry in read(world)["entries"]] == ["b.example"]
 
 

@@ -100,7 +100,7 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(world: World, 
     flags = ("dkim_verified", "spf_verified", "dmarc_verified", "mx_verified", "return_path_verified")
     assert [seen[flag] for flag in flags] == [True] * 5
     wrong = {
-        1: ("v=DKIM1; k=rsa; p=AAAA", "is another one"),
+        1: ("v=DKIM1; k=rsa; p=AAAA", "is a different one"),
         2: ("v=spf1 a:other.example -all", "does not name a:mail.acme.example"),
         3: ("v=DMARC2; p=none", "No DMARC record"),
         4: (".", "cannot receive mail"),
