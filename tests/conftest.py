@@ -4,25 +4,22 @@ import functools
 import itertools
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 from django.conf import settings
-from django.contrib.auth import login
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.http import HttpRequest
 from django.test import Client
 
 from launcher.postgres import DATABASE
-from people.sign_in.sessions import SessionStore
 from tests import factories
 from tests.desk import Browser, Product
 from tests.markup import compact
+from tests.signing import resume
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -184,17 +181,4 @@ def client() -> Client:
 def signed_in(client: Any) -> Callable[[Any], Any]:
     """Return a function that gives a browser-like client in which the person signed in `minutes` ago."""
 
-    def sign_in(person: Any, *, minutes: int = 0) -> Any:
-        # As force_login does it, which stores the session twice as often.
-        cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
-        request = HttpRequest()
-        request.session = session = SessionStore(cookie.value if cookie else None)
-        login(request, person, backend="people.sign_in.backend.PersonBackend")
-        proof = {"method": "password", "at": time.time() - minutes * 60, "email": person.email}
-        session["account_authentication_methods"] = [proof]
-        session["account_authentication_methods_user"] = str(person.pk)
-        session.save()
-        client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
-        return client
-
-    return sign_in
+    return functools.partial(resume, client)
