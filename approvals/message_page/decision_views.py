@@ -187,10 +187,12 @@ def _page(
     ruling, judged = ruled(message, actor=request.actor, now=timezone.now(), facts=facts)
     lines = with_lists(address_lines(message, content, actor=request.actor), judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
+    fields = [line for line in lines if line.label in wanted]
     context: dict[str, Any] = {
         "message": message,
         "revision": message.revision,
-        "fields": [line for line in lines if line.label in wanted],
+        "fields": fields,
+        "others": sum(one.number for one in fields) - 1,
         "findings": findings,
         "asked": form.asked,
         "ticked": request.POST.getlist("risk_read"),

@@ -120,6 +120,7 @@ def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(d
 
     careful.click()
     desk.wait_for_url("**/approve/")
+    expect(desk.get_by_role("heading").first).to_have_text(f"High risk: {row['subject']}, to dana@{false}")
     expect(desk.frame_locator("iframe.face").get_by_text("your refund for order 4471")).to_be_visible()
     assert desk.locator(".alike u").all_inner_texts() == ["0", "o"]
     desk.get_by_role("button", name="Approve and send").click()
