@@ -15,6 +15,8 @@ MOST_LISTED = 200
 MOST_REMEMBERED = 400
 MOST_UNFOLDED = 6
 _CONTROLS_KEPT = {"\n", "\t"}
+# Of the list; beside a message, that has the first heading.
+_HEADING = '<{0}>Delivered <span class="small faint">newest first</span></{0}>'
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class InboxPages:
             "inbox.html",
             title=title,
             view=view,
+            heading=_HEADING.format("h2" if chosen else "h1"),
             count=str(self.count),
             rows=self.fragment(chosen),
             chosen=quote(chosen),
@@ -156,4 +159,4 @@ def _files(files: tuple[File, ...]) -> str:
         f"<code>{file.sha256}</code></div></li>"
         for file in files
     )
-    return f'<section class="files"><h3>Attachments</h3><ul>{rows}</ul></section>'
+    return f'<section class="files"><h2>Attachments</h2><ul>{rows}</ul></section>'

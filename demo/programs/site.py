@@ -63,5 +63,5 @@ def _row(event: Event) -> str:
         f'<li class="event"><details><summary><span class="chip">{_TITLES.get(event.program, "")}</span> '
         f'<b>{escape(event.name)}</b>{signed}{again} <span class="faint">'
         f'{time_element(datetime.fromisoformat(event.at))}</span></summary><p class="mono faint">{escape(event.id)}</p>'
-        f"<pre>{body}</pre></details></li>"
+        f'<pre tabindex="0">{body}</pre></details></li>'
     )

@@ -90,8 +90,8 @@ def _block(block: Mapping[str, Any], tally: Tally) -> str:
     head = f"<thead><tr><td></td>{heads}</tr></thead>" if heads else ""
     rows = "".join(_row(row, block["columns"], tally) for row in block["rows"])
     more = sentence(f"{int(block['left_out']):,} more rows are left out here.") if block["left_out"] else ""
-    # A region that scrolls must be reached by keyboard.
-    region = '<div class="wide" role="region" aria-label="Table" tabindex="0">'
+    # What scrolls must be reached by keyboard; a landmark each table is not.
+    region = '<div class="wide" role="group" aria-label="Table" tabindex="0">'
     return f"{region}<table>{head}<tbody>{rows}</tbody></table></div>{more}"
 
 

@@ -1,6 +1,6 @@
 """Checks of pages: axe-core's findings, overflow, lost focus, motion."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,9 @@ from playwright.sync_api import Page
 # Whether Tab has returned to the first focused element.
 IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice")
+# A phone and a window, which axe-core's findings are asked for.
+WINDOWS = {390: 844, 1440: 900}
 
 
 @cache
@@ -25,7 +27,10 @@ def _ours() -> str:
 
 
 def violations(page: Page, *rules: str) -> list[str]:
-    """Return axe-core's findings at levels A and AA, or of these rules alone, outside of message bodies."""
+    """Return axe-core's findings at levels A and AA and of best practice, or of these rules alone.
+
+    What frames hold is left out: a message's body is not of the desk.
+    """
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(_axe())
     return _ask(page, "violations", {"type": "rule" if rules else "tag", "values": rules or LEVELS})
@@ -62,6 +67,30 @@ def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
     return found
 
 
+def everywhere(page: Page, *, but: Collection[str] = ()) -> list[str]:
+    """Return axe-core's findings, but for these rules, narrow and wide, light and dark."""
+    found = []
+    for width, height in WINDOWS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        here = violations_in(page, *SCHEMES)
+        if any(one.startswith("target-size") for one in here):
+            # What is half under the bar at the bottom can be scrolled out from there.
+            page.set_viewport_size({"width": width, "height": 4 * height})
+            here = [*_but(here, {"target-size"}), *violations(page, "target-size")]
+        found += [f"{width}: {one}" for one in _but(here, but)]
+    return found
+
+
+def unfolded(page: Page, *, but: Collection[str] = ()) -> list[str]:
+    """Unfold whatever is folded up, and return axe-core's findings; nothing where there is nothing to unfold."""
+    # What opens over other controls covers them, until it is shut again.
+    return _but(violations_in(page, *SCHEMES), {*but, "target-size"}) if _ask(page, "unfold") else []
+
+
+def _but(found: list[str], rules: Collection[str]) -> list[str]:
+    return [one for one in found if one.partition(":")[0] not in rules]
+
+
 def bones(page: Page) -> list[str]:
     """Return what is missing: heading, landmarks, skip link, times, names of frames."""
     return _ask(page, "bones")
@@ -88,6 +117,16 @@ def settled(page: Page, address: str) -> None:
     """Open an address and wait until nothing moves, except progress indicators."""
     page.goto(address)
     _rest(page)
+
+
+def open_up(page: Page, steps: Iterable[str], there: str) -> None:
+    """Press these keys and elements one after the other, and wait for what is there then."""
+    for step in steps:
+        if step[0] in "#.":
+            page.locator(step).first.click()
+        else:
+            page.keyboard.press(step)
+    page.locator(there).first.wait_for()
 
 
 def show(page: Page, scheme: Literal["light", "dark"]) -> None:

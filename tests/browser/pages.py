@@ -63,3 +63,24 @@ MORE = {
     **{f"message {state}": f"{{{state}}}" for state in STATES},
     **{f"error {status}": path for status, path in ERRORS.items()},
 }
+# What opens on a page: where, what is typed as a key or pressed for it one after the other, and what is there then.
+OPENED = {
+    "palette": ("{held}", ("Control+k",), "#palette-list [role=option]"),
+    "keys open": ("{held}", ("?",), "#keys[open]"),
+    "rejecting": ("{held}", ("#reject > summary",), "#reject .reason"),
+    "requesting changes": ("{held}", ("#send-back > summary",), "#send-back .reason"),
+    "later": ("{held}", ("#later > summary",), "#later .reason"),
+    "snoozing": ("{held}", ("#snooze-button",), "#snooze-button ~ *"),
+    "high-risk rejecting": ("{crowded}approve/", ("#reject > summary",), "#reject .reason"),
+    "high-risk later": ("{crowded}approve/", ("#later > summary",), "#later .row .btn"),
+    "selection": ("/queue/", (".pick",), "#bulk"),
+    "sheet of several": ("/queue/", ("#pick-all", "#bulk .go"), ".batch"),
+}
+# Pages of admins.
+OF_ADMINS = {
+    "setup": "/setup/",
+    "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
+    "own-word": "/rules/words/add/",
+    "people": "/people/",
+    "reports": "/reports/",
+}

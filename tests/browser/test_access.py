@@ -6,8 +6,19 @@ import pytest
 from django.urls import get_resolver
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, bones, lost_focus, settled, show, too_wide, violations, violations_in
-from tests.browser.pages import ERRORS, MORE, PAGES
+from tests.browser.looking import (
+    SCHEMES,
+    bones,
+    everywhere,
+    lost_focus,
+    open_up,
+    settled,
+    show,
+    too_wide,
+    unfolded,
+    violations,
+)
+from tests.browser.pages import ERRORS, MORE, OPENED, PAGES
 from tests.showcase import showcase
 from tests.walk import POST_ONLY
 
@@ -98,19 +109,11 @@ def _patterns(resolver, before=""):
             yield one.name, path
 
 
-OF_LAYOUT = ("color-contrast", "target-size", "scrollable-region-focusable", "meta-viewport", "page-has-heading-one")
-
-
 def faults_of(page, name):
     """Return axe's findings, light and dark, wide and narrow, what overflows, and missing landmarks."""
     page.set_viewport_size({"width": 320, "height": 700})
-    found = too_wide(page)
-    if name in PAGES:
-        page.set_viewport_size({"width": 360, "height": 740})
-        # What can only be wrong on a narrow page.
-        found += [*violations(page, *OF_LAYOUT), *bones(page)]
-    page.set_viewport_size({"width": 1440, "height": 900})
-    return found + violations_in(page, *SCHEMES)
+    found = [*too_wide(page), *(bones(page) if name in PAGES else [])]
+    return found + everywhere(page)
 
 
 @pytest.mark.proves("security 65")
@@ -118,12 +121,32 @@ def faults_of(page, name):
 def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_in, address):
     page, guest, found = open_page(storage_state=signed_in), open_page(), {}
     page.watch.expected += [*ERRORS]
-    for number, (name, path) in enumerate({**PAGES, **MORE}.items()):
+    for name, path in {**PAGES, **MORE}.items():
         seen_by = guest if name == "sign-in" else page
-        # On a phone, every second page is checked in dark.
-        seen_by.emulate_media(color_scheme=SCHEMES[number % 2])
         settled(seen_by, address(path))
         found[name] = faults_of(seen_by, name)
+    assert {name: some for name, some in found.items() if some} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPENED)
+def test_axe_finds_nothing_on_what_opens_on_a_page(open_page, signed_in, address, name):
+    page = open_page(storage_state=signed_in)
+    path, steps, there = OPENED[name]
+    settled(page, address(path))
+    open_up(page, steps, there)
+    assert everywhere(page) == []
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_on_what_is_folded_up_or_printed(open_page, signed_in, address):
+    page, found = open_page(storage_state=signed_in), {}
+    for name in ("message held", "message for later", "queue", "history", "audit", "trace"):
+        settled(page, address({**PAGES, **MORE}[name]))
+        found[name] = unfolded(page)
+        page.emulate_media(media="print")
+        found[f"{name}, printed"] = violations(page)
+        page.emulate_media(media="screen")
     assert {name: some for name, some in found.items() if some} == {}
 
 

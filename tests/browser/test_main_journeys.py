@@ -9,7 +9,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import bones, lost_focus, moving, settled, too_wide, violations
+from tests.browser.looking import bones, everywhere, lost_focus, moving, settled, too_wide
 from tests.browser.pages import PAGES
 from tests.desk import TIMEOUT, some_words
 from tests.showcase import showcase
@@ -206,14 +206,11 @@ def shown(product, ana):
 @pytest.mark.proves("security 65", "security 66")
 def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(open_page, signed_in, product, shown):
     found = {}
-    for name, scheme in (("queue", "light"), ("message", "dark"), ("sign-in", "light")):
-        state = None if name == "sign-in" else signed_in
-        page = open_page(storage_state=state, color_scheme=scheme)
+    for name in ("queue", "message", "sign-in"):
+        page = open_page(storage_state=None if name == "sign-in" else signed_in)
         page.set_viewport_size({"width": 320, "height": 700})
         settled(page, product.known["DASHBOARD_URL"] + PAGES[name].format(**shown.pages))
-        narrow = too_wide(page)
-        page.set_viewport_size({"width": 1440, "height": 900})
-        found[name] = [*narrow, *violations(page), *bones(page)]
+        found[name] = [*too_wide(page), *everywhere(page), *bones(page)]
     assert found == {"queue": [], "message": [], "sign-in": []}
 
 

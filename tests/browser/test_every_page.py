@@ -1,0 +1,314 @@
+"""Every page of the desk passes axe-core, best practices included, in a narrow and a wide window, light and dark.
+
+Django's test client asks for the pages: every address of `tests/doors.py`, with its form empty and filled in, and what
+no address answers by itself. Chromium is shown what came back. A page that is looked at nowhere fails here.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.conf import settings as _settings
+from django.contrib.staticfiles import finders
+from django.template.loader import render_to_string
+from django.test import Client
+from django.urls import reverse
+
+from approvals.queue import views as queue_views
+from gateway.models import ApiKey, Domain, WebhookDelivery
+from mirror.models import Revision
+from people.actors import Role
+from people.invitations.links import make_password_link
+from tests.browser.looking import everywhere, unfolded, violations
+from tests.doors import DOORS
+from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
+from tests.integration.deciding import decide
+from tests.integration.gateway_served import make_account, served_gateway
+from tests.integration.test_bulk import HIGH
+from tests.integration.test_bulk import decide as decide_sheet
+from tests.integration.test_invitations import TYPED, link_of, token_in
+from tests.signing import PASSWORD, code_now, give_app, resume, sign_in
+from tests.walk import POST_ONLY, Persona, standing_before, takes_a_form
+
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+
+TEMPLATES = _settings.BASE_DIR / "templates"
+# Addresses that answer a look with no page: parts of a page, files, data, and redirects.
+NO_PAGE = {
+    *("home-waiting", "pulse", "stop-banner", "message-files", "beside", "unread-parts", "decided", "message-view"),
+    *("file-page", "file-download", "verifier", "export-file", "webhook-bodies", "loosen-mailbox"),
+    # They redirect where the rows of the walk give nothing to show: see of_messages.
+    *("approve", "bulk", "bulk-done", "by-upstream-id"),
+}
+# The frame holds what a stranger wrote, in their colours: of ours are its language, its title and its width.
+OF_STRANGERS = {"message-body", "seen-body", "edit-preview, empty", "edit-preview, filled in"}
+OURS = ("html-has-lang", "document-title", "meta-viewport")
+# In a frame, the page around it has the headings and landmarks.
+OF_A_PAGE = ("landmark-one-main", "page-has-heading-one", "region", "bypass")
+
+
+class Page(NamedTuple):
+    """What the desk answered."""
+
+    path: str
+    body: bytes
+    headers: dict
+
+
+class Pages:
+    """Answers by name, alike ones once; and the names of the templates they were made of."""
+
+    def __init__(self):
+        self.found, self.templates, self._made_of = {}, set(), set()
+
+    def take(self, name, answer):
+        """Keep an answer if it is a page; return whether it is one."""
+        kind, body = answer.get("Content-Type", ""), answer.getvalue()
+        if not kind.startswith("text/html") or b"<html" not in body:
+            return False
+        assert answer.status_code != 500 or name == "500", name
+        self.templates |= {one.name for one in answer.templates}
+        headers, policy = {"Content-Type": kind}, answer.get("Content-Security-Policy", "")
+        # In a sandbox axe-core could not run, and a file that was downloaded has its own policy.
+        if "sandbox" not in policy and "Content-Disposition" not in answer:
+            headers["Content-Security-Policy"] = policy
+        # Made of the same templates with the same outcome: the same page with other words.
+        made_of = (answer.status_code, *sorted({str(one.name) for one in answer.templates}))
+        if made_of not in self._made_of or not answer.templates:
+            self._made_of.add(made_of)
+            self.found[name] = Page(answer.wsgi_request.get_full_path(), body, headers)
+        return True
+
+    def take_template(self, template, **context):
+        """Keep a page of which only a sign-in with others' help is answered."""
+        body = render_to_string(template, context).encode()
+        self.templates.add(template)
+        self.found[template] = Page(f"/{template}", body, {"Content-Type": "text/html; charset=utf-8"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_queue():
+    """Override the shared fixture: nothing here needs the running product."""
+
+
+@pytest.fixture
+def look(chromium):
+    """Return a function that shows a page to Chromium, and returns what axe-core finds."""
+    context = chromium.new_context()
+    page, showing = context.new_page(), {}
+
+    def serve(route):
+        path = urlsplit(route.request.url).path
+        if route.request.is_navigation_request() and route.request.frame == page.main_frame:
+            shown = showing["page"]
+            return route.fulfill(status=200, headers=shown.headers, body=shown.body)
+        # That script presses the button of its page at once, which is there for who has no scripts.
+        is_ours = path.startswith("/static/") and not path.endswith("/resubmit.js")
+        file = is_ours and finders.find(path.removeprefix("/static/"))
+        return route.fulfill(path=Path(file)) if file else route.abort()
+
+    def look(name, shown):
+        showing["page"] = shown
+        page.goto(f"http://desk.example{shown.path}")
+        if name in OF_STRANGERS:
+            return violations(page, *OURS)
+        but = OF_A_PAGE if name == "file-view" else ()
+        return [*everywhere(page, but=but), *unfolded(page, but=but)]
+
+    page.route("**/*", serve)
+    yield look
+    context.close()
+
+
+@pytest.mark.proves("security 65")
+def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, monkeypatch):
+    # Hashed slowly by design.
+    monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
+    pages = Pages()
+    with rolled_back():
+        without = of_every_address(client, pages.take)
+    for gather in (of_messages, of_signing_in, of_joining, of_an_account, of_errors):
+        client.cookies.clear()
+        with rolled_back():
+            gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
+    for template in ("account/inactive.html", "socialaccount/begin.html", "socialaccount/failed.html"):
+        pages.take_template(template, provider="Acme")
+    pages.take_template("mfa/webauthn/reauthenticate.html", options="{}")
+    pages.take_template("socialaccount/unknown.html", provider="Acme", address="eve@elsewhere.example", verified=True)
+
+    there_are = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html") if path.name[0] != "_"}
+    assert (without, there_are - pages.templates) == (NO_PAGE, set())
+    found = {name: look(name, page) for name, page in pages.found.items()}
+    assert {name: some for name, some in found.items() if some} == {}
+
+
+def of_every_address(client, take):
+    """Ask for each address, with every role, and post its form; return those that answer a look with no page."""
+    without = set()
+    names = [name for name, door in DOORS.items() if door.reach not in ("public", "host")]
+    for name, walk in standing_before(client, partial(resume, client), names):
+        for role in Role:
+            walk.become(Persona(role, "everything"))
+        path, fields = walk.address(name), DOORS[name].fields
+        if name not in POST_ONLY and not take(name, client.get(path)):
+            without.add(name)
+        if takes_a_form(name):
+            for how, form in (("empty", {}), ("filled in", fields(walk) if fields else {})):
+                with rolled_back():
+                    take(f"{name}, {how}", client.post(path, form))
+    return without
+
+
+def all_round(client, email="rosa@yourteam.example"):
+    """Let the client be somebody with every role."""
+    person = make_person(email, "Rosa Roe", "reviewer")
+    for role in (Role.ADMIN, Role.AUDITOR):
+        person.grants.create(role=role)
+    resume(client, person)
+    return person
+
+
+def of_messages(client, take, *, monkeypatch, **_):
+    """Pages of messages in states that an address alone does not bring about."""
+    person, connection = all_round(client), make_connection()
+    take("rights of a person", client.get(reverse("report-rights"), {"person": person.pk}))
+    take("queue, empty", client.get("/queue/"))
+    take("home, empty", client.get("/"))
+    messages = [make_message(connection, subject=f"Subject {word}", markdown=f"On {word}") for word in "abcde"]
+    monkeypatch.setattr(queue_views, "PAGE", 2)
+    take("queue, several pages", client.get("/queue/"))
+    high = make_message(connection, subject="High", to_addresses=["dana@x.example", "lee@x.example"], **HIGH)
+    path = f"/queue/{high.public_id}/"
+    for view in ("rendered", "text", "parts", "source", "headers", "changes"):
+        take(f"message, high risk, {view}", client.get(f"{path}?view={view}"))
+    take("high risk", client.get(f"{path}approve/"))
+    take("high risk, refused", client.post(f"{path}approve/", {"later": "yes", "when": "time", "zone": "x"}))
+    ids = [str(one.public_id) for one in (high, *messages)]
+    sheet = client.post("/queue/bulk/", {"id": ids})
+    take("sheet of several", sheet)
+    take("several decided", client.get(decide_sheet(client, sheet, messages[3:])["Location"]))
+    first, second, third = messages[:3]
+    old = first.revision.fingerprint
+    show_row(first, markdown="Changed since", subject="Changed")
+    form = {"outcome": "approve", "fingerprint": old, "reason": ""}
+    take("message, changed meanwhile", client.post(f"/queue/{first.public_id}/verdict/", form))
+    client.post(f"/queue/{second.public_id}/comments/", {"text": "Look here, please."})
+    take("message, commented", client.get(f"/queue/{second.public_id}/"))
+    decide(third, person, "reject", reason="Not like this")
+    take("message, decided", client.get(f"/queue/{third.public_id}/"))
+    take("queue, decided", client.get(f"/queue/?decided={third.public_id}"))
+    other = make_connection("other")
+    make_message(other)
+    other.messages.update(upstream_id=second.upstream_id)
+    take("which one", client.get(f"/approvals/{second.upstream_id}/"))
+
+
+def of_signing_in(client, take, *, settings, **_):
+    """The ways in, and asking again who somebody is."""
+    person = make_person("sam@yourteam.example", "Sam Roe", "reviewer")
+    take("sign-in", client.get("/accounts/login/?next=/queue/"))
+    take("sign-in, refused", client.post("/accounts/login/", {"login": person.email, "password": "wrong"}))
+    settings.OIDC_ISSUER, settings.OIDC_NAME = "https://id.acme.example", "Acme"
+    take("sign-in, with a provider", client.get("/accounts/login/"))
+    settings.OIDC_ISSUER = ""
+    again, wanted = "/accounts/reauthenticate/", "/people/me/factors/app/"
+    resume(client, person, minutes=11)
+    take("confirm", client.get(again, {"next": wanted}))
+    take("confirm, refused", client.post(again, {"next": wanted, "password": "wrong"}))
+    client.post(reverse("recovery-codes"))
+    resubmit = reverse("account_resubmit")
+    client.post(again, {"next": resubmit, "password": PASSWORD})
+    take("go on", client.get(resubmit))
+    give_app(person)
+    resume(client, person, minutes=11)
+    take("confirm by a code", client.get(reverse("mfa_reauthenticate"), {"next": wanted}))
+    take("confirm by a code, refused", client.post(reverse("mfa_reauthenticate"), {"next": wanted, "code": "1"}))
+    person.set_unusable_password()
+    person.save()
+    guest = Client()
+    Authenticator.objects.filter(user=person).delete()
+    resume(guest, person, minutes=11)
+    take("no proof", guest.get(again, {"next": wanted}))
+    other = make_person("tim@yourteam.example", "Tim Roe", "reviewer")
+    give_app(other)
+    guest = Client()
+    sign_in(guest, other)
+    take("second step", guest.get("/accounts/login/second/"))
+    take("second step, refused", guest.post("/accounts/login/second/", {"code": code_now(steps=9)}))
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "1/m/ip,1/5m/key"}
+    for _ in range(3):
+        answer = Client().post("/accounts/login/", {"login": person.email, "password": "wrong"})
+    assert answer.status_code == 429
+    take("too many tries", answer)
+
+
+def of_joining(client, take, **_):
+    """One-time links: good, used with mistakes, of somebody else, and over."""
+    admin = make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+    path = f"/join/{link_of(admin)}/"
+    take("join", client.get(path))
+    take("join, refused", client.post(path, {"name": "", "password": "short", "password_again": "other"}))
+    take("join, not good", client.get(f"/join/{'n' * 43}/"))
+    resume(client, admin)
+    take("join, as somebody else", client.get(path))
+    client.cookies.clear()
+    person = make_person("uma@yourteam.example", "Uma Roe", "reviewer")
+    path = f"/join/{token_in(make_password_link(person_id=person.pk, actor=admin.actor(surface='web')))}/"
+    take("new password", client.get(path))
+    take("new password, set", client.post(path, TYPED))
+
+
+def of_an_account(client, take, *, settings, **_):
+    """The pages about an account at MultiMail that answers."""
+    all_round(client)
+    # Nothing answers there, and no request leaves the machine.
+    settings.DNS_SERVER = ("127.0.0.1", 9)
+    with served_gateway() as gateway:
+        account = make_account(gateway)
+        world, at = account.world, {"connection_id": account.connection.pk}
+        hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
+        WebhookDelivery.objects.create(
+            webhook=hook, state="failed", event_id="01E", event="oversight.pending", body=b"{}", trace="t"
+        )
+        Domain.objects.create(account=world.account, domain="shop.example", token="t")
+        key = at | {"key_id": ApiKey.objects.get(name="Key agent").pk}
+        box, of_hook = {"mailbox_id": account.mailbox.pk}, at | {"subscription_id": hook.pk}
+        looks = [
+            ({}, ("mailboxes", "api-keys", "domains", "webhooks", "add-mailbox")),
+            (box, ("mailbox", "loosen-mailbox", "delete-mailbox")),
+            (at, ("connection", "add-api-key", "add-webhook", "webhook-bodies")),
+            (key, ("api-key", "revoke-api-key")),
+            (of_hook, ("webhook", "delete-webhook")),
+        ]
+        for kwargs, names in looks:
+            for name in names:
+                take(f"{name} of an account", client.get(reverse(name, kwargs=kwargs)))
+        made = {
+            "add-api-key": {"name": "Bot", "scopes": ["read"]},
+            "add-webhook": {"url": "https://x.example.org/h", "events": ["message.sent"]},
+        }
+        for name, form in made.items():
+            take(f"{name}, made", client.post(reverse(name, kwargs=at), {**form, "ticket": uuid4().hex}))
+            take(f"{name}, refused", client.post(reverse(name, kwargs=at), {}))
+
+
+def of_errors(client, take, **_):
+    """The pages of errors."""
+    all_round(client)
+    message = make_message(make_connection())
+    take("404", client.get("/nothing/here/"))
+    take("405", client.get(f"/queue/{message.public_id}/verdict/"))
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = client.cookies
+    take("403", strict.post(f"/queue/{message.public_id}/verdict/"))
+    nobody = Client()
+    resume(nobody, make_person("ned@yourteam.example", "Ned Roe"))
+    for name in ("people", "reports", "alerts", "add-destination", "queue", "home", "attention"):
+        take(f"{name}, without a role", nobody.get(reverse(name)))
+    client.raise_request_exception = False
+    Revision.objects.filter(pk=message.revision_id).update(content=[])
+    take("500", client.get(f"/queue/{message.public_id}/"))
