@@ -12,8 +12,8 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from launcher.quality import find_chromium
-from tests.browser.looking import settled
-from tests.browser.pages import ADMIN_PAGES, MORE, PAGES
+from tests.browser.looking import open_up, settled
+from tests.browser.pages import MORE, OF_ADMINS, OPENED, PAGES
 from tests.desk import Browser as Reader
 from tests.desk import Product
 from tests.showcase import NEWCOMER, Showcase, showcase
@@ -33,10 +33,12 @@ def main(folder: Path, wanted: list[str]) -> int:
             product = Product(stack)
             reader = product.reviewer()
             like = product.wait_for(lambda: _enough(reader), timeout=120, what="the demo's letters in the queue")
-            with showcase(product.known["DATABASE_URL"], like=like) as made, sync_playwright() as playwright:
-                made.make_newcomer(product.known["REVIEWER_EMAIL"])
+            with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
-                number = _take_all(browser, product, made, folder, _chosen(wanted))
+                number = _take_for_docs(browser, product, reader, folder / "docs", _chosen(wanted))
+                with showcase(product.known["DATABASE_URL"], like=like) as made:
+                    made.make_newcomer(product.known["REVIEWER_EMAIL"])
+                    number += _take_all(browser, product, made, folder, _chosen(wanted))
                 browser.close()
         finally:
             stack.stop()
@@ -53,45 +55,107 @@ def _enough(reader: Reader) -> str:
     return str(rows[0]["upstream_id"]) if len(rows) >= ENOUGH else ""
 
 
+def _take_for_docs(
+    browser: Browser, product: Product, reader: Reader, folder: Path, is_wanted: Callable[[str], bool]
+) -> int:
+    """Take the pictures of docs/images: of the demo's own messages alone."""
+    pay, report = (_demo_page(reader, subject) for subject in ("Updated payment details", "The report for"))
+    riskiest = "?order=riskiest"
+    wide, phone = {"viewport": {"width": 1440, "height": 900}}, {"viewport": {"width": 390, "height": 844}}
+    shots: dict[str, tuple[str, tuple[str, ...], str, dict[str, Any]]] = {
+        "desk": (pay + riskiest, (), "#message", wide),
+        "desk-dark": (report + riskiest, (), "#message", {**wide, "color_scheme": "dark"}),
+        "phone": (pay, (), "#message", {**phone, "device_scale_factor": 2}),
+        "high-risk": (pay + "approve/", (), "#careful", wide),
+        "bulk": ("/queue/", *OPENED["sheet of several"][1:], wide),
+        "home": ("/", (), "h1", wide),
+    }
+    state = _signed_in(browser, product, "REVIEWER")
+    chosen = {name: shot for name, shot in shots.items() if is_wanted(f"docs {name}")}
+    for name, (path, steps, there, options) in chosen.items():
+        if name == "home":
+            _decide_some(reader)
+        page = browser.new_context(storage_state=state, **options).new_page()
+        settled(page, product.known["DASHBOARD_URL"] + path)
+        open_up(page, steps, there)
+        page.screenshot(path=folder / f"{name}.png")
+        page.context.close()
+    return len(chosen)
+
+
+def _decide_some(reader: Reader) -> None:
+    """Approve a few messages and reject one, so that there is something to tell of."""
+    rows = [row for row in reader.queue()[2:] if row["fingerprint"] and row["risk_level"] != "high"][:5]
+    for number, row in enumerate(rows):
+        outcome = ("approve", "") if number else ("reject", "The amount is wrong.")
+        reader.decide(row["id"], outcome[0], row["fingerprint"], outcome[1])
+
+
+def _demo_page(reader: Reader, subject: str) -> str:
+    found = next(row["id"] for row in reader.queue() if row["subject"].startswith(subject))
+    return f"/queue/{found}/"
+
+
 def _take_all(
     browser: Browser, product: Product, made: Showcase, folder: Path, is_wanted: Callable[[str], bool]
 ) -> int:
-    known = {**made.pages, "id": made.pages["held"].split("/")[2]}
+    known = {**made.pages, "id": made.pages["held"].split("/")[2], "mailbox": made.mailbox, "filed": _with_pdf(product)}
     full = {name: path for name, path in {**PAGES, **MORE}.items() if name != "sign-in"}
-    sets = {"nobody": {"sign-in": PAGES["sign-in"]}, "ana": full, "newcomer": {**EMPTY, "empty home": "/"}}
-    sets["ida"] = ADMIN_PAGES
+    full["file-pages"] = "{filed}files/1/pages/"
+    sets = {
+        "nobody": {"sign-in": PAGES["sign-in"]},
+        "ana": full,
+        "newcomer": {**EMPTY, "empty home": "/"},
+        "ida": OF_ADMINS,
+    }
     states = {
-        person: _signed_in(browser, product, email, password) for person, email, password in
-        (
-            ("ana", product.known["REVIEWER_EMAIL"], product.known["REVIEWER_PASSWORD"]),
-            ("newcomer", NEWCOMER, product.known["REVIEWER_PASSWORD"]),
-            ("ida", product.known["ADMIN_EMAIL"], product.known["ADMIN_PASSWORD"]),
-        )
-    }  # fmt: skip
+        "ana": _signed_in(browser, product, "REVIEWER"),
+        "newcomer": _signed_in(browser, product, "REVIEWER", email=NEWCOMER),
+        "ida": _signed_in(browser, product, "ADMIN"),
+    }
     number = 0
     for width, height in WIDTHS.items():
         for scheme in SCHEMES:
+            place = folder / f"{width}-{scheme}"
+            options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
             for person, pages in sets.items():
                 made.refresh()
-                options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
                 page = browser.new_context(storage_state=states.get(person), **options).new_page()
-                for name, path in pages.items():
-                    if is_wanted(name):
-                        settled(page, product.known["DASHBOARD_URL"] + path.format(**known))
-                        target = folder / f"{width}-{scheme}" / f"{name.replace(' ', '-')}.png"
-                        # A bar that stays in view would stand in the middle of a whole page.
-                        whole = width < 640 and not page.locator("#decide").count()
-                        page.screenshot(path=target, full_page=whole)
-                        number += 1
+                for name in filter(is_wanted, pages):
+                    settled(page, product.known["DASHBOARD_URL"] + pages[name].format(**known))
+                    # A bar that stays in view would stand in the middle of a whole page.
+                    whole = width < 640 and not page.locator("#decide").count()
+                    page.screenshot(path=place / f"{name.replace(' ', '-')}.png", full_page=whole)
+                    number += 1
                 page.context.close()
+            page = browser.new_context(storage_state=states["ana"], color_scheme=scheme).new_page()
+            for name in filter(is_wanted, OPENED):
+                path, steps, there = OPENED[name]
+                # In a wide window, where everything is in view, and then in this one.
+                page.set_viewport_size({"width": 1440, "height": 900})
+                settled(page, product.known["DASHBOARD_URL"] + path.format(**known))
+                open_up(page, steps, there)
+                page.set_viewport_size({"width": width, "height": height})
+                page.locator(there).first.evaluate("(one) => one.scrollIntoView({ block: 'nearest' })")
+                page.screenshot(path=place / f"{name.replace(' ', '-')}.png")
+                number += 1
+            page.context.close()
     return number
 
 
-def _signed_in(browser: Browser, product: Product, email: str, password: str) -> Any:
+def _with_pdf(product: Product) -> str:
+    (found,) = product.sql(
+        "SELECT message.public_id FROM mirror_attachedfile file JOIN mirror_message message ON message.id ="
+        " file.message_id WHERE file.kind = 'pdf' AND file.place = 1 AND file.state = 'fetched' LIMIT 1"
+    )
+    return f"/queue/{found[0]}/"
+
+
+def _signed_in(browser: Browser, product: Product, prefix: str, *, email: str = "") -> Any:
     page = browser.new_context().new_page()
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(password)
+    page.get_by_label("Email").fill(email or product.known[f"{prefix}_EMAIL"])
+    page.get_by_label("Password").fill(product.known[f"{prefix}_PASSWORD"])
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/queue/")
     state = page.context.storage_state()
