@@ -21,6 +21,7 @@ urlpatterns = [
     path("queue/views/", saved_views.save, name="save-view"),
     path("queue/views/<int:view_id>/delete/", saved_views.delete, name="delete-view"),
     path("queue/bulk/", bulk.sheet, name="bulk"),
+    path("queue/bulk/seen/", bulk.seen, name="bulk-seen"),
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),
     path("queue/bulk/done/", bulk.done, name="bulk-done"),
     path("queue/bulk/undo/", bulk.undo, name="bulk-undo"),

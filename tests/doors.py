@@ -148,6 +148,7 @@ _DESK_DOORS = {
     "look-again": Door("asks MultiMail about the message", "mailbox", (R, A), writes=True, fields=nothing),
     "carry-out": Door("carries out a due decision now", "mailbox", (R, A), fields=nothing, needs="stalled"),
     "bulk": Door("shows several messages on one sheet, to decide them", "own", fields=lambda w: {"id": [w.message_id]}),
+    "bulk-seen": Door("records what one has read of a sheet", "own", fields=lambda w: w.sheet()),
     "bulk-decide": Door(
         *("decides the messages on the sheet", "mailbox", (R,)),
         writes=True,

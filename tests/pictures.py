@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from launcher.quality import find_chromium
 from tests.browser.looking import open_up, settled
-from tests.browser.pages import MORE, OF_ADMINS, OPENED, PAGES
+from tests.browser.pages import ADMIN_PAGES, MORE, OPENED, PAGES
 from tests.desk import Browser as Reader
 from tests.desk import Product
 from tests.showcase import NEWCOMER, Showcase, showcase
@@ -23,6 +23,9 @@ WIDTHS = {1440: 900, 768: 1024, 390: 844}
 SCHEMES = ("light", "dark")
 ENOUGH = 12
 EMPTY = {f"empty {tab}": f"/queue/?tab={tab}" for tab in ("waiting", "mine", "leaving", "unknown", "failed", "done")}
+# Messages that differ in little, reviewed together.
+BULK = {"alike together": ("/queue/?q=refund&group=none", *OPENED["sheet of several"][1:])}
+ALIKE = "Hello Dana,\n\nyour refund of {} EUR for order {} is on its way. It arrives within five days."
 
 
 def main(folder: Path, wanted: list[str]) -> int:
@@ -36,6 +39,7 @@ def main(folder: Path, wanted: list[str]) -> int:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
                 number = _take_for_docs(browser, product, reader, folder / "docs", _chosen(wanted))
+                _hold_alike(product, reader)
                 with showcase(product.known["DATABASE_URL"], like=like) as made:
                     made.make_newcomer(product.known["REVIEWER_EMAIL"])
                     number += _take_all(browser, product, made, folder, _chosen(wanted))
@@ -83,6 +87,13 @@ def _take_for_docs(
     return len(chosen)
 
 
+def _hold_alike(product: Product, reader: Reader) -> None:
+    """Hold five messages that differ in their order and one amount."""
+    for order in range(4471, 4476):
+        body = ALIKE.format("500.00" if order == 4474 else "50.00", order)
+        product.hold(reader, f"Refund for order {order}", body=body)
+
+
 def _decide_some(reader: Reader) -> None:
     """Approve a few messages and reject one, so that there is something to tell of."""
     rows = [row for row in reader.queue()[2:] if row["fingerprint"] and row["risk_level"] != "high"][:5]
@@ -106,7 +117,7 @@ def _take_all(
         "nobody": {"sign-in": PAGES["sign-in"]},
         "ana": full,
         "newcomer": {**EMPTY, "empty home": "/"},
-        "ida": OF_ADMINS,
+        "ida": ADMIN_PAGES,
     }
     states = {
         "ana": _signed_in(browser, product, "REVIEWER"),
@@ -129,8 +140,8 @@ def _take_all(
                     number += 1
                 page.context.close()
             page = browser.new_context(storage_state=states["ana"], color_scheme=scheme).new_page()
-            for name in filter(is_wanted, OPENED):
-                path, steps, there = OPENED[name]
+            for name in filter(is_wanted, opened := OPENED | BULK):
+                path, steps, there = opened[name]
                 # In a wide window, where everything is in view, and then in this one.
                 page.set_viewport_size({"width": 1440, "height": 900})
                 settled(page, product.known["DASHBOARD_URL"] + path.format(**known))

@@ -46,7 +46,7 @@ POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
     "load-pictures",
-    *("part-opened", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
+    *("part-opened", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
@@ -170,7 +170,8 @@ class Walk:
     def sheet(self):
         item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
         signed = sign_sheet(Sheet([item]), person=str(self.person.pk))
-        return {"sheet": signed, "item": [f"{item.message}.{item.fingerprint}"], "outcome": "approve"}
+        decided = {"outcome": "approve_unread", "unread": 1}
+        return {"sheet": signed, "item": [f"{item.message}.{item.fingerprint}"], **decided}
 
     def _need_list(self):
         Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)

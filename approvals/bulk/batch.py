@@ -16,24 +16,23 @@ from django.db import DatabaseError, transaction
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
-from approvals.decisions.shown import links_key
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
-from approvals.errors import VerdictNotAllowed
-from approvals.models import Decision, OpenedPart
+from approvals.errors import AlreadyDecided, VerdictNotAllowed
+from approvals.models import Decision
 from approvals.querysets.messages import desk_messages, read_decisions
 from audit.recording import record
-from audit.trail import recorded_versions
 from common.identifiers import uuid7
 from mirror.errors import DeskError
 from mirror.models import Message
-from mirror.recording import record_about
-from mirror.states import DecisionState, Outcome
+from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from people.actors import Actor, Role
 
 # Each message of a batch lengthens the undo window: somebody who decides fifty has fifty outcomes to read.
 READING = timedelta(milliseconds=100)
 # Undoing a whole batch takes less than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
+
+_NOT_SAVED = "The desk could not save this decision. Open the message to see its status."
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +47,12 @@ class ItemResult:
 
 
 def decide_batch(
-    *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str
+    *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str, unread: int = 0
 ) -> list[ItemResult]:
     """Give the same verdict on each message that was ticked on a sheet, each in a transaction of its own.
 
-    Returns one result per message, in the sheet's order. Raises VerdictNotAllowed for more than a sheet holds.
+    `unread` is how many of them the actor has not read, for the ledger. Returns one result per message, in the sheet's
+    order. Raises VerdictNotAllowed for more than a sheet holds.
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
@@ -75,26 +75,30 @@ def decide_batch(
             )
             ended.append(ItemResult(one.message, result.decision))
         except DeskError as error:
+            if own := _own_decision(error, one, actor, outcome, reason):
+                ended.append(ItemResult(one.message, own))
+                continue
             if message is not None:
                 note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)
             ended.append(ItemResult(one.message, sentence=error.sentence))
         except DatabaseError:
             log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
-            ended.append(
-                ItemResult(one.message, sentence="The desk could not write this down. Open it to see how it is.")
-            )
+            ended.append(ItemResult(one.message, sentence=_NOT_SAVED))
     done = sum(one.decision is not None for one in ended)
-    details = {
-        "sheet": sheet.id,
-        "outcome": outcome,
-        "reason": reason,
-        "on_sheet": str(len(sheet.items)),
-        "decided": str(done),
-        "not_decided": str(len(ended) - done),
-    }
+    numbers = {"on_sheet": len(sheet.items), "decided": done, "not_decided": len(ended) - done, "unread": unread}
+    details = {"sheet": sheet.id, "outcome": outcome, "reason": reason}
     with transaction.atomic():
-        record("bulk.decided", actor=actor, details=details)
+        record("bulk.decided", actor=actor, details=details | {name: str(one) for name, one in numbers.items()})
     return ended
+
+
+def _own_decision(error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str) -> Decision | None:
+    """Return the decision that came first where it is the same one by the same person, as after a double press."""
+    first = error.decision if isinstance(error, AlreadyDecided) else None
+    if not isinstance(first, Decision) or first.state not in LIVE_DECISIONS:
+        return None
+    said = (str(first.given_by_id), first.outcome, first.reason, first.revision.fingerprint)
+    return first if said == (actor.id, outcome, reason, one.fingerprint) else None
 
 
 def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
@@ -114,26 +118,6 @@ def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
     return ended
 
 
-@transaction.atomic
-def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, with_links: Iterable[int]) -> None:
-    """Record that the actor had these messages on screen, with all links of those whose keys are given.
-
-    Each once a person and version, as when it is opened by itself.
-    """
-    recorded = recorded_versions(
-        messages=[one.public_id for one in messages], action="message.opened", actor_id=actor.id
-    )
-    for one in messages:
-        version = one.revision.fingerprint if one.revision else ""
-        if (one.public_id, version) not in recorded:
-            record_about("message.opened", one, actor=actor, fingerprint=version, details={"sheet": sheet.id})
-    shown = set(with_links)
-    parts = [
-        OpenedPart(message=one, person_id=int(actor.id), part=links_key(one)) for one in messages if one.pk in shown
-    ]
-    OpenedPart.objects.bulk_create(parts, ignore_conflicts=True)
-
-
 _KEY = "bulk"
 # Older batches are found in the history.
 KEPT = 3
@@ -148,6 +132,8 @@ class Batch:
     typed: Mapping[str, str]
     query: str
     items: Sequence[tuple[UUID, int, str]]
+    # Those that were ticked and not approved, because nobody had read them.
+    unread: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True)
@@ -177,11 +163,13 @@ def store_batch(
     outcome: str,
     typed: Mapping[str, str],
     query: str,
+    unread: Iterable[UUID] = (),
 ) -> str:
     """Store the result for the page that shows it; return the batch's id."""
     items = [[one.message.hex, one.decision.pk if one.decision else 0, one.sentence] for one in ended]
     batch = uuid7().hex
     newest = {"id": batch, "sheet": sheet.id, "outcome": outcome, "typed": dict(typed), "query": query, "items": items}
+    newest["unread"] = [one.hex for one in unread]
     session[_KEY] = [*session.get(_KEY, []), newest][-KEPT:]
     return batch
 
@@ -205,7 +193,8 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
     for stored in session.get(_KEY, []):
         if stored["id"] == batch:
             items = [(UUID(key), decision, sentence) for key, decision, sentence in stored["items"]]
-            return Batch(stored["id"], stored["outcome"], stored["typed"], stored["query"], items)
+            unread = [UUID(key) for key in stored.get("unread", [])]
+            return Batch(stored["id"], stored["outcome"], stored["typed"], stored["query"], items, unread)
     return None
 
 
@@ -225,6 +214,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
         "seconds": seconds,
+        "unread": batch.unread,
         "is_moving": any(one.actions.is_moving for one in done),
         "is_approval": batch.outcome == Outcome.APPROVE,
         "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],

@@ -29,11 +29,22 @@ class ChosenForm(forms.Form):
         self.chosen, self.too_many = found[:MAX_ITEMS], len(found[MAX_ITEMS:])
 
 
+# Approves what is ticked and unread as well, if its number is typed.
+WITH_UNREAD = "approve_unread"
+
+
 class BatchForm(SentenceForm):
-    """One verdict for all that is ticked on a sheet. Each act has a field of its own for its words."""
+    """One verdict for all that is ticked on a sheet. Each act has a field of its own for its words.
+
+    An approval is of what is read; with `with_unread` also of the rest, whose number was typed: `number_unread`, 0 for
+    none. `counted` are the messages that the page counted as read.
+    """
+
+    with_unread = False
+    number_unread = 0
 
     outcome = forms.ChoiceField(
-        choices=Outcome.choices,
+        choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose approve, reject or request changes."),
     )
     sheet = forms.CharField(max_length=20_000, required=False)
@@ -41,17 +52,21 @@ class BatchForm(SentenceForm):
     send_back_reason = WordsField(required=False)
     reject_preset = forms.CharField(required=False, max_length=40)
     send_back_preset = forms.CharField(required=False, max_length=40)
-    unseen = forms.IntegerField(min_value=0, max_value=MAX_ITEMS, required=False)
+    unread = forms.IntegerField(min_value=0, required=False)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         self.ticked = [_as_pair(value) for value in data.getlist("item")]
+        self.counted = {UUID(key) for key, _ in map(_as_pair, data.getlist("read")) if key}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        # How many were not on screen: reported by the browser, only recorded.
-        self.errors.pop("unseen", None)
+        # What is no number is refused by `approvable`, which knows the right one.
+        self.errors.pop("unread", None)
         outcome = cleaned.get("outcome", "")
+        if outcome == WITH_UNREAD:
+            self.with_unread, self.number_unread = True, cleaned.get("unread") or 0
+            outcome = cleaned["outcome"] = Outcome.APPROVE
         words, preset = cleaned.get(f"{outcome}_reason") or "", cleaned.get(f"{outcome}_preset") or ""
         presets = known_presets(UUID(key) for key, _ in self.ticked if key) if preset else BUILT_IN
         cleaned["reason"] = with_preset(outcome, preset, words, presets)
@@ -65,6 +80,14 @@ class BatchForm(SentenceForm):
         if outcome and not self.ticked:
             self.add_error(None, "Tick at least one message to decide.")
         return cleaned
+
+
+class SeenForm(forms.Form):
+    """The messages of a sheet that are on screen."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.pairs = [_as_pair(value) for value in data.getlist("item")[:MAX_ITEMS]]
 
 
 class UndoForm(LenientForm):

@@ -50,11 +50,15 @@ class SheetNotOurs(DeskError):
 
 @dataclass(frozen=True)
 class OnSheet:
-    """One message as it stood there. `why_alone` says why it must be opened by itself to be approved, if it must."""
+    """One message as it stood there. `why_alone` says why it must be opened by itself to be approved, if it must.
+
+    `like` is the message from which only its differences were shown; None where it was shown whole.
+    """
 
     message: UUID
     fingerprint: str
     why_alone: str = ""
+    like: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ class Sheet:
 
 def sign_sheet(sheet: Sheet, *, person: str) -> str:
     """Return the sheet as text for this person's browser."""
-    items = [[item.message.hex, item.fingerprint, item.why_alone or 0] for item in sheet.items]
+    items = [
+        [one.message.hex, one.fingerprint, one.why_alone or 0, one.like.hex if one.like else 0] for one in sheet.items
+    ]
     return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
 
 
@@ -87,7 +93,13 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
         whose, sheet, items = "", "", ()
     if not person or whose != person:
         raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it again.")
-    return Sheet([OnSheet(UUID(key), fingerprint, why or "") for key, fingerprint, why in items], sheet)
+    return Sheet(
+        [
+            OnSheet(UUID(key), fingerprint, why or "", UUID(like) if like else None)
+            for key, fingerprint, why, like in items
+        ],
+        sheet,
+    )
 
 
 # How much of each message is shown; the rest is behind one click.
@@ -100,8 +112,39 @@ MAX_LINKS = 60
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What one of several alike messages says where they differ, and the words before that.
+
+    `most` is what most of them say there; None where each has a value of its own, such as a name.
+    """
+
+    before: str
+    value: Stretch
+    most: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a message is shown among alike ones.
+
+    One that is `like` another, shown whole, stands there by its differences; `own_parts` names which of its findings,
+    links, files and origin are others too. `begun` and `rest` are its text in runs: "odd" where it says something else
+    than most, "own" where each has a value of its own.
+    """
+
+    differences: Sequence[Difference]
+    like: UUID | None
+    own_parts: frozenset[str]
+    begun: Sequence[tuple[str, Stretch]]
+    rest: Sequence[tuple[str, Stretch]]
+
+
+@dataclass(frozen=True)
 class Item:
-    """One message on the sheet. `why_alone` says why it cannot be approved here; empty where it can."""
+    """One message on the sheet. `why_alone` says why it cannot be approved here; empty where it can.
+
+    `text` is what its recipient reads; `compared` is None where no other message on the sheet is like it.
+    """
 
     message: Message
     revision: Revision
@@ -114,6 +157,7 @@ class Item:
     kind: str
     why_alone: str = ""
     rendered: RenderedMessage | None = None
+    text: str = ""
     begun: Stretch | None = None
     rest: Stretch | None = None
     files: Sequence[FilePreview] = ()
@@ -121,6 +165,12 @@ class Item:
     holder: str = ""
     reason: str = ""
     unseen: frozenset[str] = field(default_factory=frozenset)
+    compared: Comparison | None = None
+
+    @property
+    def like(self) -> UUID | None:
+        """The message that is shown whole in its place; None where it is shown whole itself."""
+        return self.compared.like if self.compared else None
 
     @property
     def pair(self) -> str:
@@ -183,7 +233,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
         status = shown_status(message)
         return f"{'. '.join(part for part in (status.word, status.detail) if part)}."
     if actions.kind == "withdrawn":
-        return "An approval of it was withdrawn and may still arrive. Open it by itself."
+        return "An approval of it was withdrawn and may still take effect. Open it to decide."
     return "" if ruling.may_reject else ruling.reasons[0]
 
 
@@ -232,7 +282,7 @@ def _with_rendering(item: Item) -> Item:
     text = without_surrogates(rendered.read or rendered.text).strip()
     end = _end_of_beginning(text)
     rest = stretch_of(text[end:], page=1) if end < len(text) else None
-    return replace(item, rendered=rendered, begun=stretch_of(text[:end], page=1), rest=rest)
+    return replace(item, rendered=rendered, text=text, begun=stretch_of(text[:end], page=1), rest=rest)
 
 
 def _end_of_beginning(text: str) -> int:
@@ -248,17 +298,17 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
     if item.is_high:
-        return "It is of high risk. Open it by itself to approve it."
+        return "It is high risk. Open it to approve it."
     if late is not None:
         return f"{named(late.sender)[:100] or 'Somebody'} wrote in this thread after the draft. Open it and read that."
     if item.rendered is None:
-        return "It is too long to be judged among others. Open it by itself to approve it."
+        return "It is too long for this page. Open it to approve it."
     if item.rendered.doubt:
-        return "It could not be laid out with certainty. Open it by itself to approve it."
+        return "It could not be laid out with certainty. Open it to approve it."
     if item.unseen & {"to", "subject"} or {"html", "markdown"} <= item.unseen:
-        return "Not all of it is visible with this key. Open it by itself to approve it."
+        return "Not all of it is visible with this key. Open it to approve it."
     if any(line.more for line in item.fields) or len(item.rendered.links) > MAX_LINKS:
-        return "It has more recipients or links than a sheet shows. Open it by itself to approve it."
+        return "It has more recipients or links than a sheet shows. Open it to approve it."
     return ""
 
 

@@ -3,6 +3,7 @@
 Opening a sheet decides nothing. A message that was not on it, or has changed since, is not decided.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,12 +19,13 @@ from approvals.bulk.batch import (
     done_context,
     find_repeat,
     may_undo,
-    note_on_sheet,
     store_batch,
     stored_batch,
     undo_batch,
 )
-from approvals.bulk.forms import BatchForm, ChosenForm, UndoForm
+from approvals.bulk.forms import BatchForm, ChosenForm, SeenForm, UndoForm
+from approvals.bulk.groups import grouped
+from approvals.bulk.seen import UnreadNotCounted, approvable, note_loaded, note_read, read_on
 from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
 from approvals.decisions.forms import MAX_REASON
 from approvals.message_page.sheet import has_undo_window
@@ -35,7 +37,7 @@ from people.actors import Actor
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 # What is typed into a sheet's form beside the ticks.
-TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset")
+TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset", "unread")
 
 
 @login_required
@@ -45,7 +47,7 @@ def sheet(request: DeskRequest) -> HttpResponse:
     form = ChosenForm(request.POST)
     if not form.chosen:
         if request.method == "POST":
-            messages.info(request, "Tick the messages that you want to look at together.", extra_tags="desk")
+            messages.info(request, "Select the messages that you want to review together.", extra_tags="desk")
         return redirect(_queue_address(request))
     return _answer_with_sheet(request, form.chosen, typed=_typed(request), too_many=form.too_many)
 
@@ -63,14 +65,25 @@ def _answer_with_sheet(
     """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise all that can be approved are."""
     actor: Actor = request.actor
     gathered = gather(chosen, actor=actor, now=timezone.now())
-    shown = Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone) for one in gathered.items])
-    whole = [one for one in gathered.items if one.rendered is not None]
-    with_links = [one.message.pk for one in whole if one.rendered and one.rendered.links and not one.why_alone]
-    note_on_sheet([one.message for one in whole], sheet=shown, actor=actor, with_links=with_links)
+    groups = grouped(gathered.ready)
+    items = [*(one for group in groups for one in group.items), *gathered.alone]
+    shown = Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone, one.like) for one in items])
+    loaded = [one.message for one in items if one.rendered is not None]
+    read = note_loaded(loaded, sheet=shown, actor=actor)
+    ticked = {one.pair for one in gathered.ready} if ticked is None else ticked
+    ready = [one for one in gathered.ready if one.pair in ticked]
+    number_read = sum(one.message.public_id in read for one in ready)
+    all_read = sum(one.message.public_id in read for one in gathered.ready)
     context = {
         "sheet": gathered,
+        "groups": groups,
         "signed": sign_sheet(shown, person=actor.id),
-        "ticked": {one.pair for one in gathered.ready} if ticked is None else ticked,
+        "ticked": ticked,
+        "read": read,
+        "has_read": all_read > 0,
+        "has_unread": all_read < len(gathered.ready),
+        "number_read": number_read,
+        "number_unread": len(ready) - number_read,
         "kinds": {one.kind for one in gathered.ready},
         "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
@@ -91,23 +104,58 @@ def decide(request: DeskRequest) -> HttpResponse:
     actor: Actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
+    shown = None
     try:
         shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
         ticked = shown.only(form.ticked)
+        if not is_valid:
+            return _refuse(request, shown, form, form.first_error())
+        chosen = _chosen(form, ticked, actor)
     except SheetNotOurs as error:
         return _refuse(request, None, form, error.sentence)
-    if not is_valid:
-        return _refuse(request, shown, form, form.first_error())
+    except UnreadNotCounted as error:
+        return _refuse(request, shown, form, error.sentence)
     outcome, reason = form.cleaned_data["outcome"], form.cleaned_data["reason"]
     # Only an approval makes many messages leave at once; a rejected message can be sent again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
-    if again := find_repeat(request.session, shown, ticked, outcome=outcome, actor=actor):
+    if again := find_repeat(request.session, shown, chosen, outcome=outcome, actor=actor):
         return redirect(_done_address(again))
-    ended = decide_batch(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason)
-    query = filters_of(request).suffix
-    batch = store_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=query)
+    ended = decide_batch(
+        sheet=shown, ticked=chosen, actor=actor, outcome=outcome, reason=reason, unread=form.number_unread
+    )
+    batch = store_batch(
+        request.session,
+        shown,
+        ended,
+        outcome=outcome,
+        typed={**_typed(request), "outcome": outcome, "unread": ""},
+        query=filters_of(request).suffix,
+        unread=[one.message for one in ticked if one not in chosen],
+    )
     return redirect(_done_address(batch))
+
+
+def _chosen(form: BatchForm, ticked: Sequence[OnSheet], actor: Actor) -> Sequence[OnSheet]:
+    """Return what is decided of what is ticked. Raises UnreadNotCounted."""
+    if form.cleaned_data["outcome"] != Outcome.APPROVE:
+        return ticked
+    read = read_on(ticked, actor=actor)
+    return approvable(ticked, read=read, counted=form.counted, with_unread=form.with_unread, typed=form.number_unread)
+
+
+@login_required
+@require_POST
+def seen(request: DeskRequest) -> HttpResponse:
+    """Record which messages of a sheet are on screen; 422 for a sheet that is not this person's."""
+    actor: Actor = request.actor
+    form = SeenForm(request.POST)
+    try:
+        shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
+        note_read(shown, shown.only(form.pairs), actor=actor)
+    except SheetNotOurs as error:
+        return HttpResponse(error.sentence, status=422, content_type="text/plain; charset=utf-8")
+    return HttpResponse(status=204)
 
 
 def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str) -> HttpResponse:
@@ -146,9 +194,9 @@ def undo(request: DeskRequest) -> HttpResponse:
     ended = undo_batch(messages=wanted, actor=request.actor)
     undone = sum(one.decision is not None for one in ended)
     if undone:
-        messages.info(request, f"{undone} undone, and held again.", extra_tags="desk")
+        messages.info(request, f"{undone} undone and held again; nothing was sent.", extra_tags="desk")
     if not undone or len(ended) > undone:
-        messages.error(request, "What had left already could not be undone.", extra_tags="desk")
+        messages.error(request, "Messages that are already being sent could not be undone.", extra_tags="desk")
     return redirect(_done_address(batch.id))
 
 

@@ -51,7 +51,7 @@ def parts_of(message: Message, conversation: Conversation, files: Iterable[Attac
         return []
     content = message.revision.content
     parts = [UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files]
-    if _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"):
+    if has_links(content):
         parts.append(UnreadPart(links_key(message), "the links", "links"))
     if conversation.messages:
         parts.append(UnreadPart(conversation.part, "the thread", "thread"))
@@ -71,6 +71,11 @@ def unread_parts(
     if opened is None:
         opened = OpenedPart.objects.of(message, person=person) if parts else ()
     return [part for part in parts if part.key not in opened]
+
+
+def has_links(content: Mapping[str, Any]) -> bool:
+    """Whether a stored content may hold links."""
+    return bool(_LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"))
 
 
 def key_of(file: AttachedFile) -> str:

@@ -68,10 +68,12 @@ def recorded_actions(*, message: UUID, actions: Sequence[str], actor_id: str, fi
     return set(done.values_list("action", flat=True).distinct())
 
 
-def recorded_versions(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
-    """Return for which versions of these messages this action of the actor is recorded, in one query."""
-    done = Entry.objects.of_messages(set(messages)).filter(action=action, actor_id=actor_id)
-    return set(done.values_list("message", "fingerprint"))
+def recorded_versions(
+    *, messages: Sequence[UUID], actions: Sequence[str], actor_id: str
+) -> set[tuple[str, UUID | None, str]]:
+    """Return which of these actions of the actor are recorded for which versions of these messages, in one query."""
+    done = Entry.objects.of_messages(set(messages)).filter(action__in=actions, actor_id=actor_id)
+    return set(done.values_list("action", "message", "fingerprint"))
 
 
 def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:

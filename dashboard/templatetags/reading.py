@@ -4,6 +4,7 @@ They turn values into words; they never query, and never decide what a person ma
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,21 @@ def parts(piece: Any, empty: str = "") -> SafeString:
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
     return format_html_join("", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts))
+
+
+_RUNS = {
+    "odd": '<mark><span class="sr-only">differs: </span>{}</mark>',
+    "own": '<span class="own">{}</span>',
+    "": "{}",
+}
+
+
+@register.simple_tag
+def text_in_runs(runs: Sequence[tuple[str, Any]], piece: Any) -> SafeString:
+    """Return a text, by the runs of `bulk.groups` marked where it says something else than alike messages."""
+    if not runs:
+        return parts(piece, "This message has no text.")
+    return format_html_join("", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs))
 
 
 @register.simple_tag

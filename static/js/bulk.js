@@ -1,10 +1,14 @@
 /* The sheet of messages that are decided together: its ticks, what was on screen, and what became of them. */
 (() => {
   "use strict";
-  const { all, countDown } = window.desk;
+  const { all, countDown, post } = window.desk;
+  // As long as a message has to be on screen to count as read, and how long several are gathered for one report.
+  const READ_MS = 1000;
+  const GATHER_MS = 60;
+  const AGAIN_MS = 5000;
   const sheet = () => document.getElementById("together");
   const ticks = (root = sheet()) => all(".tick", root);
-  const unseen = new Set();
+  const unreadChoice = () => document.getElementById("with-unread");
   let isSent = false;
 
   const tickHere = () => document.activeElement?.closest?.(".one")?.querySelector(".tick")?.click();
@@ -17,27 +21,39 @@
     next?.scrollIntoView({ block: "start" });
   }
 
+  const isRead = (tick) => tick.closest(".one").querySelector("[name=read]")?.disabled === false;
+
   /* What approving does, to how many of each kind. */
-  function effect(counts) {
-    const { send = 0, schedule = 0, release = 0 } = counts;
+  function effect(ones) {
+    const number = { send: 0, schedule: 0, release: 0 };
+    for (const { dataset } of ones) number[dataset.kind] += 1;
+    const { send, schedule, release } = number;
+    if (!send && !schedule && release) return `Release ${release} read to the agent`;
     const parts = [
       send && `send ${send}`,
       schedule && `schedule ${schedule}`,
       release && `release ${release} to the agent`,
     ].filter(Boolean);
-    if (!send && !schedule) return release ? `Release ${release} to the agent` : "Approve nothing";
-    return `Approve and ${parts.join(", ")}`;
+    return `Approve ${ones.length} read${schedule || release ? `: ${parts.join(", ")}` : ""}`;
+  }
+
+  function write(selector, text) {
+    for (const place of all(selector, sheet())) if (place.textContent !== String(text)) place.textContent = text;
   }
 
   function tally() {
     const on = ticks().filter((tick) => tick.checked);
-    const counts = {};
-    for (const tick of on) counts[tick.dataset.kind] = (counts[tick.dataset.kind] ?? 0) + 1;
-    const approvable = on.length - (counts.alone ?? 0);
-    const label = sheet().querySelector("[data-approve]");
-    if (label) {
-      label.textContent = effect(counts);
-      label.closest("button").disabled = approvable === 0;
+    const here = on.filter((tick) => tick.dataset.kind !== "alone");
+    const read = here.filter(isRead);
+    const unread = here.length - read.length;
+    write("[data-approve]", effect(read));
+    write("[data-number]", unread);
+    write("[data-approve-all]", `Approve ${read.length ? `${read.length} read and ` : ""}${unread} unread`);
+    const approve = sheet().querySelector("[data-approve]")?.closest("button");
+    if (approve) approve.disabled = read.length === 0;
+    if (unreadChoice()) {
+      unreadChoice().hidden = unread === 0;
+      if (!unread) unreadChoice().open = false;
     }
     all("[data-act]", sheet()).forEach((place) => {
       place.textContent = `${place.dataset.act} ${on.length}`;
@@ -50,29 +66,115 @@
       box.checked = number === those.length;
       box.indeterminate = number > 0 && number < those.length;
     }
-    const notes = [];
-    if (counts.alone) notes.push(`${counts.alone} ticked cannot be approved here`);
-    const waiting = on.filter((tick) => unseen.has(tick.value)).length;
-    if (waiting) notes.push(`${waiting} not on your screen yet`);
-    const note = sheet().querySelector("[data-tally]");
-    const text = notes.join(" · ");
-    if (note && note.textContent !== text) note.textContent = text;
-    sheet().elements.unseen.value = waiting;
+    write("[data-tally]", on.length > here.length ? `${on.length - here.length} ticked cannot be approved here` : "");
   }
 
-  /* Whether each was on screen: the end of it, or as much as the window holds. */
+  /* A message is read when its beginning was on screen, and the end of each of its parts for a while, and the desk has
+     recorded that. One that stands there by its differences is read after the one that is shown whole in its place. */
   function watch() {
-    const looked = new IntersectionObserver((entries) => {
-      for (const { isIntersecting, intersectionRatio, intersectionRect, target } of entries) {
-        if (!isIntersecting || (intersectionRatio < 0.6 && intersectionRect.height < innerHeight / 2)) continue;
-        unseen.delete(target.querySelector(".tick").value);
-        looked.unobserve(target);
+    const parts = new Map();
+    const timers = new Map();
+    const shown = new Set();
+    const inView = new Set();
+    const isPaused = () => document.hidden || Boolean(unreadChoice()?.open);
+    let gathering = 0;
+    let isReporting = false;
+
+    function arm(end) {
+      if (timers.has(end) || isPaused()) return;
+      const wait = end.matches(".end") ? READ_MS : 0;
+      const done = () => {
+        timers.delete(end);
+        if (!isPaused()) finish(end);
+      };
+      timers.set(end, setTimeout(done, wait));
+    }
+
+    function disarm(end) {
+      clearTimeout(timers.get(end));
+      timers.delete(end);
+    }
+
+    function finish(end) {
+      const one = end.closest(".one");
+      looked.unobserve(end);
+      inView.delete(end);
+      parts.get(one).delete(end);
+      if (parts.get(one).size) return;
+      shown.add(one);
+      report();
+    }
+
+    const isReady = ({ dataset: { like } }) =>
+      !like || sheet().querySelector(`[data-message="${like}"] [name=read]`)?.disabled === false;
+
+    function report(delay = GATHER_MS) {
+      clearTimeout(gathering);
+      gathering = setTimeout(send, delay);
+      sheet().dataset.reporting = "";
+    }
+
+    async function send() {
+      if (isReporting) return report();
+      const here = new Set([...shown].map((one) => one.dataset.message));
+      const ready = [...shown].filter((one) => isReady(one) || here.has(one.dataset.like));
+      ready.forEach((one) => shown.delete(one));
+      isReporting = ready.length > 0;
+      const status = isReporting ? await tell(ready) : 0;
+      isReporting = false;
+      delete sheet().dataset.reporting;
+      if (status === 204) {
+        ready.forEach(mark);
+        tally();
+        if ([...shown].some(isReady)) report();
+      } else if (ready.length) {
+        ready.forEach((one) => shown.add(one));
+        // On a sheet that is too old they stay unread; a desk that was not reached is told again.
+        if (status >= 500) report(AGAIN_MS);
       }
-      tally();
-    }, { threshold: [0, 0.2, 0.4, 0.6, 0.8, 1] });
+    }
+
+    async function tell(ones) {
+      const fields = new URLSearchParams({ sheet: sheet().elements.sheet.value });
+      for (const one of ones) fields.append("item", one.querySelector(".tick").value);
+      return (await post(sheet().dataset.seen, fields).catch(() => null))?.status ?? 503;
+    }
+
+    function mark(one) {
+      const field = one.querySelector("[name=read]");
+      if (field) field.disabled = false;
+      one.querySelector("[data-unread]")?.remove();
+    }
+
+    const bar = document.getElementById("decide")?.offsetHeight ?? 0;
+    const looked = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (isIntersecting) {
+          inView.add(target);
+          arm(target);
+        } else {
+          inView.delete(target);
+          disarm(target);
+        }
+      }
+    }, { rootMargin: `0px 0px -${bar}px 0px` });
+    const restart = () => {
+      for (const end of inView) {
+        disarm(end);
+        arm(end);
+      }
+    };
+    document.addEventListener("visibilitychange", restart);
+    unreadChoice()?.addEventListener("toggle", ({ target }) => {
+      restart();
+      if (target.open) target.querySelector("input").select();
+    });
     for (const one of all(".one", sheet())) {
-      unseen.add(one.querySelector(".tick").value);
-      looked.observe(one);
+      if (one.querySelector("[name=read]")?.disabled === false) continue;
+      const ends = new Set(all(one.dataset.like ? ":scope > .end" : ".end", one));
+      if (ends.size) ends.add(one.querySelector("header"));
+      parts.set(one, ends);
+      ends.forEach((end) => looked.observe(end));
     }
   }
 
@@ -104,6 +206,11 @@
     window.addEventListener("pageshow", () => {
       isSent = false;
       document.getElementById("busy").classList.remove("on");
+    });
+    document.addEventListener("desk:bulk", () => {
+      if (!unreadChoice() || unreadChoice().hidden) return;
+      unreadChoice().open = true;
+      unreadChoice().querySelector("input").select();
     });
     document.addEventListener("desk:step", ({ detail }) => move(detail));
     if (sheet().querySelector(".tick")) {

@@ -53,7 +53,7 @@
   }
 
   /* The button of this act, on the message that is on screen. */
-  function press(act, button = find(`:is(#message, #together, #bulk-done) [data-key=${act}]`)) {
+  function press(act, button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`)) {
     const cursor = find("#list .item[aria-current]")?.dataset.message;
     if (cursor && cursor !== find("#message")?.dataset.message) return say("The message is still opening.");
     if (!isVisible(button) || button.disabled) return;

@@ -38,7 +38,7 @@
   });
   // Opened by a press, a reason can be chosen or written at once, as after the key.
   document.addEventListener("click", ({ target }) => {
-    const details = target.closest?.("#decide .why > summary")?.parentElement;
+    const details = target.closest?.("#decide .why:not(#with-unread) > summary")?.parentElement;
     if (details) requestAnimationFrame(() => details.open && open(details));
   });
 

@@ -50,6 +50,8 @@ ADMIN_PAGES = {
     "webhooks": "/webhooks/",
     "domains": "/domains/",
     "own-word-add": "/rules/words/add/",
+    "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
+    "reports": "/reports/",
     "report-rights": "/audit/reports/rights/",
 }
 # Error pages, by the status that the browser reports.
@@ -75,12 +77,4 @@ OPENED = {
     "high-risk later": ("{crowded}approve/", ("#later > summary",), "#later .row .btn"),
     "selection": ("/queue/", (".pick",), "#bulk"),
     "sheet of several": ("/queue/", ("#pick-all", "#bulk .go"), ".batch"),
-}
-# Pages of admins.
-OF_ADMINS = {
-    "setup": "/setup/",
-    "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
-    "own-word": "/rules/words/add/",
-    "people": "/people/",
-    "reports": "/reports/",
 }

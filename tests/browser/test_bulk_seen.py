@@ -8,10 +8,14 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MANY
 from tests.browser.looking import is_narrow
+from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 WORDS = [f"{one}{two}" for one in "abcdefghij" for two in "klmno"]
+
+# Until the page has observed what is on screen.
+OBSERVED = "new Promise((done) => new IntersectionObserver(() => done()).observe(document.body))"
 
 
 @pytest.fixture
@@ -42,15 +46,34 @@ def states_of(product, upstream_ids):
     return [state for (state,) in product.sql(query, upstream_ids)]
 
 
-def test_fifty_obvious_ones_take_three_actions(desk, batch, product):
+def number_unread(page):
+    """How many of the ticked messages the page calls unread, once it has reported what was on screen."""
+    page.locator("#together:not([data-reporting])").wait_for(state="attached")
+    return int(page.locator("#with-unread summary [data-number]").text_content())
+
+
+def read_all(page):
+    """Bring beginning and end of each message into view, until none is unread."""
+    marks, one = page.locator("[data-unread]"), page.locator(".one:has([data-unread])").first
+    while number := marks.count():
+        for place, block in (("header", "start"), ("> .end", "center")):
+            one.locator(place).evaluate("(part, block) => part.scrollIntoView({ block })", block)
+            page.evaluate(OBSERVED)
+        expect(marks).not_to_have_count(number)
+
+
+def test_fifty_obvious_ones_take_their_number_and_four_more_actions(desk, batch, product):
     address, ids = batch(50)
     desk.goto(address)
     desk.get_by_label("Select all 50 on this page").click()
     expect(desk.locator("#bulk")).to_contain_text("50 selected")
     desk.keyboard.press("Shift+A")
-    expect(desk.get_by_role("heading", name="50 messages together")).to_be_visible()
-    expect(desk.get_by_role("button", name="Approve and send 50")).to_be_visible()
-    desk.keyboard.press("a")
+    expect(desk.get_by_role("heading", name="Review 50 messages")).to_be_visible()
+    ready(desk)
+    desk.keyboard.press("Shift+A")
+    expect(desk.get_by_label("How many of the ticked messages are unread?")).to_be_focused()
+    desk.keyboard.type(str(number_unread(desk)))
+    desk.keyboard.press("Enter")
     expect(desk.get_by_role("heading", name="Approved: 50 of 50")).to_be_visible()
     desk.keyboard.press("z")
     expect(desk.get_by_role("heading", name="Undone: 50 of 50")).to_be_visible()
@@ -71,12 +94,12 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, product):
         desk.keyboard.press(key)
     expect(desk.locator("#bulk")).to_contain_text("3 selected")
     desk.keyboard.press("Shift+A")
-    expect(desk.get_by_role("heading", name="3 messages together")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Review 3 messages")).to_be_visible()
     ready(desk)
     desk.keyboard.press("j")
     desk.keyboard.press("j")
     desk.keyboard.press("x")
-    expect(desk.get_by_role("button", name="Approve and send 2")).to_be_visible()
+    expect(desk.locator("#reject > summary")).to_contain_text("Reject 2")
     desk.keyboard.press("r")
     desk.keyboard.press("6")
     desk.keyboard.press("Enter")
@@ -104,7 +127,7 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     expect(everything).not_to_be_checked()
     everything.check()
     desk.keyboard.press("Shift+A")
-    heading = desk.get_by_role("heading", name="3 messages together")
+    heading = desk.get_by_role("heading", name="Review 3 messages")
     expect(heading).to_be_visible()
     ready(desk)
     # As if the key that focuses the reason field was lost. An empty reason would approve at once.
@@ -115,7 +138,8 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     desk.keyboard.press("Enter")
     desk.keyboard.press("Space")
     expect(tick).not_to_be_checked()
-    expect(desk.get_by_role("button", name="Approve and send 2")).to_be_visible()
+    read_all(desk)
+    expect(desk.get_by_role("button", name="Approve 2 read")).to_be_visible()
     assert states_of(product, ids) == []
     desk.wait_for_function("typed => performance.now() > typed + 500", arg=desk.evaluate("performance.now()"))
     desk.keyboard.press("a")
@@ -128,7 +152,7 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, p
     desk.goto(address)
     desk.get_by_label("Select all 5 on this page").check()
     desk.keyboard.press("Shift+A")
-    expect(desk.get_by_role("heading", name="5 messages together")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Review 5 messages")).to_be_visible()
     query = "UPDATE mirror_revision r SET fingerprint = %s FROM mirror_message m WHERE r.id = m.revision_id"
     product.sql(f"{query} AND m.upstream_id = %s", "ab" * 32, ids[2])
     ready(desk)
@@ -141,9 +165,9 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, p
     expect(failed).to_have_count(1)
     expect(failed).to_contain_text("changed after you opened it")
     desk.get_by_role("button", name="Undo all 4").click()
-    expect(desk.get_by_text("4 undone, and held again.")).to_be_visible()
-    desk.get_by_role("button", name="Look at it again").click()
-    expect(desk.get_by_role("heading", name="1 message together")).to_be_visible()
+    expect(desk.get_by_text("4 undone and held again; nothing was sent.")).to_be_visible()
+    desk.get_by_role("button", name="Review it again").click()
+    expect(desk.get_by_role("heading", name="Review 1 message")).to_be_visible()
     expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
 
 
@@ -156,9 +180,10 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     page.locator(".pick").nth(1).tap()
     assert is_narrow(page)
     page.get_by_role("button", name="Review together").tap()
-    expect(page.get_by_role("heading", name="2 messages together")).to_be_visible()
+    expect(page.get_by_role("heading", name="Review 2 messages")).to_be_visible()
     assert is_narrow(page)
-    approve = page.get_by_role("button", name="Approve and send 2")
+    read_all(page)
+    approve = page.get_by_role("button", name="Approve 2 read")
     assert approve.bounding_box()["height"] >= 48
     approve.tap()
     expect(page.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
@@ -170,6 +195,7 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     plain = open_page(storage_state=signed_in, java_script_enabled=False)
     # A refused message is listed with its status.
     plain.watch.expected.append("422")
+    address, ids = batch(2)
     plain.goto(address)
     plain.locator(".pick").nth(0).check()
     plain.locator(".pick").nth(1).check()
@@ -177,9 +203,117 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     plain.locator(".tick").nth(1).uncheck()
     plain.locator(".tick").nth(0).press("Enter")
     expect(plain.get_by_role("alert").first).to_contain_text("Choose approve, reject or request changes.")
-    assert states_of(product, ids) == ["undone"] * 2
-    plain.get_by_role("button", name="Approve and send what is ticked").click()
+    expect(plain.locator("[data-key=a]")).to_be_disabled()
+    plain.locator("#with-unread summary").click()
+    plain.get_by_role("button", name="Approve 1 unread").click()
+    expect(plain.get_by_role("alert").first).to_contain_text("1 of the ticked messages is unread. Type that number")
+    assert states_of(product, ids) == []
+    plain.get_by_label("How many of the ticked messages are unread?").fill("1")
+    plain.get_by_role("button", name="Approve 1 unread").click()
     expect(plain.get_by_role("heading", name="Approved: 1 of 1")).to_be_visible()
     plain.get_by_role("button", name=re.compile("Undo all|Undo it")).click()
     expect(plain.get_by_role("heading", name="Undone: 1 of 1")).to_be_visible()
-    assert states_of(product, ids) == ["undone"] * 3
+    assert states_of(product, ids) == ["undone"]
+
+
+OPENED = """SELECT count(*) FROM audit_entry e JOIN mirror_message m ON m.public_id = e.message
+    WHERE e.action = 'message.opened' AND m.upstream_id = ANY(%s)"""
+# How many messages end above the bar of the sheet.
+ON_SCREEN = """() => {
+  const edge = document.getElementById("decide").getBoundingClientRect().top;
+  const isAbove = (end) => end.getBoundingClientRect().bottom <= edge;
+  return [...document.querySelectorAll(".one > .end")].filter(isAbove).length;
+}"""
+
+
+# A second passes when the test says so.
+HOLD_SECONDS = """
+  const [wait, end] = [window.setTimeout, window.clearTimeout];
+  window.held = [];
+  window.setTimeout = (act, time, ...more) => (time === 1000 ? -window.held.push(act) : wait(act, time, ...more));
+  window.clearTimeout = (timer) => (timer < 0 ? delete window.held[-timer - 1] : end(timer));
+"""
+
+
+def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(open_page, signed_in, batch, product):
+    address, ids = batch(12)
+    page = open_page(storage_state=signed_in)
+    page.watch.expected.append("422")
+    page.add_init_script(HOLD_SECONDS)
+    page.goto(address)
+    page.get_by_label("Select all 12 on this page").check()
+    page.get_by_role("button", name="Review together").click()
+    expect(page.get_by_role("heading", name="Review 12 messages")).to_be_visible()
+    approve = page.locator("#decide [data-key=a]")
+    expect(approve).to_be_disabled()
+    page.evaluate(OBSERVED)
+    number = page.evaluate(ON_SCREEN)
+    assert 0 < number < 11
+    # What only passes by is not read.
+    for place in ("document.documentElement.scrollHeight", "0"):
+        page.evaluate(f"window.scrollTo(0, {place})")
+        page.evaluate(OBSERVED)
+    assert product.sql(OPENED, ids) == [(0,)]
+    page.evaluate("held.forEach((act) => act())")
+    expect(approve).to_contain_text(f"Approve {number} read")
+    assert product.sql(OPENED, ids) == [(number,)]
+
+    summary = page.locator("#with-unread > summary")
+    summary.click()
+    unread = number_unread(page)
+    assert unread == 12 - number
+    field = page.get_by_label("How many of the ticked messages are unread?")
+    field.fill(str(unread + 1))
+    page.keyboard.press("Enter")
+    alert = page.locator("#bulk-problem")
+    expect(alert).to_have_text(
+        f"Nothing was approved: you typed {unread + 1}, and {unread} of the ticked messages are unread."
+    )
+    expect(field).to_have_value(str(unread + 1))
+    assert states_of(product, ids) == []
+    # One that changed meanwhile is named, and a double press decides the others once.
+    query = "UPDATE mirror_revision r SET fingerprint = %s FROM mirror_message m WHERE r.id = m.revision_id"
+    product.sql(f"{query} AND m.upstream_id = %s", "cd" * 32, ids[11])
+    field.fill(str(unread))
+    page.get_by_role("button", name=f"Approve {number} read and {unread} unread").dblclick()
+    expect(page.get_by_role("heading", name="Approved: 11 of 12")).to_be_visible()
+    expect(page.locator(".ends .failed")).to_have_count(1)
+    assert len(states_of(product, ids)) == 11
+    page.get_by_role("button", name="Undo all 11").click()
+    expect(page.get_by_role("heading", name="Undone: 11 of 12")).to_be_visible()
+
+
+REFUND = "Hello Dana,\n\nthe refund of {} EUR for order {} was paid.\n\n{}"
+
+
+def test_alike_messages_are_judged_by_one_and_what_differs(open_page, signed_in, product):
+    words, found = some_words(), []
+    for number in range(8):
+        text = REFUND.format("900.00" if number == 5 else "90.00", 4471 + number, words)
+        sent = product.send("Your refund", body=text, **{"from": product.known["MAILBOX2_ADDRESS"]})
+        found.append(sent[0])
+    read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
+    product.wait_for(lambda: product.sql(read, found) == [(8,)], timeout=60, what="the contents of all")
+    address = f"{product.known['DASHBOARD_URL']}/queue/?q={words.split()[0]}&group=none"
+    plain = open_page(storage_state=signed_in, java_script_enabled=False)
+    page = open_page(storage_state=signed_in)
+    for one in (plain, page):
+        one.set_viewport_size({"width": 390, "height": 800})
+        one.goto(address)
+        for pick in one.locator(".pick").all():
+            pick.check()
+        one.get_by_role("button", name="Review together").click()
+        expect(one.get_by_role("heading", name="8 alike, 1 differs")).to_be_visible()
+        cards = one.locator(".one")
+        expect(cards.nth(0).locator(".differences mark")).to_have_text("900.00")
+        expect(cards.nth(0).locator(".prose mark")).to_contain_text("900.00")
+        expect(cards.nth(1).locator(".prose")).to_contain_text("the refund of 90.00 EUR for order 4471")
+        expect(one.locator(".one.like")).to_have_count(6)
+        expect(cards.nth(2).locator(".differences")).to_have_text("the refund of 90.00 EUR for order 4472")
+        expect(cards.nth(2).locator(".prose")).to_be_hidden()
+        assert is_narrow(one)
+    read_all(page)
+    page.get_by_role("button", name="Approve 8 read").click()
+    expect(page.get_by_role("heading", name="Approved: 8 of 8")).to_be_visible()
+    page.get_by_role("button", name="Undo all 8").click()
+    expect(page.get_by_role("heading", name="Undone: 8 of 8")).to_be_visible()

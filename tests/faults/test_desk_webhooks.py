@@ -148,7 +148,8 @@ def test_fifty_concurrent_approvals_leave_nothing_for_a_person(desk):
         sheet = desk.ana.post("/queue/bulk/", desk.ana.get("/queue/"), id=[held.id for held in messages])
         signed = html.unescape(re.search(r'name="sheet" value="([^"]+)"', sheet.text)[1])
         items = [f"{held.id}.{held.fingerprint}" for held in messages]
-        answer = desk.ana.post("/queue/bulk/decide/", sheet, sheet=signed, item=items, outcome="approve")
+        asked = {"outcome": "approve_unread", "unread": "50"}
+        answer = desk.ana.post("/queue/bulk/decide/", sheet, sheet=signed, item=items, **asked)
         assert answer.status_code == 302
         for held in messages:
             desk.wait_for_decision(held, "applied")

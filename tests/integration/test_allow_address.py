@@ -133,5 +133,5 @@ def test_sheet_shows_it_too_and_approves_nothing_that_is_off_the_list(signed_in,
     assert "Off the allowlist" in page
     sheet = re.search(r'name="sheet" value="([^"]+)"', page)[1]
     pairs = [f"{one.public_id}.{one.revision.fingerprint}" for one in (message, fine)]
-    client.post("/queue/bulk/decide/", {"sheet": sheet, "item": pairs, "outcome": "approve"})
+    client.post("/queue/bulk/decide/", {"sheet": sheet, "item": pairs, "outcome": "approve_unread", "unread": 1})
     assert list(Decision.objects.values_list("message", flat=True)) == [fine.pk]

@@ -48,6 +48,11 @@ class _Step:
     new: str = ""
 
 
+def words_in(text: str) -> list[str]:
+    """Return a text as the words, blanks and signs that are compared; together they are the text."""
+    return _TOKEN.findall(text)
+
+
 def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
     """Return all of both texts in pieces, and whether they could be compared word by word everywhere.
 
@@ -61,7 +66,7 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
         if not gone or not new:
             steps.append(_Step("", gone, new))
             continue
-        words_before, words_after = _TOKEN.findall(gone), _TOKEN.findall(new)
+        words_before, words_after = words_in(gone), words_in(new)
         inner = common_blocks(words_before, words_after, effort)
         is_fine = is_fine and inner is not None
         found = _steps(words_before, words_after, inner or _ends(words_before, words_after))

@@ -1,0 +1,176 @@
+"""Gathers the alike messages of a sheet, so that a person reads one of them and how each of the others differs.
+
+Alike means what it means in the queue: the same text but for names, numbers, amounts, dates and addresses. Nothing that
+differs is left out: what is not the same as in the message that is shown whole stands beside each of the others.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from approvals.bulk.places import Place, agreed, places_of
+from approvals.bulk.sheet import Comparison, Difference, Item
+from approvals.message_page.content.addresses import Field
+from approvals.message_page.content.source import Stretch, stretch_of
+from approvals.message_page.content.word_diff import Effort
+
+# Two are read as quickly one after the other.
+FEWEST = 3
+# A message with more differences, or longer ones, is shown whole.
+MAX_DIFFERENCES, MAX_DIFFERENT = 12, 600
+# How many characters before a difference are shown with it.
+BEFORE = 40
+# Where a text says something else than most of them, and where each has a value of its own.
+ODD, OWN = "odd", "own"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Messages in the order shown: the `odd` ones that differ from most, one shown whole, the others. Or just one."""
+
+    items: Sequence[Item]
+    odd: int = 0
+
+    @property
+    def number(self) -> int:
+        """How many messages it holds."""
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where alike messages differ: in a line of facts, by its name; in the subject; in the text."""
+
+    facts: Sequence[tuple[str, Place]]
+    text: Sequence[Place]
+
+    def is_odd(self, index: int) -> bool:
+        return any(place.is_odd(index) for place in (*(place for _, place in self.facts), *self.text))
+
+
+def grouped(items: Sequence[Item]) -> list[Group]:
+    """Return the messages in groups, each where its first message stood. One that is like no other is alone in one."""
+    effort = Effort()
+    found: dict[Hashable, list[Item]] = {}
+    for item in items:
+        found.setdefault(_key(item) if item.message.shape else item.message.pk, []).append(item)
+    return [group for members in found.values() for group in _groups(members, effort)]
+
+
+def _key(item: Item) -> Hashable:
+    """Return what alike messages have in common beside their words."""
+    message, content, rendered = item.message, item.content, item.rendered
+    return (
+        *(message.shape, item.score.points, item.score.level, message.direction, message.mailbox_id, item.kind),
+        *(content.send_at, tuple(sorted(content.additions.items())), item.unseen),
+        *((len(rendered.hidden), len(rendered.blocked)) if rendered else ()),
+    )
+
+
+def _groups(members: Sequence[Item], effort: Effort) -> list[Group]:
+    places = _compared(members, effort) if len(members) >= FEWEST else None
+    if places is None:
+        return [Group([one]) for one in members]
+    odd = [index for index in range(len(members)) if places.is_odd(index)]
+    whole = next((index for index in range(len(members)) if index not in odd), 0)
+    shown = [_shown(index, members, places, whole=whole) for index in range(len(members))]
+    first = [index for index in odd if index != whole]
+    others = [index for index in range(len(members)) if index not in (*odd, whole)]
+    return [Group([shown[index] for index in (*first, whole, *others)], len(odd))]
+
+
+def _compared(members: Sequence[Item], effort: Effort) -> _Places | None:
+    texts = places_of([one.text for one in members], effort)
+    subjects = places_of([one.content.subject for one in members], effort)
+    if texts is None or subjects is None:
+        return None
+    lines = [_facts(one) for one in members]
+    facts = []
+    for name in dict.fromkeys(name for line in lines for name in line):
+        values = tuple(line.get(name, "") for line in lines)
+        facts.append((name, Place(values, (0,) * len(values), agreed(values))))
+    return _Places([*facts, *(("Subject", place) for place in subjects)], texts)
+
+
+def _facts(item: Item) -> dict[str, str]:
+    """Return what most alike messages have the same beside their text; recipients by domain."""
+    found = {}
+    for line in item.fields:
+        values = [f"{one.value} ({one.name})" if one.name else one.value for one in line.addresses]
+        if line.label == "To":
+            domains = Counter(one.value.rpartition("@")[2].lower() for one in line.addresses)
+            values = [f"{number} at {domain}" if number > 1 else domain for domain, number in domains.items()]
+        found[line.label] = ", ".join(sorted(values))
+    links = item.rendered.links if item.rendered else ()
+    found["Links"] = ", ".join(sorted({link.host or link.target for link in links}))
+    found["Files"] = ", ".join(f"{one.name} {one.sha256[:10]}" for one in item.content.attachments)
+    return found
+
+
+def _shown(index: int, members: Sequence[Item], places: _Places, *, whole: int) -> Item:
+    item, model = members[index], members[whole]
+    odd = list(_odd_ones(index, item, places))
+    own = [_difference(place, index, item.text) for place in places.text if place.values[index] != place.values[whole]]
+    is_short = len(own) <= MAX_DIFFERENCES and sum(one.value.total for one in own) <= MAX_DIFFERENT
+    parts, known = _parts(item), _parts(model)
+    own_parts = frozenset(name for name in parts if parts[name] != known[name])
+    # A part that only the other one has cannot be shown beside this one.
+    is_like = index != whole and not odd and is_short and all(parts[name] for name in own_parts)
+    spans = [
+        (place.starts[index], place.starts[index] + len(place.values[index]), ODD if place.is_odd(index) else OWN)
+        for place in places.text
+    ]
+    cut = item.begun.end if item.begun else 0
+    compared = Comparison(
+        differences=own if is_like else odd,
+        like=model.message.public_id if is_like else None,
+        own_parts=own_parts,
+        begun=_runs(item.text, spans, 0, cut),
+        rest=_runs(item.text, spans, cut, len(item.text)),
+    )
+    return replace(item, compared=compared, fields=_own_lines(item, model) if is_like else item.fields)
+
+
+def _odd_ones(index: int, item: Item, places: _Places) -> Iterator[Difference]:
+    for name, place in places.facts:
+        if place.is_odd(index):
+            yield Difference(f"{name}:", stretch_of(place.values[index], page=1), place.most)
+    for place in places.text:
+        if place.is_odd(index):
+            yield replace(_difference(place, index, item.text), most=place.most)
+
+
+def _difference(place: Place, index: int, text: str) -> Difference:
+    line = text[: place.starts[index]].rpartition("\n")[2]
+    before = line if len(line) <= BEFORE else "…" + line[-BEFORE:].partition(" ")[2]
+    return Difference(before.strip(), stretch_of(place.values[index], page=1))
+
+
+def _own_lines(item: Item, model: Item) -> list[Field]:
+    """Return the recipients, and each address line that is not the one of the message shown whole."""
+    known = {line.label: line for line in model.fields}
+    gone = [Field(label, ()) for label in known if label not in {line.label for line in item.fields}]
+    return [*(line for line in item.fields if line.label == "To" or line != known.get(line.label)), *gone]
+
+
+def _parts(item: Item) -> dict[str, Sequence[Any]]:
+    """Return what stands beside the text of a message."""
+    links = item.rendered.links if item.rendered else ()
+    trigger, key = item.message.trigger, item.message.sent_by_key_name
+    return {
+        "findings": [(one.level, one.sentence, one.detail) for one in item.findings],
+        "links": [(link.text, link.target, link.flags) for link in links],
+        "files": item.content.attachments,
+        "origin": (item.reason, trigger.get("discord_user"), trigger.get("discord_channel"), key),
+    }
+
+
+def _runs(text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int) -> list[tuple[str, Stretch]]:
+    runs, at = [], start
+    for begin, stop, kind in spans:
+        begin, stop = max(begin, at), min(stop, end)
+        if begin < stop:
+            runs += [("", text[at:begin]), (kind, text[begin:stop])]
+            at = stop
+    return [(kind, stretch_of(part, page=1)) for kind, part in (*runs, ("", text[at:end])) if part]
