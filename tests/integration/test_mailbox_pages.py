@@ -120,7 +120,7 @@ COMMANDS = {
         connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
     ),
     "test a webhook": lambda a, by: webhooks.send_test(connection=a.connection, webhook=A_WEBHOOK, actor=by),
-    "replay": lambda a, by: webhooks.replay(connection=a.connection, delivery_id="1", actor=by),
+    "replay": lambda a, by: webhooks.replay(connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by),
     "end a webhook": lambda a, by: webhooks.delete_webhook(connection=a.connection, webhook=A_WEBHOOK, actor=by),
 }
 A_KEY = keys.ApiKey("1", "K", "mm_live_abc...", ("read",), (), None, None, True, False)
