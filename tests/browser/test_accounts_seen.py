@@ -92,7 +92,7 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     path = f"/{uuid.uuid4().hex[:8]}"
     page = admin("/webhooks/")
     page.get_by_role("link", name="New webhook").click()
-    page.get_by_label("Name").fill("Billing")
+    page.get_by_label("Name", exact=True).fill("Billing")
     page.get_by_label("Address").fill(f"http://127.0.0.1:{product.stack.hook_port}{path}")
     page.get_by_role("checkbox", name="message.pending_approval").check()
     expect(page.get_by_role("group", name="The event message.pending_approval")).to_contain_text('"to": "dana@')
@@ -105,7 +105,7 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     assert secret not in page.content()
     assert faults(page, 360) == []
     expect(page.get_by_role("heading", level=1)).to_have_text("Billing")
-    page.get_by_label("Name").fill("Shop")
+    page.get_by_label("Name", exact=True).fill("Shop")
     page.get_by_role("button", name="Rename").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Shop")
     page.get_by_role("link", name="Delete").click()
