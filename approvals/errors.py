@@ -22,6 +22,10 @@ class ContentChanged(DeskError):
         self.current = current
 
 
+class PassageNotFound(DeskError):
+    """The quoted words are not in the version that was shown, or they are too many."""
+
+
 class EditNotPossible(DeskError):
     """A corrected message cannot be sent in place of this one; the sentence says what to do."""
 

@@ -14,6 +14,7 @@ NO_ACTS = {
     "csp-report": "a browser's report, which anybody can send; it goes to the log",
     "presence": "says who reads at this moment, for as long as they do",
     "part-opened": "a verdict tells which parts were not opened",
+    "viewed": "a verdict tells what was ticked as viewed",
     "setup-away": "hides a reminder for one session",
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
     "preview-allowlist": "shows what a change would do",

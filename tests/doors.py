@@ -8,9 +8,11 @@ from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from approvals.decisions.shown import finding_name
 from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, pack
 from policy.models import Allowlist
+from risk import restored
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Door, Fields, R, nothing
@@ -26,6 +28,13 @@ def _list_change(walk: Any) -> Mapping[str, Any]:
     """One more entry of the mailbox's list, as its preview would carry it to the button that saves it."""
     at = Allowlist(mailbox=walk.mailbox, kind="restriction")
     return {"change": pack(Draft(put=(WantedEntry("more.example"),)), at, walk.person.actor(surface="web"))}
+
+
+def _tick(walk: Any) -> Mapping[str, Any]:
+    """The tick of the first finding."""
+    revision = walk.message.revision
+    name = finding_name(restored(revision.findings[0]))
+    return {"name": name, "fingerprint": revision.fingerprint, "is_viewed": "yes"}
 
 
 def _word(walk: Any) -> Mapping[str, Any]:
@@ -77,6 +86,7 @@ _DESK_DOORS = {
     "message-thread": Door("shows the thread", "mailbox"),
     "beside": Door("shows claims, readers and comments", "mailbox"),
     "unread-parts": Door("lists the parts that one has not opened", "mailbox"),
+    "message-people": Door("offers the names that a comment can mention", "mailbox", (R, A)),
     "decided": Door("shows the status of one's decision", "mailbox"),
     "by-upstream-id": Door("redirects from MultiMail's id to the message", "mailbox"),
     "trace": Door("shows the audit trail of a message", "mailbox"),
@@ -84,6 +94,14 @@ _DESK_DOORS = {
     "message-opened": Door("records that one has the message on screen", "mailbox", fields=nothing),
     "part-opened": Door(
         "records that one has read the links", "mailbox", writes=True, fields=lambda w: {"part": "links"}
+    ),
+    "viewed": Door(
+        "ticks an attachment or a finding as viewed",
+        "mailbox",
+        (R,),
+        writes=True,
+        fields=_tick,
+        needs="finding",
     ),
     "presence": Door("records that one is reading the message", "mailbox", fields=nothing),
     "load-pictures": Door(

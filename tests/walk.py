@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from http.cookies import SimpleCookie
@@ -29,6 +30,7 @@ from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
 from people.models import DiscordAccount, Grant, Invitation, Person
 from policy.models import Allowlist, GateList, GateRefusal, KillSwitch
+from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
@@ -46,7 +48,7 @@ POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
     "load-pictures",
-    *("part-opened", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
+    *("part-opened", "viewed", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
@@ -225,6 +227,11 @@ class Walk:
             kind="text",
             seen={"encoding": "utf-8"},
         )
+
+    def _need_finding(self):
+        found = asdict(Finding("payment_details", 1, "notice", "It holds a bank account number."))
+        self.message.revisions.update(findings=[found])
+        self.message.revision.refresh_from_db()
 
     def _need_pdf(self):
         self._need_file()

@@ -9,6 +9,7 @@ from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
+from rendering.passages import without_passage
 
 MAX_TITLE, MAX_REASON = 150, 600
 # What an act is called here, its colour, and what it means; decisions also say who made them.
@@ -38,6 +39,8 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
     if decision and decision.outcome == Outcome.SEND_BACK:
         word, meaning = "Changes requested", "Nothing was sent. Change it and send it again."
     reason = _reason(message, entry, decision)
+    if destination.privacy != Destination.Privacy.FULL:
+        reason = without_passage(reason)
     recipients = [masked_address(str(one)) if minimal else str(one) for one in message.recipients[:3]]
     rest = len(message.recipients) - len(recipients)
     addresses = ", ".join(recipients) + (f" and {rest} more" if rest else "")

@@ -26,6 +26,7 @@ from mirror.models import Connection, Message
 from mirror.recording import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
+from rendering.passages import without_passage
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
 MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
@@ -173,6 +174,8 @@ def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str
     elif decision is not None:
         reason, name = without_references(message.upstream_reason), message.upstream_decided_by
         role = "somebody elsewhere"
+    if privacy != Destination.Privacy.FULL:
+        reason = without_passage(reason)
     # A role contains no name.
     shown = role if privacy == Destination.Privacy.MINIMAL else name[:200]
     return {"decision": decision, "reason": _words(reason, privacy) or None, "decided_by": shown or None}

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from uuid import UUID
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
@@ -19,6 +20,8 @@ from people.models import Person
 
 # Inside a word, @ belongs to a mail address or another site's handle.
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
+# Names beyond these are offered when more letters are typed.
+MOST_OFFERED = 8
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
@@ -32,6 +35,12 @@ class Known:
 
     def __str__(self) -> str:
         return self.name or self.email
+
+
+def people_seeing(message: Message) -> list[Known]:
+    """Return the active people who may see this message, by name."""
+    seeing = Person.objects.seeing(connection=message.connection_id, mailbox=message.mailbox_id)
+    return [Known(*one) for one in seeing.values_list("pk", "name", "email")]
 
 
 def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[str]]:
@@ -56,6 +65,29 @@ def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[s
     return list(found.values()), list(dict.fromkeys(remarks))
 
 
+@dataclass(frozen=True)
+class OfferedName:
+    """A person whose name begins as typed, and what to write after @: their name, or the address where two have it."""
+
+    person: Known
+    spelling: str
+
+
+def names_offered(typed: str, people: Sequence[Known], *, actor: Actor) -> list[OfferedName]:
+    """Return the others of whom a word of the name, or the address, begins with what was typed after @."""
+    begun, others = _casefolded(typed), (one for one in people if str(one.id) != actor.id)
+    fitting = (one for one in others if any(word.startswith(begun) for word in _beginnings(one)))
+    return [OfferedName(one, _unmistakable(one, people)) for one in islice(fitting, MOST_OFFERED)]
+
+
+def _beginnings(person: Known) -> Iterable[str]:
+    return (*_spellings([person]), *_casefolded(person.name).split())
+
+
+def _unmistakable(person: Known, people: Sequence[Known]) -> str:
+    return str(person) if mentions_in(f"@{person}", people) == ([person], []) else person.email
+
+
 def _casefolded(text: str) -> str:
     # Case folding may change the length; that is fine, since positions are not used.
     return unicodedata.normalize("NFKC", text).casefold()
@@ -78,8 +110,15 @@ def _longest(rest: str, spellings: Mapping[str, list[Known]]) -> list[Known]:
 
 
 MAX_COMMENT = 2000
-# People beyond the offered list can still be mentioned by name.
-OFFERED = 200
+ONLY_COMMENTERS = "Only a reviewer or an admin of this mailbox can comment."
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Words of a message, and the fingerprint of the version that has them."""
+
+    passage: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -97,25 +136,28 @@ def may_comment(actor: Actor, message: Message) -> bool:
 
 
 @atomic_with_retry
-def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
+def add_comment(*, message: UUID, actor: Actor, text: str, quote: Quote | None = None) -> CommentResult:
     """Store a comment; people mentioned in it find the message in Mine until it is decided or they answer.
+
+    `quote` is what it is about; the caller has checked that the version has these words.
 
     Raises ActNotAllowed for people who may only read.
     """
     locked = lock_visible(message, actor=actor)
     if not may_comment(actor, locked):
-        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can comment.")
-    seeing = Person.objects.seeing(connection=locked.connection_id, mailbox=locked.mailbox_id)
-    mentioned, remarks = mentions_in(text, [Known(*one) for one in seeing.values_list("pk", "name", "email")])
+        raise ActNotAllowed(ONLY_COMMENTERS)
+    mentioned, remarks = mentions_in(text, people_seeing(locked))
     asked = [one for one in mentioned if str(one.id) != actor.id]
-    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
+    about = {"passage": quote.passage, "fingerprint": quote.fingerprint} if quote else {}
+    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text, **about)
     comment.mentions.set([one.id for one in asked])
     for one in asked:
         Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
     # A comment answers the open questions to its author.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
-    details = {"comment": text, "mentions": ", ".join(map(str, asked)), "subject": locked.subject}
-    record_about("comment.added", locked, actor=actor, details=details, about=comment)
+    details = {"comment": text, "passage": comment.passage, "mentions": ", ".join(map(str, asked))}
+    details["subject"] = locked.subject
+    record_about("comment.added", locked, actor=actor, details=details, about=comment, fingerprint=comment.fingerprint)
     unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
     return CommentResult(comment, asked, remarks)
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
+from approvals.decisions.forms import PassageForm
 from approvals.usual_texts.texts import BUILT_IN, Kind, Presets, words_named
 from common.forms import LenientForm, SentenceForm, WordsField
 
@@ -70,8 +71,8 @@ class SnoozeForm(SentenceForm):
         return at.replace(tzinfo=self.zone_name)
 
 
-class CommentForm(SentenceForm):
-    """A comment, typed or chosen among the saved ones, and a person to mention in addition to those it names."""
+class CommentForm(PassageForm):
+    """A comment, typed or chosen among the saved ones, and the words of the message that it is about."""
 
     text = WordsField(
         required=False,
@@ -79,7 +80,6 @@ class CommentForm(SentenceForm):
         error_messages={"max_length": f"Keep a comment under {MAX_COMMENT:,} characters."},
     )
     saved = forms.CharField(required=False, max_length=40)
-    tell = forms.CharField(required=False, max_length=320)
 
     def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
         super().__init__(data)
@@ -91,15 +91,18 @@ class CommentForm(SentenceForm):
         if saved is None:
             self.add_error("saved", "The saved comments were changed meanwhile. Choose again.")
         text = "\n".join(part for part in (saved, cleaned.get("text")) if part)
-        addressee = str(cleaned.get("tell") or "").strip().lstrip("@")
-        if addressee and text and f"@{addressee}".casefold() not in text.casefold():
-            text = f"@{addressee} {text}"
         cleaned["text"] = text
         if not text and not self.errors:
             self.add_error("text", "Write something first.")
         if len(text) > MAX_COMMENT:
             self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
         return cleaned
+
+
+class NameForm(LenientForm):
+    """The beginning of a name, as it was typed: a blank at its end counts."""
+
+    q = forms.CharField(required=False, max_length=80, strip=False)
 
 
 class ClaimForm(LenientForm):

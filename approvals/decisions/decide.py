@@ -12,14 +12,13 @@ from django.db.models.functions import Now
 
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import deciding_parts, is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import content_changed, deciding_parts, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
-from approvals.decisions.shown import context_details, shown_context, unread_parts
-from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
+from approvals.decisions.shown import context_details, opened_part, shown_context
+from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from audit.trail import first_at_part, last_of
 from common.enqueue import enqueue
-from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY, ValueQuery, any_of, read_values
@@ -81,7 +80,7 @@ def give_verdict(
     """
     locked = lock_visible(message, actor=actor)
     facts = read_values(deciding_parts(locked) | _verdict_parts(locked, actor, fingerprint))
-    at: datetime = facts["clock"]
+    at, opened = facts["clock"], facts["opened_parts"] or ()
     _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
     ruling = _refuse_if_ruled_out(locked, actor, outcome, facts)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
@@ -91,7 +90,7 @@ def give_verdict(
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read)
     timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
-    unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
+    seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -100,8 +99,8 @@ def give_verdict(
         reason=reason,
         surface=actor.surface,
         seconds_shown=max(0, int((at - facts["opened_at"]).total_seconds())) if facts["opened_at"] else None,
-        parts_unread=len(unread),
-        seen=shown_context(locked, ruling=ruling, unread=unread),
+        parts_unread=len(seen["unread"]),
+        seen=seen,
     )
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing))
     return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}))
@@ -112,7 +111,11 @@ def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str
     opened_at = first_at_part(
         message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint
     )
-    return {"is_decided": _is_decided_part().with_values({ANY: message.pk}), "opened_at": opened_at}
+    return {
+        "is_decided": _is_decided_part().with_values({ANY: message.pk}),
+        "opened_at": opened_at,
+        "opened_parts": opened_part(message, actor=actor),
+    }
 
 
 @cache
@@ -216,17 +219,6 @@ def came_back(message: Message, outcome: str) -> bool:
     if newest != "message.held" or message.decisions.live().exists():
         return False
     return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
-
-
-def content_changed(message: Message, shown: str) -> ContentChanged:
-    """Return the error for a message whose content is not the one that was shown."""
-    current = message.revision.fingerprint if message.revision else ""
-    return ContentChanged(
-        f"The message changed after you opened it: you saw {short_fingerprint(shown)}, "
-        f"now it is {short_fingerprint(current)}. Read it again, then decide.",
-        shown=shown,
-        current=current,
-    )
 
 
 def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) -> Decision:

@@ -7,8 +7,9 @@ from django import forms
 from approvals.decisions.later import LaterForm
 from approvals.usual_texts.texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT
-from common.forms import WordsField
+from common.forms import SentenceForm, WordsField
 from mirror.states import Outcome
+from rendering.passages import MAX_PASSAGE
 
 CHANGED_MEANWHILE = "The usual reasons of this mailbox were changed meanwhile. Choose again."
 
@@ -37,6 +38,21 @@ def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
     if len(suggestion) > room:
         suggestion = f"{suggestion[: room - len(_CUT)]}{_CUT}" if room > 2 * len(_CUT) else ""
     return f"{begin}{suggestion}" if suggestion else reason
+
+
+class PassageForm(SentenceForm):
+    """Words of the message that somebody copied, and the version that they are from."""
+
+    passage = WordsField(
+        required=False,
+        max_length=MAX_PASSAGE,
+        error_messages={"max_length": f"Quote {MAX_PASSAGE} characters at most."},
+    )
+    fingerprint = forms.RegexField(
+        FINGERPRINT,
+        required=False,
+        error_messages={"invalid": "The page is too old to quote from. Open the message again."},
+    )
 
 
 class VerdictForm(LaterForm):

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from approvals.errors import VerdictNotAllowed
+from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import CommandedMail, Replacement
+from common.fingerprint import short_fingerprint
 from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, first_of, list_of, read_values
 from mirror.models import AttachedFile, Message
 from mirror.querysets.messages import anybody_like, asked_by
@@ -303,6 +304,17 @@ def _differing_part() -> ValueQuery:
 def is_reviewer(actor: Actor, message: Message) -> bool:
     """Whether the actor is a reviewer of the message's mailbox."""
     return actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+
+
+def content_changed(message: Message, shown: str) -> ContentChanged:
+    """Return the error for a message whose content is not the one that was shown."""
+    current = message.revision.fingerprint if message.revision else ""
+    return ContentChanged(
+        f"The message changed after you opened it: you saw {short_fingerprint(shown)}, "
+        f"now it is {short_fingerprint(current)}. Read it again, then decide.",
+        shown=shown,
+        current=current,
+    )
 
 
 def lock_visible(message: UUID, *, actor: Actor) -> Message:

@@ -3,26 +3,30 @@
 Parts that nobody opened do not block a decision; they are counted, shown beside it and recorded.
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
+from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible
+from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
 from audit.models import Entry
 from audit.trail import recorded_actions
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, ValueQuery, list_of
+from common.postgres.statements import ANY, ANY_ID, ASKING, NAMED_LATER, ValueQuery, list_of
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from policy.evaluation import Ruling
 from rendering import named
-from risk import restored, score
+from risk import Finding, restored, score
 from risk.score import level_of, points_of
 
 SERVED, OPENED = "message.served", "message.opened"
@@ -59,18 +63,20 @@ def parts_of(message: Message, conversation: Conversation, files: Iterable[Attac
 
 
 def unread_parts(
-    message: Message,
-    *,
-    person: int,
-    conversation: Conversation,
-    files: Iterable[AttachedFile] | None = None,
-    opened: Collection[str] | None = None,
+    message: Message, *, conversation: Conversation, files: Iterable[AttachedFile], opened: Collection[str]
 ) -> list[UnreadPart]:
-    """Return the parts that this person has not opened; `files` and `opened` are read where not passed."""
-    parts = parts_of(message, conversation, attached_files(message) if files is None else files)
-    if opened is None:
-        opened = OpenedPart.objects.of(message, person=person) if parts else ()
-    return [part for part in parts if part.key not in opened]
+    """Return the parts that are not among those that a person opened."""
+    return [part for part in parts_of(message, conversation, files) if part.key not in opened]
+
+
+def opened_part(message: Message, *, actor: Actor) -> ValueQuery:
+    """Return how to ask for the keys of all parts of this message that the actor opened or ticked."""
+    return _opened_part().with_values({ANY: message.pk, ASKING: int(actor.id)})
+
+
+@cache
+def _opened_part() -> ValueQuery:
+    return list_of(OpenedPart.objects.filter(message=ANY, person=ASKING).values_list("part"))
 
 
 def has_links(content: Mapping[str, Any]) -> bool:
@@ -86,6 +92,50 @@ def key_of(file: AttachedFile) -> str:
 def links_key(message: Message) -> str:
     """Return the key of the links: of this version."""
     return f"links:{message.revision_id}"
+
+
+def file_name(file: AttachedFile) -> str:
+    """Return the name of a file among what can be ticked as viewed."""
+    return f"file-{file.place}"
+
+
+def finding_name(finding: Finding) -> str:
+    """Return the name of a finding among what can be ticked as viewed: made of its words, which are what was viewed."""
+    words = "\n".join((finding.rule, finding.sentence, finding.detail, *finding.evidence))
+    return f"finding-{hashlib.blake2b(words.encode(errors='replace'), digest_size=8).hexdigest()}"
+
+
+def viewed_names(message: Message, opened: Collection[str]) -> set[str]:
+    """Return the files and findings of the current version that a person ticked, of all parts that they opened."""
+    start = _viewed_key(message, "")
+    return {key.removeprefix(start) for key in opened if key.startswith(start)}
+
+
+def _viewed_key(message: Message, name: str) -> str:
+    return f"viewed:{message.revision_id}:{name}"
+
+
+@atomic_with_retry
+def set_viewed(*, message: UUID, name: str, fingerprint: str, is_viewed: bool, actor: Actor) -> Message:
+    """Tick a file or a finding as viewed by the actor, or take the tick away; a verdict records what is ticked.
+
+    Raises ContentChanged where the version with this fingerprint is not the current one, and VerdictNotAllowed for
+    people who cannot decide here, or where this version has no such file or finding.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can tick what they viewed.")
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
+    known = {file_name(file) for file in attached_files(locked)}
+    if name not in known | {finding_name(restored(one)) for one in locked.revision.findings}:
+        raise VerdictNotAllowed("This version has no such file or finding. Look at the message again.")
+    own: dict[str, Any] = {"message": locked, "person_id": int(actor.id), "part": _viewed_key(locked, name)}
+    if is_viewed:
+        OpenedPart.objects.get_or_create(**own)
+    else:
+        OpenedPart.objects.filter(**own).delete()
+    return locked
 
 
 @transaction.atomic
@@ -162,11 +212,21 @@ VERSION = 1
 MAX_LISTED = 20
 
 
-def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[str, Any]:
+def shown_context(
+    message: Message,
+    *,
+    ruling: Ruling,
+    conversation: Conversation,
+    opened: Collection[str],
+    risk_read: Collection[str],
+) -> dict[str, Any]:
     """Return what a locked message's page shows at the moment of a verdict: version, findings, ruling, unread parts.
 
-    The findings count by the current weights, which an admin may change later.
+    The findings count by the current weights, which an admin may change later. `opened` are the parts that the person
+    opened or ticked; findings of the rules in `risk_read` were ticked where high risk is approved.
     """
+    files, viewed = attached_files(message), viewed_names(message, opened)
+    unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]
@@ -180,6 +240,7 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
             "level": level_of(points_of(one, weights)),
             "sentence": one.sentence,
             "detail": one.detail,
+            "viewed": finding_name(one) in viewed or one.rule in risk_read,
         }
         for one in found
     ]
@@ -191,17 +252,30 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
         "points": total.points,
         "level": total.level,
         "ruling": list(ruling.reasons),
-        "unread": list(unread),
+        "unread": [part.name for part in unread],
+        "files": [{"name": named(file.name)[:80], "viewed": file_name(file) in viewed} for file in files],
     }
+
+
+def viewed_counts(seen: Mapping[str, Any]) -> str:
+    """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1 findings"; empty for neither."""
+    # Verdicts of before ticks were kept name no files, not even none.
+    counted = ((kind, seen[kind]) for kind in ("files", "findings") if "files" in seen)
+    return ", ".join(
+        f"{sum(bool(one.get('viewed')) for one in ones)} of {len(ones)} {kind}" for kind, ones in counted if ones
+    )
 
 
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     """Return the same as details of an entry, one finding or sentence a line."""
     findings = [f"{one['sentence']} ({one['rule']}, {one['points']})" for one in seen["findings"]]
+    viewed = [one["name"] for one in seen["files"] if one["viewed"]]
+    viewed += [one["sentence"] for one in seen["findings"] if one["viewed"]]
     left_out = [f"… and {len(findings) - MAX_LISTED} more"] if len(findings) > MAX_LISTED else []
     return {
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),
+        "viewed": "\n".join(filter(None, (viewed_counts(seen), *viewed[:MAX_LISTED]))),
         "risk": f"{seen['points']}{' ' + seen['level'] if seen['level'] else ''}",
         "findings": "\n".join([*findings[:MAX_LISTED], *left_out]),
         "ruling": "\n".join(seen["ruling"]),

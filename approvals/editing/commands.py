@@ -10,9 +10,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import VerdictResult, content_changed, give_verdict, who_was_first
+from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
-from approvals.decisions.ruling import deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import content_changed, deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.shown import attached_files
 from approvals.editing.checks import editability
 from approvals.editing.words import (

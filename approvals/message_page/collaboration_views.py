@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -14,10 +15,18 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.collaboration import presence
 from approvals.collaboration.claims import release, take, touch
-from approvals.collaboration.comments import Known, add_comment
-from approvals.collaboration.forms import ClaimForm, CommentForm, PresenceForm, SnoozeForm
+from approvals.collaboration.comments import (
+    ONLY_COMMENTERS,
+    Known,
+    add_comment,
+    may_comment,
+    names_offered,
+    people_seeing,
+)
+from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, PresenceForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
-from approvals.errors import ClaimedByOther, http_status
+from approvals.errors import ClaimedByOther, PassageNotFound, http_status
+from approvals.message_page.content.passages import quote_of
 from approvals.message_page.side_panel import panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -162,9 +171,13 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
     if not form.is_valid():
-        return _refuse_comment(request, message, form.first_error(), status=422)
+        field, error = form.first_field_error()
+        return _refuse_comment(request, message, error, status=422, field=field)
     try:
-        result = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"])
+        quote = quote_of(message, form)
+        result = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"], quote=quote)
+    except PassageNotFound as error:
+        return _refuse_comment(request, message, error.sentence, status=422, field="passage")
     except ActNotAllowed as error:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
@@ -173,9 +186,25 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return redirect(f"{message_address(request, public_id)}#comments")
 
 
-def _refuse_comment(request: DeskRequest, message: Message, error: str, *, status: int) -> HttpResponse:
-    typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
-    typed["saved"] = request.POST.get("saved", "")
+@login_required
+@require_safe
+def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the names that a comment may complete: of people who may see this message."""
+    message = get_bare_message_or_404(request.actor, public_id)
+    if not may_comment(request.actor, message):
+        raise PermissionDenied(ONLY_COMMENTERS)
+    if not request.htmx:
+        return back_to_message(request, public_id)
+    typed = NameForm(request.GET).value("q") or ""
+    offered = names_offered(typed, people_seeing(message), actor=request.actor)
+    return render(request, "approvals/message_page/_mentions.html", {"offered": offered})
+
+
+def _refuse_comment(
+    request: DeskRequest, message: Message, error: str, *, status: int, field: str = ""
+) -> HttpResponse:
+    typed = {name: request.POST.get(name, "") for name in ("saved", "passage")}
+    typed |= {"outcome": "comment", "comment": request.POST.get("text", ""), "wrong": field}
     if request.htmx:
         return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
     return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)

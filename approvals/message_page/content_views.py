@@ -18,8 +18,16 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from approvals.decisions.shown import SERVED, key_of, links_key, note_opened_part, note_served
-from approvals.errors import http_status
+from approvals.decisions.shown import (
+    SERVED,
+    key_of,
+    links_key,
+    note_opened_part,
+    note_served,
+    set_viewed,
+    viewed_counts,
+)
+from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.pictures import (
     PicturesLine,
@@ -42,6 +50,7 @@ from approvals.message_page.side_panel import files_context, unread_context
 from approvals.message_page.views import (
     PartForm,
     ShownForm,
+    ViewedForm,
     answer_with_message,
     framed,
     get_visible_message_or_404,
@@ -204,7 +213,8 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(request, "approvals/message_page/_attachments.html", files_context(message, request.actor))
+    context = {**files_context(message, request.actor), "queue_query": filters_of(request).suffix}
+    return render(request, "approvals/message_page/_attachments.html", context)
 
 
 @login_required
@@ -282,6 +292,28 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
+@login_required
+@require_POST
+def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Tick one file or finding as viewed, or take the tick away; 409 where the content has changed since."""
+    get_visible_message_or_404(request.actor, public_id)
+    form = ViewedForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise VerdictNotAllowed("Choose what to tick on the message's page.")
+        message = set_viewed(message=public_id, actor=request.actor, **form.cleaned_data)
+    except DeskError as error:
+        answer = answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
+        # The answer to a tick takes its place; this is the whole message.
+        return retarget(reswap(answer, "outerHTML"), "#message")
+    name = form.cleaned_data["name"]
+    if not request.htmx:
+        return redirect(f"{message_address(request, public_id)}#{name}")
+    ticks = {name} if form.cleaned_data["is_viewed"] else set()
+    context = {"message": message, "name": name, "ticks": ticks, "queue_query": filters_of(request).suffix}
+    return render(request, "approvals/message_page/_tick.html", context)
+
+
 def _find_file(actor: Actor, public_id: UUID, number: int) -> tuple[Message, AttachedFile]:
     message = get_visible_message_or_404(actor, public_id)
     file = AttachedFile.objects.filter(revision=message.revision_id, place=number).first()
@@ -352,6 +384,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
         "given": _recorded_verdict(message, verdict),
+        "viewed": viewed_counts(verdict.seen),
         "twin": twin_of(rendered),
         "now": timezone.now(),
     }

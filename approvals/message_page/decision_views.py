@@ -17,13 +17,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
-from approvals.decisions.forms import MAX_REASON, SettleForm, VerdictForm, with_preset
+from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.later import LATER_FIELDS, later_context, zone_part
 from approvals.decisions.ruling import deciding_parts, ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import http_status
+from approvals.errors import PassageNotFound, http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
+from approvals.message_page.content.passages import reason_quoting
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import approve_label, twin_of, unseen_fields
 from approvals.message_page.views import (
@@ -51,6 +52,7 @@ from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
+from rendering.passages import with_passage
 from risk import Finding
 
 
@@ -59,16 +61,23 @@ from risk import Finding
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request.actor, public_id)
-    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset", *LATER_FIELDS)}
+    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset", "passage", *LATER_FIELDS)}
     presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
-    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
+    reason = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
+    typed["words"] = with_passage(typed["passage"], reason)
     form = VerdictForm(request.POST, presets=presets)
-    if form.is_valid():
-        return _decide(request, message, form.cleaned_data, typed=typed)
+    about = PassageForm(request.POST if typed["outcome"] == Outcome.SEND_BACK else {})
+    error = form.first_error() or about.first_error()
+    typed["wrong"] = about.first_field_error()[0]
+    if not error:
+        posted = form.cleaned_data
+        try:
+            posted["reason"] = reason_quoting(message, posted["reason"], about)
+            return _decide(request, message, posted, typed=typed)
+        except PassageNotFound as refusal:
+            error, typed["wrong"] = refusal.sentence, "passage"
     seen = ShownForm(request.POST).value("fingerprint")
-    return answer_with_message(
-        request, public_id, status=422, error=form.first_error(), typed=typed, seen_fingerprint=seen
-    )
+    return answer_with_message(request, public_id, status=422, error=error, typed=typed, seen_fingerprint=seen)
 
 
 def _decide(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from approvals.decisions.shown import finding_name
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
@@ -34,6 +35,8 @@ class FoundLine:
     sentence: str
     detail: str
     points: int
+    # What its place on the page is called.
+    name: str
     jump: Jump | None
     evidence: tuple[str, ...] = ()
 
@@ -60,6 +63,7 @@ def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
         sentence=one.sentence,
         detail=one.detail,
         points=points,
+        name=finding_name(one),
         jump=jump_to(one, page, query),
         evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
     )

@@ -1,6 +1,5 @@
 """The panel beside a message: claims, readers, history and comments, attachments, and unopened parts."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,14 +7,22 @@ from functools import cache
 from typing import Any
 
 from django.db.models import TextField, Value
-from django.db.models.functions import Coalesce, JSONObject, NullIf
+from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment
+from approvals.collaboration.comments import MAX_COMMENT, may_comment
 from approvals.collaboration.forms import zone_of
 from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
-from approvals.decisions.shown import UnreadPart, attached_files, key_of, unread_parts
+from approvals.decisions.shown import (
+    UnreadPart,
+    attached_files,
+    file_name,
+    key_of,
+    opened_part,
+    unread_parts,
+    viewed_names,
+)
 from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
 from approvals.querysets.messages import awaits_review_part
 from approvals.usual_texts.texts import Kind, presets_from, presets_part
@@ -23,19 +30,17 @@ from audit.models import Entry
 from audit.trail import Line, line_of
 from common.pages import DeskRequest
 from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
-from mirror.attachments.preview import FilePreview, preview_of
+from mirror.attachments.preview import preview_of
 from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
+from mirror.states import MessageState
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
-from people.models import Person
 
 MOST_COMMENTS, MOST_LINES = 50, 12
 # Entries shown as comments, or not of interest to others.
 _HIDDEN_ACTIONS = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
-# Placeholders for a message's keys while the statement is composed.
-_CONNECTION, _MAILBOX = ASKING + 2, ASKING + 3
 
 
 @dataclass(frozen=True)
@@ -49,40 +54,34 @@ class HistoryLine:
 
 def panel_parts(message: Message, actor: Actor) -> dict[str, ValueQuery]:
     """Return how to ask what the side panel shows of a message, as far as it is a flag or a short list."""
-    parts = _panel_parts(message.mailbox_id is not None)
-    named = {ANY: message.pk, ASKING: int(actor.id), _CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
-    found = {name: part.with_values(named) for name, part in parts.items()}
-    if not may_comment(actor, message):
-        found["people"] = ValueQuery("NULL")
+    parts = _panel_parts()
+    named = {ANY: message.pk, ASKING: int(actor.id)}
     return {
-        **found,
+        **{name: part.with_values(named) for name, part in parts.items()},
+        "opened_parts": opened_part(message, actor=actor),
         "waits": awaits_review_part(message.pk),
         "usual_texts": presets_part(message.mailbox_id),
     }
 
 
 @cache
-def _panel_parts(has_mailbox: bool) -> dict[str, ValueQuery]:
+def _panel_parts() -> dict[str, ValueQuery]:
     mine = {"message": ANY, "person": ASKING}
-    seeing = Person.objects.seeing(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
     return {
         "is_claimed": any_of(Claim.objects.filter(message=ANY).live()),
         "is_commented": any_of(Comment.objects.filter(message=ANY)),
         "snoozed_until": list_of(Snooze.objects.filter(**mine).in_force().values_list("until")),
         "asked_by": list_of(Question.objects.filter(**mine).values_list(asker)),
-        "people": list_of(seeing.values_list(JSONObject(id="pk", name="name", email="email"))[: OFFERED + 1]),
-        "opened_parts": list_of(OpenedPart.objects.filter(**mine).values_list("part")),
     }
 
 
 def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the claim, the possible actions, the history, and the people that a comment can mention."""
+    """Return the claim, the possible actions, and the history."""
     actor: Actor = request.actor
     facts = read_values(panel_parts(message, actor)) if facts is None else facts
     claim = Claim.objects.on(message).select_related("person").first() if facts["is_claimed"] else None
     waits = facts["waits"]
-    people = [Known(**json.loads(one)) for one in facts["people"] or ()]
     return {
         "claim": claim,
         "has_claim": claim is not None and str(claim.person_id) == actor.id,
@@ -96,7 +95,6 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
         "asked_by": next(iter(facts["asked_by"] or ()), ""),
         "max_comment": MAX_COMMENT,
         "saved_comments": presets_from(facts["usual_texts"])[Kind.COMMENT],
-        "people": [one for one in people if str(one.id) != actor.id],
     }
 
 
@@ -128,13 +126,24 @@ def files_context(message: Message, actor: Actor) -> dict[str, Any]:
     content = stored_content(message.revision) if message.revision else None
     files = attached_files(message)
     opened = OpenedPart.objects.of(message, person=int(actor.id)) if files else set()
-    return {"message": message, "content": content, **files_shown(message, files, opened)}
+    context = {"message": message, "content": content, "ticks": ticks_shown(message, opened, actor=actor)}
+    return context | files_shown(message, files, opened)
+
+
+def ticks_shown(message: Message, opened: Collection[str], *, actor: Actor) -> set[str] | None:
+    """Return the names of the files and findings that the actor ticked; None where there is nothing to tick.
+
+    Those who may decide can tick, while the message is held.
+    """
+    may_tick = message.state == MessageState.HELD and is_reviewer(actor, message)
+    return viewed_names(message, opened) if may_tick else None
 
 
 def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the context of the note about unopened parts."""
     conversation = conversation_of(message)
-    unread = unread_parts(message, person=int(actor.id), conversation=conversation)
+    opened = OpenedPart.objects.of(message, person=int(actor.id))
+    unread = unread_parts(message, conversation=conversation, files=attached_files(message), opened=opened)
     return {"message": message, "conversation": conversation, **unread_shown(unread)}
 
 
@@ -145,7 +154,7 @@ def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
 
 def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collection[str]) -> dict[str, Any]:
     """Return how the attached files of a message are shown."""
-    shown: list[FilePreview] = [preview_of(file, is_opened=key_of(file) in opened) for file in files]
+    shown = [preview_of(file, name=file_name(file), is_opened=key_of(file) in opened) for file in files]
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,

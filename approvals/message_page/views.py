@@ -38,7 +38,7 @@ from approvals.message_page.sheet import (
     unseen_fields,
     way_asked,
 )
-from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
+from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, ticks_shown, unread_shown
 from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages, shown_message
 from approvals.queue.decision_notice import delay_of, notice_context
@@ -67,6 +67,14 @@ class PartForm(forms.Form):
     """A part of the message that the page reports as on screen."""
 
     part = forms.ChoiceField(choices=[("links", "The links")])
+
+
+class ViewedForm(forms.Form):
+    """A file or a finding of a version, and whether it was viewed."""
+
+    name = forms.RegexField(r"\A(file-[0-9]{1,6}|finding-[0-9a-f]{16})\Z")
+    fingerprint = forms.RegexField(FINGERPRINT)
+    is_viewed = forms.TypedChoiceField(choices=[("yes", "Viewed"), ("no", "Not viewed")], coerce="yes".__eq__)
 
 
 class ShownForm(LenientForm):
@@ -212,7 +220,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
     ruling, judged = ruled(message, actor=actor, now=now, facts=facts, files=files)
     findings, score = findings_of(message, weights_from(facts["weights"]), query=filters.query())
     conversation = conversation_of(message)
-    unread = unread_parts(message, person=int(actor.id), conversation=conversation, files=files, opened=opened)
+    unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
     return {
         "message": message,
         "revision": revision,
@@ -238,6 +246,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "queue_query": filters.suffix,
         "now": now,
         "conversation": conversation,
+        "ticks": ticks_shown(message, opened, actor=actor),
         **edits_context(message, facts),
         "later": later_context(message, facts["last_zone"]),
         **files_shown(message, files, opened),

@@ -339,6 +339,8 @@ def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("The card shows the sender and recipients, but not the text.")
     else:
         yield sentence("They had opened every part of its page.")
+    if details.get("viewed") and not on_card:
+        yield sentence("{actor} ticked as viewed: {viewed}.", verdict, viewed=lines_of(details["viewed"])[0])
     if "risk" not in details:
         yield sentence("Findings and ruling were not recorded at that time.")
         return

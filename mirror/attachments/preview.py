@@ -38,7 +38,10 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class FilePreview:
-    """One file as the page shows it. `refusal` says why it cannot be looked at; empty where it can."""
+    """One file as the page shows it. `refusal` says why it cannot be looked at; empty where it can.
+
+    `name` is what its place on the page is called.
+    """
 
     file: AttachedFile
     words: str
@@ -48,6 +51,7 @@ class FilePreview:
     refusal: str
     is_waiting: bool
     is_opened: bool = False
+    name: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -88,7 +92,7 @@ class FilePreview:
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
 
 
-def preview_of(file: AttachedFile, *, is_opened: bool = False) -> FilePreview:
+def preview_of(file: AttachedFile, *, name: str = "", is_opened: bool = False) -> FilePreview:
     """Return what the page says of a file."""
     seen: Mapping[str, Any] = file.seen or {}
     kind = KINDS.get(file.kind)
@@ -102,6 +106,7 @@ def preview_of(file: AttachedFile, *, is_opened: bool = False) -> FilePreview:
         refusal=refusal_of(file),
         is_waiting=file.state == _State.WAITING,
         is_opened=is_opened,
+        name=name,
     )
 
 

@@ -67,7 +67,7 @@
       event.target.form.requestSubmit();
       return;
     }
-    if (event.target.matches("#comment-text, #comment-tell") && event.key === "Escape") {
+    if (event.target.matches("form.comment textarea") && event.key === "Escape") {
       event.target.blur();
       document.getElementById("message").focus({ preventScroll: true });
       return;
@@ -86,19 +86,13 @@
   document.addEventListener("input", ({ target }) => {
     if (target.id === "comment-text" && open()) typed.set(open(), target.value);
   });
-  /* Whoever is chosen stands in the text, where everybody sees who was asked. */
-  document.addEventListener("change", ({ target }) => {
-    if (target.id !== "comment-tell" || !target.value.trim()) return;
-    const known = [...document.querySelectorAll("#comment-people option")].some((one) => one.value === target.value);
-    const field = document.getElementById("comment-text");
-    if (!known || !field) return;
-    if (!field.value.includes(`@${target.value}`)) {
-      field.value = `${field.value.trimEnd()}${field.value ? " " : ""}@${target.value} `;
-    }
-    typed.set(open(), field.value);
-    target.value = "";
-    field.focus();
-  });
+  /* What quotes selected words and completes names is loaded when it is first wanted. */
+  function load() {
+    const { script } = document.getElementById("comment-form")?.dataset ?? {};
+    if (script) import(script).catch(() => {});
+  }
+  document.addEventListener("focusin", ({ target }) => target.id === "comment-text" && load());
+  document.addEventListener("selectionchange", () => getSelection().isCollapsed || load());
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
   });

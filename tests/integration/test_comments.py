@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 
 import pytest
 
@@ -29,6 +30,17 @@ def comment(client, message, text, headers=None, **fields):
 
 def say(message, person, text):
     return add_comment(message=message.public_id, actor=person.actor(surface="web"), text=text)
+
+
+def names(client, message, typed=""):
+    """The names that are offered after @."""
+    page = client.get(f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX).content.decode()
+    return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
+
+
+@pytest.fixture
+def outsider(message):
+    return make_person("zoe@yourteam.example", "Zoe", "reviewer", connection=make_connection("other"))
 
 
 def asked():
@@ -61,11 +73,11 @@ def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(s
 def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, reviewer, message):
     client = signed_in(reviewer)
     for text, words in (("", "Write something first."), ("x" * 2001, "Keep a comment under 2,000 characters.")):
-        answer = comment(client, message, text, headers=HTMX, tell="Ben")
+        answer = comment(client, message, text, headers=HTMX, passage="your refund")
         shown = answer.content.decode()
         assert (answer.status_code, words in shown) == (422, True), words
         assert f">{text}</textarea>" in shown
-        assert 'value="Ben"' in shown
+        assert ">your refund</textarea>" in shown
     assert Comment.objects.count() == 0
     # Exactly two thousand characters with line ends are accepted.
     assert comment(client, message, "x\r\n" * 999 + "yz").status_code == 302
@@ -74,10 +86,9 @@ def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, review
 
 def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, reviewer, second_reviewer, message):
     client = signed_in(reviewer)
-    shown = comment(client, message, "Is it?", headers=HTMX, tell="Ben Okafor").content.decode()
-    assert '<option value="Ben Okafor">ben@yourteam.example</option>' in shown
-    assert "never leave this desk" in shown
-    assert Comment.objects.get().text == "@Ben Okafor Is it?"
+    shown = comment(client, message, "@Ben Okafor Is it?", headers=HTMX).content.decode()
+    assert "Ben Okafor will see it under Mine." in shown
+    assert "The agent and the recipient never get them." in shown
     client = signed_in(second_reviewer)
     assert mine(client) == [str(message.public_id)]
     listed = client.get("/queue/?tab=mine").content.decode()
@@ -126,10 +137,41 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in,
     left = make_person("lee@yourteam.example", "Lee", "reviewer")
     type(left).objects.filter(pk=left.pk).update(is_active=False)
     here = make_person("ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox)
-    answer = comment(signed_in(reviewer), message, "@Zoe @Yan @Una @Lee @Ivo", headers=HTMX).content.decode()
-    assert re.findall(r'<option value="([A-Z]\w+)">\w+@yourteam', answer) == ["Ivo"]
+    client = signed_in(reviewer)
+    assert names(client, message) == ["Ivo"]
+    answer = comment(client, message, "@Zoe @Yan @Una @Lee @Ivo", headers=HTMX).content.decode()
     assert asked() == [here]
     assert answer.count("names nobody who sees this message") == 4
+
+
+def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is_offered_asks_that_person(
+    signed_in, reviewer, second_reviewer, auditor, outsider, message
+):
+    make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
+    twins = [make_person(f"{name}@yourteam.example", "Kim Roe", "reviewer") for name in ("kim", "roe")]
+    client = signed_in(reviewer)
+    wanted = {
+        "be": ["Ana Be<rg>", "Ben Okafor"],
+        "BEN O": ["Ben Okafor"],
+        "okaf": ["Ben Okafor"],
+        "ana.": ["Ana Be<rg>"],
+        # Two have this name.
+        "kim": [one.email for one in twins],
+        # Oneself, and what was finished already.
+        "Ana F": [],
+        "Ben Okafor ": [],
+    }
+    for typed, expected in wanted.items():
+        assert names(client, message, typed) == expected, typed
+        for name in expected:
+            say(message, reviewer, f"@{name} Look.")
+            assert [name in (one.name, one.email) for one in asked()] == [True], name
+            Question.objects.all().delete()
+    assert "<rg>" not in client.get(f"/queue/{message.public_id}/people/", headers=HTMX).content.decode()
+    # Only who may comment here is told who sees it.
+    path = f"/queue/{message.public_id}/people/"
+    statuses = [signed_in(one).get(path, headers=HTMX).status_code for one in (auditor, outsider)]
+    assert statuses == [403, 404]
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     assert seen.detail.fields["sha256"] == digest
     assert ">1 part unread</a>" in unread(desk, message)
     page = panel(desk, message)
-    for words in (digest, "<bdi>image/gif", "PNG picture, 1 × 1 pixels", "as in the fingerprint", "You opened it"):
+    for words in (digest, "<bdi>image/gif", "PNG picture, 1 × 1 pixels", "as in the fingerprint", ">Opened<"):
         assert words in page, words
 
     assert decide(message, reviewer).verdict.parts_unread == 1
@@ -213,7 +213,7 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
         assert upstream.decisions == []
     fetch_all(message)
     page = panel(desk, message)
-    assert "This is not the file that is to leave." in page
+    assert "This is not the file that would be sent." in page
     assert [hashlib.sha256(one).hexdigest() in page for one in (b"other!!", b"as said")] == [True, True]
     assert Entry.objects.of_message(message.public_id).filter(action="message.file_differs").count() == 1
     with pytest.raises(VerdictNotAllowed, match=r"does not match the fingerprint \(a\.txt\)"):

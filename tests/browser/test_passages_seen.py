@@ -1,0 +1,102 @@
+"""Quoting a passage, completing names and ticking what was viewed in Chromium: by mouse, by keys, without scripts."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.looking import SCHEMES, faults, is_narrow, violations_in
+from tests.desk import some_words
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
+
+# Selects these words in the text of the message, as a mouse or the keys of a browser would.
+SELECT = """words => {
+    const text = document.querySelector('#sheet pre.text').firstChild;
+    const start = text.data.indexOf(words);
+    getSelection().setBaseAndExtent(text, start, text, start + words.length);
+}"""
+
+
+@pytest.fixture
+def held(product, ana):
+    """A held message of the mailbox whose decisions can be undone, with a finding."""
+    body = f"Hello **Dana**,\n\nwe pay **9000** euros to DE89370400440532013000 today.\n\n{some_words()}"
+    upstream_id, _ = product.send(body=body, **{"from": product.known["MAILBOX2_ADDRESS"]})
+    return product.held(ana, upstream_id)
+
+
+def test_selected_words_are_quoted_in_a_comment_that_asks_somebody_and_in_a_request_for_changes(desk, product, held):
+    desk.goto(product.page(held, "?view=text"))
+    desk.evaluate(SELECT, "we pay **9000** euros")
+    bar = desk.get_by_role("toolbar", name="Selected words")
+    expect(bar).to_be_visible()
+    assert violations_in(desk, *SCHEMES) == []
+    bar.get_by_role("button", name="Comment").click()
+    expect(desk.locator("#comment-text")).to_be_focused()
+    expect(desk.locator("#comment-passage")).to_have_value("we pay **9000** euros")
+    desk.keyboard.type("Is that so, @oka")
+    names = desk.get_by_role("listbox", name="People who see this message")
+    expect(names.get_by_role("option")).to_have_count(1)
+    expect(names.get_by_role("option")).to_contain_text("Ben Okafor")
+    assert violations_in(desk, *SCHEMES) == []
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#comment-text")).to_have_value("Is that so, @Ben Okafor ")
+    expect(names).to_have_count(0)
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator("#comments .outcome")).to_contain_text("Ben Okafor will see it under Mine")
+    posted = desk.locator("#story .comment-line").first
+    expect(posted.locator("blockquote")).to_have_text("we pay **9000** euros")
+    posted.get_by_role("link", name="Show in the text").click()
+    expect(desk.locator("#passage")).to_have_text("we pay **9000** euros")
+    expect(desk.locator("#passage")).to_be_in_viewport()
+
+    # By keys: what is selected is quoted by the key of the act too.
+    desk.goto(product.page(held, "?view=text"))
+    desk.evaluate(SELECT, "to DE89370400440532013000")
+    expect(bar).to_be_visible()
+    desk.keyboard.press("b")
+    expect(desk.locator("#send_back-passage")).to_have_value("to DE89370400440532013000")
+    assert faults(desk, 320, 390, schemes=SCHEMES) == []
+    desk.locator("#send-back-reason").fill("Ask sales first.")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator("#decided")).to_be_visible()
+    [(reason,)] = product.sql(
+        "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id WHERE m.public_id = %s",
+        held["id"],
+    )
+    assert reason == "> to DE89370400440532013000\n\nAsk sales first."
+
+
+def test_finding_is_ticked_as_viewed_in_place_and_the_tick_is_there_when_the_page_opens_again(desk, product, held):
+    desk.goto(product.page(held))
+    tick = desk.locator("#findings").get_by_role("button", name="Viewed").first
+    expect(tick).to_have_attribute("aria-pressed", "false")
+    tick.focus()
+    desk.keyboard.press("Enter")
+    expect(tick).to_have_attribute("aria-pressed", "true")
+    expect(tick).to_be_focused()
+    assert violations_in(desk, *SCHEMES) == []
+    desk.reload()
+    expect(tick).to_have_attribute("aria-pressed", "true")
+
+
+def test_passage_is_pasted_and_a_finding_ticked_without_scripts(open_page, signed_in, product, held):
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.goto(product.page(held))
+    page.locator("#findings").get_by_role("button", name="Viewed").first.click()
+    expect(page.locator("#findings [aria-pressed=true]")).to_have_count(1)
+
+    page.watch.expected.append("422")
+    page.locator("#comments").get_by_text("Quote a passage").click()
+    # Copied from the message as it is laid out, and then with a slip.
+    page.locator("#comment-passage").fill("we pay 9001 euros")
+    page.locator("#comment-text").fill("@ben Is that so?")
+    page.get_by_role("button", name="Comment", exact=True).click()
+    expect(page.locator("#comments")).to_contain_text("The quoted words are not together in this version")
+    expect(page.locator("#comment-text")).to_have_value("@ben Is that so?")
+    page.locator("#comment-passage").fill("we pay 9000 euros")
+    page.get_by_role("button", name="Comment", exact=True).click()
+    expect(page.locator("#story blockquote")).to_have_text("we pay **9000** euros")
+    assert is_narrow(page)
+    page.locator("#story").get_by_role("link", name="Show in the text").click()
+    expect(page.locator("#passage")).to_be_in_viewport()

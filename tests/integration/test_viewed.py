@@ -1,0 +1,94 @@
+"""Ticks: which files and findings of a version a reviewer marked as viewed, and that a verdict keeps it."""
+
+import pytest
+
+from approvals.decisions.decide import give_verdict
+from approvals.decisions.high_risk import serious_findings
+from approvals.models import OpenedPart
+from audit.models import Entry
+from tests.factories import make_message, show_row
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true"}
+FILES = [{"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64} for name, digit in ("a1", "b2")]
+PAY = "Pay to DE89370400440532013000 now."
+
+
+@pytest.fixture
+def message(connection):
+    return make_message(connection, markdown=PAY, attachments=FILES)
+
+
+def tick(client, message, name, viewed="yes", *, fingerprint="", **headers):
+    shown = fingerprint or message.revision.fingerprint
+    posted = {"name": name, "fingerprint": shown, "is_viewed": viewed}
+    return client.post(f"/queue/{message.public_id}/viewed/", posted, headers=headers)
+
+
+def ticked(client, message):
+    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    buttons = [part.split(">", 1)[0] for part in page.split('id="viewed-')[1:]]
+    return {part.split('"', 1)[0] for part in buttons if 'aria-pressed="true"' in part}, len(buttons)
+
+
+def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
+    signed_in, reviewer, second_reviewer, auditor, message
+):
+    client = signed_in(reviewer)
+    assert ticked(client, message) == (set(), 2 + len(message.revision.findings))
+    answer = tick(client, message, "file-1")
+    assert answer["Location"] == f"/queue/{message.public_id}/#file-1"
+    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    finding = page.split('id="viewed-finding-', 1)[1].split('"', 1)[0]
+    answer = tick(client, message, f"finding-{finding}", **HTMX).content.decode()
+    assert ('aria-pressed="true"' in answer, 'value="no"' in answer) == (True, True)
+    tick(client, message, "file-2")
+    tick(client, message, "file-2")
+    tick(client, message, "file-2", "no")
+    assert ticked(client, message)[0] == {"file-1", f"finding-{finding}"}
+    assert ticked(signed_in(second_reviewer), message)[0] == set()
+    # Who only reads has nothing to tick.
+    assert ticked(signed_in(auditor), message) == (set(), 0)
+
+    total = len(message.revision.findings)
+    verdict = decide(message, reviewer, "reject", reason="No").verdict
+    words = f"1 of 2 files, 1 of {total} findings"
+    details = Entry.objects.select_related("detail").get(action="verdict.given").detail.fields["viewed"].splitlines()
+    assert details[:2] == [words, "a"]
+    assert len(details) == 3
+    reading = signed_in(auditor)
+    shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").content.decode()
+    assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
+    trail = reading.get(f"/audit/trace/{message.public_id}/").content.decode()
+    assert f"ticked as viewed: <bdi>{words}</bdi>" in trail
+
+
+def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(signed_in, reviewer, message):
+    client, before = signed_in(reviewer), message.revision.fingerprint
+    tick(client, message, "file-1")
+    show_row(message, markdown=f"{PAY} Please.", attachments=FILES)
+    message.refresh_from_db()
+    assert ticked(client, message)[0] == set()
+    late = tick(client, message, "file-1", fingerprint=before, **HTMX)
+    assert (late.status_code, late["HX-Retarget"]) == (409, "#message")
+    assert "The message changed after you opened it" in late.content.decode()
+    for name in ("file-3", "finding-0123456789abcdef", "thread"):
+        assert tick(client, message, name).status_code == 403, name
+    assert ticked(client, message)[0] == set()
+    assert OpenedPart.objects.count() == 1
+
+
+def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(reviewer, message):
+    message = make_message(message.connection, markdown="Pay at <https://xn--pypal-4ve.com>, password: hunter2.")
+    rules = {one.rule for one in serious_findings(message)}
+    given = give_verdict(
+        message=message.public_id,
+        actor=reviewer.actor(surface="web"),
+        outcome="approve",
+        fingerprint=message.revision.fingerprint,
+        reason="",
+        risk_read=rules,
+    )
+    assert {one["rule"] for one in given.verdict.seen["findings"] if one["viewed"]} == rules
