@@ -114,11 +114,14 @@ const BEGUN = /(?<![\p{L}\p{N}_.@+-])@([\p{L}\p{N}_][^\n@]{0,60})?$/u;
 let list = null;
 let active = 0;
 let asked = 0;
+// What the names are offered for.
+let offered = "";
 // What begins like this names nobody.
 let none = null;
 let timer = 0;
 
 const typed = (field) => BEGUN.exec(field.value.slice(0, field.selectionStart));
+const isCurrent = (field) => typed(field)?.[0] === `@${offered}`;
 
 function close() {
   asked += 1;
@@ -148,7 +151,7 @@ async function offer(field) {
   if (!fresh?.children.length) return close();
   const isNew = !list;
   list?.remove();
-  list = fresh;
+  [list, offered] = [fresh, name];
   field.after(list);
   list.style.top = `${field.offsetTop + field.offsetHeight}px`;
   field.setAttribute("aria-autocomplete", "list");
@@ -159,6 +162,7 @@ async function offer(field) {
 
 function choose(option) {
   const field = byId("comment-text");
+  if (!isCurrent(field)) return close();
   const end = field.selectionStart;
   const start = end - typed(field)[0].length;
   none = `${option.dataset.name} `;
@@ -180,6 +184,7 @@ const KEYS = {
 window.addEventListener("keydown", (event) => {
   const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey && !event.isComposing;
   if (!list?.isConnected || event.target.id !== "comment-text" || !isPlain || !KEYS[event.key]) return;
+  if (!isCurrent(event.target)) return close();
   event.preventDefault();
   event.stopPropagation();
   KEYS[event.key]();
@@ -194,6 +199,7 @@ document.addEventListener("pointerdown", (event) => {
 function begin({ target }) {
   if (target?.id !== "comment-text") return;
   clearTimeout(timer);
+  asked += 1;
   timer = setTimeout(offer, 80, target);
 }
 document.addEventListener("input", begin);
