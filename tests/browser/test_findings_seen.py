@@ -61,7 +61,7 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
     page = open_as("ADMIN")
     page.goto(product.page(risky))
     page.locator("#findings").get_by_role("link", name="Risk").click()
-    page.get_by_role("link", name="Greets another").click()
+    page.get_by_role("link", name="Wrong greeting").click()
     expect(page.get_by_role("link", name=risky["subject"])).to_be_visible()
     try:
         page.get_by_label("Points, 0 to 100").fill("0")

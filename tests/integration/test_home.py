@@ -157,7 +157,7 @@ def test_only_the_last_week_and_visible_messages_are_counted(reviewer, connectio
     box = connection.mailboxes.get()
     person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=box)
     seen = rows(person)
-    assert (seen["waits"], seen["caught"], seen["refused"]) == ([], [("Link lies", "1", "0")], [])
+    assert (seen["waits"], seen["caught"], seen["refused"]) == ([], [("Misleading link", "1", "0")], [])
     assert (seen["times"][0][1], seen["people"][0][:2]) == ("1", ("Ana Ferreira", "1"))
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
     Verdict.objects.update(given_at=Now() - timedelta(days=8))

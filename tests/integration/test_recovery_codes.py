@@ -116,7 +116,7 @@ def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_revi
 
 
 def test_there_are_none_without_a_factor_and_they_go_with_the_last_one(reviewer):
-    with pytest.raises(FactorNotAllowed, match="stand in"):
+    with pytest.raises(FactorNotAllowed, match="replace a second factor"):
         make_for(reviewer)
     app = give_app(reviewer)
     code = make_for(reviewer)[0]
