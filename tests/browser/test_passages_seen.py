@@ -59,10 +59,11 @@ def test_selected_words_are_quoted_in_a_comment_that_asks_somebody_and_in_a_requ
     desk.locator("#send-back-reason").fill("Ask sales first.")
     desk.keyboard.press("Control+Enter")
     expect(desk.locator("#decided")).to_be_visible()
-    [(reason,)] = product.sql(
-        "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id WHERE m.public_id = %s",
-        held["id"],
+    reasons = "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
+    product.wait_for(
+        lambda: product.sql(f"{reasons} WHERE m.public_id = %s", held["id"]), timeout=60, what="the decision"
     )
+    [(reason,)] = product.sql(f"{reasons} WHERE m.public_id = %s", held["id"])
     assert reason == "> to DE89370400440532013000\n\nAsk sales first."
 
 
