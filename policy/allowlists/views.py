@@ -269,7 +269,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
     except AllowlistNotAllowed as error:
         return answer_list(request, at, status=403, wrong=("", error.sentence))
-    notice = f"Saved: version {saved.version}. It is copied to the gates now."
+    notice = f"Saved as version {saved.version}. It is copied to the gates now."
     if saved.version == version:
         notice = "Nothing changed."
     return redirect_with_notice(request, notice, at.url)

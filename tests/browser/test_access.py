@@ -28,7 +28,7 @@ NO_PAGES = {
     "discord-interactions",
     *("pulse", "stop-banner", "message-body", "message-view", "file-view", "file-download", "unread-parts", "beside"),
     *("presence", "message-files", "decided", "by-upstream-id", "account_logout", "home-waiting"),
-    "message-pictures",
+    *("message-pictures", "message-people"),
     # Pages of attached files: see test_attachment_renderings.py.
     *("file-page", "file-pages"),
     # Steps of signing in, which have their own tests.

@@ -191,7 +191,7 @@ CHANGES = [
     (_change_details, 'The details of entry {entry} do not fit: "reason"'),
     (_delete_details, "The details of 1 entries are missing, and no entry tells of their removal: {entry}"),
     (_delete, "Entry {entry} was removed"),
-    (_delete_with_its_leaf, "The leaf at position 4 is not there", "(entry {entry} is missing)"),
+    (_delete_with_its_leaf, "The leaf at position 4 is missing", "(entry {entry} is missing)"),
     (_insert, "Entry 10000 was put in later"),
     (_insert_with_a_leaf, "Entry 10000 was put in later"),
     (_swap, "Entry {next} is before entry {entry}"),

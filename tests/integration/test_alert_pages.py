@@ -71,7 +71,8 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
     assert (
-        "Only a Discord destination" in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+        "Only a destination in Discord"
+        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
     )
 
 

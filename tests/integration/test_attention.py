@@ -288,7 +288,7 @@ def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection,
     # A switch of another connection is not named as the cause.
     pull(actor=admin.actor(surface="web"), reason="Elsewhere", connection=make_connection("other"))
     one = next(one for one in found(reviewer) if one.kind == "stalled")
-    assert one.why == "No worker has started them."
+    assert one.why == "No worker has picked them up."
     assert press(reviewer, one.act.url) == [("execute_decision", decision.pk)]
 
 

@@ -158,7 +158,7 @@ def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, id
 
     # An automatic pause ends with a successful read, not by hand.
     health.pause(connection, "The key was refused.")
-    with pytest.raises(ConnectionNotChanged, match="by a person"):
+    with pytest.raises(ConnectionNotChanged, match="Nobody paused it by hand"):
         commands.resume(connection=connection, actor=ida)
     assert Connection.objects.to_probe().exists()
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))

@@ -120,7 +120,7 @@ def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(signed_in, connecti
     kim = make_person("kim@yourteam.example", "Kim", "admin", mailbox=mailbox)
     nia = make_person("near@yourteam.example", "Nia", "reviewer", mailbox=mailbox)
     for beyond in (reviewer, admin):
-        with pytest.raises(NotYours, match="that you cannot manage"):
+        with pytest.raises(NotYours, match="that you do not manage"):
             deactivate(actor=actor(kim), person_id=beyond.pk)
     assert signed_in(kim).post(f"/people/{nia.pk}/deactivate/").status_code == 302
     assert set(Person.objects.filter(is_active=False)) == {nia}

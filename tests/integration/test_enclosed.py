@@ -243,7 +243,7 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstr
 
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
-    for words in ("The desk could not check its content.", "3 bytes came, 99 were announced"):
+    for words in ("The desk could not check its content.", "3 bytes instead of 99"):
         assert words in page, words
     assert decide(message, reviewer).decision.outcome == "approve"
 

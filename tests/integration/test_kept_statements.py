@@ -43,7 +43,7 @@ def test_cached_statement_contains_no_time(reviewer):
         *listing._standing_parts(anybody).values(),
         *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
-        *side_panel._panel_parts(True).values(),
+        *side_panel._panel_parts().values(),
         *content_views._body_parts(anybody).values(),
         *ruling._ruling_parts(True, True, True, True, True).values(),
         execute._marking(True),

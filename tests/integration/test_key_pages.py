@@ -99,7 +99,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
         ({"scopes": []}, "Select at least one"),
         ({"scopes": ["root"]}, "no such scope"),
         ({"name": ""}, "Name the program"),
-        ({"mailboxes": ["01ELSEWHERE"]}, "not one of this account"),
+        ({"mailboxes": ["01ELSEWHERE"]}, "not in this account"),
         ({"owner": "999999"}, "Choose a person at this desk"),
     ):
         form = KeyForm(WANTED | fields, mailboxes=account.connection.mailboxes.there())

@@ -123,7 +123,7 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(review
         release(first, reviewer)
     assert KillSwitch.objects.pulled().get() == first
     release(first, admin)
-    with pytest.raises(KillSwitchNotAllowed, match="was released"):
+    with pytest.raises(KillSwitchNotAllowed, match="no longer pulled"):
         release(first, admin)
     assert pull(reviewer) != first
 

@@ -45,7 +45,7 @@ def test_name_change_is_recorded_once(signed_in, reviewer):
     assert reviewer.name == "Ana F. Ferreira"
     fields = Entry.objects.get(action="person.renamed").detail.fields
     assert (fields["before"], fields["after"]) == ("Ana Ferreira", "Ana F. Ferreira")
-    assert "Enter a name" in first_error(NameForm({"name": "   "}))[1]
+    assert "Enter your name" in first_error(NameForm({"name": "   "}))[1]
     answer = client.post("/people/me/name/", {"name": "x" * 81})
     page = answer.content.decode()
     assert (answer.status_code, "under 80" in page) == (422, True)

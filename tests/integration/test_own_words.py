@@ -199,11 +199,11 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
     client = signed_in(admin)
     save(admin, "café")
     for fields, sentence in (
-        ({"text": ""}, "Enter a word, a phrase or a pattern."),
+        ({"text": ""}, "Write a word, a phrase or a pattern."),
         ({"text": "*"}, "That would match nearly every message."),
         ({"text": "y" * 81}, "Keep it under 80 characters."),
-        ({"points": "0"}, "Enter 1 to 100 points"),
-        ({"points": "101"}, "Enter 1 to 100 points"),
+        ({"points": "0"}, "Give it 1 to 100 points"),
+        ({"points": "101"}, "Give it 1 to 100 points"),
         ({"looks_in": []}, "Choose at least one place"),
         ({"mailbox": "999"}, "Choose one of the mailboxes"),
         ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is already in the list"),

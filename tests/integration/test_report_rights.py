@@ -244,7 +244,7 @@ def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admi
     lacks = [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"]
     assert lacks == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
-    assert "is unknown" in page_of(signed_in(admin).get(PATH))
+    assert "is no longer known" in page_of(signed_in(admin).get(PATH))
     # Before the rule it excluded nobody.
     earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(seconds=1)
     page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
@@ -255,7 +255,7 @@ def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewe
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     reactivate(actor=actor(admin), person_id=reviewer.pk)
     page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
-    assert [page.count(words) for words in ("Deactivated</span>", "Let in again</span>", "Current</span>")] == [1, 1, 1]
+    assert [page.count(words) for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>")] == [1, 1, 1]
     assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
 
 

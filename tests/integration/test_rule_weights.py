@@ -186,11 +186,11 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
 
 def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(admin, signed_in):
     for points in ("", "101", "-1", "1.5", "many"):
-        assert RuleForm({"points": points}).first_error() == "Enter 0 to 100 points, in whole numbers.", points
+        assert RuleForm({"points": points}).first_error() == "Give it 0 to 100 points, in whole numbers.", points
     client = signed_in(admin)
     refused = client.post(f"{PAGE}weigh/", {"points": "101"})
     assert refused.status_code == 422
-    assert "Enter 0 to 100 points, in whole numbers." in refused.content.decode()
+    assert "Give it 0 to 100 points, in whole numbers." in refused.content.decode()
     assert 'value="101"' in refused.content.decode()
     assert not RuleWeight.objects.exists()
 

@@ -117,13 +117,13 @@ def test_saved_comment_is_posted_alone_or_before_what_is_typed(message, admin, r
 def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(message, admin, signed_in):
     client, mailbox = signed_in(admin), message.mailbox
     for texts, sentence in (
-        ((), "Enter at least one reason"),
-        ((("", "Words alone."),), "Enter a short label"),
-        ((("Label alone", ""),), "Enter the text of “Label alone”."),
+        ((), "Write at least one reason"),
+        ((("", "Words alone."),), "Give it a short label"),
+        ((("Label alone", ""),), "Write the text of “Label alone”."),
         ((("L" * 41, "Kept words."),), "Keep the label under 40"),
         ((("Label", "w" * 501),), "Keep the text under 500"),
-        ((("Twice", "One."), ("twice", "Two.")), "Two rows have the label"),
-        ((("Label", "Kept words.", "x"),), "Enter a position"),
+        ((("Twice", "One."), ("twice", "Two.")), "There are two with the label"),
+        ((("Label", "Kept words.", "x"),), "Give it a position"),
     ):
         answer = client.post(save_at(mailbox), fields(*texts))
         assert (answer.status_code, sentence in plain(answer)) == (422, True), texts

@@ -264,11 +264,11 @@ def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, rev
 
 
 IMPOSSIBLE = [
-    ("approve", "z", "“Z” would be two keys: “Approve” and “Undo, until it is sent”."),
-    ("reject", "7", "“7” cannot be the key for “Reject”: digits choose a reason."),
-    ("send_back", "", "Give “Request changes” a key: one letter or sign."),
-    ("comment", " ", "Give “Comment” a key: one letter or sign."),
-    ("next", "jj", "Give “Open the next message in the list” a key: one letter or sign."),
+    ("approve", "z", "“Z” is used twice: for “Approve” and “Undo”."),
+    ("reject", "7", "“7” cannot be the shortcut for “Reject”: digits choose a reason."),
+    ("send_back", "", "Give “Request changes” a shortcut: one letter or character."),
+    ("comment", " ", "Give “Comment” a shortcut: one letter or character."),
+    ("next", "jj", "Give “Open the next message in the list” a shortcut: one letter or character."),
 ]
 
 
