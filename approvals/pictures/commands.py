@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from approvals.decisions.ruling import content_changed
-from approvals.decisions.ruling import lock_visible, stop_of
+from approvals.decisions.ruling import content_changed, lock_visible, stop_of
 from approvals.errors import PicturesStopped
 from approvals.pictures.outcomes import hosts_in_words, key_of, loadable
 from common.enqueue import enqueue

@@ -53,7 +53,7 @@ def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behi
     assert (second.returncode, f"is already running: {stack.url}" in second.stderr) == (1, True)
     other = Stack(tmp_path_factory.mktemp("taken"), PORT=stack.env["PORT"])
     refused = other.run()
-    assert (refused.returncode, f"Port {stack.env['PORT']} is taken" in refused.stderr) == (1, True)
+    assert (refused.returncode, f"Port {stack.env['PORT']} is used" in refused.stderr) == (1, True)
     assert other.processes() == {}
     assert everything_answers(stack)
 

@@ -82,7 +82,7 @@ def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(ro
     assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (1, 1, 0)
     assert Entry.objects.filter(action__startswith="allowlist.").count() == 1
     change(admin, "b.example", version=1)
-    with pytest.raises(StaleAllowlist, match="you saw version 1, it is now version 2") as error:
+    with pytest.raises(StaleAllowlist, match="you saw version 1, now it is version 2") as error:
         change(root, "c.example", version=1, remove=["acme.com"])
     assert error.value.current.version == 2
     assert patterns(error.value.current) == ["acme.com", "b.example"]

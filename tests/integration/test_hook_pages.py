@@ -74,8 +74,8 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
 
 def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signed_in, admin, account):
     for fields, words in (
-        ({"url": "ftp://x.example"}, "start"),
-        ({"url": "https://[x"}, "start"),
+        ({"url": "ftp://x.example"}, "begins with https://"),
+        ({"url": "https://[x"}, "begins with https://"),
         ({"events": ["root.taken"]}, "no such event"),
         ({"secret": "short"}, "8 to 200"),
         ({"mailbox": "01ELSEWHERE"}, "not in this account"),

@@ -268,10 +268,10 @@ def test_whoever_looks_after_a_part_reads_of_that_part(signed_in, admin, reviewe
     answer = client.get(PATH)
     assert {who.split()[0] for _, who, _ in shown(answer)} == {"Ana", "Ida", "Kim", "Whole"}
     # What their mailbox is in has no name for them, and others are none of theirs.
-    assert "Gateway" not in page_of(answer).split("</header>")[1]
+    assert "Gateway" not in page_of(answer).split("<main")[1]
     assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
-    assert "You cannot see that" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
+    assert "There is no such scope" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
 
 
 def test_file_has_the_same_rows_holds_no_formula_and_is_noted(signed_in, auditor, reviewer):

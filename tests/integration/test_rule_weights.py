@@ -162,7 +162,7 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
     assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
     page = plain(answer)
     assert "“Dear Anna,” goes to bob@northwind.example." in page
-    assert "Reads the salutation in a dozen languages" in page
+    assert "Reads greetings in a dozen languages" in page
     assert "Only an admin of all mailboxes can change the points." in page
 
     stranger = signed_in(make_person("x@yourteam.example", "X", "admin", connection=make_connection("other")))
@@ -196,6 +196,6 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
 
     page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
     assert "“Wrong greeting” now counts 80." in page
-    assert "Held messages are being scored again." in page
+    assert "Held messages are scored again" in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})
     assert RuleWeight.objects.get().points is None
