@@ -38,11 +38,11 @@ ONE_LIMIT, ALL_LIMIT = 10.0, 30.0
 LEASE = timedelta(seconds=90)
 MAX_SIDE = 16_000
 # Nothing here tells whose desk it is, and nothing comes along that a server could set.
-HEADERS = {"User-Agent": "Mozilla/5.0", "Accept": "image/png,image/jpeg,image/gif"}
+HEADERS = {"User-Agent": "Mozilla/5.0", "Accept": "image/png,image/jpeg,image/gif,image/webp"}
 # Exact origins that may be private. None: a stranger wrote the addresses.
 ALLOWED: tuple[str, ...] = ()
 _State = RemotePicture.State
-_KINDS = ("png", "jpeg", "gif")
+_KINDS = ("png", "jpeg", "gif", "webp")
 # What the process that draws says, as reasons of ours; what it could not do this time can be tried again.
 _TOO_MUCH, _THIS_TIME = ("too_large", "too_much"), ("busy", "failed", "no_room")
 

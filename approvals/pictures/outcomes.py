@@ -20,7 +20,7 @@ REFUSALS = {
     "redirects": "refused: it redirects too often",
     "too_large": "refused: it is larger than 2 MB",
     "too_many": "refused: this message's pictures are larger than 10 MB together",
-    "kind": "refused: it is {}, and only PNG, JPEG and GIF pictures are loaded",
+    "kind": "refused: it is {}, and only PNG, JPEG, GIF and WebP pictures are loaded",
     "pixels": "refused: it claims {} pixels, which would fill the memory",
     "broken": "refused: it is damaged, or cannot be drawn again safely",
     "too_much": "refused: drawing it takes too much memory or time",

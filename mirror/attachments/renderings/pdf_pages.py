@@ -1,19 +1,20 @@
 """Draws pages of a PDF as PNG pictures, and reads their text. Nothing in it runs: PDFium is used without forms and
 scripts, and fonts that the file does not carry are drawn with PDFium's own."""
 
+import io
 import math
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pypdfium2
+from PIL import Image
 from pypdfium2 import raw
 
 from mirror.attachments.renderings.refusals import Refused
 
-PNG = b"\x89PNG\r\n\x1a\n"
+# Imported now: no file can be opened once this process is confined.
+Image.init()
 MAX_PAGES = 200
 # Pixels of the longer side, and how many a point of the page becomes at most.
 MAX_SIDE, MAX_SCALE = 1700, 2.0
@@ -87,28 +88,13 @@ def _draw(document: pypdfium2.PdfDocument, index: int) -> bytes:
         raise Refused("broken")
     try:
         page = document[index]
-        picture = png_of(page, scale)
-        return picture if len(picture) <= MAX_PICTURE else png_of(page, scale / 2)
+        picture = _png_of(page, scale)
+        return picture if len(picture) <= MAX_PICTURE else _png_of(page, scale / 2)
     except pypdfium2.PdfiumError as error:
         raise Refused("broken") from error
 
 
-def png_of(page: pypdfium2.PdfPage, scale: float) -> bytes:
-    """Return a page as a PNG picture. Raises Refused."""
-    bitmap = page.render(scale=scale, rev_byteorder=True, may_draw_forms=False)
-    if bitmap.n_channels != 3:
-        raise Refused("broken")
-    view = memoryview(bitmap.buffer)
-    ends = range(0, bitmap.height * bitmap.stride, bitmap.stride)
-    rows = zlib.compress(b"".join(b"\0" + view[start : start + 3 * bitmap.width] for start in ends), 6)
-    return PNG + png_header(bitmap.width, bitmap.height, 8, 2) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def png_header(width: int, height: int, depth: int, colours: int, interlaced: int = 0) -> bytes:
-    """Return the head of a PNG picture: its bits for each sample, and how colours are told (PNG, 11.2.1)."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlaced))
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    """Return one chunk of a PNG picture."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+def _png_of(page: pypdfium2.PdfPage, scale: float) -> bytes:
+    output = io.BytesIO()
+    page.render(scale=scale, rev_byteorder=True, may_draw_forms=False).to_pil().save(output, "PNG")
+    return output.getvalue()
