@@ -309,9 +309,9 @@ def is_reviewer(actor: Actor, message: Message) -> bool:
 def content_changed(message: Message, shown: str) -> ContentChanged:
     """Return the error for a message whose content is not the one that was shown."""
     current = message.revision.fingerprint if message.revision else ""
+    before, now = (short_fingerprint(one) if one else "none" for one in (shown, current))
     return ContentChanged(
-        f"The message changed after you opened it: you saw {short_fingerprint(shown)}, "
-        f"now it is {short_fingerprint(current)}. Read it again, then decide.",
+        f"The message changed after you opened it: you saw {before}, now it is {now}. Read it again, then decide.",
         shown=shown,
         current=current,
     )

@@ -42,7 +42,7 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     product.known["NEW_KEY"] = text
     assert product.call("GET", "/v1/account", key="NEW_KEY").json()["scopes"] == ["send"]
     page.reload()
-    expect(page.get_by_role("alert").filter(has_text="was already sent")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="was sent before")).to_be_visible()
     assert text not in page.content()
     page.get_by_role("link", name="API keys").first.click()
     assert text not in page.content()

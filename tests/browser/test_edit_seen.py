@@ -61,7 +61,7 @@ def test_suggested_text_reaches_the_agent_and_its_next_try_is_compared_with_it(d
     page = desk
     page.watch.expected += ["422"]
     page.goto(product.page(held))
-    page.locator("#send-back summary").click()
+    page.locator("#send-back > summary").click()
     page.locator("#send-back").get_by_role("link", name="edit the message or suggest a text").click()
     retype(page, "40 EUR", "45 EUR")
     page.get_by_role("button", name="Request changes with this text").click()

@@ -82,7 +82,7 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
     expect(desk.locator("#send-back-reason")).to_have_value("as asked")
     desk.keyboard.press("Escape")
     expect(desk.locator("#send-back-reason")).to_be_hidden()
-    expect(desk.locator("#send-back summary")).to_be_focused()
+    expect(desk.locator("#send-back > summary")).to_be_focused()
 
     before = count_in_title()
     send(3)

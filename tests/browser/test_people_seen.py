@@ -43,7 +43,7 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     guest.context.clear_cookies()
     guest.goto(base + "/queue/")
     guest.get_by_label("Email").fill(email)
-    guest.get_by_label("Password").fill(PASSWORD)
+    guest.get_by_label("Password", exact=True).fill(PASSWORD)
     guest.get_by_role("button", name="Sign in").click()
     guest.wait_for_url("**/queue/")
     admin.locator("tr", has_text=email).get_by_role("link", name="Nora New").click()

@@ -1,5 +1,7 @@
 """Remote pictures on request, in Chromium: an admin allows it, a reviewer asks, each box says what became of it."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -52,7 +54,7 @@ def show_one(product, row):
 
 def test_pictures_load_on_request_and_each_box_says_what_became_of_it(desk, product, with_pictures, allowed, server):
     desk.goto(product.page(with_pictures))
-    face = desk.frame_locator("iframe.face")
+    face = desk.frame_locator("#message iframe.face")
     expect(face.get_by_text("tracking pixel: its address names the recipient")).to_be_visible()
     expect(desk.locator("#strip")).to_contain_text("1 tracking pixel")
     desk.get_by_role("button", name="Load 2 remote pictures").press("Enter")
@@ -87,4 +89,4 @@ def test_without_scripts_the_page_tells_the_same(open_page, signed_in, product, 
     )
     page.goto(product.page(with_pictures))
     expect(page.locator("#pictures")).to_contain_text("0 of 2 remote pictures loaded")
-    expect(page.get_by_role("button", name="Load")).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("^Load"))).to_have_count(0)

@@ -144,7 +144,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
         (400, {"code": 50035}, "did not accept the message"),
         (429, {"retry_after": 7.2}, "asks to wait 8 seconds"),
         (500, {}, "it has a problem"),
-        (302, {}, "as Discord never does"),
+        (302, {}, "did not come from Discord"),
         (200, "hello", "did not come from Discord"),
     ):
         discord.next[NUMBER] = [(status, {}, body)]

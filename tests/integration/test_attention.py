@@ -443,5 +443,5 @@ def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
     assert "An admin of everything can fix it." in page
-    hidden = ("Send a test", "Nothing needs you", "secret-token", "faster than it can be read")
+    hidden = ("Send a test", "Nothing needs attention", "secret-token", "faster than it can be read")
     assert [one for one in hidden if one in page] == []

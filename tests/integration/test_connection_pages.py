@@ -116,7 +116,7 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
 @pytest.mark.slow
 def test_key_of_another_account_is_refused(signed_in, admin, there):
     there.foreign = {"mm_live_admin_key"}
-    assert "to a different account" in problems_of()["admin_key"]
+    assert "of another account" in problems_of()["admin_key"]
     client = signed_in(admin)
     add(client, admin_key="")
     put = client.post(to("connection-key", Connection.objects.get(), slot="admin"), {"key": "mm_live_admin_key"})
