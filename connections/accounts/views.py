@@ -175,7 +175,7 @@ def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
 def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, str] | None = None) -> HttpResponse:
     errors = errors or {}
     options = [
-        ("ours", "Our gateway here", f"It runs with this desk at {settings.MULTIMAIL_API_URL}."),
+        ("ours", "Built-in gateway", f"It runs with this desk at {settings.MULTIMAIL_API_URL}."),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
         ("other", "Another address", "A gateway elsewhere. Its address must be in OUTGOING_ALLOW."),
     ]

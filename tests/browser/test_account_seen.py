@@ -102,7 +102,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
     try:
         page.get_by_label("Time zone").fill("Asia/Kolkata")
         page.get_by_label("Time zone").press("Enter")
-        expect(page.get_by_text("Times are now shown for Asia/Kolkata.")).to_be_visible()
+        expect(page.get_by_text("Times are now shown in the zone Asia/Kolkata.")).to_be_visible()
         page.goto(url + "/queue/")
         clock = page.locator(".rail .as-of time")
         expect(clock).to_have_text(_in_india(page))
@@ -114,7 +114,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
         page.goto(url + "/people/me/")
         page.get_by_label("Time zone").fill("UTC")
         page.get_by_label("Time zone").press("Enter")
-        expect(page.get_by_text("Times are now shown for UTC.")).to_be_visible()
+        expect(page.get_by_text("Times are now shown in the zone UTC.")).to_be_visible()
 
 
 def _in_india(page):

@@ -53,7 +53,7 @@ def test_message_that_changes_while_it_is_read_is_shown_again_before_it_is_decid
     expect(desk.locator("#reject-reason")).to_have_value("Too much")
     expect(desk.locator("#reject-reason")).to_be_hidden()
     desk.keyboard.press("a")
-    read = desk.get_by_label("I have read what changed")
+    read = desk.locator("#read-again")
     expect(read).to_be_focused()
     assert ana.find(upstream_id)["decision"] is None
     read.check()
@@ -84,7 +84,7 @@ def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stre
     expect(polling.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible(
         timeout=20_000
     )
-    plain.get_by_label("I have read what changed").check()
+    plain.locator("#read-again").check()
     assert fits_a_phone(plain)
     plain.get_by_role("button", name="Approve and send").click()
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
@@ -147,7 +147,7 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
         desk.goto(product.page(row))
         desk.get_by_role("button", name="Approve and send").click()
         expect(
-            desk.locator("#message").get_by_text("It waits until the kill switch is released. Ida Lindqvist pulled it")
+            desk.locator("#message").get_by_text("It waits until the kill switch, pulled by Ida Lindqvist")
         ).to_be_visible()
         product.sql("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
         desk.get_by_role("button", name="Undo").click()
