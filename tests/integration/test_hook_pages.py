@@ -173,7 +173,7 @@ def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_r
     # An unfinished delivery cannot be resent.
     assert answer.content.decode().count("/replay/") == 1
     refused = client.post(path_of(account, hook, f"sent/{on_its_way.pk}/replay/"))
-    assert (refused.status_code, "still on its way" in text_of(refused)) == (422, True)
+    assert (refused.status_code, "is not finished" in text_of(refused)) == (422, True)
     assert client.post(path_of(account, hook, f"sent/{failed.pk}/replay/")).status_code == 302
     failed.refresh_from_db()
     assert (failed.state, failed.attempts) == (WebhookDelivery.State.DUE, 0)
