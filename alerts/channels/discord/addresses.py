@@ -23,7 +23,7 @@ def webhook_error(url: str) -> str:
     parts = urlsplit(url)
     if not is_allowed(url):
         if parts.hostname not in HOSTS:
-            return "This is not a Discord webhook address, which starts with https://discord.com/api/webhooks/. {HINT}"
+            return f"This is not a Discord webhook address: it starts with https://discord.com/api/webhooks/. {HINT}"
         if origin_of(url) != f"https://{parts.hostname}:443":
             return "Discord's addresses start with https:// and have no port. Enter it without one."
     if not _PATH.fullmatch(parts.path):
