@@ -116,3 +116,8 @@ class RenderedMessage:
     read: str = (
         ""  # as text, what its recipient reads; `text` of a message that was written as text is what was written
     )
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether it carries pictures that are drawn, which no text can tell."""
+        return "<img " in self.document

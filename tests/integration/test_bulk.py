@@ -1,5 +1,6 @@
 """Bulk decisions: only messages on the sheet are decided, each separately and with its own outcome."""
 
+import base64
 import re
 import uuid
 from datetime import timedelta
@@ -25,6 +26,7 @@ from mirror.models import Mailbox, Message
 from people.models import Grant
 from tests.factories import make_connection, make_message, show_row
 from tests.integration import deciding
+from tests.picture_server import png
 
 pytestmark = pytest.mark.django_db
 
@@ -176,6 +178,8 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
         make(connection, "risky", **HIGH), make(connection, "long", markdown="Word " * 5000), make(connection, "draft")
     )  # fmt: skip
     later = make(connection, "later")
+    drawn = f'<p>&lt;img </p><img src="data:image/png;base64,{base64.b64encode(png()).decode()}">'
+    picture = make(connection, "picture", markdown=None, html_body=drawn)
     Message.objects.filter(pk__in=[draft.pk, later.pk]).update(thread_id="01THREAD")
     Message.objects.filter(pk=later.pk).update(
         state="received", direction="inbound", sender="dana@northwind.example",
@@ -186,18 +190,18 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
     hidden = make(make_connection("other"), "secret")
     Grant.objects.filter(person=reviewer).update(connection=connection)
     plain = make(connection, "plain")
-    page = open_sheet(desk, risky, long, draft, decided, fetching, hidden, plain)
+    page = open_sheet(desk, risky, long, draft, picture, decided, fetching, hidden, plain)
     text = page.content.decode()
     assert ticked(page) == [pair(plain)]
     whys = {
         "risky": "It is high risk", "long": "too long for this page",
-        "draft": "wrote in this thread after the draft",
+        "draft": "wrote in this thread after the draft", "picture": "It has pictures",
     }  # fmt: skip
     expected = (*whys.values(), f"Rejected by {second_reviewer}", "still being fetched", "you may not see it")
     assert [words for words in expected if words not in text] == []
     assert "secret" not in text
 
-    failed = sentences(reviewer, sheet_of(reviewer, risky, long, draft, plain))
+    failed = sentences(reviewer, sheet_of(reviewer, risky, long, draft, picture, plain))
     assert {name for name, words in whys.items() if words in failed[f"Subject {name}"]} == set(whys)
     assert states() == {"decided": "recorded", "plain": "recorded"}
     assert sentences(reviewer, sheet_of(reviewer, risky), "reject", "A lie") == {}
