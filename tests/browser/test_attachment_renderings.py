@@ -66,7 +66,7 @@ def test_without_scripts_pages_open_on_a_page_of_their_own(open_page, signed_in,
     page.goto(product.page(with_files))
     parts_unread(page, 5)
     page.locator("#file-1 .look > summary").click()
-    page.locator("#file-1").get_by_role("link", name="Look at it on a page of its own").click()
+    page.locator("#file-1").get_by_role("link", name="Open the preview").click()
     expect(page.get_by_role("img", name="Page 1")).to_be_visible()
     page.get_by_role("link", name="Back to the message").click()
     parts_unread(page, 4)

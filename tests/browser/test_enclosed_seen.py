@@ -126,7 +126,7 @@ def test_without_scripts_no_file_counts_as_opened_that_nobody_looked_at(open_pag
     page.goto(product.page(with_files))
     parts_unread(page, 3)
     page.locator("#file-2 .look > summary").click()
-    page.locator("#file-2").get_by_role("link", name="Look at it on a page of its own").click()
+    page.locator("#file-2").get_by_role("link", name="Open the preview").click()
     expect(page.locator("pre")).to_contain_text("<script>top.location=")
     page.goto(product.page(with_files))
     parts_unread(page, 2)
@@ -164,4 +164,4 @@ def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, produ
     for row in rows:
         product.sql("UPDATE mirror_attachedfile SET state = 'fetched', kind = %s, seen = %s WHERE id = %s", *row)
     expect(desk.locator("#findings")).to_contain_text("Its name ends in .pdf, but its bytes are a web page.")
-    expect(desk.locator("#file-2")).to_contain_text("Look at it")
+    expect(desk.locator("#file-2")).to_contain_text("Preview")
