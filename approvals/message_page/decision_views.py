@@ -258,7 +258,8 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask MultiMail about this message now, and stay on its page."""
-    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice="Checking with MultiMail.")
+    notice = "Checking with MultiMail. The result appears here."
+    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice=notice)
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:

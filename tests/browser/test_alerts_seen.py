@@ -47,12 +47,12 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.get_by_label("a message is delivered").check()
     admin.get_by_role("button", name="Preview").click()
     expect(admin.get_by_text("events would have been sent there")).to_be_visible()
-    expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
+    expect(admin.get_by_role("group", name="The event when a message is delivered")).to_contain_text(
         '"type": "email.delivered"'
     )
     assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
-    expect(admin.locator("#routes .chip", has_text="Mail is delivered")).to_be_visible()
+    expect(admin.locator("#routes .chip", has_text="A message is delivered")).to_be_visible()
     product.sql(
         "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
         " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"

@@ -290,7 +290,7 @@ def of_an_account(client, take, *, settings, **_):
                 take(f"{name} of an account", client.get(reverse(name, kwargs=kwargs)))
         made = {
             "add-api-key": {"name": "Bot", "scopes": ["read"]},
-            "add-webhook": {"url": "https://x.example.org/h", "events": ["message.sent"]},
+            "add-webhook": {"name": "Orders", "url": "https://x.example.org/h", "events": ["message.sent"]},
         }
         for name, form in made.items():
             take(f"{name}, made", client.post(reverse(name, kwargs=at), {**form, "ticket": uuid4().hex}))
