@@ -12,7 +12,7 @@ from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.content.differences import Changes, changes_since_version_before
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
-from approvals.message_page.content.rendered import inbox_of
+from approvals.message_page.content.rendered import inbox_of, rendered_text_of
 from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_marking, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
 from common.fingerprint import FIELDS, Content
@@ -152,7 +152,7 @@ def sheet_context(
     """Return what the sheet shows; `query` is the queue's query string, question mark included."""
     if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
-    comparison = _compared(content, rendered, is_open=way.name == "parts")
+    comparison = _compared(message, content, rendered, is_open=way.name == "parts")
     context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
     if way.name == "text":
         context |= _text_context(message, rendered, way)
@@ -185,10 +185,11 @@ def twin_of(rendered: RenderedMessage) -> Stretch:
     return stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
 
 
-def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
+def _compared(message: Message, content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
     """Return how the parts differ; for a message with one part only on request."""
-    has_both = content.html is not None and content.markdown is not None
-    return compare_parts(content, rendered) if is_open or has_both else None
+    if message.revision is not None and content.html is not None and content.markdown is not None:
+        return compare_parts(content, rendered, rendered_text_of(message.revision, content))
+    return compare_parts(content, rendered) if is_open else None
 
 
 def _tabs(

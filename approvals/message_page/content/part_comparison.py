@@ -47,13 +47,13 @@ class Comparison:
     links_in_text: tuple[str, ...] = ()
 
 
-def compare_parts(content: Content, shown: RenderedMessage) -> Comparison:
-    """Return how the HTML part and the text part of a message differ."""
+def compare_parts(content: Content, shown: RenderedMessage, written: RenderedMessage | None = None) -> Comparison:
+    """Return how the HTML part and the text part of a message differ. `written` is its rendered text, if known."""
     if not {"html", "markdown"} <= set(content.coverage):
         return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
     if content.html is None or content.markdown is None:
         return Comparison("one", only="markdown" if content.html is None else "html")
-    written = render_message(replace(content, html=None))
+    written = written or render_message(replace(content, html=None))
     if shown.doubt or written.doubt:
         return Comparison("doubt", sides=_side_by_side(shown, written))
     return _compared(shown, written)

@@ -1,7 +1,7 @@
 """The rendered message, cached for a moment, and how mail programs list and draw it."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from common.fingerprint import Content
@@ -11,7 +11,7 @@ from mirror.store import stored_content
 from rendering import RenderedMessage, named, render_message
 from rendering.invisibles import without_surrogates
 
-MAX_MESSAGES = 32
+MAX_MESSAGES = 64
 MAX_CHARACTERS = 8_000_000
 
 _lock = Lock()
@@ -21,11 +21,18 @@ _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
     """Return the rendered message of a version, cached by its fingerprint, which covers all that is shown."""
     known = kept_rendering(revision.fingerprint)
-    if known is not None:
-        return known
-    rendered = render_message(content or stored_content(revision))
+    return known or _kept(revision.fingerprint, render_message(content or stored_content(revision)))
+
+
+def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
+    """Return the text part of a version that has HTML too, rendered by itself and cached in the same way."""
+    key = f"{revision.fingerprint} text"
+    return kept_rendering(key) or _kept(key, render_message(replace(content, html=None)))
+
+
+def _kept(key: str, rendered: RenderedMessage) -> RenderedMessage:
     with _lock:
-        _cache[revision.fingerprint] = rendered
+        _cache[key] = rendered
         while len(_cache) > MAX_MESSAGES or (len(_cache) > 1 and sum(map(_size, _cache.values())) > MAX_CHARACTERS):
             _cache.popitem(last=False)
     return rendered
