@@ -1,6 +1,7 @@
 """The tag for a message in the queue. It is a tag and no template, because a page holds fifty of them."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -62,19 +63,19 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     one = row.message
     again = " again" if row.is_back else ""
     is_silent = row.is_held and not row.is_back
-    yield format_html(_STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}")
-    yield format_html(_SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since))))
+    yield _formatted(_STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}")
+    yield _formatted(_SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since))))
     yield from _warnings(row)
     yield from _people(row)
     if one.mailbox:
         yield _chip("", one.mailbox.short_name)
     if one.sandbox:
-        yield format_html(_TEST, "Test")
+        yield _formatted(_TEST, "Test")
     if row.others and one.revision_id:
         yield _span("by", f"{one.outside} outside" if one.outside else "all inside")
     if row.starter:
         picture = icon("chat" if row.discord_user else "key")
-        yield format_html('<span class="by">{}<span class="clip">{}</span></span>', picture, ink(row.starter))
+        yield _formatted('<span class="by">{}<span class="clip">{}</span></span>', picture, ink(row.starter))
     if row.expiry and not row.expiry.is_soon:
         yield format_html('<span class="by">{}{} left</span>', icon("clock"), lasting(row.expiry.at))
 
@@ -114,7 +115,13 @@ def _chip(look: str, words: SafeString | str) -> SafeString:
 
 
 def _span(look: str, words: SafeString | str) -> SafeString:
-    return format_html('<span class="{}">{}</span>', look, words)
+    return _formatted('<span class="{}">{}</span>', look, words)
+
+
+# Most rows of a page have the same marks. Typed: a text that is safe already is no key for an equal one that is not.
+@lru_cache(maxsize=1000, typed=True)
+def _formatted(form: str, *words: SafeString | str) -> SafeString:
+    return format_html(form, *words)
 
 
 def _shortened(text: str, length: int) -> str:
