@@ -42,8 +42,9 @@ class Supervisor:
         self._is_ready = False
         self._logs = log_folder(environment.data)
         self._variables: dict[str, str] = {}
-        self._server_failures = 0
-        self._servers_not_before = 0.0
+        # Of each server that does not start: how often in a row, and when it is tried next.
+        self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
         self._housekeeping_due = 0.0
         self._is_state_written = True
 
@@ -236,18 +237,18 @@ class Supervisor:
         return True
 
     def _look_after_server(self, server: EmbeddedServer) -> bool:
-        """Restarts a server for ever, with back-off: the other processes wait for it."""
+        """Restarts a server for ever, with a back-off of its own: the other processes wait for it."""
         if server.process is not None and server.process.poll() is None:
             return False
-        if time.monotonic() < self._servers_not_before:
+        if time.monotonic() < self._not_before.get(server.name, 0.0):
             return False
         say(f"{server.name} ended; starting it again")
         try:
             server.start()
-            self._server_failures = 0
+            self._failures[server.name] = 0
         except (LaunchError, OSError) as error:
-            self._server_failures += 1
-            self._servers_not_before = time.monotonic() + pause_before_start(self._server_failures + 1)
+            failures = self._failures[server.name] = self._failures.get(server.name, 0) + 1
+            self._not_before[server.name] = time.monotonic() + pause_before_start(failures + 1)
             say(f"{error} {self._about_disk()}Trying again.")
         return True
 
