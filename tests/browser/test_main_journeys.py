@@ -272,6 +272,12 @@ HOSTILE = (
     '<form action="https://evil.example/"><button>go</button></form><iframe src="https://evil.example/"></iframe>'
 )
 
+# In one step: the page may still be moving while the message gets its height.
+IS_ON_TOP = """element => {
+  const { x, y, width, height } = element.getBoundingClientRect();
+  return element.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+}"""
+
 
 @pytest.mark.proves("security 28", "security 29")
 def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(desk, product, ana):
@@ -283,10 +289,9 @@ def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(d
     expect(face.get_by_text("remote picture not loaded: track.evil.example").first).to_be_visible()
     expect(desk.locator("#strip")).to_contain_text("not loaded")
     for selector in ("#decide [data-key=a]", "#decide [data-key=r]", "#tab-source", "#message-bar .push a"):
-        box = desk.locator(selector).first.bounding_box()
-        middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
-        is_on_top = "([x, y, selector]) => document.elementFromPoint(x, y).closest(selector) !== null"
-        assert desk.evaluate(is_on_top, [*middle, selector]), selector
+        one = desk.locator(selector).first
+        one.scroll_into_view_if_needed()
+        assert one.evaluate(IS_ON_TOP), selector
     assert face.locator("button, form, input, iframe, script, img[src^='http']").count() == 0
     assert ("owned" in desk.title(), desk.locator("#message iframe").get_attribute("sandbox")) == (False, "")
     assert [url for url in asked if "evil.example" in url] == []
