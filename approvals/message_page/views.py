@@ -127,11 +127,12 @@ def answer_with_message(
     context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
         # With scripts the page reports itself that it is on screen; a prefetched page was seen by nobody.
-        is_opened = not (request.htmx or is_prefetch(request))
+        is_ahead = is_prefetch(request)
+        is_opened = not (request.htmx or is_ahead)
         note_page(message, actor=actor, is_opened=is_opened, recorded=facts["views"])
-        if is_opened:
-            if context["has_claim"]:
-                touch(message, actor=actor)
+        if is_opened and context["has_claim"]:
+            touch(message, actor=actor)
+        if is_opened or is_ahead:
             enqueue_freshen(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))

@@ -357,15 +357,15 @@ def test_full_disk_is_said(monkeypatch):
 def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(desk, enclose, reviewer):  # noqa: F811
     message = enclose(("offer.pdf", INVOICE_PDF, "application/pdf"), ("locked.pdf", office_files.locked_pdf()))
     digest = message.files.get(place=1).found_sha256
-    assert ">2 parts unread</a>" in unread(desk, message)
+    assert ">2 parts unread</span>" in unread(desk, message)
     page = view(desk, message, 2, "pages/").content.decode()
     assert SENTENCES["locked"] in page
-    assert ">2 parts unread</a>" in unread(desk, message)
+    assert ">2 parts unread</span>" in unread(desk, message)
 
     page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).content.decode()
     assert f'src="/queue/{message.public_id}/files/1/pages/1/"' in page
     assert "EUR 1,225.00" in page
-    assert ">1 part unread</a>" in unread(desk, message)
+    assert ">1 part unread</span>" in unread(desk, message)
     picture = view(desk, message, 1, "pages/1/")
     check_frame(picture)
     assert (picture["Content-Type"], picture.content[:8]) == ("image/png", PNG)
