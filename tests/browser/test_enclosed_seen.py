@@ -161,7 +161,7 @@ def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, produ
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     expect(desk.locator("#file-2")).to_contain_text("It is being fetched.")
     expect(desk.locator("#findings")).not_to_contain_text("its bytes are a web page")
-    approve, white = desk.locator(".approve .btn.go"), "rgb(255, 255, 255)"
+    approve, white = desk.get_by_role("button", name="Approve and send"), "rgb(255, 255, 255)"
     expect(approve).to_have_css("color", white)
     for row in rows:
         product.sql("UPDATE mirror_attachedfile SET state = 'fetched', kind = %s, seen = %s WHERE id = %s", *row)

@@ -231,7 +231,7 @@ def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced
     # Opening the thread is recorded once, until it grows.
     assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
     assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
-    unread, address = 'title="Not opened yet: the thread"', f"/queue/{draft.public_id}/unread/"
+    unread, address = "<bdi>the thread</bdi>", f"/queue/{draft.public_id}/unread/"
     set_thread(upstream, thread_row(1, -5), thread_row(2, 5), thread_row(3, 6))
     read(draft)
     assert unread in desk.get(address).content.decode()
