@@ -51,7 +51,7 @@ ADMIN_PAGES = {
     "domains": "/domains/",
     "own-word-add": "/rules/words/add/",
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
-    "reports": "/reports/",
+    "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
 }
 # Error pages, by the status that the browser reports.
