@@ -34,6 +34,7 @@ from mirror.recipients import addresses_of, in_compared_form, written_to
 from policy.allowlists.applicable import judge_content
 from policy.allowlists.judgement import Judgement
 from policy.models import Allowlist
+from policy.rules.facts import stored_facts
 from rendering import render_message
 from rendering.html_reading import tokens
 from rendering.result import Doubt
@@ -282,10 +283,12 @@ def queue_columns(message: Message, content: Content, findings: Iterable[Mapping
     A message that cannot be sorted must still be readable: after an error the columns are those of an empty message.
     """
     try:
-        return {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(findings)}
+        found = list(findings)
+        columns = {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(found)}
+        return {**columns, "policy_facts": stored_facts(content, f"{content.subject}\n{text_of(content)}", found)}
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        return {"search": _stored(""), "written_to": None}
+        return {"search": _stored(""), "written_to": None, "policy_facts": None}
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The tables of allowlists and the kill switch. What follows from them is in `evaluation`."""
+"""The tables of allowlists, the kill switch and rules. What follows from them is in `evaluation` and `rules`."""
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 from django.urls import reverse
 
 from policy.querysets import (
@@ -12,6 +12,7 @@ from policy.querysets import (
     GateListQuerySet,
     GateRefusalQuerySet,
     KillSwitchQuerySet,
+    PolicyVersionQuerySet,
 )
 
 
@@ -260,3 +261,69 @@ class KeyOwner(models.Model):
 
     def __str__(self) -> str:
         return f"{self.upstream_key_id} of {self.person}"
+
+
+class Group(models.Model):
+    """People whose approval a rule can ask for, or who may not give it."""
+
+    name = models.CharField(max_length=60)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="policy_groups", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("name"), name="policy_group_name_once")]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicyVersion(models.Model):
+    """One version of the rules: a draft that can still be changed, the active one, or one that was.
+
+    A trigger keeps number and rules as they are once it is no draft. Without an active version one approval of any
+    reviewer is needed.
+    """
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        ACTIVE = "active", "Active"
+        RETIRED = "retired", "Retired"
+
+    number = models.PositiveIntegerField(unique=True)
+    state = models.CharField(max_length=7, choices=State, default=State.DRAFT)
+    # As `PolicyRule.as_json` writes them, in their order.
+    rules = models.JSONField(default=list)
+    note = models.TextField(blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+    activated_at = models.DateTimeField(null=True, blank=True)
+    activated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PolicyVersionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["draft", "active", "retired"]), name="policy_version_state_known"
+            ),
+            models.UniqueConstraint(
+                fields=["state"], condition=models.Q(state="active"), name="policy_version_one_active"
+            ),
+            models.UniqueConstraint(
+                fields=["state"], condition=models.Q(state="draft"), name="policy_version_one_draft"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="draft") | models.Q(activated_at__isnull=False),
+                name="policy_version_activated",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"

@@ -17,7 +17,7 @@ from common.postgres.statements import ValueQuery
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal, KillSwitch  # noqa: F401 - the types of the querysets
+    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal, KillSwitch, PolicyVersion  # noqa: F401 - the types of the querysets
 
 # Longer than the time limits of both calls of one attempt, so that only a dead worker's row is claimed again.
 PUSH_LEASE = timedelta(seconds=90)
@@ -294,3 +294,15 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         if last is None:
             return named
         return named.filter(Q(refused_at__lt=last[0]) | Q(refused_at=last[0], pk__lt=last[1]))
+
+
+class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
+    """Reads of the versions of the rules."""
+
+    def active(self) -> Self:
+        """The one in force, if any."""
+        return self.filter(state="active")
+
+    def draft(self) -> Self:
+        """The one that is being written, if any."""
+        return self.filter(state="draft")

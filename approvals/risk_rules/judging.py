@@ -1,5 +1,6 @@
 """Judges held messages again by the words that admins look for, after those were changed."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from approvals.models import OwnWord
 from common.postgres.rows import run
 from mirror.models import Message, Revision
 from mirror.store import stored_content
+from policy.rules.facts import own_words_in
 from rendering import render_message
 from risk import RiskContext, restored, score
 from risk.check_words import own_word
@@ -18,7 +20,9 @@ RULE = "own_word"
 
 # The message first: who stores another version holds its row, and then neither statement finds the version.
 _STORE_MESSAGE = """
-UPDATE mirror_message SET risk = %s, risk_level = %s, rules = %s
+UPDATE mirror_message SET risk = %s, risk_level = %s, rules = %s,
+  policy_facts = CASE WHEN policy_facts IS NULL THEN NULL
+    ELSE jsonb_set(policy_facts, '{own_words}', coalesce(%s::jsonb, 'null')) END
 WHERE id = %s AND revision_id = %s AND state = 'held' RETURNING id
 """
 
@@ -37,8 +41,8 @@ def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
     return changed
 
 
-def _judge(message: Message, revision: Revision, stored: Sequence[Any], weights: dict[str, int]) -> bool:
-    phrases = own_phrases(stored, mailbox=message.mailbox_id)
+def _judge(message: Message, revision: Revision, words: Sequence[Any], weights: dict[str, int]) -> bool:
+    phrases = own_phrases(words, mailbox=message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
     found = []
     if phrases:
@@ -50,7 +54,9 @@ def _judge(message: Message, revision: Revision, stored: Sequence[Any], weights:
         return False
     total = score(after, weights)
     rules = list(dict.fromkeys(one.rule for one in after))
-    if not run(_STORE_MESSAGE, [total.points, total.level, rules, message.pk, revision.pk]).rows:
+    stored = [asdict(one) for one in after]
+    own_words = json.dumps(own_words_in(stored))
+    if not run(_STORE_MESSAGE, [total.points, total.level, rules, own_words, message.pk, revision.pk]).rows:
         return False
-    Revision.objects.filter(pk=revision.pk).update(findings=[asdict(one) for one in after])
+    Revision.objects.filter(pk=revision.pk).update(findings=stored)
     return True

@@ -139,6 +139,7 @@ class Migration(migrations.Migration):
                 ('shape', models.CharField(blank=True, max_length=32)),
                 ('bands', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
                 ('amounts', models.CharField(blank=True, max_length=32)),
+                ('policy_facts', models.JSONField(null=True)),
                 ('hits_counted_at', models.DateTimeField(blank=True, null=True)),
                 ('ranked_at', models.DateTimeField(blank=True, null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),

@@ -84,6 +84,9 @@ class Message(models.Model):
     bands = ArrayField(models.IntegerField(), default=list)
     # Equal for messages of one shape with the same numbers.
     amounts = models.CharField(max_length=32, blank=True)
+    # What rules ask beside the columns, from the current revision: `policy.rules.facts.stored_facts` says what. None:
+    # not worked out yet, so nothing of it is known.
+    policy_facts = models.JSONField(null=True)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
     # When its position in an order last changed, written by a trigger; None: never.

@@ -2,8 +2,27 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.db.models.functions.text
 from django.conf import settings
 from django.db import migrations, models
+
+# What decisions refer to by number must still say what it said then.
+VERSIONS_STAY = """
+CREATE FUNCTION policy_keep_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state = 'draft' THEN
+        RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    IF TG_OP = 'UPDATE' AND NEW.number = OLD.number AND NEW.rules = OLD.rules AND NEW.state <> 'draft'
+       AND NOT (OLD.state = 'retired' AND NEW.state = 'active') THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'an active or retired version of the policy stays as it is: % is refused', TG_OP;
+END $$;
+
+CREATE TRIGGER policy_version_stays BEFORE UPDATE OR DELETE ON policy_policyversion
+    FOR EACH ROW EXECUTE FUNCTION policy_keep_version();
+"""
 
 
 class Migration(migrations.Migration):
@@ -179,4 +198,45 @@ class Migration(migrations.Migration):
             model_name='killswitch',
             constraint=models.CheckConstraint(condition=models.Q(('connection', None), ('mailbox', None), _connector='OR'), name='kill_switch_one_scope'),
         ),
+        migrations.CreateModel(
+            name='Group',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=60)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('members', models.ManyToManyField(blank=True, related_name='policy_groups', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['name'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='group',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='policy_group_name_once'),
+        ),
+        migrations.CreateModel(
+            name='PolicyVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField(unique=True)),
+                ('state', models.CharField(choices=[('draft', 'Draft'), ('active', 'Active'), ('retired', 'Retired')], default='draft', max_length=7)),
+                ('rules', models.JSONField(default=list)),
+                ('note', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('activated_at', models.DateTimeField(blank=True, null=True)),
+                ('retired_at', models.DateTimeField(blank=True, null=True)),
+                ('activated_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'active', 'retired'])), name='policy_version_state_known'),
+                    models.UniqueConstraint(condition=models.Q(('state', 'active')), fields=('state',), name='policy_version_one_active'),
+                    models.UniqueConstraint(condition=models.Q(('state', 'draft')), fields=('state',), name='policy_version_one_draft'),
+                    models.CheckConstraint(condition=models.Q(('state', 'draft'), ('activated_at__isnull', False), _connector='OR'), name='policy_version_activated'),
+                ],
+            },
+        ),
+        migrations.RunSQL(VERSIONS_STAY, migrations.RunSQL.noop),
     ]

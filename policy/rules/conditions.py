@@ -1,0 +1,277 @@
+"""When a rule applies to a message. Pure.
+
+All conditions of a rule must hold; of several values of one, a single one that fits is enough. Rules only ask for more,
+so whatever the desk does not know makes a condition hold.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property, lru_cache
+from typing import Any
+
+from common.patterns import patterns_for, read_pattern
+from policy.rules.fields import amount, check_fields, flag, positive, text, texts, whole_numbers
+from policy.rules.hours import Hours, is_open
+
+# What a message may have come from, and the words for it.
+ORIGINS = {
+    "agent": "an agent by API",
+    "discord": "a Discord command",
+    "edit": "an edit at the desk",
+    "received": "received mail",
+}
+RISKS = ("notice", "high")
+# Families of attached files, and the words for them; names of kinds ("pdf") count too.
+FAMILIES = {
+    "image": "a picture",
+    "text": "a text file",
+    "document": "a document",
+    "archive": "an archive",
+    "program": "a program",
+    "media": "sound or film",
+    "other": "a file of another kind",
+}
+MOST_RECIPIENTS, MOST_TRIES = 100_000, 1000
+_TOP_LEVEL = re.compile(r"\A\*\.[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z")
+_QUOTES = re.compile("[“”„‟«»\"']")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A sum that a message names. Without a currency it is not certain which, and it counts as any."""
+
+    value: Decimal
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class MessageFacts:
+    """What conditions ask of a message. None means that the desk does not know.
+
+    `key` is "connection:API key"; `recipients` are in the form that allowlists compare, and one without @ stands for
+    somebody whom the key does not show. `lists` are the allowlists that name one of them, `attachments` families and
+    names of kinds, and `origins` everything that the message may have come from.
+    """
+
+    connection: int
+    now: datetime
+    mailbox: int | None = None
+    is_inbound: bool = False
+    key: str | None = ""
+    key_owners: frozenset[int] | None = frozenset()
+    recipients: tuple[str, ...] | None = ()
+    lists: frozenset[int] | None = frozenset()
+    is_first_contact: bool | None = False
+    risk_level: str | None = ""
+    findings: frozenset[str] | None = frozenset()
+    own_words: frozenset[str] | None = frozenset()
+    amounts: tuple[Amount, ...] | None = ()
+    attachments: frozenset[str] | None = frozenset()
+    origins: frozenset[str] | None = frozenset()
+    tries: int | None = 1
+
+    @cached_property
+    def sees_all_recipients(self) -> bool:
+        """Whether it is known who gets it."""
+        return self.recipients is not None and all("@" in one for one in self.recipients)
+
+    @cached_property
+    def entries(self) -> list[frozenset[str]]:
+        """For each recipient, every entry of a list or rule that names them."""
+        return list(map(_entries_of, self.recipients or ()))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What must hold of a message for a rule to apply; an empty condition asks nothing.
+
+    `recipients` are entries as in allowlists, one of which must name somebody; `recipients_except` must leave somebody
+    unnamed. `amount` is the least sum that it must name, 0 for any.
+    """
+
+    mailboxes: frozenset[int] = frozenset()
+    keys: frozenset[str] = frozenset()
+    key_owners: frozenset[int] = frozenset()
+    recipients: tuple[str, ...] = ()
+    recipients_except: tuple[str, ...] = ()
+    lists: frozenset[int] = frozenset()
+    first_contact: bool = False
+    risk: str = ""
+    findings: frozenset[str] = frozenset()
+    own_words: frozenset[str] = frozenset()
+    amount: Decimal | None = None
+    currency: str = ""
+    attachments: frozenset[str] = frozenset()
+    recipients_from: int | None = None
+    origins: frozenset[str] = frozenset()
+    during: Hours | None = None
+    outside: Hours | None = None
+    tries_from: int | None = None
+
+    def apply_to(self, facts: MessageFacts) -> bool:
+        """Whether all of the conditions hold of a message."""
+        return all(check(self, facts) for _, check in self._asked)
+
+    def failing(self, facts: MessageFacts) -> tuple[str, ...]:
+        """Return the names of the conditions that do not hold of a message."""
+        return tuple(name for name, check in self._asked if not check(self, facts))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether they apply to every message."""
+        return not self._asked
+
+    # Cached: 200 rules are asked about each row of a page.
+    @cached_property
+    def _asked(self) -> list[tuple[str, "_Check"]]:
+        return [(name, check) for name, check in _CHECKS.items() if _is_set(getattr(self, name))]
+
+    @classmethod
+    def from_json(cls, value: object) -> "Conditions":
+        """Return the conditions that `as_json` wrote. Raises ValueError with a sentence."""
+        stored = check_fields(value, cls, "The conditions of a rule")
+        found = cls(
+            **{name: whole_numbers(stored, name) for name in ("mailboxes", "key_owners", "lists")},
+            **{name: _patterns(stored, name) for name in ("recipients", "recipients_except")},
+            keys=_keys(stored),
+            first_contact=flag(stored, "first_contact"),
+            risk=text(stored, "risk", most=6, among=RISKS),
+            findings=texts(stored, "findings", most=40),
+            own_words=frozenset(map(own_word_key, texts(stored, "own_words", most=80))),
+            amount=amount(stored, "amount"),
+            currency=text(stored, "currency", most=3).upper(),
+            attachments=texts(stored, "attachments", most=20),
+            recipients_from=positive(stored, "recipients_from", most=MOST_RECIPIENTS),
+            origins=texts(stored, "origins", most=10, among=ORIGINS),
+            during=Hours.from_json(stored["during"]) if stored.get("during") is not None else None,
+            outside=Hours.from_json(stored["outside"]) if stored.get("outside") is not None else None,
+            tries_from=positive(stored, "tries_from", most=MOST_TRIES),
+        )
+        if found.currency and found.amount is None:
+            raise ValueError("A currency says nothing without an amount.")
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the conditions as they are stored: only what is asked."""
+        return {one.name: _stored(found) for one in fields(self) if _is_set(found := getattr(self, one.name))}
+
+
+def own_word_key(word: str) -> str:
+    """Return an own word in the form in which findings name it: capitals and quotation marks do not count."""
+    return _QUOTES.sub("'", word[:80]).casefold().strip()
+
+
+_Check = Callable[[Conditions, MessageFacts], bool]
+
+
+def _recipient(when: Conditions, facts: MessageFacts) -> bool:
+    return not facts.sees_all_recipients or any(not one.isdisjoint(when.recipients) for one in facts.entries)
+
+
+def _other_recipient(when: Conditions, facts: MessageFacts) -> bool:
+    return not facts.sees_all_recipients or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
+
+
+def _list(when: Conditions, facts: MessageFacts) -> bool:
+    if facts.lists is None or not facts.sees_all_recipients:
+        return True
+    return not when.lists.isdisjoint(facts.lists)
+
+
+def _number(when: Conditions, facts: MessageFacts) -> bool:
+    if facts.recipients is None or not facts.sees_all_recipients:
+        return True
+    return len(facts.recipients) >= (when.recipients_from or 0)
+
+
+def _amount(when: Conditions, facts: MessageFacts) -> bool:
+    if facts.amounts is None:
+        return True
+    least = when.amount or Decimal(0)
+    currency = when.currency
+    return any(one.value >= least and (not currency or one.currency in ("", currency)) for one in facts.amounts)
+
+
+def _risk(when: Conditions, facts: MessageFacts) -> bool:
+    return facts.risk_level is None or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
+
+
+def _one_of(name: str, of_facts: str) -> _Check:
+    """Return the check that a condition's values and those of a fact have one in common."""
+
+    def check(when: Conditions, facts: MessageFacts) -> bool:
+        found: frozenset[Any] | None = getattr(facts, of_facts)
+        return found is None or not found.isdisjoint(getattr(when, name))
+
+    return check
+
+
+_CHECKS: dict[str, _Check] = {
+    "mailboxes": lambda when, facts: facts.mailbox is None or facts.mailbox in when.mailboxes,
+    "keys": lambda when, facts: _may_be_key(when, facts),
+    "key_owners": _one_of("key_owners", "key_owners"),
+    "recipients": _recipient,
+    "recipients_except": _other_recipient,
+    "lists": _list,
+    "first_contact": lambda when, facts: facts.is_first_contact is not False,
+    "risk": _risk,
+    "findings": _one_of("findings", "findings"),
+    "own_words": _one_of("own_words", "own_words"),
+    "amount": _amount,
+    "attachments": _one_of("attachments", "attachments"),
+    "recipients_from": _number,
+    "origins": _one_of("origins", "origins"),
+    "during": lambda when, facts: when.during is None or is_open(when.during, facts.now),
+    "outside": lambda when, facts: when.outside is None or not is_open(when.outside, facts.now),
+    "tries_from": lambda when, facts: facts.tries is None or facts.tries >= (when.tries_from or 0),
+}
+
+
+def _may_be_key(when: Conditions, facts: MessageFacts) -> bool:
+    if facts.key is None:
+        # Which key it was is not known, but of which connection.
+        return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
+    return facts.key in when.keys
+
+
+@lru_cache(maxsize=4096)
+def _entries_of(recipient: str) -> frozenset[str]:
+    """Return every entry that names a recipient. One whose address names a next hop is named by its domain too.
+
+    An allowlist lets no such address through; a rule asks for more, so it applies in doubt.
+    """
+    domain = recipient.rpartition("@")[2]
+    entries = patterns_for(recipient) or [recipient, *patterns_for(f"x@{domain}")[1:]]
+    return frozenset((*entries, f"*.{domain.rpartition('.')[2]}"))
+
+
+def _patterns(stored: Any, name: str) -> tuple[str, ...]:
+    return tuple(sorted({_pattern(one) for one in texts(stored, name, most=320)}))
+
+
+def _pattern(typed: str) -> str:
+    # A whole top-level domain is too much for an allowlist, but not for a rule, which asks for more.
+    return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
+
+
+def _keys(stored: Any) -> frozenset[str]:
+    keys = texts(stored, "keys", most=230)
+    if not all(one.partition(":")[0].isdecimal() and one.partition(":")[2] for one in keys):
+        raise ValueError("keys is a list of API keys, each with the key of its connection before it.")
+    return keys
+
+
+def _is_set(value: object) -> bool:
+    # An amount of 0 asks for any amount.
+    return isinstance(value, Decimal) or (value is not None and value not in (False, "", (), frozenset()))
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, Hours):
+        return value.as_json()
+    if isinstance(value, frozenset | tuple):
+        return sorted(value)
+    return str(value) if isinstance(value, Decimal) else value

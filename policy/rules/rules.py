@@ -1,0 +1,207 @@
+"""One rule: when it applies, what it asks for, who answers for it, and the sentence that says so. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from policy.rules.conditions import FAMILIES, ORIGINS, Conditions
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.fields import check_fields, positive, text
+from policy.rules.hours import hours_in_words
+
+MOST_RULES = 200
+
+
+class RuleError(ValueError):
+    """A rule cannot be as it is written; `sentence` says why, to a person."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    """A rule. Its `id` stays the same from version to version; `owner` is the key of the person who answers for it."""
+
+    id: str
+    name: str
+    owner: int | None = None
+    note: str = ""
+    is_on: bool = True
+    when: Conditions = field(default_factory=Conditions)
+    then: Effects = field(default_factory=Effects)
+
+    @classmethod
+    def from_json(cls, value: object) -> "PolicyRule":
+        """Return the rule that `as_json` wrote. Raises RuleError for unknown fields and impossible values."""
+        try:
+            stored = check_fields(value, cls, "A rule")
+            found = cls(
+                id=text(stored, "id", most=20),
+                name=text(stored, "name", most=80).strip(),
+                owner=positive(stored, "owner", most=2**63 - 1),
+                note=text(stored, "note", most=1000),
+                is_on=_is_on(stored),
+                when=Conditions.from_json(stored.get("when", {})),
+                then=Effects.from_json(stored.get("then", {})),
+            )
+        except ValueError as error:
+            raise RuleError(str(error)) from None
+        if not found.id.isalnum() or not found.id.isascii():
+            raise RuleError("A rule needs an id of letters and digits.")
+        if not found.name:
+            raise RuleError("A rule needs a name.")
+        if found.then.is_empty:
+            raise RuleError(f"“{found.name}” asks for nothing beyond the one approval that is always needed.")
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rule as it is stored."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "owner": self.owner,
+            "note": self.note,
+            "is_on": self.is_on,
+            "when": self.when.as_json(),
+            "then": self.then.as_json(),
+        }
+
+
+def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
+    """Return the rules of a version in their order. Raises RuleError, also where two have one id."""
+    if not isinstance(value, list) or len(value) > MOST_RULES:
+        raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
+    found = tuple(map(PolicyRule.from_json, value))
+    if len({one.id for one in found}) < len(found):
+        raise RuleError("Two rules have the same id.")
+    return found
+
+
+@dataclass(frozen=True)
+class Names:
+    """How a sentence names what a rule refers to by key; what is missing is named by its key."""
+
+    mailboxes: Mapping[int, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[int, str] = field(default_factory=dict)
+    lists: Mapping[int, str] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)
+
+
+def as_sentence(rule: PolicyRule, names: Names) -> str:
+    """Return a rule as a sentence: "When a message goes to *.gov, then 2 approvals of Finance are needed."."""
+    conditions = list(_conditions(rule.when, names))
+    when = f"When a message {listed(conditions)}" if conditions else "For every message"
+    return f"{when}{', then' if conditions else ','} {effects_in_words(rule.then, names)}."
+
+
+def effects_in_words(then: Effects, names: Names) -> str:
+    """Return what is asked as the middle of a sentence."""
+    return listed(list(_effects(then, names))) or "one approval is needed"
+
+
+def listed(parts: Sequence[str], word: str = "and") -> str:
+    """Return parts as one list: "a, b and c"."""
+    *others, last = parts or [""]
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
+    """Return who must approve: "2 approvals of Finance and 1 of Legal"."""
+    parts = []
+    for group, n in sorted(approvals.items()):
+        word = ("approval" if n == 1 else "approvals") if not parts else ""
+        whose = "of any reviewer" if group == ANY_REVIEWER else f"of {_named(names.groups, group, 'group')}"
+        parts.append(" ".join(filter(None, (str(n), word, whose))))
+    return listed(parts)
+
+
+def _conditions(when: Conditions, names: Names) -> Iterator[str]:
+    if when.mailboxes:
+        yield f"is in {_any(_named(names.mailboxes, one, 'mailbox') for one in when.mailboxes)}"
+    if when.keys:
+        yield f"comes from the API key {_any(_named(names.keys, one, 'key') for one in when.keys)}"
+    if when.key_owners:
+        yield f"comes from an API key of {_any(_named(names.people, one, 'person') for one in when.key_owners)}"
+    if when.origins:
+        yield f"comes from {_any(ORIGINS[one] for one in when.origins)}"
+    yield from _recipients(when, names)
+    if when.risk:
+        yield "is high risk" if when.risk == "high" else "has any risk"
+    if when.findings:
+        yield f"has the finding {_any(names.findings.get(one, one) for one in when.findings)}"
+    if when.own_words:
+        yield f"contains {_any(f'“{one}”' for one in when.own_words)}"
+    if when.amount is not None:
+        currency = f" {when.currency}" if when.currency else ""
+        yield f"names an amount of at least {when.amount:f}{currency}" if when.amount else f"names any{currency} amount"
+    if when.attachments:
+        yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
+    if when.during is not None:
+        yield f"is asked about during {hours_in_words(when.during)}"
+    if when.outside is not None:
+        yield f"is asked about outside {hours_in_words(when.outside)}"
+    if when.tries_from is not None:
+        yield f"is at least try {when.tries_from}"
+
+
+def _recipients(when: Conditions, names: Names) -> Iterator[str]:
+    if when.recipients:
+        yield f"goes to {_any(when.recipients)}"
+    if when.recipients_except:
+        yield f"goes to somebody other than {_any(when.recipients_except)}"
+    if when.lists:
+        yield f"goes to somebody on the allowlist of {_any(_named(names.lists, one, 'list') for one in when.lists)}"
+    if when.first_contact:
+        yield "goes to somebody for the first time"
+    if when.recipients_from is not None:
+        yield f"goes to at least {when.recipients_from} recipients"
+
+
+def _effects(then: Effects, names: Names) -> Iterator[str]:
+    if then.reject:
+        yield f"it is rejected (“{then.reject}”)"
+    if then.approvals:
+        needed = "is needed" if list(then.approvals.values()) == [1] else "are needed"
+        yield f"{approvals_in_words(then.approvals, names)} {needed}"
+    if then.barred_groups:
+        yield f"nobody of {_any(_named(names.groups, one, 'group') for one in then.barred_groups)} may approve it"
+    if then.bar_editor:
+        yield "whoever edited it last may not approve it"
+    if then.reauthenticate:
+        yield "whoever approves it signs in again first"
+    if then.never_in_bulk:
+        yield "it is never approved in bulk"
+    if then.high_risk_page:
+        yield "it is approved on the high-risk page"
+    if then.expire_minutes is not None:
+        yield f"it expires {duration_in_words(then.expire_minutes)} after it was held"
+    for hours in then.office_hours:
+        yield f"it is approved and sent only within {hours_in_words(hours)}"
+
+
+def duration_in_words(minutes: int) -> str:
+    """Return so many minutes in the largest unit that fits: "2 days"."""
+    for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
+        if minutes % size == 0:
+            n = minutes // size
+            return f"{n} {unit}{'' if n == 1 else 's'}"
+    raise AssertionError("every number of minutes is one of minutes")
+
+
+def _any(parts: Iterable[str]) -> str:
+    return listed(sorted(parts), "or")
+
+
+def _named(names: Mapping[Any, str], key: object, what: str) -> str:
+    return names.get(key) or f"{what} {key} (deleted)"
+
+
+def _is_on(stored: Mapping[str, Any]) -> bool:
+    value = stored.get("is_on", True)
+    if not isinstance(value, bool):
+        raise ValueError("is_on is either true or false.")
+    return value
