@@ -13,6 +13,10 @@ class VerdictNotAllowed(DeskError):
     """The ruling does not let this person decide this message now."""
 
 
+class ReauthenticationNeeded(VerdictNotAllowed):
+    """A rule asks whoever approves to prove who they are first."""
+
+
 class ContentChanged(DeskError):
     """The content is no longer the one that was shown."""
 

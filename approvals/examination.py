@@ -277,6 +277,9 @@ def _plain_subject(message: Message) -> str:
     return _ANSWER.sub("", message.subject[:1000]).strip().casefold()
 
 
+_ASKED_BY_POLICY = ("risk_level", "rules", "written_to", "policy_facts")
+
+
 def queue_columns(message: Message, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
@@ -285,10 +288,14 @@ def queue_columns(message: Message, content: Content, findings: Iterable[Mapping
     try:
         found = list(findings)
         columns = {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(found)}
-        return {**columns, "policy_facts": stored_facts(content, f"{content.subject}\n{text_of(content)}", found)}
+        text = f"{content.subject}\n{text_of(content)}"
+        columns["policy_facts"] = stored_facts(content, text, found)
+        # A read that shows nothing else needs no other answer of the policy.
+        is_same = all(getattr(message, name) == columns[name] for name in _ASKED_BY_POLICY)
+        return {**columns, "policy_applied": message.policy_applied if is_same else 0}
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        return {"search": _stored(""), "written_to": None, "policy_facts": None}
+        return {"search": _stored(""), "written_to": None, "policy_facts": None, "policy_applied": 0}
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Verdict(models.Model):
     seen = models.JSONField(default=dict, blank=True)
     # False once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
+    # An approval for which there is no decision yet, because more people have to approve.
+    awaits_others = models.BooleanField(default=False)
     given_at = models.DateTimeField(db_default=Now())
 
     objects = VerdictQuerySet.as_manager()
@@ -56,7 +58,11 @@ class Verdict(models.Model):
             models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="verdict_outcome_known"),
         ]
         # Those of the last week, for the home page; rows come in the order of time.
-        indexes = [BrinIndex(fields=["given_at"], name="verdict_given_brin")]
+        indexes = [
+            BrinIndex(fields=["given_at"], name="verdict_given_brin"),
+            # What a person has approved and others still have to: hardly any.
+            models.Index(fields=["person"], condition=Q(awaits_others=True), name="verdict_awaiting"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.outcome} by {self.person}"
@@ -157,7 +163,7 @@ class Decision(models.Model):
         """Who decided, for the middle of a sentence: a person's name, or the rule."""
         if self.given_by:
             return str(self.given_by)
-        return "the expiry rule" if self.rule == "expiry" else "a rule"
+        return {"expiry": "the expiry rule", "policy": "the policy"}.get(self.rule.partition(" ")[0], "a rule")
 
     @property
     def suggestion(self) -> str:

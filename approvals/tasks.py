@@ -12,7 +12,7 @@ from celery import shared_task
 from django.db.models import QuerySet
 
 from approvals.collaboration import claims, comments, snooze
-from approvals.decisions import execute, expire
+from approvals.decisions import apply_policy, execute, expire
 from approvals.editing import send
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
 from approvals.pictures import fetch as pictures
@@ -332,6 +332,7 @@ def _each(task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None)
 _SWEEP = Sweep(
     {
         "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
+        "policy": _with(apply_policy.apply_due, apply_policy.due),
         "expired": _with(expire.expire_due, expire.due),
         "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
         "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),

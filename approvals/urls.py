@@ -43,6 +43,7 @@ urlpatterns = [
     path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),
     path("queue/<uuid:public_id>/thread/", content_views.thread, name="message-thread"),
     path("queue/<uuid:public_id>/undo/", decision_views.undo, name="undo"),
+    path("queue/<uuid:public_id>/take-back/", decision_views.take_back, name="take-back"),
     path("queue/<uuid:public_id>/decided/", decision_views.decided, name="decided"),
     path("queue/<uuid:public_id>/allow/", decision_views.allow_address, name="allow-address"),
     path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),

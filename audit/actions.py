@@ -39,6 +39,8 @@ ACTIONS: dict[str, str] = {
     "pictures.fetched": "fetched remote pictures of the message",
     "verdict.given": "gave a verdict",
     "verdict.refused": "was refused a verdict",
+    "verdict.taken_back": "took the approval back",
+    "approval.recorded": "recorded the approval; others have to approve too",
     "bulk.decided": "decided several messages together",
     "decision.recorded": "recorded the decision",
     "decision.undone": "undid the decision",
@@ -236,7 +238,7 @@ TECHNICAL = frozenset(
         *("message.received", "message.scheduled", "message.released", "message.fetched", "message.served"),
         *("message.asked_about", "message.named", "message.expiring", "message.answered"),
         *("webhook.late", "webhook.unknown", "pictures.fetched"),
-        *("decision.recorded", "decision.calling", "decision.applied", "decision.postponed"),
+        *("approval.recorded", "decision.recorded", "decision.calling", "decision.applied", "decision.postponed"),
         *("alert.delivered", "allowlist.pushed", "ledger.checked"),
         *("connection.failing", "connection.recovered", "connection.stale", "connection.fresh_again"),
     }

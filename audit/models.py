@@ -58,7 +58,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def without_steps(self) -> Self:
         """Without intermediate steps, and without entries that repeat another entry of the same act."""
         steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
-        return self.exclude(action__in=(*steps, "alert.delivered"))
+        return self.exclude(action__in=(*steps, "approval.recorded", "alert.delivered"))
 
     def without_technical(self) -> Self:
         """Without what programs write in the ordinary course (relies on entry_shown)."""

@@ -43,7 +43,7 @@ _ACTIONS_BY_TONE = {
         "message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect "
         "decision.withdrawn decision.found_again"
     ),
-    "blue": ("verdict.given decision.recorded decision.confirmed"),
+    "blue": ("verdict.given approval.recorded decision.recorded decision.confirmed"),
 }
 TONES = {action: tone for tone, actions in _ACTIONS_BY_TONE.items() for action in actions.split()}
 

@@ -1,11 +1,12 @@
 """The ruling: one pure function over facts, evaluated when a message is shown, decided and carried out.
 
-Later rules (four eyes, escalation) join it here; each gives its reason as a sentence.
+What the rules of the policy ask joins it as a `Demand`; each gives its reason as a sentence.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from policy.allowlists.judgement import named
+from policy.rules.demand import Demand
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class RulingFacts:
     list_words: str = "no allowlist"
     list_doubt: str = ""
     can_be_allowed: bool = True
+    # What the rules of the policy ask, and how many approvals are given.
+    demand: Demand = field(default_factory=Demand)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Ruling:
     """Whether this person may decide now, and why, the first reason that applies first.
 
     `rule` is a word for what refuses an approval, the first that applies. `off_list` says which recipients no allowlist
-    names, also to people who may not decide: an admin can allow them all the same.
+    names, also to people who may not decide: an admin can allow them all the same. `demand` is what the policy asks.
     """
 
     may_approve: bool
@@ -46,10 +49,15 @@ class Ruling:
     reasons: tuple[str, ...]
     rule: str = ""
     off_list: str = ""
+    demand: Demand = field(default_factory=Demand)
 
 
 def rule(facts: RulingFacts) -> Ruling:
     """Return the ruling for these facts. In doubt it refuses."""
+    return replace(_rule(facts), demand=facts.demand)
+
+
+def _rule(facts: RulingFacts) -> Ruling:
     if not facts.is_held:
         return _refused("This message is no longer held, so there is nothing to decide.")
     if not facts.is_reviewer:
@@ -65,7 +73,17 @@ def rule(facts: RulingFacts) -> Ruling:
         # Deciding goes on: decisions wait, and can be undone until the switch is released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(True, True, (waits, *_notes(facts)), rule="stopped")
-    return Ruling(True, True, ("One approval is needed, and you may give it.", *_notes(facts)))
+    return Ruling(True, True, (_needed(facts.demand), *_notes(facts)))
+
+
+def _needed(demand: Demand) -> str:
+    """Return how many approvals are needed, to somebody who may give one."""
+    if not demand.takes_several:
+        return "One approval is needed, and you may give it."
+    if not demand.approvals:
+        return f"{demand.progress.needed} approvals are needed, and you may give one."
+    by = f", by {demand.givers}" if demand.counted else ""
+    return f"{demand.progress} approvals are given{by}. You may give one."
 
 
 def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
@@ -83,7 +101,7 @@ def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
         found.append(("files", sentence))
     if facts.off_list:
         found.append(("allowlist", _off_list(facts)))
-    return found
+    return found + facts.demand.forbidding()
 
 
 def _off_list(facts: RulingFacts) -> str:
@@ -97,8 +115,9 @@ def _off_list(facts: RulingFacts) -> str:
 
 def _notes(facts: RulingFacts) -> tuple[str, ...]:
     if not facts.would_be_off_list:
-        return ()
-    return (f"{_missed(facts.would_be_off_list, facts)}. The list is in Monitor, so it blocks nothing.",)
+        return facts.demand.sentences
+    monitored = f"{_missed(facts.would_be_off_list, facts)}. The list is in Monitor, so it blocks nothing."
+    return (*facts.demand.sentences, monitored)
 
 
 def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:

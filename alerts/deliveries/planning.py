@@ -39,6 +39,8 @@ CARD_ACTIONS = (
     "message.failed",
     "message.cancelled",
     "message.gone",
+    "approval.recorded",
+    "verdict.taken_back",
     "decision.recorded",
     "decision.undone",
     "decision.applied",

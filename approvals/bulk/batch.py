@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
-from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal, undo_decision
+from approvals.decisions.decide import BatchInfo, VerdictResult, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
@@ -39,11 +39,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ItemResult:
-    """The result for one message: its decision or, without one, a sentence that says why."""
+    """The result for one message: its decision or, without one, a sentence that says why.
+
+    `counts`: an approval was given, and others have to approve before it is decided.
+    """
 
     message: UUID
     decision: Decision | None = None
     sentence: str = ""
+    counts: bool = False
 
 
 def decide_batch(
@@ -73,7 +77,7 @@ def decide_batch(
                 reason=reason,
                 batch=batch,
             )
-            ended.append(ItemResult(one.message, result.decision))
+            ended.append(_result(one.message, result))
         except DeskError as error:
             if own := _own_decision(error, one, actor, outcome, reason):
                 ended.append(ItemResult(one.message, own))
@@ -84,12 +88,18 @@ def decide_batch(
         except DatabaseError:
             log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
             ended.append(ItemResult(one.message, sentence=_NOT_SAVED))
-    done = sum(one.decision is not None for one in ended)
+    done = sum(one.decision is not None or one.counts for one in ended)
     numbers = {"on_sheet": len(sheet.items), "decided": done, "not_decided": len(ended) - done, "unread": unread}
     details = {"sheet": sheet.id, "outcome": outcome, "reason": reason}
     with transaction.atomic():
         record("bulk.decided", actor=actor, details=details | {name: str(one) for name, one in numbers.items()})
     return ended
+
+
+def _result(message: UUID, result: VerdictResult) -> ItemResult:
+    if result.decision is not None:
+        return ItemResult(message, result.decision)
+    return ItemResult(message, sentence=f"{result.progress} approvals are given.", counts=True)
 
 
 def _own_decision(error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str) -> Decision | None:
@@ -145,6 +155,7 @@ class Line:
     sentence: str
     status: Status
     actions: AvailableActions
+    counts: bool = False
 
     @property
     def is_in_force(self) -> bool:
@@ -166,12 +177,20 @@ def store_batch(
     unread: Iterable[UUID] = (),
 ) -> str:
     """Store the result for the page that shows it; return the batch's id."""
-    items = [[one.message.hex, one.decision.pk if one.decision else 0, one.sentence] for one in ended]
+    items = [[one.message.hex, _number(one), one.sentence] for one in ended]
     batch = uuid7().hex
     newest = {"id": batch, "sheet": sheet.id, "outcome": outcome, "typed": dict(typed), "query": query, "items": items}
     newest["unread"] = [one.hex for one in unread]
     session[_KEY] = [*session.get(_KEY, []), newest][-KEPT:]
     return batch
+
+
+# In place of a decision's key: an approval that counts, while others have to approve.
+_COUNTS = -1
+
+
+def _number(one: ItemResult) -> int:
+    return one.decision.pk if one.decision else _COUNTS if one.counts else 0
 
 
 def find_repeat(
@@ -183,7 +202,7 @@ def find_repeat(
         batch = stored_batch(session, stored["id"])
         if batch is None or stored["sheet"] != sheet.id or batch.outcome != outcome:
             continue
-        if asked <= {one.message.public_id for one in _lines(batch, actor) if one.is_in_force}:
+        if asked <= {one.message.public_id for one in _lines(batch, actor) if one.is_in_force or one.counts}:
             return batch.id
     return ""
 
@@ -209,7 +228,8 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "batch": batch,
         "done": done,
         "undone": [one for one in lines if one.decision and not one.is_in_force],
-        "failed": [one for one in lines if one.decision is None],
+        "counted": [one for one in lines if one.counts],
+        "failed": [one for one in lines if one.decision is None and not one.counts],
         # Decided, and no longer visible to this person.
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
@@ -241,4 +261,4 @@ def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
     actions = available_actions(
         message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )
-    return Line(message, decision, sentence, shown_status(message), actions)
+    return Line(message, decision, sentence, shown_status(message), actions, counts=number == _COUNTS)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.core import signing
 
+from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings_for
 from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
@@ -297,6 +298,8 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     """Return why a message cannot be approved on a sheet; empty where it can."""
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
+    if why := why_not_in_bulk(item.ruling.demand):
+        return why
     if item.is_high:
         return "It is high risk. Open it to approve it."
     if late is not None:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.decisions.high_risk import check_risk_read
@@ -15,7 +16,7 @@ from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import content_changed, deciding_parts, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_part, shown_context
-from approvals.errors import AlreadyDecided, VerdictNotAllowed
+from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from audit.trail import first_at_part, last_of
 from common.enqueue import enqueue
@@ -29,6 +30,8 @@ from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.evaluation import Ruling
+from policy.rules.demand import Demand
+from policy.rules.evaluation import Progress
 
 EXECUTE = "approvals.tasks.execute_decision"
 REFERENCE_BITS = 50
@@ -47,10 +50,11 @@ class BatchInfo:
 
 @dataclass(frozen=True)
 class VerdictResult:
-    """A verdict with the decision it led to."""
+    """A verdict with the decision it led to; None while more approvals are needed, as `progress` says."""
 
     verdict: Verdict
-    decision: Decision
+    decision: Decision | None
+    progress: Progress
 
 
 @atomic_with_retry
@@ -66,31 +70,45 @@ def give_verdict(
     batch: BatchInfo | None = None,
     feedback: Mapping[str, Any] | None = None,
     later: LaterChoice | None = None,
+    is_reauthenticated: bool = False,
 ) -> VerdictResult:
     """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
+
+    One rejection or request for changes is enough. An approval decides where it is the last that the rules ask for;
+    until then it counts for this version only, and for as long as its giver may approve.
 
     `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
     `batch` names the sheet on which they decided many messages at once; `feedback` is what the agent gets as data
-    beside the reason of a rejection; `later` is the time chosen for an approval.
+    beside the reason of a rejection; `later` is the time chosen for an approval; `is_reauthenticated` says that the
+    person has just proved who they are.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
-    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
-    ThreadMovedOn or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
+    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since,
+    ReauthenticationNeeded where a rule asks for it, and ThreadMovedOn or RiskUnread when an approval does not confirm
+    newer messages of the thread, or serious findings.
     """
     locked = lock_visible(message, actor=actor)
-    facts = read_values(deciding_parts(locked) | _verdict_parts(locked, actor, fingerprint))
+    facts = read_values(deciding_parts(locked, actor=actor) | _verdict_parts(locked, actor, fingerprint))
     at, opened = facts["clock"], facts["opened_parts"] or ()
     _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
     ruling = _refuse_if_ruled_out(locked, actor, outcome, facts)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
-    conversation = conversation_of(locked)
+    conversation, demand = conversation_of(locked), ruling.demand
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
-        check_risk_read(locked, read=risk_read)
+        check_risk_read(locked, read=risk_read, effects=demand.effects)
+        _check_how(demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated)
+    reached = demand.after() if outcome == Outcome.APPROVE else demand.progress
     timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
     seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
+    seen["approvals"] = str(reached)
+    if facts["has_live"]:
+        # Those of earlier versions, and what the person said before.
+        outdated = ~Q(revision=locked.revision) | Q(person=int(actor.id))
+        locked.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
+    waits = outcome == Outcome.APPROVE and not reached.is_complete
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -101,9 +119,57 @@ def give_verdict(
         seconds_shown=max(0, int((at - facts["opened_at"]).total_seconds())) if facts["opened_at"] else None,
         parts_unread=len(seen["unread"]),
         seen=seen,
+        awaits_others=waits,
     )
-    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing))
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}))
+    policy = policy_details(demand, reached)
+    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing), policy=policy)
+    if waits:
+        record_about(
+            "approval.recorded",
+            locked,
+            actor=actor,
+            fingerprint=locked.revision.fingerprint,
+            details={"subject": locked.subject, "reason": reason, **policy},
+            outcome=outcome,
+        )
+        return VerdictResult(verdict, None, reached)
+    if facts["has_live"]:
+        locked.verdicts.filter(awaits_others=True).update(awaits_others=False)
+    made = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
+    return VerdictResult(verdict, made, reached)
+
+
+def _check_how(demand: Demand, *, batch: BatchInfo | None, later: LaterChoice | None, is_reauthenticated: bool) -> None:
+    """Raise where the rules do not let it be approved in this way."""
+    if batch is not None and (why := why_not_in_bulk(demand)):
+        raise VerdictNotAllowed(why)
+    if later is not None and not demand.is_last:
+        after = demand.after()
+        raise VerdictNotAllowed(f"The time is chosen with the last approval; yours would be {after}. Approve it now.")
+    if demand.effects.reauthenticate and not is_reauthenticated:
+        raise ReauthenticationNeeded("A rule asks whoever approves this message to sign in again first.")
+
+
+def why_not_in_bulk(demand: Demand) -> str:
+    """Return why the rules do not let a message be approved together with others; empty where they do."""
+    if demand.effects.never_in_bulk:
+        return "A rule lets nobody approve it together with others. Open it to approve it."
+    if demand.effects.high_risk_page:
+        return "A rule asks to check its recipients on a page of its own. Open it to approve it."
+    if demand.effects.reauthenticate:
+        return "A rule asks whoever approves it to sign in again. Open it to approve it."
+    return ""
+
+
+def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
+    """Return for the ledger which version of the policy was asked, which rules spoke, and how many approvals count."""
+    if not demand.requirement.version:
+        return {}
+    return {
+        "policy": demand.version_in_words,
+        "rules": "\n".join(f"{one.name} ({one.id})" for one in demand.requirement.spoke),
+        "approvals": str(reached),
+    }
 
 
 def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str, ValueQuery]:
@@ -113,6 +179,7 @@ def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str
     )
     return {
         "is_decided": _is_decided_part().with_values({ANY: message.pk}),
+        "has_live": _has_live_part().with_values({ANY: message.pk}),
         "opened_at": opened_at,
         "opened_parts": opened_part(message, actor=actor),
     }
@@ -121,6 +188,11 @@ def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str
 @cache
 def _is_decided_part() -> ValueQuery:
     return any_of(Decision.objects.filter(message=ANY))
+
+
+@cache
+def _has_live_part() -> ValueQuery:
+    return any_of(Verdict.objects.filter(message=ANY, live=True))
 
 
 def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
@@ -132,7 +204,7 @@ def _in_words(timing: Mapping[str, Any]) -> str:
     return time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
 
 
-def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str) -> None:
+def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, policy: Mapping[str, str]) -> None:
     seconds = verdict.seconds_shown
     record_about(
         "verdict.given",
@@ -146,10 +218,34 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str) -
             "sheet": sheet,
             "later": later,
             "verdict": str(verdict.pk),
+            **policy,
             **context_details(verdict.seen),
         },
         outcome=verdict.outcome,
     )
+
+
+@atomic_with_retry
+def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
+    """Take back one's own approval while more are needed, and return it.
+
+    Raises AlreadyDecided where the message is decided, or where the actor has given no approval that still stands.
+    """
+    locked = lock_visible(message, actor=actor)
+    own = locked.verdicts.filter(live=True, person=int(actor.id), outcome=Outcome.APPROVE)
+    verdict = own.select_related("revision").first()
+    decision = locked.decisions.live().first()
+    if decision is not None:
+        raise AlreadyDecided("It is decided by now: undo the decision instead.", decision=decision)
+    if verdict is None:
+        raise AlreadyDecided("You have no approval here to take back.")
+    verdict.live = verdict.awaits_others = False
+    verdict.save(update_fields=["live", "awaits_others"])
+    verdict.message = locked
+    fingerprint = verdict.revision.fingerprint
+    details = {"outcome": verdict.outcome, "verdict": str(verdict.pk)}
+    record_about("verdict.taken_back", locked, actor=actor, fingerprint=fingerprint, details=details)
+    return verdict
 
 
 @atomic_with_retry
@@ -185,7 +281,7 @@ def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> Non
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect.
-        message.verdicts.filter(live=True).update(live=False)
+        message.verdicts.filter(live=True).update(live=False, awaits_others=False)
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
@@ -221,8 +317,13 @@ def came_back(message: Message, outcome: str) -> bool:
     return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
 
 
-def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) -> Decision:
-    """Reject a locked message because a rule says so, in the caller's transaction. No rule ever approves."""
+def decide_by_rule(
+    message: Message, *, rule: str, reason: str, actor: Actor, policy: Mapping[str, str] | None = None
+) -> Decision:
+    """Reject a locked message because a rule says so, in the caller's transaction. No rule ever approves.
+
+    `policy` names for the ledger the version of the policy and the rules that spoke.
+    """
     assert message.revision is not None, "only what was fetched is decided"
     decision = Decision.objects.create(
         message=message,
@@ -234,7 +335,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
         due_at=Now(),
     )
     decision.refresh_from_db(fields=["due_at"])
-    _record_decided(decision, actor)
+    _record_decided(decision, actor, policy or {})
     enqueue(EXECUTE, decision.pk)
     return decision
 
@@ -247,6 +348,7 @@ def _decide(
     at: datetime,
     timing: Mapping[str, Any],
     feedback: Mapping[str, Any],
+    policy: Mapping[str, str],
 ) -> Decision:
     """Make the decision, timed by the database's clock."""
     decision = Decision.objects.create(
@@ -261,7 +363,7 @@ def _decide(
         changed_at=at,
         **timing,
     )
-    _record_decided(decision, actor)
+    _record_decided(decision, actor, policy)
     # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
     # The sweep finds what is due much later: the queue would hold it, and lose it, for days.
@@ -275,7 +377,7 @@ def new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor) -> None:
+def _record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) -> None:
     message = decision.message
     record_about(
         "decision.recorded",
@@ -290,6 +392,7 @@ def _record_decided(decision: Decision, actor: Actor) -> None:
             "rule": decision.rule,
             "suggestion": decision.suggestion,
             "later": time_in_words(decision.later_at, decision.later_zone),
+            **policy,
         },
         about=decision,
         outcome=decision.outcome,

@@ -147,11 +147,16 @@ def _refusal(decision: Decision) -> str:
             conversation_of(message).check_read(upto=decision.thread_read)
         except ThreadMovedOn as error:
             return error.sentence
-    facts = read_values(deciding_parts(message) | {"scopes": person.scopes_part()})
+    asking = person.actor(surface="worker", scopes=())
+    facts = read_values(deciding_parts(message, actor=asking) | {"scopes": person.scopes_part()})
     giver = person.actor(surface="worker", scopes=scopes_in(facts["scopes"]))
-    ruling = ruling_for(message, actor=giver, facts=facts)
+    ruling = ruling_for(message, actor=giver, facts=facts, is_decided=True)
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
-    return "" if allowed else f"{person} may no longer decide this: {ruling.reasons[0]}"
+    if allowed:
+        return ""
+    # Of the rules of the policy, several people stand behind it.
+    is_of_person = ruling.rule not in ("policy", "hours", "approvals")
+    return f"{person} may no longer decide this: {ruling.reasons[0]}" if is_of_person else ruling.reasons[0]
 
 
 def _call(decision: Decision) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
 from mirror.models import Message
+from policy.rules.effects import Effects
 from rendering.links import unicode_host
 from risk import Finding, restored
 from risk.addresses import bare_address
@@ -21,6 +22,9 @@ from risk.score import HIGH, points_of, score
 
 # With more recipients than these, their number is asked for instead of a domain.
 FEW = 3
+# Stands among the findings to be read where a rule of the policy asks for the page; no risk rule has this name.
+ASKED_BY_RULE = "policy"
+_RULE_SENTENCE = "A rule of the policy asks to check this message with care."
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
@@ -39,11 +43,24 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     return tuple(one for one in counting if points_of(one, weights) >= HIGH) or tuple(counting)
 
 
-def check_risk_read(message: Message, *, read: Collection[str]) -> None:
-    """Raise RiskUnread where a serious finding of the message is not among the rules that the person says were read."""
+def check_risk_read(message: Message, *, read: Collection[str], effects: Effects) -> None:
+    """Raise RiskUnread where a serious finding of the message is not among the rules that the person says were read.
+
+    Also where a rule of the policy asks for the page, and `read` does not name what that page says.
+    """
     unread = [one for one in serious_findings(message) if one.rule not in read]
     if unread:
         raise RiskUnread(f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}")
+    if effects.high_risk_page and ASKED_BY_RULE not in read:
+        raise RiskUnread(f"This message is approved on a page of its own. {_RULE_SENTENCE}")
+
+
+def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
+    """Return what the page asks to read: the serious findings, and that a rule of the policy asks for the page."""
+    asked = Finding(
+        ASKED_BY_RULE, 1, "high", _RULE_SENTENCE, "Check whom it goes to and what it says before you approve."
+    )
+    return (*serious_findings(message), *((asked,) if effects.high_risk_page else ()))
 
 
 @dataclass(frozen=True)

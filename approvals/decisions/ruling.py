@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from approvals.decisions.demands import demand_of, demand_parts, demands_for
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import CommandedMail, Replacement
 from common.fingerprint import short_fingerprint
@@ -21,6 +22,7 @@ from policy.allowlists.applicable import applying_part, judge_by, judge_messages
 from policy.allowlists.judgement import OFF, Judgement, allowable
 from policy.evaluation import Ruling, RulingFacts, rule
 from policy.models import KeyOwner, KillSwitch
+from policy.rules.demand import Demand
 from rendering import named
 
 # Placeholders for a message's values while a statement is composed.
@@ -34,15 +36,20 @@ _NO_CONTACTS = "Its contacts could not be read, so no recipient counts as known:
 
 
 def ruling_for(
-    message: Message, *, actor: Actor, now: datetime | None = None, facts: Mapping[str, Any] | None = None
+    message: Message,
+    *,
+    actor: Actor,
+    now: datetime | None = None,
+    facts: Mapping[str, Any] | None = None,
+    is_decided: bool = False,
 ) -> Ruling:
     """Return what the rules say about this person deciding this message.
 
     For a decision no `now` is given, so that the database's clock counts: a host's wrong clock must not expire a
     message early or keep an allowlist entry alive. `facts` are the values of `deciding_parts`, where the caller has
-    read them already.
+    read them already. `is_decided`: the approvals are there, and are asked again before they are carried out.
     """
-    return ruled(message, actor=actor, now=now, facts=facts)[0]
+    return ruled(message, actor=actor, now=now, facts=facts, is_decided=is_decided)[0]
 
 
 def ruled(
@@ -52,6 +59,7 @@ def ruled(
     now: datetime | None = None,
     facts: Mapping[str, Any] | None = None,
     files: Sequence[AttachedFile] | None = None,
+    is_decided: bool = False,
 ) -> tuple[Ruling, Judgement]:
     """Return the ruling and what the allowlists say about each recipient, now or at another time.
 
@@ -59,7 +67,7 @@ def ruled(
     of `ruling_parts` are enough.
     """
     if facts is None:
-        facts = read_values(deciding_parts(message))
+        facts = read_values(deciding_parts(message, actor=actor))
     now = now or facts["clock"]
     assert now is not None, "every composed statement has the time"
     judged = judge_by(facts["lists"], message, now=now)
@@ -71,24 +79,27 @@ def ruled(
     else:
         differing = _first_names(files)
     stop = switches.first() if switches is not None else None
+    barred = {"authors": authors[message.pk], "editors": _barred_editors(message, editors)}
+    demand = demand_of(message, facts, actor=actor, now=now, is_decided=is_decided, **barred)
     known: dict[str, Any] = {"stop": stop, "files": differing, "judged": judged, "authors": authors, "editors": editors}
-    return rule(_facts(message, actor, now, **known)), judged
+    return rule(_facts(message, actor, now, demand=demand, **known)), judged
 
 
-def deciding_parts(message: Message) -> dict[str, ValueQuery]:
-    """Return the queries for all that the ruling on a message is based on."""
-    return ruling_parts(message) | _files_part(message)
+def deciding_parts(message: Message, *, actor: Actor) -> dict[str, ValueQuery]:
+    """Return the queries for all that the ruling on a message and a person is based on."""
+    return ruling_parts(message, actor=actor) | _files_part(message)
 
 
-def ruling_parts(message: Message) -> dict[str, ValueQuery]:
-    """Return the queries for the kill switches, allowlists, authors and editors of a message."""
+def ruling_parts(message: Message, *, actor: Actor) -> dict[str, ValueQuery]:
+    """Return the queries for kill switches, allowlists, the policy, and a message's authors, editors and approvals."""
     key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
     interaction, edit = _interaction_of(message), edit_of(message)
     has = (bool(key), bool(message.upstream_id), bool(interaction), bool(edit))
     parts = _ruling_parts(message.mailbox_id is not None, *has)
     named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
     named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction, _EDIT: edit}
-    return {"lists": applying_part(message), **{name: part.with_values(named) for name, part in parts.items()}}
+    own = {name: part.with_values(named) for name, part in parts.items()}
+    return {"lists": applying_part(message), **own, **demand_parts(message, actor=actor)}
 
 
 @cache
@@ -107,6 +118,7 @@ def _ruling_parts(
         "owner": list_of(owners.values_list("person_id")) if has_key else ValueQuery("NULL"),
         "commander": list_of(commanders.values_list("person_id")),
         "editors": first_of(edits.values_list("editors")),
+        "last_editor": first_of(edits.values_list("person_id")),
         "first_authors": first_of(edits.values_list("authors")),
     }
 
@@ -120,13 +132,17 @@ def rulings_for(
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
     files, authors = _names_of_differing(messages), _authors_of(messages)
-    editors = _editors_of(messages, authors)
+    last_editors: dict[int, int] = {}
+    editors = _editors_of(messages, authors, last_editors)
     judged = judge_messages(messages, now=now) if judged is None else judged
+    barred = {one.pk: _barred_editors(one, editors) for one in messages}
+    people: dict[str, Any] = {"authors": authors, "editors": barred, "last_editors": last_editors}
+    demands = demands_for(messages, actor=actor, now=now, **people)
     found = {}
     for one in messages:
         stop = next((switch for switch in stops if switch_stops(switch, one)), None)
         known: dict[str, Any] = {"files": files, "judged": judged[one.pk], "authors": authors, "editors": editors}
-        known["stop"] = stop
+        known |= {"stop": stop, "demand": demands.get(one.pk, Demand())}
         found[one.pk] = rule(_facts(one, actor, now, **known))
     return found
 
@@ -141,14 +157,14 @@ def _facts(
     judged: Judgement,
     authors: Mapping[int, Collection[str]],
     editors: Mapping[int, Collection[str]],
+    demand: Demand,
 ) -> RulingFacts:
-    own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
     return RulingFacts(
         is_held=message.state == MessageState.HELD,
         is_fetched=message.hydrated_at is not None,
         is_reviewer=is_reviewer(actor, message),
         is_author=actor.id in authors.get(message.pk, ()),
-        is_editor=not own_edits_count and actor.id in editors.get(message.pk, ()),
+        is_editor=actor.id in _barred_editors(message, editors),
         is_expired=message.expires_at is not None and message.expires_at <= now,
         mailbox=str(message.mailbox or ""),
         files_that_differ=files.get(message.revision_id or 0, ()),
@@ -158,7 +174,14 @@ def _facts(
         list_words=f"no allowlist for {message.mailbox or message.connection}" if judged.mode != OFF else "",
         list_doubt=_doubt(judged),
         can_be_allowed=any(allowable(one) for one in judged.refused),
+        demand=demand,
     )
+
+
+def _barred_editors(message: Message, editors: Mapping[int, Collection[str]]) -> Collection[str]:
+    """Return who edited the message and may not approve it, because its mailbox wants somebody else to."""
+    own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
+    return () if own_edits_count else editors.get(message.pk, ())
 
 
 def _doubt(judged: Judgement) -> str:
@@ -187,8 +210,10 @@ def _authors_of(messages: Sequence[Message]) -> dict[int, set[str]]:
     }
 
 
-def _editors_of(messages: Sequence[Message], authors: dict[int, set[str]]) -> dict[int, set[str]]:
-    """Return by message who edited it; who started its first version is added to its authors."""
+def _editors_of(
+    messages: Sequence[Message], authors: dict[int, set[str]], last_editors: dict[int, int]
+) -> dict[int, set[str]]:
+    """Return by message who edited it, and add who did so last; who started its first version joins its authors."""
     # Most lists have no edited message, and need no query.
     edited = [one for one in messages if edit_of(one)]
     if not edited:
@@ -202,6 +227,7 @@ def _editors_of(messages: Sequence[Message], authors: dict[int, set[str]]) -> di
             is_it = row.upstream_id == one.upstream_id if row.upstream_id else row.reference == edit_of(one)
             if is_it and row.connection_id == one.connection_id:
                 found.setdefault(one.pk, set()).update(map(str, row.editors))
+                last_editors.setdefault(one.pk, row.person_id)
                 authors[one.pk] = authors.get(one.pk, set()) | set(map(str, row.authors))
     return found
 

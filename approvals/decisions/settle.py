@@ -75,7 +75,7 @@ def advance(
         convert = getattr(field, "from_db_value", None)
         setattr(decision, field.attname, convert(value, None, database) if convert else value)
     if state in VOID:
-        Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
+        Verdict.objects.filter(message=decision.message_id, live=True).update(live=False, awaits_others=False)
     return decision
 
 

@@ -61,7 +61,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         raise AlreadyDecided("There is no unconfirmed approval to send again.", decision=decision)
     if decision.seen_held < READS_THAT_PROVE:
         raise VerdictNotAllowed("MultiMail has not been read often enough to know that the first call had no effect.")
-    ruling = ruling_for(locked, actor=actor)
+    ruling = ruling_for(locked, actor=actor, is_decided=True)
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     if locked.revision is None or locked.revision_id != decision.revision_id:

@@ -52,7 +52,7 @@ def replace_message(
     known = Replacement.objects.filter(reference=reference).first()
     if known is not None and (known.message_id, str(known.person_id)) == (locked.pk, actor.id):
         return known
-    facts = read_values(deciding_parts(locked))
+    facts = read_values(deciding_parts(locked, actor=actor))
     _check_undecided(locked)
     ruling = ruling_for(locked, actor=actor, facts=facts)
     if not ruling.may_reject:

@@ -16,13 +16,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
+from approvals.decisions.decide import give_verdict, note_refusal, take_back_approval, undo_decision
 from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
-from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
+from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, to_be_read
 from approvals.decisions.later import LATER_FIELDS, later_context, zone_part
 from approvals.decisions.ruling import deciding_parts, ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import PassageNotFound, http_status
+from approvals.errors import PassageNotFound, ReauthenticationNeeded, http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.content.passages import reason_quoting
 from approvals.message_page.content.rendered import rendered_message_of
@@ -49,7 +49,7 @@ from mirror.states import Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
 from rendering.passages import with_passage
@@ -89,7 +89,10 @@ def _decide(
     """
     actor = request.actor
     try:
-        give_verdict(message=message.public_id, actor=actor, **posted)
+        is_reauthenticated = is_recently_authenticated(request)
+        give_verdict(message=message.public_id, actor=actor, is_reauthenticated=is_reauthenticated, **posted)
+    except ReauthenticationNeeded:
+        return ask_first(request)
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=posted["outcome"], sentence=error.sentence)
         return answer_with_message(
@@ -138,6 +141,14 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 @login_required
+@require_POST
+def take_back(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Take back one's own approval while others still have to approve, and show the message."""
+    notice = "Your approval is taken back. The message is held."
+    return _run(request, public_id, lambda: take_back_approval(message=public_id, actor=request.actor), notice=notice)
+
+
+@login_required
 @require_safe
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the state of one's own decision; the notice above the next message polls this."""
@@ -150,9 +161,14 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Ask for confirmation with all serious findings; on POST approve if all of them were read."""
+    """Ask for confirmation with all serious findings; on POST approve if all of them were read.
+
+    A rule of the policy can ask for this page where the findings do not.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
-    findings = serious_findings(message)
+    facts = read_values({**deciding_parts(message, actor=request.actor), "last_zone": zone_part(message)})
+    ruling, judged = ruled(message, actor=request.actor, now=timezone.now(), facts=facts)
+    findings = to_be_read(message, ruling.demand.effects)
     if message.revision is None or not findings:
         # Without serious findings it is decided on the message's own page.
         return redirect(message_address(request, public_id))
@@ -161,7 +177,8 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     asking["has_late"] = bool(conversation.late)
     form = HighRiskForm(request.POST if request.method == "POST" else None, **asking)
     if not form.is_valid():
-        return _page(request, message, form, findings=findings, conversation=conversation)
+        known = {"ruling": ruling, "judged": judged, "last_zone": facts["last_zone"]}
+        return _page(request, message, form, findings=findings, conversation=conversation, known=known)
     posted = {
         "outcome": Outcome.APPROVE,
         "fingerprint": form.cleaned_data["fingerprint"],
@@ -187,14 +204,16 @@ def _page(
     *,
     findings: tuple[Finding, ...],
     conversation: Conversation,
+    known: Mapping[str, Any],
 ) -> HttpResponse:
-    """Show the page, with the message; 422 where the form was refused, each error beside its field."""
+    """Show the page, with the message; 422 where the form was refused, each error beside its field.
+
+    `known` has the ruling, what the allowlists say, and the time zone that was chosen last.
+    """
     assert message.revision is not None, "only what was fetched has findings"
     content = stored_content(message.revision)
     rendered = rendered_message_of(message.revision, content)
-    facts = read_values({**deciding_parts(message), "last_zone": zone_part(message)})
-    ruling, judged = ruled(message, actor=request.actor, now=timezone.now(), facts=facts)
-    lines = with_lists(address_lines(message, content, actor=request.actor), judged)
+    lines = with_lists(address_lines(message, content, actor=request.actor), known["judged"])
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in wanted]
     context: dict[str, Any] = {
@@ -207,11 +226,11 @@ def _page(
         "ticked": request.POST.getlist("risk_read"),
         "typed_answer": request.POST.get("typed", ""),
         "typed": {name: request.POST.get(name, "") for name in LATER_FIELDS},
-        "later": later_context(message, facts["last_zone"]),
+        "later": later_context(message, known["last_zone"]),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
         "approve_label": approve_label(content, message),
-        "ruling": ruling,
+        "ruling": known["ruling"],
         "conversation": conversation,
         "unseen": unseen_fields(content),
         "twin": twin_of(rendered),

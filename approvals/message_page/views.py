@@ -196,7 +196,7 @@ def _or_404(message: Message | None) -> Message:
 def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, ValueQuery]:
     """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
     return {
-        **ruling_parts(message),
+        **ruling_parts(message, actor=actor),
         **position_parts(actor, filters, message),
         **panel_parts(message, actor),
         "others": others_part(message, actor=actor),

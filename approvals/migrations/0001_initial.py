@@ -171,6 +171,7 @@ class Migration(migrations.Migration):
                 ('parts_unread', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('seen', models.JSONField(blank=True, default=dict)),
                 ('live', models.BooleanField(default=True)),
+                ('awaits_others', models.BooleanField(default=False)),
                 ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verdicts', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
@@ -311,6 +312,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='snooze',
             constraint=models.UniqueConstraint(fields=('message', 'person'), name='snooze_once'),
+        ),
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(condition=models.Q(('awaits_others', True)), fields=['person'], name='verdict_awaiting'),
         ),
         migrations.AddIndex(
             model_name='verdict',

@@ -24,7 +24,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce, Greatest, Least, Now
 
-from approvals.models import Claim, Decision, Question, Snooze
+from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from common.grace import WORD_AFTER
 from common.postgres.statements import (
     ANY,
@@ -64,16 +64,19 @@ class DeskMessageQuerySet(MessageQuerySet):
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What awaits this person's review: everything visible to them except what they have snoozed."""
+        """What awaits this person's review: all that they see except what they have snoozed, or approved already."""
         waiting = self.visible_to(actor).awaiting_review()
-        return waiting.exclude(_snoozed_by(actor)) if actor.kind == "person" else waiting
+        return waiting.exclude(_snoozed_by(actor)).exclude(_approved_by(actor)) if actor.kind == "person" else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review and this person has snoozed."""
         return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor))
 
     def of(self, actor: Actor) -> Self:
-        """Held messages of this person: claimed or snoozed by them, or with a question to them."""
+        """Held messages of this person: claimed, snoozed or approved by them, or with a question to them.
+
+        Approved: as one of several who have to.
+        """
         waiting = self.visible_to(actor).awaiting_review()
         if actor.kind != "person":
             return waiting.none()
@@ -105,6 +108,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
+            counts["approved"] = held.filter(_approved_by(actor)).exclude(_snoozed_by(actor))
         sizes = {name: rows.order_by().count() for name, rows in counts.items()}
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
@@ -146,6 +150,11 @@ class DeskMessageQuerySet(MessageQuerySet):
         soon = self.filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
         near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
+
+    def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
+        """Held, fetched and undecided, and not asked about by this version of the policy yet (message_policy)."""
+        held = self.filter(state=MessageState.HELD, policy_applied__lt=Subquery(version)).exclude(hydrated_at=None)
+        return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def past_expiry(self, *, rule: str) -> Self:
         """Held although expired by the database's clock, with no decision under way that ends them.
@@ -254,12 +263,24 @@ _SHOWN = (
 
 
 def _left_by(actor: Actor, *columns: str) -> QuerySet[Any, Any]:
-    """Return this person's live claims, snoozes, and the questions to them."""
+    """Return this person's live claims, snoozes and approvals, and the questions to them."""
     person = int(actor.id)
     claims = Claim.objects.of_person(person).live().order_by().values_list(*columns)
     snoozes = Snooze.objects.of_person(person).filter(until__gt=Now()).order_by().values_list(*columns)
     questions = Question.objects.of_person(person).order_by().values_list(*columns)
-    return claims.union(snoozes, questions, all=True)
+    approved = _waiting_approvals(actor).order_by().values_list(*columns)
+    return claims.union(snoozes, questions, approved, all=True)
+
+
+def _waiting_approvals(actor: Actor) -> QuerySet[Any, Any]:
+    """Return this person's approvals of what others still have to approve (verdict_awaiting)."""
+    mine = Verdict.objects.filter(person=int(actor.id), awaits_others=True)
+    # Of an earlier version, an approval counts no more: that message waits for this person again.
+    return mine.filter(revision=F("message__revision"))
+
+
+def _approved_by(actor: Actor) -> Among:
+    return Among(F("pk"), ArraySubquery(_waiting_approvals(actor).order_by().values("message")))
 
 
 def _snoozed_by(actor: Actor) -> Q:

@@ -16,7 +16,7 @@ from approvals.decisions.status import AvailableActions, Status, available_actio
 from approvals.models import Decision
 from approvals.querysets.messages import shown_message
 from mirror.models import Message
-from mirror.states import DecisionState, Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from people.actors import Actor
 
 # No notice is shown for an older decision, whatever the address asks for.
@@ -62,6 +62,14 @@ class DecisionNotice:
         return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
 
 
+@dataclass(frozen=True)
+class ApprovalNotice:
+    """An approval of the viewing person, for whose message others still have to approve: "1 of 2"."""
+
+    message: Message
+    approvals: str
+
+
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     """Return the notice's context; empty where this person's decision is missing, old or undone."""
     if public_id is None:
@@ -69,13 +77,23 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     message = shown_message(actor, public_id)
     decision = message.latest_decision if message else None
     if message is None or decision is None or not _is_news(decision, actor):
-        return {}
+        return _approval_context(message, actor) if message else {}
     actions = available_actions(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
     seconds, waits = delay_of(message, decision, actions, now=timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
         seconds, waits = 0, f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
     return {"just": DecisionNotice(message, decision, actions, shown_status(message), seconds, waits)}
+
+
+def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return the context of the notice of an approval that waits for others; empty where there is none."""
+    if actor.kind != "person" or message.state != MessageState.HELD:
+        return {}
+    own = message.verdicts.filter(person=int(actor.id), awaits_others=True, revision=message.revision_id).first()
+    if own is None or timezone.now() - own.given_at >= NEWS_LASTS:
+        return {}
+    return {"just_approved": ApprovalNotice(message, str(own.seen.get("approvals") or ""))}
 
 
 def _is_news(decision: Decision, actor: Actor) -> bool:

@@ -17,6 +17,7 @@ from mirror.models import Mailbox, Message
 from mirror.querysets import CLAIM_LASTS
 from mirror.states import DecisionState, MessageState
 from people.actors import Actor
+from policy.rules.demand import Demand
 from risk import RULES
 from risk.score import Score, score_of
 
@@ -83,6 +84,9 @@ class Row:
     asked_by: str = ""
     # In history: the newest verdict on it, to be opened as it was seen.
     verdict: int | None = None
+    # "1 of 2", where several people have to approve it; and whether the viewing person has.
+    approvals: str = ""
+    has_approved: bool = False
 
     @property
     def address(self) -> str:
@@ -157,9 +161,15 @@ def _queue_address() -> str:
 
 
 def rows_of(
-    messages: Sequence[Message], *, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]
+    messages: Sequence[Message],
+    *,
+    filters: Filters,
+    actor: Actor,
+    now: datetime,
+    weights: Mapping[str, int],
+    demands: Mapping[int, Demand] | None = None,
 ) -> list[Row]:
-    """Return a line for each message, which was read with `for_rows`."""
+    """Return a line for each message, which was read with `for_rows`; `demands` are what the policy asks of each."""
     return [
         Row(
             message=message,
@@ -169,9 +179,17 @@ def rows_of(
             expiry=expiry_of(message, now=now),
             gathered=_gathered(message, filters),
             holder=_holder(message, actor, now),
+            **_approvals(message, demands or {}),
         )
         for message in messages
     ]
+
+
+def _approvals(message: Message, demands: Mapping[int, Demand]) -> dict[str, Any]:
+    demand = demands.get(message.pk)
+    if demand is None or not demand.takes_several:
+        return {}
+    return {"approvals": str(demand.progress), "has_approved": demand.has_approved}
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:

@@ -1,7 +1,7 @@
 """The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -14,6 +14,7 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from approvals.decisions.demands import demands_for, policy_from, policy_part
 from approvals.models import Decision, SavedView, Verdict
 from approvals.querysets.messages import desk_messages, read_decisions
 from approvals.queue.decision_notice import notice_context
@@ -44,7 +45,9 @@ from common.postgres.statements import (
 )
 from mirror.models import Mailbox, Message
 from mirror.querysets.messages import anybody_like, asked_by
+from mirror.states import MessageState
 from people.actors import Actor
+from policy.rules.demand import Demand
 from risk import RULES
 
 PAGE = 50
@@ -108,7 +111,9 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
         found = _gathered(actor, filters)
     read_decisions(found)
     weights = weights_from(figures["weights"])
-    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=figures["clock"], weights=weights)
+    now_there = figures["clock"]
+    demands = _demands(actor, found[:PAGE], figures)
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=now_there, weights=weights, demands=demands)
     rows = with_people(rows, actor=actor, tab=filters.tab)
     return {
         **_frame(filters, figures),
@@ -121,6 +126,15 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
         "last_decision": _last_decision(actor, filters, rows),
         "now": now,
     }
+
+
+def _demands(actor: Actor, messages: Sequence[Message], figures: Mapping[str, Any]) -> dict[int, Demand]:
+    """Return what the active policy asks of the held messages of a page; nothing is read where none is active."""
+    in_force = policy_from(figures["policy"])
+    if not in_force.policy.rules:
+        return {}
+    held = [one for one in messages if one.state == MessageState.HELD and one.revision_id]
+    return demands_for(held, actor=actor, now=figures["clock"], in_force=in_force)
 
 
 def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +189,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
 def _figures(actor: Actor, filters: Filters, found: list[Message]) -> dict[str, Any]:
     """Read all numbers around the rows in one statement."""
     anybody = anybody_like(actor)
-    parts = {**_standing_parts(anybody)}
+    parts = {**_standing_parts(anybody), "policy": policy_part(actor)}
     if filters.gathers_floods and any(message.shape for message in found):
         parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values(
             {NAMED_LATER: array_of(one.pk for one in found)}

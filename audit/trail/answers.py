@@ -251,6 +251,8 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
             yield sentence(f"The desk {did} it by {rule}, {{at}}{_REASON}.", line)
+        elif action == "verdict.taken_back":
+            yield sentence("{actor} took the approval back, {at}.", line)
         elif action == "decision.undone":
             yield sentence("{actor} undid the decision, {at}.", line)
         elif action == "verdict.refused":
@@ -272,6 +274,7 @@ def _verdict(line: Line) -> Sentence:
         + "[ ({mark:code})], {at}, through {through:words}"
         + (", address not known" if is_unknown else "[, from {address:code}]")
         + (", in bulk with other messages" if details.get("sheet") else "")
+        + "[, {approvals:words} approvals]"
         + f"[, to be sent {{later:words}}]{_REASON}.",
         line,
         verdict=details.get("verdict", ""),

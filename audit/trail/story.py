@@ -45,6 +45,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "decided": {
         "verdict.given": "decided",
         "verdict.refused": "verdict refused",
+        "verdict.taken_back": "approval taken back",
+        "approval.recorded": "",
         "interaction.refused": "refused on Discord",
         "decision.recorded": "",
         "decision.undone": "undone",

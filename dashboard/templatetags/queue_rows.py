@@ -99,7 +99,9 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield who reads the message, who has claimed it, and who asks about it."""
+    """Yield how many approved the message, who reads it, who has claimed it, and who asks about it."""
+    if row.approvals and row.is_held:
+        yield _chip("shape blue", f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
     if row.readers:
         words = reading_words(row.readers)
         yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)

@@ -140,6 +140,7 @@ class Migration(migrations.Migration):
                 ('bands', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
                 ('amounts', models.CharField(blank=True, max_length=32)),
                 ('policy_facts', models.JSONField(null=True)),
+                ('policy_applied', models.BigIntegerField(default=0)),
                 ('hits_counted_at', models.DateTimeField(blank=True, null=True)),
                 ('ranked_at', models.DateTimeField(blank=True, null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),
@@ -319,6 +320,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=models.Q(('hydrated_at', None), ('state', 'held')), fields=['held_at'], name='message_to_hydrate'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['policy_applied'], name='message_policy'),
         ),
         migrations.AddIndex(
             model_name='message',

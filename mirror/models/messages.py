@@ -87,6 +87,8 @@ class Message(models.Model):
     # What rules ask beside the columns, from the current revision: `policy.rules.facts.stored_facts` says what. None:
     # not worked out yet, so nothing of it is known.
     policy_facts = models.JSONField(null=True)
+    # The version of the policy that last rejected it or set its expiry, or could have; 0: none since it was stored.
+    policy_applied = models.BigIntegerField(default=0)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
     # When its position in an order last changed, written by a trigger; None: never.
@@ -113,6 +115,8 @@ class Message(models.Model):
             ),
             # Messages whose content is still to be fetched: few.
             models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
+            # Whom the active version of the policy was not asked about: few.
+            models.Index(fields=["policy_applied"], condition=Q(state="held"), name="message_policy"),
             # Messages given up after several tries: hardly any.
             models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
             # Expired messages, and those whose next event is late.

@@ -75,11 +75,12 @@
 
   async function post(body, action) {
     const headers = { "HX-Request": "true", "X-CSRFToken": body.get("csrfmiddlewaretoken") };
-    const answer = { status: 0, text: "", isSignIn: false };
+    const answer = { status: 0, text: "", isSignIn: false, to: "" };
     try {
       const response = await fetch(action, { method: "POST", body, headers, credentials: "same-origin" });
       answer.status = response.status;
       answer.isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
+      answer.to = response.headers.get("HX-Redirect") ?? "";
       answer.text = await response.text();
     } catch {
       answer.status = 0;
@@ -173,7 +174,7 @@
     return box;
   }
 
-  function settle({ status, text, isSignIn }, press) {
+  function settle({ status, text, isSignIn, to }, press) {
     const isPage = /^\s*<!doctype/i.test(text);
     const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
     emit("desk:answered", { isDone: Boolean(next) });
@@ -182,6 +183,8 @@
     guarded = 0;
     returns += 1;
     comeBack(press);
+    // Who approves has to sign in again first; what was pressed is kept there.
+    if (to) return location.assign(to);
     if (isSignIn) emit("desk:signed-out");
     else if (status === 0) emit("desk:unreachable");
     else if (isPage || ![403, 409, 422].includes(status)) emit("desk:page", text);

@@ -21,7 +21,14 @@ from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.ruling import ruling_for, stop_of
-from approvals.errors import AlreadyDecided, ClaimedByOther, ContentChanged, RiskUnread, VerdictNotAllowed
+from approvals.errors import (
+    AlreadyDecided,
+    ClaimedByOther,
+    ContentChanged,
+    ReauthenticationNeeded,
+    RiskUnread,
+    VerdictNotAllowed,
+)
 from approvals.models import Decision
 from approvals.querysets.messages import awaits_review
 from audit.recording import record
@@ -33,6 +40,7 @@ from mirror.states import Outcome
 from people.actors import Actor
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
+from policy.rules.evaluation import Progress
 
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
@@ -118,6 +126,8 @@ def _carry_out(press: _Press) -> Reply:
             result = give_verdict(message=press.message.public_id, actor=press.actor, **form.cleaned_data)
     except DeskError as error:
         return _not_done(press, error)
+    if result.decision is None:
+        return Reply("approved", approval_sentence(result.progress, link=press.link))
     sentence = decision_sentence(
         result.decision,
         link=press.link,
@@ -210,6 +220,8 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
             "This message is high risk, so it can only be approved on the desk, after reading each serious finding. "
             "Nothing was decided."
         )
+    if isinstance(error, ReauthenticationNeeded):
+        return "sign in again", f"{shown(error.sentence)} That is possible on the desk only. Nothing was decided."
     if isinstance(error, ThreadMovedOn):
         return "thread moved on", (
             "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
@@ -225,6 +237,14 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     if isinstance(error, ClaimedByOther):
         return "claimed", shown(error.sentence)
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
+
+
+def approval_sentence(progress: Progress, *, link: str) -> str:
+    """Return that an approval counts, and that others have to approve before anything is sent."""
+    return (
+        f"Approved: {progress}. Nothing is sent until the others have approved. You can "
+        f"[take it back on the desk](<{link}>)."
+    )
 
 
 def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:

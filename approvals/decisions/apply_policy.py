@@ -1,0 +1,68 @@
+"""Does by itself what rules of the policy say: rejects a message with their reason, and lets it expire sooner.
+
+It never approves. Each held message is asked about once for each version of its content and of the policy.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+
+from approvals.decisions.decide import decide_by_rule, policy_details
+from approvals.decisions.demands import demands_for
+from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from common.postgres import clock
+from mirror import store
+from mirror.models import Message
+from people.actors import rule
+from policy.models import PolicyVersion
+
+log = logging.getLogger(__name__)
+
+RULE = "policy"
+ACTOR = rule(RULE)
+_BATCH = 200
+
+
+def due() -> DeskMessageQuerySet:
+    """Return the held messages that the active version of the policy was not asked about yet."""
+    return desk_messages().not_asked_by(PolicyVersion.objects.active().values("pk")[:1])
+
+
+def apply_due() -> int:
+    """Ask the active policy about some of them, each in its own transaction; return how many were processed."""
+    return sum(_try_to_apply(message) for message in due().select_related("connection").order_by("pk")[:_BATCH])
+
+
+def _try_to_apply(message: Message) -> bool:
+    try:
+        return _apply(message)
+    except Exception:
+        # One failure must not keep the policy from other messages. Whoever approves this one is asked for its rules.
+        log.exception("policy not applied", extra={"email": message.upstream_id})
+        return False
+
+
+@transaction.atomic
+def _apply(message: Message) -> bool:
+    """Reject it where a rule says so; else shorten its time. Checked again under the lock: it may be decided now."""
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
+    if locked is None or active is None or not due().filter(pk=locked.pk).exists():
+        return False
+    now = clock()
+    demand = demands_for([locked], actor=ACTOR, now=now).get(locked.pk)
+    if demand is None or not demand.is_readable:
+        return False
+    effects = demand.effects
+    ends = locked.expires_at
+    if effects.expire_minutes is not None:
+        sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
+        ends = sooner if ends is None else min(ends, sooner)
+    Message.objects.filter(pk=locked.pk).update(policy_applied=active, expires_at=ends)
+    if effects.reject:
+        spoke = next(one for one in demand.requirement.spoke if one.then.reject)
+        name = f"{RULE} {demand.requirement.version}: {spoke.id}"
+        policy = policy_details(demand, demand.progress)
+        decide_by_rule(locked, rule=name, reason=effects.reject, actor=ACTOR, policy=policy)
+    return True

@@ -1,0 +1,272 @@
+"""What the active policy asks of messages: read with the ruling's other facts, or for many messages at once."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from common.patterns import patterns_for
+from common.postgres.rows import run
+from common.postgres.statements import ValueQuery, array_of, read_values
+from mirror.models import Message
+from people.actors import Actor
+from policy.rules.conditions import MessageFacts
+from policy.rules.demand import Approval, Demand
+from policy.rules.evaluation import Requirement, required
+from policy.rules.facts import facts_of
+from policy.rules.rules import RuleError
+from policy.rules.versions import NO_POLICY, Policy, policy_of
+
+_ACTOR, _PATTERNS, _MESSAGES = "{actor}", "{patterns}", "{messages}"
+
+# The active version, all groups with whether the actor is in them, and the allowlists that name one of these patterns.
+_POLICY = """
+(SELECT json_build_object(
+  'key', version.id,
+  'groups', ARRAY(
+    SELECT json_build_array(one.id, one.name, EXISTS(
+      SELECT FROM policy_group_members AS member WHERE member.group_id = one.id AND member.person_id = %s::bigint
+    )) FROM policy_group AS one ORDER BY one.id
+  ),
+  'lists', ARRAY(
+    SELECT DISTINCT entry.allowlist_id FROM policy_allowentry AS entry
+    WHERE entry.removed_at IS NULL AND entry.pattern = ANY(%s::varchar[])
+      AND (entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())
+  )
+) FROM policy_policyversion AS version WHERE version.state = 'active')
+"""
+# Relies on verdict_once. A giver counts as long as they are an active reviewer of the message's mailbox.
+_APPROVALS = """
+ARRAY(
+  SELECT json_build_object(
+    'message', verdict.message_id, 'person', person.id, 'name', coalesce(nullif(person.name, ''), person.email),
+    'surface', verdict.surface, 'at', verdict.given_at,
+    'groups', ARRAY(SELECT member.group_id FROM policy_group_members AS member WHERE member.person_id = person.id),
+    'may', person.is_active AND EXISTS(
+      SELECT FROM people_grant AS held WHERE held.person_id = person.id AND held.role = 'reviewer' AND (
+        held.mailbox_id = message.mailbox_id
+        OR (held.mailbox_id IS NULL AND (held.connection_id IS NULL OR held.connection_id = message.connection_id))
+      )
+    )
+  )
+  FROM approvals_verdict AS verdict
+  JOIN mirror_message AS message ON message.id = verdict.message_id AND message.revision_id = verdict.revision_id
+  JOIN people_person AS person ON person.id = verdict.person_id
+  WHERE verdict.live AND verdict.outcome = 'approve' AND verdict.message_id = ANY(%s::bigint[])
+  ORDER BY verdict.id
+)
+"""
+_POLICY_PART = ValueQuery(_POLICY, (_ACTOR, _PATTERNS))
+_APPROVALS_PART = ValueQuery(_APPROVALS, (_MESSAGES,))
+# For a list: what rules ask of each row that its line does not show. Few rows, found by their keys.
+_ROWS = """
+SELECT message.id, message.sent_by_key, message.written_to, message.policy_facts::json, connection.is_our_gateway,
+  ARRAY(
+    SELECT owner.person_id FROM policy_keyowner AS owner
+    WHERE owner.connection_id = message.connection_id AND owner.upstream_key_id = message.sent_by_key
+      AND connection.is_our_gateway AND message.direction = 'outbound'
+  )
+FROM mirror_message AS message JOIN mirror_connection AS connection ON connection.id = message.connection_id
+WHERE message.id = ANY(%s::bigint[])
+"""
+_LISTS = """
+SELECT DISTINCT asked.message, entry.allowlist_id
+FROM unnest(%s::bigint[], %s::varchar[]) AS asked(message, pattern)
+JOIN policy_allowentry AS entry ON entry.pattern = asked.pattern
+WHERE entry.removed_at IS NULL AND entry.allowlist_id = ANY(%s::bigint[])
+  AND (entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())
+"""
+
+
+@dataclass(frozen=True)
+class PolicyInForce:
+    """The active policy as one statement found it, the names of groups, and those that the actor is in."""
+
+    policy: Policy = NO_POLICY
+    groups: Mapping[int, str] = field(default_factory=dict)
+    own_groups: frozenset[int] = frozenset()
+    lists: frozenset[int] = frozenset()
+    is_readable: bool = True
+
+
+def demand_parts(message: Message, *, actor: Actor) -> dict[str, ValueQuery]:
+    """Return the queries for the active policy and the approvals of a message, for `demand_of`."""
+    return {
+        "policy": policy_part(actor, recipients=message.written_to or ()),
+        "approvals": _APPROVALS_PART.with_values({_MESSAGES: array_of([message.pk])}),
+    }
+
+
+def policy_part(actor: Actor, *, recipients: Iterable[str] = ()) -> ValueQuery:
+    """Return the query for the active policy, with the allowlists that name one of these recipients."""
+    patterns = sorted({pattern for one in recipients if "@" in one for pattern in patterns_for(one)})
+    return _POLICY_PART.with_values({_ACTOR: str(_key_of(actor)), _PATTERNS: patterns})
+
+
+def policy_from(found: Mapping[str, Any] | None) -> PolicyInForce:
+    """Return the active policy from the value of `policy_part`. What cannot be read holds every message."""
+    if found is None:
+        return PolicyInForce()
+    groups = {key: str(name) for key, name, _ in found["groups"]}
+    own = frozenset(key for key, _, is_own in found["groups"] if is_own)
+    try:
+        return PolicyInForce(policy_of(found["key"]), groups, own, frozenset(found["lists"]))
+    except RuleError:
+        return PolicyInForce(groups=groups, own_groups=own, is_readable=False)
+
+
+def demand_of(
+    message: Message,
+    facts: Mapping[str, Any],
+    *,
+    actor: Actor,
+    authors: Collection[str],
+    editors: Collection[str],
+    now: datetime,
+    is_decided: bool = False,
+) -> Demand:
+    """Return what the policy asks of a message, from the values of `demand_parts` and the other facts of its ruling."""
+    in_force = policy_from(facts["policy"])
+    asked = Requirement()
+    if in_force.policy.rules:
+        known = facts_of(message, now=now, key_owners=facts["owner"] or (), lists=in_force.lists)
+        asked = required(in_force.policy.rules, known, version=in_force.policy.number)
+    elif in_force.policy.number:
+        asked = Requirement(version=in_force.policy.number)
+    return _demand(
+        in_force,
+        asked,
+        approvals_from(facts["approvals"]).get(message.pk, ()),
+        actor=actor,
+        authors=authors,
+        editors=editors,
+        last_editor=facts.get("last_editor") or 0,
+        now=now,
+        is_decided=is_decided,
+    )
+
+
+def _demand(
+    in_force: PolicyInForce,
+    asked: Requirement,
+    approvals: Iterable[Approval],
+    *,
+    actor: Actor,
+    authors: Collection[str],
+    editors: Collection[str],
+    last_editor: int,
+    now: datetime,
+    is_decided: bool = False,
+) -> Demand:
+    return Demand(
+        requirement=asked,
+        approvals=tuple(approvals),
+        person=_key_of(actor),
+        own_groups=in_force.own_groups,
+        authors=frozenset(map(int, filter(str.isdecimal, authors))),
+        editors=frozenset(map(int, filter(str.isdecimal, editors))),
+        last_editor=last_editor,
+        groups=in_force.groups,
+        now=now,
+        is_decided=is_decided,
+        is_readable=in_force.is_readable,
+    )
+
+
+def approvals_from(found: Iterable[Mapping[str, Any]] | None) -> dict[int, list[Approval]]:
+    """Return the live approvals by message, from the value of `demand_parts`."""
+    approvals: dict[int, list[Approval]] = {}
+    for one in found or ():
+        approval = Approval(
+            person=one["person"],
+            name=one["name"],
+            groups=frozenset(one["groups"]),
+            may=bool(one["may"]),
+            surface=one["surface"],
+            at=datetime.fromisoformat(one["at"]),
+        )
+        approvals.setdefault(one["message"], []).append(approval)
+    return approvals
+
+
+def demands_for(
+    messages: Sequence[Message],
+    *,
+    actor: Actor,
+    now: datetime,
+    in_force: PolicyInForce | None = None,
+    authors: Mapping[int, Collection[str]] | None = None,
+    editors: Mapping[int, Collection[str]] | None = None,
+    last_editors: Mapping[int, int] | None = None,
+) -> dict[int, Demand]:
+    """Return what the policy asks of many messages by their keys, in a fixed number of queries: none without a policy.
+
+    `in_force` is the active policy, where the caller has read it already.
+    """
+    if not messages:
+        return {}
+    if in_force is None:
+        in_force = policy_from(read_values({"policy": policy_part(actor)})["policy"])
+    if in_force.is_readable and not in_force.policy.number:
+        # Without a policy one approval decides, so none is ever given beside a decision.
+        return {}
+    keys = array_of([one.pk for one in messages])
+    read = {row[0]: row[1:] for row in run(_ROWS, [keys]).rows}
+    approvals = approvals_from(read_values({"approvals": _APPROVALS_PART.with_values({_MESSAGES: keys})})["approvals"])
+    lists = _lists_of(read, in_force.policy)
+    found = {}
+    for one in messages:
+        asked = Requirement(version=in_force.policy.number)
+        if one.pk in read and in_force.policy.rules:
+            known = _facts_of_row(one, read[one.pk], lists.get(one.pk, ()), now)
+            asked = required(in_force.policy.rules, known, version=in_force.policy.number)
+        found[one.pk] = _demand(
+            in_force,
+            asked,
+            approvals.get(one.pk, ()),
+            actor=actor,
+            authors=(authors or {}).get(one.pk, ()),
+            editors=(editors or {}).get(one.pk, ()),
+            last_editor=(last_editors or {}).get(one.pk, 0),
+            now=now,
+        )
+    return found
+
+
+def _facts_of_row(message: Message, row: Sequence[Any], lists: Collection[int], now: datetime) -> MessageFacts:
+    """Return the facts about a message of a list, whose row lacks the columns that a line does not show."""
+    key, written_to, stored, is_our_gateway, owners = row
+    whole = Message(
+        connection_id=message.connection_id,
+        mailbox_id=message.mailbox_id,
+        direction=message.direction,
+        sent_by_key=key,
+        written_to=written_to,
+        risk_level=message.risk_level,
+        rules=message.rules,
+        trigger=message.trigger,
+        try_number=message.try_number,
+        policy_facts=stored,
+    )
+    return facts_of(whole, now=now, key_owners=owners, lists=lists, is_our_gateway=is_our_gateway)
+
+
+def _lists_of(read: Mapping[int, Sequence[Any]], policy: Policy) -> dict[int, set[int]]:
+    """Return by message the allowlists that rules ask for and that name one of its recipients."""
+    asked = [
+        (key, pattern)
+        for key, row in (read.items() if policy.asked_lists else ())
+        for one in row[1] or ()
+        if "@" in one
+        for pattern in patterns_for(one)
+    ]
+    found: dict[int, set[int]] = {}
+    if asked:
+        keys, patterns = zip(*asked, strict=True)
+        for key, one in run(_LISTS, [array_of(keys), list(patterns), array_of(sorted(policy.asked_lists))]).rows:
+            found.setdefault(key, set()).add(one)
+    return found
+
+
+def _key_of(actor: Actor) -> int:
+    return int(actor.id) if actor.kind == "person" else 0

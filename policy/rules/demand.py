@@ -1,0 +1,184 @@
+"""What the rules ask of one message now: how many approvals are given, and what the person who looks may give. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.evaluation import Progress, Requirement, helps, progress
+from policy.rules.hours import hours_in_words, is_open, next_opening
+from policy.rules.rules import Names, effects_in_words, listed
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One live approval of the current version. `may` is false for a giver who is no reviewer here any more."""
+
+    person: int
+    name: str
+    groups: frozenset[int] = frozenset()
+    may: bool = True
+    surface: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of a message, what is given, and who asks.
+
+    `authors` may not approve; nor may `last_editor`, where a rule says so. `is_decided`: it is asked again because the
+    decision is to be carried out.
+    """
+
+    requirement: Requirement = field(default_factory=Requirement)
+    approvals: tuple[Approval, ...] = ()
+    person: int = 0
+    own_groups: frozenset[int] = frozenset()
+    authors: frozenset[int] = frozenset()
+    editors: frozenset[int] = frozenset()
+    last_editor: int = 0
+    groups: Mapping[int, str] = field(default_factory=dict)
+    now: datetime | None = None
+    is_decided: bool = False
+    is_readable: bool = True
+    # How many more people could approve it at all; None where that was not counted.
+    possible: int | None = None
+
+    @property
+    def effects(self) -> Effects:
+        """What all rules that apply ask for together."""
+        return self.requirement.effects
+
+    @cached_property
+    def counted(self) -> tuple[Approval, ...]:
+        """The approvals that count."""
+        return tuple(one for one in self.approvals if one.may and not self._is_barred(one.person, one.groups))
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How many of the needed approvals are given."""
+        return progress(self.effects, [one.person for one in self.counted], _members(self.counted))
+
+    @property
+    def has_approved(self) -> bool:
+        """Whether the person who looks gave an approval that counts."""
+        return any(one.person == self.person for one in self.counted)
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether more than one person has to approve it."""
+        return self.effects.total > 1
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the approval of the person who looks would be the last that is missing."""
+        return self.after().is_complete
+
+    @property
+    def givers(self) -> str:
+        """Who approved, as one list: "Ben Okafor and Ana Ruiz"."""
+        return listed([one.name for one in self.counted])
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What each rule that applies asks, in their order: "Payments: 2 approvals of Finance are needed."."""
+        names = Names(groups=self.groups)
+        return tuple(f"{one.name}: {effects_in_words(one.then, names)}." for one in self.requirement.spoke)
+
+    @property
+    def version_in_words(self) -> str:
+        """Which version of the policy was asked: "version 3"; empty where none is active."""
+        return f"version {self.requirement.version}" if self.requirement.version else ""
+
+    def after(self) -> Progress:
+        """Return how many approvals are given once the person who looks has approved."""
+        givers = {one.person for one in self.counted} | {self.person}
+        return progress(self.effects, givers, self._with_person())
+
+    def forbidding(self) -> list[tuple[str, str]]:
+        """Return the rules that keep the person from approving: a word for each, and its sentence."""
+        if not self.is_readable:
+            sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
+            return [("policy", sentence)]
+        found = []
+        if self.effects.reject:
+            found.append(("policy", f"A rule rejects this message: {self.effects.reject}"))
+        if closed := self._closed():
+            found.append(("hours", closed))
+        if self.is_decided:
+            if not self.progress.is_complete:
+                found.append(("approvals", self._not_enough()))
+        elif sentence := self._why_not():
+            found.append(("approvals", sentence))
+        return found
+
+    def _why_not(self) -> str:
+        """Return why one more approval of this person would not count; empty where it would."""
+        barring = self.effects.barred_groups & self.own_groups
+        if barring:
+            return f"A rule keeps members of {self._named(barring)} from approving this message."
+        if self.effects.bar_editor and self.person == self.last_editor:
+            return "You edited this message last, and a rule wants somebody else to approve it."
+        if self.progress.is_complete:
+            # Nobody has decided yet, because fewer are asked for than when they approved: one more press does.
+            return ""
+        if self.has_approved:
+            return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
+        givers = [one.person for one in self.counted]
+        if not helps(self.effects, givers, self.person, self._with_person()):
+            return f"{self.progress} approvals are given. {self.missing_in_words()}"
+        return ""
+
+    def missing_in_words(self) -> str:
+        """Return who must still approve, as a sentence: "1 more is needed: of Finance."; empty where nobody must."""
+        missing = self.progress.missing
+        if not missing:
+            return ""
+        parts = []
+        for group, n in sorted(missing.items()):
+            whose = "of any reviewer" if group == ANY_REVIEWER else f"of {self._named({group})}"
+            parts.append(f"{n} {whose}")
+        left = sum(missing.values())
+        sentence = f"{left} more {'is' if left == 1 else 'are'} needed: {listed(parts)}."
+        if self.possible is not None and self.possible < left:
+            sentence += " Nobody can give what is missing: ask an admin to change the rule or the group."
+        return sentence
+
+    def _not_enough(self) -> str:
+        left = [one.name for one in self.approvals if one not in self.counted]
+        why = f" That of {listed(left)} does not count any more." if left else ""
+        return f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
+
+    def _closed(self) -> str:
+        """Return when it can be approved and sent, where a rule's hours are over now."""
+        if self.now is None:
+            return ""
+        closed = [one for one in self.effects.office_hours if not is_open(one, self.now)]
+        if not closed:
+            return ""
+        opens = max(next_opening(one, self.now) for one in closed)
+        when = f"{opens:%a %-d %b at %H:%M} UTC"
+        return f"A rule lets this be approved and sent only within {hours_in_words(closed[0])}: next {when}."
+
+    def _is_barred(self, person: int, groups: frozenset[int]) -> bool:
+        if person in self.authors or person in self.editors or self.effects.barred_groups & groups:
+            return True
+        return self.effects.bar_editor and person == self.last_editor
+
+    def _with_person(self) -> dict[int, set[int]]:
+        members = _members(self.counted)
+        for group in self.own_groups:
+            members.setdefault(group, set()).add(self.person)
+        return members
+
+    def _named(self, groups: set[int] | frozenset[int]) -> str:
+        return listed(sorted(self.groups.get(one, f"a group that was deleted ({one})") for one in groups), "or")
+
+
+def _members(approvals: tuple[Approval, ...]) -> dict[int, set[int]]:
+    members: dict[int, set[int]] = {}
+    for one in approvals:
+        for group in one.groups:
+            members.setdefault(group, set()).add(one.person)
+    return members
