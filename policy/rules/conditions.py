@@ -134,8 +134,11 @@ class Conditions:
         """Return the conditions that `as_json` wrote. Raises ValueError with a sentence."""
         stored = check_fields(value, cls, "The conditions of a rule")
         found = cls(
-            **{name: whole_numbers(stored, name) for name in ("mailboxes", "key_owners", "lists")},
-            **{name: _patterns(stored, name) for name in ("recipients", "recipients_except")},
+            mailboxes=whole_numbers(stored, "mailboxes"),
+            key_owners=whole_numbers(stored, "key_owners"),
+            lists=whole_numbers(stored, "lists"),
+            recipients=_patterns(stored, "recipients"),
+            recipients_except=_patterns(stored, "recipients_except"),
             keys=_keys(stored),
             first_contact=flag(stored, "first_contact"),
             risk=text(stored, "risk", most=6, among=RISKS),

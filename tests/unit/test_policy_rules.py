@@ -1,0 +1,216 @@
+"""Rules of the policy: what they are stored as, when they apply, and the laws of merging and counting."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
+from policy.rules.demand import Approval, Demand
+from policy.rules.effects import Effects, is_as_strict, merged
+from policy.rules.evaluation import Requirement, helps, progress, required
+from policy.rules.hours import Hours, is_open, next_opening
+from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, rules_from_json
+from risk.sums import largest_sums
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+FACTS = MessageFacts(1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
+OFFICE = Hours((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
+
+groups = st.integers(1, 4)
+effects = st.builds(
+    Effects,
+    approvals=st.dictionaries(st.integers(0, 4), st.integers(1, 4), max_size=3),
+    barred_groups=st.frozensets(groups, max_size=2),
+    bar_editor=st.booleans(),
+    reauthenticate=st.booleans(),
+    never_in_bulk=st.booleans(),
+    high_risk_page=st.booleans(),
+    expire_minutes=st.none() | st.integers(1, 100),
+    office_hours=st.lists(st.just(OFFICE), max_size=1).map(tuple),
+)
+people = st.frozensets(st.integers(1, 6), max_size=6)
+members = st.dictionaries(groups, people)
+
+
+def law(given_effects, number=0):
+    return PolicyRule(f"r{number}", "Law", then=given_effects)
+
+
+@given(st.lists(effects, max_size=4), effects, st.randoms())
+def test_merging_rules_takes_the_strictest_of_each_in_any_order(some, one, random):
+    shuffled = list(some)
+    random.shuffle(shuffled)
+    assert merged(shuffled) == merged(some)
+    assert merged([merged(some), one]) == merged([*some, one])
+    assert merged([*some, *some]) == merged(some)
+    assert all(is_as_strict(merged([*some, one]), each) for each in (*some, one))
+
+
+@given(effects, effects, people, members)
+def test_another_rule_never_lets_more_through(one, other, givers, groups_of):
+    alone, both = progress(one, givers, groups_of), progress(merged([one, other]), givers, groups_of)
+    assert both.is_complete <= alone.is_complete
+    assert both.needed - both.given >= alone.needed - alone.given
+
+
+@given(effects, people, st.integers(1, 6), members)
+def test_another_approval_never_counts_less_and_at_most_one_more(asked, givers, person, groups_of):
+    before, after = progress(asked, givers, groups_of), progress(asked, {*givers, person}, groups_of)
+    assert before.given <= after.given <= before.given + 1
+    assert helps(asked, givers, person, groups_of) == (after.given > before.given)
+    assert sum(after.missing.values()) == after.needed - after.given
+
+
+@given(effects, members)
+def test_whoever_helps_in_turn_completes_it_wherever_all_together_can(asked, groups_of):
+    everybody = range(1, 7)
+    givers: set[int] = set()
+    for _ in everybody:
+        givers |= {next((one for one in everybody if helps(asked, givers, one, groups_of)), 1)}
+    assert progress(asked, givers, groups_of).is_complete == progress(asked, everybody, groups_of).is_complete
+
+
+@given(st.lists(effects, max_size=3), effects, people, st.integers(1, 6), members)
+def test_adding_a_rule_never_lets_a_person_approve_who_could_not(some, added, givers, person, groups_of):
+    def demand(rules):
+        of = {one: frozenset(group for group, ones in groups_of.items() if one in ones) for one in range(1, 7)}
+        approvals = tuple(Approval(one, str(one), of[one]) for one in sorted(givers))
+        asked = required([law(each, number) for number, each in enumerate(rules)], FACTS)
+        return Demand(asked, approvals, person=person, own_groups=of[person], last_editor=1, now=NOON, is_decided=True)
+
+    assert bool(demand(some).forbidding()) <= bool(demand([*some, added]).forbidding())
+
+
+def test_one_person_in_two_groups_counts_for_one_of_them():
+    asked = Effects({1: 1, 2: 1})
+    assert str(progress(asked, [5], {1: [5], 2: [5]})) == "1 of 2"
+    assert progress(asked, [5, 6], {1: [5], 2: [5, 6]}).is_complete
+    assert not progress(asked, [5, 6], {1: [5, 6]}).is_complete
+
+
+@pytest.mark.parametrize(
+    ("when", "facts"),
+    [
+        ({"mailboxes": [4]}, {"mailbox": None}),
+        ({"keys": ["1:k1"]}, {"key": None}),
+        ({"recipients": ["*.gov"]}, {"recipients": ("somebody in Bcc (not visible with this key)",)}),
+        ({"recipients_except": ["tax.example.gov"]}, {"recipients": None}),
+        ({"recipients_from": 3}, {"recipients": ("somebody in Cc",)}),
+        ({"lists": [9]}, {"lists": None}),
+        ({"first_contact": True}, {"is_first_contact": None}),
+        ({"risk": "high"}, {"risk_level": None}),
+        ({"findings": ["secret_in_body"]}, {"findings": None}),
+        ({"own_words": ["invoice"]}, {"own_words": None}),
+        ({"amount": "1000", "currency": "EUR"}, {"amounts": None}),
+        ({"amount": "1000", "currency": "EUR"}, {"amounts": (Amount(Decimal(2000)),)}),
+        ({"attachments": ["pdf"]}, {"attachments": None}),
+        ({"origins": ["discord"]}, {"origins": None}),
+        ({"tries_from": 2}, {"tries": None}),
+        ({"key_owners": [3]}, {"key_owners": None}),
+    ],
+)  # fmt: skip
+def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
+    conditions = Conditions.from_json(when)
+    assert conditions.apply_to(replace(FACTS, **facts))
+    calm = replace(FACTS, mailbox=5, key="1:k2", recipients=("dana@tax.example.gov",) * ("recipients" not in when))
+    assert not conditions.apply_to(calm)
+    assert conditions.failing(calm)
+
+
+def test_conditions_hold_together_and_one_of_several_values_is_enough():
+    when = Conditions.from_json({"recipients": ["example.org", "*.gov"], "amount": "500", "attachments": ["pdf", "zip"]})
+    facts = replace(FACTS, amounts=(Amount(Decimal(500), "USD"),), attachments=frozenset({"document", "pdf"}))
+    assert when.apply_to(facts)
+    assert when.failing(replace(facts, amounts=(Amount(Decimal(499), "USD"),))) == ("amount",)
+    assert when.failing(replace(facts, recipients=("dana@gov.example",))) == ("recipients",)
+
+
+def test_own_words_are_compared_as_findings_name_them():
+    assert own_word_key("“Final” INVOICE") == own_word_key("'final' invoice")
+
+
+@pytest.mark.parametrize(
+    ("text", "sums"),
+    [
+        ("Please pay 1.200,00 EUR", {"EUR": "1200.00"}),
+        ("1.200 EUR or 900 EUR", {"EUR": "1200"}),
+        ("$5k and €1,200.50", {"": "5000", "EUR": "1200.50"}),
+        ("2.5 million dollars", {"": "2500000"}),
+        ("Room 100, page 20", {}),
+    ],
+)
+def test_sums_are_read_in_the_largest_reading(text, sums):
+    assert largest_sums(text) == sums
+
+
+@given(st.text("0123456789., €$kKm", max_size=60))
+def test_any_text_has_finite_sums(text):
+    assert all(Decimal(value) >= 0 for value in largest_sums(text).values())
+
+
+def test_hours_follow_the_clock_of_their_zone_when_it_changes():
+    at = datetime(2026, 3, 27, 16, 30, tzinfo=UTC)
+    assert not is_open(OFFICE, at)
+    # The clocks of Berlin went forward on the Sunday between.
+    assert next_opening(OFFICE, at) == datetime(2026, 3, 30, 7, 0, tzinfo=UTC)
+    night = Hours((6,), time(22), time(6), "Europe/Berlin")
+    assert is_open(night, datetime(2026, 3, 30, 3, 59, tzinfo=UTC))
+    assert not is_open(night, datetime(2026, 3, 30, 4, 0, tzinfo=UTC))
+
+
+RULE = {
+    "id": "a1",
+    "name": "Payments to the state",
+    "owner": 3,
+    "when": {"recipients": ["*.gov"], "amount": "0"},
+    "then": {"approvals": {"1": 2}, "never_in_bulk": True, "office_hours": [OFFICE.as_json()]},
+}
+
+
+def test_rule_is_stored_whole_and_reads_as_a_sentence():
+    rule = PolicyRule.from_json(RULE)
+    assert PolicyRule.from_json(rule.as_json()) == rule
+    assert as_sentence(rule, Names(groups={1: "Finance"})) == (
+        "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never approved "
+        "in bulk and it is approved and sent only within Monday to Friday, 09:00 to 17:00 (Europe/Berlin)."
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"approve": True},
+        {"then": {}},
+        {"then": {"approvals": {"0": 1}}},
+        {"then": {"approvals": {"1": 0}}},
+        {"then": {"approvals": {"1": 2}, "skip": True}},
+        {"when": {"recipient": ["a.example"]}},
+        {"when": {"risk": "low"}},
+        {"when": {"amount": "much"}},
+        {"when": {"currency": "EUR"}},
+        {"when": {"during": {"days": [7], "opens": "09:00", "closes": "17:00", "zone": "UTC"}}},
+        {"is_on": "yes"},
+        {"name": " "},
+        {"id": "no id"},
+    ],
+)
+def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_sentence(wrong):
+    with pytest.raises(RuleError, match=r"\w.*\."):
+        PolicyRule.from_json({**RULE, **wrong})
+
+
+def test_two_rules_of_one_id_are_refused():
+    with pytest.raises(RuleError, match="same id"):
+        rules_from_json([RULE, RULE])
+
+
+def test_a_message_that_nobody_can_approve_says_so():
+    demand = Demand(Requirement(Effects({1: 2})), person=1, groups={1: "Finance"}, possible=0)
+    assert [sentence for _, sentence in demand.forbidding()] == [
+        "0 of 2 approvals are given. 2 more are needed: 2 of Finance. Nobody can give what is missing: ask an admin to "
+        "change the rule or the group."
+    ]
