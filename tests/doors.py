@@ -150,6 +150,7 @@ _DESK_DOORS = {
     "undo": Door(
         "undoes a decision that has not been sent", "mailbox", (R,), writes=True, fields=nothing, needs="leaving"
     ),
+    "take-back": Door("takes one's own approval back", "mailbox", (R,), writes=True, fields=nothing, needs="approval"),
     "withdraw": Door(
         "withdraws a decision that may have been sent", "mailbox", (R,), writes=True, fields=nothing, needs="doubt"
     ),

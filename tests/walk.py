@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, Snooze
+from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, Snooze, Verdict
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
@@ -29,7 +29,7 @@ from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEve
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
 from people.models import DiscordAccount, Grant, Invitation, Person
-from policy.models import Allowlist, GateList, GateRefusal, KillSwitch
+from policy.models import Allowlist, GateList, GateRefusal, KillSwitch, PolicyVersion
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
@@ -46,7 +46,18 @@ PUBLIC = {
 }
 POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
-    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
+    *(
+        "verdict",
+        "undo",
+        "take-back",
+        "withdraw",
+        "send-again",
+        "settle",
+        "look",
+        "allow-address",
+        "message-opened",
+        "text-first",
+    ),
     "load-pictures",
     *("part-opened", "viewed", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
@@ -186,6 +197,13 @@ class Walk:
 
     def _need_leaving(self):
         decide(self.message, self.decider)
+
+    def _need_approval(self):
+        """An approval of the walker's, where others have to approve too."""
+        rules = [{"id": "r0", "name": "Two of us", "then": {"approvals": {"0": 2}}}]
+        PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=timezone.now())
+        given = {"message": self.message, "revision": self.message.revision, "person": self.person}
+        Verdict.objects.create(outcome="approve", surface="web", awaits_others=True, **given)
 
     def _need_doubt(self):
         made = decide(self.message, self.decider).decision

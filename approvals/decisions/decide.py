@@ -74,8 +74,7 @@ def give_verdict(
 ) -> VerdictResult:
     """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
 
-    One rejection or request for changes is enough. An approval decides where it is the last that the rules ask for;
-    until then it counts for this version only, and for as long as its giver may approve.
+    One rejection or request for changes is enough; an approval decides where it is the last that the rules ask for.
 
     `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
@@ -84,17 +83,14 @@ def give_verdict(
     person has just proved who they are.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
-    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since,
-    ReauthenticationNeeded where a rule asks for it, and ThreadMovedOn or RiskUnread when an approval does not confirm
-    newer messages of the thread, or serious findings.
+    winner. Raises VerdictNotAllowed when the ruling refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn
+    or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
     """
     locked = lock_visible(message, actor=actor)
     facts = read_values(deciding_parts(locked, actor=actor) | _verdict_parts(locked, actor, fingerprint))
     at, opened = facts["clock"], facts["opened_parts"] or ()
     _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
-    ruling = _refuse_if_ruled_out(locked, actor, outcome, facts)
-    if locked.revision is None or locked.revision.fingerprint != fingerprint:
-        raise content_changed(locked, fingerprint)
+    ruling = _refuse_if_ruled_out(locked, actor, outcome, facts, fingerprint)
     conversation, demand = conversation_of(locked), ruling.demand
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
@@ -104,39 +100,37 @@ def give_verdict(
     timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
     seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
     seen["approvals"] = str(reached)
-    if facts["has_live"]:
-        # Those of earlier versions, and what the person said before.
-        outdated = ~Q(revision=locked.revision) | Q(person=int(actor.id))
-        locked.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
     waits = outcome == Outcome.APPROVE and not reached.is_complete
-    verdict = Verdict.objects.create(
-        message=locked,
-        revision=locked.revision,
-        person_id=int(actor.id),
-        outcome=outcome,
-        reason=reason,
-        surface=actor.surface,
-        seconds_shown=max(0, int((at - facts["opened_at"]).total_seconds())) if facts["opened_at"] else None,
-        parts_unread=len(seen["unread"]),
-        seen=seen,
-        awaits_others=waits,
-    )
+    verdict = _store_verdict(locked, actor, facts, outcome=outcome, reason=reason, seen=seen, awaits_others=waits)
     policy = policy_details(demand, reached)
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing), policy=policy)
     if waits:
-        record_about(
-            "approval.recorded",
-            locked,
-            actor=actor,
-            fingerprint=locked.revision.fingerprint,
-            details={"subject": locked.subject, "reason": reason, **policy},
-            outcome=outcome,
-        )
         return VerdictResult(verdict, None, reached)
+    decision = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
+    return VerdictResult(verdict, decision, reached)
+
+
+def _store_verdict(message: Message, actor: Actor, facts: Mapping[str, Any], **fields: Any) -> Verdict:
+    """Store a verdict on a locked message; those of earlier versions, and the person's own earlier one, count no more.
+
+    Once it is decided, no approval waits for others.
+    """
     if facts["has_live"]:
-        locked.verdicts.filter(awaits_others=True).update(awaits_others=False)
-    made = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
-    return VerdictResult(verdict, made, reached)
+        outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
+        message.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
+        if not fields["awaits_others"]:
+            message.verdicts.filter(awaits_others=True).update(awaits_others=False)
+    opened_at = facts["opened_at"]
+    assert message.revision is not None, "nobody gives a verdict on what was not fetched"
+    return Verdict.objects.create(
+        message=message,
+        revision=message.revision,
+        person_id=int(actor.id),
+        surface=actor.surface,
+        seconds_shown=max(0, int((facts["clock"] - opened_at).total_seconds())) if opened_at else None,
+        parts_unread=len(fields["seen"]["unread"]),
+        **fields,
+    )
 
 
 def _check_how(demand: Demand, *, batch: BatchInfo | None, later: LaterChoice | None, is_reauthenticated: bool) -> None:
@@ -223,15 +217,22 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, p
         },
         outcome=verdict.outcome,
     )
+    if verdict.awaits_others:
+        details = {"subject": verdict.message.subject, "reason": verdict.reason, **policy}
+        fingerprint = verdict.revision.fingerprint
+        record_about("approval.recorded", verdict.message, actor=actor, fingerprint=fingerprint, details=details)
 
 
 @atomic_with_retry
 def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     """Take back one's own approval while more are needed, and return it.
 
-    Raises AlreadyDecided where the message is decided, or where the actor has given no approval that still stands.
+    Raises AlreadyDecided where the message is decided, or where the actor has given no approval that still stands, and
+    VerdictNotAllowed for people who are no reviewers of its mailbox.
     """
     locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can take an approval back.")
     own = locked.verdicts.filter(live=True, person=int(actor.id), outcome=Outcome.APPROVE)
     verdict = own.select_related("revision").first()
     decision = locked.decisions.live().first()
@@ -265,13 +266,17 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
 
 
-def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, facts: Mapping[str, Any]) -> Ruling:
+def _refuse_if_ruled_out(
+    message: Message, actor: Actor, outcome: str, facts: Mapping[str, Any], fingerprint: str
+) -> Ruling:
     ruling = ruling_for(message, actor=actor, facts=facts)
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
     if outcome == Outcome.SEND_BACK and message.direction == "inbound":
         raise VerdictNotAllowed("Received messages cannot be changed: release or reject it.")
+    if message.revision is None or message.revision.fingerprint != fingerprint:
+        raise content_changed(message, fingerprint)
     return ruling
 
 

@@ -126,13 +126,14 @@ def demand_of(
     is_decided: bool = False,
 ) -> Demand:
     """Return what the policy asks of a message, from the values of `demand_parts` and the other facts of its ruling."""
+    if facts["policy"] is None:
+        # Without a policy one approval decides, so none is ever given beside a decision.
+        return Demand()
     in_force = policy_from(facts["policy"])
-    asked = Requirement()
+    asked = Requirement(version=in_force.policy.number)
     if in_force.policy.rules:
         known = facts_of(message, now=now, key_owners=facts["owner"] or (), lists=in_force.lists)
         asked = required(in_force.policy.rules, known, version=in_force.policy.number)
-    elif in_force.policy.number:
-        asked = Requirement(version=in_force.policy.number)
     return _demand(
         in_force,
         asked,
@@ -208,7 +209,6 @@ def demands_for(
     if in_force is None:
         in_force = policy_from(read_values({"policy": policy_part(actor)})["policy"])
     if in_force.is_readable and not in_force.policy.number:
-        # Without a policy one approval decides, so none is ever given beside a decision.
         return {}
     keys = array_of([one.pk for one in messages])
     read = {row[0]: row[1:] for row in run(_ROWS, [keys]).rows}

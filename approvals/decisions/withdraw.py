@@ -61,15 +61,15 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         raise AlreadyDecided("There is no unconfirmed approval to send again.", decision=decision)
     if decision.seen_held < READS_THAT_PROVE:
         raise VerdictNotAllowed("MultiMail has not been read often enough to know that the first call had no effect.")
-    ruling = ruling_for(locked, actor=actor, is_decided=True)
-    if not ruling.may_approve:
-        raise VerdictNotAllowed(ruling.reasons[0])
     if locked.revision is None or locked.revision_id != decision.revision_id:
         raise ContentChanged(
             "The message changed after it was approved. Withdraw the approval, then read it again.",
             shown=decision.revision.fingerprint,
             current=locked.revision.fingerprint if locked.revision else "",
         )
+    ruling = ruling_for(locked, actor=actor, is_decided=True)
+    if not ruling.may_approve:
+        raise VerdictNotAllowed(ruling.reasons[0])
     enqueue(EXECUTE, decision.pk)
     return settle.advance(
         decision,

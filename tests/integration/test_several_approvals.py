@@ -1,4 +1,4 @@
-"""Several people have to approve, where a rule of the policy says so: on every surface, and asked again when it goes."""
+"""Several people have to approve where a rule says so: on every surface, and asked again when it is carried out."""
 
 from datetime import timedelta
 

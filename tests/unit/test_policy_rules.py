@@ -122,7 +122,9 @@ def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
 
 
 def test_conditions_hold_together_and_one_of_several_values_is_enough():
-    when = Conditions.from_json({"recipients": ["example.org", "*.gov"], "amount": "500", "attachments": ["pdf", "zip"]})
+    when = Conditions.from_json(
+        {"recipients": ["example.org", "*.gov"], "amount": "500", "attachments": ["pdf", "zip"]}
+    )
     facts = replace(FACTS, amounts=(Amount(Decimal(500), "USD"),), attachments=frozenset({"document", "pdf"}))
     assert when.apply_to(facts)
     assert when.failing(replace(facts, amounts=(Amount(Decimal(499), "USD"),))) == ("amount",)
@@ -175,8 +177,8 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
     rule = PolicyRule.from_json(RULE)
     assert PolicyRule.from_json(rule.as_json()) == rule
     assert as_sentence(rule, Names(groups={1: "Finance"})) == (
-        "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never approved "
-        "in bulk and it is approved and sent only within Monday to Friday, 09:00 to 17:00 (Europe/Berlin)."
+        "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never "
+        "approved in bulk and it is approved and sent only within Monday to Friday, 09:00 to 17:00 (Europe/Berlin)."
     )
 
 
