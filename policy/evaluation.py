@@ -81,9 +81,9 @@ def _needed(demand: Demand) -> str:
     if not demand.takes_several:
         return "One approval is needed, and you may give it."
     if not demand.approvals:
-        return f"{demand.progress.needed} approvals are needed, and you may give one."
+        return f"{demand.progress.needed} approvals are needed, and you may give one. {demand.warning}".rstrip()
     by = f", by {demand.givers}" if demand.counted else ""
-    return f"{demand.progress} approvals are given{by}. You may give one."
+    return f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}".rstrip()
 
 
 def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:

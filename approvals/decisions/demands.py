@@ -1,7 +1,8 @@
 """What the active policy asks of messages: read with the ruling's other facts, or for many messages at once."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,12 +10,14 @@ from common.patterns import patterns_for
 from common.postgres.rows import run
 from common.postgres.statements import ValueQuery, array_of, read_values
 from mirror.models import Message
+from mirror.states import MessageState
 from people.actors import Actor
 from policy.rules.conditions import MessageFacts
 from policy.rules.demand import Approval, Demand
 from policy.rules.evaluation import Requirement, required
 from policy.rules.facts import facts_of
 from policy.rules.rules import RuleError
+from policy.rules.satisfiable import can_be_completed
 from policy.rules.versions import NO_POLICY, Policy, policy_of
 
 _ACTOR, _PATTERNS, _MESSAGES = "{actor}", "{patterns}", "{messages}"
@@ -75,6 +78,18 @@ FROM unnest(%s::bigint[], %s::varchar[]) AS asked(message, pattern)
 JOIN policy_allowentry AS entry ON entry.pattern = asked.pattern
 WHERE entry.removed_at IS NULL AND entry.allowlist_id = ANY(%s::bigint[])
   AND (entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())
+"""
+
+
+# The active reviewers of a message's mailbox, each with their groups.
+_REVIEWERS = """
+SELECT person.id, ARRAY(SELECT one.group_id FROM policy_group_members AS one WHERE one.person_id = person.id)
+FROM people_person AS person WHERE person.is_active AND EXISTS (
+  SELECT FROM people_grant AS held WHERE held.person_id = person.id AND held.role = 'reviewer' AND (
+    held.mailbox_id = %s::bigint
+    OR (held.mailbox_id IS NULL AND (held.connection_id IS NULL OR held.connection_id = %s::bigint))
+  )
+)
 """
 
 
@@ -145,6 +160,21 @@ def demand_of(
         now=now,
         is_decided=is_decided,
     )
+
+
+def with_possible(message: Message, demand: Demand) -> Demand:
+    """Return the demand with whether anybody can complete it; read only where rules ask for certain people."""
+    if demand.is_decided or not demand.asks_people or message.state != MessageState.HELD:
+        return demand
+    people, groups = set(), defaultdict(set)
+    for person, own in run(_REVIEWERS, [message.mailbox_id, message.connection_id]).rows:
+        if person in demand.authors | demand.editors or (demand.effects.bar_editor and person == demand.last_editor):
+            continue
+        people.add(person)
+        for group in own:
+            groups[group].add(person)
+    members = {group: frozenset(ones) for group, ones in groups.items()}
+    return replace(demand, is_possible=can_be_completed(demand.effects, people, members))
 
 
 def _demand(

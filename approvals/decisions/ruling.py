@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from approvals.decisions.demands import demand_of, demand_parts, demands_for
+from approvals.decisions.demands import demand_of, demand_parts, demands_for, with_possible
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import CommandedMail, Replacement
 from common.fingerprint import short_fingerprint
@@ -81,6 +81,7 @@ def ruled(
     stop = switches.first() if switches is not None else None
     barred = {"authors": authors[message.pk], "editors": _barred_editors(message, editors)}
     demand = demand_of(message, facts, actor=actor, now=now, is_decided=is_decided, **barred)
+    demand = with_possible(message, demand)
     known: dict[str, Any] = {"stop": stop, "files": differing, "judged": judged, "authors": authors, "editors": editors}
     return rule(_facts(message, actor, now, demand=demand, **known)), judged
 

@@ -42,8 +42,8 @@ class Demand:
     now: datetime | None = None
     is_decided: bool = False
     is_readable: bool = True
-    # How many more people could approve it at all; None where that was not counted.
-    possible: int | None = None
+    # Whether all who may approve it together could give what is asked for.
+    is_possible: bool = True
 
     @property
     def effects(self) -> Effects:
@@ -90,6 +90,16 @@ class Demand:
     def version_in_words(self) -> str:
         """Which version of the policy was asked: "version 3"; empty where none is active."""
         return f"version {self.requirement.version}" if self.requirement.version else ""
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether the rules ask for more, or other, people than any one reviewer."""
+        return self.takes_several or bool(self.effects.named_groups or self.effects.barred_groups)
+
+    @property
+    def warning(self) -> str:
+        """That nobody can complete it, and whom to ask; empty where somebody can."""
+        return "" if self.is_possible else "Too few people may give that: ask an admin to change the rule or the group."
 
     def after(self) -> Progress:
         """Return how many approvals are given once the person who looks has approved."""
@@ -141,9 +151,7 @@ class Demand:
             parts.append(f"{n} {whose}")
         left = sum(missing.values())
         sentence = f"{left} more {'is' if left == 1 else 'are'} needed: {listed(parts)}."
-        if self.possible is not None and self.possible < left:
-            sentence += " Nobody can give what is missing: ask an admin to change the rule or the group."
-        return sentence
+        return f"{sentence} {self.warning}".rstrip()
 
     def _not_enough(self) -> str:
         left = [one.name for one in self.approvals if one not in self.counted]

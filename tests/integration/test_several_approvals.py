@@ -22,6 +22,7 @@ from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
+from policy.rules.staff import problems_now
 from tests.factories import make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 
@@ -349,3 +350,14 @@ def test_a_version_that_was_active_never_changes(two):
             PolicyVersion.objects.filter(pk=two.pk).update(**change)
     with pytest.raises(DatabaseError), transaction.atomic():
         two.delete()
+
+
+def test_a_message_that_nobody_can_approve_says_so_and_whom_to_ask(message, reviewer, second_reviewer):
+    put_in_force({"approvals": {"0": 3}})
+    asked = "Too few people may give that: ask an admin to change the rule or the group."
+    assert asked in ruling_for(message, actor=actor(reviewer)).reasons[0]
+    with_third = make_person("cleo@example.com", "Cleo Sands", "reviewer")
+    assert asked not in ruling_for(message, actor=actor(reviewer)).reasons[0]
+    assert problems_now() == []
+    Grant.objects.filter(person=with_third).delete()
+    assert [one.blocks for one in problems_now()] == [True]

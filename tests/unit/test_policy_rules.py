@@ -14,6 +14,7 @@ from policy.rules.effects import Effects, is_as_strict, merged
 from policy.rules.evaluation import Requirement, helps, progress, required
 from policy.rules.hours import Hours, is_open, next_opening
 from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, rules_from_json
+from policy.rules.satisfiable import Staff, problems
 from risk.sums import largest_sums
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -211,8 +212,54 @@ def test_two_rules_of_one_id_are_refused():
 
 
 def test_a_message_that_nobody_can_approve_says_so():
-    demand = Demand(Requirement(Effects({1: 2})), person=1, groups={1: "Finance"}, possible=0)
+    demand = Demand(Requirement(Effects({1: 2})), person=1, groups={1: "Finance"}, is_possible=False)
     assert [sentence for _, sentence in demand.forbidding()] == [
-        "0 of 2 approvals are given. 2 more are needed: 2 of Finance. Nobody can give what is missing: ask an admin to "
+        "0 of 2 approvals are given. 2 more are needed: 2 of Finance. Too few people may give that: ask an admin to "
         "change the rule or the group."
     ]
+
+
+STAFF = Staff(
+    reviewers={4: frozenset({1, 2, 3}), 5: frozenset({1})},
+    groups={1: frozenset({1, 2}), 2: frozenset({1, 2})},
+    people=frozenset({1, 2, 3}),
+    names=Names(groups={1: "Finance", 2: "Sales"}, mailboxes={4: "a@x.example", 5: "b@x.example"}),
+)
+
+
+def rule_asking(number, when=None, **then):
+    return replace(PolicyRule.from_json({**RULE, "id": f"r{number}", "name": f"Rule {number}", "owner": 1}),
+                   when=Conditions.from_json(when or {}), then=Effects.from_json(then))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentences"),
+    [
+        ([rule_asking(1, {"mailboxes": [4]}, approvals={"1": 2})], []),
+        (
+            [rule_asking(1, approvals={"1": 2})],
+            ["“Rule 1” asks for 2 approvals of Finance, and too few people may give that in b@x.example."],
+        ),
+        ([rule_asking(1, {"mailboxes": [4]}, approvals={"9": 1})], ["a group that was deleted", "too few people"]),
+        (
+            [
+                rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
+                rule_asking(2, {"mailboxes": [4]}, barred_groups=[2]),
+            ],
+            ["“Rule 1” and “Rule 2” contradict each other: nobody can satisfy both in a@x.example."],
+        ),
+        (
+            [
+                rule_asking(1, office_hours=[OFFICE.as_json()]),
+                rule_asking(2, office_hours=[{**OFFICE.as_json(), "days": [5, 6]}]),
+            ],
+            ["their hours are never open together"],
+        ),
+        ([rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)], ["somebody, who has left"]),
+        ([replace(rule_asking(1, never_in_bulk=True), owner=8)], ["the owner of “Rule 1”, has left."]),
+    ],
+)
+def test_rules_that_nobody_can_satisfy_or_that_name_who_left_are_told(rules, sentences):
+    found = [one.sentence for one in problems(rules, STAFF)]
+    assert len(found) == len(sentences)
+    assert all(part in one for part, one in zip(sentences, found, strict=True))

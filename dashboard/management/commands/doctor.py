@@ -27,6 +27,8 @@ from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
+from policy.rules.rules import RuleError
+from policy.rules.staff import problems_now
 
 # Sees everything, so that each finding names the page where it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
@@ -96,7 +98,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_check_switches(), *_check_webhooks(), *_check_alerts(), *_check_ledger(clock())]
+        found += [*_check_switches(), *_check_policy(), *_check_webhooks(), *_check_alerts(), *_check_ledger(clock())]
         if checks.is_at_rest():
             found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or is_warming_up():
@@ -123,6 +125,20 @@ def _check_switches() -> Iterator[Finding]:
     for switch in KillSwitch.objects.visible_to(ACTOR):
         sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
         yield Finding(sentence, f"An admin can release it at {_url('/stop/')}")
+
+
+def _check_policy() -> Iterator[Finding]:
+    """Return what is wrong with the active rules: people leave after a rule was written."""
+    try:
+        found = problems_now()
+    except RuleError as error:
+        yield Finding(
+            f"The rules of the policy cannot be read: {error.sentence}", "Until then nothing can be approved."
+        )
+        return
+    for one in found:
+        advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
+        yield Finding(one.sentence, advice if one.blocks else "An admin changes the rule.", is_stuck=one.blocks)
 
 
 def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:

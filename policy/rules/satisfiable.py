@@ -1,0 +1,135 @@
+"""Finds rules that nobody can satisfy, that contradict each other, or that name what is not there any more. Pure.
+
+Asked when rules are saved, and daily by `doctor`: people leave after a rule was written.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from policy.rules.effects import Effects, merged
+from policy.rules.evaluation import progress
+from policy.rules.hours import is_open
+from policy.rules.rules import Names, PolicyRule, approvals_in_words
+
+_MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+_STEP = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Who is there: the active reviewers of each mailbox, the members of each group, and what rules may name.
+
+    Members who left, or lost their role, are still in their group; they are no reviewers of any mailbox.
+    """
+
+    reviewers: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    people: frozenset[int] = frozenset()
+    lists: frozenset[int] = frozenset()
+    keys: frozenset[str] | None = None
+    names: Names = field(default_factory=Names)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a rule, by its id, as a sentence. `blocks`: what it applies to can be approved by nobody."""
+
+    rule: str
+    sentence: str
+    blocks: bool = False
+
+
+def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
+    """Return what is wrong with rules that are on, in their order."""
+    on = [rule for rule in rules if rule.is_on]
+    found = [problem for rule in on for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))]
+    broken = {problem.rule for problem in found if problem.blocks}
+    return [*found, *_contradictions([rule for rule in on if rule.id not in broken], staff)]
+
+
+def can_be_completed(effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]) -> bool:
+    """Whether these people could give all approvals that are asked for."""
+    barred = frozenset().union(*(groups.get(one, frozenset()) for one in effects.barred_groups))
+    return progress(effects, set(people) - barred, groups).is_complete
+
+
+def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
+    """Yield what a rule names and that is not there any more."""
+
+    def problem(what: str) -> Problem:
+        return Problem(rule.id, f"“{rule.name}” names {what}.")
+
+    names = staff.names
+    for group in sorted({*rule.then.named_groups, *rule.then.barred_groups} - set(staff.groups)):
+        yield problem(f"a group that was deleted ({group})")
+    if rule.owner is not None and rule.owner not in staff.people:
+        yield Problem(rule.id, f"{names.people.get(rule.owner, 'The owner')}, the owner of “{rule.name}”, has left.")
+    for person in sorted(rule.when.key_owners - staff.people):
+        yield problem(f"{names.people.get(person, 'somebody')}, who has left")
+    for mailbox in sorted(rule.when.mailboxes - set(staff.reviewers)):
+        yield problem(f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})")
+    for one in sorted(rule.when.lists - staff.lists):
+        yield problem(f"an allowlist that was removed ({one})")
+    if staff.keys is not None:
+        for key in sorted(rule.when.keys - staff.keys):
+            yield problem(f"an API key that was revoked ({names.keys.get(key, key)})")
+    for group in sorted({*rule.then.named_groups} & set(staff.groups)):
+        if left := sorted(staff.groups[group] - staff.people):
+            gone = ", ".join(names.people.get(one, str(one)) for one in left)
+            yield problem(f"{names.groups.get(group, f'group {group}')}, in which {gone} cannot approve any more")
+
+
+def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
+    """Yield that too few people may approve what a rule applies to, and where."""
+    if rule.then.reject:
+        return
+    where = [one for one in _mailboxes(rule, staff) if not _is_possible(rule.then, one, staff)]
+    if where:
+        asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
+        sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(where, staff)}."
+        yield Problem(rule.id, sentence, blocks=True)
+    if rule.then.office_hours and not _ever_open(rule.then):
+        yield Problem(rule.id, f"“{rule.name}” names hours that are never open.", blocks=True)
+
+
+def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
+    """Yield pairs of rules that can each be satisfied, but not together. Equal demands are compared once."""
+    asking = [rule for rule in rules if not rule.then.reject and (rule.then.approvals or rule.then.barred_groups)]
+    timed = [rule for rule in rules if not rule.then.reject and rule.then.office_hours]
+    seen: set[object] = set()
+    for group in (asking, timed):
+        for position, one in enumerate(group):
+            for other in group[position + 1 :]:
+                together = merged([one.then, other.then])
+                key = (repr(together), *sorted((one.when.mailboxes, other.when.mailboxes), key=sorted))
+                if key in seen:
+                    continue
+                seen.add(key)
+                both = [one_ for one_ in _mailboxes(one, staff) if one_ in set(_mailboxes(other, staff))]
+                where = [one_ for one_ in both if not _is_possible(together, one_, staff)]
+                pair = f"“{one.name}” and “{other.name}”"
+                if where:
+                    sentence = f"{pair} contradict each other: nobody can satisfy both in {_named(where, staff)}."
+                    yield Problem(other.id, sentence, blocks=True)
+                elif both and group is timed and not _ever_open(together):
+                    yield Problem(other.id, f"{pair} contradict each other: their hours are never open together.", True)
+
+
+def _mailboxes(rule: PolicyRule, staff: Staff) -> list[int]:
+    return sorted(rule.when.mailboxes & set(staff.reviewers) if rule.when.mailboxes else staff.reviewers)
+
+
+def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
+    return can_be_completed(effects, staff.reviewers.get(mailbox, frozenset()), staff.groups)
+
+
+def _ever_open(effects: Effects) -> bool:
+    """Whether there is a quarter of an hour of a week in which all hours are open."""
+    instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
+    return any(all(is_open(one, at) for one in effects.office_hours) for at in instants)
+
+
+def _named(mailboxes: Sequence[int], staff: Staff) -> str:
+    shown = [staff.names.mailboxes.get(one, f"mailbox {one}") for one in mailboxes[:3]]
+    return ", ".join(shown) + (f" and {len(mailboxes) - 3} more" if len(mailboxes) > 3 else "")
