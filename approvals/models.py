@@ -47,7 +47,7 @@ class Verdict(models.Model):
     # False once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
     # An approval for which there is no decision yet, because more people have to approve.
-    awaits_others = models.BooleanField(default=False)
+    awaits_others = models.BooleanField(default=False, db_default=False)
     given_at = models.DateTimeField(db_default=Now())
 
     objects = VerdictQuerySet.as_manager()

@@ -1,4 +1,4 @@
-"""How much longer does one ruling take with 100,000 entries on an allowlist than with 100?"""
+"""How much longer does one ruling take with 100,000 entries on an allowlist and 200 rules than with 100 and none?"""
 
 import random
 import statistics
@@ -10,7 +10,9 @@ from benchmarks.serving import own_database, prepare
 
 FEW, MANY, MESSAGES = 100, sized(100_000, smoke=200), sized(2_000, smoke=50)
 ROUNDS, A_ROUND = sized(20, smoke=1), sized(250, smoke=20)
+RULES = 200
 GOAL = 2.0
+_OFFICE = {"days": [0, 1, 2, 3, 4], "opens": "09:00", "closes": "17:00", "zone": "Europe/Berlin"}
 
 
 def measure() -> Result:
@@ -26,6 +28,7 @@ def measure() -> Result:
         add_entries(list_id, first=1, last=FEW)
         with copy_of_database() as few_name:
             add_entries(list_id, first=FEW + 1, last=MANY)
+            add_rules(list_id)
             from django.db import connection as database
 
             names = {FEW: few_name, MANY: str(database.settings_dict["NAME"])}
@@ -38,8 +41,8 @@ def measure() -> Result:
     return Result(
         question=__doc__ or "",
         figures=(
-            Figure(f"{MANY:,} entries, 99th percentile", many * 1000, "ms"),
-            Figure(f"{MANY:,} entries, median", statistics.median(times[MANY]) * 1000, "ms"),
+            Figure(f"{MANY:,} entries and {RULES} rules, 99th percentile", many * 1000, "ms"),
+            Figure(f"{MANY:,} entries and {RULES} rules, median", statistics.median(times[MANY]) * 1000, "ms"),
             Figure(f"{FEW} entries, median", statistics.median(times[FEW]) * 1000, "ms"),
         ),
         control=Figure(f"{FEW} entries, 99th percentile", few * 1000, "ms"),
@@ -59,6 +62,34 @@ def set_up(connection: int) -> tuple[Any, int]:
     Message.objects.update(state="held")
     made = Allowlist.objects.create(connection_id=connection, kind="restriction", mode="enforce", version=1)
     return Actor(kind="person", id="1", label="Ana", surface="web", scopes=(Scope(Role.REVIEWER),)), made.pk
+
+
+def add_rules(list_id: int) -> None:
+    """Put 200 rules in force, each with other conditions, a few of which apply to any one message."""
+    from django.utils import timezone
+
+    from policy.models import Group, PolicyVersion
+    from policy.rules.rules import rules_from_json
+
+    group = Group.objects.create(name="Finance")
+    kinds: tuple[dict[str, Any], ...] = (
+        {"recipients": ["*.gov", "tax.example"], "amount": "1000"},
+        {"recipients_except": ["example.com", "yourteam.example"], "risk": "high"},
+        {"lists": [list_id], "attachments": ["pdf"], "first_contact": True},
+        {"findings": ["secret_in_body"], "recipients_from": 3, "origins": ["discord"]},
+        {"own_words": ["invoice"], "outside": _OFFICE, "tries_from": 2},
+    )
+    rules = [
+        {
+            "id": f"r{number}",
+            "name": f"Rule {number}",
+            "when": {**kinds[number % len(kinds)], "recipients_from": 1 + number % 7},
+            "then": {"approvals": {str(group.pk): 1 + number % 2}, "never_in_bulk": True},
+        }
+        for number in range(RULES)
+    ]
+    rules_from_json(rules)
+    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=timezone.now())
 
 
 def rulings(actor: Any) -> list[float]:

@@ -21,7 +21,7 @@ from alerts.cards.markup import (
     moment_field,
     text_field,
 )
-from alerts.cards.reading import live_claim
+from alerts.cards.reading import approvals_of, live_claim
 from alerts.models import Destination
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.models import RuleWeight
@@ -63,6 +63,8 @@ class CardFacts:
     held_at: datetime | None = None
     expires_at: datetime | None = None
     claimed_by: str = ""
+    # "1 of 2, by Ana Ferreira", where several people have to approve it.
+    approvals: str = ""
     risk_level: str = ""
     # Who else receives it, and the attachments' names, as far as the content is here.
     copies: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         held_at=message.held_at,
         expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",
+        approvals=approvals_of(message) if is_held else "",
     )
 
 
@@ -229,6 +232,8 @@ def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
         return []
     moments = [("Held", facts.held_at), *([("Expires", facts.expires_at)] if facts.expires_at else [])]
     fields = [moment_field(markup, name, at) for name, at in moments]
+    if facts.approvals:
+        fields.append(text_field(markup, "Approvals", facts.approvals, MAX_NAME, inline=True))
     return [*fields, text_field(markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)]
 
 

@@ -4,11 +4,14 @@ from functools import cache
 from typing import Any
 
 from django.db.models import F
+from django.utils import timezone
 
+from approvals.decisions.demands import demands_for
 from approvals.models import Claim
 from approvals.querysets.messages import desk_messages, read_decisions
 from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message
+from people.actors import worker
 
 
 def read_message(key: int | None) -> Any:
@@ -26,6 +29,14 @@ def read_message(key: int | None) -> Any:
 def live_claim(message: Message) -> Claim | None:
     """Return who works on a message, if anybody does."""
     return _claim().first({ANY: message.pk})
+
+
+def approvals_of(message: Message) -> str:
+    """Return how many have approved a held message, and who: "1 of 2, by Ana Ferreira"; empty where one is enough."""
+    demand = demands_for([message], actor=worker("alerts"), now=timezone.now()).get(message.pk)
+    if demand is None or not demand.takes_several:
+        return ""
+    return f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
 
 
 @cache

@@ -171,7 +171,7 @@ class Migration(migrations.Migration):
                 ('parts_unread', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('seen', models.JSONField(blank=True, default=dict)),
                 ('live', models.BooleanField(default=True)),
-                ('awaits_others', models.BooleanField(default=False)),
+                ('awaits_others', models.BooleanField(db_default=False, default=False)),
                 ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verdicts', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),

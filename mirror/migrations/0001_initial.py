@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
                 ('bands', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
                 ('amounts', models.CharField(blank=True, max_length=32)),
                 ('policy_facts', models.JSONField(null=True)),
-                ('policy_applied', models.BigIntegerField(default=0)),
+                ('policy_applied', models.BigIntegerField(db_default=0, default=0)),
                 ('hits_counted_at', models.DateTimeField(blank=True, null=True)),
                 ('ranked_at', models.DateTimeField(blank=True, null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),

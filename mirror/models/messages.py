@@ -88,7 +88,7 @@ class Message(models.Model):
     # not worked out yet, so nothing of it is known.
     policy_facts = models.JSONField(null=True)
     # The version of the policy that last rejected it or set its expiry, or could have; 0: none since it was stored.
-    policy_applied = models.BigIntegerField(default=0)
+    policy_applied = models.BigIntegerField(default=0, db_default=0)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
     # When its position in an order last changed, written by a trigger; None: never.
