@@ -8,6 +8,8 @@ from approvals.intake import webhooks
 from approvals.message_page import collaboration_views, content_views, decision_views, edit_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
+from approvals.policy_rules import editor, group_views, playground
+from approvals.policy_rules import views as policy
 from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
@@ -89,4 +91,20 @@ urlpatterns = [
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
     path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
+    path("policy/", policy.policy, name="policy"),
+    path("policy/draft/begin/", policy.begin, name="begin-draft"),
+    path("policy/draft/discard/", policy.discard, name="discard-draft"),
+    path("policy/draft/activate/", policy.activate, name="activate-draft"),
+    path("policy/draft/rules/add/", editor.add_rule, name="add-policy-rule"),
+    path("policy/draft/rules/<slug:policy_rule>/", editor.edit_rule, name="policy-rule"),
+    path("policy/draft/rules/<slug:policy_rule>/arrange/", editor.arrange, name="arrange-policy-rule"),
+    path("policy/versions/", policy.versions, name="policy-versions"),
+    path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
+    path("policy/groups/", group_views.groups, name="policy-groups"),
+    path("policy/groups/add/", group_views.add, name="add-policy-group"),
+    path("policy/groups/<int:group_id>/", group_views.group, name="policy-group"),
+    path("policy/groups/<int:group_id>/delete/", group_views.delete, name="delete-policy-group"),
+    path("policy/playground/", playground.playground, name="policy-playground"),
+    path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
+    path("policy/ready-made/<slug:ready_made>/", policy.ready_made_policy, name="ready-made-policy"),
 ]

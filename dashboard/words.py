@@ -104,6 +104,7 @@ RULE_ICONS = {
 
 # What a person is about to do, by the name of its address, where they are asked to confirm who they are.
 SENSITIVE = {
+    "activate-draft": "activate a version of the policy",
     "add-api-key": "create an API key",
     "add-connection": "add a connection",
     "add-destination": "add an alert destination",
@@ -140,6 +141,7 @@ SENSITIVE = {
     "loosen-mailbox": "loosen the oversight of a mailbox",
     "mailbox-settings": "change the settings of a mailbox",
     "own-password": "change your password",
+    "policy-group": "change a group of the policy",
     "password-link": "make a link for a new password",
     "push-list": "copy an allowlist to its gate",
     "reactivate-person": "reactivate somebody",

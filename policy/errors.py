@@ -25,3 +25,19 @@ class StaleAllowlist(PolicyError):
     def __init__(self, sentence: str, *, current: Any) -> None:
         super().__init__(sentence)
         self.current = current
+
+
+class PolicyNotAllowed(PolicyError):
+    """The actor is not an admin of everything."""
+
+
+class PolicyRefused(PolicyError):
+    """The rules or a group cannot be as they were asked for; `field` is the form's field that is wrong."""
+
+    def __init__(self, sentence: str, *, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class StalePolicy(PolicyError):
+    """The draft or the active version was changed meanwhile."""

@@ -294,6 +294,10 @@ class PolicyVersion(models.Model):
     state = models.CharField(max_length=7, choices=State, default=State.DRAFT)
     # As `PolicyRule.as_json` writes them, in their order.
     rules = models.JSONField(default=list)
+    # The number of the version that it was begun from; 0 for none.
+    based_on = models.PositiveIntegerField(default=0)
+    # Raised by each change of a draft: a form that saw another number is refused.
+    edits = models.PositiveIntegerField(default=0)
     note = models.TextField(blank=True)
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"

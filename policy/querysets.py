@@ -306,3 +306,8 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
     def draft(self) -> Self:
         """The one that is being written, if any."""
         return self.filter(state="draft")
+
+    def activated(self) -> Self:
+        """Those that are or were active, the newest first, with who wrote and activated them."""
+        named = self.exclude(state="draft").select_related("author", "activated_by")
+        return named.order_by("-activated_at", "-number")

@@ -17,6 +17,7 @@ NO_ACTS = {
     "viewed": "a verdict tells what was ticked as viewed",
     "setup-away": "hides a reminder for one session",
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
+    "policy-playground": "shows what the rules ask of a message",
     "preview-allowlist": "shows what a change would do",
     "preview-import": "shows what a file would change",
     "import-allowlist": "shows the form that preview-import takes",

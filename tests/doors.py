@@ -4,14 +4,18 @@
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from approvals.decisions.shown import finding_name
+from approvals.policy_rules.editor import digest
 from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, pack
 from policy.models import Allowlist
+from policy.rules.groups import seen_state
+from policy.rules.rules import PolicyRule
 from risk import restored
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
@@ -35,6 +39,12 @@ def _tick(walk: Any) -> Mapping[str, Any]:
     revision = walk.message.revision
     name = finding_name(restored(revision.findings[0]))
     return {"name": name, "fingerprint": revision.fingerprint, "is_viewed": "yes"}
+
+
+def _policy_rule(walk: Any, rule_id: str = "new") -> Mapping[str, Any]:
+    """A rule as its form posts it to be saved, after its preview."""
+    rule = PolicyRule.from_json({"id": rule_id, "name": "Two", "then": {"approvals": {"0": 2}}})
+    return {"act": "save", "edits": 0, "name": "Two", "approvals_0": 2, "previewed": digest(rule)}
 
 
 def _word(walk: Any) -> Mapping[str, Any]:
@@ -227,6 +237,55 @@ _DESK_DOORS = {
         writes=True,
         fields=lambda w: {"hold": "on"},
     ),
+    # --- policy
+    "policy": Door("shows the rules of the policy and their draft", "own"),
+    "begin-draft": Door("begins a draft of the policy", "desk", (A,), writes=True, fields=nothing),
+    "discard-draft": Door(
+        "discards the draft of the policy", "desk", (A,), writes=True, fields=lambda w: {"edits": 0}, needs="draft"
+    ),
+    "activate-draft": Door(
+        *("activates the draft of the policy", "desk", (A,)),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"edits": 0, "active": 0},
+        needs="draft",
+    ),
+    "add-policy-rule": Door(
+        "adds a rule to the draft of the policy", "desk", (A,), writes=True, fields=_policy_rule, needs="draft"
+    ),
+    "policy-rule": Door(
+        *("changes a rule of the draft of the policy", "desk", (A,)),
+        writes=True,
+        fields=partial(_policy_rule, rule_id="first"),
+        needs="draft",
+    ),
+    "arrange-policy-rule": Door(
+        *("moves, copies, switches or deletes a rule of the draft of the policy", "desk", (A,)),
+        writes=True,
+        fields=lambda w: {"edits": 0, "act": "off"},
+        needs="draft",
+    ),
+    "policy-versions": Door("lists the versions of the policy", "own"),
+    "policy-version": Door("shows a version of the policy", "own", needs="policy"),
+    "policy-groups": Door("lists the groups of the policy", "own"),
+    "add-policy-group": Door(
+        "adds a group to the policy", "desk", (A,), writes=True, fields=lambda w: {"name": "Finance"}
+    ),
+    "policy-group": Door(
+        *("changes a group of the policy", "desk", (A,)),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"name": "Finance", "seen": seen_state(w.group)},
+        needs="policy_group",
+    ),
+    "delete-policy-group": Door(
+        "deletes a group of the policy", "desk", (A,), writes=True, fields=nothing, needs="policy_group"
+    ),
+    "policy-playground": Door(
+        "runs a message that one may see through the policy", "own", fields=lambda w: {"message": w.message_id}
+    ),
+    "ready-made-policies": Door("lists the ready-made policies", "own"),
+    "ready-made-policy": Door("shows a ready-made policy", "own"),
     # --- allowlists
     "allowlists": Door("lists the allowlists, for what one may see", "own"),
     "allowlist": Door("shows an allowlist with its entries", "mailbox"),

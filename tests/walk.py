@@ -29,7 +29,7 @@ from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEve
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
 from people.models import DiscordAccount, Grant, Invitation, Person
-from policy.models import Allowlist, GateList, GateRefusal, KillSwitch, PolicyVersion
+from policy.models import Allowlist, GateList, GateRefusal, Group, KillSwitch, PolicyVersion
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
@@ -63,6 +63,7 @@ POST_ONLY = {
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
+    *("begin-draft", "discard-draft", "arrange-policy-rule", "delete-policy-group"),
     *("save-own-word", "remove-own-word", "save-usual-texts"),
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
     *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
@@ -351,6 +352,17 @@ class Walk:
         fields = {"text": "rose", "spelling": "rose", "looks_in": ["text"], "points": 9}
         self.own_word = OwnWord.objects.create(mailbox=self.mailbox, **fields)
 
+    def _need_draft(self):
+        rule = {"id": "first", "name": "Four eyes", "then": {"approvals": {"0": 2}}}
+        PolicyVersion.objects.create(number=1, rules=[rule], author=self.decider)
+
+    def _need_policy(self):
+        self._need_draft()
+        PolicyVersion.objects.update(state="active", activated_at=Now())
+
+    def _need_policy_group(self):
+        self.group = Group.objects.create(name="Legal")
+
     def _need_search(self):
         self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
 
@@ -418,6 +430,10 @@ class Walk:
             "verdict_id": lambda: self.verdict.pk,
             "gate_id": lambda: self.gate.pk,
             "refusal_id": lambda: self.refusal.pk,
+            "policy_rule": lambda: "first",
+            "policy_number": lambda: 1,
+            "group_id": lambda: self.group.pk,
+            "ready_made": lambda: "small-team",
             "word_id": lambda: self.own_word.pk,
             "text_kind": lambda: "reject",
             "export_id": lambda: self.export.pk,

@@ -93,6 +93,11 @@ PAGES: tuple[Place, ...] = (
     ("Own words", "own-words", "findings rules phrases patterns", _everybody),
     ("Allowlists", "allowlists", "allowed recipients", _everybody),
     ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
+    ("Policy", "policy", "rules approvals four eyes draft", _everybody),
+    ("Policy: groups", "policy-groups", "approvers members rules", _everybody),
+    ("Policy: playground", "policy-playground", "rules try test", _everybody),
+    ("Policy: versions", "policy-versions", "rules history changes", _everybody),
+    ("Policy: ready-made", "ready-made-policies", "rules templates small team agency regulated", _everybody),
     ("Mailboxes", "mailboxes", "oversight", _everybody),
     ("Domains", "domains", "dns dkim", _looks_after_accounts),
     ("API keys", "api-keys", "agents tokens", _looks_after_accounts),
@@ -120,6 +125,7 @@ ACTS: tuple[Place, ...] = (
     ("Add an alert destination", "add-destination", "new discord slack webhook", may_manage),
     ("Export history", "export", "download csv audit entries", _looks_after_people),
     ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
+    ("Add a group to the policy", "add-policy-group", "new approvers rules", _is_admin_of_all),
     ("Change your password", "own-password", "", _everybody),
 )
 

@@ -1,16 +1,16 @@
 """Every read of messages, their threads and their attached files, except those of the queue."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Func, Max, OuterRef, Q, When
+from django.db.models import Case, Count, Exists, F, Func, Max, Min, OuterRef, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
@@ -64,8 +64,16 @@ def recipients_in(stored: str | None) -> list[str]:
     return list(json.loads(text)) if "\\" in text or text == "[]" else text[2:-2].split('","')
 
 
-def _as_json(value: str | ArrayAgg) -> Cast:
+def as_json(value: str | ArrayAgg) -> Cast:
+    """Return an array as JSON text."""
     return Cast(Func(value, function="to_json"), models.TextField())
+
+
+def within(column: str, spans: Iterable[tuple[datetime, datetime]]) -> Func:
+    """Return whether a time lies in one of these spans, the end of each excluded."""
+    text = ",".join(f"[{start.isoformat()},{end.isoformat()})" for start, end in spans)
+    stored = Func(Value("{" + text + "}"), template="(%(expressions)s)::tstzmultirange")
+    return Func(F(column), stored, template="(%(expressions)s)", arg_joiner=" <@ ", output_field=models.BooleanField())
 
 
 def _is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
@@ -83,6 +91,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         lately = self.filter(changed_at__gte=since, held_at__gte=since)
         return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)
 
+    def held_since(self, since: datetime) -> Self:
+        """Mail that was held or reported since then and read, without tests (relies on message_changed)."""
+        return self.filter(changed_at__gte=since, held_at__gte=since, sandbox=False, revision__isnull=False)
+
     def at(self, connection: int | None, mailbox: int | None) -> Self:
         """Those of one mailbox or connection; all where neither is given."""
         if mailbox is not None:
@@ -91,9 +103,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def alike(self) -> list[SameRecipients]:
         """All of them, grouped by mailbox and stored recipients."""
-        groups = self.order_by().values("connection_id", "mailbox_id", who=_as_json("written_to"))
-        counted = groups.annotate(number=Count("pk"), newest=Max("pk"), keys=_as_json(ArrayAgg("pk")))
+        groups = self.order_by().values("connection_id", "mailbox_id", who=as_json("written_to"))
+        counted = groups.annotate(number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk")))
         return list(counted.values_list("connection_id", "mailbox_id", "number", "newest", "keys", "who"))
+
+    def grouped_by(self, columns: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """All of them, grouped by these expressions: their values, how many, the highest key, when the first was held.
+
+        Last stand all keys as JSON, as for SameRecipients.
+        """
+        counted = self.order_by().values(**columns).annotate(number=Count("pk"), newest=Max("pk"))
+        counted = counted.annotate(since=Min("held_at"), keys=as_json(ArrayAgg("pk")))
+        return list(counted.values_list(*columns, "number", "newest", "since", "keys"))
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""

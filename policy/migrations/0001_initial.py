@@ -221,6 +221,8 @@ class Migration(migrations.Migration):
                 ('number', models.PositiveIntegerField(unique=True)),
                 ('state', models.CharField(choices=[('draft', 'Draft'), ('active', 'Active'), ('retired', 'Retired')], default='draft', max_length=7)),
                 ('rules', models.JSONField(default=list)),
+                ('based_on', models.PositiveIntegerField(default=0)),
+                ('edits', models.PositiveIntegerField(default=0)),
                 ('note', models.TextField(blank=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -81,7 +81,7 @@ class MessageFacts:
     @cached_property
     def entries(self) -> list[frozenset[str]]:
         """For each recipient, every entry of a list or rule that names them."""
-        return list(map(_entries_of, self.recipients or ()))
+        return list(map(entries_of, self.recipients or ()))
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _may_be_key(when: Conditions, facts: MessageFacts) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _entries_of(recipient: str) -> frozenset[str]:
+def entries_of(recipient: str) -> frozenset[str]:
     """Return every entry that names a recipient. One whose address names a next hop is named by its domain too.
 
     An allowlist lets no such address through; a rule asks for more, so it applies in doubt.
@@ -252,10 +252,11 @@ def _entries_of(recipient: str) -> frozenset[str]:
 
 
 def _patterns(stored: Any, name: str) -> tuple[str, ...]:
-    return tuple(sorted({_pattern(one) for one in texts(stored, name, most=320)}))
+    return tuple(sorted({read_entry(one) for one in texts(stored, name, most=320)}))
 
 
-def _pattern(typed: str) -> str:
+def read_entry(typed: str) -> str:
+    """Return an entry of recipients in its one form. Raises ValueError with a sentence."""
     # A whole top-level domain is too much for an allowlist, but not for a rule, which asks for more.
     return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
 

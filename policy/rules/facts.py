@@ -21,6 +21,8 @@ COLUMNS = ("connection", "mailbox", "direction", "sent_by_key", "written_to", "r
 # A message with so many findings of own words may contain more of them (risk.check_words.MOST).
 _MOST_WORDS = 20
 _FIRST_CONTACT = "first_contact"
+# What of a trigger claims that a message comes from there.
+CLAIMED = {"discord": ("discord_user", "discord_user_id", "discord_interaction_id"), "edit": ("countersign_edit",)}
 _WORD = re.compile(r"\A“([^“”]*)”")
 
 
@@ -98,8 +100,7 @@ def _origins(trigger: Mapping[str, Any], *, is_inbound: bool) -> frozenset[str]:
     """Return what a message may have come from. Its sender wrote the trigger, so what that claims is never certain."""
     if is_inbound:
         return frozenset({"received"})
-    claimed = {"discord": ("discord_user", "discord_user_id", "discord_interaction_id"), "edit": ("countersign_edit",)}
-    named = {origin for origin, names in claimed.items() if any(trigger.get(name) for name in names)}
+    named = {origin for origin, names in CLAIMED.items() if any(trigger.get(name) for name in names)}
     return frozenset({"agent", *named})
 
 

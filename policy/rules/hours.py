@@ -58,6 +58,12 @@ def next_opening(hours: Hours, at: datetime) -> datetime:
     return min(start for start, _ in _spans(hours, at, range(-1, 9)) if start > at)
 
 
+def open_spans(hours: Hours, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """Return from when until when, in UTC, the hours are open on the days between these times, in their order."""
+    days = (until - since).days + 2
+    return sorted(_spans(hours, until, range(-days, 2)))
+
+
 def hours_in_words(hours: Hours) -> str:
     """Return the hours for the middle of a sentence: "Monday to Friday, 09:00 to 17:00 (Europe/Berlin)"."""
     days = hours.days

@@ -1,0 +1,177 @@
+"""The editor of one rule of the draft, and the buttons that move, copy, switch and delete one."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from approvals.policy_rules.checks import problems_of
+from approvals.policy_rules.fields import Section, sections_of
+from approvals.policy_rules.rule_form import Offered, RuleForm, offered_to, typed_of
+from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
+from common.pages import DeskRequest, redirect_with_notice
+from policy.errors import PolicyRefused, StalePolicy
+from policy.rules.changes import Policies, arrange_rules, new_rule_id, policies, save_rule
+from policy.rules.drafts import ACTS, Rules, find, with_rule
+from policy.rules.names import names_for
+from policy.rules.rules import Names, PolicyRule, as_sentence
+
+_DONE = {
+    "up": "is moved up.",
+    "down": "is moved down.",
+    "copy": "is copied. The copy is off.",
+    "off": "is switched off.",
+    "on": "is switched on.",
+    "delete": "is deleted from the draft.",
+}
+
+
+class ArrangeForm(SeenForm):
+    """What one of the buttons beside a rule does."""
+
+    act = forms.ChoiceField(choices=list(ACTS.items()), error_messages={"required": "Press one of the buttons."})
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_rule(request: DeskRequest) -> HttpResponse:
+    """Show the form for a new rule of the draft; preview what was typed, or save it."""
+    admin_or_403(request)
+    return _Editor(request, policies(), None).answer()
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
+    """Show the form of one rule of the draft; preview what was typed, or save it."""
+    admin_or_403(request)
+    now = policies()
+    rule = find(now.draft_rules, policy_rule)
+    if rule is None and not (now.draft and request.method == "POST"):
+        if now.draft is None and find(now.active_rules, policy_rule):
+            return answer_policy(request, error="Begin a draft to change this rule.", status=409)
+        raise Http404("There is no such rule in the draft.")
+    return _Editor(request, now, rule, rule_id=policy_rule).answer()
+
+
+@login_required
+@require_POST
+def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
+    """Move, copy, switch or delete one rule of the draft."""
+    actor, form = admin_or_403(request), ArrangeForm(request.POST)
+    if not form.is_valid():
+        return answer_policy(request, error=form.first_error(), status=422)
+    act, rule = form.cleaned_data["act"], find(policies().draft_rules, policy_rule)
+    try:
+        arrange_rules(actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act)
+    except StalePolicy as error:
+        return answer_policy(request, error=error.sentence, status=409)
+    except PolicyRefused as error:
+        return answer_policy(request, error=error.sentence, status=422)
+    return redirect_with_notice(request, f"“{rule.name if rule else policy_rule}” {_DONE[act]}", "policy")
+
+
+class _Editor:
+    """One request to the editor: of a stored rule, or of a new one."""
+
+    def __init__(self, request: DeskRequest, now: Policies, rule: PolicyRule | None, rule_id: str = "") -> None:
+        self.request, self.now, self.rule, self.rule_id = request, now, rule, rule_id
+        self.names = names_for(request.actor, (rule,) if rule else ())
+        self.offered: Offered = offered_to(request.actor, rule, self.names)
+
+    def answer(self) -> HttpResponse:
+        """Show the form, preview what was typed, or save what was previewed."""
+        if self.request.method != "POST":
+            if self.now.draft is None:
+                return answer_policy(self.request, error="Begin a draft first.", status=409)
+            return self._page()
+        form = RuleForm(self.request.POST, offered=self.offered, is_on=self.rule.is_on if self.rule else True)
+        if not form.is_valid():
+            return self._page(wrong=form.errors_by_field(), status=422)
+        rule = form.rule(rule_id=self.rule_id or "new")
+        # Only what was previewed is saved.
+        if self.request.POST.get("act") != "save" or form.cleaned_data["previewed"] != digest(rule):
+            return self._page(preview=rule)
+        return self._save(rule)
+
+    def _save(self, rule: PolicyRule) -> HttpResponse:
+        seen = SeenForm(self.request.POST)
+        if not seen.is_valid():
+            return self._page(preview=rule, error=seen.first_error(), status=422)
+        stored = rule if self.rule_id else PolicyRule.from_json(rule.as_json() | {"id": new_rule_id()})
+        edits = seen.cleaned_data["edits"]
+        try:
+            draft = save_rule(actor=self.request.actor, edits=edits, rule=stored)
+        except StalePolicy as error:
+            return self._page(preview=rule, error=error.sentence, is_stale=True, status=409)
+        except PolicyRefused as error:
+            return self._page(preview=rule, error=error.sentence, status=422)
+        told = problems_of(with_rule(self.now.draft_rules, stored)).get(stored.id, ())
+        notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
+        return redirect_with_notice(self.request, " ".join((notice, *told)), "policy")
+
+    def _page(
+        self,
+        *,
+        preview: PolicyRule | None = None,
+        wrong: Mapping[str, str] | None = None,
+        error: str = "",
+        is_stale: bool = False,
+        status: int = 200,
+    ) -> HttpResponse:
+        if is_stale:
+            self.now = policies()
+        if self.now.draft is None and not error:
+            error = "There is no draft any more: somebody activated or discarded it. Begin one to save this rule."
+            status = 409
+        sections: list[Section] = sections_of(self._typed(), self.offered, wrong or {})
+        # A form that was shown before somebody else's change must not become one that was shown after it.
+        seen = self.request.POST.get("edits", "") if not is_stale else ""
+        context = {
+            "rule": self.rule,
+            "rule_id": self.rule_id,
+            "sections": sections,
+            "edits": seen if seen.isdecimal() else self.now.draft.edits if self.now.draft else 0,
+            "preview": preview,
+            "digest": digest(preview) if preview else "",
+            "sentence": as_sentence(preview, names_for(self.request.actor, (preview,))) if preview else "",
+            "problems": self._problems(preview),
+            "stored": self._stored() if is_stale else None,
+            "is_stale": is_stale,
+            "error": error,
+            "wrong": wrong or {},
+            "has_draft": self.now.draft is not None,
+        }
+        return render(self.request, "policy/rules/rule.html", context, status=status)
+
+    def _problems(self, preview: PolicyRule | None) -> list[str]:
+        if preview is None:
+            return []
+        rules: Rules = with_rule(self.now.draft_rules, preview)
+        return list(problems_of(rules).get(preview.id, ()))
+
+    def _stored(self) -> str:
+        """Return how the rule stands in the draft now; empty where it does not."""
+        rule = find(self.now.draft_rules, self.rule_id)
+        names: Names = names_for(self.request.actor, (rule,) if rule else ())
+        return f"{rule.name}: {as_sentence(rule, names)}" if rule else ""
+
+    def _typed(self) -> Mapping[str, Any]:
+        """Return what stands in the form: as typed, or as it is stored, or what a new rule begins with."""
+        post = self.request.POST
+        if self.request.method == "POST":
+            return {name: post.getlist(name) for name in post}
+        if self.rule is not None:
+            return typed_of(self.rule, list(self.offered.groups))
+        return {"owner": str(self.request.actor.id), "expire_unit": "60"}
+
+
+def digest(rule: PolicyRule) -> str:
+    """Return what tells whether a rule is the one that was previewed."""
+    return hashlib.sha256(json.dumps(rule.as_json(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,259 @@
+"""The form of one rule: what is typed becomes a rule, with a sentence beside each entry that is wrong."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+
+from approvals.models import OwnWord
+from common.forms import SentenceForm, WordsField
+from common.time_zones import zone_named
+from mirror.attachments.file_types import KINDS
+from people.actors import Actor
+from policy.rules.conditions import FAMILIES, MOST_RECIPIENTS, MOST_TRIES, ORIGINS, own_word_key, read_entry
+from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES
+from policy.rules.hours import DAYS, Hours
+from policy.rules.names import choices
+from policy.rules.rules import Names, PolicyRule, RuleError
+
+MAX_LINES = 20_000
+UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
+RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
+_HOURS = ("during", "outside", "office")
+_FLAGS = ("bar_editor", "reauthenticate", "never_in_bulk", "high_risk_page")
+_LISTS = ("mailboxes", "keys", "key_owners", "lists", "findings", "own_words", "attachments", "origins")
+_OF_KEYS = ("mailboxes", "key_owners", "lists")
+_CHOOSE = {"invalid_choice": "Choose from the list.", "invalid_list": "Choose from the list."}
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What the form offers, by field: values and their labels."""
+
+    by_field: Mapping[str, Mapping[str, str]]
+    groups: Mapping[int, str]
+
+    def of(self, field: str) -> Mapping[str, str]:
+        """Return the values and labels of one field."""
+        return self.by_field.get(field, {})
+
+
+def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> Offered:
+    """Return what the form offers; what the rule names already stays in it, even where it is gone."""
+    found = choices(actor)
+    words = OwnWord.objects.visible_to(actor).order_by("text").values_list("text", flat=True)
+    by_field: dict[str, dict[str, str]] = {
+        "mailboxes": _texts(found["mailboxes"]),
+        "keys": _texts(found["keys"]),
+        "key_owners": _texts(found["people"]),
+        "owner": _texts(found["people"]),
+        "lists": _texts(found["lists"]),
+        "findings": _texts(found["findings"]),
+        "own_words": {own_word_key(one): f"“{one}”" for one in words},
+        "origins": {name: words[:1].upper() + words[1:] for name, words in ORIGINS.items()},
+        "attachments": {name: words[:1].upper() + words[1:] for name, words in FAMILIES.items()}
+        | {kind.name: f"{kind.words[:1].upper()}{kind.words[1:]}" for kind in KINDS.values()},
+        "barred_groups": _texts(found["groups"]),
+    }
+    if rule is not None:
+        _add_gone(by_field, rule, names)
+    return Offered(by_field, found["groups"])
+
+
+def _texts(found: Mapping[Any, str]) -> dict[str, str]:
+    return {str(value): label for value, label in found.items()}
+
+
+def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Names) -> None:
+    named: Mapping[str, Mapping[Any, str]] = {
+        "mailboxes": names.mailboxes,
+        "keys": names.keys,
+        "key_owners": names.people,
+        "lists": names.lists,
+        "barred_groups": names.groups,
+    }
+    stored: dict[str, Iterable[Any]] = {name: getattr(rule.when, name) for name in _LISTS}
+    stored["barred_groups"] = rule.then.barred_groups
+    for name, values in stored.items():
+        for value in values:
+            label = named.get(name, {}).get(value) or str(value)
+            by_field[name].setdefault(str(value), f"{label} (gone)")
+    if rule.owner is not None:
+        by_field["owner"].setdefault(str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)")
+
+
+class RuleForm(SentenceForm):
+    """A rule as it is typed. `rule()` returns it, once the form is valid."""
+
+    name = forms.CharField(
+        max_length=80,
+        error_messages={"required": "Give the rule a name.", "max_length": "Keep the name under 80 characters."},
+    )
+    note = WordsField(
+        required=False, max_length=1000, error_messages={"max_length": "Keep the note under 1,000 characters."}
+    )
+    recipients = WordsField(required=False, max_length=MAX_LINES)
+    recipients_except = WordsField(required=False, max_length=MAX_LINES)
+    first_contact = forms.BooleanField(required=False)
+    risk = forms.ChoiceField(required=False, choices=list(RISKS.items()), error_messages=_CHOOSE)
+    amount = forms.CharField(required=False, max_length=40)
+    currency = forms.RegexField(
+        r"\A[A-Za-z]{3}\Z", required=False, error_messages={"invalid": "Write three letters, such as EUR."}
+    )
+    reject = forms.CharField(
+        required=False, max_length=300, error_messages={"max_length": "Keep the reason under 300 characters."}
+    )
+    expire_unit = forms.ChoiceField(required=False, choices=list(UNITS.items()), error_messages=_CHOOSE)
+    # The digest of the rule that the page before showed as a preview.
+    previewed = forms.CharField(required=False, max_length=64)
+
+    def __init__(self, data: Any, *, offered: Offered, is_on: bool = True) -> None:
+        super().__init__(data)
+        self.offered, self.is_on = offered, is_on
+        for name in (*_LISTS, "barred_groups"):
+            self.fields[name] = forms.MultipleChoiceField(
+                required=False, choices=list(offered.of(name).items()), error_messages=_CHOOSE
+            )
+        people = [("", "Nobody"), *offered.of("owner").items()]
+        self.fields["owner"] = forms.ChoiceField(required=False, choices=people, error_messages=_CHOOSE)
+        for name in _FLAGS:
+            self.fields[name] = forms.BooleanField(required=False)
+        for group in (ANY_REVIEWER, *offered.groups):
+            self.fields[f"approvals_{group}"] = _number(MOST_APPROVALS, least=0)
+        for name, most in (("recipients_from", MOST_RECIPIENTS), ("tries_from", MOST_TRIES)):
+            self.fields[name] = _number(most)
+        self.fields["expire_number"] = _number(MOST_MINUTES)
+        for name in _HOURS:
+            self.fields[f"{name}_days"] = forms.MultipleChoiceField(
+                required=False, choices=[(str(day), label) for day, label in enumerate(DAYS)], error_messages=_CHOOSE
+            )
+            for end in ("opens", "closes"):
+                self.fields[f"{name}_{end}"] = forms.TimeField(
+                    required=False, error_messages={"invalid": "Write a time such as 09:00."}
+                )
+            self.fields[f"{name}_zone"] = forms.CharField(required=False, max_length=64)
+
+    def clean_recipients(self) -> tuple[str, ...]:
+        return self._patterns("recipients")
+
+    def clean_recipients_except(self) -> tuple[str, ...]:
+        return self._patterns("recipients_except")
+
+    def _patterns(self, name: str) -> tuple[str, ...]:
+        lines = [one.strip() for one in str(self.cleaned_data[name]).replace(",", "\n").split("\n") if one.strip()]
+        if len(lines) > 500:
+            raise forms.ValidationError("At most 500 addresses and domains fit into one rule: use an allowlist.")
+        try:
+            return tuple(sorted({read_entry(one) for one in lines}))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean_amount(self) -> Decimal | None:
+        typed = str(self.cleaned_data["amount"]).replace(" ", "").replace("'", "")
+        if not typed:
+            return None
+        try:
+            found = Decimal(typed)
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if not found.is_finite() or not 0 <= found < 10**15:
+            raise forms.ValidationError("Write an amount such as 1000 or 49.90; 0 is any amount.")
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name in _HOURS:
+            if not any(f"{name}_{part}" in self.errors for part in ("days", "opens", "closes")):
+                cleaned[name] = self._hours(name, cleaned)
+        if cleaned.get("currency") and cleaned.get("amount") is None and "amount" not in self.errors:
+            self.add_error("amount", "Write the amount that is in this currency; 0 is any amount.")
+        minutes = (cleaned.get("expire_number") or 0) * int(cleaned.get("expire_unit") or 60)
+        if minutes > MOST_MINUTES:
+            self.add_error("expire_number", "A message can wait for a year at most.")
+        cleaned["expire_minutes"] = minutes or None
+        approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in (ANY_REVIEWER, *self.offered.groups)}
+        cleaned["approvals"] = {str(group): n for group, n in approvals.items() if n}
+        if sum(approvals.values()) > MOST_APPROVALS:
+            self.add_error("approvals_0", f"No more than {MOST_APPROVALS} approvals can be asked for together.")
+        if not self.errors:
+            try:
+                self.rule(rule_id="new")
+            except RuleError as error:
+                field = "name" if "needs a name" in error.sentence else "approvals_0"
+                self.add_error(field, _NOTHING if "asks for nothing" in error.sentence else error.sentence)
+        return cleaned
+
+    def _hours(self, name: str, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the hours that were typed, as they are stored; None where none were."""
+        days, opens, closes = (cleaned.get(f"{name}_{part}") for part in ("days", "opens", "closes"))
+        if not (days or opens or closes):
+            return None
+        if not days:
+            self.add_error(f"{name}_days", "Choose at least one day.")
+        for part, value in (("opens", opens), ("closes", closes)):
+            if value is None:
+                self.add_error(f"{name}_{part}", "Write a time such as 09:00.")
+        zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
+        if zone is None:
+            self.add_error(f"{name}_zone", "This is no time zone. Write one such as Europe/Lisbon, or a city.")
+        if not days or opens is None or closes is None or zone is None:
+            return None
+        return Hours(tuple(sorted(map(int, days))), opens, closes, zone.key).as_json()
+
+    def rule(self, *, rule_id: str) -> PolicyRule:
+        """Return the rule that was typed. Raises RuleError for what no rule can say."""
+        cleaned = self.cleaned_data
+        when: dict[str, Any] = {name: sorted(cleaned[name]) for name in _LISTS}
+        when |= {name: sorted(map(int, when[name])) for name in _OF_KEYS}
+        when |= {name: list(cleaned[name]) for name in ("recipients", "recipients_except")}
+        when |= {name: cleaned[name] for name in ("first_contact", "risk", "recipients_from", "tries_from")}
+        when |= {"currency": cleaned["currency"].upper(), "during": cleaned["during"], "outside": cleaned["outside"]}
+        when["amount"] = None if cleaned["amount"] is None else str(cleaned["amount"])
+        then: dict[str, Any] = {name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")}
+        then |= {"reject": cleaned["reject"].strip(), "barred_groups": sorted(map(int, cleaned["barred_groups"]))}
+        then["office_hours"] = [cleaned["office"]] if cleaned["office"] else []
+        return PolicyRule.from_json(
+            {
+                "id": rule_id,
+                "name": " ".join(cleaned["name"].split()),
+                "owner": int(cleaned["owner"]) if cleaned["owner"] else None,
+                "note": cleaned["note"].strip(),
+                "is_on": self.is_on,
+                "when": when,
+                "then": then,
+            }
+        )
+
+
+_NOTHING = "Ask for something: more than one approval, a group, or one of the points below."
+
+
+def _number(most: int, *, least: int = 1) -> forms.IntegerField:
+    sentence = f"Write a whole number from {least} to {most:,}."
+    messages = dict.fromkeys(("invalid", "min_value", "max_value"), sentence)
+    return forms.IntegerField(required=False, min_value=least, max_value=most, error_messages=messages)
+
+
+def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:
+    """Return what stands in the form for a stored rule, as the browser would send it."""
+    when, then = rule.when, rule.then
+    typed: dict[str, Any] = {name: [str(one) for one in getattr(when, name)] for name in _LISTS}
+    typed |= {name: "\n".join(getattr(when, name)) for name in ("recipients", "recipients_except")}
+    typed |= {"name": rule.name, "note": rule.note, "owner": str(rule.owner or ""), "risk": when.risk}
+    typed |= {"first_contact": when.first_contact, "currency": when.currency}
+    typed["amount"] = "" if when.amount is None else f"{when.amount:f}"
+    typed |= {name: getattr(when, name) or "" for name in ("recipients_from", "tries_from")}
+    typed |= {name: getattr(then, name) for name in _FLAGS} | {"reject": then.reject}
+    typed["barred_groups"] = [str(one) for one in then.barred_groups]
+    typed |= {f"approvals_{group}": then.approvals.get(group) or "" for group in (ANY_REVIEWER, *groups)}
+    if then.expire_minutes:
+        unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
+        typed |= {"expire_number": then.expire_minutes // unit, "expire_unit": str(unit)}
+    stored = {"during": when.during, "outside": when.outside, "office": next(iter(then.office_hours), None)}
+    for name, hours in stored.items():
+        if hours is not None:
+            typed |= {f"{name}_days": [str(day) for day in hours.days], f"{name}_zone": hours.zone}
+            typed |= {f"{name}_opens": f"{hours.opens:%H:%M}", f"{name}_closes": f"{hours.closes:%H:%M}"}
+    return typed

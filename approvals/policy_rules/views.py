@@ -1,0 +1,258 @@
+"""The pages of the policy: the active version with the draft, past versions, ready-made policies, and activating."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals.policy_rules.checks import problems_of
+from approvals.policy_rules.shown import base_changes, lines_of
+from common.forms import SentenceForm
+from common.pages import DeskRequest, redirect_with_notice
+from people.actors import Actor
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
+from policy.errors import PolicyError, StalePolicy
+from policy.models import PolicyVersion
+from policy.rules.changes import (
+    MAX_NOTE,
+    Policies,
+    activate_draft,
+    begin_draft,
+    discard_draft,
+    policies,
+    rules_in,
+)
+from policy.rules.drafts import Rules, differences
+from policy.rules.groups import begin_ready_made
+from policy.rules.names import names_for
+from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
+from policy.rules.rehearsal import DAYS, rehearse
+from policy.rules.rules import Names, effects_in_words, listed
+
+_NOT_YOURS = "Only an admin of everything can change the policy."
+
+
+class SeenForm(SentenceForm):
+    """What a button says of the state that its page showed."""
+
+    edits = forms.IntegerField(min_value=0, error_messages={"required": "Reload the page, and try again."})
+
+
+class ActivateForm(SeenForm):
+    """What the page of the activation showed, and why it is done."""
+
+    active = forms.IntegerField(min_value=0)
+    note = forms.CharField(
+        required=False,
+        max_length=MAX_NOTE,
+        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
+    )
+
+
+def visible_rules(actor: Actor, rules: Rules) -> Rules:
+    """Return the rules; none for somebody without a role."""
+    return rules if actor.scopes else ()
+
+
+def admin_or_403(request: DeskRequest) -> Actor:
+    """Return the actor. Raises PermissionDenied for all but admins of everything."""
+    actor: Actor = request.actor
+    if not actor.is_admin_of_all:
+        raise PermissionDenied(_NOT_YOURS)
+    return actor
+
+
+@login_required
+@require_safe
+def policy(request: DeskRequest) -> HttpResponse:
+    """Show the active version, and the draft beside it."""
+    return answer_policy(request)
+
+
+def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+    """Show the active version and the draft, with what was wrong where something was."""
+    actor, now = request.actor, policies()
+    active, draft = visible_rules(actor, now.active_rules), visible_rules(actor, now.draft_rules)
+    names = names_for(actor, (*active, *draft))
+    context = {
+        "now": now,
+        "active": lines_of(active, names, problems_of(active)),
+        "draft": lines_of(draft, names, problems_of(draft)),
+        "changed": differences(active, draft, names) if now.draft else [],
+        "meanwhile": base_changes(now, _base(now), actor),
+        "may_change": actor.is_admin_of_all,
+        "error": error or now.unreadable,
+    }
+    return render(request, "policy/rules/policy.html", context, status=status)
+
+
+def _base(now: Policies) -> Rules:
+    """Return the rules that the draft was begun from."""
+    found = PolicyVersion.objects.filter(number=now.draft.based_on).first() if now.draft else None
+    return rules_in(found) if found else ()
+
+
+@login_required
+@require_POST
+def begin(request: DeskRequest) -> HttpResponse:
+    """Begin a draft: from the active version, from an older one, or from a ready-made policy."""
+    actor = admin_or_403(request)
+    source = request.POST.get("from", "")
+    kind, _, name = source.partition("-")
+    try:
+        if kind == "ready":
+            return _begin_ready_made(request, actor, _ready_made_or_404(name))
+        if kind == "version":
+            version = _version_or_404(int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0)
+            begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
+        else:
+            now = policies()
+            begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
+    except StalePolicy as error:
+        return answer_policy(request, error=error.sentence, status=409)
+    return redirect_with_notice(request, "The draft is begun. Nothing changes until it is activated.", "policy")
+
+
+def _begin_ready_made(request: DeskRequest, actor: Actor, found: ReadyMade) -> HttpResponse:
+    made = begin_ready_made(actor=actor, policy=found)
+    notice = f"“{found.title}” is the draft now. Change what does not fit; nothing changes until it is activated."
+    if made:
+        notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
+    return redirect_with_notice(request, notice, "policy")
+
+
+@login_required
+@require_POST
+def discard(request: DeskRequest) -> HttpResponse:
+    """Discard the draft; the ledger keeps what it said."""
+    actor, form = admin_or_403(request), SeenForm(request.POST)
+    if not form.is_valid():
+        return answer_policy(request, error=form.first_error(), status=422)
+    try:
+        discard_draft(actor=actor, edits=form.cleaned_data["edits"])
+    except PolicyError as error:
+        return answer_policy(request, error=error.sentence, status=409)
+    return redirect_with_notice(request, "The draft is discarded. The ledger keeps what it said.", "policy")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def activate(request: DeskRequest) -> HttpResponse:
+    """Show what the draft changes and what it would have done; activate it."""
+    actor, form = admin_or_403(request), ActivateForm(request.POST or None)
+    if request.method != "POST":
+        return _activate_page(request)
+    if not form.is_valid():
+        return _activate_page(request, wrong=form.errors_by_field(), status=422)
+    if not is_recently_authenticated(request):
+        return ask_first(request)
+    cleaned = form.cleaned_data
+    try:
+        done = activate_draft(
+            actor=actor, edits=cleaned["edits"], active=cleaned["active"], note=cleaned.get("note") or ""
+        )
+    except StalePolicy as error:
+        return _activate_page(request, error=error.sentence, status=409)
+    notice = f"Version {done.number} is active. Waiting messages are decided by its rules from now on."
+    return redirect_with_notice(request, notice, "policy")
+
+
+def _activate_page(
+    request: DeskRequest, *, error: str = "", wrong: dict[str, str] | None = None, status: int = 200
+) -> HttpResponse:
+    actor, now = request.actor, policies()
+    if now.draft is None:
+        if error:
+            return answer_policy(request, error=error, status=status)
+        messages.info(request, "There is no draft to activate.", extra_tags="desk")
+        return redirect("policy")
+    names = names_for(actor, (*now.active_rules, *now.draft_rules))
+    tried = rehearse(before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now())
+    problems = problems_of(now.draft_rules)
+    context = {
+        "now": now,
+        "changed": differences(now.active_rules, now.draft_rules, names),
+        "meanwhile": base_changes(now, _base(now), actor),
+        "problems": [(one, told) for one in now.draft_rules for told in problems.get(one.id, ())],
+        "days": DAYS,
+        "tried": tried,
+        "rows": [(one, *(effects_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
+        "note": request.POST.get("note", ""),
+        "error": error,
+        "wrong": wrong or {},
+        "max_note": MAX_NOTE,
+    }
+    return render(request, "policy/rules/activate.html", context, status=status)
+
+
+@login_required
+@require_safe
+def versions(request: DeskRequest) -> HttpResponse:
+    """List every version that is or was active, the newest first: what each changed, who activated it, and when."""
+    past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
+    rules = [rules_in(one) for one in past]
+    names = names_for(request.actor, [rule for each in rules for rule in each])
+    before: list[Rules] = [*rules[1:], ()][: len(rules)]
+    context = {
+        "versions": [
+            (one, differences(old, new, names), len(new)) for one, old, new in zip(past, before, rules, strict=True)
+        ],
+    }
+    return render(request, "policy/rules/versions.html", context)
+
+
+@login_required
+@require_safe
+def version(request: DeskRequest, policy_number: int) -> HttpResponse:
+    """Show the rules of one version."""
+    found = _version_or_404(policy_number)
+    rules = visible_rules(request.actor, rules_in(found))
+    context = {
+        "version": found,
+        "lines": lines_of(rules, names_for(request.actor, rules), {}),
+        "may_change": request.actor.is_admin_of_all,
+        "has_draft": PolicyVersion.objects.draft().exists(),
+    }
+    return render(request, "policy/rules/version.html", context)
+
+
+def _version_or_404(number: int) -> PolicyVersion:
+    found = PolicyVersion.objects.activated().filter(number=number).first()
+    if found is None:
+        raise Http404("There is no such version of the policy.")
+    return found
+
+
+@login_required
+@require_safe
+def ready_made_policies(request: DeskRequest) -> HttpResponse:
+    """List the policies to begin with."""
+    return render(request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()})
+
+
+@login_required
+@require_safe
+def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
+    """Show the rules of one policy to begin with."""
+    found = _ready_made_or_404(ready_made)
+    context: dict[str, Any] = {
+        "policy": found,
+        "lines": lines_of(found.rules, Names(groups=GROUPS, findings=names_for(request.actor, ()).findings), {}),
+        "groups": listed(list(found.groups.values())),
+        "may_change": request.actor.is_admin_of_all,
+        "has_draft": PolicyVersion.objects.draft().exists(),
+    }
+    return render(request, "policy/rules/ready_made_policy.html", context)
+
+
+def _ready_made_or_404(name: str) -> ReadyMade:
+    found = READY_MADE.get(name)
+    if found is None:
+        raise Http404("There is no such ready-made policy.")
+    return found

@@ -1,0 +1,189 @@
+"""Begins, changes, discards and activates the draft of the policy, each with its entry in the ledger.
+
+There is one draft at most. A change that saw another state of it is refused, so that nobody overwrites what they have
+not seen; what is activated is exactly what was shown, in place of the version that was shown as active.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from django.db import connection as database
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from audit.recording import changed, record
+from common.postgres.retry import atomic_with_retry
+from people.actors import Actor
+from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
+from policy.models import PolicyVersion
+from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, with_rule
+from policy.rules.names import names_of_all
+from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
+
+MAX_NOTE = 300
+# The key of an advisory lock: one change of the policy at a time, also while there is no row to lock.
+_LOCK = (7_304, 3)
+_NOT_YOURS = "Only an admin of everything can change the policy."
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The active version, the draft, and the rules of each; no version and no rules where there is none.
+
+    `unreadable` says why the rules of one of them could not be read, for instance after a downgrade.
+    """
+
+    active: PolicyVersion | None
+    draft: PolicyVersion | None
+    active_rules: Rules
+    draft_rules: Rules
+    unreadable: str = ""
+
+    @property
+    def active_number(self) -> int:
+        """The number of the active version; 0 where none is."""
+        return self.active.number if self.active else 0
+
+
+def policies() -> Policies:
+    """Return the active version and the draft, as they are now."""
+    found = PolicyVersion.objects.filter(state__in=("active", "draft")).select_related("author", "activated_by")
+    by_state = {one.state: one for one in found}
+    active, draft = by_state.get("active"), by_state.get("draft")
+    sides = [_read(one) for one in (active, draft)]
+    return Policies(active, draft, sides[0][0], sides[1][0], next((why for _, why in sides if why), ""))
+
+
+def rules_in(version: PolicyVersion) -> Rules:
+    """Return the rules of a version in their order; none where they cannot be read."""
+    return _read(version)[0]
+
+
+def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
+    if version is None:
+        return (), ""
+    try:
+        return rules_from_json(version.rules), ""
+    except RuleError as error:
+        return (), f"The rules of version {version.number} cannot be read: {error.sentence}"
+
+
+def new_rule_id() -> str:
+    """Return an id that no rule has."""
+    return secrets.token_hex(6)
+
+
+@atomic_with_retry
+def begin_draft(*, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = "") -> PolicyVersion:
+    """Begin the draft with these rules, which are those of version `based_on`, or of something else: its `source`.
+
+    Raises StalePolicy where there is a draft already: somebody else would lose their work.
+    """
+    now = _lock(actor)
+    if now.draft is not None:
+        by = f" by {now.draft.author}" if now.draft.author else ""
+        raise StalePolicy(f"There is a draft{by} already. Continue with it, or discard it first.")
+    highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
+    draft = PolicyVersion.objects.create(
+        number=highest + 1,
+        rules=[one.as_json() for one in rules],
+        author_id=int(actor.id),
+        based_on=based_on,
+    )
+    begun_from = source or (f"version {based_on}" if based_on else "no rules")
+    record("policy.draft_begun", actor=actor, details={"version": str(draft.number), "based_on": begun_from})
+    return draft
+
+
+def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
+    """Put a rule into the draft, new or in place of the one with its id, if the draft is still as it was seen."""
+    return _change_draft(actor, edits, lambda rules: with_rule(rules, rule))
+
+
+def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
+    """Move, copy, switch or delete a rule of the draft, if the draft is still as it was seen."""
+    new_id = new_rule_id()
+    return _change_draft(actor, edits, lambda rules: arranged(rules, rule_id, act, new_id=new_id))
+
+
+@atomic_with_retry
+def _change_draft(actor: Actor, edits: int, change: Callable[[Rules], Rules]) -> PolicyVersion:
+    now = _lock(actor)
+    draft = _draft_as_seen(now, edits)
+    try:
+        rules = change(now.draft_rules)
+    except RuleError as error:
+        raise PolicyRefused(error.sentence) from None
+    if len(rules) > MOST_RULES:
+        raise PolicyRefused(f"A policy has at most {MOST_RULES} rules.")
+    found = _differences(now.draft_rules, rules)
+    if not found:
+        return draft
+    draft.rules, draft.edits = [one.as_json() for one in rules], draft.edits + 1
+    draft.changed_at = Now()
+    draft.save(update_fields=["rules", "edits", "changed_at"])
+    _record_change("policy.draft_changed", actor, found, version=str(draft.number))
+    return draft
+
+
+@atomic_with_retry
+def discard_draft(*, actor: Actor, edits: int) -> None:
+    """Delete the draft, if it is still as it was seen. The ledger keeps its rules as sentences."""
+    now = _lock(actor)
+    draft = _draft_as_seen(now, edits)
+    names = names_of_all(now.draft_rules)
+    rules = "\n".join(described(one, names) for one in now.draft_rules)
+    details = {"version": str(draft.number), **changed(before=rules, after="")}
+    draft.delete()
+    record("policy.draft_discarded", actor=actor, details=details)
+
+
+@atomic_with_retry
+def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> PolicyVersion:
+    """Make the draft the active version, if it and the active version are still as they were seen.
+
+    `active` is the number of the version that was shown as active, 0 for none. Decisions that were recorded before are
+    asked again by the new rules when they are carried out.
+    """
+    now = _lock(actor)
+    draft = _draft_as_seen(now, edits)
+    if now.active_number != active:
+        raise StalePolicy(
+            f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
+        )
+    found = _differences(now.active_rules, now.draft_rules)
+    if now.active is not None:
+        PolicyVersion.objects.filter(pk=now.active.pk).update(state="retired", retired_at=Now())
+    draft.state, draft.activated_by_id, draft.note = "active", int(actor.id), note.strip()[:MAX_NOTE]
+    draft.activated_at = Now()
+    draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
+    draft.refresh_from_db()
+    _record_change("policy.activated", actor, found, version=str(draft.number), note=draft.note)
+    return draft
+
+
+def _lock(actor: Actor) -> Policies:
+    """Return the policies, which nobody else can change until the transaction ends."""
+    if not actor.is_admin_of_all:
+        raise PolicyNotAllowed(_NOT_YOURS)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    return policies()
+
+
+def _draft_as_seen(now: Policies, edits: int) -> PolicyVersion:
+    if now.draft is None:
+        raise StalePolicy("There is no draft any more: somebody activated or discarded it.")
+    if now.draft.edits != edits:
+        raise StalePolicy("Somebody changed the draft meanwhile. Check it as it is now, then repeat your change.")
+    return now.draft
+
+
+def _differences(before: Rules, after: Rules) -> list[Difference]:
+    return differences(before, after, names_of_all((*before, *after)))
+
+
+def _record_change(action: str, actor: Actor, found: list[Difference], **details: str) -> None:
+    sides = changed(before=in_text(found, "before"), after=in_text(found, "after"))
+    record(action, actor=actor, details={**{name: text for name, text in details.items() if text}, **sides})

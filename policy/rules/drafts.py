@@ -1,0 +1,104 @@
+"""What can be done with the rules of a draft, and what differs between two policies, as sentences. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence
+
+Rules = tuple[PolicyRule, ...]
+# What a button beside a rule does, and its label.
+ACTS = {
+    "up": "Move up",
+    "down": "Move down",
+    "copy": "Copy",
+    "off": "Switch off",
+    "on": "Switch on",
+    "delete": "Delete",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one rule was before and is after; one of them is empty where there was none. `what` is a word for it."""
+
+    what: str
+    name: str
+    before: str
+    after: str
+
+    @property
+    def tone(self) -> str:
+        """Its colour on a page."""
+        return {"Added": "green", "Removed": "rose"}.get(self.what, "blue")
+
+
+def find(rules: Iterable[PolicyRule], rule_id: str) -> PolicyRule | None:
+    """Return the rule with this id; None where there is none."""
+    return next((one for one in rules if one.id == rule_id), None)
+
+
+def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
+    """Return the rules with this one in the place of the one with its id; at the end where there is none."""
+    if find(rules, rule.id) is None:
+        return (*rules, rule)
+    return tuple(rule if one.id == rule.id else one for one in rules)
+
+
+def arranged(rules: Rules, rule_id: str, act: str, *, new_id: str) -> Rules:
+    """Return the rules after one of ACTS; a copy has the id `new_id`, is off, and stands behind its original.
+
+    Raises RuleError where there is no such rule or act.
+    """
+    rule = find(rules, rule_id)
+    if rule is None:
+        raise RuleError("This rule is no longer in the draft.")
+    place, others = rules.index(rule), tuple(one for one in rules if one is not rule)
+    if act == "delete":
+        return others
+    if act in ("up", "down"):
+        place = max(0, place - 1) if act == "up" else place + 1
+        return (*others[:place], rule, *others[place:])
+    if act in ("on", "off"):
+        return with_rule(rules, replace(rule, is_on=act == "on"))
+    if act == "copy":
+        copy = replace(rule, id=new_id, name=f"{rule.name[:70]} (copy)", is_on=False)
+        return (*rules[: place + 1], copy, *rules[place + 1 :])
+    raise RuleError("This cannot be done with a rule.")
+
+
+def described(rule: PolicyRule, names: Names) -> str:
+    """Return all of a rule as text: its sentence, whether it is off, who answers for it, and its note."""
+    owner = f" Owner: {names.people.get(rule.owner) or 'somebody who left'}." if rule.owner else ""
+    note = f" Note: {rule.note}" if rule.note else ""
+    return f"{rule.name}{'' if rule.is_on else ' (off)'}: {as_sentence(rule, names)}{owner}{note}"
+
+
+def differences(before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names) -> list[Difference]:
+    """Return what was added, changed and removed, in the order of the rules after, and whether the order changed."""
+    found = []
+    for rule in after:
+        old = find(before, rule.id)
+        if old is None:
+            found.append(Difference("Added", rule.name, "", described(rule, names)))
+        elif old != rule:
+            what = _what_changed(old, rule)
+            found.append(Difference(what, rule.name, described(old, names), described(rule, names)))
+    for rule in before:
+        if find(after, rule.id) is None:
+            found.append(Difference("Removed", rule.name, described(rule, names), ""))
+    orders = [[one.id for one in side if find(other, one.id)] for side, other in ((before, after), (after, before))]
+    if orders[0] != orders[1]:
+        in_words = ["; ".join(one.name for one in side) for side in (before, after)]
+        found.append(Difference("Order", "Order of the rules", *in_words))
+    return found
+
+
+def _what_changed(old: PolicyRule, new: PolicyRule) -> str:
+    if replace(old, is_on=new.is_on) == new:
+        return "Switched on" if new.is_on else "Switched off"
+    return "Changed"
+
+
+def in_text(found: Iterable[Difference], side: str) -> str:
+    """Return the `before` or the `after` of differences as one text for the ledger."""
+    return "\n".join(filter(None, (getattr(one, side) for one in found)))

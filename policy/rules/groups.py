@@ -1,0 +1,128 @@
+"""Adds, changes and deletes groups of people, each with its entry in the ledger."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+from django.db import IntegrityError, transaction
+
+from audit.recording import changed, record
+from common.postgres.retry import atomic_with_retry
+from people.actors import Actor
+from people.models import Person
+from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
+from policy.models import Group
+from policy.rules.changes import begin_draft, policies
+from policy.rules.ready_made import ReadyMade
+from policy.rules.rules import PolicyRule, listed
+
+MAX_NAME = 60
+_NOT_YOURS = "Only an admin of everything can change groups."
+
+
+def seen_state(group: Group) -> str:
+    """Return what a form sends back to say which name and members it showed."""
+    members = sorted(group.members.values_list("pk", flat=True))
+    return hashlib.sha256(f"{group.name}\n{members}".encode()).hexdigest()[:16]
+
+
+def rules_naming(group: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
+    """Return the rules that ask for approvals of this group, or keep it from approving."""
+    return [one for one in rules if group in one.then.approvals or group in one.then.barred_groups]
+
+
+@atomic_with_retry
+def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
+    """Make a group. Raises PolicyRefused where its name is taken."""
+    _check(actor)
+    group = Group(name=name)
+    _store(group)
+    group.members.set(members)
+    record("policy.group_added", actor=actor, details={"group": name, **changed(before="", after=_in_words(group))})
+    return group
+
+
+@atomic_with_retry
+def change_group(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> Group:
+    """Rename a group and set its members, if it is still as `seen_state` says that it was shown.
+
+    The approvals that members gave stay; whether they count is asked again when the message is carried out.
+    """
+    _check(actor)
+    group = _locked(group_id)
+    if seen_state(group) != seen:
+        raise StalePolicy("Somebody changed this group meanwhile. Check it as it is now, then save your change.")
+    before = _in_words(group)
+    group.name = name
+    _store(group)
+    group.members.set(members)
+    after = _in_words(group)
+    if before != after:
+        record("policy.group_changed", actor=actor, details={"group": name, **changed(before=before, after=after)})
+    return group
+
+
+@atomic_with_retry
+def delete_group(*, actor: Actor, group_id: int) -> str:
+    """Delete a group that no rule of the active version or the draft names; return its name."""
+    _check(actor)
+    group = _locked(group_id)
+    now = policies()
+    for version, rules in (("active version", now.active_rules), ("draft", now.draft_rules)):
+        if naming := rules_naming(group_id, rules):
+            names = listed([f"“{one.name}”" for one in naming])
+            raise PolicyRefused(
+                f"“{group.name}” cannot be deleted: {'the rule' if len(naming) == 1 else 'the rules'} {names} of the "
+                f"{version} {'names' if len(naming) == 1 else 'name'} it."
+            )
+    before, name = _in_words(group), group.name
+    group.delete()
+    record("policy.group_deleted", actor=actor, details={"group": name, **changed(before=before, after="")})
+    return name
+
+
+def _check(actor: Actor) -> None:
+    if not actor.is_admin_of_all:
+        raise PolicyNotAllowed(_NOT_YOURS)
+
+
+def _locked(group_id: int) -> Group:
+    group = Group.objects.select_for_update().filter(pk=group_id).first()
+    if group is None:
+        raise StalePolicy("Somebody deleted this group meanwhile.")
+    return group
+
+
+def _store(group: Group) -> None:
+    try:
+        with transaction.atomic():
+            group.save()
+    except IntegrityError:
+        raise PolicyRefused(f"There is a group “{group.name}” already.", field="name") from None
+
+
+def _in_words(group: Group) -> str:
+    people = Person.objects.filter(policy_groups=group.pk).order_by("name", "email")
+    return f"{group.name}: {', '.join(map(str, people)) or 'nobody'}"
+
+
+@atomic_with_retry
+def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
+    """Begin the draft with a ready-made policy, and make the groups that it names and nobody has made yet.
+
+    Return the names of those; they have no members. Raises StalePolicy where there is a draft.
+    """
+    _check(actor)
+    keys, made = {}, []
+    for key, name in policy.groups.items():
+        group = Group.objects.filter(name__iexact=name).first()
+        if group is None:
+            group = add_group(actor=actor, name=name, members=())
+            made.append(name)
+        keys[key] = group.pk
+    begin_draft(
+        actor=actor,
+        rules=policy.rules_with(keys),
+        based_on=policies().active_number,
+        source=f"the ready-made policy “{policy.title}”",
+    )
+    return made

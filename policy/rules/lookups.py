@@ -1,0 +1,58 @@
+"""What the facts of many messages need beside their columns: owners of API keys, and lists that name recipients."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from mirror.models import Connection, Message
+from policy.models import AllowEntry, KeyOwner
+from policy.rules.conditions import MessageFacts, entries_of
+from policy.rules.facts import facts_of
+from policy.rules.rules import PolicyRule
+
+
+@dataclass
+class Lookups:
+    """Owners by API key, lists by the entries that they have, and which connections are to our own gateway."""
+
+    owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
+    lists: dict[str, set[int]] = field(default_factory=dict)
+    gateways: dict[int, bool] = field(default_factory=dict)
+
+    def facts(self, message: Message, now: datetime) -> MessageFacts:
+        """Return the facts of a message, or of anything with its columns, as of `now`."""
+        return facts_of(
+            message,
+            now=now,
+            key_owners=self.owners.get((message.connection_id, message.sent_by_key), ()),
+            lists=self.lists_naming(message.written_to or ()),
+            is_our_gateway=self.gateways.get(message.connection_id, False),
+        )
+
+    def lists_naming(self, recipients: Iterable[str]) -> set[int]:
+        """Return the lists with an entry that names one of these recipients."""
+        found: set[int] = set()
+        if self.lists:
+            for one in recipients:
+                found.update(*(self.lists.get(entry, ()) for entry in entries_of(one)))
+        return found
+
+
+def lookups_for(rules: Iterable[PolicyRule], recipients: Collection[str], now: datetime | None = None) -> Lookups:
+    """Return what these rules need to know about messages to these recipients, in three queries at most."""
+    conditions = [one.when for one in rules if one.is_on]
+    found = Lookups(gateways=dict(Connection.objects.values_list("pk", "is_our_gateway")))
+    if any(one.key_owners for one in conditions):
+        for connection, key, person in KeyOwner.objects.values_list("connection_id", "upstream_key_id", "person_id"):
+            found.owners.setdefault((connection, key), set()).add(person)
+    if asked := set().union(*(one.lists for one in conditions)):
+        entries = list({entry for one in recipients for entry in entries_of(one)})
+        at = now or timezone.now()
+        rows: Any = AllowEntry.objects.naming(entries, lists=sorted(asked))
+        for list_id, pattern, expires_at, _ in rows:
+            if expires_at is None or expires_at > at:
+                found.lists.setdefault(pattern, set()).add(list_id)
+    return found

@@ -1,0 +1,100 @@
+"""What the rules refer to by key, with names: for their sentences, and to choose from in a form."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from mirror.models import Connection, Mailbox, Message
+from people.actors import Actor, Role, Scope
+from people.models import Person
+from policy.models import Allowlist, Group, KeyOwner
+from policy.rules.rules import Names, PolicyRule
+from risk import RULES
+
+FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
+# How long an API key that sent nothing is offered; its owner, where it has one, is known for ever.
+_KEYS_SEEN = timedelta(days=30)
+_UNSEEN = "another mailbox"
+_EVERYTHING = Actor(kind="rule", id="policy", label="", surface="worker", scopes=(Scope(Role.AUDITOR),))
+
+
+def names_of_all(rules: Iterable[PolicyRule]) -> Names:
+    """Return the names of all that these rules refer to, for the ledger."""
+    return names_for(_EVERYTHING, rules)
+
+
+def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
+    """Return the names of all that these rules refer to, for the actor: mailboxes that they do not see stay unnamed."""
+    listed = list(rules)
+    mailboxes = set(chain.from_iterable(one.when.mailboxes for one in listed))
+    lists = set(chain.from_iterable(one.when.lists for one in listed))
+    keys = set(chain.from_iterable(one.when.keys for one in listed))
+    return Names(
+        mailboxes=_mailboxes(actor, mailboxes),
+        keys=_keys(actor, keys),
+        people=_people(listed),
+        lists=_lists(actor, lists),
+        groups=dict(Group.objects.values_list("pk", "name")),
+        findings=FINDINGS,
+    )
+
+
+def _mailboxes(actor: Actor, keys: set[int]) -> dict[int, str]:
+    if not keys:
+        return {}
+    named = Mailbox.objects.filter(pk__in=keys)
+    seen = {one.pk: str(one) for one in named.visible_to(actor)}
+    return {one: seen.get(one, _UNSEEN) for one in named.values_list("pk", flat=True)}
+
+
+def _lists(actor: Actor, keys: set[int]) -> dict[int, str]:
+    if not keys:
+        return {}
+    named = Allowlist.objects.filter(pk__in=keys)
+    seen = named.visible_to(actor).select_related("mailbox", "connection")
+    return dict.fromkeys(named.values_list("pk", flat=True), _UNSEEN) | {one.pk: one.label for one in seen}
+
+
+def _people(rules: Iterable[PolicyRule]) -> dict[int, str]:
+    owners = {one.owner for one in rules if one.owner is not None}
+    keys = owners.union(*(one.when.key_owners for one in rules))
+    return {one.pk: str(one) for one in Person.objects.filter(pk__in=keys)} if keys else {}
+
+
+def _keys(actor: Actor, keys: set[str]) -> dict[str, str]:
+    return {key: name for key, name in api_keys(actor).items() if key in keys} if keys else {}
+
+
+def api_keys(actor: Actor) -> dict[str, str]:
+    """Return the API keys that sent something in the last 30 days or have an owner, of connections that are visible.
+
+    Only our own gateway says which key sent a message (relies on message_changed).
+    """
+    connections = Connection.objects.visible_to(actor).at_work()
+    names = dict(connections.values_list("pk", "name"))
+    owned = KeyOwner.objects.filter(connection__in=names).values_list("connection_id", "upstream_key_id")
+    found = {f"{connection}:{key}": f"{key} ({names[connection]})" for connection, key in owned}
+    sent = Message.objects.filter(changed_at__gte=Now() - _KEYS_SEEN, connection__in=names).exclude(sent_by_key="")
+    rows = sent.order_by().values_list("connection_id", "sent_by_key").annotate(name=Max("sent_by_key_name"))
+    for connection, key, name in rows:
+        found[f"{connection}:{key}"] = f"{name or key} ({names[connection]})" if len(names) > 1 else str(name or key)
+    return found
+
+
+def choices(actor: Actor) -> dict[str, dict[Any, str]]:
+    """Return what a form of a rule offers, by the name of the condition or effect, with labels in their order."""
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    people = Person.objects.filter(is_active=True).order_by("name", "email")
+    lists = Allowlist.objects.visible_to(actor).filter(kind=Allowlist.Kind.RESTRICTION, version__gt=0)
+    return {
+        "mailboxes": {one.pk: str(one) for one in mailboxes},
+        "keys": dict(sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())),
+        "people": {one.pk: str(one) for one in people},
+        "lists": {one.pk: one.label for one in lists.select_related("mailbox", "connection").order_by("pk")},
+        "groups": dict(Group.objects.values_list("pk", "name")),
+        "findings": {name: words[:1].upper() + words[1:] for name, words in FINDINGS.items()},
+    }

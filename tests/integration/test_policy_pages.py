@@ -1,0 +1,297 @@
+"""The pages of the policy: drafts, the editor, activating, groups, the playground, and two admins at one moment."""
+
+import re
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from audit.models import Entry
+from mirror.models import Mailbox, Message
+from policy.models import Group, PolicyVersion
+from policy.rules.changes import activate_draft, begin_draft, policies, rules_in, save_rule
+from policy.rules.drafts import ACTS, arranged
+from policy.rules.names import names_of_all
+from policy.rules.ready_made import READY_MADE
+from policy.rules.rules import PolicyRule, RuleError, as_sentence, rules_from_json
+from tests.factories import make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+POLICY = "/policy/"
+ADD = "/policy/draft/rules/add/"
+TWO = {"name": "Large amounts", "amount": "1000", "currency": "eur", "approvals_0": "2", "risk": ""}
+
+
+def plain(answer):
+    return " ".join(re.sub(r"<[^>]+>", "", answer.content.decode()).split())
+
+
+def rule(rule_id="first", name="Four eyes", **fields):
+    return PolicyRule.from_json({"id": rule_id, "name": name, "then": {"approvals": {"0": 2}}, **fields})
+
+
+def begun(admin, *rules):
+    return begin_draft(actor=admin.actor(surface="web"), rules=rules or (rule(),), based_on=0)
+
+
+def activated(admin, *rules):
+    draft = begun(admin, *rules)
+    actor = admin.actor(surface="web")
+    return activate_draft(actor=actor, edits=draft.edits, active=policies().active_number)
+
+
+def save_by(client, address, typed, **fields):
+    """Preview what is typed, and save what was previewed."""
+    shown = client.post(address, typed)
+    assert shown.status_code == 200, plain(shown)
+    edits = fields.pop("edits", shown.context["edits"])
+    return client.post(
+        address, {**typed, "act": "save", "previewed": shown.context["digest"], "edits": edits, **fields}
+    )
+
+
+def last(action):
+    return Entry.objects.filter(action=action).latest("pk").detail.fields
+
+
+def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed_in):
+    client = signed_in(admin)
+    assert "Every message needs one approval of any reviewer" in plain(client.get(POLICY))
+    client.post("/policy/draft/begin/", {"from": "active"})
+    shown = client.post(ADD, TWO)
+    sentence = "When a message names an amount of at least 1000 EUR, then 2 approvals of any reviewer are needed."
+    assert shown.context["sentence"] == sentence
+    assert policies().draft_rules == ()
+    assert save_by(client, ADD, {**TWO, "owner": str(admin.pk), "note": "Agreed."}).status_code == 302
+    page = plain(client.get(POLICY))
+    assert f"{sentence}" in page
+    assert "Owner: Ida Lindqvist. Agreed." in page or f"Owner: {admin}. Agreed." in page
+    assert last("policy.draft_changed")["before"] == "nothing"
+    assert sentence in last("policy.draft_changed")["after"]
+
+    shown = client.get("/policy/draft/activate/").context["now"]
+    form = {"edits": shown.draft.edits, "active": shown.active_number, "note": "After the audit"}
+    assert client.post("/policy/draft/activate/", form).status_code == 302
+    now = policies()
+    assert (now.active.number, now.active.note, now.active.activated_by, now.draft) == (1, form["note"], admin, None)
+    assert sentence in last("policy.activated")["after"]
+    assert "After the audit" in plain(client.get("/policy/versions/"))
+
+
+def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signed_in, connection):
+    box, group = Mailbox.objects.get(), Group.objects.create(name="Finance")
+    hours = {"days": [0, 4], "opens": "08:00", "closes": "17:30", "zone": "Europe/Lisbon"}
+    when = {
+        "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
+        "recipients": ["acme.com", "*.gov"], "recipients_except": ["ana@acme.com"], "first_contact": True,
+        "risk": "high", "findings": ["payment_details"], "own_words": ["tulip"], "amount": "49.90", "currency": "EUR",
+        "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
+        "during": hours, "outside": {**hours, "zone": "UTC"},
+    }  # fmt: skip
+    then = {
+        "approvals": {"0": 3, str(group.pk): 2}, "barred_groups": [group.pk], "bar_editor": True, "reject": "No.",
+        "reauthenticate": True, "never_in_bulk": True, "high_risk_page": True, "expire_minutes": 90,
+        "office_hours": [hours],
+    }  # fmt: skip
+    whole = rule("whole", "Whole", owner=admin.pk, note="Why.\nTwo lines.", when=when, then=then)
+    begun(admin, whole)
+    client = signed_in(admin)
+    form = client.get("/policy/draft/rules/whole/")
+    typed = {
+        field.name: [one.value for one in field.options if one.is_chosen] if field.is_group else field.value
+        for section in form.context["sections"]
+        for field in section.fields
+    }
+    assert save_by(client, "/policy/draft/rules/whole/", {**typed, "name": "Renamed"}).status_code == 302
+    assert policies().draft_rules[0].as_json() == {**whole.as_json(), "name": "Renamed"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong", "sentence"),
+    [
+        ({"name": ""}, "name", "Give the rule a name."),
+        ({"approvals_0": ""}, "approvals_0", "Ask for something"),
+        ({"approvals_0": "99"}, "approvals_0", "from 0 to 20"),
+        ({"amount": "much"}, "amount", "Write an amount such as"),
+        ({"amount": ""}, "amount", "Write the amount that is in this currency"),
+        ({"currency": "Euro"}, "currency", "three letters"),
+        ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
+        ({"during_days": ["0"]}, "during_opens", "Write a time"),
+        ({"office_opens": "9", "office_days": ["0"]}, "office_opens", "Write a time"),
+        ({"outside_days": ["0"], "outside_opens": "09:00", "outside_closes": "10:00", "outside_zone": "Mars"},
+         "outside_zone", "no time zone"),
+        ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
+        ({"expire_number": "500", "expire_unit": "1440"}, "expire_number", "a year at most"),
+        ({"note": "x" * 1001}, "note", "Keep the note under"),
+    ],
+)  # fmt: skip
+def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(admin, signed_in, fields, wrong, sentence):
+    begun(admin)
+    answer = signed_in(admin).post(ADD, {**TWO, "first_contact": "yes", "recipients_except": "kept.example", **fields})
+    assert answer.status_code == 422
+    assert sentence in answer.context["wrong"][wrong]
+    page = answer.content.decode()
+    assert "kept.example" in page
+    assert re.search(r'name="first_contact"\s+value="yes"\s+checked', page)
+    assert Entry.objects.filter(action="policy.draft_changed").count() == 0
+
+
+def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in):
+    draft, other = begun(admin), make_person("second@yourteam.example", "Sam", "admin")
+    client, actor = signed_in(admin), other.actor(surface="web")
+    save_rule(actor=actor, edits=draft.edits, rule=rule(name="Renamed by Sam"))
+    typed = {"name": "Mine", "approvals_0": "3"}
+    answer = save_by(client, "/policy/draft/rules/first/", typed, edits=draft.edits)
+    assert answer.status_code == 409
+    page = plain(answer)
+    assert "Somebody changed the draft meanwhile." in page
+    assert "this rule now reads: “Renamed by Sam:" in page
+    assert 'value="Mine"' in answer.content.decode()
+    assert rules_in(PolicyVersion.objects.draft().get())[0].name == "Renamed by Sam"
+    # Saved again on top of what was shown.
+    again = {**typed, "act": "save", "previewed": answer.context["digest"], "edits": answer.context["edits"]}
+    assert client.post("/policy/draft/rules/first/", again).status_code == 302
+    assert policies().draft_rules[0].name == "Mine"
+
+    stale = {"edits": 0, "act": "delete"}
+    assert client.post("/policy/draft/rules/first/arrange/", stale).status_code == 409
+    assert client.post("/policy/draft/discard/", {"edits": 0}).status_code == 409
+    assert client.post("/policy/draft/activate/", {"edits": 0, "active": 0}).status_code == 409
+    assert client.post("/policy/draft/begin/", {"from": "active"}).status_code == 409
+    assert client.post("/policy/draft/activate/", {"edits": 2, "active": 7}).status_code == 409
+    assert policies().draft is not None
+
+
+def test_buttons_arrange_the_rules_of_the_draft(admin, signed_in):
+    begun(admin, rule("a", "A"), rule("b", "B"), rule("c", "C"))
+    client = signed_in(admin)
+
+    def press(rule_id, act):
+        form = {"act": act, "edits": policies().draft.edits}
+        assert client.post(f"/policy/draft/rules/{rule_id}/arrange/", form).status_code == 302
+        return [(one.name, one.is_on) for one in policies().draft_rules]
+
+    assert press("c", "up") == [("A", True), ("C", True), ("B", True)]
+    assert last("policy.draft_changed")["after"] == "A; C; B"
+    assert press("a", "down") == [("C", True), ("A", True), ("B", True)]
+    assert press("a", "off")[1] == ("A", False)
+    assert press("c", "copy")[:2] == [("C", True), ("C (copy)", False)]
+    assert press("b", "delete") == [("C", True), ("C (copy)", False), ("A", False)]
+    with pytest.raises(RuleError):
+        arranged((), "a", "up", new_id="x")
+    assert set(ACTS) == {"up", "down", "copy", "off", "on", "delete"}
+
+
+def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
+    activated(admin, rule("a", "A"))
+    activated(admin, rule("a", "A"), rule("b", "B"))
+    client = signed_in(admin)
+    assert "Version 1" in plain(client.get("/policy/versions/1/"))
+    client.post("/policy/draft/begin/", {"from": "version-1"})
+    page = plain(client.get(POLICY))
+    assert "This draft is based on version 1, which is no longer active. Version 2 is." in page
+    assert [one.name for one in policies().draft_rules] == ["A"]
+    changes = client.get("/policy/draft/activate/").context
+    assert [(one.what, one.name) for one in changes["meanwhile"]] == [("Added", "B")]
+    assert [(one.what, one.name) for one in changes["changed"]] == [("Removed", "B")]
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(admin, signed_in, name):
+    Group.objects.create(name="finance")
+    client, found = signed_in(admin), READY_MADE[name]
+    assert found.title in plain(client.get(f"/policy/ready-made/{name}/"))
+    client.post("/policy/draft/begin/", {"from": f"ready-{name}"})
+    rules = policies().draft_rules
+    assert rules_from_json([one.as_json() for one in rules]) == rules
+    assert [one.name for one in rules] == [one.name for one in found.rules]
+    assert {one.casefold() for one in Group.objects.values_list("name", flat=True)} == {
+        "finance", *(one.casefold() for one in found.groups.values())
+    }  # fmt: skip
+    assert "(deleted)" not in " ".join(as_sentence(one, names_of_all(rules)) for one in rules)
+
+
+def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(admin, signed_in, reviewer):
+    client = signed_in(admin)
+    assert client.post("/policy/groups/add/", {"name": "Legal", "members": [reviewer.pk]}).status_code == 302
+    group = Group.objects.get()
+    assert list(group.members.all()) == [reviewer]
+    taken = client.post("/policy/groups/add/", {"name": "LEGAL"})
+    assert (taken.status_code, "already" in taken.context["wrong"]["name"]) == (422, True)
+
+    address = f"/policy/groups/{group.pk}/"
+    seen = client.get(address).context["seen"]
+    assert client.post(address, {"name": "Lawyers", "members": [admin.pk], "seen": seen}).status_code == 302
+    assert last("policy.group_changed")["before"].startswith("Legal: ")
+    stale = client.post(address, {"name": "Mine", "members": [reviewer.pk], "seen": seen})
+    assert (stale.status_code, stale.context["name"]) == (409, "Mine")
+    assert Group.objects.get().name == "Lawyers"
+
+    begun(admin, rule(then={"approvals": {str(group.pk): 1}}))
+    refused = client.post(f"{address}delete/")
+    assert refused.status_code == 409
+    assert "the rule “Four eyes” of the draft names it" in plain(refused)
+    client.post("/policy/draft/discard/", {"edits": 0})
+    assert client.post(f"{address}delete/").status_code == 302
+    assert not Group.objects.exists()
+
+
+def test_playground_says_which_line_spoke_and_what_failed_of_the_others(admin, signed_in, connection):
+    money = rule("a", "Money", when={"amount": "1000"})
+    far = rule("b", "Far", when={"recipients": ["*.gov"], "risk": "high"}, then={"never_in_bulk": True})
+    begun(admin, money, far)
+    message = make_message(connection, markdown="We refund 1,250.00 EUR today.")
+    client = signed_in(admin)
+    for typed in (
+        {"message": f"https://desk.example/queue/{message.public_id}/?view=text"},
+        {"message": message.upstream_id},
+        {"mailbox": message.mailbox_id, "to": "dana@x.example", "text": "We refund 1,250.00 EUR today."},
+    ):
+        answer = client.post("/policy/playground/", {**typed, "which": "draft"})
+        assert answer.status_code == 200, plain(answer)
+        spoken = answer.context["spoken"]
+        assert [(one.rule.name, one.spoke) for one in spoken] == [("Money", True), ("Far", False)]
+        assert "goes to *.gov" in spoken[1].failing
+        assert answer.context["needed"] == "2 approvals of any reviewer are needed"
+    assert Message.objects.count() == 1
+    active = client.post("/policy/playground/", {"message": message.upstream_id, "which": "active"})
+    assert active.context["spoken"] == []
+
+
+def test_playground_shows_only_messages_that_one_may_see(admin, signed_in, connection):
+    message = make_message(connection)
+    other = make_person("far@yourteam.example", "Far", "reviewer", mailbox=Mailbox.objects.create(
+        connection=connection, upstream_id="01FAR", address="far@yourteam.example"
+    ))  # fmt: skip
+    client = signed_in(other)
+    for named in (str(message.public_id), message.upstream_id):
+        answer = client.post("/policy/playground/", {"message": named})
+        assert (answer.status_code, "spoken" in answer.context) == (422, False)
+    hidden = client.post("/policy/playground/", {"mailbox": message.mailbox_id, "text": "x"})
+    assert hidden.status_code == 422
+    assert client.post("/policy/playground/", {}).context["wrong"]["message"] == "Name a message, or write one below."
+
+
+def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection):
+    far = Mailbox.objects.create(connection=connection, upstream_id="01FAR", address="far@yourteam.example")
+    activated(admin, rule(when={"mailboxes": [far.pk]}))
+    near = make_person(
+        "near@yourteam.example", "Near", "reviewer", mailbox=connection.mailboxes.exclude(pk=far.pk).get()
+    )
+    page = plain(signed_in(near).get(POLICY))
+    assert "When a message is in another mailbox, then 2 approvals" in page
+    assert far.address not in page
+    assert far.address in plain(signed_in(admin).get(POLICY))
+
+
+def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(admin, signed_in):
+    PolicyVersion.objects.create(
+        number=1, state="active", rules=[{"id": "x", "odd": 1}], activated_at=timezone.now(), author=admin
+    )
+    client = signed_in(admin)
+    assert "The rules of version 1 cannot be read" in plain(client.get(POLICY))
+    client.post("/policy/draft/begin/", {"from": "ready-small-team"})
+    form = {"edits": 0, "active": 1}
+    assert client.post(reverse("activate-draft"), form).status_code == 302
+    assert policies().active_number == 2

@@ -1,0 +1,161 @@
+"""Rehearsing a change of the policy: for any rules the same as asking each message one by one."""
+
+from collections import Counter
+from datetime import time, timedelta
+from itertools import pairwise
+
+import pytest
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirror.models import Mailbox, Message
+from policy.models import KeyOwner
+from policy.rules.conditions import Conditions
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.evaluation import required
+from policy.rules.hours import Hours
+from policy.rules.lookups import lookups_for
+from policy.rules.rehearsal import POINTS, asks, rehearse
+from policy.rules.rules import PolicyRule
+from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
+
+pytestmark = pytest.mark.django_db
+
+OFFICE = Hours(days=(0, 1, 2, 3, 4), opens=time(8), closes=time(17, 30), zone="Europe/Lisbon")
+NIGHT = Hours(days=(5, 6), opens=time(22), closes=time(6), zone="UTC")
+TRIGGERS = ({}, {"discord_user": "ana#1"}, {"countersign_edit": "x1"}, {"discord_user": "", "run_id": "7"})
+RECIPIENTS = (["ana@acme.com"], ["eve@evil.io", "bo@sub.acme.com"], ["x@bücher.example"], ["a%b@acme.com", "lee@x.gov"])
+
+
+@pytest.fixture
+def mail(db):
+    """Messages that differ in all that rules ask about, held at many hours of the last days."""
+    connection, other = make_connection("first"), make_connection("second", is_our_gateway=False)
+    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    owner = make_person("owner@yourteam.example", "Otto", "reviewer")
+    KeyOwner.objects.create(connection=connection, upstream_key_id="k1", person=owner)
+    now, made = timezone.now(), []
+    for number in range(16):
+        to = RECIPIENTS[number % 4]
+        made.append(
+            make_message(
+                connection if number % 5 else other,
+                to_addresses=to[:1],
+                cc=to[1:],
+                subject=f"Number {number}",
+                markdown=("We refund 1,250.00 EUR.", "Nothing.", "It costs $40 or 99 EUR.")[number % 3],
+            )
+        )
+    for number, message in enumerate(made):
+        Message.objects.filter(pk=message.pk).update(
+            held_at=now - timedelta(hours=7 * number),
+            changed_at=now,
+            trigger=TRIGGERS[number % 4],
+            try_number=1 + number % 3,
+            sent_by_key=("", "k1", "k2")[number % 3],
+            risk_level=("", "notice", "high")[number % 3],
+            rules=([], ["first_contact"], ["payment_details", "own_word"])[number % 3],
+            mailbox=second if number % 2 and message.connection_id == connection.pk else message.mailbox,
+        )
+    Message.objects.filter(pk=made[3].pk).update(mailbox=None)
+    # As messages whose columns could not be worked out.
+    Message.objects.filter(pk__in=[made[5].pk, made[6].pk]).update(written_to=None, policy_facts=None)
+    return {
+        "mailbox": second.pk,
+        "key": f"{connection.pk}:k1",
+        "owner": owner.pk,
+        "list": make_list("acme.com").pk,
+    }
+
+
+def of_rules(rows):
+    """Rules of any conditions and effects."""
+    some = st.none() | st.just(True)
+    when = st.fixed_dictionaries(
+        {
+            "mailboxes": st.sampled_from([[], [rows["mailbox"]]]),
+            "keys": st.sampled_from([[], [], [rows["key"]]]),
+            "key_owners": st.sampled_from([[], [], [rows["owner"]]]),
+            "lists": st.sampled_from([[], [], [rows["list"]]]),
+            "recipients": st.sampled_from([[], [], ["acme.com"], ["*.gov"], ["*.acme.com", "evil.io"]]),
+            "recipients_except": st.sampled_from([[], [], ["acme.com"], ["ana@acme.com", "evil.io"]]),
+            "risk": st.sampled_from(["", "", "notice", "high"]),
+            "findings": st.sampled_from([[], [], ["payment_details"]]),
+            "attachments": st.sampled_from([[], [], ["document"]]),
+            "origins": st.sampled_from([[], [], ["discord"], ["edit"], ["agent"]]),
+            "amount": st.sampled_from([None, None, "0", "99", "1000"]),
+            "recipients_from": st.sampled_from([None, None, 2]),
+            "tries_from": st.sampled_from([None, None, 2]),
+            "during": st.sampled_from([None, None, OFFICE.as_json(), NIGHT.as_json()]),
+            "outside": st.sampled_from([None, None, OFFICE.as_json()]),
+            "first_contact": some.map(bool),
+        }
+    )
+    then = st.sampled_from(
+        [
+            Effects(approvals={ANY_REVIEWER: 2}),
+            Effects(approvals={7: 1}, bar_editor=True),
+            Effects(reject="No."),
+            Effects(never_in_bulk=True, expire_minutes=60),
+            Effects(office_hours=(OFFICE,), high_risk_page=True, reauthenticate=True),
+        ]
+    )
+    rule = st.tuples(when, then, st.booleans())
+    return st.lists(rule, max_size=4).map(
+        lambda found: [
+            PolicyRule(f"r{place}", "Rule", is_on=is_on, when=Conditions.from_json(asked), then=then)
+            for place, (asked, then, is_on) in enumerate(found)
+        ]
+    )
+
+
+def one_by_one(before, after, now):
+    """What `rehearse` has to say, from every message by itself."""
+    counts, turned, looked_at = Counter(), [], 0
+    everybody = {one for message in Message.objects.all() for one in message.written_to or ()}
+    lookups = lookups_for([*before, *after], everybody)
+    for message in Message.objects.select_related("connection").order_by("-pk"):
+        facts = lookups.facts(message, message.held_at)
+        sides = [required(rules, facts).effects for rules in (before, after)]
+        looked_at += 1
+        if asks(sides[0]) == asks(sides[1]):
+            continue
+        turned.append(message.pk)
+        for point in POINTS:
+            was, becomes = map(point.measure, sides)
+            if was != becomes:
+                counts[point.more if becomes > was else point.less] += 1
+    return looked_at, turned, dict(counts)
+
+
+def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
+    admin = make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
+    now = timezone.now()
+
+    @settings(max_examples=60, deadline=None)
+    @given(of_rules(mail), of_rules(mail))
+    def same(before, after):
+        tried = rehearse(before=before, after=after, actor=admin, now=now, limit=50)
+        found = (tried.looked_at, [one.message.pk for one in tried.rows], {**tried.more, **tried.less})
+        assert found == one_by_one(before, after, now)
+        assert tried.changed == len(tried.rows)
+
+    same()
+
+
+def test_rehearsal_looks_only_at_mail_of_the_last_days_that_one_may_see(mail):
+    two = [PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))]
+    everything = make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
+    of_one = make_person("one@yourteam.example", "One", "reviewer", mailbox=Mailbox.objects.get(pk=mail["mailbox"]))
+    now = timezone.now()
+    with rolled_back():
+        old, test = Message.objects.order_by("pk")[:2]
+        Message.objects.filter(pk=old.pk).update(held_at=now - timedelta(days=31))
+        Message.objects.filter(pk=test.pk).update(sandbox=True)
+        assert rehearse(before=[], after=two, actor=everything, now=now).more == {"More approvals": 14}
+    seen = Message.objects.filter(mailbox=mail["mailbox"]).count()
+    tried = rehearse(before=[], after=two, actor=of_one.actor(surface="web"), now=now, limit=2)
+    assert (tried.looked_at, tried.changed, len(tried.rows)) == (seen, seen, 2)
+    assert [one.message.pk > other.message.pk for one, other in pairwise(tried.rows)] == [True]
+    assert rehearse(before=two, after=[], actor=everything, now=now).less == {"Fewer approvals": 16}
