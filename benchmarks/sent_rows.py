@@ -15,12 +15,12 @@ WITH made AS (
     upstream_status, state, sandbox, sender, recipients, subject, trigger, sent_by_key, sent_by_key_name, trace,
     held_at, hydrated_at, seen_at, changed_at, fetch_tries, upstream_reason, upstream_decided_by, try_number, risk,
     risk_level, rules, addresses, written_to, outside, has_attachments, started_by, run_id, shape, bands, amounts,
-    search, hits_counted_at)
+    search, hits_counted_at, policy_applied)
   SELECT gen_random_uuid(), %(connection)s, (%(mailboxes)s::bigint[])[1 + n %% 2], '01SENT' || n, 'outbound',
     'thread-' || n / 3, 'sent', 'sent', false, 'support@yourteam.example', to_jsonb(who), 'Your refund ' || n,
     '{}', '', '', '', now() - n * interval '25 seconds', now(), now(), now() - n * interval '25 seconds', 0, '', '', 1,
     0, '', '{}', who, who, 2, false, 'discord:user#' || n %% 40, '', md5(n::text), '{}', '',
-    to_tsvector('simple', 'Your refund ' || n || ' ' || md5(n::text)), now()
+    to_tsvector('simple', 'Your refund ' || n || ' ' || md5(n::text)), now(), 0
   FROM generate_series(1, %(number)s) AS n, LATERAL (SELECT array_remove(ARRAY[
     'person' || n * 7919 %% %(people)s || '@customer' || n * 7919 %% %(people)s %% %(domains)s || '.example',
     CASE WHEN n %% 3 = 0 THEN 'person' || n %% %(people)s || '@customer' || n %% %(people)s %% %(domains)s || '.example'
@@ -39,6 +39,16 @@ TIE = """
 UPDATE mirror_message m SET revision_id = r.id FROM mirror_revision r
 WHERE r.message_id = m.id AND m.revision_id IS NULL
 """
+VARY = """
+UPDATE mirror_message SET try_number = 1 + (id % 20 = 0)::int, sent_by_key = 'key' || id % 8,
+  risk_level = CASE WHEN id % 10 = 0 THEN 'high' WHEN id % 3 = 0 THEN 'notice' ELSE '' END,
+  rules = CASE WHEN id % 10 = 0 THEN ARRAY['payment_details'] WHEN id % 3 = 0 THEN ARRAY['first_contact'] ELSE '{}' END,
+  trigger = CASE WHEN id % 4 = 0 THEN jsonb_build_object('discord_user', 'user#' || id % 40) ELSE '{}' END,
+  policy_facts = jsonb_build_object(
+    'amounts', CASE WHEN id % 5 = 0 THEN jsonb_build_object('EUR', (id % 3000)::text) ELSE '{}' END,
+    'attachments', CASE WHEN id % 7 = 0 THEN '["document", "pdf"]'::jsonb ELSE '[]' END,
+    'own_words', '[]'::jsonb)
+"""
 ENTRIES = """
 INSERT INTO policy_allowentry (allowlist_id, pattern, note, expires_at, added_at, hits)
 SELECT %(list)s, CASE WHEN n %% 2 = 0 THEN 'customer' || n || '.example' ELSE 'person' || n || '@customer' || n ||
@@ -54,6 +64,13 @@ def fill(connection: int, mailboxes: list[int], *, number: int, people: int, dom
         cursor.execute(FILL, values | {"coverage": json.dumps(FIELDS)})
         cursor.execute(TIE)
     _let_it_settle("mirror_message, mirror_revision")
+
+
+def vary() -> None:
+    """Let the messages differ in what rules of the policy ask about, as real mail does."""
+    with database.cursor() as cursor:
+        cursor.execute(VARY)
+    _let_it_settle("mirror_message")
 
 
 def add_entries(list_id: int, *, first: int, last: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.apps import apps
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Func, Max, Min, OuterRef, Q, Value, When
+from django.db.models import Case, Count, Exists, F, Func, Max, OuterRef, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
@@ -107,14 +107,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         counted = groups.annotate(number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk")))
         return list(counted.values_list("connection_id", "mailbox_id", "number", "newest", "keys", "who"))
 
-    def grouped_by(self, columns: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All of them, grouped by these expressions: their values, how many, the highest key, when the first was held.
-
-        Last stand all keys as JSON, as for SameRecipients.
-        """
-        counted = self.order_by().values(**columns).annotate(number=Count("pk"), newest=Max("pk"))
-        counted = counted.annotate(since=Min("held_at"), keys=as_json(ArrayAgg("pk")))
-        return list(counted.values_list(*columns, "number", "newest", "since", "keys"))
+    def grouped_by(self, columns: Mapping[str, Any], **more: models.Aggregate) -> list[tuple[Any, ...]]:
+        """All of them, grouped by these expressions: their values, those aggregates, and all keys as JSON."""
+        counted = self.order_by().values(**columns).annotate(**more, keys=as_json(ArrayAgg("pk")))
+        return list(counted.values_list(*columns, *more, "keys"))
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""

@@ -79,7 +79,7 @@ def facts_of(
         risk_level=message.risk_level if is_known else None,
         findings=frozenset(message.rules) if is_known else None,
         own_words=_as_set(stored.get("own_words")),
-        amounts=_amounts(stored.get("amounts")),
+        amounts=amounts_in(stored.get("amounts")),
         attachments=_as_set(stored.get("attachments")),
         origins=_origins(message.trigger, is_inbound=is_inbound),
         tries=message.try_number,
@@ -108,7 +108,8 @@ def _as_set(stored: object) -> frozenset[str] | None:
     return frozenset(map(str, stored)) if isinstance(stored, list) else None
 
 
-def _amounts(stored: object) -> tuple[Amount, ...] | None:
+def amounts_in(stored: object) -> tuple[Amount, ...] | None:
+    """Return the sums that `stored_facts` stored; None where they are not known."""
     if not isinstance(stored, dict):
         return None
     try:

@@ -1,6 +1,6 @@
 """What the facts of many messages need beside their columns: owners of API keys, and lists that name recipients."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,17 +41,21 @@ class Lookups:
         return found
 
 
-def lookups_for(rules: Iterable[PolicyRule], recipients: Collection[str], now: datetime | None = None) -> Lookups:
+def lookups_for(rules: Iterable[PolicyRule], recipients: Iterable[str], now: datetime | None = None) -> Lookups:
     """Return what these rules need to know about messages to these recipients, in three queries at most."""
+    return lookups_by(rules, lambda: {entry for one in recipients for entry in entries_of(one)}, now)
+
+
+def lookups_by(rules: Iterable[PolicyRule], entries: Callable[[], Collection[str]], now: datetime | None) -> Lookups:
+    """Return the same, by all entries that name one of the recipients; they are asked for where a rule names a list."""
     conditions = [one.when for one in rules if one.is_on]
     found = Lookups(gateways=dict(Connection.objects.values_list("pk", "is_our_gateway")))
     if any(one.key_owners for one in conditions):
         for connection, key, person in KeyOwner.objects.values_list("connection_id", "upstream_key_id", "person_id"):
             found.owners.setdefault((connection, key), set()).add(person)
     if asked := set().union(*(one.lists for one in conditions)):
-        entries = list({entry for one in recipients for entry in entries_of(one)})
         at = now or timezone.now()
-        rows: Any = AllowEntry.objects.naming(entries, lists=sorted(asked))
+        rows: Any = AllowEntry.objects.naming(entries(), lists=sorted(asked))
         for list_id, pattern, expires_at, _ in rows:
             if expires_at is None or expires_at > at:
                 found.lists.setdefault(pattern, set()).add(list_id)

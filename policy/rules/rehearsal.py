@@ -1,18 +1,20 @@
 """Rehearses a change of the rules on the messages of the last 30 days: what it would have asked of them.
 
-PostgreSQL groups messages for which all that the rules ask about is equal, and each group is judged once, before the
-change and after it. Hours are those at which a message was held; owners and lists are those of now.
+All conditions of a rule must hold, so they are asked apart: recipients once for all messages to the same people, sums
+once for equal ones, and all else once for each group of messages that PostgreSQL found to be equal. The answers are
+numbers with a bit for each rule, and a rule speaks where all of them have its bit. Hours are those at which a message
+was held; owners and lists are those of now.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import nlargest
 from typing import Any, cast
 
-from django.db.models import F, Q, TextField, Value
+from django.db.models import F, Min, Q, TextField, Value
 from django.db.models.expressions import ExpressionWrapper
 from django.db.models.fields import BooleanField
 from django.db.models.fields.json import KT, KeyTransform
@@ -20,20 +22,20 @@ from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import In
 
 from mirror.models import Message
-from mirror.querysets.messages import as_json, recipients_in, within
+from mirror.querysets.messages import MessageQuerySet, as_json, recipients_in, within
 from people.actors import Actor
-from policy.rules.conditions import entries_of
-from policy.rules.effects import Effects
-from policy.rules.evaluation import required
-from policy.rules.facts import CLAIMED
+from policy.rules.conditions import Conditions, MessageFacts, entries_of
+from policy.rules.effects import Effects, merged
+from policy.rules.facts import CLAIMED, amounts_in
 from policy.rules.hours import Hours, open_spans
-from policy.rules.lookups import Lookups, lookups_for
+from policy.rules.lookups import Lookups, lookups_by
 from policy.rules.rules import PolicyRule
 
 DAYS = 30
 LIMIT = 20
-_FACTS = ("amounts", "attachments", "own_words")
-# Not a name of a person or program: it did name one.
+# Of `policy_facts`, those that are asked together with the columns.
+_FACTS = ("attachments", "own_words")
+# What stands for the name that a trigger has.
 _NAMED = "named"
 
 
@@ -93,25 +95,41 @@ def rehearse(
 
     Nothing is written.
     """
-    grouping = _Grouping([one for one in (*before, *after) if one.is_on])
+    rules: list[PolicyRule] = []
+    sides = [_places([one for one in side if one.is_on], rules) for side in (before, after)]
     mail = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
-    groups = [_Group(*row) for row in mail.grouped_by(grouping.columns(now))]
-    judge = _Judge(before, after, grouping, _lookups(grouping, groups, now))
+    spoke, looked_at = _spoke(rules, mail, now)
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    looked_at = changed = 0
-    turned = []
-    for group in groups:
-        looked_at += group.number
-        pair = judge.of(group)
-        if pair is None:
+    turned: dict[int, tuple[Effects, Effects]] = {}
+    for bits, keys in spoke.items():
+        was, becomes = (_merged([rules[place] for place in side if bits >> place & 1]) for side in sides)
+        if asks(was) == asks(becomes):
             continue
-        changed += group.number
-        turned.append((group, pair))
+        turned |= dict.fromkeys(keys, (was, becomes))
         for point in POINTS:
-            difference = point.measure(pair[1]) - point.measure(pair[0])
+            difference = point.measure(becomes) - point.measure(was)
             if difference:
-                counts[difference < 0][point.more if difference > 0 else point.less] += group.number
-    return Rehearsal(looked_at, changed, _in_order(counts[0]), _in_order(counts[1]), _rows(turned, limit))
+                counts[difference < 0][point.more if difference > 0 else point.less] += len(keys)
+    return Rehearsal(looked_at, len(turned), _in_order(counts[0]), _in_order(counts[1]), _rows(turned, limit))
+
+
+def asks(then: Effects) -> tuple[object, ...]:
+    """Return what is asked, equal where the same is asked in other words."""
+    return then.total, then.named_groups, then.as_json() | {"approvals": {}}
+
+
+def _places(side: Iterable[PolicyRule], rules: list[PolicyRule]) -> list[int]:
+    """Return at which places of `rules` those of one side are, in their order; what is not there is added."""
+    places = []
+    for one in side:
+        if one not in rules:
+            rules.append(one)
+        places.append(rules.index(one))
+    return places
+
+
+def _merged(spoke: Sequence[PolicyRule]) -> Effects:
+    return merged(one.then for one in spoke) if spoke else Effects()
 
 
 def _in_order(counted: Counter[str]) -> dict[str, int]:
@@ -119,18 +137,144 @@ def _in_order(counted: Counter[str]) -> dict[str, int]:
     return {one: counted[one] for one in words if counted[one]}
 
 
-class _Group:
-    """Messages that are equal for the rules: their values by column, how many, the newest, the first, and all keys."""
+def _rows(turned: Mapping[int, tuple[Effects, Effects]], limit: int) -> tuple[RehearsedMessage, ...]:
+    keys = nlargest(limit, turned)
+    found = Message.objects.filter(pk__in=keys).select_related("mailbox", "connection").order_by("-pk")
+    return tuple(RehearsedMessage(message, *turned[message.pk]) for message in found)
 
-    __slots__ = ("keys", "newest", "number", "since", "values")
 
-    def __init__(self, *row: Any) -> None:
-        *self.values, self.number, self.newest, self.since, self.keys = row
+def _bits(places: Iterable[int]) -> int:
+    return sum(1 << place for place in places)
+
+
+def _spoke(rules: Sequence[PolicyRule], mail: MessageQuerySet, now: datetime) -> tuple[dict[int, list[int]], int]:
+    """Return the keys of messages by the bits of the rules that speak to them, and how many messages there are."""
+    to = _ToRecipients(rules)
+    if to.is_asked:
+        to.read(mail)
+    lookups = lookups_by(rules, to.entries, now)
+    by_recipients = to.bits_by_key(lookups)
+    by_amount = _by_amount(rules, mail)
+    spoke: dict[int, list[int]] = {}
+    looked_at = 0
+    for keys, bits in _Grouping(rules).answers(mail, lookups, now):
+        looked_at += len(keys)
+        for key in keys:
+            found = bits & by_recipients.get(key, bits) & by_amount.get(key, bits)
+            if found in spoke:
+                spoke[found].append(key)
+            else:
+                spoke[found] = [key]
+    return spoke, looked_at
+
+
+def _keys(stored: str) -> list[int]:
+    return cast(list[int], json.loads(stored))
+
+
+class _ToRecipients:
+    """The rules that ask who gets a message: their bits by the entries that name somebody."""
+
+    def __init__(self, rules: Sequence[PolicyRule]) -> None:
+        self.all = _bits(range(len(rules)))
+        asked = [one.when for one in rules]
+        self._asks_named = _bits(place for place, one in enumerate(asked) if one.recipients)
+        self._asks_others = _bits(place for place, one in enumerate(asked) if one.recipients_except)
+        self._asks_lists = _bits(place for place, one in enumerate(asked) if one.lists)
+        self._numbers = [(place, one.recipients_from) for place, one in enumerate(asked) if one.recipients_from]
+        self._lists = [(place, one.lists) for place, one in enumerate(asked) if one.lists]
+        self._named, self._others = (
+            _bits_by((place, getattr(one, name)) for place, one in enumerate(asked))
+            for name in ("recipients", "recipients_except")
+        )
+        self._by_entry: dict[str, int] = {}
+        self._groups: list[tuple[list[str], str]] = []
+        self._entries: dict[str, frozenset[str]] = {}
+        self._of: dict[str, tuple[int, int, int]] = {}
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether any rule asks."""
+        return bool(self._asks_named or self._asks_others or self._asks_lists or self._numbers)
+
+    def read(self, mail: MessageQuerySet) -> None:
+        """Read to whom the messages go, once for those to the same people."""
+        for stored, keys in mail.grouped_by({"by_to": as_json("written_to")}):
+            if stored is not None:
+                self._groups.append((recipients_in(stored), keys))
+        self._entries = {one: entries_of(one) for recipients, _ in self._groups for one in recipients}
+
+    def entries(self) -> set[str]:
+        """Return every entry that names somebody to whom the messages go."""
+        return set().union(*self._entries.values())
+
+    def bits_by_key(self, lookups: Lookups) -> dict[int, int]:
+        """Return the rules whose conditions on recipients hold, for those messages for which not all of them do.
+
+        Where somebody is not known all of them do.
+        """
+        for entry, lists in lookups.lists.items():
+            self._by_entry[entry] = _bits(place for place, asked in self._lists if not asked.isdisjoint(lists))
+        self._of = {one: self._for_one(one) for one in self._entries}
+        found = ((self._bits(recipients), keys) for recipients, keys in self._groups)
+        return {key: bits for bits, keys in found if bits != self.all for key in _keys(keys)}
+
+    def _bits(self, recipients: Sequence[str]) -> int:
+        named = others = lists = 0
+        for one in recipients:
+            if "@" not in one:
+                return self.all
+            found = self._of[one]
+            named, others, lists = named | found[0], others | found[1], lists | found[2]
+        bits = (self.all ^ self._asks_named | named) & (self.all ^ self._asks_others | others)
+        bits &= self.all ^ self._asks_lists | lists
+        few = _bits(place for place, least in self._numbers if len(recipients) < least) if self._numbers else 0
+        return bits & ~few
+
+    def _for_one(self, recipient: str) -> tuple[int, int, int]:
+        """Return the rules that name one recipient, that name only others in their exceptions, and that by a list."""
+        named = excepted = lists = 0
+        for entry in self._entries[recipient]:
+            named |= self._named.get(entry, 0)
+            excepted |= self._others.get(entry, 0)
+            lists |= self._by_entry.get(entry, 0)
+        return named, self._asks_others & ~excepted, lists
+
+
+def _bits_by(asked: Iterable[tuple[int, Iterable[str]]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for place, entries in asked:
+        for entry in entries:
+            found[entry] = found.get(entry, 0) | 1 << place
+    return found
+
+
+_NO_TIME = datetime(1, 1, 1)  # noqa: DTZ001 - nothing about amounts depends on it
+
+
+def _by_amount(rules: Sequence[PolicyRule], mail: MessageQuerySet) -> dict[int, int]:
+    """Return by message the rules whose amount it names, for those messages that not all name."""
+    asked = {place: one.when for place, one in enumerate(rules) if one.when.amount is not None}
+    if not asked:
+        return {}
+    all_bits = _bits(range(len(rules)))
+    found: dict[int, int] = {}
+    for stored, keys in mail.grouped_by({"by_amounts": Cast(KeyTransform("amounts", "policy_facts"), TextField())}):
+        amounts = amounts_in(json.loads(stored)) if stored else None
+        facts = MessageFacts(connection=0, now=_NO_TIME, amounts=amounts)
+        only = (
+            (place, Conditions(amount=one.amount, currency=one.currency).apply_to(facts))
+            for place, one in asked.items()
+        )
+        bits = all_bits & ~_bits(place for place, holds in only if not holds)
+        if bits != all_bits:
+            found |= dict.fromkeys(_keys(keys), bits)
+    return found
 
 
 @dataclass
 class _Grouping:
-    """Which columns of messages these rules ask about."""
+    """Which columns of messages these rules ask about, besides recipients and amounts."""
 
     rules: Sequence[PolicyRule]
     hours: list[Hours] = field(init=False)
@@ -142,8 +286,6 @@ class _Grouping:
         self.names = ["connection_id", "mailbox_id", "direction", "is_known"]
         if any(one.keys or one.key_owners for one in asked):
             self.names.append("sent_by_key")
-        if self.asks_recipients:
-            self.names.append("written_to")
         if any(one.risk for one in asked):
             self.names.append("risk_level")
         if any(one.findings or one.first_contact for one in asked):
@@ -152,39 +294,28 @@ class _Grouping:
             self.names.append("try_number")
         if any(one.origins for one in asked):
             self.names += [f"claims_{origin}" for origin in CLAIMED]
-        for name, condition in zip(_FACTS, ("amount", "attachments", "own_words"), strict=True):
-            if any(getattr(one, condition) or (condition == "amount" and one.amount is not None) for one in asked):
-                self.names.append(f"facts_{name}")
+        self.names += [f"facts_{name}" for name in _FACTS if any(getattr(one, name) for one in asked)]
         self.names += [f"hours_{place}" for place in range(len(self.hours))]
 
-    @property
-    def asks_recipients(self) -> bool:
-        """Whether a rule asks who gets a message."""
-        asked = (one.when for one in self.rules)
-        return any(one.recipients or one.recipients_except or one.lists or one.recipients_from for one in asked)
+    def answers(self, mail: MessageQuerySet, lookups: Lookups, now: datetime) -> Iterable[tuple[list[int], int]]:
+        """Yield the keys of messages that are equal in these columns, with the rules that these keep speaking."""
+        apart = {"recipients": (), "recipients_except": (), "lists": frozenset(), "recipients_from": None}
+        when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]  # type: ignore[arg-type]
+        for *values, since, keys in mail.grouped_by(self._columns(now), since=Min("held_at")):
+            message = cast(Message, _columns(dict(zip(self.names, values, strict=True))))
+            facts = lookups.facts(message, since)
+            yield _keys(keys), _bits(place for place, one in enumerate(when) if one.apply_to(facts))
 
-    @property
-    def patterns(self) -> set[str]:
-        """Every entry that a rule names."""
-        return {each for one in self.rules for each in (*one.when.recipients, *one.when.recipients_except)}
-
-    @property
-    def most_recipients(self) -> int:
-        """The largest number of recipients that a rule asks for; beyond it all are equal."""
-        return max((one.when.recipients_from or 0 for one in self.rules), default=0)
-
-    def columns(self, now: datetime) -> dict[str, Any]:
-        """Return the expressions to group by, by their names."""
+    def _columns(self, now: datetime) -> dict[str, Any]:
+        """Return the expressions to group by, by names that no column has."""
         made: dict[str, Any] = {
             "is_known": ExpressionWrapper(Q(written_to__isnull=False), output_field=BooleanField()),
-            "written_to": as_json("written_to"),
             "rules": as_json("rules"),
         }
         made |= {f"claims_{origin}": _claims(names) for origin, names in CLAIMED.items()}
         made |= {f"facts_{name}": Cast(KeyTransform(name, "policy_facts"), TextField()) for name in _FACTS}
         for place, hours in enumerate(self.hours):
             made[f"hours_{place}"] = within("held_at", open_spans(hours, now - timedelta(days=DAYS + 1), now))
-        # Under other names than the columns have.
         return {f"by_{name}": made.get(name, F(name)) for name in self.names}
 
 
@@ -217,86 +348,13 @@ class _Columns:
     policy_facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
-class _Judge:
-    """What is asked of a group before and after, worked out once for all groups that are equal to the rules."""
-
-    before: Sequence[PolicyRule]
-    after: Sequence[PolicyRule]
-    grouping: _Grouping
-    lookups: Lookups
-    _known: dict[object, tuple[Effects, Effects] | None] = field(default_factory=dict)
-    _named_by: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = self.grouping.names
-        self._patterns, self._most = self.grouping.patterns, self.grouping.most_recipients
-        self._place = names.index("written_to") if "written_to" in names else None
-
-    def of(self, group: _Group) -> tuple[Effects, Effects] | None:
-        """Return what is asked before and after; None where it is the same."""
-        values = group.values
-        if self._place is None:
-            key: object = tuple(values)
-        else:
-            stored = values[self._place]
-            key = (*values[: self._place], *values[self._place + 1 :], self._seen_by_rules(stored))
-        if key not in self._known:
-            self._known[key] = self._judged(group)
-        return self._known[key]
-
-    def _seen_by_rules(self, stored: str | None) -> object:
-        """Return all that rules can tell about recipients: who is named by which of their entries, and how many."""
-        if stored is None:
-            return None
-        recipients = recipients_in(stored)
-        named = frozenset(map(self._names, recipients))
-        lists = frozenset(self.lookups.lists_naming(recipients)) if self.lookups.lists else None
-        return named, lists, min(len(recipients), self._most), all("@" in one for one in recipients)
-
-    def _names(self, recipient: str) -> frozenset[str]:
-        found = self._named_by.get(recipient)
-        if found is None:
-            found = self._named_by[recipient] = frozenset(self._patterns.intersection(entries_of(recipient)))
-        return found
-
-    def _judged(self, group: _Group) -> tuple[Effects, Effects] | None:
-        message = cast(Message, _columns(dict(zip(self.grouping.names, group.values, strict=True))))
-        facts = self.lookups.facts(message, group.since)
-        before, after = (required(rules, facts).effects for rules in (self.before, self.after))
-        return None if asks(before) == asks(after) else (before, after)
-
-
-def asks(then: Effects) -> tuple[object, ...]:
-    """Return what is asked, equal where the same is asked in other words."""
-    return then.total, then.named_groups, then.as_json() | {"approvals": {}}
-
-
 def _columns(values: Mapping[str, Any]) -> _Columns:
     found = _Columns(values["connection_id"], values["mailbox_id"], values["direction"])
-    # Without a rule that asks for recipients, it matters only that they are known.
-    stored = values.get("written_to", "[]") if values["is_known"] else None
-    found.written_to = None if stored is None else recipients_in(stored)
+    # It matters only that they are known: who they are is asked apart.
+    found.written_to = [] if values["is_known"] else None
     found.sent_by_key, found.risk_level = values.get("sent_by_key") or "", values.get("risk_level") or ""
     found.rules, found.try_number = json.loads(values.get("rules") or "[]"), values.get("try_number") or 1
     found.trigger = {names[0]: _NAMED for origin, names in CLAIMED.items() if values.get(f"claims_{origin}")}
     facts = {name: values.get(f"facts_{name}") for name in _FACTS}
     found.policy_facts = {name: json.loads(stored) for name, stored in facts.items() if stored}
     return found
-
-
-def _lookups(grouping: _Grouping, groups: Iterable[_Group], now: datetime) -> Lookups:
-    recipients: set[str] = set()
-    if any(one.when.lists for one in grouping.rules):
-        place = grouping.names.index("written_to")
-        recipients.update(*(recipients_in(group.values[place]) for group in groups))
-    return lookups_for(grouping.rules, recipients, now)
-
-
-def _rows(turned: Sequence[tuple[_Group, tuple[Effects, Effects]]], limit: int) -> tuple[RehearsedMessage, ...]:
-    # The newest messages are all in the groups with the newest.
-    latest = nlargest(limit, turned, key=lambda one: one[0].newest)
-    pairs = {key: pair for group, pair in latest for key in json.loads(group.keys)}
-    keys = nlargest(limit, pairs)
-    found = Message.objects.filter(pk__in=keys).select_related("mailbox", "connection").order_by("-pk")
-    return tuple(RehearsedMessage(message, *pairs[message.pk]) for message in found)

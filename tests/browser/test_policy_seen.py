@@ -1,0 +1,77 @@
+"""The policy in Chromium: from a ready-made policy over the editor, playground and rehearsal to the active version."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.looking import SCHEMES, faults
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
+
+
+@pytest.fixture(autouse=True)
+def no_policy(product):
+    """Leave no policy behind: the other tests of the product decide by one approval."""
+    yield
+    product.sql("DELETE FROM policy_policyversion")
+    product.sql("DELETE FROM policy_group_members")
+    product.sql("DELETE FROM policy_group")
+
+
+@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}], ids=["scripts", "no scripts"])
+def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, ana, options):
+    row = product.hold(ana, "Refund", body="We refund 1,250.00 EUR today.")
+    admin, home = open_as("ADMIN", **options), product.known["DASHBOARD_URL"]
+    look = (lambda: faults(admin, 320, 390, 1440, schemes=SCHEMES)) if not options else list
+    admin.goto(f"{home}/policy/")
+    admin.get_by_role("link", name="Begin with a ready-made policy").click()
+    admin.get_by_role("link", name="Small team").click()
+    expect(admin.locator(".policy-rule")).to_have_count(4)
+    assert look() == []
+    admin.get_by_role("button", name="Load it as a draft").click()
+    expect(admin.locator(".policy-draft .policy-rule")).to_have_count(4)
+    assert look() == []
+
+    admin.set_viewport_size({"width": 390, "height": 844})
+    admin.get_by_role("link", name="Change Large amounts").click()
+    admin.watch.expected.append("422")
+    admin.get_by_label("An amount of at least").fill("much")
+    admin.get_by_label("Note").fill("Agreed with the owner.")
+    admin.get_by_role("button", name="Preview").click()
+    expect(admin.locator("#amount-wrong")).to_contain_text("Write an amount such as")
+    expect(admin.get_by_label("Note")).to_have_value("Agreed with the owner.")
+    admin.get_by_label("An amount of at least").fill("500")
+    admin.get_by_role("button", name="Preview").click()
+    sentence = "When a message names an amount of at least 500, then 2 approvals of any reviewer are needed."
+    expect(admin.locator("#preview")).to_contain_text(sentence)
+    assert look() == []
+    admin.get_by_role("button", name="Save in the draft").click()
+    expect(admin.locator(".policy-draft")).to_contain_text(sentence)
+
+    admin.set_viewport_size({"width": 1440, "height": 900})
+    admin.goto(f"{home}/policy/playground/")
+    admin.get_by_label("A past message").fill(product.page(row))
+    admin.get_by_role("button", name="Run").first.click()
+    result = admin.locator("#result")
+    expect(result.locator(".policy-rule", has_text="Large amounts")).to_contain_text("Spoke")
+    expect(result.locator(".policy-rule", has_text="Many recipients")).to_contain_text(
+        "Not true of it: goes to at least 10 recipients."
+    )
+    assert look() == []
+
+    admin.goto(f"{home}/policy/")
+    admin.get_by_role("link", name="Rehearse and activate").click()
+    expect(admin.locator("#rehearsal")).to_have_text("In the last 30 days")
+    expect(admin.get_by_role("link", name=row["subject"])).to_be_visible()
+    assert look() == []
+    admin.get_by_label("Why, for whoever reads the versions later").fill("First policy")
+    admin.get_by_role("button", name="Activate version 1").click()
+    expect(admin.locator("main")).to_contain_text("Active rules")
+    expect(admin.locator(".policy-sides")).to_contain_text(sentence)
+    expect(admin.locator(".policy-draft")).to_have_count(0)
+    admin.goto(f"{home}/policy/versions/")
+    expect(admin.locator("main")).to_contain_text("First policy")
+    admin.goto(f"{home}/policy/groups/add/")
+    admin.get_by_label("Name").fill("Finance")
+    admin.get_by_role("button", name="Save").click()
+    expect(admin.get_by_role("link", name="Finance")).to_be_visible()
+    assert look() == []
