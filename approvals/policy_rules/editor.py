@@ -112,7 +112,7 @@ class _Editor:
             return self._page(preview=rule, error=error.sentence, is_stale=True, status=409)
         except PolicyRefused as error:
             return self._page(preview=rule, error=error.sentence, status=422)
-        told = problems_of(with_rule(self.now.draft_rules, stored)).get(stored.id, ())
+        told = problems_of(with_rule(self.now.draft_rules, stored), self.request.actor).get(stored.id, ())
         notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
         return redirect_with_notice(self.request, " ".join((notice, *told)), "policy")
 
@@ -154,7 +154,7 @@ class _Editor:
         if preview is None:
             return []
         rules: Rules = with_rule(self.now.draft_rules, preview)
-        return list(problems_of(rules).get(preview.id, ()))
+        return list(problems_of(rules, self.request.actor).get(preview.id, ()))
 
     def _stored(self) -> str:
         """Return how the rule stands in the draft now; empty where it does not."""

@@ -82,8 +82,8 @@ def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -
     names = names_for(actor, (*active, *draft))
     context = {
         "now": now,
-        "active": lines_of(active, names, problems_of(active)),
-        "draft": lines_of(draft, names, problems_of(draft)),
+        "active": lines_of(active, names, problems_of(active, actor)),
+        "draft": lines_of(draft, names, problems_of(draft, actor)),
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": base_changes(now, _base(now), actor),
         "may_change": actor.is_admin_of_all,
@@ -174,7 +174,7 @@ def _activate_page(
         return redirect("policy")
     names = names_for(actor, (*now.active_rules, *now.draft_rules))
     tried = rehearse(before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now())
-    problems = problems_of(now.draft_rules)
+    problems = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),

@@ -299,8 +299,8 @@ class _Grouping:
 
     def answers(self, mail: MessageQuerySet, lookups: Lookups, now: datetime) -> Iterable[tuple[list[int], int]]:
         """Yield the keys of messages that are equal in these columns, with the rules that these keep speaking."""
-        apart = {"recipients": (), "recipients_except": (), "lists": frozenset(), "recipients_from": None}
-        when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]  # type: ignore[arg-type]
+        apart: dict[str, Any] = {"recipients": (), "recipients_except": (), "lists": frozenset(), "recipients_from": None}
+        when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]
         for *values, since, keys in mail.grouped_by(self._columns(now), since=Min("held_at")):
             message = cast(Message, _columns(dict(zip(self.names, values, strict=True))))
             facts = lookups.facts(message, since)

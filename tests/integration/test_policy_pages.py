@@ -163,6 +163,22 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in)
     assert policies().draft is not None
 
 
+def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(admin, signed_in, connection, reviewer):
+    group = Group.objects.create(name="Finance")
+    begun(admin, rule(then={"never_in_bulk": True}))
+    client, typed = signed_in(admin), {"name": "Money", f"approvals_{group.pk}": "1"}
+    shown = client.post(ADD, typed)
+    [told] = shown.context["problems"]
+    assert "“Money” asks for 1 approval of Finance, and too few people may give that" in told
+    save_by(client, ADD, typed)
+    page = plain(client.get(POLICY))
+    assert page.count("too few people may give that") >= 2  # in the notice, and at the rule
+    assert told in plain(client.get("/policy/draft/activate/"))
+    group.members.add(reviewer)
+    assert "too few people" not in plain(client.get(POLICY))
+    assert "too few people" not in plain(signed_in(reviewer).get(POLICY))
+
+
 def test_buttons_arrange_the_rules_of_the_draft(admin, signed_in):
     begun(admin, rule("a", "A"), rule("b", "B"), rule("c", "C"))
     client = signed_in(admin)
