@@ -162,6 +162,7 @@ ACTIONS: dict[str, str] = {
     "connection.secret_rotated": "changed the webhook secret of the connection",
     "backup.made": "made a backup of everything",
     "secrets.rotated": "encrypted the stored secrets with the newest key",
+    "connection.change_failed": "could not change the account",
     "person.invited": "invited somebody",
     "person.invitation_withdrawn": "withdrew an invitation",
     "person.joined": "joined the desk",

@@ -17,6 +17,11 @@ urlpatterns = [
     path("connections/<int:connection_id>/", connection_views.connection, name="connection"),
     path("connections/<int:connection_id>/name/", connection_views.rename_connection, name="rename-connection"),
     path("connections/<int:connection_id>/address/", connection_views.change_address, name="connection-address"),
+    path(
+        "connections/<int:connection_id>/fingerprint/",
+        connection_views.change_fingerprint,
+        name="connection-fingerprint",
+    ),
     path("connections/<int:connection_id>/pause/", connection_views.pause, name="pause-connection"),
     path("connections/<int:connection_id>/resume/", connection_views.resume, name="resume-connection"),
     path("connections/<int:connection_id>/remove/", connection_views.remove, name="remove-connection"),

@@ -61,7 +61,7 @@ PROVED = {
 }
 # Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a gateway that answers.
 AT_MULTIMAIL = {
-    *("add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
+    *("connection-fingerprint", "add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
     *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
     *("add-webhook", "test-webhook", "rename-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),

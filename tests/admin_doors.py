@@ -115,6 +115,11 @@ CONNECTION_DOORS = {
         sure=True,
         fields=lambda w: {"address": "http://127.0.0.1:1"},
     ),
+    "connection-fingerprint": Door(
+        *("requires the fingerprint of every decision, or no longer", "connection", (A,)),
+        sure=True,
+        fields=lambda w: {"required": "1"},
+    ),
     "pause-connection": Door(
         "pauses a connection", "connection", (A,), writes=True, fields=lambda w: {"reason": "Wait"}
     ),

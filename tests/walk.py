@@ -76,6 +76,7 @@ POST_ONLY = {
     *(
         "rename-connection",
         "connection-address",
+        "connection-fingerprint",
         "pause-connection",
         "resume-connection",
         "check-connection",

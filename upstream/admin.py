@@ -57,6 +57,11 @@ class AdminClient(Client):
         rows = [row for row in rows_in(answer, name, what=f"list of {name}") if isinstance(row, dict)]
         return rows, str(answer.get("cursor") or "")
 
+    def require_fingerprint(self, *, on: bool, approval_code: str = "") -> dict[str, Any]:
+        """Require a fingerprint of every decision in the account, or no longer (our gateway)."""
+        body = {"require_fingerprint": on} | ({"approval_code": approval_code} if approval_code else {})
+        return self.ask("PATCH", "/v1/account", body=body)
+
     # --- webhooks -------------------------------------------------------------------------------------------------
 
     def list_webhooks(self) -> list[dict[str, Any]]:

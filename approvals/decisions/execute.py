@@ -179,10 +179,15 @@ def _call(decision: Decision) -> dict[str, Any]:
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
-        expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway and not decision.rule else None,
+        expected_fingerprint=_expected(decision, row) if connection.is_our_gateway else None,
         feedback=decision.feedback if connection.is_our_gateway else {},
         before_write=lambda: _mark(decision),
     )
+
+
+def _expected(decision: Decision, row: dict[str, Any]) -> str:
+    """Return the fingerprint to compare: what was read; of a rule, which judges no words, what is held now."""
+    return fingerprint(store.content_of(row)) if decision.rule else decision.revision.fingerprint
 
 
 def _read_pending(client: Client, message: Message) -> Pending:

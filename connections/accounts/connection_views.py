@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from common.enqueue import enqueue
 from common.pages import DeskRequest, redirect_with_notice
-from connections.accounts import commands, own_webhook
+from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.forms import (
     AddressForm,
     KeyForm,
@@ -151,6 +151,17 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
     return f"{found} is now at {url} and being read."
+
+
+@login_required
+@require_POST
+@reauthenticated
+@_changes("fingerprint")
+def change_fingerprint(request: DeskRequest, found: Connection) -> str:
+    """Require the fingerprint of every decision in the account, or no longer."""
+    code, on = cleaned(ApprovalCodeForm(request.POST))["approval_code"], request.POST.get("required") == "1"
+    fingerprints.require_fingerprint(connection=found, on=on, actor=request.actor, code=code)
+    return "Decisions by API have to name the fingerprint now." if on else "Decisions may leave out the fingerprint."
 
 
 @login_required

@@ -35,6 +35,7 @@ _WORDS = {
     "scheduling_enabled": "scheduling",
     "default_gate_timing": "when scheduled mail is asked about",
     "allow_looser_per_call": "whether a call may loosen its own oversight",
+    "require_fingerprint": "whether decisions by API name the fingerprint",
     "oversight_mode": "the oversight mode",
 }
 
@@ -78,7 +79,8 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
 def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
     """Change settings at MultiMail, or tighten the oversight mode.
 
-    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`) and ChangeUnknown.
+    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
+    change only with an operator's code, and ChangeUnknown.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
@@ -104,7 +106,7 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
             raise
         answer = {}
     now = _keep(mailbox, changes, answer)
-    looser = bool(changes.get("allow_looser_per_call"))
+    looser = bool(changes.get("allow_looser_per_call")) or changes.get("require_fingerprint") is False
     details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
     record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
     return now

@@ -83,6 +83,7 @@ class SettingsForm(ApprovalCodeForm):
     forward_inbound = forms.BooleanField(required=False)
     scheduling_enabled = forms.BooleanField(required=False)
     allow_looser_per_call = forms.BooleanField(required=False)
+    require_fingerprint = forms.BooleanField(required=False)
     default_gate_timing = forms.ChoiceField(
         required=False, choices=[("", ""), *TIMINGS], error_messages={"invalid_choice": "Choose one of the two."}
     )
@@ -92,6 +93,9 @@ class SettingsForm(ApprovalCodeForm):
         values = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
         if not values["default_gate_timing"]:
             del values["default_gate_timing"]
+        if not mailbox.connection.is_our_gateway:
+            # Hosted MultiMail does not know it, and would ignore it without a word.
+            del values["require_fingerprint"]
         return {name: value for name, value in values.items() if getattr(mailbox, name) != value}
 
 

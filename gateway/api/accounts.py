@@ -37,10 +37,11 @@ class AccountPatch(Confirmable):
     oversight_email: OptionalAddress = None
     physical_address: Annotated[str, Field(max_length=300)] | None = None
     hold_all: bool | None = None
+    require_fingerprint: bool | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of the account that are to change, and to what."""
-        values = self.model_dump(include={"name", *_CLEARABLE}, exclude_unset=True)
+        values = self.model_dump(include={"name", "require_fingerprint", *_CLEARABLE}, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
         return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
 
@@ -98,6 +99,7 @@ class AccountChanged(Answer):
     status: str
     name: str
     hold_all: bool
+    require_fingerprint: bool
 
 
 class UsageOfDay(Answer):
@@ -166,6 +168,7 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
         "physical_address": account.physical_address or None,
         "is_active": account.is_active,
         "hold_all": account.hold_all_at is not None,
+        "require_fingerprint": account.require_fingerprint,
         "hold_all_at": iso(account.hold_all_at),
         "sending_disabled": False,
         "sending_disabled_reason": None,
@@ -204,7 +207,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
     A key that also sends, or a sandbox key, needs an operator's code to end that, or to say who gets copies of
-    monitored mail.
+    monitored mail. To switch `require_fingerprint` off, every key needs one.
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
@@ -215,7 +218,8 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         summary=_summary(body),
         code=body.approval_code,
         now=now,
-        needed=key.has_conflict_of_interest() and _frees_own_mail(body, key.account),
+        needed=_stops_requiring_fingerprint(body, key.account)
+        or (key.has_conflict_of_interest() and _frees_own_mail(body, key.account)),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
@@ -250,9 +254,14 @@ def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
     return lets_go or body.changes().get("oversight_email", account.oversight_email) != account.oversight_email
 
 
+def _stops_requiring_fingerprint(body: AccountPatch, account: Account) -> bool:
+    return account.require_fingerprint and body.require_fingerprint is False
+
+
 def _summary(body: AccountPatch) -> str:
     copies = body.changes().get("oversight_email")
     parts = ["Stop holding all mail (hold_all)"] if body.hold_all is False else []
+    parts += ["Take decisions without a fingerprint"] if body.require_fingerprint is False else []
     parts += [] if copies is None else [f"Send copies of monitored mail to {copies or 'nobody'}"]
     return "; ".join(parts) or "Change the account"
 

@@ -1,13 +1,16 @@
 """How request bodies are read: JSON of a sane size and depth, fields checked so that what is stored is sound.
 
-Unknown fields are ignored and named in the answer. An error is a sentence for people, not the validation library's.
+Unknown fields are ignored and named in the answer; only a decision that has one is refused. An error is a sentence for
+people, not the validation library's.
 """
 
+import difflib
 import json
 import math
 import re
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self
 
 from django.http import HttpRequest
 from ninja.parser import Parser
@@ -29,6 +32,8 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
 # The type of validation error for a header injection; `api.site` also records the key.
 INJECTION = "header_injection"
+# The type of validation error for a field that nobody knows, in a body that must not have one.
+UNKNOWN_FIELD = "unknown_field"
 _GOES_ON = re.compile(r"[\r\n]")
 _PLAIN = {
     "missing": "is missing.",
@@ -150,6 +155,37 @@ class Body(BaseModel):
             known = {word for name, field in cls.model_fields.items() for word in (name, field.alias)}
             middleware.remember(request, data.keys() - known)
         return data
+
+
+class StrictBody(Body):
+    """A body whose unknown fields are refused: what they were to limit would be ignored.
+
+    `meant_by` names the field that is probably meant by a word that does not look like it.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    meant_by: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
+        unknown = sorted(data.keys() - cls.model_fields.keys()) if isinstance(data, dict) else []
+        if unknown:
+            refuse_unknown(unknown[0], cls.model_fields, cls.meant_by)
+        return data
+
+
+def refuse_unknown(name: str, known: Collection[str], meant_by: Mapping[str, str]) -> NoReturn:
+    """Raise the error for a field of this name, with what was probably meant."""
+    plain = {re.sub(r"[^a-z0-9]", "", word.lower()): field for word, field in meant_by.items()}
+    plain |= {word.replace("_", ""): word for word in known}
+    alike = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1)
+    meant = f" Did you mean {plain[alike[0]]}?" if alike else ""
+    raise PydanticCustomError(
+        UNKNOWN_FIELD,
+        "{name}: a decision has no such field.{meant} Nothing was decided. Its fields: {known}.",
+        {"name": name[:80], "meant": meant, "known": ", ".join(known)},
+    )
 
 
 class NamesEmail(Body):

@@ -46,6 +46,7 @@ class MailboxSettings(Body):
     mcp_configured: bool | None = None
     scheduling_enabled: bool | None = None
     allow_looser_per_call: bool | None = None
+    require_fingerprint: bool | None = None
     default_gate_timing: TimingWord | None = None
 
     @model_validator(mode="after")
@@ -123,6 +124,8 @@ def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
         "display_name": mailbox.display_name,
         "oversight_mode": mailbox.oversight_mode,
         "allow_looser_per_call": mailbox.allow_looser_per_call,
+        "require_fingerprint": mailbox.require_fingerprint,
+        "account_requires_fingerprint": mailbox.account.require_fingerprint,
         "auto_cc": mailbox.auto_cc or None,
         "auto_bcc": mailbox.auto_bcc or None,
         "signature_block": mailbox.signature_block or None,
@@ -145,7 +148,7 @@ MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
 def list_mailboxes(request: KeyedRequest) -> HttpResponse:
     """List the mailboxes that the key may use."""
-    rows = Mailbox.objects.visible_to(request.auth).order_by("id")
+    rows = Mailbox.objects.visible_to(request.auth).select_related("account").order_by("id")
     return answer({"mailboxes": [mailbox_json(mailbox) for mailbox in rows]})
 
 
@@ -175,7 +178,10 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
 
 @router.patch("/mailboxes/{mailbox}", auth=ADMIN, response={200: MailboxChanged, 202: PendingApproval})
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
-    """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code."""
+    """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code.
+
+    Switching `require_fingerprint` off takes an operator's code.
+    """
     found, now = mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
         key=request.auth,
@@ -184,7 +190,8 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         code=body.approval_code,
         now=now,
-        needed=_loosens_own_oversight(request.auth, body),
+        needed=_loosens_own_oversight(request.auth, body)
+        or (found.require_fingerprint and body.require_fingerprint is False),
     ):
         changed = mailboxes.change_mailbox(
             key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now

@@ -6,16 +6,26 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
 from gateway.api.answers import Answer, answer
-from gateway.api.bodies import Body, Line, ModeWord, MustNameEmail, Sha256, ShortLine, example
+from gateway.api.bodies import (
+    Body,
+    Line,
+    ModeWord,
+    NamesEmail,
+    Sha256,
+    ShortLine,
+    StrictBody,
+    example,
+)
 from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
+from gateway.errors import Invalid
 from gateway.lookups import email_named, mailbox_named
 from gateway.messages import decisions
 from gateway.models import Email, UpgradeRequest
@@ -26,6 +36,17 @@ from gateway.timestamps import iso
 _ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
 # A suggestion travels in webhooks, whose receivers may read no more than 256 KiB.
 MAX_SUGGESTION = 20_000
+# What clients may call a field of a decision that no MultiMail client does.
+_MEANT = {
+    **dict.fromkeys(
+        ("fingerprint", "seen_fingerprint", "content_fingerprint", "sha256", "hash", "etag", "if_match"),
+        "expected_fingerprint",
+    ),
+    **dict.fromkeys(("comment", "note", "because", "explanation", "message"), "reason"),
+    **dict.fromkeys(("outcome", "verdict", "status", "approve", "reject"), "action"),
+    **dict.fromkeys(("email", "uid"), "email_id"),
+    **dict.fromkeys(("reviewer", "approver", "user"), "decided_by"),
+}
 # Fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
@@ -34,7 +55,7 @@ _ASKED = (
 )
 
 
-class FieldChange(Body):
+class FieldChange(StrictBody):
     """One field as the message had it, and as a person corrected it; recipients are one line with commas."""
 
     field: Annotated[Line, Field(max_length=40)]
@@ -42,10 +63,11 @@ class FieldChange(Body):
     after: Annotated[str, Field(max_length=MAX_FIELD)]
 
 
-class Verdict(Body):
-    """A decision about a message that the path names."""
+class Verdict(StrictBody, NamesEmail):
+    """A decision about a message that the path names. A field that is not listed here is refused."""
 
-    model_config = example({"decision": "approve"})
+    model_config = ConfigDict(extra="forbid", **example({"decision": "approve"}))
+    meant_by = _MEANT
 
     action: str = ""
     decision: str = ""
@@ -67,6 +89,12 @@ class Verdict(Body):
             raise ValueError("suggested_markdown: only allowed with a rejection.")
         return self
 
+    @model_validator(mode="after")
+    def _names_one_email(self) -> Self:
+        if len({self.email_id, self.message_id, self.id} - {""}) > 1:
+            raise ValueError("email_id: email_id, message_id and id name different messages. Nothing was decided.")
+        return self
+
     def feedback(self) -> dict[str, Any]:
         """Return what the agent gets as data; what was not given is left out."""
         return self.model_dump(include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True)
@@ -76,10 +104,16 @@ class Verdict(Body):
         return _ACTIONS[(self.action or self.decision).strip().lower()]
 
 
-class DecideIn(Verdict, MustNameEmail):
-    """A decision about a held message, in any dialect."""
+class DecideIn(Verdict):
+    """A decision about a held message, in any dialect. A field that is not listed here is refused."""
 
     model_config = example({"email_id": "01JD0000000000000000000000", "action": "approve"})
+
+    @model_validator(mode="after")
+    def _must_name_email(self) -> Self:
+        if not self.names_email():
+            raise ValueError("email_id: give the id of the message.")
+        return self
 
 
 class UpgradeWish(Body):
@@ -142,7 +176,10 @@ def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
-    """Approve or reject a held message. The first decision wins; 409 says what became of it otherwise."""
+    """Approve or reject a held message. The first decision wins; 409 says what became of it otherwise.
+
+    A mailbox or account can require `expected_fingerprint`; a field that is not known is refused, not ignored.
+    """
     return _decide(request, body.names_email(), body, flat=False)
 
 
@@ -192,6 +229,7 @@ def _rows(
 
 
 def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
+    _check_address(request, email_id, body)
     email = decisions.decide_email(
         key=request.auth,
         email_id=email_id,
@@ -215,6 +253,15 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
     if result["status"] == "approved_and_sent" or (flat and _leaves_now(email)):
         result["postmark_message_id"] = email.message_id_header
     return answer(result)
+
+
+def _check_address(request: KeyedRequest, email_id: str, body: Verdict) -> None:
+    """Refuse what the address says beside or against the body: ignored, it would decide something else."""
+    if body.names_email() not in ("", email_id):
+        raise Invalid("email_id: the path names another message. Nothing was decided.", field="email_id")
+    if name := next(iter(request.GET), ""):
+        sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
+        raise Invalid(sentence, field=name[:80], code="unknown_field")
 
 
 def _leaves_now(email: Email) -> bool:

@@ -30,7 +30,7 @@ from gateway.api import (
     webhooks,
 )
 from gateway.api.answers import Health, Problem, answer
-from gateway.api.bodies import INJECTION, StrictParser, sentence_of
+from gateway.api.bodies import INJECTION, UNKNOWN_FIELD, StrictParser, sentence_of
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.messages import content
@@ -254,11 +254,17 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     if not path:
         # A rule about several fields begins its sentence with the field to blame.
         named, colon, _ = sentence.partition(": ")
-        return _problem(Invalid(sentence, field=named if colon else ""))
+        return _problem(_invalid(first, sentence, field=named if colon else ""))
     field = ".".join(path)
     if first["type"] == INJECTION:
         _note_injection(request, field)
-    return _problem(Invalid(f"{field}: {sentence}", field=field))
+    return _problem(_invalid(first, f"{field}: {sentence}", field=field))
+
+
+def _invalid(error: dict[str, Any], sentence: str, *, field: str) -> Invalid:
+    if error["type"] == UNKNOWN_FIELD:
+        return Invalid(sentence, field=field, code="unknown_field")
+    return Invalid(sentence, field=field)
 
 
 def _note_injection(request: HttpRequest, field: str) -> None:

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from common.enqueue import enqueue
 from gateway import auditing
-from gateway.errors import Conflict, Forbidden
+from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
@@ -44,11 +44,13 @@ def decide_email(
     `decided_by` is whom the key's owner names as the person who decided; without it the key's name stands there.
     `feedback` is what the agent gets as data beside the reason.
     The row is locked while its content is compared, so that what was compared is what is approved: from here on the
-    mailbox's additions are fixed too. Raises NotFound, Forbidden, or Conflict with what became of the email.
+    mailbox's additions are fixed too. Raises NotFound, Forbidden, Invalid without a fingerprint that is required, or
+    Conflict with what became of the email.
     """
     with transaction.atomic():
         email = _locked(key, email_id)
         _check_may_decide(key, email, outcome)
+        _check_names_fingerprint(key, email, expected_fingerprint)
         print_now = fingerprint_of(email)
         if expected_fingerprint and expected_fingerprint != print_now:
             raise Conflict(
@@ -115,6 +117,18 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
     outgoing = email.direction == Direction.OUTBOUND
     if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
         raise Conflict("The mailbox is now read_only: it cannot send.", code="read_only", **email.outcome())
+
+
+def _check_names_fingerprint(key: ApiKey, email: Email, expected_fingerprint: str) -> None:
+    required_by = "mailbox" if email.mailbox.require_fingerprint else "account"
+    if expected_fingerprint or not (email.mailbox.require_fingerprint or key.account.require_fingerprint):
+        return
+    raise Invalid(
+        f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was decided.",
+        field="expected_fingerprint",
+        code="fingerprint_required",
+        hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
+    )
 
 
 def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:

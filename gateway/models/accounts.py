@@ -49,6 +49,8 @@ class Account(UlidModel):
     is_active = models.BooleanField(default=True)
     # While set, only messages approved later leave.
     hold_all_at = models.DateTimeField(null=True, blank=True)
+    # Every decision about mail of any mailbox names the fingerprint of what was read.
+    require_fingerprint = models.BooleanField(default=False)
     # Limits; none: unlimited, and for requests what the operator has set for all.
     monthly_email_quota = models.PositiveIntegerField(null=True, blank=True)
     max_mailboxes = models.PositiveIntegerField(null=True, blank=True)
@@ -204,6 +206,8 @@ class Mailbox(UlidModel):
     allow_looser_per_call = models.BooleanField(default=False)
     auto_cc = models.CharField(max_length=2000, blank=True)
     auto_bcc = models.CharField(max_length=2000, blank=True)
+    # Every decision about its mail names the fingerprint of what was read.
+    require_fingerprint = models.BooleanField(default=False)
     signature_block = models.CharField(max_length=200, blank=True)
     default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
     scheduling_enabled = models.BooleanField(default=True)

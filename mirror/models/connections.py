@@ -33,6 +33,8 @@ class Connection(models.Model):
     agent_key = EncryptedTextField(blank=True)
     # Our own gateway answers for one message by id and compares the fingerprint when it decides.
     is_our_gateway = models.BooleanField(default=False)
+    # As last read: whether the account requires a fingerprint of every decision, whatever its mailboxes say.
+    require_fingerprint = models.BooleanField(default=False, db_default=False)
     complete_as_of = models.DateTimeField(null=True, blank=True)
     # When the ledger recorded that it had not been read for long.
     stale_since = models.DateTimeField(null=True, blank=True)
@@ -88,6 +90,8 @@ class Mailbox(models.Model):
     ai_disclosure = models.BooleanField(default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
+    # Whether decisions about its mail have to name the fingerprint of what was read (our gateway).
+    require_fingerprint = models.BooleanField(default=False, db_default=False)
     scheduling_enabled = models.BooleanField(default=True)
     default_gate_timing = models.CharField(max_length=20, blank=True)
     is_active = models.BooleanField(default=True)

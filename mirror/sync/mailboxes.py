@@ -20,6 +20,7 @@ from upstream.admin import AdminClient
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
+_SWITCHES = ("ai_disclosure", "forward_inbound", "allow_looser_per_call", "require_fingerprint", "scheduling_enabled")
 # The texts of a mailbox and the lengths of their columns.
 _TEXTS = {"address": 320, "display_name": 200, "signature_block": 200, "oversight_mode": 20, "default_gate_timing": 20}
 
@@ -59,6 +60,10 @@ def store_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_wh
             Mailbox.objects.get_or_create(
                 connection=connection, upstream_id=upstream_id, defaults={"mirrored_at": Now(), **facts}
             )
+        required = by_id[upstream_id].get("account_requires_fingerprint")
+        if required is not None and bool(required) != connection.require_fingerprint:
+            connection.require_fingerprint = bool(required)
+            Connection.objects.filter(pk=connection.pk).update(require_fingerprint=bool(required))
     if is_whole:
         connection.mailboxes.exclude(upstream_id__in=by_id).update(is_active=False, mirrored_at=Now())
 
@@ -84,7 +89,7 @@ def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, most in _TEXTS.items():
         if name in row:
             facts[name] = str(row[name] or "")[:most]
-    for name in ("ai_disclosure", "forward_inbound", "allow_looser_per_call", "scheduling_enabled"):
+    for name in _SWITCHES:
         if row.get(name) is not None:
             facts[name] = bool(row[name])
     for name in ("auto_cc", "auto_bcc"):

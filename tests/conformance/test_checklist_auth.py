@@ -168,11 +168,13 @@ def test_messages_of_another_account_are_404_on_every_path(tenant, other):
         ("GET", f"/get_thread?thread_id={thread_id}", None),
         ("GET", f"/check_inbox?mailbox={other.address}", None),
     ]
-    flat = {"id": email_id, "tags": ["a"], "action": "approve"}
-    calls += [("POST", path, flat) for path in ("/cancel_message", "/tag_email", "/decide_email")]
+    flat = {"id": email_id, "tags": ["a"]}
+    verdict = {"id": email_id, "action": "approve"}
+    calls += [("POST", path, flat) for path in ("/cancel_message", "/tag_email")]
+    calls += [("POST", "/decide_email", verdict)]
     calls += [("POST", "/send_email", {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"})]
     calls += [("POST", "/reply_email", {name: sent[name], "body": "y"}) for name in ("email_id", "thread_id")]
-    calls += [("POST", "/v1/oversight/decide", flat | {"email_id": email_id})]
+    calls += [("POST", "/v1/oversight/decide", verdict | {"email_id": email_id})]
     keys = {"/decide_email": "oversight", "/v1/oversight/decide": "oversight"}
     answers = {f"{m} {p}": tenant.call(m, p, key=keys.get(p, "agent"), json=body) for m, p, body in calls}
     assert {one: answer.text for one, answer in answers.items() if answer.status_code != 404} == {}

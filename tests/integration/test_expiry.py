@@ -16,8 +16,10 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
+from common.fingerprint import fingerprint
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
+from mirror.store import content_of
 from policy import kill_switch
 from tests.factories import make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
@@ -111,7 +113,9 @@ def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, up
     upstream.holds(pending_row(message.upstream_id, subject="Another"))
     show_row(message, subject="A third")
     assert run() == "applied"
-    assert "expected_fingerprint" not in upstream.decisions[-1]
+    held = pending_row(message.upstream_id, subject="Another")
+    # A rule judges no words: it names what is held now, because a mailbox may require that of every decision.
+    assert upstream.decisions[-1]["expected_fingerprint"] == fingerprint(content_of(held))
 
 
 def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(message, reviewer, upstream):

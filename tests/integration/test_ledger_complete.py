@@ -51,6 +51,7 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
     of_domain = at | {"domain_id": domain.pk}
     key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"subscription_id": hook.pk}, {"mailbox_id": box.pk}
     forms = [
+        ("connection-fingerprint", at, {"required": "1"}, "connection.changed"),
         ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
         ("mailbox-settings", of_box, changed, "mailbox.changed"),
         ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),

@@ -1,0 +1,33 @@
+"""Has our own gateway require of every decision in an account that it names the fingerprint of what was read."""
+
+from audit.recording import changed
+from connections.changes import check_admin, record_change, request_change
+from connections.errors import ChangeRefused
+from mirror.errors import ActNotAllowed
+from mirror.models import Connection
+from people.actors import Actor
+
+
+def require_fingerprint(*, connection: Connection, on: bool, actor: Actor, code: str = "") -> Connection:
+    """Switch the requirement for all mailboxes of the account, and return the connection as it is then.
+
+    Raises ActNotAllowed, CodeWanted for switching it off without an operator's code, ChangeRefused, ChangeUnknown.
+    """
+    check_admin(actor, connection, may="change what its decisions have to name")
+    if not connection.is_our_gateway:
+        raise ActNotAllowed("Only a gateway of this product can require it.")
+    answer = request_change(
+        connection,
+        actor,
+        lambda admin: admin.require_fingerprint(on=on, approval_code=code),
+        what="require the fingerprint of every decision" if on else "take decisions without a fingerprint",
+        failed="connection.change_failed",
+    )
+    if answer.get("require_fingerprint") is not on:
+        raise ChangeRefused("The gateway did not confirm it. It may be of an older version, which cannot require it.")
+    Connection.objects.filter(pk=connection.pk).update(require_fingerprint=on)
+    words = {True: "decisions name the fingerprint", False: "decisions may leave out the fingerprint"}
+    details = changed(before=words[connection.require_fingerprint], after=words[on])
+    record_change("connection.changed", connection, actor, **details)
+    connection.require_fingerprint = on
+    return connection
