@@ -35,6 +35,7 @@ EVENTS: tuple[Event, ...] = (
         "the outcome of a decision is unknown",
         ("decision.unknown", "decision.unattributed"),
     ),
+    Event("brake.opened", "an agent passes a cap, and its messages are set apart", ("brake.opened",), "connection"),
     Event("connection.failing", "a connection cannot be reached", ("connection.failing",), "connection"),
     Event(
         "connection.paused", "a connection is paused", ("connection.paused", "connection.paused_by_hand"), "connection"
@@ -50,8 +51,11 @@ EVENTS: tuple[Event, ...] = (
 )
 # Not about a message: the gate refused it before there was one. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"
-# Actions that update a connection's existing card, and create none.
-ENDS = ("connection.removed",)
+# A flood has a card of its own, and whoever is told of held messages is told of it too.
+BRAKE, HELD = "brake.opened", "message.held"
+# Actions that update an existing card, of a connection or a flood, and create none.
+ENDS = ("connection.removed", "brake.ended")
+OF_BRAKE = (BRAKE, "brake.ended")
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 
@@ -70,8 +74,13 @@ def event_of(action: str) -> Event | None:
     return _BY_ACTION.get(action)
 
 
-def about_key(action: str, *, entry: int, connection: int | None) -> str:
-    """Return the `about` key of this act's card: "connection/4", "refusal/171" (by entry), or empty for a message."""
+def about_key(action: str, *, entry: int, connection: int | None, brake: str = "") -> str:
+    """Return the `about` key of this act's card: "connection/4", "refusal/171" (by entry), or empty for a message.
+
+    A flood's is "brake/9"; `brake` is what the details of its entry say.
+    """
+    if action in OF_BRAKE:
+        return f"brake/{brake}"
     if action == REFUSED:
         return f"refusal/{entry}"
     event = event_of(action)

@@ -11,6 +11,7 @@ from uuid import UUID
 from celery import shared_task
 from django.db.models import QuerySet
 
+from approvals.brake import commands as brake
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire
 from approvals.editing import send
@@ -23,9 +24,10 @@ from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from common.sweeps import Duty, Sweep, duty
+from mirror import brakes
 from mirror.attachments import fetch
 from mirror.attachments.renderings.store import drop_old_renderings
-from mirror.models import AttachedFile, Connection, Message, RemotePicture, Thread
+from mirror.models import AttachedFile, Brake, Connection, Message, RemotePicture, Thread
 from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
 from mirror.sync.connection_slots import ConnectionSlots
@@ -278,6 +280,12 @@ def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
 
 
 @shared_task
+def reject_set_apart(brake_id: int) -> str:
+    """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
+    return _for_a_while(reject_set_apart, brake_id, partial(brake.reject_some, brake_id=brake_id)) or "rejected"
+
+
+@shared_task
 def reweigh(weight_id: int) -> str:
     """Weigh held messages again after a rule was given other points, for a few seconds at a time."""
     return _for_a_while(reweigh, weight_id, partial(weighing.reweigh, weight_id=weight_id)) or "weighed"
@@ -294,7 +302,13 @@ def reconcile_all() -> str:
 def forget() -> str:
     """Delete old webhooks, bytes of old files and pictures, renderings and old threads, a few at a time."""
     drop_old_renderings()
-    steps = (retain.forget_webhooks, retain.forget_files, retain.forget_pictures, retain.forget_threads)
+    steps = (
+        retain.forget_arrivals,
+        retain.forget_webhooks,
+        retain.forget_files,
+        retain.forget_pictures,
+        retain.forget_threads,
+    )
     return f"{' + '.join(str(step()) for step in steps)} forgotten"
 
 
@@ -350,6 +364,8 @@ _SWEEP = Sweep(
         "unwell": _each(read_connection, Connection.objects.to_probe),
         "overdue": _each(read_connection, Connection.objects.overdue),
         "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
+        "floods over": duty(Brake.objects.over, brakes.end_over, most=100),
+        "floods to reject": _each(reject_set_apart, Brake.objects.to_reject, 20),
         "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
         "questions": _with(comments.delete_past_questions, Question.objects.past),
         "new lists": Duty(GateList.objects.missing, lambda _: push_lists()),

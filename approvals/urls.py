@@ -3,6 +3,7 @@
 from django.urls import path
 
 from approvals import polling
+from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
 from approvals.message_page import collaboration_views, content_views, decision_views, edit_views
@@ -22,6 +23,14 @@ urlpatterns = [
     path("queue/pulse/", polling.pulse, name="pulse"),
     path("queue/views/", saved_views.save, name="save-view"),
     path("queue/views/<int:view_id>/delete/", saved_views.delete, name="delete-view"),
+    path("queue/apart/", brake.brakes, name="brakes"),
+    path("queue/apart/<int:brake_id>/", brake.brake, name="brake"),
+    path("queue/apart/<int:brake_id>/put-back/", brake.put_back, name="put-back"),
+    path("queue/apart/<int:brake_id>/reject/", brake.reject_all, name="reject-all"),
+    path("caps/", brake.caps, name="caps"),
+    path("caps/save/", brake.set_caps, name="set-caps"),
+    path("mailboxes/<int:mailbox_id>/caps/", brake.mailbox_caps, name="mailbox-caps"),
+    path("mailboxes/<int:mailbox_id>/caps/save/", brake.set_mailbox_caps, name="set-mailbox-caps"),
     path("queue/bulk/", bulk.sheet, name="bulk"),
     path("queue/bulk/seen/", bulk.seen, name="bulk-seen"),
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),

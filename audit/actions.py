@@ -13,6 +13,7 @@ ACTIONS: dict[str, str] = {
     "message.failed": "reported that sending failed",
     "message.received": "received a message",
     "message.scheduled": "scheduled the message",
+    "message.set_apart": "set the message apart, because a cap was passed",
     "message.released": "released the message to the agent",
     "message.gone": "no longer holds the message; how it was decided is not known",
     "message.expiring": "found that the time to approve the message is nearly over",
@@ -73,6 +74,13 @@ ACTIONS: dict[str, str] = {
     # how people look at the queue
     "view.saved": "saved a view of the queue",
     "view.deleted": "deleted a view of the queue",
+    # the brake on agents that send too much
+    "brake.opened": "began to set messages apart, because a cap was passed",
+    "brake.ended": "found that no more messages come than the cap allows",
+    "brake.put_back": "put messages that were set apart back into the queue",
+    "brake.reject_asked": "asked to reject the messages that were set apart",
+    "brake.rejected": "rejected the messages that were set apart",
+    "caps.changed": "changed the caps of messages",
     # the kill switch
     "kill_switch.pulled": "pulled the kill switch",
     "kill_switch.released": "released the kill switch",
@@ -107,6 +115,8 @@ ACTIONS: dict[str, str] = {
     "api_key.created": "created an API key",
     "api_key.changed": "changed an API key",
     "api_key.revoked": "revoked an API key",
+    "api_key.paused": "paused an API key",
+    "api_key.resumed": "resumed an API key",
     "api_key.owner_set": "set the owner of an API key",
     "api_key.change_failed": "could not change an API key",
     "domain.added": "added a domain",
@@ -152,6 +162,7 @@ ACTIONS: dict[str, str] = {
     "connection.hold_all_failed": "got no confirmation from the gateway",
     "connection.added": "added the connection",
     "connection.changed": "changed the connection",
+    "connection.change_failed": "could not change the account",
     "connection.moved": "changed the address of the connection",
     "connection.key_set": "set a key of the connection",
     "connection.key_removed": "removed a key of the connection",
@@ -162,7 +173,6 @@ ACTIONS: dict[str, str] = {
     "connection.secret_rotated": "changed the webhook secret of the connection",
     "backup.made": "made a backup of everything",
     "secrets.rotated": "encrypted the stored secrets with the newest key",
-    "connection.change_failed": "could not change the account",
     "person.invited": "invited somebody",
     "person.invitation_withdrawn": "withdrew an invitation",
     "person.joined": "joined the desk",
@@ -218,13 +228,14 @@ ACTIONS: dict[str, str] = {
 # Actions that change a setting: their entries have the value before and after.
 SETTINGS = frozenset(
     {
-        *("rule.weighed", "kill_switch.pulled", "kill_switch.released"),
+        *("rule.weighed", "kill_switch.pulled", "kill_switch.released", "caps.changed"),
         *("own_word.added", "own_word.changed", "own_word.removed", "usual_texts.changed"),
         *("policy.draft_changed", "policy.draft_discarded", "policy.activated"),
         *("policy.group_added", "policy.group_changed", "policy.group_deleted"),
         *("allowlist.mode_set", "allowlist.changed", "allowlist.allowed", "allowlist.imported"),
         *("mailbox.created", "mailbox.changed", "mailbox.loosened", "mailbox.deleted", "mailbox.seen_changed"),
         *("api_key.created", "api_key.changed", "api_key.revoked", "api_key.owner_set"),
+        *("api_key.paused", "api_key.resumed"),
         *("domain.added", "domain.dkim_rotated", "domain.removed"),
         *("hook.registered", "hook.renamed", "hook.rotated", "hook.deleted"),
         *("destination.added", "destination.changed", "destination.switched_on", "destination.switched_off"),
@@ -246,7 +257,7 @@ TECHNICAL = frozenset(
     {
         *("message.held", "message.approved", "message.rejected", "message.sent", "message.delivered"),
         *("message.received", "message.scheduled", "message.released", "message.fetched", "message.served"),
-        *("message.asked_about", "message.named", "message.expiring", "message.answered"),
+        *("message.asked_about", "message.named", "message.expiring", "message.answered", "message.set_apart"),
         *("webhook.late", "webhook.unknown", "pictures.fetched"),
         *("approval.recorded", "decision.recorded", "decision.calling", "decision.applied", "decision.postponed"),
         *("alert.delivered", "allowlist.pushed", "ledger.checked"),

@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import Any
 
+from benchmarks.caps import without_caps
 from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare, within_reach, worker
 from benchmarks.slow_multimail import MAILBOX, Arrivals, row, slow_upstream
@@ -77,8 +78,10 @@ def make_desk(slug: str, port: int) -> tuple[Any, Any]:
         oversight_key="mm_live_bench",
         is_our_gateway=True,
     )
-    Mailbox.objects.create(
-        connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"], undo_window=timedelta(0)
+    without_caps(
+        Mailbox.objects.create(
+            connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"], undo_window=timedelta(0)
+        )
     )
     person = Person.objects.create_user(email=f"{slug}@yourteam.example", name="Bench", password=uuid.uuid4().hex)
     Grant.objects.create(person=person, role="reviewer")

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks.caps import without_caps
 from benchmarks.load import Request, requests_a_second
 from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import CLIENTS, own_database, pgbench, prepare, web_process
@@ -107,7 +108,9 @@ def make_connection() -> str:
         oversight_key="none",
         paused_because="A benchmark's connection: nothing is read from it.",
     )
-    Mailbox.objects.create(connection=connection, upstream_id="01BENCH", address="support@yourteam.example")
+    without_caps(
+        Mailbox.objects.create(connection=connection, upstream_id="01BENCH", address="support@yourteam.example")
+    )
     return connection.webhook_id
 
 

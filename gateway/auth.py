@@ -44,6 +44,11 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
         held = ", ".join(key.scopes)
         sentence = f"This key lacks the scope {' or '.join(scopes)}: it has {held}. Use another key of the account."
         raise Forbidden(sentence, code="missing_scope")
+    if key.paused_at is not None and Scope.SEND in scopes:
+        raise Forbidden(
+            "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
+            code="key_paused",
+        )
     if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):
         ApiKey.objects.used(key)
     return key

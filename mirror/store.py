@@ -18,10 +18,11 @@ from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from common.postgres.statements import ANY, NAMED_LATER, RowQuery
+from mirror.brakes import set_apart_when_read
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
-from mirror.recording import details_of_content
-from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
+from mirror.recording import details_of_content, record_about
+from mirror.states import MESSAGE_TRANSITIONS, START, MessageState, next_message_state
 from people.actors import Actor
 from upstream.events import Event, direction_of, read_time
 
@@ -250,15 +251,25 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
         has_doubt = bool(row.get("fate_unknown"))
         current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
     message.revision = current
-    message.hydrated_at = message.hydrated_at or now
+    is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
     for name, value in _examiner.queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
+    if is_first and message.state == MessageState.HELD and message.direction != "inbound":
+        _apply_caps(message, row, actor)
     message.save()
     if new is not None:
         expect_parts(message, new)
     return current
+
+
+def _apply_caps(message: Message, row: Mapping[str, Any], actor: Actor) -> None:
+    """Count what the content tells; past a cap the message is set apart, unless it was by its webhook."""
+    mailbox = str(row.get("mailbox_id") or "")
+    if set_apart_when_read(message, mailbox=mailbox, shape=message.shape, actor=actor):
+        details = {"brake": str(message.brake_id)}
+        record_about("message.set_apart", message, actor=actor, details=details)
 
 
 def _copy_row(message: Message, row: Mapping[str, Any]) -> None:

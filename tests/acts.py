@@ -62,7 +62,8 @@ PROVED = {
 # Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a gateway that answers.
 AT_MULTIMAIL = {
     *("connection-fingerprint", "add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
-    *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
+    *("add-api-key", "change-api-key", "api-key-owner", "pause-api-key", "revoke-api-key"),
+    "pause-key-of-flood",
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
     *("add-webhook", "test-webhook", "rename-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),
 }
@@ -92,6 +93,7 @@ PROVED_TASKS = {
     "approvals.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
     "approvals.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",
+    "approvals.tasks.reject_set_apart": "test_brake.py",
     "approvals.tasks.load_pictures": "test_remote_pictures.py",
     "approvals.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alerts.py",

@@ -179,6 +179,7 @@ ACCOUNT_DOORS = {
     "api-key": Door("shows an API key", "connection", (A,)),
     "change-api-key": Door("changes an API key", "connection", (A,), sure=True, fields=nothing),
     "api-key-owner": Door("sets the owner of an API key", "connection", (A,), sure=True, fields=nothing),
+    "pause-api-key": Door("pauses an API key, or resumes it", "connection", (A,), sure=True, fields=nothing),
     "revoke-api-key": Door("revokes an API key", "connection", (A,), sure=True, fields=nothing),
     "domains": Door("lists the domains of an account", "some connection", (A,)),
     "add-domain": Door("adds a domain to an account", "connection", (A,), sure=True, fields=nothing),

@@ -176,6 +176,28 @@ _DESK_DOORS = {
     "look": Door("asks MultiMail about the message", "mailbox", (R, A), writes=True, fields=nothing),
     "look-again": Door("asks MultiMail about the message", "mailbox", (R, A), writes=True, fields=nothing),
     "carry-out": Door("carries out a due decision now", "mailbox", (R, A), fields=nothing, needs="stalled"),
+    "brakes": Door("lists what a cap set apart, for what one may see", "own"),
+    "brake": Door("shows the messages of a flood", "mailbox", needs="brake"),
+    "put-back": Door(
+        "puts the messages of a flood into the queue", "mailbox", (R, A), writes=True, fields=nothing, needs="brake"
+    ),
+    "reject-all": Door(
+        *("rejects the messages of a flood", "mailbox", (R,)),
+        writes=True,
+        fields=lambda w: {"reason": "The agent ran wild."},
+        needs="brake",
+    ),
+    "pause-key-of-flood": Door(
+        "pauses the API key of a flood", "mailbox", (R, A), writes=True, sure=True, fields=nothing, needs="brake"
+    ),
+    "caps": Door("shows how many messages may come in an hour and a day", "own"),
+    "set-caps": Door(
+        "sets the caps of all mailboxes", "desk", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
+    ),
+    "mailbox-caps": Door("shows the caps of a mailbox", "mailbox"),
+    "set-mailbox-caps": Door(
+        "sets the caps of a mailbox", "mailbox", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
+    ),
     "bulk": Door("shows several messages on one sheet, to decide them", "own", fields=lambda w: {"id": [w.message_id]}),
     "bulk-seen": Door("records what one has read of a sheet", "own", fields=lambda w: w.sheet()),
     "bulk-decide": Door(
@@ -336,6 +358,7 @@ DOORS: dict[str, Door] = {
 
 # Every task, and what it does without being asked by a person.
 TASKS = {
+    "approvals.tasks.reject_set_apart": "rejects the messages of a flood as somebody asked",
     "approvals.tasks.hydrate": "fetches the content of a message",
     "approvals.tasks.execute_decision": "carries out a due decision",
     "approvals.tasks.execute_due": "carries out every due decision",

@@ -69,6 +69,7 @@ NAMES = {
     53: "An attached file attacks what shows it",
     55: "Something fails between the calls that replace a message by its correction",
     56: "Things change before an approval for later is due",
+    57: "An agent sends without end",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject

@@ -25,7 +25,7 @@ from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
 from demo.messages.files import INVOICE_PDF
-from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
+from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
 from people.models import DiscordAccount, Grant, Invitation, Person
@@ -84,6 +84,7 @@ POST_ONLY = {
     ),
     *("register-own-webhook", "test-own-webhook", "rotate-own-webhook", "take-secret", "end-old-secret"),
     *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
+    *("pause-api-key", "pause-key-of-flood", "put-back", "reject-all", "set-caps", "set-mailbox-caps"),
     *("test-webhook", "rename-webhook", "rotate-webhook", "replay-delivery"),
     *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
     *("csp-report", "account_logout", "multimail-webhook", "discord-interactions"),
@@ -190,6 +191,22 @@ class Walk:
 
     def _need_list(self):
         Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
+
+    def _need_brake(self):
+        """A flood that this message came in."""
+        gateway = {"is_our_gateway": True, "admin_key": "mm_live_admin"}
+        Connection.objects.filter(pk=self.connection.pk).update(**gateway)
+        self.brake = Brake.objects.create(
+            connection=self.connection,
+            mailbox=self.mailbox,
+            kind="key",
+            what="key:01KEY",
+            name="Invoices",
+            sent_by_key="01KEY",
+            window=timedelta(hours=1),
+            cap=5,
+        )
+        Message.objects.filter(pk=self.message.pk).update(brake=self.brake, is_apart=True)
 
     def _need_seal(self):
         seal_here()
@@ -425,6 +442,7 @@ class Walk:
             "domain_id": lambda: "d1",
             "delivery_id": lambda: "d1",
             "switch_id": lambda: self.switch.pk,
+            "brake_id": lambda: self.brake.pk,
             "scope": lambda: f"mailbox-{self.mailbox.pk}",
             "kind": lambda: "restriction",
             "entry_id": lambda: self.entry.pk,

@@ -1,6 +1,7 @@
 """Cards that are about no message of the mirror: a connection, the desk itself, or mail refused at the gate."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from django.conf import settings
 from django.urls import reverse
@@ -12,7 +13,7 @@ from alerts.models import Destination
 from approvals.decisions.status import Status
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
-from mirror.models import Connection
+from mirror.models import Brake, Connection
 
 MAX_NAME, MAX_EXPLANATION = 80, 700
 
@@ -33,6 +34,15 @@ _NOTICES = {
         "Out of date", "orange", "The queue may be incomplete. Messages in it can still be decided."
     ),
     "connection.fresh_again": Status("Up to date again", "green", "The queue is complete."),
+    "brake.opened": Status(
+        "Messages set apart",
+        "orange",
+        "An agent passed a cap. What it sends is held apart from the queue, without a card for each. Open it to pause "
+        "the key, to put the messages back, or to reject them.",
+    ),
+    "brake.ended": Status(
+        "Flood over", "plain", "New messages go to the queue again. What was set apart still waits for somebody."
+    ),
     "connection.removed": Status("Removed", "plain", "The desk no longer reads it."),
 }
 _UNKNOWN = Status("Changed", "plain", "Open the desk.")
@@ -44,6 +54,8 @@ def notice_card(about: str, entry: Entry | None, destination: Destination, marku
     details: Mapping[str, str] = entry.detail.fields if entry is not None and hasattr(entry, "detail") else {}
     if entry is not None and entry.action == REFUSED:
         return _refusal_card(entry, details, markup, minimal=minimal)
+    if about.startswith("brake/"):
+        return _brake_card(about, details, markup, minimal=minimal, at=entry.at if entry else None)
     explanation = details.get("explanation", "")
     return _status_card(about, entry, without_addresses(explanation) if minimal else explanation, markup)
 
@@ -77,6 +89,26 @@ def _status_card(about: str, entry: Entry | None, explanation: str, markup: Mark
         tone=notice.tone,
         fields=fields,
         footer=f"Countersign · about {'a connection' if connection else 'the desk'}",
+        word=notice.word,
+    )
+
+
+def _brake_card(about: str, details: Mapping[str, str], markup: Markup, *, minimal: bool, at: datetime | None) -> Card:
+    """Show a flood: one card, however many messages it has."""
+    key = about.partition("/")[2]
+    brake = Brake.objects.filter(pk=key).first() if key.isdecimal() else None
+    is_over = brake is not None and brake.ended_at is not None
+    notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
+    explanation = details.get("explanation", "")
+    words = without_addresses(explanation) if minimal else explanation
+    path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
+    return Card(
+        title=notice.word,
+        url=f"{settings.PUBLIC_URL}{path}",
+        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}\n{markup.literal(words, MAX_EXPLANATION)}",
+        tone=notice.tone,
+        fields=[moment_field(markup, "Since", at)] if at else [],
+        footer="Countersign · about a flood",
         word=notice.word,
     )
 

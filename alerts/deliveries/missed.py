@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from alerts.channels import card_kinds
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, Planned
-from alerts.ledger_events import REFUSED
+from alerts.ledger_events import BRAKE, HELD, OF_BRAKE, REFUSED
 from alerts.models.destinations import one_spelling
 from audit.models import Entry, EntryQuerySet
 from common.logs import traced
@@ -26,9 +26,13 @@ _STARTED_IN_ID = one_spelling("message.trigger ->> 'discord_channel_id'")
 # about what has no message; each finds its rows by an index of its own.
 _MISSED = f"""
 WITH act AS MATERIALIZED (
-    SELECT entry.id, entry.at, entry.action, entry.connection, message.id AS message_id, message.mailbox_id, CASE
+    SELECT entry.id, entry.at, entry.action, entry.connection, message.id AS message_id, message.mailbox_id,
+        message.brake_id IS NOT NULL AS in_flood, CASE
         WHEN entry.message IS NOT NULL THEN NULL
         WHEN entry.action = %(refused)s THEN 'refusal/' || entry.id
+        WHEN entry.action = ANY(%(of_brake)s) THEN 'brake/' || (
+            SELECT fields ->> 'brake' FROM audit_entrydetail WHERE entry_id = entry.id
+        )
         ELSE 'connection/' || entry.connection END AS about,
         ARRAY[{_STARTED_IN}, {_STARTED_IN_ID}] AS started_in
     FROM audit_entry entry LEFT JOIN mirror_message message ON message.public_id = entry.message
@@ -41,9 +45,11 @@ WITH act AS MATERIALIZED (
     FROM alerts_destination WHERE switched_off_at IS NULL
 ), asked AS MATERIALIZED (
     SELECT act.id, destination.id AS destination_id, has_cards FROM act, destination
-    WHERE at >= told_since AND NOT action = ANY(%(updates_only)s) AND EXISTS (
+    WHERE at >= told_since AND NOT action = ANY(%(updates_only)s) AND NOT (in_flood AND has_cards) AND EXISTS (
         SELECT FROM alerts_route route LEFT JOIN mirror_mailbox mailbox ON mailbox.id = route.mailbox_id
-        WHERE route.destination_id = destination.id AND at >= route.since AND route.actions ? action
+        WHERE route.destination_id = destination.id AND at >= route.since AND (
+            route.actions ? action OR (has_cards AND action = %(brake)s AND route.actions ? %(held)s)
+        )
         AND (route.connection_id IS NULL OR route.connection_id = act.connection)
         AND (route.mailbox_id IS NULL OR route.mailbox_id = act.mailbox_id OR (
             about IS NOT NULL AND mailbox.connection_id = act.connection AND (action <> %(refused)s OR EXISTS (
@@ -102,15 +108,19 @@ def plan_missed() -> int:
         "updates_only": list(UPDATES_ONLY),
         "answered": list(ANSWERED),
         "refused": REFUSED,
+        "of_brake": list(OF_BRAKE),
+        "brake": BRAKE,
+        "held": HELD,
         "card_kinds": card_kinds(),
         "at_a_time": _AT_A_TIME,
     }
     # In the text: without them PostgreSQL cannot know how few acts these are.
     sql = _MISSED.format(look_back=LOOK_BACK, patience=PATIENCE)
     missed, planned = [key for (key,) in run(sql, parameters, prepare=True).rows], 0
-    for entry in Entry.objects.filter(pk__in=missed).order_by("id") if missed else ():
+    for entry in Entry.objects.filter(pk__in=missed).select_related("detail").order_by("id") if missed else ():
         with transaction.atomic(), traced(entry.trace):
-            planned += bool(Planned(entry).destinations)
+            brake = entry.detail.fields.get("brake", "") if hasattr(entry, "detail") else ""
+            planned += bool(Planned(entry, brake=brake).destinations)
     return planned
 
 

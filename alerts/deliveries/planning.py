@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from alerts.channels import card_kinds
-from alerts.ledger_events import ENDS, EVENTS, about_key
+from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.enqueue import enqueue
@@ -70,10 +70,11 @@ _STARTED_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
 # Cards first, always in one order: two acts on one message lock the same deliveries. A due delivery is locked, so that
 # no worker claims it and builds the card from before this act, until this act is committed. Relies on one_card,
 # one_card_about and told_once, on the index of a card's deliveries, and on there being few destinations. A route of a
-# mailbox includes acts of its connection; a refusal names its mailbox in its details alone.
+# mailbox includes acts of its connection; a refusal names its mailbox in its details alone. A message of a flood has no
+# card: the flood has one.
 _PLAN = f"""
 WITH subject AS MATERIALIZED (
-    SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
+    SELECT message.id, message.trigger, message.brake_id IS NOT NULL AS in_flood, COALESCE(message.mailbox_id, (
         SELECT mailbox.id FROM mirror_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
         WHERE %(about)s <> '' AND mailbox.connection_id = %(connection)s
         AND mailbox.address = detail.fields ->> 'mailbox' LIMIT 1
@@ -83,7 +84,10 @@ WITH subject AS MATERIALIZED (
 ), destination AS MATERIALIZED (
     SELECT target.id, failures, kind = ANY(%(card_kinds)s::text[]) AS has_cards, EXISTS (
         SELECT FROM alerts_route route WHERE route.destination_id = target.id
-        AND route.actions @> %(action_listed)s::jsonb
+        AND (route.actions @> %(action_listed)s::jsonb OR (
+            %(also_listed)s <> '' AND kind = ANY(%(card_kinds)s::text[])
+            AND route.actions @> nullif(%(also_listed)s, '')::jsonb
+        ))
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
         AND (route.mailbox_id IS NULL OR route.mailbox_id = subject.mailbox_id OR (
             %(about)s LIKE 'connection/%%' AND EXISTS (
@@ -98,7 +102,8 @@ WITH subject AS MATERIALIZED (
     FROM alerts_destination target, subject WHERE switched_off_at IS NULL ORDER BY target.id
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed)
-    SELECT destination.id, subject.id, %(about)s, '', false FROM destination, subject WHERE asks AND has_cards
+    SELECT destination.id, subject.id, %(about)s, '', false FROM destination, subject
+    WHERE asks AND has_cards AND NOT in_flood
     ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL
@@ -126,17 +131,35 @@ WITH subject AS MATERIALIZED (
         '', statement_timestamp() + %(pause)s, '', '', '' FROM wanted, subject ORDER BY card_id, destination_id
     ON CONFLICT DO NOTHING RETURNING destination_id
 )
-SELECT EXISTS (SELECT FROM destination WHERE asks AND has_cards AND id NOT IN (SELECT destination_id FROM card)),
+SELECT EXISTS (
+    SELECT FROM destination, subject
+    WHERE asks AND has_cards AND NOT in_flood AND destination.id NOT IN (SELECT destination_id FROM card)
+),
        ARRAY(SELECT id FROM destination WHERE id IN (SELECT destination_id FROM made) ORDER BY failures, id)
 """  # noqa: S608 - expressions of one_spelling
+
+SET_APART = "message.set_apart"
+_DROP = """
+WITH card AS (
+    SELECT card.id FROM alerts_card card JOIN mirror_message message ON message.id = card.message_id
+    WHERE message.public_id = %(message)s::uuid AND discord_message_id = '' AND NOT EXISTS (
+        SELECT FROM alerts_delivery made WHERE made.card_id = card.id AND made.state <> 'due'
+    )
+), dropped AS (
+    DELETE FROM alerts_delivery WHERE state = 'due' AND card_id IN (SELECT id FROM card) RETURNING card_id
+)
+DELETE FROM alerts_card WHERE id IN (SELECT id FROM card) AND (SELECT count(*) FROM dropped) >= 0
+"""
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
+    if entry.action == SET_APART:
+        _drop_cards(entry)
     if entry.action not in PLANNED_ACTIONS:
         return
     try:
-        planned = Planned(entry)
+        planned = Planned(entry, brake=details.get("brake", ""))
     except Exception:
         if in_batch():
             # Whoever batches statements repeats them one by one when something fails.
@@ -144,6 +167,11 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
     else:
         transaction.on_commit(lambda: _enqueue(planned), robust=True)
+
+
+def _drop_cards(entry: Entry) -> None:
+    """Drop what is due of a message whose content showed that it is one of a flood, where nothing was posted yet."""
+    run(_DROP, {"message": entry.message}, prepare=True)
 
 
 def _enqueue(planned: "Planned") -> None:
@@ -159,8 +187,9 @@ class Planned:
     `destinations` are those where something new is due. What was due there already was enqueued by the act before.
     """
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, entry: Entry, *, brake: str = "") -> None:
+        """`brake` is the flood that an act is about, as its details say."""
+        self.entry, self._brake = entry, brake
         self._answers = [self._ask()]
         if not in_batch() and self._answers[0].row()[0]:
             # Another act made the same card at this moment: this statement could not see it, the next one can. In a
@@ -182,7 +211,10 @@ class Planned:
             "action_listed": json.dumps([entry.action]),
             "connection": entry.connection,
             "message": entry.message,
-            "about": "" if entry.message else about_key(entry.action, entry=entry.pk, connection=entry.connection),
+            "about": ""
+            if entry.message
+            else about_key(entry.action, entry=entry.pk, connection=entry.connection, brake=self._brake),
+            "also_listed": json.dumps([HELD]) if entry.action == BRAKE else "",
             "trace": trace_id.get(),
             "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
             "makes": entry.action not in UPDATES_ONLY,

@@ -39,6 +39,7 @@ _AFTER = {
 }
 _DETAILS = {
     REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
+    "brake.opened": {"explanation": "Messages from the key “Invoices”: more than 300 an hour."},
     "connection.failing": {"explanation": "It did not answer within 10 seconds."},
     "connection.paused": {"explanation": "MultiMail no longer accepts the key."},
 }

@@ -16,8 +16,10 @@ from common.logs import trace_id
 from common.postgres.retry import retry_transaction
 from common.postgres.rows import batch, insert, unbatched
 from mirror import store
+from mirror.brakes import Counted, brake_for
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.recipients import addresses_of
 from mirror.recording import details_of
 from mirror.states import MessageEvent, MessageState, contradicts, implied_event, reported_of
 from people.actors import Actor, Role, webhook
@@ -150,6 +152,7 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
         store.lock_id(connection.pk, upstream_id=event.email_id)
         known_message = Message.objects.ask_if_known(connection.pk, event.email_id)
         known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
+        counted = _counted(connection, event)
         reserved = ReservedPosition()
     position = reserved.take()
     # By the database's clock, as all stored times: this host's clock may be wrong.
@@ -159,18 +162,56 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
         message.connection = connection
         return _apply_to_known(message, event, actor, position, is_old=is_old)
     # None where it is not known, or has no address yet.
-    mailbox = known_mailbox.one()
-    return _begin(connection, event, actor, position, mailbox[0] if mailbox else None, is_old=is_old)
+    found_mailbox = known_mailbox.one()
+    mailbox = found_mailbox[0] if found_mailbox else None
+    brake = _brake(connection, event, counted, actor, mailbox) if counted else None
+    return _begin(connection, event, actor, position, mailbox, is_old=is_old, brake=brake)
+
+
+def _counted(connection: Connection, event: Event) -> Counted | None:
+    """Count a message that is held, in the caller's batch; what its content tells is counted when that is read."""
+    if event.kind != MessageEvent.PENDING or event.direction == "inbound":
+        return None
+    return Counted(
+        connection=connection.pk,
+        upstream_id=event.email_id,
+        mailbox=event.mailbox_id,
+        key=event.key or event.key_name,
+        recipients=addresses_of(event.to, sender=event.sender, direction=event.direction),
+    )
+
+
+def _brake(connection: Connection, event: Event, counted: Counted, actor: Actor, mailbox: int | None) -> int | None:
+    passed = counted.passed()
+    if passed is None:
+        return None
+    return brake_for(
+        passed,
+        connection=connection.pk,
+        mailbox=mailbox,
+        key=event.key,
+        key_name=event.key_name,
+        subject=event.subject,
+        actor=actor,
+    )
 
 
 def _begin(
-    connection: Connection, event: Event, actor: Actor, position: EntryPosition, mailbox: int | None, *, is_old: bool
+    connection: Connection,
+    event: Event,
+    actor: Actor,
+    position: EntryPosition,
+    mailbox: int | None,
+    *,
+    is_old: bool,
+    brake: int | None,
 ) -> Applied:
-    """Create the message from the first event about it."""
+    """Create the message from the first event about it; past a cap it is set apart, and has no card."""
     kind = _kind(event, event.direction)
     # It was held then. Whether it still is, only MultiMail knows; a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
     fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=position.at)
+    fields |= {"brake_id": brake, "is_apart": brake is not None}
     with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
         message, key = store.begin_message(
@@ -268,7 +309,8 @@ def _record(action: str, message: Message, actor: Actor, position: EntryPosition
 
 
 def _details(message: Message, event: Event) -> dict[str, str]:
-    return details_of(message, key=event.key_name or event.key)
+    details = details_of(message, key=event.key_name or event.key)
+    return details | ({"brake": str(message.brake_id)} if message.is_apart else {})
 
 
 @transaction.atomic

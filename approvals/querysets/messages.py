@@ -10,6 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     BigIntegerField,
     BooleanField,
+    Count,
     DurationField,
     Exists,
     ExpressionWrapper,
@@ -64,13 +65,17 @@ class DeskMessageQuerySet(MessageQuerySet):
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What awaits this person's review: all that they see except what they have snoozed, or approved already."""
-        waiting = self.visible_to(actor).awaiting_review()
+        """What awaits this person's review in the queue: not what they snoozed or approved already, or what was set apart."""
+        waiting = self.visible_to(actor).awaiting_review().filter(is_apart=False)
         return waiting.exclude(_snoozed_by(actor)).exclude(_approved_by(actor)) if actor.kind == "person" else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review and this person has snoozed."""
-        return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor))
+        return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor), is_apart=False)
+
+    def set_apart(self) -> Self:
+        """What awaits review apart from the queue, because a cap was passed (message_apart)."""
+        return self.filter(is_apart=True).awaiting_review()
 
     def of(self, actor: Actor) -> Self:
         """Held messages of this person: claimed, snoozed or approved by them, or with a question to them.
@@ -99,13 +104,19 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
 
+    def numbers_by_brake(self) -> dict[int, int]:
+        """Return how many of these there are of each flood."""
+        counted = self.order_by().values("brake").annotate(number=Count("pk"))
+        return dict(counted.values_list("brake", "number"))
+
     def count_waiting_for(self, actor: Actor) -> int:
-        """Return exactly how many wait for this person: the held ones except those being sent or snoozed.
+        """Return exactly how many wait for this person: the held ones except those being sent, apart or snoozed.
 
         This reads only an index (message_held), so a hundred thousand are affordable.
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
-        counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
+        counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS), is_apart=False)}
+        counts["apart"] = held.filter(is_apart=True)
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
             counts["approved"] = held.filter(_approved_by(actor)).exclude(_snoozed_by(actor))
@@ -257,7 +268,15 @@ _SHOWN = (
     *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
     *("held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number", "upstream_decided_by"),
     *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
-    *("shape", "connection", "mailbox__address", "mailbox__upstream_id", "revision__findings", "revision__fingerprint"),
+    *(
+        "shape",
+        "is_apart",
+        "connection",
+        "mailbox__address",
+        "mailbox__upstream_id",
+        "revision__findings",
+        "revision__fingerprint",
+    ),
     *("claim__seen_at", "claim__person__name", "claim__person__email", "claim__person__is_active"),
 )
 

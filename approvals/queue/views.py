@@ -154,6 +154,7 @@ def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
         "matching": counted(figures["matching"]) if filters.narrows else "",
         "unsearched": figures.get("unsearched", 0),
         "snoozed": figures["snoozed"],
+        "apart": counted(figures["apart"]) if figures["apart"] else "",
         "moved": figures.get("moved", 0),
         "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
@@ -210,6 +211,7 @@ def _standing_parts(actor: Actor) -> Mapping[str, ValueQuery]:
     return {
         **tab_counts(actor),
         "snoozed": count_of(desk_messages().snoozed_by(actor)),
+        "apart": count_of(desk_messages().visible_to(actor).set_apart()),
         "asked": count_of(desk_messages().asked_of(actor)),
         "oldest": list_of(oldest),
         "newest": newest_of(actor),

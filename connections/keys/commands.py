@@ -12,8 +12,9 @@ from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.actors import Actor
+from people.actors import Actor, Role
 from people.models import Person
 from policy.models import KeyOwner
 from upstream import errors
@@ -44,6 +45,7 @@ class ApiKey:
     last_used_at: datetime | None
     is_active: bool
     sandbox: bool
+    is_paused: bool = False
     owner: Person | None = None
     used_as: str = ""
 
@@ -151,6 +153,62 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
     record_change("api_key.revoked", connection, actor, name=key.label, prefix=key.prefix, **details)
 
 
+def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:
+    """Whether the actor may pause a key: an admin of the account, or a reviewer of what it floods."""
+    reviews = actor.is_a(Role.REVIEWER, connection=connection.pk, mailbox=mailbox)
+    return reviews or actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
+
+
+def pause_key(*, connection: Connection, key_id: str, name: str, actor: Actor, mailbox: int | None = None) -> None:
+    """Pause a key: MultiMail refuses what it sends until somebody resumes it. Doing it twice is no error.
+
+    A reviewer of the `mailbox` that it floods may do that, too. Raises ActNotAllowed, ChangeNotOffered where MultiMail
+    cannot pause a key, ChangeRefused, ChangeUnknown.
+    """
+    if not may_pause(actor, connection, mailbox):
+        raise ActNotAllowed("Only an admin, or a reviewer of the mailbox that it floods, can pause this key.")
+    _set_paused(connection, key_id, name, actor, on=True)
+
+
+def resume_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
+    """Let a paused key send again. Raises as pause_key, and CodeWanted."""
+    check_admin(actor, connection, may="resume its API keys")
+    _set_paused(connection, key.id, key.label, actor, on=False, code=code)
+
+
+def _set_paused(connection: Connection, key_id: str, name: str, actor: Actor, *, on: bool, code: str = "") -> None:
+    body = {"paused": on} | ({"approval_code": code} if code else {})
+    try:
+        answer = request_change(
+            connection,
+            actor,
+            lambda admin: admin.change_key(key_id, body),
+            what=f"{'pause' if on else 'resume'} the API key {name}",
+            failed="api_key.change_failed",
+        )
+    except ChangeUnknown:
+        if read_key_state(connection, key_id) is not on:
+            raise
+        answer = {"paused_at": "read again" if on else None}
+    if "paused_at" not in answer or bool(answer["paused_at"]) is not on:
+        raise ChangeNotOffered(
+            "This MultiMail cannot pause a key. Take the scope send from it on its page, or revoke it."
+        )
+    words = {True: "paused", False: "sends"}
+    details = {"name": name, "key": key_id, **changed(before=words[not on], after=words[on])}
+    record_change("api_key.paused" if on else "api_key.resumed", connection, actor, **details)
+
+
+def read_key_state(connection: Connection, key_id: str) -> bool | None:
+    """Return whether a key is paused; None where that is not known."""
+    try:
+        rows = admin_client(connection, within=READ_SECONDS).list_keys()
+    except errors.UpstreamError:
+        return None
+    row = next((row for row in rows if str(row["id"]) == key_id), None)
+    return None if row is None else bool(row.get("paused_at"))
+
+
 @atomic_with_retry
 def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
     """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
@@ -182,6 +240,7 @@ def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Pe
         last_used_at=read_time(row.get("last_used_at")),
         is_active=bool(row.get("is_active", True)) and not row.get("revoked_at"),
         sandbox=bool(row.get("sandbox")),
+        is_paused=bool(row.get("paused_at")),
         owner=owners.get(key_id),
         used_as=_slot_of(connection, prefix),
     )

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -14,8 +14,10 @@ from connections.keys.commands import (
     ApiKey,
     change_key,
     create_key,
+    pause_key,
     read_key,
     read_keys,
+    resume_key,
     revoke_key,
     set_owner,
 )
@@ -33,7 +35,7 @@ from connections.pages import (
     take_ticket,
 )
 from mirror.errors import DeskError
-from mirror.models import Connection
+from mirror.models import Brake, Connection
 from people.models import Person
 from people.sign_in.reauthentication import reauthenticated
 
@@ -168,6 +170,39 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
         f"{owner} owns {key.label} and may not approve what it sends." if owner else f"{key.label} has no owner now."
     )
     return _changed(request, connection, key, notice)
+
+
+@login_required
+@require_POST
+@reauthenticated
+@_of_key
+def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+    """Pause a key, or let it send again."""
+    if request.POST.get("do") == "resume":
+        code = request.POST.get("approval_code", "").strip()[:40]
+        resume_key(connection=connection, key=key, actor=request.actor, code=code)
+        return _changed(request, connection, key, f"{key.label} may send again.")
+    pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
+    return _changed(request, connection, key, f"{key.label} is paused. MultiMail refuses what it sends.")
+
+
+@login_required
+@require_POST
+@reauthenticated
+def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
+    """Pause the key of a flood, for its reviewers too."""
+    flood = Brake.objects.visible_to(request.actor).select_related("connection").filter(pk=brake_id).first()
+    if flood is None or not flood.sent_by_key:
+        raise Http404("There is no such flood, or its key is not known.")
+    name = flood.sent_by_key_name or flood.sent_by_key
+    key, mailbox, actor = flood.sent_by_key, flood.mailbox_id, request.actor
+    try:
+        pause_key(connection=flood.connection, key_id=key, name=name, actor=actor, mailbox=mailbox)
+    except CHANGE_ERRORS as error:
+        context = {"flood": flood, "name": name}
+        return answer(request, "connections/api_key_not_paused.html", context, failed=error)
+    notice = f"The key {name} is paused. MultiMail refuses what it sends until an admin resumes it."
+    return redirect_with_notice(request, notice, "brake", brake_id=flood.pk)
 
 
 def _changed(request: DeskRequest, connection: Connection, key: ApiKey, notice: str) -> HttpResponse:

@@ -91,6 +91,8 @@ PAGES: tuple[Place, ...] = (
     ("Alert deliveries", "alert-log", "log discord slack", _everybody),
     ("Findings", "rules-findings", "rules risk weights points", _everybody),
     ("Own words", "own-words", "findings rules phrases patterns", _everybody),
+    ("Set apart", "brakes", "floods brake runaway agents caps", _everybody),
+    ("Caps", "caps", "limits brake messages an hour a day", _everybody),
     ("Allowlists", "allowlists", "allowed recipients", _everybody),
     ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
     ("Policy", "policy", "rules approvals four eyes draft", _everybody),

@@ -54,9 +54,9 @@ def _make_key(
     return made, text
 
 
-def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
-    """Change name, scopes or mailboxes of a key. Raises Conflict for a revoked one and for the last admin."""
-    fields = {name: value for name, value in changes.items() if name != "mailboxes"}
+def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any], now: datetime) -> ApiKey:
+    """Change name, scopes or mailboxes of a key, or pause it. Raises Conflict for a revoked one and the last admin."""
+    fields = {name: value for name, value in changes.items() if name not in ("mailboxes", "paused")}
     if "mailboxes" in changes:
         fields["mailbox_ids"] = _limits(key, changes["mailboxes"])
     with transaction.atomic():
@@ -65,8 +65,13 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
             raise Conflict("This key is revoked for good. Create a new one.", code="revoked")
         if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get("mailbox_ids"):
             _check_another_admin(changed)
+        facts = {name: value for name, value in fields.items() if name != "name"}
+        if "paused" in changes:
+            # Paused again it keeps its moment.
+            fields["paused_at"] = (changed.paused_at or now) if changes["paused"] else None
+            facts["paused"] = changes["paused"]
         changed.save_fields(**fields)
-        auditing.record("api_key.updated", changed, key=key, **{n: v for n, v in fields.items() if n != "name"})
+        auditing.record("api_key.updated", changed, key=key, **facts)
     return changed
 
 

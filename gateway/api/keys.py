@@ -52,16 +52,18 @@ class KeyPatch(Confirmable):
     name: KeyName | None = None
     scopes: Scopes | None = None
     mailboxes: MailboxNames | None = None
+    # While true, the key sends nothing.
+    paused: bool | None = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if not self.changes():
-            raise ValueError("name: give at least one of name, scopes or mailboxes to change.")
+            raise ValueError("name: give at least one of name, scopes, mailboxes or paused to change.")
         return self
 
     def changes(self) -> dict[str, Any]:
         """Return the fields that were given; only `mailboxes` may be null."""
-        fields = self.model_dump(include={"name", "scopes", "mailboxes"}, exclude_unset=True)
+        fields = self.model_dump(include={"name", "scopes", "mailboxes", "paused"}, exclude_unset=True)
         return {name: value for name, value in fields.items() if value is not None or name == "mailboxes"}
 
 
@@ -110,6 +112,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
         "created_at": iso(key.created_at),
         "last_used_at": iso(key.last_used_at),
         "revoked_at": iso(key.revoked_at),
+        "paused_at": iso(key.paused_at),
         "is_active": key.revoked_at is None,
     }
 
@@ -148,22 +151,23 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
 
 @router.patch("/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
-    """Change name, scopes or mailboxes.
+    """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is resumed, and may read.
 
     Giving a key the scope oversight takes an operator's code; from a key that also sends, so does letting a key
-    administer without sending.
+    administer without sending, and resuming a paused key.
     """
     found, changes = keys.key_named(request.auth, key_id), body.changes()
     with confirmed(
         key=request.auth,
         action="update_api_key",
         what={"id": found.pk, **changes},
-        summary=f"Give the API key {found.name} the scopes {', '.join(changes.get('scopes', ()))}",
+        summary=_summary(found, changes),
         code=body.approval_code,
         now=timezone.now(),
-        needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes),
+        needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
+        or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
     ):
-        changed = keys.change_key(key=request.auth, changed=found, changes=changes)
+        changed = keys.change_key(key=request.auth, changed=found, changes=changes, now=timezone.now())
     return answer(key_json(changed) | {"status": "updated"})
 
 
@@ -186,6 +190,12 @@ def revoke_key(
     ):
         keys.revoke_key(key=request.auth, revoked=found, now=now)
     return answer({"id": found.pk, "status": "revoked"})
+
+
+def _summary(key: ApiKey, changes: dict[str, Any]) -> str:
+    if "scopes" in changes:
+        return f"Give the API key {key.name} the scopes {', '.join(changes['scopes'])}"
+    return f"Resume the API key {key.name}" if changes.get("paused") is False else f"Change the API key {key.name}"
 
 
 def _reach(mailboxes: list[str] | None) -> str:

@@ -124,6 +124,8 @@ class ApiKey(UlidModel):
     created_at = models.DateTimeField(db_default=Now())
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # While set, whatever asks for the scope send is refused; reading goes on.
+    paused_at = models.DateTimeField(null=True, blank=True)
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -204,10 +206,10 @@ class Mailbox(UlidModel):
     display_name = models.CharField(max_length=200, blank=True)
     oversight_mode = models.CharField(max_length=12, choices=Mode, default=Mode.GATED_SEND)
     allow_looser_per_call = models.BooleanField(default=False)
-    auto_cc = models.CharField(max_length=2000, blank=True)
-    auto_bcc = models.CharField(max_length=2000, blank=True)
     # Every decision about its mail names the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
+    auto_cc = models.CharField(max_length=2000, blank=True)
+    auto_bcc = models.CharField(max_length=2000, blank=True)
     signature_block = models.CharField(max_length=200, blank=True)
     default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
     scheduling_enabled = models.BooleanField(default=True)

@@ -100,6 +100,47 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Brake',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('key', 'Key'), ('alike', 'Alike'), ('mailbox', 'Mailbox'), ('recipient', 'Recipient')], max_length=10)),
+                ('what', models.TextField()),
+                ('name', models.CharField(max_length=200)),
+                ('sent_by_key', models.CharField(blank=True, max_length=200)),
+                ('sent_by_key_name', models.CharField(blank=True, max_length=200)),
+                ('window', models.DurationField()),
+                ('cap', models.PositiveIntegerField()),
+                ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('reject_to', models.BigIntegerField(blank=True, null=True)),
+                ('rejected_to', models.BigIntegerField(default=0)),
+                ('reject_reason', models.TextField(blank=True)),
+                ('rejected_by', models.BigIntegerField(blank=True, null=True)),
+                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='brakes', to='mirror.connection')),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mirror.mailbox')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Arrival',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('what', models.TextField()),
+                ('upstream_id', models.CharField(max_length=200)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mirror.connection')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Cap',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('key', 'Key'), ('alike', 'Alike'), ('mailbox', 'Mailbox'), ('recipient', 'Recipient')], max_length=10)),
+                ('an_hour', models.PositiveIntegerField(default=0)),
+                ('a_day', models.PositiveIntegerField(default=0)),
+                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='caps', to='mirror.mailbox')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Message',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -143,10 +184,12 @@ class Migration(migrations.Migration):
                 ('amounts', models.CharField(blank=True, max_length=32)),
                 ('policy_facts', models.JSONField(null=True)),
                 ('policy_applied', models.BigIntegerField(db_default=0, default=0)),
+                ('is_apart', models.BooleanField(db_default=False, default=False)),
                 ('hits_counted_at', models.DateTimeField(blank=True, null=True)),
                 ('ranked_at', models.DateTimeField(blank=True, null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),
                 ('answers', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='next_versions', to='mirror.message')),
+                ('brake', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='messages', to='mirror.brake')),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='mirror.connection')),
                 ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='messages', to='mirror.mailbox')),
             ],
@@ -306,6 +349,42 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='revision',
             constraint=models.UniqueConstraint(fields=('message', 'number'), name='revision_once'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('is_apart', True), ('state', 'held')), fields=['brake', 'held_at', 'id'], name='message_apart'),
+        ),
+        migrations.AddIndex(
+            model_name='arrival',
+            index=models.Index(fields=['connection', 'what', 'at'], name='arrival_counted'),
+        ),
+        migrations.AddIndex(
+            model_name='arrival',
+            index=models.Index(fields=['at'], name='arrival_old'),
+        ),
+        migrations.AddConstraint(
+            model_name='arrival',
+            constraint=models.UniqueConstraint(fields=('connection', 'upstream_id', 'what'), name='arrival_once'),
+        ),
+        migrations.AddIndex(
+            model_name='brake',
+            index=models.Index(condition=models.Q(('reject_to__isnull', False)), fields=['reject_to'], name='brake_to_reject'),
+        ),
+        migrations.AddConstraint(
+            model_name='brake',
+            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('connection', 'what'), name='brake_open_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='brake',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['key', 'alike', 'mailbox', 'recipient'])), name='brake_kind_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='cap',
+            constraint=models.UniqueConstraint(fields=('mailbox', 'kind'), name='cap_once', nulls_distinct=False),
+        ),
+        migrations.AddConstraint(
+            model_name='cap',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['key', 'alike', 'mailbox', 'recipient'])), name='cap_kind_known'),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -1,6 +1,7 @@
 """The tables of the mirror: accounts, messages, attachments and threads as MultiMail has them."""
 
 from mirror.models.attachments import AttachedFile
+from mirror.models.brakes import Arrival, Brake, Cap
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -14,7 +15,10 @@ from mirror.models.pictures import RemotePicture
 from mirror.models.threads import Thread, ThreadMessage
 
 __all__ = [
+    "Arrival",
     "AttachedFile",
+    "Brake",
+    "Cap",
     "Connection",
     "KnownContact",
     "Mailbox",

@@ -89,6 +89,12 @@ class Message(models.Model):
     policy_facts = models.JSONField(null=True)
     # The version of the policy that last rejected it or set its expiry, or could have; 0: none since it was stored.
     policy_applied = models.BigIntegerField(default=0, db_default=0)
+    # The flood that it came in, past a cap: such a message has no card of its own.
+    brake = models.ForeignKey(
+        "Brake", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
+    )
+    # Whether it stands apart from the queue, until somebody puts it back.
+    is_apart = models.BooleanField(default=False, db_default=False)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
     # When its position in an order last changed, written by a trigger; None: never.
@@ -146,6 +152,10 @@ class Message(models.Model):
             ),
             # The first of each that is alike, and how many there are.
             models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
+            # What a flood set apart: mostly none.
+            models.Index(
+                fields=["brake", "held_at", "id"], condition=Q(state="held", is_apart=True), name="message_apart"
+            ),
             models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
             models.Index(fields=["ranked_at"], condition=Q(state="held"), name="message_ranked"),
             # Whose hits are still to be counted: mostly none.

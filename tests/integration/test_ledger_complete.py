@@ -11,7 +11,7 @@ from django.urls import reverse
 from approvals.models import Decision
 from audit.actions import SETTINGS
 from gateway.models import ApiKey, Domain, WebhookDelivery
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Brake, Connection, Mailbox, Message
 from policy.models import GateList
 from tests.acts import (
     AT_MULTIMAIL,
@@ -50,8 +50,19 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
     domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
     of_domain = at | {"domain_id": domain.pk}
     key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"subscription_id": hook.pk}, {"mailbox_id": box.pk}
+    flood = Brake.objects.create(
+        connection=account.connection,
+        kind="key",
+        what=f"key:{agent.pk}",
+        name="agent",
+        sent_by_key=agent.pk,
+        window=timedelta(hours=1),
+        cap=5,
+    )
     forms = [
         ("connection-fingerprint", at, {"required": "1"}, "connection.changed"),
+        ("pause-key-of-flood", {"brake_id": flood.pk}, {}, "api_key.paused"),
+        ("pause-api-key", key, {"do": "resume"}, "api_key.resumed"),
         ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
         ("mailbox-settings", of_box, changed, "mailbox.changed"),
         ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),

@@ -1,0 +1,183 @@
+"""What people do with messages that were set apart: put them back into the queue, or reject them all; and set caps.
+
+Rejecting many is work of a worker: the wish is a row, each message is decided in a transaction of its own, and the row
+says how far that came. A message that was decided meanwhile is passed over, so that a worker that dies and the next one
+together decide each message once.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db.models import Max
+
+from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
+from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from audit.recording import changed, record
+from common.enqueue import enqueue
+from common.postgres.retry import atomic_with_retry
+from mirror.brakes import DEFAULTS, details_of
+from mirror.errors import ActNotAllowed, DeskError
+from mirror.models import Brake, Cap, Mailbox, Message
+from mirror.models.brakes import Kind
+from mirror.querysets import visible_condition
+from mirror.states import Outcome
+from people.actors import Actor, Role, worker
+from people.models import Person
+
+log = logging.getLogger(__name__)
+
+REJECT = "approvals.tasks.reject_set_apart"
+MOST_CAP = 1_000_000
+_AT_A_TIME = 25
+
+
+def set_apart_of(brake: Brake, actor: Actor, *roles: Role) -> DeskMessageQuerySet:
+    """Return the messages of a flood that still stand apart, and that the actor may see in one of these roles."""
+    condition = visible_condition(actor.acting_as(*roles)) if roles else visible_condition(actor)
+    return desk_messages().filter(condition, brake=brake).set_apart()
+
+
+def may_act(brake: Brake, actor: Actor, *roles: Role) -> bool:
+    """Whether the actor has one of these roles for the connection or mailbox of a flood."""
+    return any(actor.is_a(role, connection=brake.connection_id, mailbox=brake.mailbox_id) for role in roles)
+
+
+@atomic_with_retry
+def put_back(*, brake: Brake, actor: Actor) -> int:
+    """Put the messages of a flood into the queue, those that the actor may decide or administer; return how many.
+
+    They get no cards of their own, because hundreds of alerts are what the brake is against. Raises ActNotAllowed.
+    """
+    locked = Brake.objects.select_for_update(of=("self",)).get(pk=brake.pk)
+    if locked.reject_to is not None:
+        raise ActNotAllowed("Somebody is rejecting them at this moment. What is left can be put back after that.")
+    mine = set_apart_of(locked, actor, Role.REVIEWER, Role.ADMIN)
+    number = desk_messages().filter(pk__in=list(mine.values_list("pk", flat=True))).update(is_apart=False)
+    if not number:
+        raise ActNotAllowed("There is nothing left that you could put back.")
+    _record("brake.put_back", locked, actor, messages=str(number))
+    return number
+
+
+@atomic_with_retry
+def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
+    """Have a worker reject what stands apart at this moment, with this reason; return how many that are.
+
+    What comes later is left alone. Raises ActNotAllowed for whoever is no reviewer of any of them, and while another
+    such wish is being carried out.
+    """
+    locked = Brake.objects.select_for_update(of=("self",)).get(pk=brake.pk)
+    if locked.reject_to is not None:
+        raise ActNotAllowed("They are being rejected already.")
+    mine = set_apart_of(locked, actor, Role.REVIEWER)
+    last = mine.aggregate(last=Max("pk"))["last"]
+    if last is None:
+        raise ActNotAllowed("Only a reviewer can reject them, and there is nothing left that you could reject.")
+    number = mine.count()
+    Brake.objects.filter(pk=locked.pk).update(
+        reject_to=last, rejected_to=0, reject_reason=reason, rejected_by=int(actor.id)
+    )
+    _record("brake.reject_asked", locked, actor, messages=str(number), reason=reason)
+    enqueue(REJECT, locked.pk)
+    return number
+
+
+def reject_some(*, brake_id: int) -> int:
+    """Reject the next messages of a flood as somebody asked; return how many were looked at, 0 when all is done."""
+    brake = Brake.objects.to_reject().filter(pk=brake_id).first()
+    if brake is None:
+        return 0
+    person = rejecter(brake)
+    left = []
+    if person is not None and person.is_active:
+        actor = person.actor(surface="worker")
+        mine = set_apart_of(brake, actor, Role.REVIEWER).with_content()
+        left = list(mine.filter(pk__gt=brake.rejected_to, pk__lte=brake.reject_to).order_by("pk")[:_AT_A_TIME])
+        for message in left:
+            _reject(brake, message, actor)
+            Brake.objects.filter(pk=brake.pk, rejected_to__lt=message.pk).update(rejected_to=message.pk)
+    if not left:
+        _end_rejecting(brake_id)
+    return len(left)
+
+
+def _reject(brake: Brake, message: Message, actor: Actor) -> None:
+    try:
+        give_verdict(
+            message=message.public_id,
+            actor=actor,
+            outcome=Outcome.REJECT,
+            fingerprint=message.revision.fingerprint if message.revision else "",
+            reason=brake.reject_reason,
+            batch=BatchInfo(f"brake {brake.pk}", extra=timedelta(0)),
+        )
+    except DeskError as error:
+        # Decided meanwhile, or not readable yet: it is named in the ledger, and the others go on.
+        note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
+
+
+@atomic_with_retry
+def _end_rejecting(brake_id: int) -> None:
+    found = Brake.objects.to_reject().select_for_update(of=("self",)).filter(pk=brake_id).first()
+    if found is None:
+        return
+    person = rejecter(found)
+    Brake.objects.filter(pk=found.pk).update(reject_to=None)
+    left = desk_messages().filter(brake=found, pk__lte=found.reject_to).set_apart().count()
+    actor = person.actor(surface="worker") if person else worker("brake")
+    _record("brake.rejected", found, actor, left=str(left), reason=found.reject_reason)
+
+
+def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
+    record(action, actor=actor, connection=brake.connection_id, details=details_of(brake, **more))
+
+
+def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
+    """Return the caps of a mailbox, or of all: how many an hour and a day, by kind; its own, else those of all."""
+    found = dict(DEFAULTS)
+    for cap in Cap.objects.filter(mailbox=None):
+        found[cap.kind] = (cap.an_hour, cap.a_day)
+    for cap in Cap.objects.filter(mailbox=mailbox) if mailbox else ():
+        found[cap.kind] = (cap.an_hour, cap.a_day)
+    return found
+
+
+def has_own_caps(mailbox: Mailbox) -> bool:
+    """Whether the mailbox has caps of its own."""
+    return Cap.objects.filter(mailbox=mailbox).exists()
+
+
+def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
+    """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of everything."""
+    if mailbox is None and not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can set the caps of all mailboxes.")
+    if mailbox and not actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk):
+        raise ActNotAllowed("Only an admin of this mailbox can set its caps.")
+
+
+@atomic_with_retry
+def set_caps(*, mailbox: Mailbox | None, caps: Mapping[str, tuple[int, int]] | None, actor: Actor) -> None:
+    """Set the caps of all, or of a mailbox; None: those of all hold for it again. Raises ActNotAllowed."""
+    check_may_set_caps(actor, mailbox)
+    before = caps_of(mailbox)
+    Cap.objects.filter(mailbox=mailbox).delete()
+    Cap.objects.bulk_create(
+        Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day) for kind, (an_hour, a_day) in (caps or {}).items()
+    )
+    details = {
+        "mailbox": mailbox.address if mailbox else "",
+        **changed(before=_words(before), after=_words(caps_of(mailbox))),
+    }
+    record("caps.changed", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
+
+
+def _words(caps: Mapping[str, tuple[int, int]]) -> str:
+    return "; ".join(f"{kind}: {caps[kind][0] or 'no cap'} an hour, {caps[kind][1] or 'no cap'} a day" for kind in Kind)
+
+
+def rejecter(brake: Brake) -> Person | None:
+    """Return who has the messages rejected at this moment."""
+    if brake.reject_to is None or brake.rejected_by is None:
+        return None
+    return Person.objects.filter(pk=brake.rejected_by).first()

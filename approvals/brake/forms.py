@@ -1,0 +1,43 @@
+"""What people fill in about caps, and when they reject a whole flood."""
+
+from typing import Any
+
+from django import forms
+
+from approvals.brake.commands import MOST_CAP
+from common.forms import SentenceForm, WordsField
+from mirror.models.brakes import Kind
+
+_WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
+
+
+class CapsForm(SentenceForm):
+    """Eight numbers, an hour and a day for each kind; empty and 0 are no cap."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for kind in Kind:
+            for window in ("hour", "day"):
+                self.fields[f"{kind}_{window}"] = forms.IntegerField(
+                    required=False,
+                    min_value=0,
+                    max_value=MOST_CAP,
+                    error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _WRONG),
+                )
+
+    def caps(self) -> dict[str, tuple[int, int]]:
+        """Return the caps by kind: an hour, a day; 0 for none."""
+        typed = self.cleaned_data
+        return {str(kind): (typed[f"{kind}_hour"] or 0, typed[f"{kind}_day"] or 0) for kind in Kind}
+
+
+class RejectAllForm(SentenceForm):
+    """Why a whole flood is rejected; the agent reads it with each message."""
+
+    reason = WordsField(
+        max_length=1000,
+        error_messages={
+            "required": "Enter a reason: the agent reads it with each message.",
+            "max_length": "Keep the reason under 1000 characters.",
+        },
+    )

@@ -1,0 +1,199 @@
+"""The pages of floods that were set apart, and of the caps."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.brake import commands
+from approvals.brake.forms import CapsForm, RejectAllForm
+from approvals.decisions.ruling import is_reviewer
+from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.queue.filters import Filters
+from approvals.queue.rows import rows_of
+from common.pages import DeskRequest, redirect_with_notice
+from mirror.errors import ActNotAllowed
+from mirror.models import Brake, Mailbox
+from mirror.models.brakes import Kind
+from people.actors import Actor, Role
+from people.sign_in.reauthentication import reauthenticated
+
+PAGE = 50
+_LABELS = {
+    Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
+    Kind.ALIKE: ("With the same text", "The same but for names, numbers, amounts, dates and addresses."),
+    Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
+    Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
+}
+
+
+@login_required
+@require_safe
+def brakes(request: DeskRequest) -> HttpResponse:
+    """List the floods with messages that stand apart, the newest first, and those whose cap is still passed."""
+    actor: Actor = request.actor
+    numbers = desk_messages().visible_to(actor).set_apart().numbers_by_brake()
+    found = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
+    context = {"floods": [(one, numbers.get(one.pk, 0)) for one in found], "may_set_caps": actor.has(Role.ADMIN)}
+    return render(request, "approvals/brake/brakes.html", context)
+
+
+@login_required
+@require_safe
+def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
+    """Show one flood with its messages and what can be done."""
+    return _page(request, _visible(request, brake_id))
+
+
+def _visible(request: DeskRequest, brake_id: int) -> Brake:
+    found = Brake.objects.visible_to(request.actor).with_all().filter(pk=brake_id).first()
+    if found is None:
+        raise Http404("There is no such flood, or you may not see it.")
+    return found
+
+
+def _page(request: DeskRequest, found: Brake, *, status: int = 200, error: str = "", wrong: Any = None) -> HttpResponse:
+    actor: Actor = request.actor
+    apart = commands.set_apart_of(found, actor)
+    shown = list(apart.for_rows().oldest_first()[:PAGE])
+    read_decisions(shown)
+    may_pause = commands.may_act(found, actor, Role.REVIEWER, Role.ADMIN)
+    context = {
+        "brake": found,
+        "number": apart.count(),
+        "rows": rows_of(shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}),
+        "may_put_back": any(is_reviewer(actor, one) or _administers(actor, one) for one in shown),
+        "may_reject": any(is_reviewer(actor, one) for one in shown),
+        "may_pause": may_pause and bool(found.sent_by_key) and found.connection.is_our_gateway,
+        "has_admin_key": bool(found.connection.admin_key),
+        "administers": actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=None),
+        "rejecter": commands.rejecter(found),
+        "typed": request.POST,
+        "error": error,
+        "wrong": wrong or {},
+    }
+    return render(request, "approvals/brake/brake.html", context, status=status)
+
+
+def _administers(actor: Actor, message: Any) -> bool:
+    return actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id)
+
+
+@login_required
+@require_POST
+def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
+    """Put the messages of a flood back into the queue."""
+    found = _visible(request, brake_id)
+    try:
+        number = commands.put_back(brake=found, actor=request.actor)
+    except ActNotAllowed as error:
+        return _page(request, found, status=403, error=error.sentence)
+    notice = f"{number} message{'' if number == 1 else 's'} put back into the queue."
+    return redirect_with_notice(request, notice, "brakes")
+
+
+@login_required
+@require_POST
+def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
+    """Have every message of a flood rejected with one reason."""
+    found = _visible(request, brake_id)
+    form = RejectAllForm(request.POST)
+    if not form.is_valid():
+        return _page(request, found, status=422, wrong=form.errors_by_field())
+    try:
+        number = commands.ask_to_reject(brake=found, reason=form.cleaned_data["reason"], actor=request.actor)
+    except ActNotAllowed as error:
+        return _page(request, found, status=403, error=error.sentence)
+    notice = f"Rejecting {number} message{'' if number == 1 else 's'}. Each decision is recorded by itself."
+    return redirect_with_notice(request, notice, "brake", brake_id=found.pk)
+
+
+@login_required
+@require_safe
+def caps(request: DeskRequest) -> HttpResponse:
+    """Show the caps of all mailboxes, and link to those of each."""
+    return _caps(request, None)
+
+
+@login_required
+@require_safe
+def mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Show the caps of one mailbox."""
+    return _caps(request, _visible_mailbox(request, mailbox_id))
+
+
+@login_required
+@require_POST
+@reauthenticated
+def set_caps(request: DeskRequest) -> HttpResponse:
+    """Set the caps of all mailboxes."""
+    return _set_caps(request, None)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def set_mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Give one mailbox caps of its own, or those of all again."""
+    return _set_caps(request, _visible_mailbox(request, mailbox_id))
+
+
+def _visible_mailbox(request: DeskRequest, mailbox_id: int) -> Mailbox:
+    mailbox = Mailbox.objects.at_work().visible_to(request.actor).filter(pk=mailbox_id).first()
+    if mailbox is None:
+        raise Http404("There is no such mailbox, or you may not see it.")
+    return mailbox
+
+
+def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
+    form = CapsForm(request.POST)
+    drops = mailbox is not None and request.POST.get("do") == "drop"
+    try:
+        commands.check_may_set_caps(request.actor, mailbox)
+        if not drops and not form.is_valid():
+            return _caps(request, mailbox, status=422, wrong=form.errors_by_field())
+        commands.set_caps(mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor)
+    except ActNotAllowed as error:
+        return _caps(request, mailbox, status=403, error=error.sentence)
+    notice = "The caps are saved. They count from the next message."
+    if mailbox is None:
+        return redirect_with_notice(request, notice, "caps")
+    return redirect_with_notice(request, notice, "mailbox-caps", mailbox_id=mailbox.pk)
+
+
+def _caps(
+    request: DeskRequest, mailbox: Mailbox | None, *, status: int = 200, error: str = "", wrong: Any = None
+) -> HttpResponse:
+    actor: Actor = request.actor
+    context = {
+        "mailbox": mailbox,
+        "own": mailbox is not None and commands.has_own_caps(mailbox),
+        "rows": _rows(request, mailbox, wrong or {}),
+        "may_change": actor.is_admin_of_all if mailbox is None else _is_admin_of(actor, mailbox),
+        "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
+        "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
+        "error": error,
+    }
+    return render(request, "approvals/brake/caps.html", context, status=status)
+
+
+def _is_admin_of(actor: Actor, mailbox: Mailbox) -> bool:
+    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+
+
+def _rows(request: DeskRequest, mailbox: Mailbox | None, wrong: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row for each kind: its words, and its two fields as typed or as they are."""
+    rows = []
+    for kind, numbers in commands.caps_of(mailbox).items():
+        label, note = _LABELS[Kind(kind)]
+        fields = []
+        for window, words, number in zip(("hour", "day"), ("an hour", "a day"), numbers, strict=True):
+            name = f"{kind}_{window}"
+            typed = request.POST.get(name, "") if wrong else number or ""
+            fields.append({"name": name, "words": words, "value": typed, "wrong": wrong.get(name, "")})
+        rows.append({"label": label, "note": note, "fields": fields})
+    return rows

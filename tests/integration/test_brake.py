@@ -1,0 +1,320 @@
+"""The brake on agents that send too much: caps, floods set apart with one alert, and what people do with them."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models import F
+from django.urls import reverse
+
+from alerts.deliveries.missed import plan_missed
+from alerts.models import Card, Delivery, Destination
+from approvals import tasks
+from approvals.brake import commands
+from approvals.intake.ingest import receive_webhook
+from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
+from audit.models import Entry
+from common.postgres import clock
+from gateway.models import ApiKey
+from mirror.brakes import end_over
+from mirror.models import Arrival, Brake, Cap, Message
+from mirror.sync.retention import forget_arrivals
+from mirror.sync.rows import mirror_row
+from tests.factories import event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Invoices"}
+NONE = {"key": (0, 0), "alike": (0, 0), "mailbox": (0, 0), "recipient": (0, 0)}
+
+
+def cap(of=None, **caps):
+    """Set these caps, and no others."""
+    Cap.objects.filter(mailbox=of).delete()
+    for kind, (an_hour, a_day) in {**NONE, **caps}.items():
+        Cap.objects.create(mailbox=of, kind=kind, an_hour=an_hour, a_day=a_day)
+
+
+def come(client, connection, number=1, **fields):
+    for _ in range(number):
+        assert post_event(client, connection, event_body(**{**KEY, **fields})).status_code == 200
+
+
+def apart():
+    return [message.is_apart for message in Message.objects.order_by("pk")]
+
+
+def actions(*begins):
+    return [entry.action for entry in Entry.objects.oldest_first() if entry.action.startswith(begins or ("brake.",))]
+
+
+def later(delta):
+    Arrival.objects.update(at=F("at") - delta)
+    Brake.objects.update(opened_at=F("opened_at") - delta)
+
+
+@pytest.fixture
+def connection():
+    return make_connection(is_our_gateway=True, admin_key="mm_live_admin")
+
+
+@pytest.mark.parametrize(
+    ("caps", "fields"),
+    [
+        ({"key": (3, 0)}, {}),
+        ({"key": (0, 3)}, {}),
+        ({"mailbox": (3, 0)}, {"sent_by_key": "", "sent_by_key_name": ""}),
+        ({"recipient": (3, 0)}, {"to": ["Dana <dana@northwind.example>", "DANA@northwind.example"]}),
+    ],
+)
+def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held(client, connection, caps, fields):
+    cap(**caps)
+    come(client, connection, 5, **fields)
+    assert apart() == [False] * 3 + [True] * 2
+    assert set(Message.objects.values_list("state", flat=True)) == {"held"}
+    assert actions() == ["brake.opened"]
+    flood = Brake.objects.get()
+    assert (flood.kind, flood.cap, flood.messages.count()) == (next(iter(caps)), 3, 2)
+    # Another key, to somebody else: an agent that sends too much does not stop the others.
+    come(
+        client, connection, 1, sent_by_key="01OTHER", to=["lee@x.example"], mailbox_id="01OTHER", mailbox="o@x.example"
+    )
+    assert apart()[-1] is False
+
+
+def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection):
+    cap()
+    come(client, connection, 4)
+    assert not any(apart())
+    cap(connection.mailboxes.get(), key=(5, 0))
+    come(client, connection, 2)
+    assert apart() == [False] * 5 + [True]
+    # Received mail is not the agent's.
+    come(client, connection, 1, direction="inbound", status="pending_inbound_approval")
+    assert apart()[-1] is False
+
+
+@pytest.mark.fault(
+    57,
+    injected="Webhooks of one key come at one moment, in as many threads, when one more is allowed before its cap.",
+    held="Exactly one of them is in the queue; the others are set apart by one brake, with one entry.",
+)
+@pytest.mark.django_db(transaction=True)
+def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
+    for already in (2, 3):
+        connection = make_connection(f"at-once-{already}")
+        cap(key=(3, 0))
+        come(client, connection, already)
+        barrier, failed = threading.Barrier(4), []
+
+        def one(connection=connection, barrier=barrier, failed=failed):
+            barrier.wait()
+            try:
+                receive_webhook(connection=connection, body=event_body(**KEY), secret_used="current")
+            except Exception as error:  # noqa: BLE001 - told by the assertion below
+                failed.append(error)
+            finally:
+                database.close()
+
+        threads = [threading.Thread(target=one) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        mine = Message.objects.filter(connection=connection)
+        assert failed == []
+        assert (mine.filter(is_apart=False).count(), mine.filter(is_apart=True).count()) == (3, already + 1)
+        assert Brake.objects.filter(connection=connection).count() == 1
+    assert actions() == ["brake.opened"] * 2
+
+
+@pytest.mark.fault(
+    57,
+    injected="One API key sends 300 messages within a minute, with a cap of 5 an hour.",
+    held="Five are in the queue with their cards; the others are held apart with one card and one entry; none is lost.",
+)
+def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
+    discord = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/abc")
+    discord.routes.create(actions=["message.held"])
+    cap(key=(5, 0))
+    come(client, connection, 300)
+    assert (Message.objects.filter(is_apart=True).count(), Message.objects.count()) == (295, 300)
+    about = list(Card.objects.exclude(about="").values_list("about", flat=True))
+    assert (about, Card.objects.filter(about="").count()) == ([f"brake/{Brake.objects.get().pk}"], 5)
+    assert Delivery.objects.count() == 6
+    # Nor does the sweep for missed acts find any.
+    assert plan_missed() == 0
+    # Deciding one makes no card either.
+    reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
+    message = Message.objects.filter(is_apart=True).first()
+    mirror_row(connection, pending_row(message.upstream_id), clock())
+    message.refresh_from_db()
+    assert decide(message, reviewer).decision.state == "recorded"
+    post_event(client, connection, event_body("message.rejected", email_id=message.upstream_id, decision="rejected"))
+    assert Card.objects.count() == 6
+
+
+def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again(client, connection):
+    cap(key=(3, 0))
+    come(client, connection, 5)
+    assert end_over(list(Brake.objects.over().values_list("pk", flat=True))) == 0
+    later(timedelta(hours=1))
+    come(client, connection, 1)
+    assert apart()[-1] is False
+    assert tasks.sweep() == "swept"
+    flood = Brake.objects.get()
+    assert (flood.ended_at is not None, flood.messages.filter(is_apart=True).count()) == (True, 2)
+    come(client, connection, 3)
+    assert apart()[-1] is True
+    assert (Brake.objects.count(), Brake.objects.get().ended_at) == (1, None)
+    assert actions() == ["brake.opened", "brake.ended", "brake.opened"]
+    # A day later it is another one, and what nothing counts any more is deleted.
+    later(timedelta(days=2))
+    assert tasks.sweep() == "swept"
+    Brake.objects.update(ended_at=F("ended_at") - timedelta(hours=2))
+    assert (forget_arrivals() > 0, Arrival.objects.count()) == (True, 0)
+    come(client, connection, 4)
+    assert Brake.objects.count() == 2
+
+
+def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_dropped(client, connection):
+    discord = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/abc")
+    discord.routes.create(actions=["message.held"])
+    cap(alike=(2, 0))
+    for number in range(4):
+        come(
+            client, connection, 1, email_id=f"01ALIKE{number}", to=[f"dana{number}@x.example"], sent_by_key=f"k{number}"
+        )
+    assert Card.objects.count() == 4
+    for number in range(4):
+        row = pending_row(
+            f"01ALIKE{number}", to_addresses=[f"dana{number}@x.example"], markdown=f"You owe {number} EUR."
+        )
+        assert mirror_row(connection, row, clock())
+    assert apart() == [False, False, True, True]
+    assert (Card.objects.filter(about="").count(), Card.objects.exclude(about="").count()) == (2, 1)
+    assert Message.objects.filter(hydrated_at=None).count() == 0
+    assert len(actions("message.set_apart")) == 2
+    # Read again it is the same message, and counts no second time.
+    assert mirror_row(connection, pending_row("01ALIKE0", subject="Your refund for order 9"), clock())
+    assert apart()[0] is False
+
+
+@pytest.fixture
+def flood(client, connection):
+    """Two messages in the queue, and three apart."""
+    cap(key=(2, 0))
+    for number in range(5):
+        come(client, connection, 1, email_id=f"01FLOOD{number}")
+        mirror_row(connection, pending_row(f"01FLOOD{number}", **KEY), clock())
+    return Brake.objects.get()
+
+
+def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, flood, django_assert_num_queries):
+    actor = reviewer.actor(surface="web")
+    assert (desk_messages().count_waiting_for(actor), desk_messages().waiting_for(actor).count()) == (2, 2)
+    client = signed_in(reviewer)
+    page = client.get(reverse("queue")).content.decode()
+    assert reverse("brakes") in page
+    assert "message-row-" in page
+    assert page.count('id="message-row-') == 2
+    assert "3</span>" in client.get(reverse("brakes")).content.decode()
+    assert "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).content.decode()
+    # By its own page each can be decided all the same.
+    assert decide(Message.objects.filter(is_apart=True).first(), reviewer).decision.state == "recorded"
+    assert client.post(reverse("put-back", args=[flood.pk])).status_code == 302
+    assert desk_messages().count_waiting_for(actor) == 4
+    assert client.post(reverse("put-back", args=[flood.pk])).status_code == 403
+    assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
+
+
+@pytest.mark.fault(
+    57,
+    injected="The worker that rejects a whole flood dies after a verdict, before it has noted how far it came.",
+    held="The next one goes on; each message has one verdict and one decision, and the ledger names them all.",
+)
+def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in, reviewer, flood, client, monkeypatch):
+    url, page = reverse("reject-all", args=[flood.pk]), signed_in(reviewer)
+    assert page.post(url, {"reason": ""}).status_code == 422
+    assert page.post(url, {"reason": "The agent ran wild."}).status_code == 302
+    # Pressed twice; and what comes after that is left alone.
+    assert page.post(url, {"reason": "The agent ran wild."}).status_code == 403
+    come(client, flood.connection, 1, email_id="01LATER")
+    mirror_row(flood.connection, pending_row("01LATER", **KEY), clock())
+    reject, rejected = commands._reject, []
+
+    def dies(brake, message, actor):
+        reject(brake, message, actor)
+        rejected.append(message.pk)
+        if len(rejected) == 2:
+            raise SystemError("killed")
+
+    monkeypatch.setattr(commands, "_reject", dies)
+    with pytest.raises(SystemError):
+        tasks.reject_set_apart(flood.pk)
+    monkeypatch.setattr(commands, "_reject", reject)
+    assert tasks.reject_set_apart(flood.pk) == "rejected"
+    assert tasks.reject_set_apart(flood.pk) == "rejected"
+    decisions = Decision.objects.order_by("message__upstream_id").values_list(
+        "message__upstream_id", "outcome", "reason"
+    )
+    assert list(decisions) == [(f"01FLOOD{n}", "reject", "The agent ran wild.") for n in (2, 3, 4)]
+    assert actions("brake.reject") == ["brake.reject_asked", "brake.rejected"]
+    assert len(actions("verdict.given", "decision.recorded")) == 6
+    assert (Brake.objects.get().reject_to, desk_messages().set_apart().count()) == (None, 1)
+
+
+def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(signed_in, admin, reviewer, account):
+    world, key = account.world, ApiKey.objects.get(name="Key agent")
+    fields = {"kind": "key", "what": f"key:{key.pk}", "name": "Key agent", "window": timedelta(hours=1), "cap": 5}
+    flood = Brake.objects.create(
+        connection=account.connection, sent_by_key=key.pk, sent_by_key_name="Key agent", **fields
+    )
+
+    def send():
+        answer = account.ask(
+            "POST", f"{world.base}/send", key="agent", json={"to": "d@x.example", "subject": "S", "text": "T"}
+        )
+        return answer.status_code, answer.json().get("code", "")
+
+    pause = reverse("pause-key-of-flood", args=[flood.pk])
+    assert "/reauthenticate/" in signed_in(reviewer, minutes=11).post(pause)["Location"]
+    assert signed_in(reviewer).post(pause).status_code == 302
+    assert send() == (403, "key_paused")
+    assert account.ask("GET", "/v1/mailboxes", key="agent").status_code == 200
+    resume = reverse("pause-api-key", args=[account.connection.pk, key.pk])
+    assert signed_in(reviewer).post(resume, {"do": "resume"}).status_code == 403
+    assert signed_in(admin).post(resume, {"do": "resume"}).status_code == 302
+    assert send() == (202, "")
+    assert actions("api_key.") == ["api_key.paused", "api_key.resumed"]
+
+
+def test_multimail_that_cannot_pause_a_key_is_said_so(signed_in, admin, account):
+    key = ApiKey.objects.get(name="Key agent")
+    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = (200, b'{"id": "1", "status": "updated"}')
+    answer = signed_in(admin).post(reverse("pause-api-key", args=[account.connection.pk, key.pk]), {"do": "pause"})
+    assert (answer.status_code, b"This MultiMail cannot pause a key." in answer.content) == (422, True)
+    assert "api_key.paused" not in actions("api_key.")
+
+
+def test_caps_are_set_by_admins_and_dropped_again(signed_in, admin, connection):
+    mailbox, page = connection.mailboxes.get(), signed_in(admin)
+    assert page.post(reverse("set-caps"), {"key_hour": "7", "alike_day": ""}).status_code == 302
+    assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
+    assert page.post(reverse("set-caps"), {"key_hour": "-1"}).status_code == 422
+    own = reverse("set-mailbox-caps", args=[mailbox.pk])
+    assert page.post(own, {"mailbox_day": "9"}).status_code == 302
+    assert commands.caps_of(mailbox) == {**NONE, "mailbox": (0, 9)}
+    assert b"Its own" in page.get(reverse("mailbox-caps", args=[mailbox.pk])).content
+    assert page.post(own, {"do": "drop"}).status_code == 302
+    assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
+    assert actions("caps.") == ["caps.changed"] * 3
+
+
+def test_messages_of_ordinary_agents_stay_below_the_caps_of_a_new_desk(client, connection):
+    make_message(connection)
+    come(client, connection, 40)
+    assert not any(apart())
