@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """`words` ends the sentence “is notified when …”; `about` is message or connection."""
+    """`words` ends the sentence “is notified when …”; `about` is message, connection or change."""
 
     name: str
     words: str
@@ -48,9 +48,12 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("desk.stale", "the desk may not show all messages", ("connection.stale",), "connection"),
     Event("desk.fresh", "the desk shows all messages again", ("connection.fresh_again",), "connection"),
+    Event("change.waiting", "a change waits for a second admin", ("change.asked",), "change"),
 )
 # Not about a message: the gate refused it before there was one. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"
+# About no message and no one connection: each change has its own card.
+CHANGE_ASKED = "change.asked"
 # A flood has a card of its own, and whoever is told of held messages is told of it too.
 BRAKE, HELD = "brake.opened", "message.held"
 # Actions that update an existing card, of a connection or a flood, and create none.
@@ -81,8 +84,8 @@ def about_key(action: str, *, entry: int, connection: int | None, brake: str = "
     """
     if action in OF_BRAKE:
         return f"brake/{brake}"
-    if action == REFUSED:
-        return f"refusal/{entry}"
+    if action in (REFUSED, CHANGE_ASKED):
+        return f"{'refusal' if action == REFUSED else 'change'}/{entry}"
     event = event_of(action)
     is_of_connection = action in ENDS or (event is not None and event.about == "connection")
     return f"connection/{connection}" if is_of_connection and connection is not None else ""

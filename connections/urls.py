@@ -7,6 +7,7 @@ from connections.accounts import views as connections
 from connections.domains import views as domains
 from connections.keys import views as api_keys
 from connections.kill_switch import views as kill_switch
+from connections.mailboxes import minimum_views as minimum
 from connections.mailboxes import views as mailboxes
 from connections.webhooks import views as webhooks
 
@@ -39,6 +40,9 @@ urlpatterns = [
     path("stop/gateway/<int:connection_id>/", kill_switch.hold_all, name="hold-all"),
     path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
     path("mailboxes/add/", mailboxes.add_mailbox, name="add-mailbox"),
+    path("mailboxes/minimum/", minimum.oversight_minimum, name="oversight-minimum"),
+    path("mailboxes/minimum/set/", minimum.set_oversight_minimum, name="set-oversight-minimum"),
+    path("mailboxes/<int:mailbox_id>/raise/", minimum.raise_mailbox, name="raise-mailbox"),
     path("mailboxes/<int:mailbox_id>/", mailboxes.mailbox, name="mailbox"),
     path("mailboxes/<int:mailbox_id>/windows/", mailboxes.set_windows, name="mailbox-windows"),
     path("mailboxes/<int:mailbox_id>/settings/", mailboxes.change_settings, name="mailbox-settings"),

@@ -147,6 +147,7 @@ else:
         "allauth.account.middleware.AccountMiddleware",
         "people.sign_in.middleware.SignInMiddleware",
         "dashboard.frame.denials.DenialsMiddleware",
+        "people.directory.second_admin_views.SecondAdminMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"

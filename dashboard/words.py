@@ -61,6 +61,7 @@ STUCK = {
     "silent": ("No delivery report", "amber"),
     "poison": ("Webhook not applied", "rose"),
     "late": ("Contradicting webhook", "amber"),
+    "below_minimum": ("Below the minimum", "amber"),
     "ledger": ("Ledger not sealed", "amber"),
     "ledger_stopped": ("Sealing stopped", "rose"),
     "ledger_broken": ("Ledger altered", "rose"),
@@ -105,6 +106,7 @@ RULE_ICONS = {
 # What a person is about to do, by the name of its address, where they are asked to confirm who they are.
 SENSITIVE = {
     "activate-draft": "activate a version of the policy",
+    "accept-change": "accept a change as the second admin",
     "add-api-key": "create an API key",
     "add-connection": "add a connection",
     "add-destination": "add an alert destination",

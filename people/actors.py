@@ -47,6 +47,8 @@ class Actor:
     scopes: tuple[Scope, ...] = ()
     # Facts that somebody else's signature proves, by name. They are added to the details of each of its ledger entries.
     proof: tuple[tuple[str, str], ...] = ()
+    # The key of the second admin who accepted what the actor does now (people.second_admin).
+    second: str = ""
 
     def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
         """Whether the actor has `role` for this mailbox."""
@@ -65,6 +67,11 @@ class Actor:
     def looks_after_accounts(self) -> bool:
         """Whether the actor is an admin of a whole connection, and so may see its API keys and webhooks."""
         return any(scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes)
+
+    @property
+    def looks_after_policy(self) -> bool:
+        """Whether the actor is an admin of anything, and so may see the changes that wait for a second admin."""
+        return self.has(Role.ADMIN)
 
     @property
     def is_admin_of_all(self) -> bool:

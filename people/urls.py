@@ -1,4 +1,5 @@
-"""Every URL of people: signing in, own account, directory, one-time links, and reports and exports of the ledger.
+"""Every URL of people: signing in, own account, directory, one-time links, changes that wait for a second admin, and
+reports and exports of the ledger.
 
 Of django-allauth's pages only those that the desk uses are here. Exports and reports are here, not with the ledger:
 they need the signed-in person, and the ledger does not import people.
@@ -8,6 +9,7 @@ from django.urls import path
 
 from people import exports
 from people.accounts import views as accounts
+from people.directory import second_admin_views as second_admin
 from people.directory import second_factor_views as second_factor
 from people.directory import views as directory
 from people.invitations import views as invitations
@@ -61,6 +63,12 @@ urlpatterns = [
     path("people/<int:person_id>/factors/remove/", second_factor.remove_factors, name="take-factors-off"),
     path("people/second-factor/", second_factor.second_factor, name="second-factor"),
     path("people/second-factor/set/", second_factor.set_rule, name="set-second-factor"),
+    path("changes/", second_admin.pending_changes, name="pending-changes"),
+    path("changes/ask/", second_admin.ask, name="ask-second-admin"),
+    path("changes/setting/", second_admin.set_setting, name="set-second-admin"),
+    path("changes/<int:change_id>/accept/", second_admin.accept_change, name="accept-change"),
+    path("changes/<int:change_id>/decline/", second_admin.decline_change, name="decline-change"),
+    path("changes/<int:change_id>/withdraw/", second_admin.withdraw, name="withdraw-change"),
     path("people/invitations/<int:invitation_id>/renew/", directory.renew, name="invite-renew"),
     path("people/invitations/<int:invitation_id>/withdraw/", directory.withdraw_link, name="withdraw-invitation"),
     path("people/invite/", invitations.invite_person, name="invite"),

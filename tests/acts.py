@@ -57,6 +57,7 @@ PROVED = {
     "rotate-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",
+    "raise-mailbox": "test_oversight_minimum.py",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
 }
 # Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a gateway that answers.

@@ -100,6 +100,32 @@ PEOPLE_DOORS = {
         fields=lambda w: {"account": w.discord.pk},
         needs="other_discord",
     ),
+    "pending-changes": Door("lists the changes that wait for a second admin, for what one administers", "own", (A,)),
+    "ask-second-admin": Door(
+        "asks a second admin for a change",
+        *("own", (A,)),
+        writes=True,
+        fields=lambda w: {"change": w.packed_change, "reason": "Support writes to it"},
+    ),
+    "set-second-admin": Door(
+        *("sets whether loosening waits for a second admin", "desk", (A,)),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"on": "yes"},
+        needs="person",
+    ),
+    "accept-change": Door(
+        "accepts a change as the second admin",
+        *("mailbox", (A,)),
+        writes=True,
+        sure=True,
+        fields=nothing,
+        needs="pending_change",
+    ),
+    "decline-change": Door(
+        "declines a change", "mailbox", (A,), writes=True, fields=lambda w: {"reason": "No"}, needs="pending_change"
+    ),
+    "withdraw-change": Door("withdraws one's own change", "own", writes=True, fields=nothing, needs="own_change"),
     "setup": Door("shows the setup page", "desk", (A,)),
     "setup-away": Door("dismisses the reminder of the setup page", "desk", (A,), fields=nothing),
 }
@@ -171,6 +197,14 @@ ACCOUNT_DOORS = {
     "loosen-mailbox": Door(
         "makes the oversight mode looser", "mailbox", (A,), sure=True, fields=lambda w: {"to": "monitored"}
     ),
+    "oversight-minimum": Door("shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)),
+    "set-oversight-minimum": Door(
+        *("sets the minimum oversight mode", "desk", (A,)),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"minimum": "gated_send"},
+    ),
+    "raise-mailbox": Door("raises a mailbox to the minimum", "mailbox", (A,), fields=nothing),
     "delete-mailbox": Door(
         "deletes a mailbox", "connection", (A,), sure=True, fields=lambda w: {"address": w.mailbox.address}
     ),

@@ -28,7 +28,8 @@ from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
-from people.models import DiscordAccount, Grant, Invitation, Person
+from people.models import WAITS_FOR, DiscordAccount, Grant, Invitation, PendingChange, Person
+from people.second_admin.asking import AskedChange, pack
 from policy.models import Allowlist, GateList, GateRefusal, Group, KillSwitch, PolicyVersion
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
@@ -67,6 +68,8 @@ POST_ONLY = {
     *("save-own-word", "remove-own-word", "save-usual-texts"),
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
     *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
+    *("ask-second-admin", "set-second-admin", "accept-change", "decline-change", "withdraw-change"),
+    *("set-oversight-minimum", "raise-mailbox"),
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
     *("remove-discord",),
     *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
@@ -323,6 +326,46 @@ class Walk:
             email="new@yourteam.example", token_hash="0" * 64, grants=grants, invited_by=inviter, expires_at=until
         )
 
+    def asked_change(self):
+        """A change of the desk's settings of the mailbox."""
+        before = {"undo_window": 5.0, "expire_after": None, "editor_may_approve": False, "loads_pictures": False}
+        after = before | {"loads_pictures": True}
+        return AskedChange(
+            kind="mailbox_desk",
+            target=f"mailbox/{self.mailbox.pk}",
+            title="support@yourteam.example: whether remote pictures may be loaded",
+            before="loads_pictures: False",
+            after="loads_pictures: True",
+            change={"mailbox": self.mailbox.pk, "before": before, "after": after},
+            url_name="mailbox",
+            url_args={"mailbox_id": self.mailbox.pk},
+            connection=self.connection.pk,
+            mailbox=self.mailbox.pk,
+        )
+
+    @property
+    def packed_change(self):
+        return pack(self.asked_change(), self.person.actor(surface="web"))
+
+    def _need_pending_change(self, asker=None):
+        asked = self.asked_change()
+        self.pending = PendingChange.objects.create(
+            kind=asked.kind,
+            target=asked.target,
+            mailbox=self.mailbox,
+            title=asked.title,
+            before=asked.before,
+            after=asked.after,
+            url=asked.url,
+            change=asked.change,
+            asked_by=asker or make_person("second@yourteam.example", "Sam", "admin"),
+            reason="Receipts have pictures.",
+            expires_at=Now() + WAITS_FOR,
+        )
+
+    def _need_own_change(self):
+        self._need_pending_change(self.person)
+
     def _need_app(self):
         give_app(self.person)
 
@@ -453,6 +496,7 @@ class Walk:
             "policy_number": lambda: 1,
             "group_id": lambda: self.group.pk,
             "ready_made": lambda: "small-team",
+            "change_id": lambda: self.pending.pk,
             "word_id": lambda: self.own_word.pk,
             "text_kind": lambda: "reject",
             "export_id": lambda: self.export.pk,

@@ -1,4 +1,4 @@
-"""Cards that are about no message of the mirror: a connection, the desk itself, or mail refused at the gate."""
+"""Cards that are about no message of the mirror: a connection, the desk, mail refused at the gate, a change."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Field, Markup, moment_field, text_field
 from alerts.cards.message import triggered_by
-from alerts.ledger_events import REFUSED
+from alerts.ledger_events import CHANGE_ASKED, REFUSED
 from alerts.models import Destination
 from approvals.decisions.status import Status
 from audit.models import Entry
@@ -56,6 +56,8 @@ def notice_card(about: str, entry: Entry | None, destination: Destination, marku
         return _refusal_card(entry, details, markup, minimal=minimal)
     if about.startswith("brake/"):
         return _brake_card(about, details, markup, minimal=minimal, at=entry.at if entry else None)
+    if entry is not None and entry.action == CHANGE_ASKED:
+        return _change_card(entry, details, markup, minimal=minimal)
     explanation = details.get("explanation", "")
     return _status_card(about, entry, without_addresses(explanation) if minimal else explanation, markup)
 
@@ -68,8 +70,8 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     if kind == "connection" and number is not None:
         newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
         return newest.newest_first().first()
-    # Each refusal has its own card, because each is about a different message.
-    wanted = number if kind == "refusal" else planned
+    # Each refusal and each change has its own card.
+    wanted = number if kind in ("refusal", "change") else planned
     return entries.filter(pk=wanted).first() if wanted is not None else None
 
 
@@ -140,6 +142,28 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
         fields=[*fields, moment_field(markup, "When", entry.at)],
         footer="Countersign · refused at the gate",
         word="Refused at the gate",
+    )
+
+
+def _change_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool) -> Card:
+    """Show a change of policy that waits for a second admin; a card cannot accept it."""
+
+    def shown(name: str) -> str:
+        text = details.get(name, "")
+        return without_addresses(text) if minimal else text
+
+    fields = [text_field(markup, label, shown(name), 600) for label, name in (("Now", "before"), ("Then", "after"))]
+    if not minimal:
+        fields.append(text_field(markup, "Asked by", details.get("asked_by", ""), 256, inline=True))
+        fields.append(text_field(markup, "Reason", details.get("reason", ""), 600))
+    return Card(
+        title="A change waits for a second admin",
+        url=f"{settings.PUBLIC_URL}{reverse('pending-changes')}",
+        description=f"{markup.bold('Waiting for a second admin.')} {markup.literal(shown('change'), MAX_EXPLANATION)}",
+        tone="amber",
+        fields=[*fields, moment_field(markup, "Since", entry.at)],
+        footer="Countersign · change of policy",
+        word="Waiting for a second admin",
     )
 
 

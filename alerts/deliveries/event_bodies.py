@@ -155,6 +155,10 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
         data["mailbox"] = _address(details["mailbox"], privacy)
     if details.get("rule"):
         data["rule"] = _words(details["rule"], privacy)
+    for name in ("change", "before", "after", "asked_by", "reason"):
+        # At the minimal level people are named by role alone, and what they wrote is left out.
+        if details.get(name) and (privacy != Destination.Privacy.MINIMAL or name in ("change", "before", "after")):
+            data[name] = _words(details[name], privacy)
     trigger = {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
     if trigger:
         data["metadata"] = _metadata(trigger, privacy)

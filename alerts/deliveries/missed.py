@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from alerts.channels import card_kinds
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, Planned
-from alerts.ledger_events import BRAKE, HELD, OF_BRAKE, REFUSED
+from alerts.ledger_events import BRAKE, CHANGE_ASKED, HELD, OF_BRAKE, REFUSED
 from alerts.models.destinations import one_spelling
 from audit.models import Entry, EntryQuerySet
 from common.logs import traced
@@ -33,6 +33,7 @@ WITH act AS MATERIALIZED (
         WHEN entry.action = ANY(%(of_brake)s) THEN 'brake/' || (
             SELECT fields ->> 'brake' FROM audit_entrydetail WHERE entry_id = entry.id
         )
+        WHEN entry.action = %(change_asked)s THEN 'change/' || entry.id
         ELSE 'connection/' || entry.connection END AS about,
         ARRAY[{_STARTED_IN}, {_STARTED_IN_ID}] AS started_in
     FROM audit_entry entry LEFT JOIN mirror_message message ON message.public_id = entry.message
@@ -52,9 +53,11 @@ WITH act AS MATERIALIZED (
         )
         AND (route.connection_id IS NULL OR route.connection_id = act.connection)
         AND (route.mailbox_id IS NULL OR route.mailbox_id = act.mailbox_id OR (
-            about IS NOT NULL AND mailbox.connection_id = act.connection AND (action <> %(refused)s OR EXISTS (
-                SELECT FROM audit_entrydetail WHERE entry_id = act.id AND fields ->> 'mailbox' = mailbox.address
-            ))
+            about IS NOT NULL AND mailbox.connection_id = act.connection AND (
+                action NOT IN (%(refused)s, %(change_asked)s) OR EXISTS (
+                    SELECT FROM audit_entrydetail WHERE entry_id = act.id AND fields ->> 'mailbox' = mailbox.address
+                )
+            )
         ))
     )
 ), answering AS MATERIALIZED (
@@ -111,6 +114,7 @@ def plan_missed() -> int:
         "of_brake": list(OF_BRAKE),
         "brake": BRAKE,
         "held": HELD,
+        "change_asked": CHANGE_ASKED,
         "card_kinds": card_kinds(),
         "at_a_time": _AT_A_TIME,
     }

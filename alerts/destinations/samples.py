@@ -13,7 +13,7 @@ from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
 from alerts.deliveries.event_bodies import event_body
 from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
-from alerts.ledger_events import REFUSED, Event, about_key, event_of
+from alerts.ledger_events import CHANGE_ASKED, REFUSED, Event, about_key, event_of
 from alerts.models import Destination
 from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail
@@ -40,6 +40,13 @@ _AFTER = {
 _DETAILS = {
     REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
     "brake.opened": {"explanation": "Messages from the key “Invoices”: more than 300 an hour."},
+    CHANGE_ASKED: {
+        "change": f"{SENDER}: the oversight mode",
+        "before": "oversight_mode: gated_send",
+        "after": "oversight_mode: monitored",
+        "asked_by": "Rita Moreno",
+        "reason": "Replies to known customers only.",
+    },
     "connection.failing": {"explanation": "It did not answer within 10 seconds."},
     "connection.paused": {"explanation": "MultiMail no longer accepts the key."},
 }

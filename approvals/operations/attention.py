@@ -22,10 +22,11 @@ from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
 from common.postgres.statements import ValueQuery, count_of, read_values
-from mirror.models import Connection, Message, WebhookEvent
+from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
 from people.actors import Actor, Role, Scope
+from people.models import OrganisationSettings
 from policy.models import KillSwitch
 
 # How many items of one kind are read, and one action covers; the count includes all.
@@ -42,6 +43,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
             _half_replaced(actor),
             _overdue(actor),
             _connections(actor, now),
+            _below_minimum(actor),
             _unread(actor),
             _without_word(actor),
             _events(actor),
@@ -79,6 +81,7 @@ def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
+        Mailbox.objects.visible_to(actor).below_minimum(),
         *([overdue(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
         *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
     ]
@@ -134,6 +137,25 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
         why = freshness_of(connection, now=now).reason
         act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
         yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
+
+
+def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
+    """Yield the mailboxes that are looser than the organisation's minimum: MultiMail or an API key set them so."""
+    below = list(Mailbox.objects.visible_to(actor).below_minimum().order_by("address", "pk")[:READ])
+    minimum = OrganisationSettings.objects.first() if below else None
+    if minimum is None or minimum.minimum_set_at is None:
+        return
+    for mailbox in below:
+        is_loose = "lets a call loosen its own oversight" if mailbox.allow_looser_per_call else mailbox.oversight_mode
+        yield AttentionItem(
+            "below_minimum",
+            f"{mailbox} is below the organisation's minimum oversight",
+            max(minimum.minimum_set_at, mailbox.mirrored_at or minimum.minimum_set_at),
+            f"The minimum is {minimum.minimum_oversight}, and it is set to: {is_loose}.",
+            "An admin of the mailbox can raise it.",
+            Act("See mailboxes below it", reverse("oversight-minimum")) if actor.looks_after_people else None,
+            whose="an admin",
+        )
 
 
 def _unread(actor: Actor) -> Iterator[AttentionItem]:

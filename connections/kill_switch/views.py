@@ -16,6 +16,7 @@ from connections.pages import get_visible_connection_or_404, is_admin
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
+from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
@@ -124,6 +125,7 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: 
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
     context = {
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("stop"),
         "switches": [(switch, may_release(actor, switch)) for switch in switches],
         "scopes": [
             (value, label)

@@ -15,10 +15,14 @@ from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from connections.mailboxes.modes import is_looser
+from connections.mailboxes.modes import AUTONOMOUS, is_below, is_looser
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
+from people.second_admin.setting import organisation_settings
 from upstream import errors
 from upstream.events import read_time
 
@@ -37,6 +41,10 @@ _WORDS = {
     "allow_looser_per_call": "whether a call may loosen its own oversight",
     "require_fingerprint": "whether decisions by API name the fingerprint",
     "oversight_mode": "the oversight mode",
+    "undo_window": "the time to undo",
+    "expire_after": "when mail expires",
+    "editor_may_approve": "whether whoever edits may approve",
+    "loads_pictures": "whether remote pictures may be loaded",
 }
 
 
@@ -46,6 +54,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     If the answer is lost, the list shows whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
+    check_minimum(wanted["oversight_mode"])
     what = f"create the mailbox {wanted['address']}"
     try:
         answer = request_change(
@@ -80,7 +89,8 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     """Change settings at MultiMail, or tighten the oversight mode.
 
     Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
-    change only with an operator's code, and ChangeUnknown.
+    change only with an operator's code, ChangeUnknown, and SecondAdminNeeded for a call that may loosen its own
+    oversight, where the organisation wants two admins for loosening.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
@@ -89,6 +99,10 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
+    if changes.get("allow_looser_per_call"):
+        check_minimum(mode, per_call=True)
+        if wants_second_admin(actor) and not mailbox.allow_looser_per_call:
+            raise SecondAdminNeeded(_asked("mailbox_settings", mailbox, changes))
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
@@ -145,7 +159,11 @@ def set_desk_settings(
     editor_may_approve: bool,
     loads_pictures: bool,
 ) -> Mailbox:
-    """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
+    """Change the desk's own settings for a mailbox.
+
+    Raises ActNotAllowed, ChangeRefused, and SecondAdminNeeded where a setting loosens and the organisation wants two
+    admins for that.
+    """
     check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo can take 0 to 600 seconds.")
@@ -155,6 +173,8 @@ def set_desk_settings(
     after: dict[str, Any] = {"undo_window": undo_window, "expire_after": expire_after}
     after |= {"editor_may_approve": editor_may_approve, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
+    if wants_second_admin(actor) and desk_settings_loosen(before, after):
+        raise SecondAdminNeeded(_asked("mailbox_desk", mailbox, after))
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
@@ -246,12 +266,15 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
 
     A pending request for the same mode is granted. Raises CodeWanted if MultiMail does not show the code:
     repeat the call with the `code` that was mailed to the account's oversight address. Raises ActNotAllowed,
-    ChangeRefused and ChangeUnknown.
+    ChangeRefused, ChangeUnknown, and SecondAdminNeeded where the organisation wants two admins for loosening.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="loosen its oversight")
     if not is_looser(target, than=mailbox.oversight_mode):
         raise ChangeRefused(f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode.")
+    check_minimum(target)
+    if wants_second_admin(actor):
+        raise SecondAdminNeeded(_asked("mailbox_mode", mailbox, {"oversight_mode": target}))
     code = code or _code_for(mailbox, actor, target)
     before = mailbox.oversight_mode
     changed = _upgrade(mailbox, actor, code=code, target=target)
@@ -319,3 +342,95 @@ def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
         asked_at=read_time(row.get("created_at")),
         ends_at=read_time(row.get("expires_at")),
     )
+
+
+# --- The minimum of the organisation, and what waits for a second admin ----------------------------------------------
+
+
+def check_minimum(mode: str, *, per_call: bool = False) -> None:
+    """Raise ChangeRefused for a mode below the organisation's minimum; `per_call`: a call may ask for any other."""
+    minimum = organisation_settings().minimum_oversight
+    if minimum and is_below(mode, per_call=per_call, minimum=minimum):
+        what = "a call that may loosen its own oversight" if per_call and minimum != AUTONOMOUS else mode
+        raise ChangeRefused(
+            f"The organisation's minimum is {minimum}, and {what} is looser. An admin of everything can change the "
+            "minimum."
+        )
+
+
+def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether the desk's own settings of a mailbox become looser.
+
+    That is: whoever edits may approve, remote pictures may be loaded, no time to undo is left, or mail no longer
+    expires. Other lengths of both times are neither.
+    """
+    allowed = any(after[name] and not before[name] for name in ("editor_may_approve", "loads_pictures"))
+    no_undo = bool(before["undo_window"]) and not after["undo_window"]
+    return allowed or no_undo or (before["expire_after"] is not None and after["expire_after"] is None)
+
+
+def target_of_mailbox(mailbox: int) -> str:
+    """Return how a change that waits names the mailbox."""
+    return f"mailbox/{mailbox}"
+
+
+def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange:
+    before = {name: getattr(mailbox, name) for name in after}
+    differs = {name: value for name, value in after.items() if before[name] != value}
+    return AskedChange(
+        kind=kind,
+        target=target_of_mailbox(mailbox.pk),
+        title=f"{mailbox}: {', '.join(_WORDS.get(name, name) for name in differs)}",
+        before=_in_words({name: before[name] for name in differs}),
+        after=_in_words(differs),
+        change={"mailbox": mailbox.pk, "before": _stored(before), "after": _stored(after)},
+        url_name="mailbox",
+        url_args={"mailbox_id": mailbox.pk},
+        connection=mailbox.connection_id,
+        mailbox=mailbox.pk,
+    )
+
+
+def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON; times are seconds."""
+    return {
+        name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in sorted(values.items())
+    }
+
+
+def _still(change: Mapping[str, Any]) -> Mailbox:
+    """Return the mailbox of a change that was accepted. Raises ChangeRefused where it is not as it was."""
+    working = Mailbox.objects.at_work().select_related("connection")
+    mailbox = working.filter(pk=change["mailbox"], is_active=True).first()
+    if mailbox is None:
+        raise ChangeRefused("The mailbox is no longer there.")
+    if _stored({name: getattr(mailbox, name) for name in change["before"]}) != change["before"]:
+        raise ChangeRefused(f"The settings of {mailbox} have changed since this was asked. Ask for it again.")
+    return mailbox
+
+
+def _mode_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    return loosen(mailbox=_still(change), actor=actor, target=change["after"]["oversight_mode"], code=code)
+
+
+def _settings_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    return change_mailbox(mailbox=_still(change), actor=actor, changes=change["after"], code=code)
+
+
+def _desk_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    after = dict(change["after"])
+    expires = after.pop("expire_after")
+    return set_desk_settings(
+        mailbox=_still(change),
+        actor=actor,
+        undo_window=timedelta(seconds=after.pop("undo_window")),
+        expire_after=None if expires is None else timedelta(seconds=expires),
+        **after,
+    )
+
+
+_REFUSALS = (ActNotAllowed, ChangeRefused)
+_UNFINISHED = (CodeWanted, ChangeUnknown)
+MODE_CHANGE = ChangeKind("Oversight mode", _mode_accepted, _REFUSALS, _UNFINISHED, calls_multimail=True)
+SETTINGS_CHANGE = ChangeKind("Mailbox", _settings_accepted, _REFUSALS, _UNFINISHED, calls_multimail=True)
+DESK_CHANGE = ChangeKind("Mailbox", _desk_accepted, _REFUSALS)

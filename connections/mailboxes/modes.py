@@ -29,6 +29,7 @@ MODES = (
     Mode("autonomous", "Autonomous", _AT_ONCE, "Sent at once without review, and nobody gets a copy."),
 )
 NAMES = tuple(mode.name for mode in MODES)
+AUTONOMOUS = NAMES[-1]
 _GATED = ("gated_all", "gated_send")
 
 
@@ -42,6 +43,22 @@ def is_looser(mode: str, *, than: str) -> bool:
     if mode not in NAMES or than not in NAMES:
         return mode not in (than, NAMES[0])
     return NAMES.index(mode) > NAMES.index(than)
+
+
+def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
+    """Whether a mailbox in this mode is below the organisation's minimum; empty: there is none.
+
+    Where a call may loosen its own oversight, the mailbox is below each minimum but the loosest. A mode that was not
+    read yet is not known to be below; one that this version does not know is.
+    """
+    if not minimum or not mode:
+        return False
+    return is_looser(mode, than=minimum) or (per_call and mode != NAMES[0] and minimum != AUTONOMOUS)
+
+
+def is_minimum_lower(minimum: str, *, than: str) -> bool:
+    """Whether an organisation's minimum allows more than another one; an empty one allows everything."""
+    return bool(than) and is_looser(minimum or AUTONOMOUS, than=than)
 
 
 def consequences(address: str, *, before: str, after: str) -> list[str]:

@@ -20,8 +20,11 @@ from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.querysets.messages import anybody_like, asked_by
 from mirror.sync.health import freshness_for
-from people.actors import Actor
+from people.actors import Actor, Scope
+from people.models import PendingChange
 from policy.models import KillSwitch
+
+NO_CHANGES = ValueQuery("0")
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
@@ -32,7 +35,12 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     counts = SimpleLazyObject(lambda: read_values(_counts(anybody_like(actor)), asked_by(actor)))
     state = SimpleLazyObject(
         lambda: read_values(
-            {"stuck": attention_part(actor), "stops": _any_switch(anybody_like(actor))}, asked_by(actor)
+            {
+                "stuck": attention_part(actor),
+                "stops": _any_switch(anybody_like(actor)),
+                "changes": _pending(actor.scopes) if actor.looks_after_policy else NO_CHANGES,
+            },
+            asked_by(actor),
         )
     )
     return {
@@ -42,6 +50,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_asked": SimpleLazyObject(lambda: counts["asked"]),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: state["stuck"]),
+        "desk_changes": SimpleLazyObject(lambda: _counted(state["changes"])),
         # Nearly always none is pulled, which costs little to ask.
         "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor)) if state["stops"] else []),
         "desk_is_full": is_full(settings.DATA_DIR),
@@ -56,6 +65,12 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _counts(anybody: Actor) -> dict[str, ValueQuery]:
     return {"waiting": count_of(desk_messages().waiting_for(anybody)), "asked": asked_of(anybody)}
+
+
+@lru_cache(maxsize=256)
+def _pending(scopes: tuple[Scope, ...]) -> ValueQuery:
+    actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
+    return count_of(PendingChange.objects.for_admin(actor))
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,7 @@ MAX_PATH = 300
 
 
 class DenialsMiddleware(Middleware):
-    """The innermost middleware: it sees the view's own response."""
+    """Inside all middleware that changes responses: it sees the view's own response."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Greatest, Least, Length, Now, Substr
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce, Concat, Greatest, Least, Length, Now, NullIf, StrIndex, Substr
 
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from common.postgres.rows import Answer, run
@@ -33,6 +33,16 @@ def is_rested(path: str = "") -> Q:
 def is_well(path: str = "") -> Q:
     """Whether the connection at the end of this path can be asked now."""
     return is_rested(path) & Q((f"{path}paused_at", None), (f"{path}failing_since", None))
+
+
+# The oversight modes, the strictest first.
+_MODES = " read_only gated_all gated_send monitored autonomous "
+
+
+def _looseness(mode: F | OuterRef) -> Coalesce:
+    """Return a number that is higher for looser modes, and highest for one that this version does not know."""
+    position = StrIndex(Value(_MODES), Concat(Value(" "), mode, Value(" ")))
+    return Coalesce(NullIf(position, 0), len(_MODES))
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
@@ -117,6 +127,19 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
     def there(self) -> Self:
         """Those that MultiMail still has, by their addresses."""
         return self.filter(is_active=True).order_by("address", "pk")
+
+    def below_minimum(self) -> Self:
+        """Those that people can look after, and that are looser than the organisation's minimum; none without one.
+
+        As `connections.mailboxes.modes.is_below` says it, in SQL.
+        """
+        minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")
+        ranked = self.at_work().filter(is_active=True).exclude(oversight_mode="")
+        may_loosen = Q(allow_looser_per_call=True) & ~Q(oversight_mode="read_only")
+        ordered = minimum.alias(looseness=_looseness(F("minimum_oversight")))
+        looser = Exists(ordered.filter(looseness__lt=_looseness(OuterRef("oversight_mode"))))
+        per_call = Q(Exists(minimum.exclude(minimum_oversight="autonomous"))) & may_loosen
+        return ranked.filter(Q(looser) | per_call)
 
     def known_as(self, upstream_id: str) -> "Mailbox | None":
         """Return the one of this id at MultiMail."""

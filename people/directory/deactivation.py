@@ -1,12 +1,16 @@
 """Deactivates people at once, and reactivates them. Their past actions keep their name."""
 
+from typing import Any
+
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
-from people.errors import NotYours
+from people.errors import NotYours, PeopleError
 from people.models import Invitation, Person
 from people.roles.grants import check_admin_left, check_covers, is_self, lock_for
-from people.roles.targets import grants_of, in_words
+from people.roles.targets import common_target, grants_of, in_words, target_of
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from people.sign_in.sessions import end_sessions
 
 
@@ -35,11 +39,16 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
 
 @atomic_with_retry
 def reactivate(*, actor: Actor, person_id: int) -> Person:
-    """Reactivate a person, with their old password, second factor and roles."""
+    """Reactivate a person, with their old password, second factor and roles.
+
+    Raises SecondAdminNeeded where the organisation wants two admins for giving roles, and the person has some.
+    """
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     if person.is_active:
         return person
+    if wants_second_admin(now) and grants_of(person):
+        raise SecondAdminNeeded(_reactivating(person))
     person.is_active = True
     person.save(update_fields=["is_active"])
     _record("person.reactivated", now, person, before="deactivated", after="active")
@@ -55,3 +64,32 @@ def _record(action: str, actor: Actor, person: Person, *, before: str, after: st
         "after": after,
     }
     record(action, actor=actor, details=details, about=person)
+
+
+def _reactivating(person: Person) -> AskedChange:
+    grants = grants_of(person)
+    target = common_target(target_of(grant) for grant in grants)
+    roles = in_words(grants)
+    return AskedChange(
+        kind="reactivation",
+        target=f"person/{person.pk}",
+        title=f"{person}: reactivate",
+        before="deactivated",
+        after=f"active, {roles}",
+        change={"person": person.pk, "roles": roles},
+        url_name="person",
+        url_args={"person_id": person.pk},
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person.pk,
+    )
+
+
+def _reactivate_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    _, person = lock_for(actor, change["person"])
+    if in_words(grants_of(person)) != change["roles"]:
+        raise NotYours(f"The roles of {person} have changed since this was asked.")
+    return reactivate(actor=actor, person_id=person.pk)
+
+
+REACTIVATION = ChangeKind("Reactivation", _reactivate_accepted, refusals=(PeopleError,))

@@ -12,7 +12,7 @@ from common.pages import DeskRequest, redirect_with_notice
 from people.actors import Role
 from people.directory.forms import RoleRuleForm
 from people.errors import FactorNotAllowed
-from people.models import Person, RoleRule
+from people.models import PendingChange, Person, RoleRule
 from people.sign_in.factors import people_by_factor, remove_factors_of, set_role_rule
 from people.sign_in.reauthentication import reauthenticated
 
@@ -84,5 +84,6 @@ def _rules_page(request: DeskRequest, *, error: str = "", status: int = 200) -> 
         }
         for role in Role
     ]
-    context = {"roles": roles, "people": people, "error": error}
+    waiting = PendingChange.objects.at("second-factor")
+    context = {"roles": roles, "people": people, "error": error, "waiting_changes": waiting}
     return render(request, "people/second_factor.html", context, status=status)

@@ -24,7 +24,7 @@ from people.directory.listing import PersonRow, directory, look_up, open_invitat
 from people.errors import LastAdmin, PeopleError
 from people.invitations.links import make_password_link, may_handle, renew_invitation, roles_of, withdraw
 from people.invitations.views import show_link
-from people.models import Invitation, Person
+from people.models import Invitation, PendingChange, Person
 from people.roles.grants import give_role, is_last_admin, take_role
 from people.roles.targets import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, targets_to_give, widest_first
 from people.sign_in.reauthentication import reauthenticated
@@ -54,6 +54,7 @@ def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> H
         "invitations": open_invitations(actor),
         "may_invite": actor.has(Role.ADMIN),
         "may_set_rules": actor.is_admin_of_all,
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("people"),
         "q": q,
         "error": error,
     }
@@ -95,6 +96,7 @@ def _person_page(
         "roles": ROLES_TO_GIVE,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(f"person/{person_id}"),
         "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
         "error": error,
         "at": at,

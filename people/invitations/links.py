@@ -17,10 +17,21 @@ from django.urls import reverse
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.errors import LinkNotGood, NotYours, WrongPerson
+from people.errors import LinkNotGood, NotYours, PeopleError, WrongPerson
 from people.models import Invitation, Person
 from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people
-from people.roles.targets import GrantTarget, all_targets, grants_of, in_words, is_admin_of, is_covered_by, role_words
+from people.roles.targets import (
+    GrantTarget,
+    all_targets,
+    common_target,
+    grants_of,
+    in_words,
+    is_admin_of,
+    is_covered_by,
+    role_words,
+)
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
@@ -56,7 +67,10 @@ class Link:
 def invite(
     *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
 ) -> NewLink:
-    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void."""
+    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void.
+
+    Raises SecondAdminNeeded where the organisation wants two admins for giving roles.
+    """
     now = lock_actor(actor)
     for _, target in roles:
         if not is_admin_of(now, target):
@@ -68,6 +82,8 @@ def invite(
         raise NotYours("This is your own address. You cannot give yourself a role.")
     if known is not None and not known.is_active:
         raise NotYours("The account with this address is deactivated. Reactivate it on its page.")
+    if wants_second_admin(now):
+        raise SecondAdminNeeded(_inviting(email, name, roles, lasts, known))
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
     # An operator's links are for the first admin, and there is only one of them.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
@@ -273,3 +289,38 @@ def _words(roles: Iterable[tuple[Role, GrantTarget]]) -> str:
 
 def _until(made: NewLink) -> str:
     return f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _inviting(
+    email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta, known: Person | None
+) -> AskedChange:
+    target = common_target(target for _, target in roles)
+    return AskedChange(
+        kind="invitation",
+        target="people",
+        title=f"Invite {email}",
+        before=in_words(grants_of(known)) if known else "not at this desk",
+        after=_words(roles),
+        change={
+            "email": email,
+            "name": name,
+            "roles": [[role.value, one.value] for role, one in roles],
+            "seconds": int(lasts.total_seconds()),
+        },
+        url_name="people",
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=known.pk if known else None,
+    )
+
+
+def _invite_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    targets = all_targets()
+    if any(value not in targets for _, value in change["roles"]):
+        raise NotYours("The connection or mailbox of a role is no longer there.")
+    roles = [(Role(role), targets[value]) for role, value in change["roles"]]
+    lasts = timedelta(seconds=change["seconds"])
+    return invite(actor=actor, email=change["email"], name=change["name"], roles=roles, lasts=lasts)
+
+
+INVITATION = ChangeKind("Invitation", _invite_accepted, refusals=(PeopleError,))

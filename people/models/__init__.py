@@ -1,5 +1,6 @@
-"""People, their invitations, and how they prove who they are."""
+"""People, their invitations, how they prove who they are, and changes that wait for a second admin."""
 
+from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange
 from people.models.discord import DiscordAccount, DiscordLink
 from people.models.factors import RecoveryCode, RoleRule
 from people.models.history import GrantPeriod
@@ -7,11 +8,14 @@ from people.models.invitation import Invitation
 from people.models.person import Grant, Person, PersonManager, scopes_in
 
 __all__ = [
+    "WAITS_FOR",
     "DiscordAccount",
     "DiscordLink",
     "Grant",
     "GrantPeriod",
     "Invitation",
+    "OrganisationSettings",
+    "PendingChange",
     "Person",
     "PersonManager",
     "RecoveryCode",

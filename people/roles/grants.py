@@ -3,22 +3,27 @@
 A person who loses a role has to sign in again, and the last admin of everything cannot be removed.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.errors import LastAdmin, NotYours
+from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
 from people.roles.targets import (
     GrantTarget,
+    all_targets,
     grants_of,
     has_admin_beyond,
     in_words,
     is_admin_of,
     is_covered_by,
+    role_words,
     target_of,
 )
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from people.sign_in.sessions import access_changed, end_sessions
 
 
@@ -26,7 +31,7 @@ from people.sign_in.sessions import access_changed, end_sessions
 def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
     """Grant a person a role for a target that the actor is an admin of; False if they have it already.
 
-    Nobody grants themselves one.
+    Nobody grants themselves one. Raises SecondAdminNeeded where the organisation wants two admins for it.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
@@ -34,6 +39,8 @@ def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) 
     _check_admin_of(now, target)
     _check_not_above(now, person)
     before = in_words(grants_of(person))
+    if wants_second_admin(now) and not _has_grant(person, role, target):
+        raise SecondAdminNeeded(_giving(person, role, target, before))
     is_new = add_grant(person, role, target)
     if is_new:
         _record(now, person, before)
@@ -63,13 +70,17 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
 
 def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
     """Store a grant in the caller's transaction; False if it exists already."""
-    # A grant for a mailbox must not store the connection: it would be a grant for the whole connection.
-    where: dict[str, Any] = {
-        "connection_id": None if target.mailbox else target.connection,
-        "mailbox_id": target.mailbox,
-    }
-    _, is_new = Grant.objects.get_or_create(person=person, role=role, **where)
+    _, is_new = Grant.objects.get_or_create(person=person, role=role, **_where(target))
     return is_new
+
+
+def _has_grant(person: Person, role: Role, target: GrantTarget) -> bool:
+    return Grant.objects.filter(person=person, role=role, **_where(target)).exists()
+
+
+def _where(target: GrantTarget) -> dict[str, Any]:
+    # A grant for a mailbox must not store the connection: it would be a grant for the whole connection.
+    return {"connection_id": None if target.mailbox else target.connection, "mailbox_id": target.mailbox}
 
 
 def is_self(actor: Actor, person: Person) -> bool:
@@ -96,7 +107,8 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
     person = Person.objects.filter(pk=int(actor.id)).first()
     if person is None:
         raise NotYours("Your own roles have changed. Reload the page.")
-    return person.actor(surface=actor.surface, address=actor.address)
+    now = person.actor(surface=actor.surface, address=actor.address)
+    return replace(now, proof=actor.proof, second=actor.second)
 
 
 def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
@@ -138,3 +150,30 @@ def _check_not_above(actor: Actor, person: Person) -> None:
 def _record(actor: Actor, person: Person, before: str) -> None:
     details = {"person": str(person), "email": person.email, "before": before, "after": in_words(grants_of(person))}
     record("person.grants_changed", actor=actor, details=details, about=person)
+
+
+def _giving(person: Person, role: Role, target: GrantTarget, before: str) -> AskedChange:
+    new = role_words(role.value, target.name)
+    return AskedChange(
+        kind="role",
+        target=f"person/{person.pk}",
+        title=f"{person}: give the role {new}",
+        before=before,
+        after=new if before == in_words([]) else f"{before}, {new}",
+        change={"person": person.pk, "role": role.value, "target": target.value},
+        url_name="person",
+        url_args={"person_id": person.pk},
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person.pk,
+    )
+
+
+def _give_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    target = all_targets().get(change["target"])
+    if target is None:
+        raise NotYours("The connection or mailbox of this role is no longer there.")
+    return give_role(actor=actor, person_id=change["person"], role=Role(change["role"]), target=target)
+
+
+ROLE_CHANGE = ChangeKind("Role", _give_accepted, refusals=(PeopleError,))

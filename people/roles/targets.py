@@ -82,6 +82,17 @@ def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
     return {value: target for value, target in all_targets().items() if is_admin_of(actor, target)}
 
 
+def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
+    """Return the narrowest target that includes all of these; without any, everything."""
+    found = set(targets)
+    connections = {one.connection for one in found}
+    if len(found) == 1:
+        return found.pop()
+    if len(connections) == 1 and (connection := connections.pop()) is not None:
+        return GrantTarget(connection=connection)
+    return GrantTarget()
+
+
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
     """Sort grants as pages show them: for everything, for connections, for mailboxes."""
     return sorted(grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role))

@@ -19,6 +19,8 @@ from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from people.sign_in import totp
 from people.sign_in.backend import needs_second_factor, with_second_factor_rule
 from people.sign_in.sessions import access_changed, end_sessions
@@ -136,7 +138,8 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     """Set whether everybody with `role` needs a second factor; return whether that changed.
 
     Only an admin of everything may do this, and not for their own role without a second factor: that would lock
-    them out. Raises FactorNotAllowed.
+    them out. Raises FactorNotAllowed, and SecondAdminNeeded for no longer requiring one where the organisation wants
+    two admins for that.
     """
     _check_may_set(actor)
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
@@ -148,12 +151,24 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     rule, _ = RoleRule.objects.select_for_update().get_or_create(role=role)
     if rule.needs_second_factor == needed:
         return False
+    words = ["no second factor is needed", "a second factor is needed"]
+    if not needed and wants_second_admin(actor):
+        raise SecondAdminNeeded(
+            AskedChange(
+                kind="second_factor",
+                target="second-factor",
+                title=f"Second factor: no longer required of every {role.value}",
+                before=words[1],
+                after=words[0],
+                change={"role": role.value},
+                url_name="second-factor",
+            )
+        )
     RoleRule.objects.filter(pk=rule.pk).update(needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now())
     if needed:
         # Open streams of people without a factor close at once.
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
             access_changed.send(sender=Person, person=key)
-    words = ["no second factor is needed", "a second factor is needed"]
     details = {"role": role.value, "needed": "yes" if needed else "no"}
     details |= changed(before=words[not needed], after=words[needed])
     record("role.second_factor_set", actor=actor, details=details)
@@ -197,3 +212,12 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
     for one in factors:
         details = {"factor": one.name, "of": person.email, **changed(before=one.name, after="")}
         record("person.factor_removed", actor=actor, details=details)
+
+
+def _drop_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    if not set_role_rule(actor=actor, role=Role(change["role"]), needed=False):
+        raise FactorNotAllowed(f"A second factor is not required of every {change['role']} already.")
+    return True
+
+
+ROLE_RULE_CHANGE = ChangeKind("Second factor", _drop_accepted, refusals=(FactorNotAllowed,))

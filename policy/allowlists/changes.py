@@ -17,9 +17,12 @@ from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from policy.allowlists.applicable import applicable_lists
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
-from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.allowlists.loosening import loosens
+from policy.errors import AllowlistNotAllowed, PolicyError, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 
 if TYPE_CHECKING:
@@ -70,7 +73,8 @@ def apply_change(
     """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
     `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
-    and StaleAllowlist with the current list where somebody else was faster.
+    StaleAllowlist with the current list where somebody else was faster, and SecondAdminNeeded where the change loosens
+    and the organisation wants two admins for that.
     """
     locked = _lock(scope, kind, actor)
     if locked.version != version:
@@ -79,6 +83,9 @@ def apply_change(
             "Check the list again, then save your change.",
             current=locked,
         )
+    _check(locked, change)
+    if wants_second_admin(actor) and _loosens(locked, change):
+        raise SecondAdminNeeded(_asked(locked, change, how))
     return _save_change(locked, change, actor, how)
 
 
@@ -86,7 +93,8 @@ def apply_change(
 def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
     """Allow one address for one mailbox for some days; only an admin of the mailbox may.
 
-    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing.
+    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing, and SecondAdminNeeded where
+    the organisation wants two admins for it.
     """
     scope, pattern = ListScope(mailbox=mailbox), allowable(address)
     if pattern is None:
@@ -98,6 +106,8 @@ def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -
     wanted = WantedEntry(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
     before = locked.entries.live(at).filter(pattern=pattern).first()
     lasts = before is not None and (before.expires_at is None or before.expires_at >= ends)
+    if not lasts and wants_second_admin(actor):
+        raise SecondAdminNeeded(_asked_address(locked, pattern, mailbox, days))
     return _save_change(locked, Change(mode=mode, put=() if lasts else (wanted,)), actor, "allowed")
 
 
@@ -134,7 +144,6 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
 
 def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
     """Write a change of a locked list, with its history and its entry in the ledger."""
-    _check(locked, change)
     before = _summary(locked)
     number = locked.version + 1
     changes = []
@@ -277,3 +286,97 @@ def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: st
 def _first_few(patterns: list[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+# --- What waits for a second admin ----------------------------------------------------------------------------------
+
+
+def _loosens(locked: Allowlist, change: Change) -> bool:
+    put = [(_read(one.pattern), one.expires_at) for one in change.put]
+    there = locked.entries.not_removed().filter(pattern__in=[pattern for pattern, _ in put])
+    others = Allowlist.objects.exclude(pk=locked.pk).exclude(mode=OFF).filter(kind=locked.kind)
+    return loosens(
+        kind=locked.kind,
+        mode_before=locked.mode,
+        mode_after=change.mode or locked.mode,
+        before=dict(there.values_list("pattern", "expires_at")),
+        put=put,
+        has_live_entries=locked.entries.live(clock()).exists(),
+        is_alone=not others.exists(),
+    )
+
+
+def _asked(locked: Allowlist, change: Change, how: str) -> AskedChange:
+    mode = change.mode or locked.mode
+    lines = [f"mode: {mode}"] if mode != locked.mode else []
+    lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
+    lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
+    put = [
+        [one.pattern, one.note, one.owner, one.expires_at.isoformat() if one.expires_at else None] for one in change.put
+    ]
+    return AskedChange(
+        kind="allowlist",
+        title=f"{_NAMES[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}",
+        before=_summary(locked),
+        after="\n".join(lines) or "no change",
+        change={
+            "scope": [locked.connection_id, locked.mailbox_id],
+            "kind": locked.kind,
+            "version": locked.version,
+            "mode": change.mode,
+            "put": put,
+            "remove": list(change.remove),
+            "how": how,
+        },
+        **_at(locked),
+    )
+
+
+def _asked_address(locked: Allowlist, pattern: str, mailbox: int, days: int) -> AskedChange:
+    return AskedChange(
+        kind="allowed_address",
+        title=f"{locked.label}: allow {pattern} for {days} days",
+        before=_summary(locked),
+        after=f"{pattern} may be written to for {days} days from the moment this is accepted",
+        change={"address": pattern, "mailbox": mailbox, "days": days},
+        **_at(locked),
+    )
+
+
+_NAMES = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
+
+
+def _at(locked: Allowlist) -> dict[str, Any]:
+    """Return where a change of a list belongs, for AskedChange."""
+    return {
+        "target": target_of_list(locked),
+        "url_name": "allowlist",
+        "url_args": {"scope": locked.scope, "kind": locked.kind},
+        "connection": locked.mailbox.connection_id if locked.mailbox else locked.connection_id,
+        "mailbox": locked.mailbox_id,
+    }
+
+
+def target_of_list(row: Allowlist) -> str:
+    """Return how a change that waits names the list."""
+    return f"allowlist/{row.scope}/{row.kind}"
+
+
+def _change_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    put = tuple(
+        WantedEntry(pattern, note, owner, datetime.fromisoformat(ends) if ends else None)
+        for pattern, note, owner, ends in change["put"]
+    )
+    wanted = Change(mode=change["mode"], put=put, remove=tuple(change["remove"]))
+    scope = ListScope(*change["scope"])
+    return apply_change(
+        scope=scope, kind=change["kind"], change=wanted, version=change["version"], actor=actor, how=change["how"]
+    )
+
+
+def _allow_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    return allow_for_days(address=change["address"], mailbox=change["mailbox"], days=change["days"], actor=actor)
+
+
+LIST_CHANGE = ChangeKind("Allowlist", _change_accepted, refusals=(PolicyError,))
+ADDRESS_CHANGE = ChangeKind("Allowed address", _allow_accepted, refusals=(PolicyError,))

@@ -17,6 +17,11 @@ _STRICTNESS = (OFF, MONITOR, CONTACTS, ENFORCE)
 _NAMED = 3
 
 
+def is_weaker(mode: str, *, than: str) -> bool:
+    """Whether a restriction in `mode` holds back less than in the mode `than`."""
+    return _STRICTNESS.index(mode) < _STRICTNESS.index(than)
+
+
 @dataclass(frozen=True)
 class ListScope:
     """What a list applies to: one mailbox, one connection, or neither, which means all mail."""

@@ -1,0 +1,240 @@
+"""The page of changes that wait for a second admin, and the page that asks for the reason of one."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_POST, require_safe
+
+from common.forms import SentenceForm, WordsField
+from common.pages import DeskRequest, redirect_with_notice
+from people.actors import Role
+from people.errors import NotYours
+from people.invitations.links import NewLink, roles_of
+from people.invitations.views import show_link
+from people.models import PendingChange
+from people.second_admin.asking import (
+    MAX_REASON,
+    AskedChange,
+    ChangeNotWaiting,
+    SecondAdminNeeded,
+    ask_second_admin,
+    covers,
+    other_admins,
+    pack,
+    place_of,
+    unpack,
+)
+from people.second_admin.ending import accept, check_may_accept, decline, withdraw_change
+from people.second_admin.kinds import kind_named
+from people.second_admin.setting import has_another_admin, organisation_settings, set_second_admin
+from people.sign_in.reauthentication import reauthenticated
+
+# How many ended changes the page shows.
+ENDED = 30
+
+
+class ReasonForm(SentenceForm):
+    """Why somebody wants a change."""
+
+    reason = WordsField(
+        max_length=MAX_REASON,
+        error_messages={
+            "required": "Give a reason: the second admin reads it.",
+            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+        },
+    )
+
+
+class AnswerForm(SentenceForm):
+    """What an admin adds when they accept or decline: an operator's code, or a reason."""
+
+    code = forms.CharField(
+        required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
+    )
+    reason = WordsField(
+        required=False,
+        max_length=MAX_REASON,
+        error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},
+    )
+
+
+class SwitchForm(SentenceForm):
+    """Whether loosening waits for a second admin."""
+
+    on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
+
+
+class SecondAdminMiddleware:
+    """Asks for a reason where a view's command needs a second admin, on a page of its own."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = self.get_response(request)
+        return response
+
+    def process_exception(self, request: DeskRequest, exception: Exception) -> HttpResponse | None:
+        """Answer with the page that asks for the reason; other exceptions are not its business."""
+        if not isinstance(exception, SecondAdminNeeded):
+            return None
+        return _ask_page(request, exception.asked)
+
+
+def _ask_page(request: DeskRequest, asked: AskedChange, *, error: str = "") -> HttpResponse:
+    try:
+        packed = pack(asked, request.actor)
+    except NotYours as too_long:
+        return _changes_page(request, status=422, error=too_long.sentence)
+    context = {
+        "asked": asked,
+        "packed": packed,
+        "others": other_admins(asked, asker=int(request.actor.id)),
+        "error": error,
+        "reason": request.POST.get("reason", "") if error else "",
+        "most": MAX_REASON,
+    }
+    response = render(request, "people/ask_second_admin.html", context, status=422 if error else 200)
+    # Where a part of a page asked, the whole page answers.
+    response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "body", "innerHTML"
+    return response
+
+
+@login_required
+@require_POST
+def ask(request: DeskRequest) -> HttpResponse:
+    """Store a change that waits, with the reason for it."""
+    try:
+        asked = unpack(request.POST.get("change", ""), request.actor)
+        form = ReasonForm(request.POST)
+        if not form.is_valid():
+            return _ask_page(request, asked, error=form.first_error())
+        ask_second_admin(asked=asked, reason=form.cleaned_data["reason"], actor=request.actor)
+    except NotYours as error:
+        return _changes_page(request, status=403, error=error.sentence)
+    return redirect_with_notice(request, f"Waiting for a second admin: {asked.title}.", asked.url)
+
+
+@login_required
+@require_safe
+def pending_changes(request: DeskRequest) -> HttpResponse:
+    """List the changes that wait for a second admin, and the latest that ended."""
+    return _changes_page(request)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def set_setting(request: DeskRequest) -> HttpResponse:
+    """Switch on or off that loosening waits for a second admin."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    form = SwitchForm(request.POST)
+    if not form.is_valid():
+        return _changes_page(request, status=422, error="Choose whether changes wait for a second admin.")
+    on = form.cleaned_data["on"] == "yes"
+    try:
+        set_second_admin(actor=request.actor, on=on)
+    except NotYours as error:
+        return _changes_page(request, status=409, error=error.sentence)
+    words = "Loosening waits for a second admin from now on." if on else "Loosening applies at once again."
+    return redirect_with_notice(request, words, "pending-changes")
+
+
+@login_required
+@require_POST
+@reauthenticated
+def accept_change(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Accept a change, which carries it out."""
+    _find(request, change_id)
+    form = AnswerForm(request.POST)
+    if not form.is_valid():
+        return _changes_page(request, status=422, error=form.first_error(), at=change_id)
+    try:
+        ended = accept(change_id=change_id, actor=request.actor, code=form.cleaned_data["code"])
+    except ChangeNotWaiting as error:
+        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    change = ended.change
+    if change.state != PendingChange.State.ACCEPTED:
+        return _changes_page(request, status=409, error=change.outcome, at=change_id)
+    if isinstance(ended.result, NewLink):
+        return show_link(request, ended.result, roles=roles_of(ended.result.invitation))
+    return redirect_with_notice(request, f"Accepted and carried out: {change.title}.", "pending-changes")
+
+
+@login_required
+@require_POST
+def decline_change(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Decline a change of another admin's."""
+    _find(request, change_id)
+    form = AnswerForm(request.POST)
+    if not form.is_valid():
+        return _changes_page(request, status=422, error=form.first_error(), at=change_id)
+    try:
+        change = decline(change_id=change_id, actor=request.actor, reason=form.cleaned_data["reason"])
+    except ChangeNotWaiting as error:
+        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    return redirect_with_notice(request, f"Declined: {change.title}. Nothing was changed.", "pending-changes")
+
+
+@login_required
+@require_POST
+def withdraw(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Withdraw one's own change."""
+    _find(request, change_id)
+    try:
+        change = withdraw_change(change_id=change_id, actor=request.actor)
+    except ChangeNotWaiting as error:
+        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    # Whoever is no admin any more has no such page.
+    page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
+    return redirect_with_notice(request, f"Withdrawn: {change.title}. Nothing was changed.", page)
+
+
+def _find(request: DeskRequest, change_id: int) -> None:
+    """Raise Http404 unless the actor may see the change."""
+    if not PendingChange.objects.visible_to(request.actor).filter(pk=change_id).exists():
+        raise Http404("There is no such change, or you do not manage what it changes.")
+
+
+def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
+    """Render the page; `error` is about the change `at`, or about the setting."""
+    actor = request.actor
+    if not actor.has(Role.ADMIN):
+        raise PermissionDenied
+    visible = PendingChange.objects.visible_to(actor).for_page()
+    waiting = list(visible.waiting())
+    ended = visible.exclude(pk__in=[one.pk for one in waiting])[:ENDED]
+    context: dict[str, Any] = {
+        "settings": organisation_settings(),
+        "may_set": actor.is_admin_of_all,
+        "is_alone": actor.is_admin_of_all and not has_another_admin(actor),
+        "rows": [_row(request, one) for one in waiting],
+        "ended": ended,
+        "error": error,
+        "at": at,
+    }
+    return render(request, "people/pending_changes.html", context, status=status)
+
+
+def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
+    connection, mailbox = place_of(change)
+    why_not = ""
+    try:
+        check_may_accept(change, request.actor)
+    except ChangeNotWaiting as error:
+        why_not = error.sentence
+    return {
+        "change": change,
+        "kind": kind_named(change.kind),
+        "is_own": change.is_of(request.actor),
+        "may_decline": not change.is_of(request.actor)
+        and covers(request.actor, connection=connection, mailbox=mailbox),
+        "why_not": why_not,
+        "others": other_admins(change, asker=change.asked_by_id),
+        "wants_code": kind_named(change.kind).calls_multimail and bool(change.outcome),
+    }

@@ -1,0 +1,140 @@
+"""What the organisation has set about changes of policy, and the changes that wait for a second admin."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from people.actors import Actor, Role, Scope
+
+# For how long a change that was asked for can be accepted.
+WAITS_FOR = timedelta(days=7)
+
+
+class OrganisationSettings(models.Model):
+    """The settings of the whole organisation: one row, or none while nothing was ever set."""
+
+    # Since when loosening waits for a second admin; null: it does not wait.
+    second_admin_since = models.DateTimeField(null=True, blank=True)
+    second_admin_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    # The loosest oversight mode that a mailbox can have; empty: any.
+    minimum_oversight = models.CharField(max_length=20, blank=True)
+    minimum_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    minimum_set_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")]
+
+    def __str__(self) -> str:
+        return "the settings of the organisation"
+
+
+class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
+    """Queries of changes that wait; the database's clock decides whether one has expired."""
+
+    def waiting(self) -> Self:
+        """Those that can still be accepted."""
+        return self.filter(state="waiting", expires_at__gt=Now())
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of targets that the actor is an admin of, and those that they asked for themselves."""
+        own = Q(asked_by=int(actor.id)) if actor.kind == "person" and actor.id.isdecimal() else Q(pk=None)
+        return self.filter(_within(actor.acting_as(Role.ADMIN).scopes) | own)
+
+    def for_admin(self, actor: Actor) -> Self:
+        """Those that wait, of targets that the actor is an admin of."""
+        return self.waiting().filter(_within(actor.acting_as(Role.ADMIN).scopes))
+
+    def at(self, *targets: str) -> Self:
+        """Those that wait for a change of one of these targets, the oldest first, with who asked."""
+        return self.waiting().filter(target__in=targets).select_related("asked_by").order_by("pk")
+
+    def for_page(self) -> Self:
+        """With the names that the page shows, the newest first."""
+        return self.select_related("asked_by", "ended_by", "about").order_by("-pk")
+
+
+def _within(scopes: Iterable[Scope]) -> Q:
+    """Rows whose target is wholly within one of these scopes."""
+    found = Q(pk=None)
+    for scope in scopes:
+        if scope.is_everywhere:
+            # An empty Q would vanish where it is joined by OR.
+            return Q(pk__isnull=False)
+        if scope.mailbox is not None:
+            found |= Q(mailbox=scope.mailbox)
+        else:
+            found |= Q(connection=scope.connection) | Q(mailbox__connection=scope.connection)
+    return found
+
+
+class PendingChange(models.Model):
+    """A change of policy that one admin asked for, and that takes effect once a second admin accepts it."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        ACCEPTED = "accepted", "Accepted"
+        DECLINED = "declined", "Declined"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+        REFUSED = "refused", "No longer possible"
+
+    kind = models.CharField(max_length=40)
+    # What it changes, as pages look it up: "mailbox/7".
+    target = models.CharField(max_length=120)
+    # Of which connection or mailbox it is; neither: of everything.
+    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    # Whose rights it changes: that person cannot accept it.
+    about = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
+    title = models.CharField(max_length=400)
+    before = models.TextField()
+    after = models.TextField()
+    url = models.CharField(max_length=200)
+    # The arguments of the command, with the version or values that it was based on.
+    change = models.JSONField()
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField(db_default=Now())
+    reason = models.TextField()
+    expires_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    # While a call to MultiMail carries it out.
+    lease_until = models.DateTimeField(null=True, blank=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # Why it was declined or is no longer possible, or why the last try to carry it out did not finish.
+    outcome = models.TextField(blank=True)
+
+    objects = PendingChangeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "accepted", "declined", "withdrawn", "refused"]),
+                name="pending_change_state_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="accepted") | ~Q(ended_by=models.F("asked_by")), name="pending_change_takes_two"
+            ),
+            models.CheckConstraint(condition=Q(connection=None) | Q(mailbox=None), name="pending_change_one_place"),
+        ]
+        # For every page: nearly always none waits.
+        indexes = [models.Index(fields=["expires_at"], condition=Q(state="waiting"), name="pending_change_waiting")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def is_of(self, actor: Actor) -> bool:
+        """Whether the actor asked for it."""
+        return bool(actor.kind == "person" and actor.id == str(self.asked_by_id))

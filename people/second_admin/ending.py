@@ -1,0 +1,166 @@
+"""Ends a change that waits: accepts it, and so carries it out; declines it; or withdraws it.
+
+Each locks the row first, so that of two people at one moment the second finds it ended.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from common.postgres import clock
+from common.postgres.retry import atomic_with_retry
+from people.actors import Actor
+from people.models import Invitation, PendingChange
+from people.second_admin.asking import ChangeNotWaiting, covers, place_of, record_change
+from people.second_admin.kinds import ChangeKind, kind_named
+
+State = PendingChange.State
+# Longer than all calls of one change together, so that only a dead process's row is carried out again.
+LEASE = timedelta(minutes=2)
+# For so long a person whose password was set with the asker's link counts as the asker.
+TRUSTED_AFTER = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a change, and what its command returned where it was carried out."""
+
+    change: PendingChange
+    result: object = None
+
+
+def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
+    """Accept a change: run its command as the person who asked for it, with the ledger naming both.
+
+    A change that is no longer possible ends as refused, with the command's sentence. One that calls MultiMail runs
+    outside of a transaction, and waits again where its outcome is not known; `code` is an operator's code for it.
+    Raises ChangeNotWaiting.
+    """
+    kind = kind_named(PendingChange.objects.values_list("kind", flat=True).get(pk=change_id))
+    return _accept_by_call(change_id, kind, actor, code) if kind.calls_multimail else _accept(change_id, kind, actor)
+
+
+@atomic_with_retry
+def decline(*, change_id: int, actor: Actor, reason: str = "") -> PendingChange:
+    """Decline a change of somebody else's. Raises ChangeNotWaiting."""
+    found = _lock_waiting(change_id)
+    if found.is_of(actor):
+        raise ChangeNotWaiting("You asked for this change yourself. Withdraw it instead.")
+    _check_covers(found, actor)
+    return _end(found, State.DECLINED, actor, reason.strip()[:1000])
+
+
+@atomic_with_retry
+def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
+    """Withdraw one's own change. Raises ChangeNotWaiting."""
+    found = _lock_waiting(change_id)
+    if not found.is_of(actor):
+        raise ChangeNotWaiting("Only the person who asked for a change can withdraw it.")
+    return _end(found, State.WITHDRAWN, actor, "")
+
+
+@atomic_with_retry
+def _accept(change_id: int, kind: ChangeKind, actor: Actor) -> Ended:
+    found = _lock_waiting(change_id)
+    check_may_accept(found, actor)
+    try:
+        with transaction.atomic():
+            result = kind.apply(found.change, _both(found, actor), "")
+    except kind.refusals as error:
+        return Ended(_end(found, State.REFUSED, actor, _sentence(error)))
+    return Ended(_end(found, State.ACCEPTED, actor, ""), result)
+
+
+def _accept_by_call(change_id: int, kind: ChangeKind, actor: Actor, code: str) -> Ended:
+    both = _claim(change_id, actor)
+    change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
+    try:
+        result = kind.apply(change, both, code)
+    except kind.unfinished as error:
+        why = _sentence(error)
+        return Ended(_finish(change_id, lambda one: _wait_again(one, why)))
+    except kind.refusals as error:
+        why = _sentence(error)
+        return Ended(_finish(change_id, lambda one: _end(one, State.REFUSED, actor, why)))
+    return Ended(_finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "")), result)
+
+
+@atomic_with_retry
+def _claim(change_id: int, actor: Actor) -> Actor:
+    """Take the change for one call, and return the actor that carries it out."""
+    found = _lock_waiting(change_id)
+    check_may_accept(found, actor)
+    PendingChange.objects.filter(pk=found.pk).update(lease_until=Now() + LEASE)
+    return _both(found, actor)
+
+
+@atomic_with_retry
+def _finish(change_id: int, end: Callable[[PendingChange], PendingChange]) -> PendingChange:
+    return end(_rows().get(pk=change_id))
+
+
+def check_may_accept(change: PendingChange, actor: Actor) -> None:
+    """Raise ChangeNotWaiting unless the actor is a second admin for this change."""
+    if change.is_of(actor):
+        raise ChangeNotWaiting("You asked for this change yourself. Another admin has to accept it.")
+    if actor.id == str(change.about_id):
+        raise ChangeNotWaiting("This change is about your own roles. Another admin has to accept it.")
+    _check_covers(change, actor)
+    links = Invitation.objects.filter(kind=Invitation.Kind.PASSWORD, person=int(actor.id), invited_by=change.asked_by)
+    if links.filter(accepted_at__gt=Now() - TRUSTED_AFTER).exists():
+        raise ChangeNotWaiting(
+            f"Your password was set in the last 7 days with a link that {change.asked_by} made, so {change.asked_by} "
+            "may know it. Another admin has to accept this change."
+        )
+
+
+def _both(change: PendingChange, second: Actor) -> Actor:
+    """Return the person who asked, with the roles of now, as the actor of the command; its entries name both."""
+    # Without any role once deactivated, so that the command refuses.
+    asker = change.asked_by.actor(surface=second.surface, address=second.address)
+    proof = (("accepted_by", second.label), ("reason_of_change", change.reason))
+    return replace(asker, second=second.id, proof=proof)
+
+
+def _check_covers(change: PendingChange, actor: Actor) -> None:
+    connection, mailbox = place_of(change)
+    if not covers(actor, connection=connection, mailbox=mailbox):
+        raise ChangeNotWaiting("Only an admin of all that this changes can accept or decline it.")
+
+
+def _rows() -> QuerySet[PendingChange]:
+    named = PendingChange.objects.select_for_update(of=("self",))
+    return named.select_related("asked_by", "mailbox", "connection")
+
+
+def _lock_waiting(change_id: int) -> PendingChange:
+    found, now = _rows().get(pk=change_id), clock()
+    if found.state != State.WAITING:
+        raise ChangeNotWaiting(f"This change is not waiting any more: {found.get_state_display().lower()}.")
+    if found.expires_at <= now:
+        raise ChangeNotWaiting("This change has expired. It can be asked for again.")
+    if found.lease_until is not None and found.lease_until > now:
+        raise ChangeNotWaiting("This change is being carried out. Reload the page in a moment.")
+    return found
+
+
+def _end(change: PendingChange, state: str, actor: Actor, outcome: str) -> PendingChange:
+    change.state, change.outcome, change.lease_until = state, outcome, None
+    change.ended_by_id, change.ended_at = int(actor.id), clock()
+    change.save(update_fields=["state", "outcome", "lease_until", "ended_by", "ended_at"])
+    record_change(f"change.{state}", change, actor)
+    return change
+
+
+def _wait_again(change: PendingChange, outcome: str) -> PendingChange:
+    change.lease_until, change.outcome = None, outcome
+    change.save(update_fields=["lease_until", "outcome"])
+    return change
+
+
+def _sentence(error: Exception) -> str:
+    return str(getattr(error, "sentence", error))[:1000]

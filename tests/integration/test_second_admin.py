@@ -1,0 +1,520 @@
+"""Changes that loosen policy wait for a second admin where the organisation wants that; tightening never waits."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+
+from audit.models import Entry
+from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
+from connections.mailboxes.minimum import set_minimum
+from mirror.models import Mailbox
+from people.actors import Role, operator
+from people.directory.deactivation import deactivate, reactivate
+from people.errors import NotYours
+from people.invitations.links import invite, make_password_link, set_password, withdraw
+from people.models import Grant, Invitation, OrganisationSettings, PendingChange, Person, RoleRule
+from people.roles.grants import give_role, take_role
+from people.roles.targets import GrantTarget
+from people.second_admin.asking import ChangeNotWaiting, SecondAdminNeeded, ask_second_admin, wants_second_admin
+from people.second_admin.ending import accept, decline, withdraw_change
+from people.second_admin.kinds import KINDS, kind_named
+from people.second_admin.setting import set_second_admin, switch_off_by_operator
+from people.sign_in.factors import set_role_rule
+from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
+from policy.allowlists.judgement import ListScope
+from policy.kill_switch import pull, release
+from policy.models import Allowlist, KillSwitch
+from tests.factories import make_list, make_person
+from tests.integration.deciding import at_once
+from tests.signing import give_app
+
+pytestmark = pytest.mark.django_db
+DESK = {"undo_window": timedelta(seconds=5), "expire_after": None, "editor_may_approve": False, "loads_pictures": False}
+
+
+def actor_of(person):
+    return Person.objects.get(pk=person.pk).actor(surface="web")
+
+
+def switch_on():
+    OrganisationSettings.objects.update_or_create(pk=1, defaults={"second_admin_since": Now()})
+
+
+@pytest.fixture
+def second(db):
+    return make_person("sam@yourteam.example", "Sam Second", "admin")
+
+
+@pytest.fixture
+def mailbox(connection):
+    return Mailbox.objects.select_related("connection").get(connection=connection)
+
+
+def ask(work, actor, reason="Support writes to it."):
+    """Do what waits, and ask for it."""
+    with pytest.raises(SecondAdminNeeded) as needed:
+        work()
+    return ask_second_admin(asked=needed.value.asked, reason=reason, actor=actor)
+
+
+def put(by, mailbox, *patterns, kind="restriction", version=None, **change):
+    row = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
+    wanted = Change(put=tuple(WantedEntry(one) for one in patterns), **change)
+    version = (row.version if row else 0) if version is None else version
+    return apply_change(
+        scope=ListScope(mailbox=mailbox.pk), kind=kind, change=wanted, version=version, actor=actor_of(by)
+    )
+
+
+def patterns(mailbox, kind="restriction"):
+    found = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
+    return sorted(found.entries.not_removed().values_list("pattern", flat=True)) if found else []
+
+
+# --- every command that loosens ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """What the commands of the table work on."""
+
+    admin: Any
+    mailbox: Any
+    otto: Any
+    account: Any
+
+    def box(self):
+        return Mailbox.objects.select_related("connection").get(pk=self.mailbox.pk)
+
+    def desk(self, **changed):
+        return set_desk_settings(mailbox=self.box(), actor=actor_of(self.admin), **{**DESK, **changed})
+
+    def mode(self, **kinds):
+        return {one.kind: one.mode for one in Allowlist.objects.filter(mailbox=self.mailbox)}
+
+    def roles(self):
+        return sorted(Grant.objects.filter(person=self.otto).values_list("role", flat=True))
+
+    def invited(self):
+        return Invitation.objects.good().filter(kind="join", email="new@yourteam.example").count()
+
+
+def by(world):
+    return actor_of(world.admin)
+
+
+def stop(world):
+    pull(actor=by(world), reason="Wait")
+
+
+def entry_ends(world):
+    make_list("x.example", mailbox=world.mailbox)
+    world.mailbox.allowlist_set.get().entries.update(expires_at=Now() + timedelta(days=1))
+
+
+def bypass(world, mode):
+    Allowlist.objects.create(mailbox=world.mailbox, kind="bypass", mode=mode, version=1)
+
+
+def invite_new(world):
+    roles = [(Role.REVIEWER, GrantTarget())]
+    return invite(actor=by(world), email="new@yourteam.example", name="", roles=roles, lasts=timedelta(days=1))
+
+
+def at_multimail(world, **changes):
+    world.account.ask("PATCH", f"/v1/mailboxes/{world.box().upstream_id}", json=changes)
+
+
+# What is there before, what loosens, its tightening twin, and the state that tells them apart.
+LOOSENING = {
+    "entry of a restriction": (
+        lambda w: make_list("x.example", mailbox=w.mailbox),
+        lambda w: put(w.admin, w.mailbox, "y.example"),
+        lambda w: put(w.admin, w.mailbox, remove=("y.example",)),
+        lambda w: patterns(w.mailbox),
+    ),
+    "later end of an entry": (
+        entry_ends,
+        lambda w: put(w.admin, w.mailbox, "x.example"),
+        lambda w: put(w.admin, w.mailbox, remove=("x.example",)),
+        lambda w: str(w.mailbox.allowlist_set.get().entries.get().expires_at) + str(patterns(w.mailbox)),
+    ),
+    "weaker mode of a restriction": (
+        lambda w: make_list("x.example", mailbox=w.mailbox),
+        lambda w: put(w.admin, w.mailbox, mode="monitor"),
+        lambda w: put(w.admin, w.mailbox, mode="enforce"),
+        World.mode,
+    ),
+    "entry of a bypass": (
+        lambda w: bypass(w, "enforce"),
+        lambda w: put(w.admin, w.mailbox, "y.example", kind="bypass"),
+        lambda w: put(w.admin, w.mailbox, kind="bypass", remove=("y.example",)),
+        lambda w: patterns(w.mailbox, "bypass"),
+    ),
+    "stronger mode of a bypass": (
+        lambda w: bypass(w, "off"),
+        lambda w: put(w.admin, w.mailbox, kind="bypass", mode="enforce"),
+        lambda w: put(w.admin, w.mailbox, kind="bypass", mode="off"),
+        World.mode,
+    ),
+    "address for seven days": (
+        lambda w: make_list("x.example", mailbox=w.mailbox),
+        lambda w: allow_for_days(address="ann@y.example", mailbox=w.mailbox.pk, actor=by(w)),
+        lambda w: put(w.admin, w.mailbox, remove=("ann@y.example",)),
+        lambda w: patterns(w.mailbox),
+    ),
+    "editor may approve": (
+        lambda w: None,
+        lambda w: w.desk(editor_may_approve=True),
+        lambda w: w.desk(),
+        lambda w: w.box().editor_may_approve,
+    ),
+    "remote pictures": (
+        lambda w: None,
+        lambda w: w.desk(loads_pictures=True),
+        lambda w: w.desk(),
+        lambda w: w.box().loads_pictures,
+    ),
+    "no time to undo": (
+        lambda w: None,
+        lambda w: w.desk(undo_window=timedelta(0)),
+        lambda w: w.desk(),
+        lambda w: w.box().undo_window,
+    ),
+    "no expiry": (
+        lambda w: Mailbox.objects.filter(pk=w.mailbox.pk).update(expire_after=timedelta(hours=8)),
+        lambda w: w.desk(),
+        lambda w: w.desk(expire_after=timedelta(hours=8)),
+        lambda w: w.box().expire_after,
+    ),
+    "role": (
+        lambda w: None,
+        lambda w: give_role(actor=by(w), person_id=w.otto.pk, role=Role.ADMIN, target=GrantTarget()),
+        lambda w: take_role(actor=by(w), person_id=w.otto.pk, grant_id=w.otto.grants.get(role="admin").pk),
+        World.roles,
+    ),
+    "reactivation": (
+        lambda w: Person.objects.filter(pk=w.otto.pk).update(is_active=False),
+        lambda w: reactivate(actor=by(w), person_id=w.otto.pk),
+        lambda w: deactivate(actor=by(w), person_id=w.otto.pk),
+        lambda w: Person.objects.get(pk=w.otto.pk).is_active,
+    ),
+    "invitation": (
+        lambda w: None,
+        invite_new,
+        lambda w: withdraw(actor=by(w), invitation_id=Invitation.objects.good().get(kind="join").pk),
+        World.invited,
+    ),
+    "second factor of a role": (
+        lambda w: RoleRule.objects.create(role="reviewer", needs_second_factor=True),
+        lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=False),
+        lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=True),
+        lambda w: RoleRule.objects.get(role="reviewer").needs_second_factor,
+    ),
+    "kill switch": (
+        stop,
+        lambda w: release(switch_id=KillSwitch.objects.pulled().get().pk, actor=by(w)),
+        stop,
+        lambda w: KillSwitch.objects.pulled().count(),
+    ),
+    "minimum oversight": (
+        lambda w: set_minimum(actor=by(w), mode="gated_all"),
+        lambda w: set_minimum(actor=by(w), mode="gated_send"),
+        lambda w: set_minimum(actor=by(w), mode="gated_all"),
+        lambda w: OrganisationSettings.objects.get().minimum_oversight,
+    ),
+    "oversight mode": (
+        lambda w: None,
+        lambda w: loosen(mailbox=w.box(), actor=by(w), target="monitored"),
+        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"oversight_mode": "gated_send"}),
+        lambda w: w.box().oversight_mode,
+    ),
+    "a call may loosen": (
+        lambda w: None,
+        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": True}),
+        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": False}),
+        lambda w: w.box().allow_looser_per_call,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOSENING)
+def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does(name, admin, second, account):
+    world = World(admin, account.mailbox, make_person("otto@yourteam.example", "Otto", "reviewer"), account)
+    prepare, loosening, tighten, state = LOOSENING[name]
+    prepare(world)
+    strict = state(world)
+    loosening(world)
+    loose = state(world)
+    assert loose != strict, "switched off, it works at once"
+    tighten(world)
+    if name != "later end of an entry":
+        assert state(world) == strict
+    else:
+        entry_ends_again(world)
+        strict = state(world)
+    switch_on()
+    change = ask(lambda: loosening(world), by(world))
+    assert state(world) == strict, "nothing happens while it waits"
+    ended = accept(change_id=change.pk, actor=actor_of(second))
+    assert (ended.change.state, ended.change.outcome) == ("accepted", "")
+    # An entry that ends in seven days does so from another moment on.
+    assert state(world) == loose
+    done = Entry.objects.exclude(action__startswith="change.").newest_first()[0]
+    assert (done.actor_id, done.detail.fields["accepted_by"]) == (str(admin.pk), "Sam Second")
+    told = Entry.objects.get(action="change.accepted")
+    assert (told.actor_id, told.detail.fields["asked_by"]) == (str(second.pk), str(admin))
+    tighten(world)
+    if name != "later end of an entry":
+        assert state(world) == strict
+
+
+def entry_ends_again(world):
+    Allowlist.objects.filter(mailbox=world.mailbox).delete()
+    entry_ends(world)
+
+
+def test_every_kind_stands_in_the_table_and_is_there(admin, second):
+    assert all(kind_named(name).words for name in KINDS)
+    # The two below are of the setting itself; each other one is asked by a row of the table.
+    assert len(LOOSENING) >= len(KINDS) - 1
+
+
+def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
+    with pytest.raises(NotYours):
+        set_second_admin(actor=actor_of(admin), on=True)
+    second = make_person("sam@yourteam.example", "Sam Second", "admin")
+    assert set_second_admin(actor=actor_of(admin), on=True)
+    change = ask(lambda: set_second_admin(actor=actor_of(admin), on=False), actor_of(admin))
+    assert wants_second_admin(actor_of(admin))
+    accept(change_id=change.pk, actor=actor_of(second))
+    assert not wants_second_admin(actor_of(admin))
+    set_second_admin(actor=actor_of(admin), on=True)
+    assert switch_off_by_operator(actor=operator("second_admin"))
+    assert not wants_second_admin(actor_of(admin))
+    assert Entry.objects.filter(action="second_admin.set").count() == 4
+
+
+# --- who may accept ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting(admin, second, mailbox):
+    """A change of the mailbox's list that waits."""
+    make_list("x.example", mailbox=mailbox)
+    switch_on()
+    return ask(lambda: put(admin, mailbox, "y.example"), actor_of(admin))
+
+
+def refuses(work):
+    with pytest.raises(ChangeNotWaiting) as refused:
+        work()
+    return refused.value.sentence
+
+
+def test_only_another_admin_of_the_whole_target_can_accept(waiting, admin, reviewer, mailbox):
+    assert "Another admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(admin)))
+    assert "Only an admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(reviewer)))
+    elsewhere = make_person(
+        "eve@yourteam.example",
+        "Eve",
+        "admin",
+        mailbox=Mailbox.objects.create(
+            connection=mailbox.connection, upstream_id="01OTHER", address="other@yourteam.example"
+        ),
+    )
+    assert "Only an admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(elsewhere)))
+    keeper = make_person("kim@yourteam.example", "Kim", "admin", mailbox=mailbox)
+    assert accept(change_id=waiting.pk, actor=actor_of(keeper)).change.state == "accepted"
+    assert patterns(mailbox) == ["x.example", "y.example"]
+
+
+def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked(admin, second):
+    otto = make_person("otto@yourteam.example", "Otto", "admin")
+    switch_on()
+    own = ask(
+        lambda: give_role(actor=actor_of(admin), person_id=otto.pk, role=Role.AUDITOR, target=GrantTarget()),
+        actor_of(admin),
+    )
+    assert "your own roles" in refuses(lambda: accept(change_id=own.pk, actor=actor_of(otto)))
+    link = make_password_link(actor=actor_of(admin), person_id=second.pk)
+    set_password(
+        token=link.url.rstrip("/").rpartition("/")[2], password="a gannet counts wagons", actor=actor_of(admin)
+    )
+    assert "may know it" in refuses(lambda: accept(change_id=own.pk, actor=actor_of(second)))
+    Invitation.objects.update(accepted_at=Now() - timedelta(days=8))
+    assert accept(change_id=own.pk, actor=actor_of(second)).change.state == "accepted"
+
+
+# --- what does not fit any more ---------------------------------------------------------------------------------------
+
+
+def outdated(change, second):
+    ended = accept(change_id=change.pk, actor=actor_of(second)).change
+    assert ended.state == "refused"
+    return ended.outcome
+
+
+def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(waiting, admin, second, mailbox):
+    put(admin, mailbox, remove=("x.example",))
+    assert "Somebody changed this list" in outdated(waiting, second)
+    assert patterns(mailbox) == []
+    again = ask(lambda: put(admin, mailbox, "y.example"), actor_of(admin))
+    assert accept(change_id=again.pk, actor=actor_of(second)).change.state == "accepted"
+
+
+@pytest.mark.parametrize("what", ["deactivated", "no admin"])
+def test_change_of_somebody_who_is_no_admin_any_more_is_refused(what, waiting, admin, second, mailbox):
+    if what == "deactivated":
+        deactivate(actor=actor_of(second), person_id=admin.pk)
+    else:
+        admin.grants.all().delete()
+    assert "Only an admin" in outdated(waiting, second)
+    assert patterns(mailbox) == ["x.example"]
+
+
+def test_change_of_a_mailbox_that_changed_or_is_gone_is_refused(admin, second, mailbox):
+    switch_on()
+    work = partial(set_desk_settings, mailbox=mailbox, actor=actor_of(admin), **{**DESK, "loads_pictures": True})
+    first, later = ask(work, actor_of(admin)), ask(work, actor_of(admin), "again")
+    assert first.pk == later.pk, "asked twice, it waits once"
+    Mailbox.objects.filter(pk=mailbox.pk).update(undo_window=timedelta(seconds=9))
+    assert "have changed" in outdated(first, second)
+    Mailbox.objects.filter(pk=mailbox.pk).update(undo_window=timedelta(seconds=5), is_active=False)
+    assert "no longer there" in outdated(ask(work, actor_of(admin)), second)
+
+
+def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(waiting, admin, second, mailbox):
+    PendingChange.objects.update(expires_at=Now() - timedelta(seconds=1))
+    assert "expired" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(second)))
+    PendingChange.objects.update(expires_at=Now() + timedelta(days=1))
+    assert "Withdraw it" in refuses(lambda: decline(change_id=waiting.pk, actor=actor_of(admin)))
+    assert "Only the person who asked" in refuses(lambda: withdraw_change(change_id=waiting.pk, actor=actor_of(second)))
+    decline(change_id=waiting.pk, actor=actor_of(second), reason="No such customer")
+    for end in (accept, decline):
+        assert "declined" in refuses(lambda end=end: end(change_id=waiting.pk, actor=actor_of(second)))
+    other = ask(lambda: put(admin, mailbox, "z.example"), actor_of(admin))
+    withdraw_change(change_id=other.pk, actor=actor_of(admin))
+    assert "withdrawn" in refuses(lambda: accept(change_id=other.pk, actor=actor_of(second)))
+    assert patterns(mailbox) == ["x.example"]
+
+
+# --- two at one moment ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_accept_at_once_and_it_is_carried_out_once(waiting, mailbox, second):
+    third = make_person("tom@yourteam.example", "Tom", "admin")
+    ends = at_once(*(partial(accept, change_id=waiting.pk, actor=actor_of(one)) for one in (second, third)))
+    assert [isinstance(end, ChangeNotWaiting) for end in ends].count(True) == 1
+    assert Allowlist.objects.get(mailbox=mailbox).version == 2
+    assert Entry.objects.filter(action="allowlist.changed").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(waiting, admin, mailbox, second):
+    ends = at_once(
+        partial(accept, change_id=waiting.pk, actor=actor_of(second)),
+        partial(withdraw_change, change_id=waiting.pk, actor=actor_of(admin)),
+    )
+    assert [isinstance(end, ChangeNotWaiting) for end in ends].count(True) == 1
+    state = PendingChange.objects.get().state
+    assert (state == "accepted") == (patterns(mailbox) == ["x.example", "y.example"])
+    assert [one.action for one in Entry.objects.filter(action__in=("change.accepted", "change.withdrawn"))] == [
+        f"change.{state}"
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_accepted_while_the_list_changes_is_whole_or_refused(waiting, admin, mailbox, second):
+    version = Allowlist.objects.get(mailbox=mailbox).version
+    ends = at_once(
+        partial(accept, change_id=waiting.pk, actor=actor_of(second)),
+        partial(put, second, mailbox, remove=("x.example",), version=version),
+    )
+    state = PendingChange.objects.get().state
+    # Whoever came second saw the other's version.
+    assert state in ("accepted", "refused")
+    assert patterns(mailbox) == (["x.example", "y.example"] if state == "accepted" else [])
+    assert [isinstance(end, Exception) for end in ends] == [False, state == "accepted"]
+
+
+# --- where MultiMail has to be called ---------------------------------------------------------------------------------
+
+
+def test_change_at_multimail_that_is_not_finished_waits_again_and_one_call_at_a_time(
+    admin, second, account, monkeypatch
+):
+    switch_on()
+    change = ask(lambda: loosen(mailbox=account.mailbox, actor=actor_of(admin), target="monitored"), actor_of(admin))
+    monkeypatch.setattr("connections.mailboxes.commands._waiting", lambda mailbox, target: None)
+    ended = accept(change_id=change.pk, actor=actor_of(second)).change
+    assert (ended.state, "code" in ended.outcome) == ("waiting", True)
+    PendingChange.objects.update(lease_until=Now() + timedelta(minutes=1))
+    assert "being carried out" in refuses(lambda: accept(change_id=change.pk, actor=actor_of(second)))
+    PendingChange.objects.update(lease_until=Now() - timedelta(seconds=1))
+    monkeypatch.undo()
+    assert accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+    assert Mailbox.objects.get(pk=account.mailbox.pk).oversight_mode == "monitored"
+
+
+# --- the pages --------------------------------------------------------------------------------------------------------
+
+
+def form_of(answer):
+    """The hidden text of the page that asks for the reason."""
+    page = answer.content.decode()
+    assert "Ask a second admin?" in page, page[:500]
+    return page.partition('name="change" value="')[2].partition('"')[0]
+
+
+def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(signed_in, admin, second):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    switch_on()
+    first = signed_in(admin)
+    asking = first.post(f"/people/{otto.pk}/roles/add/", {"role": "auditor", "place": "all"})
+    packed = form_of(asking)
+    assert first.post("/changes/ask/", {"change": packed, "reason": " "}).status_code == 422
+    sent = first.post("/changes/ask/", {"change": packed, "reason": "She checks the month"})
+    assert sent["Location"] == f"/people/{otto.pk}/"
+    assert "Waiting for a second admin" in first.get(sent["Location"]).content.decode()
+    change = PendingChange.objects.get()
+    assert first.post(f"/changes/{change.pk}/accept/").status_code == 409
+    assert not otto.grants.filter(role="auditor").exists()
+    other = signed_in(second)
+    page = other.get("/changes/").content.decode()
+    assert "She checks the month" in page
+    assert re.search(r'<span class="name">Changes</span><span\s+class="count"\s*>1</span>', page)
+    # Somebody else's form is not taken.
+    assert other.post("/changes/ask/", {"change": packed, "reason": "x"}).status_code == 403
+    assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
+    assert otto.grants.filter(role="auditor").exists()
+
+
+def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, second):
+    switch_on()
+    fields = {"email": "new@yourteam.example", "roles": "reviewer", "place": "all", "days": 7}
+    first = signed_in(admin)
+    first.post("/changes/ask/", {"change": form_of(first.post("/people/invite/", fields)), "reason": "New colleague"})
+    assert not Invitation.objects.exists()
+    answer = signed_in(second).post(f"/changes/{PendingChange.objects.get().pk}/accept/")
+    assert "/join/" in answer.content.decode()
+    made = Invitation.objects.get()
+    assert made.invited_by_id == admin.pk
+
+
+def test_page_says_who_is_alone(signed_in, admin):
+    assert "You are the only admin of everything" in signed_in(admin).get("/changes/").content.decode()
+
+
+def test_second_factor_page_and_app_are_untouched_where_it_is_off(signed_in, admin, second):
+    give_app(admin)
+    RoleRule.objects.create(role="reviewer", needs_second_factor=True)
+    answer = signed_in(admin).post("/people/second-factor/set/", {"role": "reviewer", "needed": "no"})
+    assert answer.status_code == 302
+    assert not PendingChange.objects.exists()
