@@ -70,6 +70,7 @@ NAMES = {
     55: "Something fails between the calls that replace a message by its correction",
     56: "Things change before an approval for later is due",
     57: "An agent sends without end",
+    61: "A change that waits for a second admin meets another act",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject

@@ -15,7 +15,7 @@ from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from connections.mailboxes.modes import AUTONOMOUS, is_below, is_looser
+from connections.mailboxes.modes import AUTONOMOUS, is_below, is_looser, mode_named
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
@@ -381,14 +381,29 @@ def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange
         kind=kind,
         target=target_of_mailbox(mailbox.pk),
         title=f"{mailbox}: {', '.join(_WORDS.get(name, name) for name in differs)}",
-        before=_in_words({name: before[name] for name in differs}),
-        after=_in_words(differs),
+        before="\n".join(_setting_words(name, before[name]) for name in differs),
+        after="\n".join(_setting_words(name, value) for name, value in differs.items()),
         change={"mailbox": mailbox.pk, "before": _stored(before), "after": _stored(after)},
         url_name="mailbox",
         url_args={"mailbox_id": mailbox.pk},
         connection=mailbox.connection_id,
         mailbox=mailbox.pk,
     )
+
+
+def _setting_words(name: str, value: Any) -> str:
+    """Return a setting as people read it: "the oversight mode: Monitored"."""
+    mode = mode_named(value) if name == "oversight_mode" else None
+    if mode is not None:
+        words = f"{mode.words} ({mode.name})"
+    elif isinstance(value, bool):
+        words = "yes" if value else "no"
+    elif isinstance(value, timedelta):
+        hours = value / timedelta(hours=1)
+        words = f"{hours:g} hours" if hours >= 1 else f"{value.total_seconds():g} seconds"
+    else:
+        words = "never" if name == "expire_after" and value is None else _value(value)
+    return f"{_WORDS.get(name, name)}: {words}"
 
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:

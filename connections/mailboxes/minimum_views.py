@@ -72,8 +72,8 @@ def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpRespo
     if not (request.actor.has(Role.ADMIN) or request.actor.has(Role.AUDITOR)):
         raise PermissionDenied
     now = settings.minimum_oversight
-    choices = [(ANY, "Any mode", is_minimum_lower("", than=now))]
-    choices += [(mode.name, mode.words, is_minimum_lower(mode.name, than=now)) for mode in reversed(MODES)]
+    choices = [(ANY, "Any mode", "", is_minimum_lower("", than=now))]
+    choices += [(mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now)) for mode in reversed(MODES)]
     context: dict[str, Any] = {
         "settings": settings,
         "minimum": mode_named(now),

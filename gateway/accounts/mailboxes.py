@@ -27,7 +27,7 @@ MAX_AN_HOUR = 3
 def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]) -> Mailbox:
     """Make a mailbox of this address, or of this local part under the account's oldest domain.
 
-    A mode looser than gated_send makes a gated_send mailbox: loosening takes a person.
+    A mode looser than gated_send, or than the account's minimum, makes a mailbox of that: loosening takes a person.
     Raises Invalid for an address that is not the account's to give, Conflict for one that was ever used, Forbidden.
     """
     check_unlimited(key)
@@ -36,9 +36,9 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         address = _address(account, wanted)
         _check_mailbox_limit(account)
-        mailbox = _insert(
-            account, address, {**settings, "oversight_mode": stricter(mode or Mode.GATED_SEND, Mode.GATED_SEND)}
-        )
+        _check_per_call(account, settings)
+        loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
+        mailbox = _insert(account, address, {**settings, "oversight_mode": stricter(mode or loosest, loosest)})
         auditing.record(
             "mailbox.created", mailbox, key=key, oversight_mode=mailbox.oversight_mode, settings=sorted(settings)
         )
@@ -57,6 +57,7 @@ def change_mailbox(
     _check_copies(mailbox, changes, now)
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        _check_per_call(mailbox.account, changes)
         if mode is not None and mode != mailbox.oversight_mode:
             changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
         mailbox.save_fields(**changes)
@@ -148,11 +149,13 @@ def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox ends.
 
-    Raises BadRequest for a mode that is not looser, TooManyRequests for a fourth request within an hour.
+    Raises BadRequest for a mode that is not looser, Forbidden for one below the account's minimum, TooManyRequests for
+    a fourth request within an hour.
     """
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         _check_looser(mailbox, target)
+        _check_minimum(mailbox.account, target)
         _check_rate(mailbox, now)
         UpgradeRequest.objects.void(mailbox)
         request = UpgradeRequest.objects.create(
@@ -175,6 +178,8 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
         request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
         refusal = _refusal(request, code)
         if request is not None and refusal is None:
+            # It may have been set after the request was made.
+            _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
             mailbox.save_fields(oversight_mode=request.target_mode)
             request.save_fields(used_at=now)
@@ -207,6 +212,21 @@ def _check_looser(mailbox: Mailbox, target: Mode) -> None:
             code="stricter_mode",
             field="target_mode",
         )
+
+
+def _check_minimum(account: Account, mode: Mode) -> None:
+    minimum = account.minimum_oversight_mode
+    if minimum and stricter(mode, Mode(minimum)) is not mode:
+        raise Forbidden(
+            f"The account's minimum oversight mode is {minimum}; {mode} is looser. Only an operator can change that.",
+            code="below_minimum",
+        )
+
+
+def _check_per_call(account: Account, changes: dict[str, Any]) -> None:
+    if changes.get("allow_looser_per_call") and account.minimum_oversight_mode:
+        # A call could then ask for any mode.
+        _check_minimum(account, Mode.AUTONOMOUS)
 
 
 def _check_rate(mailbox: Mailbox, now: datetime) -> None:

@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True)),
                 ('hold_all_at', models.DateTimeField(blank=True, null=True)),
                 ('require_fingerprint', models.BooleanField(default=False)),
+                ('minimum_oversight_mode', models.CharField(blank=True, choices=[('read_only', 'Read Only'), ('gated_all', 'Gated All'), ('gated_send', 'Gated Send'), ('monitored', 'Monitored'), ('autonomous', 'Autonomous')], max_length=12)),
                 ('monthly_email_quota', models.PositiveIntegerField(blank=True, null=True)),
                 ('max_mailboxes', models.PositiveIntegerField(blank=True, null=True)),
                 ('requests_per_minute', models.PositiveIntegerField(blank=True, null=True)),

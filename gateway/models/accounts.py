@@ -51,6 +51,8 @@ class Account(UlidModel):
     hold_all_at = models.DateTimeField(null=True, blank=True)
     # Every decision about mail of any mailbox names the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
+    # The loosest oversight mode that a mailbox can be given; empty: any.
+    minimum_oversight_mode = models.CharField(max_length=12, choices=Mode, blank=True)
     # Limits; none: unlimited, and for requests what the operator has set for all.
     monthly_email_quota = models.PositiveIntegerField(null=True, blank=True)
     max_mailboxes = models.PositiveIntegerField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""Sets and shows the limits of a gateway account: emails a month and a day, mailboxes, requests a minute."""
+"""Sets and shows the limits of a gateway account: emails a month and a day, mailboxes, requests, and oversight."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -9,6 +9,7 @@ from django.db import transaction
 from gateway import auditing
 from gateway.management.accounts import account_named
 from gateway.models import Account
+from gateway.states import Mode
 
 # Option, column, what it limits.
 _LIMITS = (
@@ -35,6 +36,12 @@ class Command(BaseCommand):
             help="stage of the warm-up and live emails a day in it, such as 2:50; or none",
         )
 
+        parser.add_argument(
+            "--minimum-mode",
+            choices=[*Mode.values, "none"],
+            help="the loosest oversight mode that a mailbox can be given, or none; what is looser already stays so",
+        )
+
     @transaction.atomic
     def handle(self, *args: Any, account: str, **options: Any) -> None:
         found = account_named(account, Account.objects.select_for_update(no_key=True))
@@ -50,6 +57,7 @@ class Command(BaseCommand):
         warm = account.warmup_stage > 0 and account.warmup_daily_limit is not None
         stage = f"{account.warmup_daily_limit} (warm-up, stage {account.warmup_stage})"
         shown["live emails a day"] = stage if warm else None
+        shown["loosest oversight mode"] = account.minimum_oversight_mode or None
         for what, limit in shown.items():
             self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")
 
@@ -57,6 +65,8 @@ class Command(BaseCommand):
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     changes = {column: options[option] for option, column, _ in _LIMITS if options[option] is not None}
     changes = {column: None if value == "none" else value for column, value in changes.items()}
+    if options["minimum_mode"] is not None:
+        changes |= {"minimum_oversight_mode": "" if options["minimum_mode"] == "none" else options["minimum_mode"]}
     if options["warmup"] is not None:
         stage, limit = options["warmup"]
         changes |= {"warmup_stage": stage, "warmup_daily_limit": limit}

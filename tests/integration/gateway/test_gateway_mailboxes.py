@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from gateway import tasks
@@ -178,3 +179,23 @@ def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pyt
     assert (answer.status_code, answer.json()["code"]) == (409, "mailbox_deleted")
     assert decisions.cancel_in_closed_mailboxes(now=timezone.now()) == 1
     assert status_of(email_id) == Status.CANCELLED
+
+
+def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(world: World):
+    asked = post(world, f"{world.base}/request-upgrade", target_mode="monitored")
+    assert asked.status_code == 200, asked.text
+    call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_send")
+    code = world.call("GET", "/v1/upgrade-requests", key="admin").json()["requests"][0]["code"]
+    refused = [
+        # It was asked for before there was a minimum.
+        post(world, f"{world.base}/upgrade", code=code),
+        post(world, f"{world.base}/request-upgrade", target_mode="autonomous"),
+        patch(world, allow_looser_per_call=True),
+        create(world, "loose@acme.example", allow_looser_per_call=True),
+    ]
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(403, "below_minimum")] * 4
+    assert Mailbox.objects.get(pk=world.mailbox.pk).oversight_mode == "gated_send"
+    call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_all")
+    assert create(world, oversight_mode="gated_send").json()["oversight_mode"] == "gated_all"
+    call_command("gateway_limits", account=world.account.slug, minimum_mode="none")
+    assert post(world, f"{world.base}/upgrade", code=code).status_code == 200
