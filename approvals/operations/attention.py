@@ -146,12 +146,12 @@ def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
     if minimum is None or minimum.minimum_set_at is None:
         return
     for mailbox in below:
-        is_loose = "lets a call loosen its own oversight" if mailbox.allow_looser_per_call else mailbox.oversight_mode
+        also = " and lets a call loosen its own oversight" if mailbox.allow_looser_per_call else ""
         yield AttentionItem(
             "below_minimum",
             f"{mailbox} is below the organisation's minimum oversight",
             max(minimum.minimum_set_at, mailbox.mirrored_at or minimum.minimum_set_at),
-            f"The minimum is {minimum.minimum_oversight}, and it is set to: {is_loose}.",
+            f"The minimum is {minimum.minimum_oversight}; the mailbox is {mailbox.oversight_mode}{also}.",
             "An admin of the mailbox can raise it.",
             Act("See mailboxes below it", reverse("oversight-minimum")) if actor.looks_after_people else None,
             whose="an admin",

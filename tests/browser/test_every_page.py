@@ -17,12 +17,14 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.queue import views as queue_views
 from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.actors import Role
 from people.invitations.links import make_password_link
+from people.models import OrganisationSettings, PendingChange
 from tests.browser.looking import everywhere, unfolded, violations
 from tests.doors import DOORS
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
@@ -132,7 +134,7 @@ def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, m
     pages = Pages()
     with rolled_back():
         without = of_every_address(client, pages.take)
-    for gather in (of_messages, of_signing_in, of_joining, of_an_account, of_errors):
+    for gather in (of_messages, of_signing_in, of_joining, of_two_admins, of_an_account, of_errors):
         client.cookies.clear()
         with rolled_back():
             gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
@@ -261,6 +263,27 @@ def of_joining(client, take, **_):
     path = f"/join/{token_in(make_password_link(person_id=person.pk, actor=admin.actor(surface='web')))}/"
     take("new password", client.get(path))
     take("new password, set", client.post(path, TYPED))
+
+
+def of_two_admins(client, take, **_):
+    """What waits for a second admin: asking, one's own change, somebody else's, and one that did not finish."""
+    OrganisationSettings.objects.create(pk=1, second_admin_since=timezone.now(), minimum_oversight="gated_send")
+    all_round(client)
+    ned = make_person("ned@yourteam.example", "Ned Roe", "reviewer")
+    asked = client.post(reverse("add-role", args=[ned.pk]), {"role": "auditor", "place": "all"})
+    take("ask a second admin, alone", asked)
+    packed = asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    take("ask a second admin, without a reason", client.post(reverse("ask-second-admin"), {"change": packed}))
+    client.post(reverse("ask-second-admin"), {"change": packed, "reason": "She reads the ledger."})
+    take("changes, one's own", client.get(reverse("pending-changes")))
+    take("person, waiting", client.get(reverse("person", args=[ned.pk])))
+    other = make_person("sam@yourteam.example", "Sam Roe", "admin")
+    PendingChange.objects.update(asked_by=other, kind="mailbox_mode", outcome="Enter a code.")
+    take("changes, unfinished", client.get(reverse("pending-changes")))
+    change = PendingChange.objects.get()
+    take("changes, refused", client.post(reverse("withdraw-change", args=[change.pk])))
+    client.post(reverse("decline-change", args=[change.pk]), {"reason": "No"})
+    take("changes, ended", client.get(reverse("pending-changes")))
 
 
 def of_an_account(client, take, *, settings, **_):
