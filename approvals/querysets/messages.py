@@ -65,7 +65,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What awaits this person's review in the queue: not what they snoozed or approved already, or what was set apart."""
+        """What awaits this person's review in the queue: not what they snoozed or approved, nor what was set apart."""
         waiting = self.visible_to(actor).awaiting_review().filter(is_apart=False)
         return waiting.exclude(_snoozed_by(actor)).exclude(_approved_by(actor)) if actor.kind == "person" else waiting
 

@@ -299,7 +299,12 @@ class _Grouping:
 
     def answers(self, mail: MessageQuerySet, lookups: Lookups, now: datetime) -> Iterable[tuple[list[int], int]]:
         """Yield the keys of messages that are equal in these columns, with the rules that these keep speaking."""
-        apart: dict[str, Any] = {"recipients": (), "recipients_except": (), "lists": frozenset(), "recipients_from": None}
+        apart: dict[str, Any] = {
+            "recipients": (),
+            "recipients_except": (),
+            "lists": frozenset(),
+            "recipients_from": None,
+        }
         when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]
         for *values, since, keys in mail.grouped_by(self._columns(now), since=Min("held_at")):
             message = cast(Message, _columns(dict(zip(self.names, values, strict=True))))
