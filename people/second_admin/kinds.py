@@ -21,6 +21,8 @@ KINDS: Mapping[str, str] = {
     "allowlist": "policy.allowlists.changes.LIST_CHANGE",
     "allowed_address": "policy.allowlists.changes.ADDRESS_CHANGE",
     "kill_switch": "policy.kill_switch.RELEASE",
+    "policy": "policy.rules.changes.ACTIVATION",
+    "group": "policy.rules.groups.MEMBERS",
     "mailbox_mode": "connections.mailboxes.commands.MODE_CHANGE",
     "mailbox_settings": "connections.mailboxes.commands.SETTINGS_CHANGE",
     "mailbox_desk": "connections.mailboxes.commands.DESK_CHANGE",

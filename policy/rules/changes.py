@@ -7,6 +7,7 @@ not seen; what is activated is exactly what was shown, in place of the version t
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection as database
 from django.db.models import Max
@@ -15,9 +16,11 @@ from django.db.models.functions import Now
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
-from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
+from policy.errors import PolicyError, PolicyNotAllowed, PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
-from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, with_rule
+from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, rules_loosen, with_rule
 from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
@@ -144,7 +147,8 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
     """Make the draft the active version, if it and the active version are still as they were seen.
 
     `active` is the number of the version that was shown as active, 0 for none. Decisions that were recorded before are
-    asked again by the new rules when they are carried out.
+    asked again by the new rules when they are carried out. Raises SecondAdminNeeded where the draft may ask less of
+    some message, and the organisation wants two admins for that.
     """
     now = _lock(actor)
     draft = _draft_as_seen(now, edits)
@@ -153,6 +157,8 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
             f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
         )
     found = _differences(now.active_rules, now.draft_rules)
+    if wants_second_admin(actor) and rules_loosen(now.active_rules, now.draft_rules):
+        raise SecondAdminNeeded(_asked(draft, found, active=active, note=note))
     if now.active is not None:
         PolicyVersion.objects.filter(pk=now.active.pk).update(state="retired", retired_at=Now())
     draft.state, draft.activated_by_id, draft.note = "active", int(actor.id), note.strip()[:MAX_NOTE]
@@ -161,6 +167,25 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
     draft.refresh_from_db()
     _record_change("policy.activated", actor, found, version=str(draft.number), note=draft.note)
     return draft
+
+
+def _asked(draft: PolicyVersion, found: list[Difference], *, active: int, note: str) -> AskedChange:
+    return AskedChange(
+        kind="policy",
+        target="policy",
+        title=f"Policy: activate version {draft.number}",
+        before=in_text(found, "before"),
+        after=in_text(found, "after"),
+        change={"edits": draft.edits, "active": active, "note": note},
+        url_name="policy",
+    )
+
+
+def _activation_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    return activate_draft(actor=actor, edits=change["edits"], active=change["active"], note=change["note"])
+
+
+ACTIVATION = ChangeKind("Policy", _activation_accepted, refusals=(PolicyError,))
 
 
 def _lock(actor: Actor) -> Policies:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from policy.rules.effects import is_as_strict
 from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence
 
 Rules = tuple[PolicyRule, ...]
@@ -97,6 +98,21 @@ def _what_changed(old: PolicyRule, new: PolicyRule) -> str:
     if replace(old, is_on=new.is_on) == new:
         return "Switched on" if new.is_on else "Switched off"
     return "Changed"
+
+
+def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
+    """Whether `after` may ask less of some message than `before`.
+
+    Each rule that is on needs one among the later ones that is on, applies wherever it applied, and asks at least as
+    much: the order of rules does not matter, because the strictest wins. In doubt the later list is looser.
+    """
+    later = [rule for rule in after if rule.is_on]
+    return not all(any(_replaces(one, rule) for one in later) for rule in before if rule.is_on)
+
+
+def _replaces(later: PolicyRule, rule: PolicyRule) -> bool:
+    applies = later.when.is_empty or later.when == rule.when
+    return applies and is_as_strict(later.then, rule.then)
 
 
 def in_text(found: Iterable[Difference], side: str) -> str:

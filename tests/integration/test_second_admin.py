@@ -28,7 +28,12 @@ from people.sign_in.factors import set_role_rule
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
 from policy.allowlists.judgement import ListScope
 from policy.kill_switch import pull, release
-from policy.models import Allowlist, KillSwitch
+from policy.models import Allowlist, Group, KillSwitch
+from policy.rules.changes import activate_draft, begin_draft, policies
+from policy.rules.conditions import Conditions
+from policy.rules.effects import Effects
+from policy.rules.groups import add_group, change_group, seen_state
+from policy.rules.rules import PolicyRule
 from tests.factories import make_list, make_person
 from tests.integration.deciding import at_once
 from tests.signing import give_app
@@ -128,6 +133,26 @@ def invite_new(world):
 
 def at_multimail(world, **changes):
     world.account.ask("PATCH", f"/v1/mailboxes/{world.box().upstream_id}", json=changes)
+
+
+def activate(world, *rules):
+    begin_draft(actor=by(world), rules=rules, based_on=policies().active_number)
+    now = policies()
+    activate_draft(actor=by(world), edits=now.draft.edits, active=now.active_number)
+
+
+def rule(**effects):
+    return PolicyRule("first", "First", None, "", True, Conditions(), Effects(**effects))
+
+
+def group_that_approves(world):
+    group = add_group(actor=by(world), name="Finance", members=[world.admin.pk])
+    activate(world, rule(approvals={group.pk: 1}))
+
+
+def have_members(world, *members):
+    group = Group.objects.get()
+    change_group(actor=by(world), group_id=group.pk, seen=seen_state(group), name="Finance", members=members)
 
 
 # The kind, what is there before, what loosens, its tightening twin, and the state that tells them apart.
@@ -243,6 +268,20 @@ LOOSENING = {
         lambda w: release(switch_id=KillSwitch.objects.pulled().get().pk, actor=by(w)),
         stop,
         lambda w: KillSwitch.objects.pulled().count(),
+    ),
+    "rules": (
+        "policy",
+        lambda w: activate(w, rule(approvals={0: 2})),
+        activate,
+        lambda w: activate(w, rule(approvals={0: 2})),
+        lambda w: policies().active_rules,
+    ),
+    "members of a group": (
+        "group",
+        group_that_approves,
+        lambda w: have_members(w, w.admin.pk, w.otto.pk),
+        lambda w: have_members(w, w.admin.pk),
+        lambda w: sorted(Group.objects.get().members.values_list("pk", flat=True)),
     ),
     "minimum oversight": (
         "oversight_minimum",
