@@ -12,15 +12,15 @@ from common.postgres.statements import ValueQuery, array_of, read_values
 from mirror.models import Message
 from mirror.states import MessageState
 from people.actors import Actor
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import entries_of
 from policy.rules.demand import Approval, Demand
-from policy.rules.evaluation import Requirement, required
-from policy.rules.facts import facts_of
+from policy.rules.evaluation import Requirement
+from policy.rules.facts import facts_from, facts_of
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
 from policy.rules.versions import NO_POLICY, Policy, policy_of
 
-_ACTOR, _PATTERNS, _MESSAGES = "{actor}", "{patterns}", "{messages}"
+_ACTOR, _PATTERNS, _MESSAGE = "{actor}", "{patterns}", "{message}"
 
 # The active version, all groups with whether the actor is in them, and the allowlists that name one of these patterns.
 _POLICY = """
@@ -38,8 +38,8 @@ _POLICY = """
   )
 ) FROM policy_policyversion AS version WHERE version.state = 'active')
 """
-# Relies on verdict_once. A giver counts as long as they are an active reviewer of the message's mailbox.
-_APPROVALS = """
+# A giver counts as long as they are an active reviewer of the message's mailbox. Relies on verdict_once.
+_APPROVALS_OF_MESSAGE = """
 ARRAY(
   SELECT json_build_object(
     'message', verdict.message_id, 'person', person.id, 'name', coalesce(nullif(person.name, ''), person.email),
@@ -52,26 +52,27 @@ ARRAY(
       )
     )
   )
-  FROM approvals_verdict AS verdict
-  JOIN mirror_message AS message ON message.id = verdict.message_id AND message.revision_id = verdict.revision_id
-  JOIN people_person AS person ON person.id = verdict.person_id
-  WHERE verdict.live AND verdict.outcome = 'approve' AND verdict.message_id = ANY(%s::bigint[])
+  FROM approvals_verdict AS verdict JOIN people_person AS person ON person.id = verdict.person_id
+  WHERE verdict.live AND verdict.outcome = 'approve'
+    AND verdict.message_id = message.id AND verdict.revision_id = message.revision_id
   ORDER BY verdict.id
 )
 """
+_APPROVALS = f"(SELECT {_APPROVALS_OF_MESSAGE} FROM mirror_message AS message WHERE message.id = %s)"  # noqa: S608
 _POLICY_PART = ValueQuery(_POLICY, (_ACTOR, _PATTERNS))
-_APPROVALS_PART = ValueQuery(_APPROVALS, (_MESSAGES,))
+_APPROVALS_PART = ValueQuery(_APPROVALS, (_MESSAGE,))
 # For a list: what rules ask of each row that its line does not show. Few rows, found by their keys.
-_ROWS = """
-SELECT message.id, message.sent_by_key, message.written_to, message.policy_facts::json, connection.is_our_gateway,
-  ARRAY(
+_ROWS = f"""
+SELECT message.id,
+  CASE WHEN connection.is_our_gateway THEN message.sent_by_key ELSE '' END, message.written_to,
+  message.policy_facts::json, ARRAY(
     SELECT owner.person_id FROM policy_keyowner AS owner
     WHERE owner.connection_id = message.connection_id AND owner.upstream_key_id = message.sent_by_key
       AND connection.is_our_gateway AND message.direction = 'outbound'
-  )
+  ), {_APPROVALS_OF_MESSAGE}
 FROM mirror_message AS message JOIN mirror_connection AS connection ON connection.id = message.connection_id
 WHERE message.id = ANY(%s::bigint[])
-"""
+"""  # noqa: S608
 _LISTS = """
 SELECT DISTINCT asked.message, entry.allowlist_id
 FROM unnest(%s::bigint[], %s::varchar[]) AS asked(message, pattern)
@@ -108,7 +109,7 @@ def demand_parts(message: Message, *, actor: Actor) -> dict[str, ValueQuery]:
     """Return the queries for the active policy and the approvals of a message, for `demand_of`."""
     return {
         "policy": policy_part(actor, recipients=message.written_to or ()),
-        "approvals": _APPROVALS_PART.with_values({_MESSAGES: array_of([message.pk])}),
+        "approvals": _APPROVALS_PART.with_values({_MESSAGE: message.pk}),
     }
 
 
@@ -148,11 +149,11 @@ def demand_of(
     asked = Requirement(version=in_force.policy.number)
     if in_force.policy.rules:
         known = facts_of(message, now=now, key_owners=facts["owner"] or (), lists=in_force.lists)
-        asked = required(in_force.policy.rules, known, version=in_force.policy.number)
+        asked = in_force.policy.required(known)
     return _demand(
         in_force,
         asked,
-        approvals_from(facts["approvals"]).get(message.pk, ()),
+        approvals_from(facts["approvals"]),
         actor=actor,
         authors=authors,
         editors=editors,
@@ -204,11 +205,10 @@ def _demand(
     )
 
 
-def approvals_from(found: Iterable[Mapping[str, Any]] | None) -> dict[int, list[Approval]]:
-    """Return the live approvals by message, from the value of `demand_parts`."""
-    approvals: dict[int, list[Approval]] = {}
-    for one in found or ():
-        approval = Approval(
+def approvals_from(found: Iterable[Mapping[str, Any]] | None) -> list[Approval]:
+    """Return the live approvals of a message, from the value of `demand_parts`."""
+    return [
+        Approval(
             person=one["person"],
             name=one["name"],
             groups=frozenset(one["groups"]),
@@ -216,8 +216,8 @@ def approvals_from(found: Iterable[Mapping[str, Any]] | None) -> dict[int, list[
             surface=one["surface"],
             at=datetime.fromisoformat(one["at"]),
         )
-        approvals.setdefault(one["message"], []).append(approval)
-    return approvals
+        for one in found or ()
+    ]
 
 
 def demands_for(
@@ -240,20 +240,27 @@ def demands_for(
         in_force = policy_from(read_values({"policy": policy_part(actor)})["policy"])
     if in_force.is_readable and not in_force.policy.number:
         return {}
-    keys = array_of([one.pk for one in messages])
-    read = {row[0]: row[1:] for row in run(_ROWS, [keys]).rows}
-    approvals = approvals_from(read_values({"approvals": _APPROVALS_PART.with_values({_MESSAGES: keys})})["approvals"])
+    read = {row[0]: row[1:] for row in run(_ROWS, [array_of([one.pk for one in messages])]).rows}
     lists = _lists_of(read, in_force.policy)
     found = {}
     for one in messages:
         asked = Requirement(version=in_force.policy.number)
         if one.pk in read and in_force.policy.rules:
-            known = _facts_of_row(one, read[one.pk], lists.get(one.pk, ()), now)
-            asked = required(in_force.policy.rules, known, version=in_force.policy.number)
+            key, written_to, stored, owners, _ = read[one.pk]
+            known = facts_from(
+                one,
+                sent_by_key=key,
+                written_to=written_to,
+                stored=stored,
+                now=now,
+                key_owners=owners,
+                lists=lists.get(one.pk, ()),
+            )
+            asked = in_force.policy.required(known)
         found[one.pk] = _demand(
             in_force,
             asked,
-            approvals.get(one.pk, ()),
+            approvals_from(read[one.pk][-1]) if one.pk in read else (),
             actor=actor,
             authors=(authors or {}).get(one.pk, ()),
             editors=(editors or {}).get(one.pk, ()),
@@ -263,24 +270,6 @@ def demands_for(
     return found
 
 
-def _facts_of_row(message: Message, row: Sequence[Any], lists: Collection[int], now: datetime) -> MessageFacts:
-    """Return the facts about a message of a list, whose row lacks the columns that a line does not show."""
-    key, written_to, stored, is_our_gateway, owners = row
-    whole = Message(
-        connection_id=message.connection_id,
-        mailbox_id=message.mailbox_id,
-        direction=message.direction,
-        sent_by_key=key,
-        written_to=written_to,
-        risk_level=message.risk_level,
-        rules=message.rules,
-        trigger=message.trigger,
-        try_number=message.try_number,
-        policy_facts=stored,
-    )
-    return facts_of(whole, now=now, key_owners=owners, lists=lists, is_our_gateway=is_our_gateway)
-
-
 def _lists_of(read: Mapping[int, Sequence[Any]], policy: Policy) -> dict[int, set[int]]:
     """Return by message the allowlists that rules ask for and that name one of its recipients."""
     asked = [
@@ -288,7 +277,7 @@ def _lists_of(read: Mapping[int, Sequence[Any]], policy: Policy) -> dict[int, se
         for key, row in (read.items() if policy.asked_lists else ())
         for one in row[1] or ()
         if "@" in one
-        for pattern in patterns_for(one)
+        for pattern in entries_of(one)
     ]
     found: dict[int, set[int]] = {}
     if asked:

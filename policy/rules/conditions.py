@@ -6,7 +6,7 @@ so whatever the desk does not know makes a condition hold.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
@@ -57,7 +57,8 @@ class MessageFacts:
     """
 
     connection: int
-    now: datetime
+    # No part of what makes two messages equal to rules that do not ask for the time.
+    now: datetime = field(compare=False)
     mailbox: int | None = None
     is_inbound: bool = False
     key: str | None = ""
@@ -113,7 +114,10 @@ class Conditions:
 
     def apply_to(self, facts: MessageFacts) -> bool:
         """Whether all of the conditions hold of a message."""
-        return all(check(self, facts) for _, check in self._asked)
+        for _, check in self._asked:  # noqa: SIM110 - a loop takes half as long as `all`
+            if not check(self, facts):
+                return False
+        return True
 
     def failing(self, facts: MessageFacts) -> tuple[str, ...]:
         """Return the names of the conditions that do not hold of a message."""
@@ -123,6 +127,11 @@ class Conditions:
     def is_empty(self) -> bool:
         """Whether they apply to every message."""
         return not self._asked
+
+    @property
+    def ask_time(self) -> bool:
+        """Whether they depend on when they are asked."""
+        return self.during is not None or self.outside is not None
 
     # Cached: 200 rules are asked about each row of a page.
     @cached_property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from policy.rules.fields import check_fields, flag, positive, text, whole_numbers
@@ -32,12 +33,12 @@ class Effects:
     expire_minutes: int | None = None
     office_hours: tuple[Hours, ...] = ()
 
-    @property
+    @cached_property
     def named_groups(self) -> dict[int, int]:
         """How many approvals each named group must give."""
         return {group: n for group, n in sorted(self.approvals.items()) if group != ANY_REVIEWER}
 
-    @property
+    @cached_property
     def total(self) -> int:
         """How many people must approve. Each counts for one named group, and always as a reviewer."""
         return max(1, self.approvals.get(ANY_REVIEWER, 0), sum(self.named_groups.values()))

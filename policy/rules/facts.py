@@ -58,14 +58,36 @@ def facts_of(
     `key_owners` are the owners of its API key, and `lists` the allowlists that name one of its recipients, where a rule
     asks. Only our own gateway says which key a message came with.
     """
-    is_inbound = message.direction == "inbound"
     proves = message.connection.is_our_gateway if is_our_gateway is None else is_our_gateway
+    return facts_from(
+        message,
+        sent_by_key=message.sent_by_key if proves else "",
+        written_to=message.written_to,
+        stored=message.policy_facts,
+        now=now,
+        key_owners=key_owners,
+        lists=lists,
+    )
+
+
+def facts_from(
+    message: Message,
+    *,
+    sent_by_key: str,
+    written_to: Collection[str] | None,
+    stored: object,
+    now: datetime,
+    key_owners: Collection[int] | None,
+    lists: Collection[int] | None,
+) -> MessageFacts:
+    """As `facts_of`, for a message of a list, whose row lacks the columns that are given here."""
+    is_inbound = message.direction == "inbound"
     key: str | None = ""
     if not is_inbound:
-        key = f"{message.connection_id}:{message.sent_by_key}" if proves and message.sent_by_key else None
+        key = f"{message.connection_id}:{sent_by_key}" if sent_by_key else None
     # Where its columns could not be worked out, those that are empty say nothing.
-    is_known = message.written_to is not None
-    stored = message.policy_facts if isinstance(message.policy_facts, dict) else {}
+    is_known = written_to is not None
+    stored = stored if isinstance(stored, dict) else {}
     return MessageFacts(
         connection=message.connection_id,
         now=now,
@@ -73,7 +95,7 @@ def facts_of(
         is_inbound=is_inbound,
         key=key,
         key_owners=None if key is None or key_owners is None else frozenset(key_owners),
-        recipients=tuple(message.written_to) if message.written_to is not None else None,
+        recipients=tuple(written_to) if written_to is not None else None,
         lists=None if lists is None else frozenset(lists),
         is_first_contact=_FIRST_CONTACT in message.rules if is_known else None,
         risk_level=message.risk_level if is_known else None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from common.time_zones import zone_named
@@ -46,6 +47,8 @@ class Hours:
         }
 
 
+# Kept: many rules share their hours, and a page asks about all of its rows at one moment.
+@lru_cache(maxsize=1024)
 def is_open(hours: Hours, at: datetime) -> bool:
     """Whether `at` is within the hours; the end itself does not belong to them."""
     return any(start <= at < end for start, end in _spans(hours, at, range(-1, 1)))

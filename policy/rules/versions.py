@@ -1,9 +1,12 @@
 """Reads versions of the rules. One that is active never changes, so each is parsed once in a process."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from policy.models import PolicyVersion
+from policy.rules.conditions import MessageFacts
+from policy.rules.effects import merged
+from policy.rules.evaluation import Requirement
 from policy.rules.rules import PolicyRule, rules_from_json
 
 
@@ -13,6 +16,7 @@ class Policy:
 
     number: int = 0
     rules: tuple[PolicyRule, ...] = ()
+    key: int = 0
 
     @property
     def asked_lists(self) -> frozenset[int]:
@@ -24,6 +28,22 @@ class Policy:
         """The groups that its rules ask for an approval, or keep from giving one."""
         rules = (rule.then for rule in self.rules if rule.is_on)
         return frozenset().union(*({*then.named_groups, *then.barred_groups} for then in rules))
+
+    def required(self, facts: MessageFacts) -> Requirement:
+        """Return what its rules ask of a message, as `policy.rules.evaluation.required` does.
+
+        Kept for messages that are equal to the rules, because a page of the queue asks about all of its rows.
+        """
+        spoke = _untimed(self.key, facts)
+        timed = [rule.id for rule in self._timed if rule.when.apply_to(facts)]
+        if timed:
+            named = {*spoke, *timed}
+            spoke = tuple(rule.id for rule in self.rules if rule.id in named)
+        return _requirement(self.key, spoke)
+
+    @cached_property
+    def _timed(self) -> list[PolicyRule]:
+        return [rule for rule in self.rules if rule.is_on and rule.when.ask_time]
 
 
 NO_POLICY = Policy()
@@ -42,4 +62,18 @@ def policy_of(key: int) -> Policy:
     Whoever decides must let that error through: a policy that cannot be read holds every message.
     """
     version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
-    return Policy(version.number, rules_from_json(version.rules))
+    return Policy(version.number, rules_from_json(version.rules), key)
+
+
+@lru_cache(maxsize=4096)
+def _untimed(key: int, facts: MessageFacts) -> tuple[str, ...]:
+    """Return the ids of the rules that apply to a message whenever they are asked."""
+    rules = policy_of(key).rules
+    return tuple(rule.id for rule in rules if rule.is_on and not rule.when.ask_time and rule.when.apply_to(facts))
+
+
+@lru_cache(maxsize=4096)
+def _requirement(key: int, spoke: tuple[str, ...]) -> Requirement:
+    policy, named = policy_of(key), frozenset(spoke)
+    rules = tuple(rule for rule in policy.rules if rule.id in named)
+    return Requirement(merged(rule.then for rule in rules), rules, policy.number)
