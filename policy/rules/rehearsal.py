@@ -202,7 +202,8 @@ class _ToRecipients:
         for stored, keys in mail.grouped_by({"by_to": as_json("written_to")}):
             if stored is not None:
                 self._groups.append((recipients_in(stored), keys))
-        self._entries = {one: entries_of(one) for recipients, _ in self._groups for one in recipients}
+        everybody = {one for recipients, _ in self._groups for one in recipients}
+        self._entries = {one: entries_of(one) for one in everybody}
 
     def entries(self) -> set[str]:
         """Return every entry that names somebody to whom the messages go."""
@@ -216,8 +217,15 @@ class _ToRecipients:
         for entry, lists in lookups.lists.items():
             self._by_entry[entry] = _bits(place for place, asked in self._lists if not asked.isdisjoint(lists))
         self._of = {one: self._for_one(one) for one in self._entries}
-        found = ((self._bits(recipients), keys) for recipients, keys in self._groups)
-        return {key: bits for bits, keys in found if bits != self.all for key in _keys(keys)}
+        stored: dict[int, list[str]] = {}
+        for recipients, keys in self._groups:
+            if (bits := self._bits(recipients)) != self.all:
+                stored.setdefault(bits, []).append(keys)
+        found: dict[int, int] = {}
+        for bits, texts in stored.items():
+            # Read together: to read 40,000 short lists takes four times as long.
+            found |= dict.fromkeys(_keys(f"[{','.join(one[1:-1] for one in texts)}]"), bits)
+        return found
 
     def _bits(self, recipients: Sequence[str]) -> int:
         named = others = lists = 0
