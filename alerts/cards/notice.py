@@ -146,20 +146,17 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
 
 
 def _change_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool) -> Card:
-    """Show a change of policy that waits for a second admin; a card cannot accept it."""
+    """Show a change of policy that waits for a second admin; a card cannot accept it.
 
-    def shown(name: str) -> str:
-        text = details.get(name, "")
-        return without_addresses(text) if minimal else text
-
-    fields = [text_field(markup, label, shown(name), 600) for label, name in (("Now", "before"), ("Then", "after"))]
-    if not minimal:
-        fields.append(text_field(markup, "Asked by", details.get("asked_by", ""), 256, inline=True))
-        fields.append(text_field(markup, "Reason", details.get("reason", ""), 600))
+    At the minimal level only of which kind it is: a change may name people.
+    """
+    shown = (("Now", "before"), ("Then", "after"), ("Asked by", "asked_by"), ("Reason", "reason"))
+    fields = [] if minimal else [text_field(markup, label, details.get(name, ""), 600) for label, name in shown]
+    subject = markup.literal(details.get("kind" if minimal else "change", ""), MAX_EXPLANATION)
     return Card(
         title="A change waits for a second admin",
         url=f"{settings.PUBLIC_URL}{reverse('pending-changes')}",
-        description=f"{markup.bold('Waiting for a second admin.')} {markup.literal(shown('change'), MAX_EXPLANATION)}",
+        description=f"{markup.bold('Waiting for a second admin.')} {subject}",
         tone="amber",
         fields=[*fields, moment_field(markup, "Since", entry.at)],
         footer="Countersign · change of policy",

@@ -156,9 +156,11 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
     if details.get("rule"):
         data["rule"] = _words(details["rule"], privacy)
     for name in ("change", "before", "after", "asked_by", "reason"):
-        # At the minimal level people are named by role alone, and what they wrote is left out.
-        if details.get(name) and (privacy != Destination.Privacy.MINIMAL or name in ("change", "before", "after")):
-            data[name] = _words(details[name], privacy)
+        # At the minimal level only of which kind it is: a change may name people.
+        if details.get(name) and privacy != Destination.Privacy.MINIMAL:
+            data[name] = details[name][:MAX_WORDS]
+    if details.get("kind"):
+        data["kind"] = details["kind"]
     trigger = {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
     if trigger:
         data["metadata"] = _metadata(trigger, privacy)

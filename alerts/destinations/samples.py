@@ -41,9 +41,10 @@ _DETAILS = {
     REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
     "brake.opened": {"explanation": "Messages from the key “Invoices”: more than 300 an hour."},
     CHANGE_ASKED: {
+        "kind": "Oversight mode",
         "change": f"{SENDER}: the oversight mode",
-        "before": "oversight_mode: gated_send",
-        "after": "oversight_mode: monitored",
+        "before": "the oversight mode: Sent mail waits (gated_send)",
+        "after": "the oversight mode: Monitored (monitored)",
         "asked_by": "Rita Moreno",
         "reason": "Replies to known customers only.",
     },

@@ -174,7 +174,7 @@ def set_desk_settings(
     after |= {"editor_may_approve": editor_may_approve, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
     if wants_second_admin(actor) and desk_settings_loosen(before, after):
-        raise SecondAdminNeeded(_asked("mailbox_desk", mailbox, after))
+        raise SecondAdminNeeded(_asked("mailbox_desk", locked, after))
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))

@@ -14,6 +14,7 @@ from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import NotYours
 from people.models import WAITS_FOR, OrganisationSettings, PendingChange, Person
+from people.second_admin.kinds import kind_named
 
 MAX_REASON, MAX_WORDS = 1000, 4000
 # A form has at most a mebibyte, and this text is one field of it.
@@ -150,6 +151,7 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
         connection=_place(change)[0],
         about=change,
         details={
+            "kind": kind_named(change.kind).words,
             "change": change.title,
             "mailbox": str(change.mailbox or ""),
             "before": change.before,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connections.mailboxes.commands import desk_settings_loosen
@@ -34,6 +34,14 @@ def changed(entries, put, removed):
     return {one: ends for one, ends in {**entries, **put}.items() if one not in removed or one in put}
 
 
+SOON, LATER = NOW + timedelta(days=1), NOW + timedelta(days=9)
+
+
+# Each is called looser for one reason alone.
+@example("enforce", {"x.example": SOON}, "enforce", {"x.example": LATER}, set(), None, 3)
+@example("enforce", {}, "enforce", {"x.example": LATER}, set(), None, 3)
+@example("enforce", {}, "monitor", {}, set(), None, 0)
+@example("off", {"x.example": None}, "monitor", {}, set(), ("enforce", {}), 0)
 @given(
     mode=st.sampled_from(MODES),
     entries=ENTRIES,

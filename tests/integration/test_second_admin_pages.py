@@ -1,0 +1,122 @@
+"""The pages of changes that wait for a second admin, and who is notified of one."""
+
+import re
+from datetime import timedelta
+from functools import partial
+from unittest import mock
+
+import pytest
+from django.db.models.functions import Now
+
+from alerts.cards.markup import PlainMarkup
+from alerts.cards.notice import notice_card
+from alerts.deliveries.missed import plan_missed
+from alerts.models import Card, Delivery, Destination
+from audit.models import Entry
+from mirror.models import Mailbox
+from people.actors import Role
+from people.models import Invitation, PendingChange, RoleRule
+from people.roles.grants import give_role
+from people.roles.targets import GrantTarget
+from people.second_admin.ending import accept
+from tests.factories import make_list, make_message, make_person
+from tests.integration.test_second_admin import actor_of, ask, patterns, switch_on
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def second(db):
+    return make_person("sam@yourteam.example", "Sam Second", "admin")
+
+
+@pytest.fixture
+def mailbox(connection):
+    return Mailbox.objects.get(connection=connection)
+
+
+def form_of(answer):
+    """The hidden text of the page that asks for the reason."""
+    page = answer.content.decode()
+    assert "Ask a second admin?" in page, page[:500]
+    return page.partition('name="change" value="')[2].partition('"')[0]
+
+
+def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(signed_in, admin, second):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    switch_on()
+    first = signed_in(admin)
+    asking = first.post(f"/people/{otto.pk}/roles/add/", {"role": "auditor", "place": "all"})
+    packed = form_of(asking)
+    assert first.post("/changes/ask/", {"change": packed, "reason": " "}).status_code == 422
+    sent = first.post("/changes/ask/", {"change": packed, "reason": "She checks the month"})
+    assert sent["Location"] == f"/people/{otto.pk}/"
+    assert "Waiting for a second admin" in first.get(sent["Location"]).content.decode()
+    change = PendingChange.objects.get()
+    assert first.post(f"/changes/{change.pk}/accept/").status_code == 409
+    assert not otto.grants.filter(role="auditor").exists()
+    other = signed_in(second)
+    page = other.get("/changes/").content.decode()
+    assert "She checks the month" in page
+    assert re.search(r'<span class="name">Changes</span><span\s+class="count"\s*>1</span>', page)
+    # Somebody else's form is not taken.
+    assert other.post("/changes/ask/", {"change": packed, "reason": "x"}).status_code == 403
+    assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
+    assert otto.grants.filter(role="auditor").exists()
+
+
+def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, second):
+    switch_on()
+    fields = {"email": "new@yourteam.example", "roles": "reviewer", "place": "all", "days": 7}
+    first = signed_in(admin)
+    first.post("/changes/ask/", {"change": form_of(first.post("/people/invite/", fields)), "reason": "New colleague"})
+    assert not Invitation.objects.exists()
+    answer = signed_in(second).post(f"/changes/{PendingChange.objects.get().pk}/accept/")
+    assert "/join/" in answer.content.decode()
+    made = Invitation.objects.get()
+    assert made.invited_by_id == admin.pk
+
+
+def test_address_allowed_from_its_message_waits_too(signed_in, admin, second, mailbox):
+    make_list("x.example", mailbox=mailbox)
+    message = make_message(mailbox.connection, to_addresses=["ann@y.example"])
+    switch_on()
+    first = signed_in(admin)
+    asking = first.post(f"/queue/{message.public_id}/allow/", {"address": "ann@y.example"})
+    first.post("/changes/ask/", {"change": form_of(asking), "reason": "A new customer"})
+    assert patterns(mailbox) == ["x.example"]
+    assert accept(change_id=PendingChange.objects.get().pk, actor=actor_of(second)).change.state == "accepted"
+    assert patterns(mailbox) == ["ann@y.example", "x.example"]
+
+
+def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_level(admin, second):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    fields = {"url": "https://discord.com/api/webhooks/1/abc", "told_since": Now() - timedelta(days=1)}
+    for privacy in ("minimal", "headers"):
+        destination = Destination.objects.create(name=privacy, privacy=privacy, **fields)
+        destination.routes.create(actions=["change.asked"], since=Now() - timedelta(days=1))
+    switch_on()
+    give = partial(give_role, person_id=otto.pk, role=Role.ADMIN, target=GrantTarget())
+    ask(lambda: give(actor=actor_of(admin)), actor_of(admin), "Otto stands in.")
+    entry = Entry.objects.select_related("detail").get(action="change.asked")
+    assert {one.about for one in Card.objects.all()} == {f"change/{entry.pk}"}
+    assert Delivery.objects.count() == 2
+    shown = {
+        one.name: str(notice_card(f"change/{entry.pk}", entry, one, PlainMarkup())) for one in Destination.objects.all()
+    }
+    assert ("Otto" in shown["headers"], "Otto" in shown["minimal"]) == (True, False)
+    Card.objects.all().delete()
+    Delivery.objects.all().delete()
+    with mock.patch("alerts.deliveries.missed.PATIENCE", timedelta(0)):
+        assert (plan_missed(), plan_missed()) == (1, 0)
+
+
+def test_page_says_who_is_alone(signed_in, admin):
+    assert "You are the only admin of everything" in signed_in(admin).get("/changes/").content.decode()
+
+
+def test_second_factor_page_does_at_once_what_does_not_wait(signed_in, admin, second):
+    RoleRule.objects.create(role="reviewer", needs_second_factor=True)
+    answer = signed_in(admin).post("/people/second-factor/set/", {"role": "reviewer", "needed": "no"})
+    assert answer.status_code == 302
+    assert not PendingChange.objects.exists()
