@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -132,6 +133,12 @@ class Client:
         return self._call(
             "POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER, before_write=before_write
         )
+
+    def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
+        """Set until when a held message may be approved, which only our gateway knows. Idempotent."""
+        moment = expires_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+        body = {"email_id": email_id, "expires_at": moment}
+        self._call("POST", "/v1/oversight/expiry", body=body, limit=MAX_DECISION_ANSWER)
 
     def account(self, *, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
         """Read the account with the scopes and mailboxes of this key, in so many seconds."""

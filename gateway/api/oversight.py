@@ -15,6 +15,8 @@ from gateway.api.bodies import (
     Body,
     Line,
     ModeWord,
+    Moment,
+    MustNameEmail,
     NamesEmail,
     Sha256,
     ShortLine,
@@ -116,6 +118,14 @@ class DecideIn(Verdict):
         return self
 
 
+class ExpiryIn(MustNameEmail):
+    """Until when a held message may be approved; null: without end."""
+
+    model_config = example({"email_id": "01JD0000000000000000000000", "expires_at": "2030-01-01T00:00:00Z"})
+
+    expires_at: Moment | None
+
+
 class UpgradeWish(Body):
     """Which mode is wanted."""
 
@@ -130,6 +140,14 @@ class UpgradeCode(Body):
     model_config = example({"code": "A7X-29K"})
 
     code: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class ExpirySet(Answer):
+    """Until when the message may be approved from now on."""
+
+    id: str
+    status: str
+    expires_at: str | None
 
 
 class UpgradeAsked(Answer):
@@ -181,6 +199,13 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
     A mailbox or account can require `expected_fingerprint`; a field that is not known is refused, not ignored.
     """
     return _decide(request, body.names_email(), body, flat=False)
+
+
+@router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
+def set_expiry(request: KeyedRequest, body: ExpiryIn) -> HttpResponse:
+    """Set until when a held message may be approved. A later approval gets 409 with the code `approval_expired`."""
+    email = decisions.set_expiry(key=request.auth, email_id=body.names_email(), expires_at=body.expires_at)
+    return answer({**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)})
 
 
 def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:

@@ -148,6 +148,7 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         # A person who decides knows a key by its name; the id beside it stays when that changes.
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
+        "expires_at": iso(email.expires_at),
     }
 
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from common.enqueue import enqueue
+from common.postgres import clock
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
@@ -21,6 +22,7 @@ from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.emails import EmailQuerySet
 from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Mode, Status, allows
+from gateway.timestamps import iso
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ def decide_email(
                 fingerprint=print_now,
                 **email.outcome(),
             )
+        _check_not_expired(email, outcome)
         _check_may_reach(email, outcome, now)
         words = {"decision_reason": reason, "decided_by": decided_by or key.name, "feedback": dict(feedback or {})}
         _write(key, email, Decision(outcome), now, words)
@@ -73,6 +76,21 @@ def decide_email(
         if email.status == Status.SCHEDULED and not _waits(email, now):
             enqueue("gateway.tasks.send_email", email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
+    return email
+
+
+def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
+    """Set until when a held email may be approved; None: without end. A later time extends it.
+
+    Raises NotFound, Forbidden, or Conflict with what became of the email where it is not held any more.
+    """
+    with transaction.atomic():
+        email = _locked(key, email_id)
+        _check_may_decide(key, email, "")
+        if email.expires_at != expires_at:
+            before, email.expires_at = email.expires_at, expires_at
+            email.save(update_fields=["expires_at"])
+            auditing.record("email.expiry_set", email, key=key, before=iso(before), after=iso(expires_at))
     return email
 
 
@@ -129,6 +147,18 @@ def _check_names_fingerprint(key: ApiKey, email: Email, expected_fingerprint: st
         code="fingerprint_required",
         hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
     )
+
+
+def _check_not_expired(email: Email, outcome: str) -> None:
+    """Refuse to approve after the expiry, by the database's clock. Rejecting is always possible."""
+    if outcome == Decision.APPROVED and email.expires_at is not None and email.expires_at <= clock():
+        raise Conflict(
+            f"The time to approve this message was over at {iso(email.expires_at)}. Nothing was decided.",
+            code="approval_expired",
+            hint="Reject the message, or extend its expiry first.",
+            expires_at=iso(email.expires_at),
+            **email.outcome(),
+        )
 
 
 def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:

@@ -162,6 +162,7 @@ class Migration(migrations.Migration):
                 ('has_return_address', models.BooleanField(db_default=False, default=False)),
                 ('reported', models.JSONField(default=dict)),
                 ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
+                ('expires_at', models.DateTimeField(null=True)),
                 ('decided_by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
                 ('sent_by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
             ],

@@ -307,6 +307,8 @@ class Email(UlidModel):
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
     decided_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
+    # Until when it may be approved, as whoever decides has set it; None: without end.
+    expires_at = models.DateTimeField(null=True)
 
     # Delivery. `due_at` and `lease_until` are the database's clock.
     due_at = models.DateTimeField(null=True)

@@ -56,6 +56,7 @@ SCOPES = {
     "GET /v1/list_pending": SEE,
     "GET /list_pending": SEE,
     "POST /v1/oversight/decide": DECIDE,
+    "POST /v1/oversight/expiry": DECIDE,
     "POST /v1/decide_email": DECIDE,
     "POST /decide_email": DECIDE,
     "POST /v1/mailboxes": ADMIN,
