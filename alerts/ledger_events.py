@@ -17,6 +17,7 @@ class Event:
 EVENTS: tuple[Event, ...] = (
     Event("email.held", "a message is held for review", ("message.held",)),
     Event("email.expiring", "a held message expires soon", ("message.expiring",)),
+    Event("email.late", "a held message is late, by a step of its review plan", ("message.late",)),
     Event(
         "email.decided",
         "a message is approved or rejected",

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import JSONObject, Lower, Now
 from django.utils import timezone
 
+import approvals.reminders  # noqa: F401 - its tables are of this app
 from approvals.querysets.collaboration import (
     ClaimQuerySet,
     CommentQuerySet,
@@ -346,11 +347,18 @@ class Claim(models.Model):
     claimed_at = models.DateTimeField(db_default=Now())
     # When its holder last had the message on screen; an idle claim expires.
     seen_at = models.DateTimeField(db_default=Now())
+    # By somebody else, or in turn; it then lasts until it is decided, released or assigned to somebody else.
+    is_assigned = models.BooleanField(default=False, db_default=False)
 
     objects = ClaimQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.person} has it"
+
+    @property
+    def words(self) -> str:
+        """How the holder got it, before their name."""
+        return "Assigned to" if self.is_assigned else "Claimed by"
 
 
 class Snooze(models.Model):

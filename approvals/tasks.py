@@ -13,8 +13,9 @@ from django.db.models import QuerySet
 
 from approvals.brake import commands as brake
 from approvals.collaboration import claims, comments, snooze
-from approvals.decisions import apply_policy, execute, expire
+from approvals.decisions import apply_policy, execute, expire, gate_expiry
 from approvals.editing import send
+from approvals.escalation import assigning, watch
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
 from approvals.pictures import fetch as pictures
 from approvals.querysets.messages import desk_messages
@@ -101,6 +102,12 @@ def hydrate(message_id: int) -> str:
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     return execute.run_decision(decision_id=decision_id)
+
+
+@_in_slot(Message, is_urgent=True)
+def tell_expiry(message_id: int) -> str:
+    """Tell our gateway the expiry of one message."""
+    return gate_expiry.tell_expiry(message_id=message_id)
 
 
 @_in_slot(Replacement, is_urgent=True)
@@ -349,6 +356,9 @@ _SWEEP = Sweep(
         "policy": _with(apply_policy.apply_due, apply_policy.due),
         "expired": _with(expire.expire_due, expire.due),
         "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
+        "gate expiry": _each(tell_expiry, Message.objects.expiry_to_tell, 100),
+        "review plans": duty(watch.to_watch, watch.watch, most=200),
+        "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
         "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
         "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
         "outdated": duty(Decision.objects.outdated_for_later, _refuse_outdated, most=200),

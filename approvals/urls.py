@@ -5,6 +5,7 @@ from django.urls import path
 from approvals import polling
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
+from approvals.escalation import views as escalation
 from approvals.intake import webhooks
 from approvals.message_page import collaboration_views, content_views, decision_views, edit_views
 from approvals.message_page import views as message
@@ -67,6 +68,9 @@ urlpatterns = [
     path("queue/<uuid:public_id>/look/", decision_views.look, name="look"),
     path("queue/<uuid:public_id>/claim/", collaboration_views.claim, name="claim"),
     path("queue/<uuid:public_id>/claim/release/", collaboration_views.release_claim, name="release-claim"),
+    path("queue/<uuid:public_id>/handling/", escalation.handling, name="handling"),
+    path("queue/<uuid:public_id>/assign/", escalation.assign, name="assign"),
+    path("queue/<uuid:public_id>/extend/", escalation.extend, name="extend"),
     path("queue/<uuid:public_id>/snooze/", collaboration_views.snooze, name="snooze"),
     path("queue/<uuid:public_id>/snooze/end/", collaboration_views.end_snooze, name="end-snooze"),
     path("queue/<uuid:public_id>/presence/", collaboration_views.report_presence, name="presence"),

@@ -29,7 +29,7 @@ ADDITIONS = {
 
 # Good, bad, open, or in doubt.
 _ACTIONS_BY_TONE = {
-    "amber": ("message.held message.changed connection.failing connection.stale message.expiring"),
+    "amber": ("message.held message.changed connection.failing connection.stale message.expiring message.late"),
     "green": (
         "message.approved message.released message.sent message.delivered decision.applied "
         "kill_switch.released connection.recovered connection.fresh_again"

@@ -251,6 +251,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
         has_doubt = bool(row.get("fate_unknown"))
         current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
     message.revision = current
+    # Another content may have another risk, and so other deadlines.
+    message.watch_at = Now()
     is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()

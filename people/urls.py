@@ -38,6 +38,7 @@ urlpatterns = [
     path("people/me/", accounts.account, name="account"),
     path("people/me/name/", accounts.own_name, name="own-name"),
     path("people/me/time-zone/", accounts.own_time_zone, name="own-time-zone"),
+    path("people/me/away/", accounts.own_away, name="own-away"),
     path("people/me/password/", accounts.own_password, name="own-password"),
     path("people/me/sessions/", accounts.sessions, name="sessions"),
     path("people/me/sessions/<int:session_id>/end/", accounts.end_session, name="end-session"),

@@ -41,3 +41,11 @@ class PolicyRefused(PolicyError):
 
 class StalePolicy(PolicyError):
     """The draft or the active version was changed meanwhile."""
+
+
+class PlanRefused(PolicyError):
+    """A calendar or review plan cannot be as it was asked for."""
+
+
+class StalePlan(PlanRefused):
+    """The review plan was changed meanwhile."""

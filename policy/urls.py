@@ -1,8 +1,9 @@
-"""Addresses of the allowlists."""
+"""Addresses of allowlists and review plans."""
 
 from django.urls import path
 
 from policy.allowlists import views as allowlists
+from policy.plans import views as plans
 
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
@@ -17,4 +18,14 @@ urlpatterns = [
     path("allowlists/<slug:scope>/<slug:kind>/import/", allowlists.import_page, name="import-allowlist"),
     path("allowlists/<slug:scope>/<slug:kind>/import/check/", allowlists.preview_import, name="preview-import"),
     path("allowlists/<slug:scope>/<slug:kind>/export/", allowlists.export, name="export-allowlist"),
+    path("review-plans/", plans.review_plans, name="review-plans"),
+    path("review-plans/duty/", plans.add_duty, name="add-duty"),
+    path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
+    path("review-plans/calendars/add/", plans.add_calendar, name="add-calendar"),
+    path("review-plans/calendars/<int:calendar_id>/", plans.calendar, name="calendar"),
+    path("review-plans/calendars/<int:calendar_id>/save/", plans.save_calendar, name="save-calendar"),
+    path("review-plans/calendars/<int:calendar_id>/remove/", plans.remove_calendar, name="remove-calendar"),
+    path("review-plans/<slug:scope>/", plans.review_plan, name="review-plan"),
+    path("review-plans/<slug:scope>/save/", plans.save_review_plan, name="save-review-plan"),
+    path("review-plans/<slug:scope>/remove/", plans.remove_review_plan, name="remove-review-plan"),
 ]

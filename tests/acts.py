@@ -70,6 +70,7 @@ AT_MULTIMAIL = {
 }
 # Do nothing by themselves: others do, or it is no act.
 QUIET_TASKS = {
+    "approvals.tasks.tell_expiry": "copies an expiry to our gateway, whose own log has it",
     "approvals.tasks.execute_due": "wakes execute_decision",
     "approvals.tasks.read_all_suppressed": "wakes read_suppressed",
     "approvals.tasks.read_all_contacts": "wakes read_contacts",

@@ -19,6 +19,12 @@ OWN_DOORS = {
     "mfa_reauthenticate_webauthn": Door("reauthenticates with a passkey", "public"),
     "account": Door("shows one's own account", "own"),
     "own-name": Door("changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
+    "own-away": Door(
+        "sets when one is out of office",
+        "own",
+        writes=True,
+        fields=lambda w: {"away_first": "2030-01-01", "away_last": "2030-01-05"},
+    ),
     "own-time-zone": Door("sets one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
     "own-password": Door("changes one's password", "own", writes=True, fields=lambda w: PASSWORDS),
     "sessions": Door("lists one's own sessions", "own"),

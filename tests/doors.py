@@ -47,6 +47,14 @@ def _policy_rule(walk: Any, rule_id: str = "new") -> Mapping[str, Any]:
     return {"act": "save", "edits": 0, "name": "Two", "approvals_0": 2, "previewed": digest(rule)}
 
 
+_CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays": ""}
+
+
+def _plan(walk: Any) -> Mapping[str, Any]:
+    """A plan with one target."""
+    return {"version": 0, "decision-other": "4 h"}
+
+
 def _word(walk: Any) -> Mapping[str, Any]:
     """A word of the mailbox that counts less than the one that is there."""
     scope = walk.mailbox.pk
@@ -217,6 +225,18 @@ _DESK_DOORS = {
     "comment": Door("comments on a message", "mailbox", (R, A), writes=True, fields=lambda w: {"text": "Look here."}),
     "save-view": Door("saves a view of the queue for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}),
     "delete-view": Door("deletes a view of one's own", "own", fields=nothing, needs="view"),
+    "handling": Door("shows who has a message, and its deadlines", "mailbox"),
+    "assign": Door(
+        "assigns a message", "mailbox", (R, A), writes=True, fields=lambda w: {"to": w.other.pk}, needs="person"
+    ),
+    "extend": Door(
+        "extends the deadlines of a message",
+        "mailbox",
+        (R, A),
+        writes=True,
+        fields=lambda w: {"until": w.tomorrow, "reason": "Dana calls back."},
+        needs="deadline",
+    ),
     # --- setting the desk up
     "read-connection": Door("reads a connection now", "mailbox", (R, A), writes=True, fields=nothing),
     "replay-event": Door(
@@ -308,6 +328,24 @@ _DESK_DOORS = {
     ),
     "ready-made-policies": Door("lists the ready-made policies", "own"),
     "ready-made-policy": Door("shows a ready-made policy", "own"),
+    # --- review plans
+    "review-plans": Door("lists the review plans of what one may see, who is on duty, and the calendars", "own"),
+    "review-plan": Door("shows the review plan of a mailbox", "mailbox"),
+    "save-review-plan": Door("saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan),
+    "remove-review-plan": Door("removes a review plan", "mailbox", (A,), writes=True, fields=nothing, needs="plan"),
+    "add-duty": Door(
+        *("puts somebody on duty, for what one administers", "own", (A,)),
+        is_gentle=True,
+        fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
+        needs="person",
+    ),
+    "end-duty": Door("ends somebody's duty", "mailbox", (A,), writes=True, fields=nothing, needs="turn"),
+    "calendar": Door("shows a calendar", "own", needs="calendar"),
+    "save-calendar": Door(
+        "changes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR, needs="calendar"
+    ),
+    "add-calendar": Door("makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR),
+    "remove-calendar": Door("removes a calendar", "desk", (A,), writes=True, fields=nothing, needs="calendar"),
     # --- allowlists
     "allowlists": Door("lists the allowlists, for what one may see", "own"),
     "allowlist": Door("shows an allowlist with its entries", "mailbox"),
@@ -361,6 +399,7 @@ TASKS = {
     "approvals.tasks.reject_set_apart": "rejects the messages of a flood as somebody asked",
     "approvals.tasks.hydrate": "fetches the content of a message",
     "approvals.tasks.execute_decision": "carries out a due decision",
+    "approvals.tasks.tell_expiry": "tells our gateway until when a message may be approved",
     "approvals.tasks.execute_due": "carries out every due decision",
     "approvals.tasks.read_connection": "reads what MultiMail holds",
     "approvals.tasks.read_suppressed": "reads the suppressed addresses",

@@ -30,7 +30,17 @@ from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
 from people.models import WAITS_FOR, DiscordAccount, Grant, Invitation, PendingChange, Person
 from people.second_admin.asking import AskedChange, pack
-from policy.models import Allowlist, GateList, GateRefusal, Group, KillSwitch, PolicyVersion
+from policy.models import (
+    Allowlist,
+    DutyTurn,
+    GateList,
+    GateRefusal,
+    Group,
+    KillSwitch,
+    PolicyVersion,
+    ReviewPlan,
+    WorkCalendar,
+)
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
@@ -66,8 +76,10 @@ POST_ONLY = {
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
     *("begin-draft", "discard-draft", "arrange-policy-rule", "delete-policy-group"),
     *("save-own-word", "remove-own-word", "save-usual-texts"),
+    *("assign", "extend", "save-review-plan", "remove-review-plan", "add-duty", "end-duty", "save-calendar"),
+    "remove-calendar",
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
-    *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
+    *("own-name", "own-time-zone", "own-away", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
     *("ask-second-admin", "set-second-admin", "accept-change", "decline-change", "withdraw-change"),
     *("set-oversight-minimum", "raise-mailbox"),
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
@@ -424,6 +436,19 @@ class Walk:
     def _need_policy_group(self):
         self.group = Group.objects.create(name="Legal")
 
+    def _need_deadline(self):
+        Message.objects.filter(pk=self.message.pk).update(expires_at=Now() + timedelta(hours=1))
+        self.tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+
+    def _need_calendar(self):
+        self.calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
+
+    def _need_plan(self):
+        ReviewPlan.objects.create(mailbox=self.mailbox, targets={"": [60, 120]})
+
+    def _need_turn(self):
+        self.turn = DutyTurn.objects.create(person=self.person, mailbox=self.mailbox)
+
     def _need_search(self):
         self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
 
@@ -498,6 +523,8 @@ class Walk:
             "ready_made": lambda: "small-team",
             "change_id": lambda: self.pending.pk,
             "word_id": lambda: self.own_word.pk,
+            "turn_id": lambda: self.turn.pk,
+            "calendar_id": lambda: self.calendar.pk,
             "text_kind": lambda: "reject",
             "export_id": lambda: self.export.pk,
         }

@@ -29,6 +29,9 @@ CARD_ACTIONS = (
     "message.changed",
     "message.named",
     "message.expiring",
+    "message.late",
+    "message.extended",
+    "message.assigned",
     "message.approved",
     "message.released",
     "message.rejected",
@@ -57,7 +60,10 @@ CARD_ACTIONS = (
     "claim.released",
 )
 # What makes no card whatever a route says: the content, what is long past, who claimed a message, or an end.
-UPDATES_ONLY = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
+UPDATES_ONLY = (
+    *(FETCHED, "message.named", "message.extended", "message.assigned", "claim.taken", "claim.released"),
+    *ENDS,
+)
 # Alerts' own actions are not among these; otherwise each delivery would cause another one.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
 # What is answered in the channel whose command started the message.

@@ -329,4 +329,4 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
     """Return who else has claimed it; empty where nobody has."""
     claim = live_claim(message, now=now)
-    return f"Claimed by {claim.person}" if claim and str(claim.person_id) != actor.id else ""
+    return f"{claim.words} {claim.person}" if claim and str(claim.person_id) != actor.id else ""

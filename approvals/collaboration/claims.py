@@ -57,6 +57,28 @@ def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Clai
     return claim
 
 
+def assign(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
+    """Assign a locked message to a person, instead of whoever has it, in the caller's transaction.
+
+    It lasts until the message is decided, the person releases it, or somebody else gets it.
+    """
+    held = Claim.objects.on(message).select_related("person").first()
+    if held is not None and held.is_assigned and held.person_id == to.pk:
+        return held
+    if held is not None:
+        _end(Claim.objects.filter(pk=held.pk), actor=actor, why=f"It was assigned to {to}.")
+    claim = Claim.objects.create(message=message, person=to, is_assigned=True)
+    Person.objects.filter(pk=to.pk).update(assigned_at=Now())
+    details = {"subject": message.subject, "to": str(to), "explanation": why}
+    record_about("message.assigned", message, actor=actor, details=details, about=claim)
+    return claim
+
+
+def release_absent(message: Message, *, actor: Actor, why: str) -> int:
+    """Release the claim on a locked message whose holder is out of office, in the caller's transaction."""
+    return _end(Claim.objects.on(message), actor=actor, why=why)
+
+
 @atomic_with_retry
 def release(*, message: UUID, actor: Actor) -> bool:
     """Release the actor's own claim; False where they have none."""

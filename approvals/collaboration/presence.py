@@ -180,7 +180,9 @@ def presence_of(request: DeskRequest) -> dict[str, Any]:
     """Return the readers and claims of all messages that the person may see; read once a request."""
     known: dict[str, Any] | None = getattr(request, "desk_people_at", None)
     if known is None:
-        readers, claims = readers_by_message(request.actor), Claim.objects.live().seen_by(request.actor)
+        readers = readers_by_message(request.actor)
+        # What is assigned stays for hours and may be much; pages show it when they are loaded.
+        claims = Claim.objects.live().filter(is_assigned=False).seen_by(request.actor)
         holders = claims.values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
         known = {
             "readers": {message: [[one.person, one.name] for one in found] for message, found in readers.items()},

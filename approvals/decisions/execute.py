@@ -20,6 +20,7 @@ from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
 from approvals.models import Decision
+from common.enqueue import enqueue
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
@@ -174,6 +175,7 @@ def _call(decision: Decision) -> dict[str, Any]:
     if not decision.rule:
         _compare(decision, row)
         _ask_once_more(decision)
+        _check_gate_expiry(message)
     return client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
@@ -188,6 +190,14 @@ def _call(decision: Decision) -> dict[str, Any]:
 def _expected(decision: Decision, row: dict[str, Any]) -> str:
     """Return the fingerprint to compare: what was read; of a rule, which judges no words, what is held now."""
     return fingerprint(store.content_of(row)) if decision.rule else decision.revision.fingerprint
+
+
+def _check_gate_expiry(message: Message) -> None:
+    """Wait until our gateway knows of an extension: until then it refuses an approval after the old expiry."""
+    told, expires_at = message.gate_expires_at, message.expires_at
+    if told is not None and expires_at is not None and told < expires_at:
+        enqueue("approvals.tasks.tell_expiry", message.pk)
+        raise errors.NotSent("The gateway does not know of the extended expiry yet.")
 
 
 def _read_pending(client: Client, message: Message) -> Pending:

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('claimed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('is_assigned', models.BooleanField(db_default=False, default=False)),
                 ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='claim', to='mirror.message')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='claims', to=settings.AUTH_USER_MODEL)),
             ],
@@ -328,5 +329,29 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='verdict',
             constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['approve', 'reject', 'send_back'])), name='verdict_outcome_known'),
+        ),
+        migrations.CreateModel(
+            name='Reminder',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reminders', to='mirror.message')),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reminders', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('person', 'message'), name='reminder_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='StepDone',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('step', models.CharField(max_length=120)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps_done', to='mirror.message')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('message', 'step'), name='step_done_once')],
+            },
         ),
     ]

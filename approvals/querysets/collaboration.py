@@ -43,12 +43,13 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims; how long one lasts is judged by the database's clock."""
 
     def live(self) -> Self:
-        """Those whose holder is active and had the message on screen recently."""
-        return self.filter(seen_at__gt=Now() - CLAIM_LASTS, person__is_active=True, message__state=MessageState.HELD)
+        """Those that were assigned, or whose holder had the message on screen recently; of active people."""
+        lasts = Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS)
+        return self.filter(lasts, person__is_active=True, message__state=MessageState.HELD)
 
     def over(self) -> Self:
         """Those that ended but still have a row: idle, of a deactivated person, or on a message no longer held."""
-        idle = Q(seen_at__lte=Now() - CLAIM_LASTS)
+        idle = Q(seen_at__lte=Now() - CLAIM_LASTS, is_assigned=False)
         return self.filter(idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD))
 
     def seen_by(self, actor: Actor) -> Self:

@@ -16,6 +16,7 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     Func,
+    Min,
     OuterRef,
     Prefetch,
     Q,
@@ -26,6 +27,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce, Greatest, Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
+from approvals.reminders import Reminder
 from common.grace import WORD_AFTER
 from common.postgres.statements import (
     ANY,
@@ -78,7 +80,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.filter(is_apart=True).awaiting_review()
 
     def of(self, actor: Actor) -> Self:
-        """Held messages of this person: claimed, snoozed or approved by them, or with a question to them.
+        """Held messages of this person: claimed, snoozed or approved by them, or with a question or reminder to them.
 
         Approved: as one of several who have to.
         """
@@ -146,6 +148,11 @@ class DeskMessageQuerySet(MessageQuerySet):
         Their decisions are read by `read_decisions`.
         """
         return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN).knowing_if_decided()
+
+    def late_by_mailbox(self) -> QuerySet[Any, Any]:
+        """Return how many are late in each mailbox, the one with the longest late first (message_late)."""
+        counted = self.late().order_by().values("mailbox__address")
+        return counted.annotate(number=Count("pk"), first=Min("late_since")).order_by("first")[:20]
 
     def nearly_over(self) -> Self:
         """Undecided, not announced yet, and expiring within an hour, or a tenth of their time where that is shorter.
@@ -266,7 +273,8 @@ def _going(*states: str) -> Among:
 
 _SHOWN = (
     *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
-    *("held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number", "upstream_decided_by"),
+    *("held_at", "hydrated_at", "expires_at", "late_since", "changed_at", "fetch_tries", "try_number"),
+    "upstream_decided_by",
     *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
     *(
         "shape",
@@ -277,18 +285,20 @@ _SHOWN = (
         "revision__findings",
         "revision__fingerprint",
     ),
-    *("claim__seen_at", "claim__person__name", "claim__person__email", "claim__person__is_active"),
+    *("claim__seen_at", "claim__is_assigned"),
+    *("claim__person__name", "claim__person__email", "claim__person__is_active"),
 )
 
 
 def _left_by(actor: Actor, *columns: str) -> QuerySet[Any, Any]:
-    """Return this person's live claims, snoozes and approvals, and the questions to them."""
+    """Return this person's live claims, snoozes and approvals, and the questions and reminders to them."""
     person = int(actor.id)
     claims = Claim.objects.of_person(person).live().order_by().values_list(*columns)
     snoozes = Snooze.objects.of_person(person).filter(until__gt=Now()).order_by().values_list(*columns)
     questions = Question.objects.of_person(person).order_by().values_list(*columns)
     approved = _waiting_approvals(actor).order_by().values_list(*columns)
-    return claims.union(snoozes, questions, approved, all=True)
+    reminders = Reminder.objects.filter(person=person).order_by().values_list(*columns)
+    return claims.union(snoozes, questions, approved, reminders, all=True)
 
 
 def _waiting_approvals(actor: Actor) -> QuerySet[Any, Any]:

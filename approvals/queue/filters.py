@@ -26,7 +26,7 @@ from risk import RULES
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
 # What each order compares before the key, by the message's fields.
 COMPARED: Mapping[str, tuple[str, ...]] = {
-    "oldest": ("held_at",),
+    "oldest": ("late_since", "held_at"),
     "newest": ("changed_at",),
     "riskiest": ("risk", "held_at"),
     "soonest": ("expires_at", "held_at"),
@@ -62,9 +62,9 @@ def read_position(written: str, *, order: str) -> Position | None:
 
 
 def _fits(number: int | None, name: str) -> bool:
-    """Return whether PostgreSQL can compare it; only the expiry time may be missing."""
+    """Return whether PostgreSQL can compare it; only the expiry, and since when it is late, may be missing."""
     if number is None:
-        return name == "expires_at"
+        return name in ("expires_at", "late_since")
     return number <= _LARGEST.get(name, _LATEST)
 
 
@@ -91,7 +91,8 @@ TABS = {
 }
 # Decided messages are shown newest first.
 NEWEST_FIRST = ("failed", "done")
-ORDERS = {"oldest": "Oldest first", "riskiest": "Riskiest first", "soonest": "Soonest to expire"}
+# What is late comes before the oldest.
+ORDERS = {"oldest": "Late, then oldest", "riskiest": "Riskiest first", "soonest": "Soonest to expire"}
 GROUPS = {
     "": "Floods only",
     "alike": "Alike",

@@ -30,7 +30,7 @@ from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_t
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER, ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
-from mirror.querysets.terms import CALM, ENDS
+from mirror.querysets.terms import CALM, ENDS, LATE
 from people.actors import Actor
 
 # This many similar messages are a flood, which is gathered in one row by default.
@@ -43,7 +43,7 @@ _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "ali
 # All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
-    "oldest": (F("held_at"), F("pk")),
+    "oldest": (LATE, F("held_at"), F("pk")),
     "riskiest": (CALM, F("held_at"), F("pk")),
     "soonest": (ENDS, F("held_at"), F("pk")),
     "newest": (F("changed_at"), F("pk")),

@@ -76,8 +76,9 @@ class Row:
     decision: Decision | None
     expiry: Expiry | None
     gathered: Gathered | None = None
-    # Who has claimed it, in words.
+    # Who has claimed it, or to whom it is assigned, in words.
     holder: str = ""
+    is_assigned: bool = False
     # Who else has it on screen; in Mine also until when it is snoozed, and who asks about it.
     readers: tuple[Reader, ...] = ()
     snooze: Snooze | None = None
@@ -104,6 +105,11 @@ class Row:
         if self.is_inbound:
             return 0
         return max(0, len(self.message.addresses) - 1, len(self.message.recipients) - 1)
+
+    @property
+    def late_since(self) -> datetime | None:
+        """Since when it is past a target of its review plan; None once it is decided."""
+        return self.message.late_since if self.is_held else None
 
     @property
     def is_back(self) -> bool:
@@ -178,7 +184,7 @@ def rows_of(
             decision=message.latest_decision,
             expiry=expiry_of(message, now=now),
             gathered=_gathered(message, filters),
-            holder=_holder(message, actor, now),
+            **_holder(message, actor, now),
             **_approvals(message, demands or {}),
         )
         for message in messages
@@ -204,11 +210,12 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
     return Gathered(number, odd, words, filters.query(**{"group": "none", **members}))
 
 
-def _holder(message: Message, actor: Actor, now: datetime) -> str:
+def _holder(message: Message, actor: Actor, now: datetime) -> dict[str, Any]:
     claim = live_claim(message, now=now)
     if claim is None:
-        return ""
-    return "Claimed by you" if str(claim.person_id) == actor.id else f"Claimed by {claim.person}"
+        return {}
+    name = "you" if str(claim.person_id) == actor.id else claim.person
+    return {"holder": f"{claim.words} {name}", "is_assigned": claim.is_assigned}
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:
@@ -216,7 +223,7 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
     claim: Claim | None = getattr(message, "claim", None)
     if claim is None or message.state != MessageState.HELD or not claim.person.is_active:
         return None
-    return claim if claim.seen_at >= now - CLAIM_LASTS else None
+    return claim if claim.is_assigned or claim.seen_at >= now - CLAIM_LASTS else None
 
 
 def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
@@ -262,6 +269,7 @@ def as_json(message: Message) -> dict[str, Any]:
         "mailbox": str(message.mailbox) if message.mailbox else None,
         "held_at": message.held_at.isoformat(),
         "expires_at": message.expires_at.isoformat() if message.expires_at else None,
+        "late_since": message.late_since.isoformat() if message.late_since else None,
     }
 
 

@@ -84,7 +84,7 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     ]
     if sum(row["number"] for row in found["times"]) >= figures.MOST:
         panels = [replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.") for one in panels]
-    return [waiting(ages), *panels, refused(_refusals(found["ended"], found["refusals"], made))]
+    return [late(found["late"]), waiting(ages), *panels, refused(_refusals(found["ended"], found["refusals"], made))]
 
 
 @lru_cache(maxsize=256)
@@ -99,11 +99,28 @@ def _queries(actor: Actor) -> Mapping[str, RowQuery[Any]]:
     verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
     refusals = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
     return {
+        "late": RowQuery(visible.awaiting_review().late_by_mailbox()),
         "times": RowQuery(made.of_the_week().by_people().times_by_day()),
         "paces": RowQuery(verdicts.of_the_week().paces()),
         "ended": RowQuery(made.ended_by_the_desk()),
         "refusals": RowQuery(refusals.newest_first().values_list("detail__fields__explanation", flat=True)[:READ]),
     }
+
+
+def late(found: Sequence[Mapping[str, Any]]) -> Panel:
+    """Return the messages that are past a target of their review plan, by mailbox, the longest late first."""
+    rows = [(row["mailbox__address"] or "Mailbox not known", row["number"]) for row in found]
+    number = sum(count for _, count in rows)
+    return Panel(
+        name="late",
+        title="Late",
+        lead=f"Past a target of their review plan: {_number(number) if number else 'none'}. First in the queue.",
+        head=("Mailbox", "Messages"),
+        rows=tuple((words, _number(count)) for words, count in rows),
+        empty="No message is late.",
+        summary=_listed(f"{_number(count)} in {words}" for words, count in rows),
+        bars=bars([(words, _number(count), [(min(count, COUNTED), "rose")]) for words, count in rows]),
+    )
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:

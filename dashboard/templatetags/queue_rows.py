@@ -81,8 +81,10 @@ def _marks(row: "Row") -> Iterator[SafeString]:
 
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
-    """Yield what asks for attention: the risk, another try, the end of its time, and content that is not there."""
+    """Yield what asks for attention: lateness, the risk, another try, the end of its time, content that is missing."""
     one, expiry = row.message, row.expiry
+    if row.late_since:
+        yield _chip("rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since)))
     if row.score.level == "high":
         yield _chip("shape rose", _span("clip", f"High: {row.reasons}" if row.reasons else "High"))
     elif row.score.level:
@@ -106,8 +108,10 @@ def _people(row: "Row") -> Iterator[SafeString]:
         words = reading_words(row.readers)
         yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)
     if row.holder:
-        form = '<span class="chip violet" data-held-by>{}<span>{}</span></span>'
-        yield format_html(form, icon("person"), row.holder)
+        # Scripts change who has claimed it while the page is open, and not to whom it is assigned.
+        mark = "data-assigned" if row.is_assigned else "data-held-by"
+        form = '<span class="chip violet" {}>{}<span>{}</span></span>'
+        yield format_html(form, mark, icon("person"), row.holder)
     if row.asked_by:
         yield _chip("violet shape", f"Question from {row.asked_by}")
 

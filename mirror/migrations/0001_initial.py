@@ -19,8 +19,9 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER mirror_message_ranked BEFORE UPDATE OF risk, expires_at ON mirror_message
-    FOR EACH ROW WHEN (OLD.risk <> NEW.risk OR OLD.expires_at IS DISTINCT FROM NEW.expires_at)
+CREATE TRIGGER mirror_message_ranked BEFORE UPDATE OF risk, expires_at, late_since ON mirror_message
+    FOR EACH ROW WHEN (OLD.risk <> NEW.risk OR OLD.expires_at IS DISTINCT FROM NEW.expires_at
+        OR OLD.late_since IS DISTINCT FROM NEW.late_since)
     EXECUTE FUNCTION mirror_note_rank();
 """
 
@@ -162,6 +163,12 @@ class Migration(migrations.Migration):
                 ('hydrated_at', models.DateTimeField(blank=True, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('expiry_told_at', models.DateTimeField(blank=True, null=True)),
+                ('gate_expires_at', models.DateTimeField(blank=True, null=True)),
+                ('watch_at', models.DateTimeField(blank=True, db_default=django.db.models.functions.datetime.Now(), null=True)),
+                ('look_by', models.DateTimeField(blank=True, null=True)),
+                ('decide_by', models.DateTimeField(blank=True, null=True)),
+                ('late_since', models.DateTimeField(blank=True, null=True)),
+                ('extended_to', models.DateTimeField(blank=True, null=True)),
                 ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('missing_since', models.DateTimeField(blank=True, null=True)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -436,22 +443,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['mailbox', 'held_at', 'id'], name='message_held_in'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['started_by', 'held_at', 'id'], name='message_held_by'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['risk_level', 'held_at', 'id'], name='message_held_at_risk'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('has_attachments', True), ('state', 'held')), fields=['held_at', 'id'], name='message_held_with_files'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
             index=models.Index(condition=models.Q(('state', 'held')), fields=['shape', 'risk', 'held_at', 'id'], name='message_alike'),
         ),
         migrations.AddIndex(
@@ -553,6 +544,38 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhookevent',
             constraint=models.UniqueConstraint(condition=models.Q(('event_id', ''), _negated=True), fields=('connection', 'event_id'), name='event_id_once'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['watch_at'], name='message_watch'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('late_since__isnull', False), ('state', 'held')), fields=['late_since'], name='message_late'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('expires_at__isnull', False), ('state', 'held'), models.Q(('gate_expires_at', None), models.Q(('gate_expires_at', models.F('expires_at')), _negated=True), _connector='OR')), fields=['expires_at'], name='message_expiry_to_tell'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('state', 'held')), name='message_by_lateness'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(models.F('mailbox'), models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('state', 'held')), name='message_held_in'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(models.F('started_by'), models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('state', 'held')), name='message_held_by'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(models.F('risk_level'), models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('state', 'held')), name='message_held_at_risk'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('has_attachments', True), ('state', 'held')), name='message_held_with_files'),
         ),
         migrations.RunSQL(RANKED, migrations.RunSQL.noop),
     ]

@@ -14,7 +14,7 @@ from common.identifiers import uuid7
 from common.words import CONTENT, TO
 from mirror.models.connections import Connection, Mailbox
 from mirror.querysets import VOID, MessageManager
-from mirror.querysets.terms import CALM, ENDS
+from mirror.querysets.terms import CALM, ENDS, LATE
 from mirror.states import DecisionState, MessageState
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ class Message(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     # When its approaching expiry was announced: once.
     expiry_told_at = models.DateTimeField(null=True, blank=True)
+    # The expiry that our gateway was last told.
+    gate_expires_at = models.DateTimeField(null=True, blank=True)
+    # When the review plan asks next what is due for it; None: never. The plan's targets, and since when it is late.
+    watch_at = models.DateTimeField(null=True, blank=True, db_default=Now())
+    look_by = models.DateTimeField(null=True, blank=True)
+    decide_by = models.DateTimeField(null=True, blank=True)
+    late_since = models.DateTimeField(null=True, blank=True)
+    # Until when a person extended its deadlines.
+    extended_to = models.DateTimeField(null=True, blank=True)
     # When MultiMail was last seen to hold it; an older read that lacks it must not close it.
     seen_at = models.DateTimeField(db_default=Now())
     # When the first complete read began that lacked it, where one read is no proof.
@@ -127,6 +136,18 @@ class Message(models.Model):
             models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
             # Expired messages, and those whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
+            # What the review plan has to look at, and what is late.
+            models.Index(fields=["watch_at"], condition=Q(state="held"), name="message_watch"),
+            models.Index(
+                fields=["late_since"], condition=Q(state="held", late_since__isnull=False), name="message_late"
+            ),
+            # Expiries that our gateway does not know yet.
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(state="held", expires_at__isnull=False)
+                & (Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))),
+                name="message_expiry_to_tell",
+            ),
             models.Index(
                 fields=["changed_at"],
                 condition=Q(state__in=("approved", "scheduled_approved", "gone")),
@@ -140,13 +161,12 @@ class Message(models.Model):
             # The queue's other orders, and its narrower views.
             models.Index(CALM, "held_at", "id", condition=Q(state="held"), name="message_by_risk"),
             models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
-            models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
-            models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
+            models.Index(LATE, "held_at", "id", condition=Q(state="held"), name="message_by_lateness"),
+            models.Index("mailbox", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_in"),
+            models.Index("started_by", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_by"),
+            models.Index("risk_level", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_at_risk"),
             models.Index(
-                fields=["risk_level", "held_at", "id"], condition=Q(state="held"), name="message_held_at_risk"
-            ),
-            models.Index(
-                fields=["held_at", "id"],
+                *(LATE, "held_at", "id"),
                 condition=Q(state="held", has_attachments=True),
                 name="message_held_with_files",
             ),

@@ -193,6 +193,20 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Those of the conversations that these belong to, without their texts (message_thread)."""
         return self.filter(_is_of_threads("thread_id", messages)).exclude(thread_id="")
 
+    def late(self) -> Self:
+        """Held, and past a target of its review plan as of the last sweep (message_late)."""
+        return self.filter(state=MessageState.HELD, late_since__isnull=False)
+
+    def to_watch(self) -> Self:
+        """Held and read, with something due by their review plan (message_watch)."""
+        return self.filter(state=MessageState.HELD, watch_at__lte=Now()).exclude(hydrated_at=None)
+
+    def expiry_to_tell(self) -> Self:
+        """Held at our gateway, which does not know their expiry yet (message_expiry_to_tell)."""
+        unknown = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
+        found = self.filter(unknown, state=MessageState.HELD, expires_at__isnull=False)
+        return found.filter(is_well("connection__"), connection__is_our_gateway=True)
+
     def overdue(self) -> Self:
         """Held and expired for a while, although the expiry rule should have rejected them."""
         return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)

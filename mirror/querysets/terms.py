@@ -51,4 +51,11 @@ BODY_SHOWN = 2000
 
 # What the queue is ordered by, all ascending; indexes of the message are made from them.
 CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
-ENDS = Func(F("expires_at"), template="COALESCE(%(expressions)s, timestamptz 'infinity')", output_field=DateTimeField())
+
+
+def _or_never(field: str) -> Func:
+    never = "COALESCE(%(expressions)s, timestamptz 'infinity')"
+    return Func(F(field), template=never, output_field=DateTimeField())
+
+
+ENDS, LATE = _or_never("expires_at"), _or_never("late_since")

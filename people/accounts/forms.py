@@ -36,6 +36,24 @@ class TimeZoneForm(forms.Form):
         return found
 
 
+class AwayForm(forms.Form):
+    """The first and the last day out of office; both empty: not away."""
+
+    _INVALID = "Enter a date such as 2026-12-24."
+
+    away_first = forms.DateField(required=False, error_messages={"invalid": _INVALID})
+    away_last = forms.DateField(required=False, error_messages={"invalid": _INVALID})
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        first, last = cleaned.get("away_first"), cleaned.get("away_last")
+        if not self.errors and (first is None) != (last is None):
+            self.add_error("away_last" if first else "away_first", "Enter both days, or neither.")
+        elif first and last and last < first:
+            self.add_error("away_last", "The last day is before the first one.")
+        return cleaned
+
+
 class PasswordForm(forms.Form):
     """The old password once and the new one twice."""
 

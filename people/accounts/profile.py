@@ -1,7 +1,9 @@
 """A person's own settings: name, password, and display preferences."""
 
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
@@ -21,6 +23,35 @@ def rename(*, actor: Actor, name: str) -> None:
 def choose_time_zone(*, actor: Actor, zone: str) -> None:
     """Set the actor's time zone; recorded if it changed."""
     _set(actor, "time_zone", zone, action="person.time_zone_set")
+
+
+@atomic_with_retry
+def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
+    """Set from which day to which the actor is out of office, by their own clock; recorded if it changed."""
+    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    before = away_in_words(person)
+    zone = ZoneInfo(person.time_zone)
+    person.away_from = datetime.combine(first, time(), zone) if first else None
+    person.away_until = datetime.combine(last + timedelta(days=1), time(), zone) if last else None
+    if (after := away_in_words(person)) != before:
+        person.save(update_fields=["away_from", "away_until"])
+        record("person.away_set", actor=actor, details=changed(before=before, after=after), about=person)
+
+
+def away_days(person: Person) -> tuple[date | None, date | None]:
+    """Return the first and the last day on which a person is out of office, by their own clock."""
+    if person.away_from is None or person.away_until is None:
+        return None, None
+    zone = ZoneInfo(person.time_zone)
+    # The end is midnight, when the day after begins.
+    last = person.away_until.astimezone(zone) - timedelta(seconds=1)
+    return person.away_from.astimezone(zone).date(), last.date()
+
+
+def away_in_words(person: Person) -> str:
+    """Return when a person is out of office, as the ledger keeps it."""
+    first, last = away_days(person)
+    return f"{first} to {last}" if first else "not away"
 
 
 @atomic_with_retry

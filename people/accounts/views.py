@@ -14,7 +14,7 @@ from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
-from people.accounts.forms import DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
+from people.accounts.forms import AwayForm, DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
 from people.accounts.shortcuts import GROUPS, SHORTCUTS, KeysForm, keys_of
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
@@ -56,6 +56,19 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
 
 
 @login_required
+@require_POST
+def own_away(request: DeskRequest) -> HttpResponse:
+    """Set when the person is out of office."""
+    form = AwayForm(request.POST)
+    if not form.is_valid():
+        return _account_page(request, form)
+    first, last = form.cleaned_data["away_first"], form.cleaned_data["away_last"]
+    profile.set_away(actor=request.actor, first=first, last=last)
+    notice = "Nothing is assigned to you on these days." if first else "You are not out of office."
+    return redirect_with_notice(request, notice, "account")
+
+
+@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
@@ -85,12 +98,15 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
     person = _person(request)
     wrong, error = first_error(form) if form else ("", "")
     typed: Any = form.data if form else {}
+    first, last = profile.away_days(person)
     context = {
         "person": person,
         "roles": [(grant.get_role_display(), target_of(grant)) for grant in grants_of(person)],
         "name": typed.get("name", person.name),
         "zone": typed.get("zone", person.time_zone),
         "zones": zones(),
+        "away_first": typed.get("away_first", first.isoformat() if first else ""),
+        "away_last": typed.get("away_last", last.isoformat() if last else ""),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "discord": [str(one) for one in accounts_of(person)],
         "wrong": wrong,

@@ -138,6 +138,9 @@ class Migration(migrations.Migration):
                 ('keys_off', models.BooleanField(default=False)),
                 ('key_map', models.JSONField(blank=True, default=dict)),
                 ('text_first', models.BooleanField(default=False)),
+                ('away_from', models.DateTimeField(blank=True, null=True)),
+                ('away_until', models.DateTimeField(blank=True, null=True)),
+                ('assigned_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='person_email_once')],

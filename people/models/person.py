@@ -49,6 +49,10 @@ class PersonManager(BaseUserManager["Person"]):
         whole = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
         return self.filter(is_active=True, pk__in=whole.values("person"))
 
+    def present(self) -> "models.QuerySet[Person]":
+        """Return active people who are not out of office, by the database's clock."""
+        return self.filter(is_active=True).exclude(away_from__lte=Now(), away_until__gt=Now())
+
     def get_by_natural_key(self, username: str | None) -> "Person":
         return self.get(email=(username or "").lower())
 
@@ -66,6 +70,12 @@ class Person(AbstractBaseUser):
     key_map = models.JSONField(default=dict, blank=True)
     # Messages open as text instead of laid out.
     text_first = models.BooleanField(default=False)
+
+    # Out of office: nothing is assigned to them meanwhile. They set it on their account page.
+    away_from = models.DateTimeField(null=True, blank=True)
+    away_until = models.DateTimeField(null=True, blank=True)
+    # When a message was last assigned to them in turn.
+    assigned_at = models.DateTimeField(null=True, blank=True)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"

@@ -241,4 +241,59 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(VERSIONS_STAY, migrations.RunSQL.noop),
+        migrations.CreateModel(
+            name='WorkCalendar',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=60, unique=True)),
+                ('zone', models.CharField(max_length=64)),
+                ('weekly', models.JSONField(default=list)),
+                ('holidays', models.JSONField(blank=True, default=dict)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ReviewPlan',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('targets', models.JSONField(blank=True, default=dict)),
+                ('assigns_in_turn', models.BooleanField(default=False)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('mailbox', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='review_plan', to='mirror.mailbox')),
+                ('calendar', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='plans', to='policy.workcalendar')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='DutyTurn',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('mailbox', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='duty_turns', to='mirror.mailbox')),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='duty_turns', to=settings.AUTH_USER_MODEL)),
+                ('calendar', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='turns', to='policy.workcalendar')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='LadderStep',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('basis', models.CharField(choices=[('look', 'first look'), ('decision', 'decision')], max_length=8)),
+                ('minutes', models.IntegerField()),
+                ('act', models.CharField(choices=[('remind', 'Remind'), ('assign', 'Assign to')], max_length=6)),
+                ('whom', models.CharField(choices=[('holder', 'whoever has it, otherwise those on duty'), ('duty', 'those on duty'), ('person', 'a person'), ('group', 'a group'), ('destinations', 'alert destinations')], max_length=12)),
+                ('group', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='policy.group')),
+                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='policy.reviewplan')),
+            ],
+            options={
+                'ordering': ['basis', 'minutes', 'pk'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('act', 'assign'), ('whom__in', ('destinations', 'holder')), _negated=True), name='step_assigns_to_people'), models.CheckConstraint(condition=models.Q(('person__isnull', False), models.Q(('whom', 'person'), _negated=True), _connector='OR'), name='step_names_person'), models.CheckConstraint(condition=models.Q(('group__isnull', False), models.Q(('whom', 'group'), _negated=True), _connector='OR'), name='step_names_group')],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='reviewplan',
+            constraint=models.UniqueConstraint(fields=('mailbox',), name='review_plan_once', nulls_distinct=False),
+        ),
+        migrations.AddConstraint(
+            model_name='dutyturn',
+            constraint=models.UniqueConstraint(fields=('person', 'mailbox', 'calendar'), name='duty_turn_once', nulls_distinct=False),
+        ),
     ]

@@ -86,6 +86,9 @@
     const reading = words([...(readers.get(id)?.values() ?? [])]);
     const holder = holders.get(id);
     const marks = row(id)?.querySelector(".marks");
+    const assigned = marks?.querySelector("[data-assigned]");
+    // Somebody else took it over.
+    if (assigned && holder) assigned.remove();
     if (marks) {
       chip(marks, "reading", "blue", "eye", reading);
       chip(

@@ -88,7 +88,7 @@ def test_nonsense_in_any_field_is_read_as_something_or_nothing():
 def test_malformed_position_is_the_first_page():
     long = "9" * 18
     ill_formed = {
-        "oldest": ["x", "1", "1-x", "x-1", "1-2-3-4", f"{long}-1", "-1-1", f"1-1-{long}", "1-1\n"],
+        "oldest": ["x", "1", "1-x", "x-1", "1-2-3-4-5", f"x-{long}-1", "-1-1", f"x-1-1-{long}", "x-1-1\n"],
         "newest": ["x-1"],
         "riskiest": ["1-2", "99999999999-1-1", "x-1-1", "1-x-1"],
         "soonest": ["x-x-1", f"{long}-1-1"],
@@ -100,7 +100,8 @@ def test_malformed_position_is_the_first_page():
 def test_position_is_read_as_it_was_written():
     at = 1700000000000001
     for order, position in (
-        ("oldest", Position((at,), 5)),
+        ("oldest", Position((None, at), 5)),
+        ("oldest", Position((at, at), 5, 9)),
         ("newest", Position((at,), 5, 1700000000000000)),
         ("riskiest", Position((80, at), 5, 9)),
         ("soonest", Position((None, at), 5)),

@@ -1,0 +1,79 @@
+"""Extends the deadlines of a held message: its targets and its expiry. It asks for a reason, and is recorded."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from approvals.decisions.ruling import lock_visible
+from approvals.errors import AlreadyDecided
+from approvals.escalation.assigning import may_assign
+from approvals.querysets.messages import awaits_review
+from audit.recording import changed
+from common.enqueue import enqueue
+from common.postgres import clock
+from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
+from mirror.models import Message
+from mirror.recording import record_about
+from people.actors import Actor
+
+MAX_REASON = 500
+LONGEST = timedelta(days=90)
+
+
+@atomic_with_retry
+def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str) -> Message:
+    """Extend every deadline of a message that is earlier than `until` to that time.
+
+    Of an extension and the expiry at one moment the first counts: what has expired stays so. Raises ActNotAllowed,
+    AlreadyDecided.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not may_assign(actor, locked):
+        raise ActNotAllowed("Only a reviewer or admin of this mailbox can extend a deadline.")
+    if not awaits_review(locked.pk):
+        raise AlreadyDecided("This message is already decided, so its deadline cannot be extended.")
+    now = clock()
+    _check(locked, until=until, reason=reason, now=now)
+    before = locked.expires_at
+    locked.extended_to = until
+    if before is not None:
+        locked.expires_at = max(before, until)
+    # It is warned of the new expiry too.
+    locked.expiry_told_at = locked.late_since = None
+    locked.save(update_fields=["extended_to", "expires_at", "expiry_told_at", "late_since"])
+    Message.objects.filter(pk=locked.pk).update(watch_at=Now())
+    details = {
+        "subject": locked.subject,
+        "reason": reason,
+        "deadline": f"{until:%Y-%m-%d %H:%M} UTC",
+        **changed(before=_moment(before), after=_moment(locked.expires_at)),
+    }
+    record_about("message.extended", locked, actor=actor, details=details, about=locked)
+    if locked.expires_at != before and locked.connection.is_our_gateway:
+        enqueue("approvals.tasks.tell_expiry", locked.pk)
+    return locked
+
+
+def deadline_of(message: Message) -> datetime | None:
+    """Return the earliest deadline that a message has."""
+    return min(filter(None, (message.expires_at, message.decide_by, message.look_by)), default=None)
+
+
+def _check(message: Message, *, until: datetime, reason: str, now: datetime) -> None:
+    deadline = deadline_of(message)
+    if deadline is None:
+        raise ActNotAllowed("This message has no deadline.")
+    if message.expires_at is not None and message.expires_at <= now:
+        raise ActNotAllowed("This message has expired; it is being rejected.")
+    if not reason.strip():
+        raise ActNotAllowed("Write why it needs more time.")
+    if until <= max(now, deadline):
+        raise ActNotAllowed("Choose a time after now and after its present deadline.")
+    if until > now + LONGEST:
+        raise ActNotAllowed("Choose a time in the next 90 days.")
+
+
+def _moment(at: datetime | None) -> str:
+    return f"expires: {at:%Y-%m-%d %H:%M} UTC" if at else "expires: never"

@@ -1,0 +1,86 @@
+"""The page on which a message is assigned and its deadline is extended."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.errors import http_status
+from approvals.escalation.assigning import assign_by_hand, candidates, may_assign
+from approvals.escalation.extending import MAX_REASON, deadline_of, extend_deadline
+from approvals.escalation.forms import AssignForm, ExtendForm
+from approvals.message_page.views import get_visible_message_or_404
+from approvals.models import Claim
+from common.pages import DeskRequest, redirect_with_notice
+from common.time_zones import zone_name
+from mirror.errors import DeskError
+from mirror.models import Message
+from people.models import Person
+
+
+@login_required
+@require_safe
+def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show who has a message and its deadlines, with the forms to assign and to extend."""
+    return _page(request, get_visible_message_or_404(request.actor, public_id))
+
+
+@login_required
+@require_POST
+def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Assign the message to a person."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    form = AssignForm(request.POST)
+    if not form.is_valid():
+        return _page(request, message, status=422, wrong={"to": form.first_error()})
+    try:
+        claim = assign_by_hand(message=public_id, to=form.cleaned_data["to"], actor=request.actor)
+    except DeskError as error:
+        return _page(request, message, status=http_status(error), error=error.sentence)
+    return redirect_with_notice(request, f"Assigned to {claim.person}.", "message", public_id=public_id)
+
+
+@login_required
+@require_POST
+def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Extend the deadlines of the message."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    form = ExtendForm(request.POST)
+    if not form.is_valid():
+        return _page(request, message, status=422, wrong=form.errors_by_field())
+    try:
+        extend_deadline(
+            message=public_id, actor=request.actor, until=form.moment(), reason=form.cleaned_data["reason"].strip()
+        )
+    except DeskError as error:
+        return _page(request, message, status=http_status(error), error=error.sentence)
+    return redirect_with_notice(request, "The deadline is extended.", "message", public_id=public_id)
+
+
+def _page(
+    request: DeskRequest, message: Message, *, status: int = 200, error: str = "", wrong: dict[str, str] | None = None
+) -> HttpResponse:
+    deadline = deadline_of(message)
+    offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
+    typed: Any = request.POST
+    present = set(Person.objects.present().values_list("pk", flat=True))
+    context = {
+        "message": message,
+        "claim": Claim.objects.on(message).live().select_related("person").first(),
+        "people": [(one, one.pk in present) for one in candidates(message)],
+        "may_assign": may_assign(request.actor, message) and message.state == "held",
+        "has_deadline": deadline is not None,
+        "until": typed.get("until") or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),
+        "reason": typed.get("reason", ""),
+        "zone": zone_name(),
+        "max_reason": MAX_REASON,
+        "error": error,
+        "wrong": wrong or {},
+    }
+    return render(request, "approvals/escalation/handling.html", context, status=status)

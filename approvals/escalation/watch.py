@@ -1,0 +1,170 @@
+"""Does what the review plan says is due for held messages: marks late ones, assigns and reminds.
+
+The sweep calls it for messages whose `watch_at` has come, by the database's clock. Each message has a transaction of
+its own under its lock, and a step is done once (`StepDone`), however many workers run it. Of several steps that became
+due during a pause only the last is done.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, QuerySet
+
+from approvals.escalation import assigning
+from approvals.models import Claim
+from approvals.querysets.messages import awaits_review
+from approvals.reminders import Reminder, StepDone
+from audit.models import Entry
+from common.postgres import clock
+from mirror.models import Message
+from mirror.querysets.messages import MessageQuerySet
+from mirror.recording import record_about
+from people.models import Person
+from policy.models import LadderStep, ReviewPlan
+from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
+
+log = logging.getLogger(__name__)
+
+# How soon a message is watched again that waits for something other than a time: a look, an undo, somebody on duty.
+SOON = timedelta(minutes=1)
+IN_TURN = "assigned in turn"
+
+
+def to_watch() -> MessageQuerySet:
+    """Return the messages for which something is due; none without a plan."""
+    return Message.objects.to_watch().filter(Exists(ReviewPlan.objects.all())).order_by("watch_at")
+
+
+def watch(message_ids: Iterable[int]) -> None:
+    """Do what is due for each; one that fails does not keep the others from it."""
+    for message_id in message_ids:
+        try:
+            _watch(message_id)
+        except Exception:
+            log.exception("review plan not followed", extra={"message_id": message_id})
+
+
+@transaction.atomic
+def _watch(message_id: int) -> None:
+    locked = to_watch().select_for_update(of=("self",), no_key=True, skip_locked=True).filter(pk=message_id)
+    message = locked.with_content().select_related("connection").first()
+    if message is None:
+        return
+    plan, now = plan_for(message.mailbox_id), clock()
+    if plan is None:
+        Message.objects.filter(pk=message.pk).update(watch_at=None, look_by=None, decide_by=None, late_since=None)
+        return
+    if not awaits_review(message.pk):
+        # Decided: it may be undone, or held again.
+        Message.objects.filter(pk=message.pk).update(watch_at=now + SOON)
+        return
+    _follow(message, plan, now=now)
+
+
+def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
+    risk, held_at = message.risk_level, message.held_at
+    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.extended_to)
+    is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
+    done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
+    steps = [
+        due
+        for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
+        if due.key not in done and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+    ]
+    is_unassigned = plan.assigns_in_turn and IN_TURN not in done and not _assign_in_turn(message, now=now)
+    _do_last([due for due in steps if due.at <= now], message, now=now)
+    targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
+    late_since = min((at for at in targets if at and at <= now), default=None)
+    times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
+    # Late for its first look, it is late no more once somebody looks; and somebody may come on duty.
+    if is_unassigned or (late_since and late_since != deadlines.decide_by):
+        times.append(now + SOON)
+    Message.objects.filter(pk=message.pk).update(
+        watch_at=min(times, default=None),
+        look_by=deadlines.look_by,
+        decide_by=deadlines.decide_by,
+        late_since=late_since,
+    )
+
+
+def _assign_in_turn(message: Message, *, now: datetime) -> bool:
+    """Assign a new message, once; True where that is done, or somebody has claimed it already."""
+    if not Claim.objects.on(message).live().exists():
+        why = "In turn, to those on duty."
+        if assigning.assign_first(message, assigning.on_duty(message, now=now), why=why) is None:
+            return False
+    StepDone.objects.bulk_create([StepDone(message=message, step=IN_TURN)], ignore_conflicts=True)
+    return True
+
+
+def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None:
+    """Do the last of the steps that are due. The others are passed over: after a pause they would come in a burst."""
+    if not due:
+        return
+    StepDone.objects.bulk_create([StepDone(message=message, step=one.key) for one in due])
+    last = due[-1].step
+    if last.whom == LadderStep.Whom.DESTINATIONS:
+        _tell_destinations(message, last)
+    elif last.act == LadderStep.Act.ASSIGN:
+        _assign(message, last, now=now)
+    else:
+        _remind(message, last, now=now)
+
+
+def _assign(message: Message, step: LadderStep, *, now: datetime) -> None:
+    why = f"{_when(step)}: assigned to {whom_of(step)}."
+    duty = assigning.on_duty(message, now=now)
+    for people in (_named(step, duty), duty):
+        if assigning.assign_first(message, people, why=why):
+            return
+    _tell_destinations(message, step, "Nobody who could review it is on duty.")
+
+
+def _remind(message: Message, step: LadderStep, *, now: datetime) -> None:
+    duty = assigning.on_duty(message, now=now)
+    if step.whom == LadderStep.Whom.HOLDER:
+        holder = Claim.objects.on(message).live().values("person")
+        choices = (Person.objects.present().filter(pk__in=holder), duty)
+    else:
+        choices = (_named(step, duty), duty)
+    people = next(filter(None, (assigning.able(one, message) for one in choices)), [])
+    if not people:
+        _tell_destinations(message, step, "Nobody who could review it is on duty.")
+        return
+    Reminder.objects.bulk_create([Reminder(message=message, person=one) for one in people], ignore_conflicts=True)
+    details = {"subject": message.subject, "to": ", ".join(map(str, people)), "explanation": f"{_when(step)}."}
+    record_about("message.reminded", message, actor=assigning.ACTOR, details=details)
+
+
+def _tell_destinations(message: Message, step: LadderStep, why: str = "") -> None:
+    details = {"subject": message.subject, "explanation": f"{_when(step)}. {why}".strip()}
+    record_about("message.late", message, actor=assigning.ACTOR, details=details)
+
+
+def _named(step: LadderStep, duty: QuerySet[Person]) -> QuerySet[Person]:
+    """Return whom a step names and who is not away."""
+    if step.person is not None:
+        return Person.objects.present().filter(pk=step.person.pk)
+    if step.group is not None:
+        return Person.objects.present().filter(policy_groups=step.group)
+    return duty
+
+
+def whom_of(step: LadderStep) -> str:
+    """Return whom a step names, in words."""
+    if step.whom == LadderStep.Whom.PERSON:
+        return str(step.person)
+    if step.whom == LadderStep.Whom.GROUP:
+        return f"the group {step.group}"
+    return step.get_whom_display()
+
+
+def _when(step: LadderStep) -> str:
+    kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
+    if not step.minutes:
+        return f"The target for {kind} has passed"
+    hours, minutes = divmod(abs(step.minutes), 60)
+    lasting = " ".join(filter(None, (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "")))
+    return f"{lasting} {'after' if step.minutes > 0 else 'before'} the target for {kind}"

@@ -1,0 +1,198 @@
+"""Sets calendars, review plans and who is on duty. Messages that are held follow a change at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.db.models.functions import Now
+
+from audit.recording import changed, record
+from common.durations import minutes_in_words
+from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from mirror.states import MessageState
+from people.actors import Actor, Role
+from people.models import Person
+from policy.errors import PlanRefused, StalePlan
+from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
+from policy.plans.deadlines import RISKS
+
+
+@dataclass(frozen=True)
+class WantedCalendar:
+    """A calendar as it is to be."""
+
+    name: str
+    zone: str
+    weekly: Sequence[Sequence[Sequence[int]]]
+    holidays: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class WantedStep:
+    """A step as it is to be."""
+
+    basis: str
+    minutes: int
+    act: str
+    whom: str
+    person_id: int | None = None
+    group_id: int | None = None
+
+
+@dataclass(frozen=True)
+class WantedPlan:
+    """A plan as it is to be; `version` is the one that was changed."""
+
+    calendar: WorkCalendar | None
+    assigns_in_turn: bool
+    targets: Mapping[str, Sequence[int | None]]
+    steps: Sequence[WantedStep]
+    version: int
+
+
+def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
+    """Whether the actor may set the plan and duty of a mailbox, or of all."""
+    if mailbox is None:
+        return actor.is_admin_of_all
+    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+
+
+def _check(actor: Actor, mailbox: Mailbox | None) -> None:
+    if not may_set(actor, mailbox):
+        whole = "everything" if mailbox is None else "this mailbox"
+        raise ActNotAllowed(f"Only an admin of {whole} can change this.")
+
+
+@atomic_with_retry
+def save_calendar(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None = None) -> WorkCalendar:
+    """Make or change a calendar. Raises ActNotAllowed, or PlanRefused for a name that is taken."""
+    _check(actor, None)
+    row = calendar or WorkCalendar()
+    before = _calendar_in_words(row) if calendar else ""
+    for name, value in asdict(wanted).items():
+        setattr(row, name, value)
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError:
+        raise PlanRefused("There is a calendar of this name already.") from None
+    details = {"calendar": row.name, **changed(before=before, after=_calendar_in_words(row))}
+    record("calendar.set", actor=actor, details=details)
+    _watch_again(None)
+    return row
+
+
+@atomic_with_retry
+def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
+    """Remove a calendar that nothing uses. Raises ActNotAllowed, PlanRefused."""
+    _check(actor, None)
+    details = {"calendar": calendar.name, **changed(before=_calendar_in_words(calendar), after="")}
+    try:
+        with transaction.atomic():
+            calendar.delete()
+    except ProtectedError:
+        raise PlanRefused(f"{calendar.name} is used by a review plan or by somebody's duty.") from None
+    record("calendar.removed", actor=actor, details=details)
+
+
+@atomic_with_retry
+def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> ReviewPlan:
+    """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
+    _check(actor, mailbox)
+    plan = ReviewPlan.objects.select_for_update(no_key=True).filter(mailbox=mailbox).first()
+    if (plan.version if plan else 0) != wanted.version:
+        raise StalePlan("Somebody else changed this plan meanwhile. Load the page again.")
+    before = plan_in_words(plan) if plan else ""
+    try:
+        with transaction.atomic():
+            plan = plan or ReviewPlan(mailbox=mailbox)
+            plan.calendar, plan.assigns_in_turn = wanted.calendar, wanted.assigns_in_turn
+            plan.targets, plan.version = dict(wanted.targets), wanted.version + 1
+            plan.save()
+    except IntegrityError:
+        raise StalePlan("Somebody else made this plan meanwhile. Load the page again.") from None
+    plan.steps.all().delete()
+    LadderStep.objects.bulk_create([LadderStep(plan=plan, **asdict(step)) for step in wanted.steps])
+    plan = ReviewPlan.objects.get(pk=plan.pk)
+    _record("review_plan.set", mailbox, actor, before=before, after=plan_in_words(plan))
+    _watch_again(mailbox)
+    return plan
+
+
+@atomic_with_retry
+def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
+    """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
+    _check(actor, mailbox)
+    plan = ReviewPlan.objects.select_for_update(no_key=True).filter(mailbox=mailbox).first()
+    if plan is not None:
+        before = plan_in_words(plan)
+        plan.delete()
+        _record("review_plan.removed", mailbox, actor, before=before, after="")
+        _watch_again(mailbox, late_since=None, look_by=None, decide_by=None)
+
+
+@atomic_with_retry
+def add_duty(*, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar | None, actor: Actor) -> None:
+    """Put a person on duty. Raises ActNotAllowed."""
+    _check(actor, mailbox)
+    turn, is_new = DutyTurn.objects.get_or_create(person=person, mailbox=mailbox, calendar=calendar)
+    if is_new:
+        _record("duty.set", mailbox, actor, before="", after=_turn_in_words(turn))
+        _watch_again(mailbox)
+
+
+@atomic_with_retry
+def end_duty(*, turn: DutyTurn, actor: Actor) -> None:
+    """End a person's duty. Raises ActNotAllowed."""
+    _check(actor, turn.mailbox)
+    before = _turn_in_words(turn)
+    if DutyTurn.objects.filter(pk=turn.pk).delete()[0]:
+        _record("duty.set", turn.mailbox, actor, before=before, after="")
+
+
+def _watch_again(mailbox: Mailbox | None, **fields: None) -> None:
+    held = Message.objects.filter(state=MessageState.HELD)
+    held = held if mailbox is None else held.filter(mailbox=mailbox)
+    held.update(watch_at=Now(), **fields)
+
+
+def _record(action: str, mailbox: Mailbox | None, actor: Actor, *, before: str, after: str) -> None:
+    connection = mailbox.connection_id if mailbox else None
+    details = {"mailbox": str(mailbox or "all mailboxes"), **changed(before=before, after=after)}
+    record(action, actor=actor, connection=connection, details=details)
+
+
+def plan_in_words(plan: ReviewPlan) -> str:
+    """Return a plan as the ledger keeps it."""
+    targets = [
+        f"{words.lower()}: first look {_target(look)}, decision {_target(decision)}"
+        for risk, words in RISKS.items()
+        for look, decision in [plan.targets.get(risk) or (None, None)]
+    ]
+    turn = ["in turn"] if plan.assigns_in_turn else []
+    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(str, plan.steps.all())])
+
+
+def _target(minutes: int | None) -> str:
+    return "none" if minutes is None else minutes_in_words(minutes)
+
+
+def _calendar_in_words(calendar: WorkCalendar) -> str:
+    holidays = ", ".join(sorted(calendar.holidays))
+    return f"{calendar.zone}; {calendar.weekly}; holidays: {holidays or 'none'}"
+
+
+def _turn_in_words(turn: DutyTurn) -> str:
+    return f"{turn.person}, {turn.calendar or 'always'}"
+
+
+def people_for(mailbox: Mailbox | None) -> dict[str, str]:
+    """Return the active people that a plan can name, by key: those who see the mailbox, or anybody with a role."""
+    people: Any = Person.objects.filter(is_active=True, grants__role=Role.REVIEWER).distinct()
+    if mailbox is not None:
+        people = Person.objects.seeing(connection=mailbox.connection_id, mailbox=mailbox.pk)
+    return {str(one.pk): str(one) for one in people.order_by("name", "email", "pk")}

@@ -1,0 +1,86 @@
+"""By when a message is to be looked at and decided, and when each step of the ladder is due. It reads no messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import F
+
+from policy.calendars.stored import working_time_after
+from policy.models import LadderStep, ReviewPlan
+
+# The risk of messages that have targets of their own; any other has those of "".
+RISKS = {"high": "High risk", "notice": "Notice", "": "Others"}
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """None: the plan has no such target."""
+
+    look_by: datetime | None
+    decide_by: datetime | None
+    # Whether a person extended it; then the ladder begins again.
+    extended_to: datetime | None = None
+
+
+@dataclass(frozen=True)
+class DueStep:
+    """A step and when it is due. `key` is the same whoever works it out, and another after an extension."""
+
+    step: LadderStep
+    at: datetime
+    key: str
+
+
+def plan_for(mailbox: int | None) -> ReviewPlan | None:
+    """Return the plan of a mailbox: its own, otherwise the one for all; None where there is neither."""
+    plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
+    own = plans.filter(mailbox=mailbox).first() if mailbox is not None else None
+    return own or plans.filter(mailbox=None).first()
+
+
+def deadlines_of(plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None) -> Deadlines:
+    """Return the deadlines of a message that has been held since then."""
+    look, decision = _minutes(plan, risk)
+    look_by, decide_by = (_after(plan, held_at, minutes) for minutes in (look, decision))
+    if extended_to is not None:
+        look_by, decide_by = (max(at, extended_to) if at else None for at in (look_by, decide_by))
+    return Deadlines(look_by, decide_by, extended_to)
+
+
+def steps_of(plan: ReviewPlan, deadlines: Deadlines, *, risk: str, held_at: datetime) -> Sequence[DueStep]:
+    """Return the steps of a plan's ladder with their times, the earliest first."""
+    look, decision = _minutes(plan, risk)
+    found = []
+    for step in plan.steps.all():
+        is_look = step.basis == LadderStep.Basis.LOOK
+        deadline, minutes = (deadlines.look_by, look) if is_look else (deadlines.decide_by, decision)
+        if deadline is None or minutes is None:
+            continue
+        if step.minutes >= 0:
+            at = _after(plan, deadline, step.minutes)
+        elif deadlines.extended_to is None:
+            at = _after(plan, held_at, max(0, minutes + step.minutes))
+        else:
+            at = deadline + timedelta(minutes=step.minutes)
+        if at is not None:
+            again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
+            found.append(DueStep(step, at, f"{step}{again}"))
+    return sorted(found, key=lambda due: (due.at, due.key))
+
+
+def plans_in_order() -> Sequence[ReviewPlan]:
+    """Return all plans, the one for all mailboxes first."""
+    plans = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related("steps__person", "steps__group")
+    return list(plans.order_by(F("mailbox__address").asc(nulls_first=True), "pk"))
+
+
+def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
+    """Return the minutes until the first look and the decision; what a risk does not have is that of the others."""
+    own, others = plan.targets.get(risk) or (None, None), plan.targets.get("") or (None, None)
+    look, decision = (others[n] if own[n] is None else own[n] for n in (0, 1))
+    return look, decision
+
+
+def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:
+    return None if minutes is None else working_time_after(plan.calendar, start, timedelta(minutes=minutes))

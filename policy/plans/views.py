@@ -1,0 +1,335 @@
+"""The pages of review plans: all of them with calendars and who is on duty, one plan, and one calendar."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from common.durations import minutes_in_words
+from common.pages import DeskRequest, redirect_with_notice
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
+from people.actors import Actor
+from people.models import Person
+from policy.calendars.stored import is_working_time
+from policy.errors import PlanRefused
+from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
+from policy.plans import commands
+from policy.plans.deadlines import RISKS, plans_in_order
+from policy.plans.forms import (
+    DAYS,
+    KINDS,
+    MAX_STEPS,
+    SIDES,
+    STEP_FIELDS,
+    CalendarForm,
+    DutyForm,
+    PlanForm,
+    hours_in_words,
+    whom_choices,
+)
+
+ALL = "all"
+_EMPTY = {"offset": "", "side": "after", "basis": "decision", "act": "remind", "whom": ""}
+
+
+@login_required
+@require_safe
+def review_plans(request: DeskRequest) -> HttpResponse:
+    """Show the plans of the mailboxes that the actor sees, who is on duty, and the calendars."""
+    return _overview(request)
+
+
+def _overview(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+    actor: Actor = request.actor
+    now = timezone.now()
+    seen = {box.pk: box for box in Mailbox.objects.at_work().there().visible_to(actor).order_by("address", "pk")}
+    plans = [plan for plan in plans_in_order() if plan.mailbox_id is None or plan.mailbox_id in seen]
+    turns = DutyTurn.objects.select_related("person", "mailbox", "calendar").order_by("person__name", "pk")
+    shown = [turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in seen]
+    present = set(Person.objects.present().filter(duty_turns__in=shown).values_list("pk", flat=True))
+    planned = {_scope(plan.mailbox) for plan in plans}
+    scopes = _scopes(actor, seen)
+    context = {
+        "plans": [(plan, _scope(plan.mailbox), _targets_in_words(plan)) for plan in plans],
+        "others": [(key, name) for key, name in scopes.items() if key not in planned],
+        "turns": [(turn, _status(turn, present, now), commands.may_set(actor, turn.mailbox)) for turn in shown],
+        "calendars": WorkCalendar.objects.order_by("name"),
+        "may_set_all": commands.may_set(actor, None),
+        "scopes": scopes,
+        "people": _people_of(scopes, seen),
+        "error": error,
+    }
+    return render(request, "policy/review_plans.html", context, status=status)
+
+
+def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:
+    """Return the mailboxes whose plans the actor may set, by what forms and addresses call them."""
+    found = {ALL: "All mailboxes"} if commands.may_set(actor, None) else {}
+    return found | {_scope(box): str(box) for box in seen.values() if commands.may_set(actor, box)}
+
+
+def _people_of(scopes: Mapping[str, str], seen: Mapping[int, Mailbox]) -> dict[str, str]:
+    if ALL in scopes:
+        return commands.people_for(None)
+    found: dict[str, str] = {}
+    for box in seen.values():
+        found |= commands.people_for(box) if _scope(box) in scopes else {}
+    return found
+
+
+def _status(turn: DutyTurn, present: set[int], now: Any) -> tuple[str, str]:
+    """Return whether a person is on duty now, in words, and the tone of that."""
+    if turn.person_id not in present:
+        return ("Out of office" if turn.person.is_active else "Deactivated"), "amber"
+    return ("On duty now", "green") if is_working_time(turn.calendar, now) else ("Off duty now", "")
+
+
+def _scope(mailbox: Mailbox | None) -> str:
+    return ALL if mailbox is None else f"mailbox-{mailbox.pk}"
+
+
+def _targets_in_words(plan: ReviewPlan) -> list[tuple[str, str, str]]:
+    found = []
+    for risk, words in RISKS.items():
+        look, decision = (minutes_in_words(one) if one else "" for one in plan.targets.get(risk) or (None, None))
+        if look or decision:
+            found.append((words, look, decision))
+    return found
+
+
+@login_required
+@require_safe
+def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
+    """Show one plan, with its form for those who may change it."""
+    mailbox = _get_visible_scope_or_404(request, scope)
+    return _plan_page(request, mailbox)
+
+
+@login_required
+@require_POST
+def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
+    """Save a plan."""
+    mailbox = _get_visible_scope_or_404(request, scope)
+    if not commands.may_set(request.actor, mailbox):
+        return _plan_page(request, mailbox, status=403, error="Only an admin of what it is for can change this plan.")
+    form = PlanForm(request.POST, people=commands.people_for(mailbox))
+    if not form.is_valid():
+        return _plan_page(request, mailbox, status=422, error=form.first_error())
+    try:
+        commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
+    except PlanRefused as refused:
+        return _plan_page(request, mailbox, status=409, error=refused.sentence)
+    notice = "The plan is saved. Messages that are waiting follow it from now on."
+    return redirect_with_notice(request, notice, "review-plans")
+
+
+@login_required
+@require_POST
+def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
+    """Remove a plan."""
+    mailbox = _get_visible_scope_or_404(request, scope)
+    try:
+        commands.remove_plan(mailbox=mailbox, actor=request.actor)
+    except ActNotAllowed as error:
+        return _plan_page(request, mailbox, status=403, error=error.sentence)
+    return redirect_with_notice(request, "The plan is removed.", "review-plans")
+
+
+def _get_visible_scope_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
+    if scope == ALL:
+        return None
+    visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    key = scope.removeprefix("mailbox-")
+    found = visible.filter(pk=int(key)).first() if key != scope and key.isdecimal() and len(key) < 19 else None
+    if found is None:
+        raise Http404("There is no such mailbox, or you do not see it.")
+    return found
+
+
+def _plan_page(request: DeskRequest, mailbox: Mailbox | None, *, error: str = "", status: int = 200) -> HttpResponse:
+    plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
+    plan = plans.filter(mailbox=mailbox).first()
+    may_change = commands.may_set(request.actor, mailbox)
+    is_typed = request.method == "POST" and "version" in request.POST
+    context = {
+        "plan": plan,
+        "box": mailbox,
+        "scope": _scope(mailbox),
+        "may_change": may_change,
+        "calendars": WorkCalendar.objects.order_by("name"),
+        "whom": whom_choices(commands.people_for(mailbox)) if may_change else {},
+        "bases": LadderStep.Basis.choices,
+        "acts": LadderStep.Act.choices,
+        "sides": SIDES,
+        "error": error,
+        "in_words": commands.plan_in_words(plan) if plan else "",
+        "version": plan.version if plan else 0,
+        **(_typed(request) if is_typed else _stored(plan)),
+    }
+    return render(request, "policy/review_plan.html", context, status=status)
+
+
+def _typed(request: DeskRequest) -> dict[str, Any]:
+    posted = request.POST
+    names = {f"{kind}-{risk or 'other'}" for kind in KINDS for risk in RISKS}
+    typed = {name: posted.get(name, "")[:20] for name in names}
+    steps = [
+        {name: posted.get(f"{name}-{number}", "")[:40] for name in STEP_FIELDS} for number in range(1, MAX_STEPS + 1)
+    ]
+    values = {"chosen": posted.get("calendar", ""), "in_turn": bool(posted.get("assigns_in_turn"))}
+    return {**values, "targets": _target_rows(typed), "steps": steps}
+
+
+def _stored(plan: ReviewPlan | None) -> dict[str, Any]:
+    typed, steps = {}, []
+    for risk in RISKS if plan else ():
+        for kind, minutes in zip(KINDS, plan.targets.get(risk) or (None, None), strict=True):  # type: ignore[union-attr]
+            typed[f"{kind}-{risk or 'other'}"] = minutes_in_words(minutes) if minutes else ""
+    for step in plan.steps.all() if plan else ():
+        key = step.person_id or step.group_id
+        steps.append(
+            {
+                "offset": minutes_in_words(abs(step.minutes)) if step.minutes else "",
+                "side": "before" if step.minutes < 0 else "after",
+                "basis": step.basis,
+                "act": step.act,
+                "whom": f"{step.whom}-{key}" if key else step.whom,
+            }
+        )
+    values = {"chosen": str(plan.calendar_id or "") if plan else "", "in_turn": bool(plan and plan.assigns_in_turn)}
+    free = [dict(_EMPTY) for _ in range(max(0, min(3, MAX_STEPS - len(steps))))]
+    return {**values, "targets": _target_rows(typed), "steps": [*steps, *free]}
+
+
+def _target_rows(typed: Mapping[str, str]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return each risk in words, with the name, label and value of its two fields."""
+    labels = dict(zip(KINDS, ("First look", "Decision"), strict=True))
+    return [
+        (words, [(name, labels[kind], typed.get(name, "")) for kind in KINDS for name in [f"{kind}-{risk or 'other'}"]])
+        for risk, words in RISKS.items()
+    ]
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_calendar(request: DeskRequest) -> HttpResponse:
+    """Show the form for a new calendar; make it."""
+    if not commands.may_set(request.actor, None):
+        return _calendar_page(request, None, status=403, error="Only an admin of everything can set calendars.")
+    return _save_calendar(request, None) if request.method == "POST" else _calendar_page(request, None)
+
+
+@login_required
+@require_safe
+def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
+    """Show a calendar, with its form for those who may change it."""
+    return _calendar_page(request, _get_calendar_or_404(calendar_id))
+
+
+@login_required
+@require_POST
+def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
+    """Change a calendar."""
+    found = _get_calendar_or_404(calendar_id)
+    if not commands.may_set(request.actor, None):
+        return _calendar_page(request, found, status=403, error="Only an admin of everything can set calendars.")
+    return _save_calendar(request, found)
+
+
+@login_required
+@require_POST
+def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
+    """Remove a calendar that nothing uses."""
+    found = _get_calendar_or_404(calendar_id)
+    try:
+        commands.remove_calendar(calendar=found, actor=request.actor)
+    except ActNotAllowed as error:
+        return _calendar_page(request, found, status=403, error=error.sentence)
+    except PlanRefused as refused:
+        return _calendar_page(request, found, status=409, error=refused.sentence)
+    return redirect_with_notice(request, f"{found.name} is removed.", "review-plans")
+
+
+def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
+    found = WorkCalendar.objects.filter(pk=calendar_id).first()
+    if found is None:
+        raise Http404("There is no such calendar.")
+    return found
+
+
+def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResponse:
+    form = CalendarForm(request.POST)
+    if not form.is_valid():
+        return _calendar_page(request, found, status=422, wrong=form.errors_by_field())
+    try:
+        saved = commands.save_calendar(wanted=form.wanted(), actor=request.actor, calendar=found)
+    except PlanRefused as refused:
+        return _calendar_page(request, found, status=422, wrong={"name": refused.sentence})
+    return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
+
+
+def _calendar_page(
+    request: DeskRequest,
+    found: WorkCalendar | None,
+    *,
+    error: str = "",
+    wrong: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    wrong = wrong or {}
+    if request.method == "POST" and "zone" in request.POST:
+        typed = {name: request.POST.get(name, "") for name in ("name", "zone", "holidays")}
+        hours = [request.POST.get(f"day-{number}", "") for number in range(7)]
+    else:
+        row = found or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=str(request.user.time_zone))  # type: ignore[union-attr]
+        holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
+        typed, hours = {"name": row.name, "zone": row.zone, "holidays": holidays}, list(map(hours_in_words, row.weekly))
+    days = [(f"day-{number}", day, hours[number], wrong.get(f"day-{number}", "")) for number, day in enumerate(DAYS)]
+    context = {
+        "calendar": found,
+        "typed": typed,
+        "days": days,
+        "wrong": wrong,
+        "error": error,
+        "may_change": commands.may_set(request.actor, None),
+    }
+    return render(request, "policy/calendar.html", context, status=status)
+
+
+@login_required
+@require_POST
+def add_duty(request: DeskRequest) -> HttpResponse:
+    """Put a person on duty."""
+    actor: Actor = request.actor
+    seen = {box.pk: box for box in Mailbox.objects.at_work().there().visible_to(actor).select_related("connection")}
+    scopes = _scopes(actor, seen)
+    if not scopes:
+        return _overview(request, status=403, error="Only an admin can set who is on duty.")
+    form = DutyForm(request.POST, people=_people_of(scopes, seen), scopes=scopes)
+    if not form.is_valid():
+        return _overview(request, status=422, error=form.first_error())
+    asked = form.cleaned_data
+    mailbox = next((box for box in seen.values() if _scope(box) == asked["mailbox"]), None)
+    person = Person.objects.get(pk=int(asked["person"]))
+    commands.add_duty(person=person, mailbox=mailbox, calendar=asked["calendar"], actor=actor)
+    return redirect_with_notice(request, f"{person} is on duty.", "review-plans")
+
+
+@login_required
+@require_POST
+def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
+    """End a person's duty."""
+    turn = DutyTurn.objects.select_related("person", "mailbox__connection", "calendar").filter(pk=turn_id).first()
+    visible = Mailbox.objects.visible_to(request.actor)
+    if turn is None or (turn.mailbox is not None and not visible.filter(pk=turn.mailbox.pk).exists()):
+        raise Http404("This duty has ended already, or it is for a mailbox that you do not see.")
+    try:
+        commands.end_duty(turn=turn, actor=request.actor)
+    except ActNotAllowed as error:
+        return _overview(request, status=403, error=error.sentence)
+    return redirect_with_notice(request, f"{turn.person} is no longer on duty there.", "review-plans")

@@ -1,0 +1,301 @@
+"""Review plans: targets in working hours, the ladder, assignment in turn, out of office, and extending a deadline."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals import tasks
+from approvals.collaboration import claims
+from approvals.decisions.expire import expire_due
+from approvals.errors import AlreadyDecided
+from approvals.escalation.assigning import assign_by_hand
+from approvals.escalation.extending import extend_deadline
+from approvals.escalation.watch import to_watch, watch
+from approvals.models import Claim, Decision
+from approvals.querysets.messages import desk_messages
+from approvals.reminders import Reminder, StepDone
+from audit.models import Entry
+from common.postgres import clock
+from mirror.errors import ActNotAllowed
+from mirror.models import Message
+from people.models import Person
+from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
+from policy.plans.deadlines import deadlines_of, steps_of
+from tests.factories import make_connection, make_message, rolled_back
+from tests.integration.deciding import at_once, decide
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def message():
+    return make_message(make_connection())
+
+
+def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan:
+    plan = ReviewPlan.objects.create(targets=targets or {"": [60, 120]}, **fields)
+    for step in steps:
+        LadderStep.objects.create(plan=plan, **{"basis": "decision", "act": "remind", "minutes": 0, **step})
+    return plan
+
+
+def held_for(message: Message, lasting: timedelta) -> Message:
+    Message.objects.filter(pk=message.pk).update(held_at=Now() - lasting, watch_at=Now())
+    return message
+
+
+def on_duty(*people: Person, **fields) -> None:
+    for person in people:
+        DutyTurn.objects.create(person=person, **fields)
+
+
+def is_away(person: Person) -> None:
+    Person.objects.filter(pk=person.pk).update(away_from=Now() - HOUR, away_until=Now() + HOUR)
+
+
+def run() -> None:
+    watch(to_watch().values_list("pk", flat=True))
+
+
+def acts(message: Message, *names: str) -> list[str]:
+    entries = Entry.objects.filter(message=message.public_id, action__in=names or ("message.reminded", "message.late"))
+    return list(entries.order_by("id").values_list("action", flat=True))
+
+
+def reminded(message: Message) -> set[str]:
+    return set(Reminder.objects.filter(message=message).values_list("person__name", flat=True))
+
+
+def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_comes_first(message):
+    weekly = [[[540, 1020]]] * 5 + [[], []]
+    calendar = WorkCalendar(zone="Europe/Berlin", weekly=weekly, holidays={"2026-12-25": "Christmas"})
+    plan = ReviewPlan(calendar=calendar, targets={"high": [30, None], "": [60, 240]})
+    thursday = datetime(2026, 12, 24, 16, tzinfo=ZoneInfo("Europe/Berlin"))
+    monday = datetime(2026, 12, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    for risk, look in (("high", 30), ("notice", 60), ("", 60)):
+        found = deadlines_of(plan, risk=risk, held_at=thursday, extended_to=None)
+        assert (found.look_by, found.decide_by) == (thursday + timedelta(minutes=look), monday), risk
+    make_plan(targets={"": [5, 10]})
+    run()
+    message.refresh_from_db()
+    assert message.decide_by - message.held_at == timedelta(minutes=10)
+    ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [5, 600]})
+    Message.objects.update(watch_at=Now())
+    run()
+    message.refresh_from_db()
+    assert message.decide_by - message.held_at == timedelta(minutes=600)
+
+
+def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, reviewer, desk):
+    other = make_message(message.connection, subject="Other")
+    Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(minutes=90))
+    Message.objects.filter(pk=other.pk).update(held_at=Now() - timedelta(days=9), watch_at=None)
+    ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [60, 120]})
+    listed = desk.get("/queue/?format=json").json()["messages"]
+    assert [one["id"] for one in listed] == [str(other.public_id), str(message.public_id)]
+    tasks.sweep()
+    listed = desk.get("/queue/?format=json").json()["messages"]
+    assert [one["id"] for one in listed] == [str(message.public_id), str(other.public_id)]
+    assert b"Late by" in desk.get("/queue/").content
+    assert desk_messages().late_by_mailbox()[0]["number"] == 1
+    page = desk.get("/").content
+    assert page.index(b">Late<") < page.index(b"Waiting too long")
+    # A look ends the lateness of the first look; the decision is not late yet.
+    desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": message.revision.fingerprint})
+    Message.objects.update(watch_at=Now())
+    run()
+    message.refresh_from_db()
+    assert (message.late_since, message.look_by < clock()) == (None, True)
+    held_for(message, 3 * HOUR)
+    run()
+    message.refresh_from_db()
+    assert message.late_since == message.decide_by
+
+
+def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewer, second_reviewer):
+    on_duty(reviewer)
+    make_plan(
+        {"minutes": -60, "whom": "duty"},
+        {"minutes": 0, "whom": "person", "person": second_reviewer},
+        {"minutes": 60, "whom": "destinations"},
+    )
+    held_for(message, 61 * timedelta(minutes=1))
+    for _ in range(2):
+        Message.objects.update(watch_at=Now())
+        run()
+    assert (acts(message), reminded(message)) == (["message.reminded"], {str(reviewer)})
+    # Nothing ran for hours: one step is done, not both.
+    held_for(message, 4 * HOUR)
+    for _ in range(2):
+        Message.objects.update(watch_at=Now())
+        run()
+    assert (acts(message), reminded(message)) == (["message.reminded", "message.late"], {str(reviewer)})
+    assert StepDone.objects.filter(message=message).count() == 3
+    # The clock is set back: nothing is done again.
+    held_for(message, timedelta(minutes=61))
+    run()
+    assert len(acts(message)) == 2
+
+
+@pytest.mark.fault(
+    36,
+    injected="Two workers follow a review plan at one tick; then none for hours.",
+    held="One reminder for each step; after the pause only the last step is done.",
+)
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_one_tick_send_one_reminder(message, reviewer):
+    on_duty(reviewer)
+    make_plan({"whom": "duty"})
+    held_for(message, 3 * HOUR)
+    at_once(run, run)
+    assert acts(message) == ["message.reminded"]
+
+
+def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(message, reviewer, second_reviewer):
+    ReviewPlan.objects.create(assigns_in_turn=True, targets={})
+    on_duty(reviewer, second_reviewer)
+    is_away(reviewer)
+    run()
+    assert Claim.objects.get(message=message).person == second_reviewer
+    # She leaves too, and he is back: it goes to him.
+    Person.objects.update(away_from=None, away_until=None)
+    is_away(second_reviewer)
+    tasks.sweep()
+    assert Claim.objects.get(message=message).person == reviewer
+    # Nobody is there: it is released, and steps go to the destinations.
+    Person.objects.update(away_from=Now() - HOUR, away_until=Now() + HOUR)
+    tasks.sweep()
+    assert not Claim.objects.exists()
+    ReviewPlan.objects.all().delete()
+    make_plan({"whom": "person", "person": reviewer, "act": "assign"})
+    held_for(message, 3 * HOUR)
+    run()
+    assert acts(message) == ["message.late"]
+
+
+def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(message, reviewer, second_reviewer):
+    closed = WorkCalendar.objects.create(name="Never now", zone="UTC", weekly=[[]] * 7)
+    ReviewPlan.objects.create(assigns_in_turn=True, targets={})
+    on_duty(reviewer, calendar=closed)
+    run()
+    assert not Claim.objects.exists()
+    message.refresh_from_db()
+    # It is asked again soon: somebody may come on duty.
+    assert message.watch_at > clock()
+    DutyTurn.objects.all().delete()
+    on_duty(reviewer, second_reviewer)
+    others = [make_message(message.connection) for _ in range(3)]
+    for one in (message, *others):
+        held_for(one, HOUR)
+        run()
+    got = [Claim.objects.get(message=one).person.name for one in (message, *others)]
+    assert got[0] != got[1]
+    assert got[:2] == got[2:]
+    # An idle assignment stays, unlike a claim; and it lists the message under Mine.
+    Claim.objects.update(seen_at=Now() - timedelta(days=1))
+    assert claims.end_idle() == 0
+    assert desk_messages().of(reviewer.actor(surface="web")).count() == 2
+
+
+def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(message, reviewer, second_reviewer, auditor):
+    group = Group.objects.create(name="Night")
+    group.members.add(second_reviewer, auditor)
+    make_plan(
+        {"whom": "person", "person": reviewer, "act": "assign"},
+        {"minutes": 60, "whom": "group", "group": group, "act": "assign"},
+    )
+    for lasting, person in ((2.5 * HOUR, reviewer), (3.5 * HOUR, second_reviewer)):
+        held_for(message, lasting)
+        run()
+        assert Claim.objects.get(message=message).person == person
+    claim = assign_by_hand(message=message.public_id, to=reviewer.pk, actor=second_reviewer.actor(surface="web"))
+    assert (claim.person, claim.words) == (reviewer, "Assigned to")
+    for to, actor in ((auditor, reviewer), (reviewer, auditor)):
+        with pytest.raises(ActNotAllowed):
+            assign_by_hand(message=message.public_id, to=to.pk, actor=actor.actor(surface="web"))
+    is_away(second_reviewer)
+    with pytest.raises(ActNotAllowed, match="out of office"):
+        assign_by_hand(message=message.public_id, to=second_reviewer.pk, actor=reviewer.actor(surface="web"))
+    decide(message, reviewer)
+    with pytest.raises(AlreadyDecided):
+        assign_by_hand(message=message.public_id, to=reviewer.pk, actor=reviewer.actor(surface="web"))
+
+
+def extended(message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow.") -> Message:
+    actor = person.actor(surface="web")
+    return extend_deadline(message=message.public_id, actor=actor, until=clock() + by, reason=reason)
+
+
+def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_again(message, reviewer, auditor):
+    on_duty(reviewer)
+    with pytest.raises(ActNotAllowed, match="no deadline"):
+        extended(message, reviewer)
+    make_plan({"whom": "duty"})
+    held_for(message, 3 * HOUR)
+    Message.objects.update(expires_at=Now() + HOUR)
+    run()
+    for person, more in (
+        (reviewer, {"reason": " "}),
+        (reviewer, {"by": -HOUR}),
+        (auditor, {}),
+        (reviewer, {"by": 91 * 24 * HOUR}),
+    ):
+        with pytest.raises(ActNotAllowed):
+            extended(message, person, **more)
+    extended(message, reviewer)
+    run()
+    message.refresh_from_db()
+    assert message.expires_at == message.decide_by == message.extended_to > clock() + 23 * HOUR
+    assert (message.late_since, acts(message)) == (None, ["message.reminded"])
+    entry = Entry.objects.get(action="message.extended")
+    assert entry.detail.fields["reason"] == "The customer calls tomorrow."
+    Message.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
+    run()
+    assert acts(message) == ["message.reminded"] * 2
+
+
+def test_expired_message_is_not_extended_and_extended_one_does_not_expire(message, reviewer):
+    with rolled_back():
+        Message.objects.update(expires_at=Now() - timedelta(seconds=1))
+        with pytest.raises(ActNotAllowed, match="expired"):
+            extended(message, reviewer)
+        assert expire_due() == 1
+        with pytest.raises(AlreadyDecided):
+            extended(message, reviewer)
+    Message.objects.update(expires_at=Now() + timedelta(minutes=1))
+    extended(message, reviewer)
+    assert expire_due() == 0
+
+
+@pytest.mark.fault(
+    17,
+    injected="A person extends the deadline of a message, or decides it, at the moment of its expiry.",
+    held="One of them counts: an extended message does not expire, and an expired one is not extended.",
+)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", ["extend", "decide"])
+def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(message, reviewer, act):
+    # It expires while both are at it.
+    Message.objects.filter(pk=message.pk).update(expires_at=Now() + timedelta(milliseconds=30))
+    works = {"extend": lambda: extended(message, reviewer), "decide": lambda: decide(message, reviewer)}
+    at_once(works[act], lambda: [expire_due() for _ in range(20)])
+    message.refresh_from_db()
+    live = Decision.objects.filter(message=message, state="recorded")
+    by_rule = live.filter(outcome="reject", rule="expiry").exists()
+    assert live.count() <= 1
+    assert not (by_rule and message.extended_to)
+
+
+def test_step_times_are_right_over_daylight_saving():
+    weekly = [[[0, 1440]]] * 7
+    plan = make_plan({"minutes": 60, "whom": "duty"}, targets={"": [None, 240]})
+    plan.calendar = WorkCalendar(zone="Europe/Berlin", weekly=weekly, holidays={})
+    held_at = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    found = deadlines_of(plan, risk="", held_at=held_at, extended_to=None)
+    assert found.decide_by == held_at + 4 * HOUR
+    assert found.decide_by.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
+    assert [due.at for due in steps_of(plan, found, risk="", held_at=held_at)] == [held_at + 5 * HOUR]

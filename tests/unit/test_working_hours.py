@@ -1,0 +1,105 @@
+"""Laws of working time: it never runs backwards, adds up, ends in no closed time, and is right at daylight saving."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.calendars.opening import Calendar, NeverOpen, after_working_time, is_open, next_opening
+
+NINE_TO_FIVE = ((9 * 60, 17 * 60),)
+OFFICE = Calendar("Office", ZoneInfo("Europe/Berlin"), (NINE_TO_FIVE,) * 5 + ((), ()), {date(2026, 12, 25): "Xmas"})
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "UTC")
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@st.composite
+def days(draw):
+    """Up to two spans of one day, in order."""
+    ends = sorted(draw(st.lists(st.integers(0, 24 * 60), min_size=0, max_size=4, unique=True)))
+    return tuple(zip(ends[::2], ends[1::2], strict=False))
+
+
+@st.composite
+def calendars(draw):
+    """Calendars that open at least on Wednesdays, which no holiday closes for ever."""
+    weekly = [draw(days()) for _ in range(7)]
+    weekly[2] = weekly[2] or ((60, 61),)
+    first = date(2026, 3, 20)
+    off = draw(st.sets(st.integers(0, 250), max_size=20))
+    holidays = {first + timedelta(days=number): "Holiday" for number in off}
+    return Calendar("Any", ZoneInfo(draw(st.sampled_from(ZONES))), tuple(weekly), holidays)
+
+
+# From before one change of the clocks until after the other.
+moments = st.integers(0, 235 * 24 * 60).map(lambda minutes: datetime(2026, 3, 20, tzinfo=UTC) + minutes * MINUTE)
+durations = st.timedeltas(timedelta(0), timedelta(hours=60))
+
+
+@given(calendars(), moments, durations, durations)
+def test_working_time_adds_up_and_never_runs_backwards(calendar, at, one, other):
+    first, both = after_working_time(calendar, at, one), after_working_time(calendar, at, one + other)
+    assert at <= first <= both
+    assert after_working_time(calendar, first, other) == both
+
+
+@given(calendars(), moments, moments, durations)
+def test_later_start_never_ends_earlier(calendar, one, other, lasting):
+    early, late = sorted((one, other))
+    assert after_working_time(calendar, early, lasting) <= after_working_time(calendar, late, lasting)
+
+
+@given(calendars(), moments, st.timedeltas(timedelta(minutes=1), timedelta(hours=60)))
+def test_working_time_never_ends_inside_closed_time(calendar, at, lasting):
+    end = after_working_time(calendar, at, lasting)
+    assert is_open(calendar, end - timedelta(microseconds=1))
+    assert end - at >= lasting
+
+
+@given(calendars(), moments)
+def test_next_opening_is_open_and_nothing_before_it_is(calendar, at):
+    opening = next_opening(calendar, at)
+    assert is_open(calendar, opening)
+    assert (opening == at) == is_open(calendar, at)
+    assert opening == at or not is_open(calendar, opening - timedelta(microseconds=1))
+    assert not (opening > at and is_open(calendar, at + (opening - at) / 2))
+
+
+def berlin(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=ZoneInfo("Europe/Berlin"))  # type: ignore[arg-type, misc]
+
+
+def test_weekend_and_holiday_do_not_count():
+    # Thursday 16:00, an hour left; Friday the 25th is a holiday; so it ends on Monday.
+    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), 2 * HOUR) == berlin(2026, 12, 28, 10)
+    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), HOUR) == berlin(2026, 12, 24, 17)
+    assert next_opening(OFFICE, berlin(2026, 12, 24, 17)) == berlin(2026, 12, 28, 9)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours", "real"),
+    [
+        ("the clock is put forward: 2 to 3 does not exist", (date(2026, 3, 29), 0, 4), 3),
+        ("the clock is put back: 2 to 3 comes twice", (date(2026, 10, 25), 0, 4), 5),
+        ("hours that are left out are never open", (date(2026, 3, 29), 2, 3), 0),
+        ("hours that come twice are open twice", (date(2026, 10, 25), 2, 3), 2),
+    ],
+)
+def test_daylight_saving_changes_how_long_a_night_is(day, hours, real):
+    at, begin, end = hours
+    weekly = ((),) * 6 + (((begin * 60, end * 60),),)
+    calendar = Calendar(day, ZoneInfo("Europe/Berlin"), weekly)
+    midnight = berlin(at.year, at.month, at.day)
+    closes = after_working_time(calendar, midnight, timedelta(hours=real)) if real else None
+    assert closes is None or closes == berlin(at.year, at.month, at.day, end), day
+    # One moment more is a week later.
+    after = after_working_time(calendar, midnight, timedelta(hours=real, seconds=1))
+    assert after.astimezone(calendar.zone).date() == at + timedelta(days=7), day
+
+
+def test_calendar_without_hours_says_so():
+    with pytest.raises(NeverOpen):
+        after_working_time(Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1), HOUR)
+    assert not is_open(Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1))
