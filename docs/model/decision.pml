@@ -103,6 +103,39 @@ byte marked;                            /* workers between their mark and the fi
 #define CARRIES_OUT(d)   (upstream == held)
 #endif
 
+/* Where two people have to approve: what each has given for the content of now, who left, and whether the content has
+   changed. `pressed` is what really happened since all approvals became void last, for the assertions only. */
+#ifdef SEVERAL
+bool gave[2], gone[2], pressed[2], changed, of_changed[ROWS];
+#define COUNTED(p)  (gave[p] && !gone[p])
+#define ENOUGH      (COUNTED(0) && COUNTED(1))
+#define STANDS(d)   (row[d].outcome != approve || (ENOUGH && of_changed[d] == changed))
+#define IS_VOID(s)  (s == undone || s == refused || s == superseded || s == withdrawn)
+#ifdef KEEP_VERDICTS
+#define VOID_GIVEN(when) skip
+#else
+#define VOID_GIVEN(when) gave[0] = gave[0] && !(when); gave[1] = gave[1] && !(when)
+#endif
+#define VOID(when)  VOID_GIVEN(when); pressed[0] = pressed[0] && !(when); pressed[1] = pressed[1] && !(when)
+#ifdef ASKED_ONCE
+#define STILL(d)    true
+#else
+#define STILL(d)    STANDS(d)
+#endif
+#ifdef COUNT_TWICE
+#define COUNT(p)    gave[1 - (p)] = gave[1 - (p)] || gave[p]; gave[p] = true
+#define MAY_GIVE(p) (!gone[p])
+#else
+#define COUNT(p)    gave[p] = true
+#define MAY_GIVE(p) (!gone[p] && !gave[p])
+#endif
+#else
+#define STANDS(d)   true
+#define STILL(d)    true
+#define VOID(when)  skip
+#define IS_VOID(s)  false
+#endif
+
 /* Weak fairness holds for programs only: no person needs to act and no webhook to come, so at some time all that ends. */
 #ifdef LIVENESS
 bool is_late;
@@ -114,13 +147,28 @@ active proctype Evening() { is_late = true }
 
 inline become(d, s) {
     row[d].state = s; row[d].lease = false; row[d].stopped = false;
-    row[d].settled = false; row[d].seen_held = 0; row[d].seen_absent = 0
+    row[d].settled = false; row[d].seen_held = 0; row[d].seen_absent = 0;
+    VOID(IS_VOID(s))
 }
 
 /* It is not to be carried out. Where an earlier call may still be under way, that cannot be promised. */
 inline stop(d) { become(d, (row[d].left -> withdrawn : refused)); row[d].stopped = IS(d, withdrawn) }
 
 inline decide(o) { row[rows].state = recorded; row[rows].outcome = o; rows++ }
+
+#ifdef SEVERAL
+/* One more approval. The last one that is needed makes the decision. */
+inline give(p) {
+    COUNT(p); pressed[p] = true;
+    if
+    :: ENOUGH ->
+        assert(pressed[0] && pressed[1]);               /* two people, since nothing made it void */
+        of_changed[rows] = changed;
+        decide(approve)
+    :: else
+    fi
+}
+#endif
 
 /* What upstream says became of the message meets every decision that is open. */
 inline meet(d) {
@@ -153,7 +201,12 @@ inline report() {
 
 active proctype Reviewer() AT_WILL {
 end: do
+#ifdef SEVERAL
+    :: atomic { FREE_TO_DECIDE && !expired && !ANY(MAY_ARRIVE) && MAY_GIVE(0) -> give(0) }
+    :: atomic { FREE_TO_DECIDE && gave[0] -> gave[0] = false; pressed[0] = false }      /* takes it back */
+#else
     :: atomic { FREE_TO_DECIDE && !expired && !ANY(MAY_ARRIVE) -> decide(approve) }
+#endif
     :: atomic { FREE_TO_DECIDE -> decide(reject) }
     od
 }
@@ -161,6 +214,9 @@ end: do
 /* The second reviewer has second thoughts, and looks after what asks for a person. */
 active proctype SecondReviewer() AT_WILL {
 end: do
+#ifdef SEVERAL
+    :: atomic { FREE_TO_DECIDE && !expired && !ANY(MAY_ARRIVE) && MAY_GIVE(1) -> give(1) }
+#endif
     :: atomic { rows > 0 && CAN_UNDO(rows - 1) -> become(rows - 1, undone) }
     :: atomic { rows > 0 && LAST.left && (LAST.state == recorded || LAST.state == calling || LAST.state == unknown) ->
         stop(rows - 1) }
@@ -169,6 +225,16 @@ end: do
     :: atomic { rows > 0 && LAST.state == unattributed -> report() }    /* finds out, and says what became of it */
     od
 }
+
+#ifdef SEVERAL
+/* The content changes, and the second reviewer leaves: each at any time, once. */
+active proctype Changes() AT_WILL {
+end: do
+    :: atomic { is_held_here && !changed -> changed = true; VOID(true) }
+    :: atomic { !gone[1] -> gone[1] = true }
+    od
+}
+#endif
 
 active proctype KillSwitch() AT_WILL {
 end: do
@@ -200,7 +266,7 @@ end:
         d = rows - 1;
         if
         :: !is_held_here -> become(d, GONE(d)); goto idle   /* it was to go out again, or was decided elsewhere */
-        :: is_held_here && OVER(d) -> stop(d); goto idle
+        :: is_held_here && (OVER(d) || !STILL(d)) -> stop(d); goto idle
         :: else
         fi;
         become(d, calling);
@@ -209,7 +275,9 @@ end:
     }
     if                                                  /* reads the message once more */
     :: DIE
-    :: atomic { upstream == held }
+    :: atomic { upstream == held && STILL(d) ->
+        assert(STANDS(d)) }                             /* enough people still stand behind it, when asked last */
+    :: atomic { upstream == held && !STILL(d) -> said = no; goto ending }
     :: atomic { upstream != held -> said = conflict; goto ending }
     :: atomic { upstream != held -> said = absent; goto ending }    /* and is not told why */
     :: said = postpone; goto ending                     /* could not be read */

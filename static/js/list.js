@@ -16,6 +16,8 @@
   const list = () => document.getElementById("list");
   const openId = () => document.getElementById("message")?.dataset.message ?? "";
   // What each act does to the number that waits, until the next pulse tells it exactly.
+  // What changes more of a row than its status.
+  const REPAINTED = ["message.changed", "approval.recorded", "verdict.taken_back"];
   const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 
   function learn() {
@@ -282,7 +284,7 @@
     else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
     // What becomes of the open message is shown with all that is said of it there.
     if (item && (hint.message !== openId() || hint.kind === "new")) mark(item, hint);
-    const isStale = asked.size || hint.action === "message.changed" || item?.hasAttribute("data-fetching");
+    const isStale = asked.size || REPAINTED.includes(hint.action) || item?.hasAttribute("data-fetching");
     if (item && isStale) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     emit("desk:ask-pulse");

@@ -57,6 +57,35 @@ def test_protocol_holds_in_every_state(tmp_path, upstream):
     assert_holds(visit_all(tmp_path, SMALL | ({upstream: 1} if upstream else {})))
 
 
+# Two people have to approve; the content changes, and one of the two leaves.
+SEVERAL = {"ROWS": 1, "ATTEMPTS": 1, "SEVERAL": 1}
+TWINS_OF_SEVERAL = {
+    "COUNT_TWICE": ({}, r"pressed\[0\]&&pressed\[1\]"),
+    "ASKED_ONCE": ({}, r"of_changed\[d\]==changed"),
+    "KEEP_VERDICTS": ({"ROWS": 2, "FAULTS": 0}, r"pressed\[0\]&&pressed\[1\]"),
+}
+
+
+def test_protocol_with_two_approvals_holds_in_every_state(tmp_path):
+    assert_holds(visit_all(tmp_path, SEVERAL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", TWINS_OF_SEVERAL)
+def test_broken_twin_with_two_approvals_has_a_counterexample(tmp_path, switch):
+    switches, violated = TWINS_OF_SEVERAL[switch]
+    printed = visit_all(tmp_path, SEVERAL | switches | {switch: 1})
+    assert re.search(rf"assertion violated.*{violated}", printed), printed
+
+
+@pytest.mark.slow
+def test_protocol_with_two_decisions_of_two_approvals_holds_in_the_states_of_a_sample(tmp_path):
+    switches = SEVERAL | {"ROWS": 2, "FAULTS": 0}
+    compile_model(tmp_path, switches, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
+    printed = run_model(tmp_path, "-w24")
+    assert "errors: 0" in printed, printed
+
+
 TWINS = {
     "NO_FENCE": ("no attempt number", {}, r"row\[d\].attempt==n", "a late worker overwrites a newer attempt"),
     "RERUN": ("called again when the lease ends", {"REPEATS": 1}, r"effects<=1", "two mails leave"),
