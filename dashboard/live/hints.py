@@ -25,6 +25,7 @@ from rendering import named
 # Reading changes nothing that other pages show. Nor does the start of a call: the mail was leaving before, and a hint
 # would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
+_CHANGING = ("message.", "decision.", "approval.", "verdict.taken_back")
 # Actions that change every page: the kill-switch banner, and the line on how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
 # Claims, snoozes and comments: the message's state does not change, only the people shown with it.
@@ -36,7 +37,7 @@ _EVERYBODY = operator("live", Role.AUDITOR)
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
     """Send a hint about a message after the transaction is committed."""
-    if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
+    if entry.message is not None and entry.action.startswith(_CHANGING) and entry.action not in _QUIET:
         known = about if isinstance(about, Message | Decision) else None
         _after_commit(_send, entry.message, entry.action, known)
     elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
