@@ -26,6 +26,7 @@ _LINK = """<a class="item{}" href="{}" hx-get="{}" data-message="{}"{}{}>{}
 _TEST = '<span class="chip plain" title="Sandbox message: nobody receives it">{}</span>'
 _TO = '<span class="row"><span class="to clip">{}</span>{} <span class="age">{}</span></span>'
 _STATUS = '<span class="chip shape {}" data-chip{}>{}</span>'
+_APPROVALS = '<span class="chip shape blue" data-approvals>{}</span>'
 _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}</span></span>'
 
 
@@ -103,7 +104,7 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 def _people(row: "Row") -> Iterator[SafeString]:
     """Yield how many approved the message, who reads it, who has claimed it, and who asks about it."""
     if row.approvals and row.is_held:
-        yield _chip("shape blue", f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
+        yield _formatted(_APPROVALS, f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
     if row.readers:
         words = reading_words(row.readers)
         yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)

@@ -55,6 +55,8 @@
     chip.textContent = isBack ? "Held again" : word;
     chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
     chip.hidden = isHeld && !isBack;
+    // "1 of 2 approved" is of what waits.
+    item.querySelector("[data-approvals]")?.toggleAttribute("hidden", !isHeld);
     said.textContent = words;
     // What was withdrawn and may still take effect waits for somebody as well.
     const waits = isHeld || word.startsWith("May still");
@@ -283,7 +285,9 @@
     if (hint.kind === "new") arrive(hint.message);
     else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
     // What becomes of the open message is shown with all that is said of it there.
-    if (item && (hint.message !== openId() || hint.kind === "new")) mark(item, hint);
+    // An approval that waits for others leaves the status as it is.
+    const isMarked = hint.message !== openId() || hint.kind === "new";
+    if (item && isMarked && hint.action !== "approval.recorded") mark(item, hint);
     const isStale = asked.size || REPAINTED.includes(hint.action) || item?.hasAttribute("data-fetching");
     if (item && isStale) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
+from alerts.cards.reading import approvals_of
 from alerts.channels.discord import replies
 from alerts.channels.discord.embeds import buttons, custom_id
 from alerts.channels.discord.interactions import receiving
@@ -27,6 +28,7 @@ from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
 from mirror.models import Message, Revision, Thread
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
+from policy.models import PolicyVersion
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import at_once, decide, in_thread
 
@@ -243,6 +245,32 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     assert "pressed a button on its card in Discord without opening that version on the desk" in trace
     for words in ("before deciding", "They had opened every part of its page"):
         assert words not in trace
+
+
+def put_in_force(**asked):
+    rules = [{"id": "r0", "name": "Two of us", "then": asked}]
+    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=Now())
+
+
+def test_first_of_two_approvals_counts_and_the_card_says_so(ana, second_reviewer, message):
+    put_in_force(approvals={"0": 2})
+    card = Card.objects.create(destination=channel("Approvals"), message=message, discord_message_id=CARD)
+    Delivery.objects.all().delete()
+    said = answer_text(sent(press(message)))
+    assert said.startswith("Approved: 1 of 2. Nothing is sent until the others have approved.")
+    assert not Decision.objects.exists()
+    assert [delivery.action for delivery in card.deliveries.all()] == ["approval.recorded"]
+    assert approvals_of(Message.objects.get(pk=message.pk)) == "1 of 2, by Ana Ferreira"
+    assert "You have approved this" in answer_text(sent(press(message)))
+    assert decide(message, second_reviewer).decision is not None
+
+
+def test_approval_that_asks_to_sign_in_again_is_refused_with_a_link(ana, message):
+    put_in_force(reauthenticate=True)
+    said = answer_text(sent(press(message)))
+    assert "sign in again first. That is possible on the desk only. Nothing was decided." in said
+    assert str(message.public_id) in said
+    assert not Verdict.objects.exists()
 
 
 def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, message):
