@@ -179,7 +179,7 @@ def _activate_page(
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
         "meanwhile": base_changes(now, _base(now), actor),
-        "problems": [(one, told) for one in now.draft_rules for told in problems.get(one.id, ())],
+        "problems": [told for one in now.draft_rules for told in problems.get(one.id, ())],
         "days": DAYS,
         "tried": tried,
         "rows": [(one, *(effects_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
