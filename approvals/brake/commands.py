@@ -12,6 +12,8 @@ from datetime import timedelta
 from django.db.models import Max
 
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
+from approvals.errors import AlreadyDecided
+from approvals.models import Decision
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from audit.recording import changed, record
 from common.enqueue import enqueue
@@ -112,8 +114,13 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
             reason=brake.reject_reason,
             batch=BatchInfo(f"brake {brake.pk}", extra=timedelta(0)),
         )
+    except AlreadyDecided as error:
+        first = error.decision
+        # This very wish decided it: a worker died before it noted that, or another one was faster.
+        if not isinstance(first, Decision) or (str(first.given_by_id), first.outcome) != (actor.id, Outcome.REJECT):
+            note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
     except DeskError as error:
-        # Decided meanwhile, or not readable yet: it is named in the ledger, and the others go on.
+        # Not readable yet, or no longer theirs to decide: it is named in the ledger, and the others go on.
         note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
 
 

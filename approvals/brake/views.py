@@ -59,12 +59,17 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 def _page(request: DeskRequest, found: Brake, *, status: int = 200, error: str = "", wrong: Any = None) -> HttpResponse:
     actor: Actor = request.actor
     apart = commands.set_apart_of(found, actor)
-    shown = list(apart.for_rows().oldest_first()[:PAGE])
+    after = request.GET.get("after", "")
+    position = int(after) if after.isdecimal() and len(after) < 19 else 0
+    found_rows = list(apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1])
+    shown = found_rows[:PAGE]
     read_decisions(shown)
     may_pause = commands.may_act(found, actor, Role.REVIEWER, Role.ADMIN)
     context = {
         "brake": found,
         "number": apart.count(),
+        "next_after": shown[-1].pk if len(found_rows) > PAGE else None,
+        "is_first_page": not position,
         "rows": rows_of(shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}),
         "may_put_back": any(is_reviewer(actor, one) or _administers(actor, one) for one in shown),
         "may_reject": any(is_reviewer(actor, one) for one in shown),

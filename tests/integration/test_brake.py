@@ -263,7 +263,7 @@ def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in
     )
     assert list(decisions) == [(f"01FLOOD{n}", "reject", "The agent ran wild.") for n in (2, 3, 4)]
     assert actions("brake.reject") == ["brake.reject_asked", "brake.rejected"]
-    assert len(actions("verdict.given", "decision.recorded")) == 6
+    assert len(actions("verdict.", "decision.")) == 6
     assert (Brake.objects.get().reject_to, desk_messages().set_apart().count()) == (None, 1)
 
 
