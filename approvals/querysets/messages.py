@@ -66,9 +66,13 @@ class DeskMessageQuerySet(MessageQuerySet):
         held = self.filter(state=MessageState.HELD)
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
+    def in_queue(self) -> Self:
+        """What awaits review and is not set apart (relies on message_held)."""
+        return self.awaiting_review().filter(is_apart=False)
+
     def waiting_for(self, actor: Actor) -> Self:
         """What awaits this person's review in the queue: not what they snoozed or approved, nor what was set apart."""
-        waiting = self.visible_to(actor).awaiting_review().filter(is_apart=False)
+        waiting = self.visible_to(actor).in_queue()
         return waiting.exclude(_snoozed_by(actor)).exclude(_approved_by(actor)) if actor.kind == "person" else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:

@@ -12,6 +12,7 @@ from approvals.collaboration.presence import Reader, readers_by_message
 from approvals.decisions.status import Status, shown_status
 from approvals.models import Claim, Decision, Question, Snooze
 from approvals.queue.filters import RISKS, Filters
+from approvals.reminders import Reminder
 from common.postgres.statements import COUNTED
 from mirror.models import Mailbox, Message
 from mirror.querysets import CLAIM_LASTS
@@ -79,10 +80,11 @@ class Row:
     # Who has claimed it, or to whom it is assigned, in words.
     holder: str = ""
     is_assigned: bool = False
-    # Who else has it on screen; in Mine also until when it is snoozed, and who asks about it.
+    # Who else has it on screen; in Mine also until when it is snoozed, who asks about it, and whether it is a reminder.
     readers: tuple[Reader, ...] = ()
     snooze: Snooze | None = None
     asked_by: str = ""
+    is_reminded: bool = False
     # In history: the newest verdict on it, to be opened as it was seen.
     verdict: int | None = None
     # "1 of 2", where several people have to approve it; and whether the viewing person has.
@@ -278,7 +280,7 @@ _TABS = ("waiting", "mine")
 
 
 def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
-    """Return the rows with who else reads each; in Mine also with why each is there, in two more queries."""
+    """Return the rows with who else reads each; in Mine also with why each is there, in three more queries."""
     if not rows or tab not in _TABS or actor.kind != "person":
         return rows
     readers = readers_by_message(actor, [row.message for row in rows])
@@ -287,9 +289,12 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
     snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}
     asked = Question.objects.of_person(person).among(shown).with_comments()
     asking = {one.message_id: str(one.comment.person) for one in asked}
+    reminders = Reminder.objects.filter(person=person, message__in=shown) if shown else Reminder.objects.none()
+    reminded = set(reminders.values_list("message", flat=True))
     return [
         replace(
             row,
+            is_reminded=row.message.pk in reminded,
             readers=tuple(readers.get(str(row.message.public_id), ())),
             snooze=snoozed.get(row.message.pk),
             asked_by=asking.get(row.message.pk, ""),

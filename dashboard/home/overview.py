@@ -89,7 +89,7 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 
 @lru_cache(maxsize=256)
 def _ages(actor: Actor) -> Mapping[str, ValueQuery]:
-    return figures.waiting_by_age(desk_messages().visible_to(actor).awaiting_review())
+    return figures.waiting_by_age(desk_messages().visible_to(actor).in_queue())
 
 
 @lru_cache(maxsize=256)

@@ -70,7 +70,7 @@ def _counts(actor: Actor) -> dict[str, ValueQuery]:
     visible, today = desk_messages().visible_to(actor), Now() - timedelta(hours=24)
     decisions = Decision.objects.visible_to(actor).recorded_since(today)
     return {
-        "waiting": count_of(visible.awaiting_review()),
+        "waiting": count_of(visible.in_queue()),
         "approved": count_of(decisions.applied_as(Outcome.APPROVE), most=MOST),
         "rejected": count_of(decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK), most=MOST),
         "in_doubt": count_of(visible.in_doubt(), most=MOST),
@@ -80,4 +80,4 @@ def _counts(actor: Actor) -> dict[str, ValueQuery]:
 
 @lru_cache(maxsize=256)
 def _oldest(actor: Actor) -> RowQuery[Message]:
-    return RowQuery(desk_messages().visible_to(actor).awaiting_review().oldest_first()[:1])
+    return RowQuery(desk_messages().visible_to(actor).in_queue().oldest_first()[:1])

@@ -102,7 +102,7 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield how many approved the message, who reads it, who has claimed it, and who asks about it."""
+    """Yield how many approved the message, who reads it, who has it, and whether one was reminded or asked about it."""
     if row.approvals and row.is_held:
         yield _formatted(_APPROVALS, f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
     if row.readers:
@@ -113,6 +113,8 @@ def _people(row: "Row") -> Iterator[SafeString]:
         mark = "data-assigned" if row.is_assigned else "data-held-by"
         form = '<span class="chip violet" {}>{}<span>{}</span></span>'
         yield format_html(form, mark, icon("person"), row.holder)
+    if row.is_reminded:
+        yield _chip("violet shape", "Reminder")
     if row.asked_by:
         yield _chip("violet shape", f"Question from {row.asked_by}")
 

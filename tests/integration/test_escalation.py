@@ -116,7 +116,7 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, rev
     assert message.late_since == message.decide_by
 
 
-def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewer, second_reviewer):
+def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewer, second_reviewer, desk):
     on_duty(reviewer)
     make_plan(
         {"minutes": -60, "whom": "duty"},
@@ -128,6 +128,7 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewe
         Message.objects.update(watch_at=Now())
         run()
     assert (acts(message), reminded(message)) == (["message.reminded"], {str(reviewer)})
+    assert b"Reminder</span>" in desk.get("/queue/?tab=mine").content
     # Nothing ran for hours: one step is done, not both.
     held_for(message, 4 * HOUR)
     for _ in range(2):

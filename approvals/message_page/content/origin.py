@@ -56,7 +56,7 @@ def others_part(message: Message, *, actor: Actor) -> ValueQuery:
 
 @lru_cache(maxsize=256)
 def _others_part(actor: Actor) -> ValueQuery:
-    waiting = queue_messages().visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
+    waiting = queue_messages().visible_to(actor).in_queue().matching(_started(NAMED_LATER))
     return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
 
 

@@ -32,7 +32,7 @@ def check_inbox(command: Command) -> str:
 
 def pending(command: Command) -> str:
     """Return what waits for review, of what this person may see, the oldest first, each with its link."""
-    waiting = desk_messages().visible_to(command.actor).awaiting_review()
+    waiting = desk_messages().visible_to(command.actor).in_queue()
     number = waiting.count()
     if not number:
         return "No messages that you may see are waiting for review."
