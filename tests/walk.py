@@ -345,9 +345,9 @@ class Walk:
         return AskedChange(
             kind="mailbox_desk",
             target=f"mailbox/{self.mailbox.pk}",
-            title="support@yourteam.example: whether remote pictures may be loaded",
-            before="loads_pictures: False",
-            after="loads_pictures: True",
+            title="support@yourteam.example: Remote pictures on request",
+            before="Remote pictures on request: no",
+            after="Remote pictures on request: yes",
             change={"mailbox": self.mailbox.pk, "before": before, "after": after},
             url_name="mailbox",
             url_args={"mailbox_id": self.mailbox.pk},

@@ -42,9 +42,9 @@ _DETAILS = {
     "brake.opened": {"explanation": "Messages from the key “Invoices”: more than 300 an hour."},
     CHANGE_ASKED: {
         "kind": "Oversight mode",
-        "change": f"{SENDER}: the oversight mode",
-        "before": "the oversight mode: Sent mail waits (gated_send)",
-        "after": "the oversight mode: Monitored (monitored)",
+        "change": f"{SENDER}: Oversight mode",
+        "before": "Oversight mode: Sent mail waits (gated_send)",
+        "after": "Oversight mode: Monitored (monitored)",
         "asked_by": "Rita Moreno",
         "reason": "Replies to known customers only.",
     },

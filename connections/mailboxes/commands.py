@@ -41,10 +41,6 @@ _WORDS = {
     "allow_looser_per_call": "whether a call may loosen its own oversight",
     "require_fingerprint": "whether decisions by API name the fingerprint",
     "oversight_mode": "the oversight mode",
-    "undo_window": "the time to undo",
-    "expire_after": "when mail expires",
-    "editor_may_approve": "whether whoever edits may approve",
-    "loads_pictures": "whether remote pictures may be loaded",
 }
 
 
@@ -369,6 +365,16 @@ def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) ->
     return allowed or no_undo or (before["expire_after"] is not None and after["expire_after"] is None)
 
 
+_LABELS = {
+    "oversight_mode": "Oversight mode",
+    "allow_looser_per_call": "A call may loosen its own oversight",
+    "undo_window": "Undo",
+    "expire_after": "Expires after",
+    "editor_may_approve": "Editors may approve their own edits",
+    "loads_pictures": "Remote pictures on request",
+}
+
+
 def target_of_mailbox(mailbox: int) -> str:
     """Return how a change that waits names the mailbox."""
     return f"mailbox/{mailbox}"
@@ -380,7 +386,7 @@ def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange
     return AskedChange(
         kind=kind,
         target=target_of_mailbox(mailbox.pk),
-        title=f"{mailbox}: {', '.join(_WORDS.get(name, name) for name in differs)}",
+        title=f"{mailbox}: {', '.join(_label(name) for name in differs)}",
         before="\n".join(_setting_words(name, before[name]) for name in differs),
         after="\n".join(_setting_words(name, value) for name, value in differs.items()),
         change={"mailbox": mailbox.pk, "before": _stored(before), "after": _stored(after)},
@@ -392,7 +398,7 @@ def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange
 
 
 def _setting_words(name: str, value: Any) -> str:
-    """Return a setting as people read it: "the oversight mode: Monitored"."""
+    """Return a setting as its page has it: "Oversight mode: Monitored"."""
     mode = mode_named(value) if name == "oversight_mode" else None
     if mode is not None:
         words = f"{mode.words} ({mode.name})"
@@ -403,7 +409,11 @@ def _setting_words(name: str, value: Any) -> str:
         words = f"{hours:g} hours" if hours >= 1 else f"{value.total_seconds():g} seconds"
     else:
         words = "never" if name == "expire_after" and value is None else _value(value)
-    return f"{_WORDS.get(name, name)}: {words}"
+    return f"{_label(name)}: {words}"
+
+
+def _label(name: str) -> str:
+    return _LABELS.get(name) or _WORDS.get(name, name)
 
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
