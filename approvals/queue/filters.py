@@ -30,6 +30,8 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     "newest": ("changed_at",),
     "riskiest": ("risk", "held_at"),
     "soonest": ("expires_at", "held_at"),
+    # For work through all that is held, which nothing may overtake.
+    "held": ("held_at",),
 }
 
 

@@ -47,6 +47,7 @@ _ORDERS: Mapping[str, tuple[Any, ...]] = {
     "riskiest": (CALM, F("held_at"), F("pk")),
     "soonest": (ENDS, F("held_at"), F("pk")),
     "newest": (F("changed_at"), F("pk")),
+    "held": (F("held_at"), F("pk")),
 }
 
 

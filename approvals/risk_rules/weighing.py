@@ -88,7 +88,7 @@ def reweigh(*, weight_id: int) -> bool:
         if weight is None or weight.weighed_to is None:
             return False
         position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
-        held = queue_messages().in_order("oldest").following("oldest", position)
+        held = queue_messages().in_order("held").following("held", position)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
         last = _judge_batch(held) if weight.rule == RULE else _weigh_batch(held.matching(Filters(rule=weight.rule)))
         weight.weighed_to, weight.weighed_to_key = last

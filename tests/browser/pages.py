@@ -30,6 +30,8 @@ PAGES = {
     "policy-versions": "/policy/versions/",
     "policies": "/policy/ready-made/",
     "ready-made-policy": "/policy/ready-made/regulated/",
+    "review-plans": "/review-plans/",
+    "review-plan": "/review-plans/all/",
     "allowlists": "/allowlists/",
     "allowlist": "/allowlists/all/restriction/",
     "allowlist-history": "/allowlists/all/restriction/history/",

@@ -53,6 +53,11 @@ NO_PAGES = {
     *("export", "exports", "export-one", "export-file"),
     # Shown in response to a press, which has its own test.
     *("bulk", "bulk-done", "account_resubmit"),
+    # For admins, or with something to show: see test_policy_seen.py, test_brake_seen.py, test_second_admin_seen.py and
+    # test_plans_seen.py.
+    *("activate-draft", "add-policy-group", "add-policy-rule", "policy-group", "policy-rule", "policy-version"),
+    *("brake", "brakes", "caps", "mailbox-caps", "pending-changes", "oversight-minimum"),
+    *("add-calendar", "calendar", "handling"),
     # Files of the ledger's proofs.
     *("newest-head", "verifier"),
 }
@@ -95,6 +100,7 @@ def test_every_address_that_answers_a_page_is_looked_at():
             continue
         plain = pattern.replace("<uuid:public_id>", "x").replace("<slug:rule>", "first_contact").strip("/")
         plain = plain.replace("<slug:scope>", "all").replace("<slug:kind>", "restriction")
+        plain = plain.replace("<slug:ready_made>", "regulated")
         if plain not in {path.replace("{id}", "x") for path in spelled}:
             left.add(f"{name} ({plain})")
     assert left == set()

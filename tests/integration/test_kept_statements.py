@@ -85,7 +85,7 @@ def test_inserted_row_has_its_empty_values_and_all_others(connection):
     names = [
         field.attname
         for field in Message._meta.concrete_fields
-        if field.name not in ("id", "seen_at", "search", "bands")
+        if field.name not in ("id", "seen_at", "watch_at", "search", "bands")
     ]
     assert {name: getattr(stored, name) for name in names} == {name: getattr(row, name) for name in names}
 
