@@ -11,12 +11,20 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.policy_rules.views import admin_or_403, visible_rules
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
-from people.models import Person
+from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Group
 from policy.rules.changes import policies
-from policy.rules.groups import MAX_NAME, add_group, change_group, delete_group, rules_naming, seen_state
+from policy.rules.groups import (
+    MAX_NAME,
+    add_group,
+    change_group,
+    delete_group,
+    rules_naming,
+    seen_state,
+    target_of_group,
+)
 from policy.rules.rules import PolicyRule
 
 
@@ -149,6 +157,7 @@ def _page(
     ticked = set(request.POST.getlist("members")) if is_posted else members
     context = {
         "group": stored,
+        "waiting_changes": PendingChange.objects.at(target_of_group(stored.pk)) if stored else (),
         "name": request.POST.get("name", "") if is_posted else stored.name if stored else "",
         "people": [(key, name, key in ticked) for key, name in people.items()],
         # After a conflict the form is one of the group as it is now, and still has what was typed.

@@ -16,11 +16,13 @@ from approvals.policy_rules.shown import base_changes, lines_of
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from people.actors import Actor
+from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyError, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
+    POLICY,
     Policies,
     activate_draft,
     begin_draft,
@@ -87,6 +89,7 @@ def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": base_changes(now, _base(now), actor),
         "may_change": actor.is_admin_of_all,
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(POLICY),
         "error": error or now.unreadable,
     }
     return render(request, "policy/rules/policy.html", context, status=status)

@@ -25,6 +25,8 @@ from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
 MAX_NOTE = 300
+# How a change that waits names the policy.
+POLICY = "policy"
 # The key of an advisory lock: one change of the policy at a time, also while there is no row to lock.
 _LOCK = (7_304, 3)
 _NOT_YOURS = "Only an admin of everything can change the policy."
@@ -157,7 +159,9 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
             f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
         )
     found = _differences(now.active_rules, now.draft_rules)
-    if wants_second_admin(actor) and rules_loosen(now.active_rules, now.draft_rules):
+    # Of rules that cannot be read it is not known what they ask.
+    loosens = bool(now.unreadable) or rules_loosen(now.active_rules, now.draft_rules)
+    if loosens and wants_second_admin(actor):
         raise SecondAdminNeeded(_asked(draft, found, active=active, note=note))
     if now.active is not None:
         PolicyVersion.objects.filter(pk=now.active.pk).update(state="retired", retired_at=Now())
@@ -172,16 +176,20 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
 def _asked(draft: PolicyVersion, found: list[Difference], *, active: int, note: str) -> AskedChange:
     return AskedChange(
         kind="policy",
-        target="policy",
+        target=POLICY,
         title=f"Policy: activate version {draft.number}",
-        before=in_text(found, "before"),
-        after=in_text(found, "after"),
-        change={"edits": draft.edits, "active": active, "note": note},
+        before=in_text(found, "before") or "no rules",
+        after=in_text(found, "after") or "no rules",
+        # A draft that is begun anew has the same numbers, so its rules are compared.
+        change={"edits": draft.edits, "active": active, "note": note, "rules": draft.rules},
         url_name="policy",
     )
 
 
 def _activation_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    draft = policies().draft
+    if draft is None or draft.rules != change["rules"]:
+        raise StalePolicy("The draft has changed since this was asked. Check what it changes, then ask again.")
     return activate_draft(actor=actor, edits=change["edits"], active=change["active"], note=change["note"])
 
 

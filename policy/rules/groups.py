@@ -89,7 +89,7 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
 def _loosens(group: Group, members: Collection[int]) -> bool:
     """Whether somebody joins a group that approves by a rule, or leaves one that a rule bars."""
     now, then = set(group.members.values_list("pk", flat=True)), set(members)
-    asked = [one.then for one in policies().active_rules]
+    asked = [one.then for one in policies().active_rules if one.is_on]
     joins = then - now and any(group.pk in one.approvals for one in asked)
     leaves = now - then and any(group.pk in one.barred_groups for one in asked)
     return bool(joins or leaves)
@@ -100,7 +100,7 @@ def _asked(group: Group, seen: str, name: str, members: Collection[int]) -> Aske
     new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
     return AskedChange(
         kind="group",
-        target=f"group/{group.pk}",
+        target=target_of_group(group.pk),
         title=f"Group {group.name}: its members",
         before=_in_words(group),
         after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
@@ -110,6 +110,11 @@ def _asked(group: Group, seen: str, name: str, members: Collection[int]) -> Aske
         # Nobody lets themselves in.
         about=next(iter(new)) if len(new) == 1 else None,
     )
+
+
+def target_of_group(group: int) -> str:
+    """Return how a change that waits names the group."""
+    return f"group/{group}"
 
 
 def _change_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:

@@ -28,7 +28,7 @@ from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply
 from policy.allowlists.judgement import ListScope
 from policy.kill_switch import pull, release
 from policy.models import Allowlist, Group, KillSwitch
-from policy.rules.changes import activate_draft, begin_draft, policies
+from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
 from policy.rules.effects import Effects
 from policy.rules.groups import add_group, change_group, seen_state
@@ -544,3 +544,14 @@ def test_unfinished_change_at_multimail_waits_again_and_is_carried_out_once(admi
     monkeypatch.undo()
     assert accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
     assert Mailbox.objects.get(pk=account.mailbox.pk).oversight_mode == "monitored"
+
+
+def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another(admin, second):
+    world = World(admin, None, None)
+    activate(world, rule(approvals={0: 2}))
+    switch_on()
+    change = ask(partial(activate, world), actor_of(admin))
+    discard_draft(actor=actor_of(admin), edits=policies().draft.edits)
+    begin_draft(actor=actor_of(admin), rules=[rule(never_in_bulk=True)], based_on=1)
+    assert "has changed" in outdated(change, second)
+    assert policies().active_rules == (rule(approvals={0: 2}),)
