@@ -134,7 +134,7 @@ def alert(page: Page, discord: Any) -> None:
     page.get_by_role("button", name="Add destination").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text("Discord does not know this webhook")).to_be_visible()
-    page.get_by_role("link", name=re.compile("^Change")).click()
+    page.get_by_role("link", name=re.compile("^Change :")).click()
     page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Send a test").click()

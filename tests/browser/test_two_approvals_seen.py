@@ -17,8 +17,8 @@ def two_needed(product: Product) -> Any:
     """Put a rule in force that asks for two approvals, for as long as the test runs."""
     product.sql("UPDATE policy_policyversion SET state = 'retired' WHERE state = 'active'")
     product.sql(
-        "INSERT INTO policy_policyversion (number, state, rules, note, activated_at)"
-        " SELECT coalesce(max(number), 0) + 1, 'active', %s::jsonb, '', now() FROM policy_policyversion",
+        "INSERT INTO policy_policyversion (number, state, rules, note, activated_at, based_on, edits)"
+        " SELECT coalesce(max(number), 0) + 1, 'active', %s::jsonb, '', now(), 0, 0 FROM policy_policyversion",
         RULES,
     )
     yield

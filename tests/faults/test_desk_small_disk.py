@@ -142,6 +142,8 @@ def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_
             desk.wait(lambda: "The disk is full" in desk.ana.get("/queue/").text, "the desk to say why")
         desk.wait(lambda: everything_answers(desk.stack), "everything to answer", timeout=60)
         assert desk.stack.is_running()
+        # What runs is written down once there is room.
+        desk.wait(lambda: set(KILLED) <= set(desk.stack.pids()), "the new processes to be written down", timeout=60)
         after = desk.stack.pids()
         assert not [name for name in KILLED if after[name] == before[name]]
         desk.sweep_to(held, "applied")
