@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from common.durations import minutes_in_words
 from common.pages import DeskRequest, redirect_with_notice
+from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.actors import Actor
@@ -186,9 +187,9 @@ def _typed(request: DeskRequest) -> dict[str, Any]:
 
 
 def _stored(plan: ReviewPlan | None) -> dict[str, Any]:
-    typed, steps = {}, []
-    for risk in RISKS if plan else ():
-        for kind, minutes in zip(KINDS, plan.targets.get(risk) or (None, None), strict=True):  # type: ignore[union-attr]
+    typed, steps, targets = {}, [], plan.targets if plan else {}
+    for risk in RISKS:
+        for kind, minutes in zip(KINDS, targets.get(risk) or (None, None), strict=True):
             typed[f"{kind}-{risk or 'other'}"] = minutes_in_words(minutes) if minutes else ""
     for step in plan.steps.all() if plan else ():
         key = step.person_id or step.group_id
@@ -286,7 +287,7 @@ def _calendar_page(
         typed = {name: request.POST.get(name, "") for name in ("name", "zone", "holidays")}
         hours = [request.POST.get(f"day-{number}", "") for number in range(7)]
     else:
-        row = found or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=str(request.user.time_zone))  # type: ignore[union-attr]
+        row = found or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name())
         holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
         typed, hours = {"name": row.name, "zone": row.zone, "holidays": holidays}, list(map(hours_in_words, row.weekly))
     days = [(f"day-{number}", day, hours[number], wrong.get(f"day-{number}", "")) for number, day in enumerate(DAYS)]
