@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # After a failure this process leaves Redis alone for this long, instead of waiting for one time-out after the other;
 # what comes meanwhile is left to the sweep.
 REST_SECONDS = 5.0
+TIMEOUT_SECONDS = 0.5
 _AT_ONCE = 500
 # More than a sweep finds at once. A worker that is behind gains nothing from being woken for the same rows again.
 ENOUGH = 500
@@ -48,7 +49,9 @@ def quick_redis() -> "redis.Redis":
     """Return this process's Redis client, for commands that may be lost and must not block."""
     # A connection from before a restart of Redis fails at once; a new one does not.
     again = {"retry": Retry(NoBackoff(), 1), "retry_on_error": [redis.ConnectionError]}
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, **again)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, **again
+    )
 
 
 def enqueue(task: str, row_id: int | str, *, countdown: float | None = None) -> None:

@@ -4,16 +4,26 @@ from datetime import timedelta
 
 import pytest
 
+from common import enqueue
 from mirror.sync import reads
 from tests import alerting
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail
+
+# A busy machine may need longer than a request would wait.
+enqueue.TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
     """Allow full reads without a pause between them, because MultiMail is a stand-in here."""
     monkeypatch.setattr(reads, "READ_PAUSE", timedelta(0))
+
+
+@pytest.fixture(autouse=True)
+def _redis_does_not_rest(monkeypatch):
+    """Forget that an earlier test found Redis down."""
+    monkeypatch.setattr(enqueue, "_rests_until", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +56,5 @@ def account(db) -> ServedAccount:
 def discord(monkeypatch):
     """A stand-in for Discord's webhooks. Message content is available at once, so cards do not wait for it."""
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
-    # An earlier test may have found Redis down, which pauses enqueueing for a while.
-    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     with alerting.discord() as standin:
         yield standin

@@ -43,10 +43,8 @@ def _healthy_desk(connection):
 
 
 @pytest.fixture
-def press(signed_in, monkeypatch, django_capture_on_commit_callbacks):
+def press(signed_in, django_capture_on_commit_callbacks):
     """Return a function that presses a button and returns the enqueued tasks and rows, in order."""
-    # An earlier test may have found Redis down, which pauses enqueueing for a while.
-    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     broker = redis.Redis.from_url(settings.REDIS_URL)
 
     def post(person, url, **fields):

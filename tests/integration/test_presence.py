@@ -22,8 +22,6 @@ def patient_redis(monkeypatch):
     """An empty Redis, and clients with timeouts that suit a busy machine."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     client.delete(KEY, BY_MESSAGE)
-    monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
-    monkeypatch.setattr(enqueue, "_rests_until", 0.0)
     monkeypatch.setattr(presence, "_rests_until", 0.0)
     monkeypatch.setattr(presence, "PATIENCE", 60.0)
     presence._client.cache_clear()

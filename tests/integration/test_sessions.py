@@ -168,7 +168,6 @@ def test_signing_in_puts_away_what_is_over(reviewer):
 def test_streams_are_notified_once_ended_sessions_are_deleted(client):
     # Earlier tests may have left notifications while Redis was away.
     enqueue.flush(60)
-    enqueue._rests_until = 0.0
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     other, client = sign_in(ana, SAFARI), sign_in(ana)
     listener = enqueue.quick_redis().pubsub()

@@ -47,10 +47,7 @@ def overdue(connection):
     return message
 
 
-def test_other_duties_are_done_when_one_fails(
-    connection, reviewer, monkeypatch, caplog, django_capture_on_commit_callbacks
-):
-    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
+def test_other_duties_are_done_when_one_fails(connection, reviewer, caplog, django_capture_on_commit_callbacks):
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.delete("sync")
     decision, message = abandoned(connection, reviewer, "R1"), make_message(connection, hydrated=False)

@@ -20,12 +20,11 @@ committed = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def patient_redis(monkeypatch):
-    """An empty Redis, and a client with a timeout that suits a busy machine."""
+    """An empty Redis."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     enqueue.flush(60)
     client.flushdb()
     monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
-    monkeypatch.setattr(enqueue, "_rests_until", 0.0)
     return client
 
 

@@ -34,7 +34,6 @@ def _own_counters(monkeypatch):
     enqueue.quick_redis().flushdb()
     unsigned._local.clear()
     webhooks._remembered.clear()
-    enqueue._rests_until = 0.0
 
 
 def nothing_is_stored():
