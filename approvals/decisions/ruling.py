@@ -8,9 +8,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from approvals.commanded import CommandedMail
 from approvals.decisions.demands import demand_of, demand_parts, demands_for, with_possible
 from approvals.errors import ContentChanged, VerdictNotAllowed
-from approvals.models import CommandedMail, Replacement
+from approvals.models import Replacement
 from common.fingerprint import short_fingerprint
 from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, first_of, list_of, read_values
 from mirror.models import AttachedFile, Message

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from approvals.models import CommandedMail
+from approvals.commanded import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
 from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, any_of, count_of
