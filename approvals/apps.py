@@ -11,6 +11,7 @@ class ApprovalsConfig(AppConfig):
         from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
         from approvals.intake.webhooks import announce_change
+        from approvals.standing import ending as standing_ending
         from mirror import store
         from mirror.models import Connection
         from mirror.threads import fetch as thread_receivers
@@ -20,3 +21,4 @@ class ApprovalsConfig(AppConfig):
         store.register_examiner(examination)
         thread_receivers.connect()
         collaboration_receivers.connect()
+        standing_ending.connect()

@@ -85,6 +85,15 @@ class Decision(models.Model):
     given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
     rule = models.CharField(max_length=40, blank=True)
+    # The standing approval that approved it where no person did; `rule` names its number and version.
+    standing = models.ForeignKey(
+        "policy.StandingApproval",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="decisions",
+        db_index=False,
+    )
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
     # The time that whoever approved it chose, and the time zone in which; None: as soon as it cannot be undone.
@@ -119,6 +128,11 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=DecisionState.values), name="decision_state_known"),
             models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"),
+            # Only a person approves, or a standing approval that two people signed.
+            models.CheckConstraint(
+                condition=~Q(outcome="approve") | Q(given_by__isnull=False) | Q(standing__isnull=False),
+                name="decision_approved_by_somebody",
+            ),
         ]
         indexes = [
             # For the executor and the sweep: decisions to carry out.
@@ -131,6 +145,7 @@ class Decision(models.Model):
             models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
             # For the time zone that was chosen last for a domain.
             models.Index(fields=["later_domain"], condition=~Q(later_domain=""), name="decision_later"),
+            models.Index(fields=["standing"], condition=Q(standing__isnull=False), name="decision_standing"),
             # For people to check: in doubt, or not carried out.
             models.Index(
                 fields=["changed_at"],
@@ -143,6 +158,11 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.state}"
+
+    @property
+    def judges_content(self) -> bool:
+        """Whether it rests on what the message says: a rule that rejects looks at no words."""
+        return not self.rule or self.standing_id is not None
 
     @property
     def is_for_later(self) -> bool:
@@ -165,6 +185,8 @@ class Decision(models.Model):
         """Who decided, for the middle of a sentence: a person's name, or the rule."""
         if self.given_by:
             return str(self.given_by)
+        if self.standing_id:
+            return f"standing approval {self.rule.split()[1]}"
         return {"expiry": "the expiry rule", "policy": "the policy"}.get(self.rule.partition(" ")[0], "a rule")
 
     @property

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from approvals.brake import commands as brake
 from approvals.collaboration import claims, comments, snooze
-from approvals.decisions import apply_policy, execute, expire, gate_expiry
+from approvals.decisions import apply_policy, execute, expire, gate_expiry, standing
 from approvals.editing import send
 from approvals.escalation import assigning, watch
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
@@ -21,6 +21,7 @@ from approvals.pictures import fetch as pictures
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
+from approvals.standing import ending
 from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
@@ -354,6 +355,10 @@ _SWEEP = Sweep(
     {
         "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
         "policy": _with(apply_policy.apply_due, apply_policy.due),
+        "standing approvals over": duty(ending.over, ending.end_over, most=100),
+        "samples": duty(ending.undecided_samples, ending.note_outcomes, most=200),
+        "to people": duty(standing.to_stop, standing.give_to_people, most=200),
+        "standing approvals": _with(standing.approve_due, standing.due),
         "expired": _with(expire.expire_due, expire.due),
         "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
         "gate expiry": _each(tell_expiry, Message.objects.expiry_to_tell, 100),

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models.functions import Lower, Now
 from django.urls import reverse
 
+import policy.standing_models  # noqa: F401 - its tables are of this app
 from policy.querysets import (
     AllowChangeQuerySet,
     AllowEntryQuerySet,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.text import capfirst
 
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
@@ -251,19 +252,29 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
 
 @atomic_with_retry
 def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too late."""
+    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too late.
+
+    Whoever sees the message can stop what a standing approval decided.
+    """
     locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
     decision = locked.decisions.live().under_lock().first()
-    if decision is not None and decision.rule:
-        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
+    check_may_stop(decision, locked, actor)
     if decision is None or decision.may_have_left:
         raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
     try:
         return advance(decision, event=DecisionEvent.UNDO, actor=actor, explanation=f"Undone by {actor.label}.")
     except InvalidTransition:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
+
+
+def check_may_stop(decision: Decision | None, message: Message, actor: Actor) -> None:
+    """Raise VerdictNotAllowed unless the actor may undo or withdraw this decision of the message."""
+    if decision is not None and decision.standing_id is not None:
+        return
+    if not is_reviewer(actor, message):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
+    if decision is not None and decision.rule:
+        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
 
 
 def _refuse_if_ruled_out(
@@ -306,7 +317,7 @@ def who_was_first(decision: Decision) -> str:
         return decision.explanation
     later = time_in_words(decision.later_at, decision.later_zone) if decision.is_for_later else ""
     return (
-        f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC"
+        f"{capfirst(decision.giver)} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC"
         f"{f', to be sent {later}' if later else ''}."
     )
 
@@ -325,7 +336,7 @@ def came_back(message: Message, outcome: str) -> bool:
 def decide_by_rule(
     message: Message, *, rule: str, reason: str, actor: Actor, policy: Mapping[str, str] | None = None
 ) -> Decision:
-    """Reject a locked message because a rule says so, in the caller's transaction. No rule ever approves.
+    """Reject a locked message because a rule says so, in the caller's transaction. Such a rule never approves.
 
     `policy` names for the ledger the version of the policy and the rules that spoke.
     """
@@ -340,7 +351,7 @@ def decide_by_rule(
         due_at=Now(),
     )
     decision.refresh_from_db(fields=["due_at"])
-    _record_decided(decision, actor, policy or {})
+    record_decided(decision, actor, policy or {})
     enqueue(EXECUTE, decision.pk)
     return decision
 
@@ -368,7 +379,7 @@ def _decide(
         changed_at=at,
         **timing,
     )
-    _record_decided(decision, actor, policy)
+    record_decided(decision, actor, policy)
     # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
     # The sweep finds what is due much later: the queue would hold it, and lose it, for days.
@@ -382,7 +393,8 @@ def new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) -> None:
+def record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) -> None:
+    """Append the entry of a decision; `policy` names what it rests on besides a person."""
     message = decision.message
     record_about(
         "decision.recorded",

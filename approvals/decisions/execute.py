@@ -19,6 +19,7 @@ from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
+from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
 from common.enqueue import enqueue
 from common.fingerprint import Content, fingerprint, within
@@ -136,11 +137,12 @@ def _due() -> RowQuery[Decision]:
 def _refusal(decision: Decision) -> str:
     """Return why the decision is no longer allowed, or an empty text: the ruling is evaluated again before the call."""
     message, person = decision.message, decision.given_by
-    if decision.rule:
-        # A rule judged the message, not its words.
+    if not decision.judges_content:
         return ""
     if message.revision_id != decision.revision_id:
         return "The content changed after the decision."
+    if decision.standing_id is not None:
+        return why_no_longer(decision)
     if person is None:
         return "No active person stands behind this decision."
     if decision.later_at:
@@ -172,7 +174,7 @@ def _call(decision: Decision) -> dict[str, Any]:
         raise errors.NotSent("MultiMail's list of held messages could not be read completely.")
     if row is None:
         raise _NotPendingUpstream
-    if not decision.rule:
+    if decision.judges_content:
         _compare(decision, row)
         _ask_once_more(decision)
         _check_gate_expiry(message)
@@ -188,8 +190,8 @@ def _call(decision: Decision) -> dict[str, Any]:
 
 
 def _expected(decision: Decision, row: dict[str, Any]) -> str:
-    """Return the fingerprint to compare: what was read; of a rule, which judges no words, what is held now."""
-    return fingerprint(store.content_of(row)) if decision.rule else decision.revision.fingerprint
+    """Return the fingerprint to compare: what was read; of a rule that looks at no words, what is held now."""
+    return decision.revision.fingerprint if decision.judges_content else fingerprint(store.content_of(row))
 
 
 def _check_gate_expiry(message: Message) -> None:
@@ -298,7 +300,7 @@ def upstream_reason(decision: Decision) -> str:
 
 
 def _who(decision: Decision) -> str:
-    return str(decision.given_by or "A rule")
+    return str(decision.given_by or (decision.standing_id and decision.giver) or "A rule")
 
 
 @transaction.atomic

@@ -166,7 +166,7 @@ def available_actions(
         return _moving(decision, is_reviewer=is_reviewer)
     if decision.state == DecisionState.UNKNOWN:
         is_proved = decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
-        can_stop = is_reviewer and not decision.rule
+        can_stop = _can_stop(decision, is_reviewer=is_reviewer)
         return AvailableActions(
             "confirm" if is_proved else "unknown",
             can_withdraw=can_stop,
@@ -189,7 +189,7 @@ def available_actions(
 
 def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
     """Before a call may have left it can be undone, afterwards only be withdrawn."""
-    can_stop = is_reviewer and not decision.rule
+    can_stop = _can_stop(decision, is_reviewer=is_reviewer)
     kind = "again" if decision.may_have_left else "later" if decision.is_for_later else "leaving"
     kind = "calling" if decision.state == DecisionState.CALLING else kind
     return AvailableActions(
@@ -197,6 +197,11 @@ def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
         can_undo=can_stop and not decision.may_have_left,
         can_withdraw=can_stop and decision.may_have_left,
     )
+
+
+def _can_stop(decision: Decision, *, is_reviewer: bool) -> bool:
+    """Whether the person may undo or withdraw it: what a standing approval decided, whoever sees it may."""
+    return decision.standing_id is not None or (is_reviewer and not decision.rule)
 
 
 def left_after_all(decisions: Iterable[Decision]) -> Decision | None:

@@ -5,7 +5,7 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from approvals.decisions.decide import EXECUTE
+from approvals.decisions.decide import EXECUTE, check_may_stop
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
@@ -27,12 +27,11 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
 
     Where no call has left, it is undone. Raises AlreadyDecided when there is nothing left to stop.
     """
-    locked = _lock_for_reviewer(message, actor)
+    locked = lock_visible(message, actor=actor)
     decision = locked.decisions.live().under_lock().first()
+    check_may_stop(decision, locked, actor)
     if decision is None:
         raise AlreadyDecided("There is no decision to withdraw.")
-    if decision.rule:
-        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
     left = decision.may_have_left
     try:
         stopped = settle.advance(

@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('mirror', '0001_initial'),
+        ('policy', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -52,6 +53,7 @@ class Migration(migrations.Migration):
                 ('reference', models.CharField(max_length=24, unique=True)),
                 ('state', models.CharField(choices=[('recorded', 'Sending'), ('undone', 'Undone'), ('calling', 'In progress'), ('applied', 'Carried out'), ('superseded', 'Somebody else was first'), ('refused', 'Not carried out'), ('unknown', 'Outcome unknown'), ('unattributed', 'Decided, by whom not known'), ('withdrawn', 'May still be sent')], default='recorded', max_length=14)),
                 ('rule', models.CharField(blank=True, max_length=40)),
+                ('standing', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='policy.standingapproval')),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('due_at', models.DateTimeField()),
                 ('later_at', models.DateTimeField(blank=True, null=True)),
@@ -353,5 +355,13 @@ class Migration(migrations.Migration):
             options={
                 'constraints': [models.UniqueConstraint(fields=('message', 'step'), name='step_done_once')],
             },
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(condition=models.Q(('standing__isnull', False)), fields=['standing'], name='decision_standing'),
+        ),
+        migrations.AddConstraint(
+            model_name='decision',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'approve'), _negated=True), ('given_by__isnull', False), ('standing__isnull', False), _connector='OR'), name='decision_approved_by_somebody'),
         ),
     ]

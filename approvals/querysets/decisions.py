@@ -15,6 +15,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
 from people.models import Grant
 from policy.models import KillSwitch
+from policy.standing_models import StandingApproval
 
 if TYPE_CHECKING:
     from approvals.models import Decision
@@ -123,12 +124,14 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
 
     def of_whoever_may(self, message: Message) -> Self:
-        """Made by a rule, or by an active person who still is a reviewer of the mailbox."""
+        """Made by an active person who still is a reviewer of the mailbox, a standing approval in force, or a rule."""
         grants = Grant.objects.filter(person=OuterRef("given_by"), person__is_active=True)
         here = Q(connection=None, mailbox=None) | Q(connection=message.connection_id, mailbox=None)
         if message.mailbox_id is not None:
             here |= Q(mailbox=message.mailbox_id)
-        return self.filter(~Q(rule="") | Exists(grants.filter(here, role=Role.REVIEWER)))
+        is_signed = Exists(StandingApproval.objects.in_force().filter(pk=OuterRef("standing")))
+        is_of_rule = ~Q(rule="") & ~Q(outcome=Outcome.APPROVE)
+        return self.filter(is_of_rule | is_signed | Exists(grants.filter(here, role=Role.REVIEWER)))
 
     def being_carried_out(self) -> Self:
         """Those whose call may be on its way now."""

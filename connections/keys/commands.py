@@ -131,6 +131,7 @@ def change_key(
         actor,
         name=key.label,
         prefix=key.prefix,
+        key=key.id,
         **changed(before=_in_words({name: getattr(key, name) for name in changes}), after=_in_words(changes)),
     )
 
@@ -150,7 +151,8 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
         if _may_be_active(connection, key, actor):
             raise
     details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
-    record_change("api_key.revoked", connection, actor, name=key.label, prefix=key.prefix, **details)
+    details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
+    record_change("api_key.revoked", connection, actor, **details)
 
 
 def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:

@@ -218,6 +218,8 @@ class Migration(migrations.Migration):
                 ('second_admin_since', models.DateTimeField(blank=True, null=True)),
                 ('minimum_oversight', models.CharField(blank=True, max_length=20)),
                 ('minimum_set_at', models.DateTimeField(blank=True, null=True)),
+                ('standing_since', models.DateTimeField(blank=True, null=True)),
+                ('standing_set_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('minimum_set_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('second_admin_set_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],

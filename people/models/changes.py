@@ -29,6 +29,11 @@ class OrganisationSettings(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     minimum_set_at = models.DateTimeField(null=True, blank=True)
+    # Since when standing approvals may approve messages; null: they may not.
+    standing_since = models.DateTimeField(null=True, blank=True)
+    standing_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")]

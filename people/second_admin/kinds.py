@@ -26,6 +26,8 @@ KINDS: Mapping[str, str] = {
     "mailbox_mode": "connections.mailboxes.commands.MODE_CHANGE",
     "mailbox_settings": "connections.mailboxes.commands.SETTINGS_CHANGE",
     "mailbox_desk": "connections.mailboxes.commands.DESK_CHANGE",
+    "standing": "approvals.standing.signing.SIGNING",
+    "standing_switch": "approvals.standing.signing.SWITCH_ON",
     "oversight_minimum": "connections.mailboxes.minimum.MINIMUM_CHANGE",
 }
 

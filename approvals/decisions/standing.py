@@ -1,0 +1,214 @@
+"""Approves messages by standing approvals that two admins signed: records the decision, and asks again before a call.
+
+Each held message is met once. What does not fit in every respect is left to people; so is one of every ten that fit,
+and nobody who decides it is told.
+"""
+
+import logging
+import secrets
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from approvals.decisions.decide import new_reference, record_decided
+from approvals.decisions.ruling import deciding_parts, ruled
+from approvals.models import Decision, Verdict
+from approvals.querysets.decisions import DecisionQuerySet
+from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from common.fingerprint import FIELDS
+from common.postgres.statements import read_values
+from mirror import store
+from mirror.models import Message
+from mirror.states import DecisionEvent, MessageState, Outcome
+from mirror.threads.conversation import conversation_of
+from people.actors import Actor, Role, Scope, rule
+from policy.rules.demand import Demand
+from policy.rules.facts import facts_of
+from policy.standing.scope import Draft, StandingScope
+from policy.standing_models import SAMPLE_OF, StandingApproval, StandingUse
+
+log = logging.getLogger(__name__)
+
+_ACTOR = rule("standing approval")
+_BATCH = 200
+_HOUR = timedelta(hours=1)
+_ENDED = "The standing approval has ended, is switched off, or its date has come."
+_BY_HAND = "Its people have looked at it already."
+
+
+def due() -> DeskMessageQuerySet:
+    """Return the held messages that have the mailbox, key and text of a standing approval, and were not met yet.
+
+    Relies on message_alike. What anybody has given a verdict on, or was decided before, is left to people.
+    """
+    in_force = StandingApproval.objects.in_force()
+    same = in_force.filter(mailbox=OuterRef("mailbox"), sent_by_key=OuterRef("sent_by_key"), shape=OuterRef("shape"))
+    held = desk_messages().filter(state=MessageState.HELD, shape__in=in_force.values("shape"), standing_use=None)
+    fetched = held.exclude(hydrated_at=None).filter(Exists(same), connection__is_our_gateway=True)
+    has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
+    return fetched.exclude(has_verdict).exclude(Exists(Decision.objects.filter(message=OuterRef("pk"))))
+
+
+def approve_due() -> int:
+    """Let the standing approvals look at some of them, each in its own transaction; return how many were met."""
+    return sum(_try_to_meet(message) for message in due().select_related("connection").order_by("pk")[:_BATCH])
+
+
+def _try_to_meet(message: Message) -> bool:
+    try:
+        return _meet(message)
+    except Exception:
+        # One failure must not keep the others waiting. This one is left to people, who are not in doubt.
+        log.exception("standing approval not applied", extra={"email": message.upstream_id})
+        return False
+
+
+@transaction.atomic
+def _meet(message: Message) -> bool:
+    """Approve one message, send it to a person as a sample, or leave it to people; checked again under its lock."""
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None or not due().filter(pk=locked.pk).exists():
+        return False
+    same = StandingApproval.objects.in_force().filter(
+        mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
+    )
+    # Locked, so that the cap and the sample count each message once.
+    found = list(same.select_related("asked_by", "accepted_by").select_for_update(of=("self",)).order_by("pk"))
+    for standing in found:
+        why = why_not(standing, locked)
+        if not why:
+            _use(standing, locked)
+            return True
+    if found:
+        StandingUse.objects.create(standing=found[0], message=locked, kind=StandingUse.Kind.LEFT, why=why[:500])
+    return bool(found)
+
+
+def _use(standing: StandingApproval, message: Message) -> None:
+    kinds = StandingUse.Kind
+    if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
+        StandingUse.objects.create(standing=standing, message=message, kind=kinds.OVER_CAP)
+        return
+    place = standing.met % SAMPLE_OF
+    if place == 0:
+        # Drawn, so that no agent can count which message goes unseen.
+        standing.sample_at = secrets.randbelow(SAMPLE_OF)
+    standing.met += 1
+    standing.save(update_fields=["met", "sample_at"])
+    is_sample = place == standing.sample_at
+    kind = kinds.SAMPLED if is_sample else kinds.APPROVED
+    StandingUse.objects.create(standing=standing, message=message, kind=kind)
+    if not is_sample:
+        _approve(standing, message)
+
+
+def _approve(standing: StandingApproval, message: Message) -> None:
+    assert message.revision is not None, "only what was fetched is decided"
+    decision = Decision.objects.create(
+        message=message,
+        revision=message.revision,
+        outcome=Outcome.APPROVE,
+        reference=new_reference(),
+        rule=standing.rule,
+        standing=standing,
+        due_at=Now() + standing.delay,
+    )
+    decision.refresh_from_db(fields=["due_at"])
+    details = {"standing": standing.sentence, "signed_by": standing.signatories}
+    record_decided(decision, actor_of(standing, message), details)
+
+
+def actor_of(standing: StandingApproval, message: Message) -> Actor:
+    """Return the actor of a standing approval's decision: no person, so nobody's own message, and no group's member."""
+    scope = Scope(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    name = f"{standing}, version {standing.version}"
+    return Actor(kind="rule", id=standing.rule, label=name, surface="worker", scopes=(scope,))
+
+
+def why_not(standing: StandingApproval, message: Message) -> str:
+    """Return why a standing approval does not approve a message now, as sentences; empty where it does.
+
+    By the database's clock, from what is stored now. Everything that would keep a person from approving counts too.
+    """
+    actor = actor_of(standing, message)
+    facts = read_values(deciding_parts(message, actor=actor))
+    ruling, judged = ruled(message, actor=actor, facts=facts)
+    if not ruling.may_approve or ruling.rule:
+        return ruling.reasons[0]
+    if judged.would_be_refused:
+        return "A recipient is on no allowlist."
+    if asked := _asks_for_people(ruling.demand):
+        return asked
+    owners = sorted(facts["owner"] or ())
+    if owners != sorted(standing.key_owners) or message.sent_by_key_name != standing.key_name:
+        return "The API key has another name or owner than when this was signed."
+    known = facts_of(message, now=facts["clock"], key_owners=owners)
+    try:
+        return " ".join(StandingScope.from_json(standing.scope).misfits(known, draft_of(message)))
+    except ValueError as error:
+        return str(error)
+
+
+def _asks_for_people(demand: Demand) -> str:
+    """Return that the rules of the policy ask for more than one approval of any reviewer; empty where they do not."""
+    then = demand.effects
+    asks = demand.asks_people or then.reauthenticate or then.never_in_bulk or then.high_risk_page or then.bar_editor
+    return "A rule of the policy asks for people." if asks or demand.approvals else ""
+
+
+def draft_of(message: Message) -> Draft:
+    """Return what a standing approval asks of a message besides its facts."""
+    assert message.revision is not None, "only what was fetched is asked about"
+    content, conversation = store.stored_content(message.revision), conversation_of(message)
+    is_whole = set(content.coverage) >= set(FIELDS)
+    is_read = not conversation.has_thread or not (conversation.is_being_read or conversation.words)
+    return Draft(
+        shape=message.shape if is_whole else "",
+        sender_name=content.sender_name,
+        reply_to=content.reply_to or "",
+        is_sandbox=message.sandbox,
+        is_scheduled=bool(content.send_at),
+        is_apart=message.is_apart,
+        is_followed=bool(conversation.late) or not is_read,
+    )
+
+
+def why_no_longer(decision: Decision) -> str:
+    """Return why a standing approval no longer carries its decision; empty where it does. Asked before each call."""
+    standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
+    if standing is None:
+        return _ENDED
+    if decision.message.verdicts.filter(live=True).exists():
+        return _BY_HAND
+    return why_not(standing, decision.message)
+
+
+def to_stop() -> DecisionQuerySet:
+    """Return the recorded decisions of standing approvals that are over or stopped, or whose content has changed."""
+    mine = Decision.objects.filter(standing__isnull=False, state="recorded", may_have_left=False)
+    lives = StandingApproval.objects.in_force().filter(pk=OuterRef("standing"))
+    return mine.filter(~Exists(lives)) | mine.held_back_by_switch() | mine.exclude(revision=F("message__revision"))
+
+
+def give_to_people(decision_ids: list[int]) -> None:
+    """Undo these, each in its own transaction, so that people decide the messages."""
+    for decision_id in decision_ids:
+        try:
+            _give_to_people(decision_id)
+        except Exception:
+            log.exception("decision not ended", extra={"decision": decision_id})
+
+
+@transaction.atomic
+def _give_to_people(decision_id: int) -> None:
+    found = Decision.objects.select_related("message__connection").get(pk=decision_id)
+    locked = store.lock_message(found.message.connection, upstream_id=found.message.upstream_id)
+    decision = to_stop().filter(pk=decision_id).select_for_update(of=("self",)).first()
+    if locked is None or decision is None:
+        return
+    decision.message = locked
+    sentence = why_no_longer(decision) or "A person has to decide it."
+    settle.advance(decision, event=DecisionEvent.UNDO, actor=_ACTOR, explanation=sentence)

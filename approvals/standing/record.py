@@ -1,0 +1,289 @@
+"""What the record of decisions says about a class of messages, and the standing approvals that it proposes.
+
+A class is proposed where people approved many such messages and nothing speaks against it. Nothing is written.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from statistics import median
+from typing import Any
+
+from django.db.models import Count, Max, Q
+from django.db.models.fields.json import KT
+from django.db.models.functions import Now, TruncDate
+
+from approvals.models import Decision, Verdict
+from common.postgres import clock
+from mirror.models import Mailbox, Message
+from mirror.states import DecisionState, Outcome
+from people.actors import Actor, Role
+from policy.models import KeyOwner
+from policy.rules.facts import amounts_in, facts_of
+from policy.standing.scope import MOST_RECIPIENTS, Draft, StandingScope, sentence
+from policy.standing_models import SAMPLE_OF, StandingApproval
+from risk.lookalikes import PROVIDERS
+
+DAYS = 60
+# A class is proposed from so many messages on, approved on so many days, with so many in a hundred approved.
+LEAST, LEAST_DAYS, LEAST_SHARE = 20, 5, 95
+# Nor within so many days of a rejection or a request for changes.
+QUIET_DAYS = 14
+MOST_PROPOSED, MOST_READ = 20, 2000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What people decided about the messages of a class in the last `DAYS` days. `median` is in seconds.
+
+    `against` are the public ids of those that were not approved, the newest first, at most twenty.
+    """
+
+    messages: int = 0
+    approved: int = 0
+    rejected: int = 0
+    returned: int = 0
+    edited: int = 0
+    people: int = 0
+    days: int = 0
+    median: float | None = None
+    last_against: datetime | None = None
+    against: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """How many of a hundred were approved unchanged."""
+        return 100 * self.approved / self.messages if self.messages else 0.0
+
+    def lacking(self, now: datetime) -> str:
+        """Return why a class with this record is not proposed, as a sentence; empty where it is."""
+        if self.messages < LEAST or self.days < LEAST_DAYS:
+            return f"People have not approved {LEAST} such messages on {LEAST_DAYS} days in the last {DAYS}."
+        if self.share < LEAST_SHARE:
+            return f"People approved only {self.share:.0f} % of such messages unchanged."
+        if self.last_against is not None and self.last_against > now - timedelta(days=QUIET_DAYS):
+            return f"Such a message was not approved on {self.last_against:%-d %b}, less than {QUIET_DAYS} days ago."
+        return ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is kept with what was signed."""
+        last = self.last_against
+        return vars(self) | {"against": list(self.against), "last_against": last.isoformat() if last else None}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A standing approval that could be signed, with the record that speaks for it."""
+
+    scope: StandingScope
+    mailbox: Mailbox
+    key_name: str
+    key_owners: tuple[int, ...]
+    subject: str
+    evidence: Evidence
+
+    @property
+    def sentence(self) -> str:
+        """What it would approve."""
+        key = self.key_name or self.scope.key
+        return sentence(self.scope, key=key, mailbox=str(self.mailbox), subject=self.subject)
+
+
+@dataclass(frozen=True)
+class StandingRehearsal:
+    """What a scope would have done with the messages of its key and text: how many it would have approved, and so on.
+
+    `left` counts by reason what it would have left to people. `wrong` are messages that it would have approved, and
+    that people did not.
+    """
+
+    looked_at: int
+    admitted: int
+    samples: int
+    over_cap: int
+    left: dict[str, int]
+    wrong: tuple[Message, ...]
+
+    @property
+    def approved(self) -> int:
+        """How many it would have approved."""
+        return self.admitted - self.samples - self.over_cap
+
+
+def proposals(actor: Actor) -> list[Proposal]:
+    """Return what the record proposes for the mailboxes that the actor is an admin of, the most frequent first."""
+    visible = Message.objects.visible_to(actor.acting_as(Role.ADMIN))
+    decided = Decision.objects.filter(
+        message__in=visible,
+        recorded_at__gt=Now() - timedelta(days=DAYS),
+        rule="",
+        state=DecisionState.APPLIED,
+        message__mailbox__isnull=False,
+        message__connection__is_our_gateway=True,
+        message__direction="outbound",
+        message__sandbox=False,
+        message__rules=[],
+        message__has_attachments=False,
+        message__try_number=1,
+    ).exclude(Q(message__sent_by_key="") | Q(message__shape=""))
+    names = ("message__mailbox", "message__sent_by_key", "message__shape")
+    frequent = (
+        decided.values(*names)
+        .annotate(
+            number=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
+            days=Count(TruncDate("recorded_at"), distinct=True),
+            newest=Max("message"),
+        )
+        .filter(number__gte=LEAST, days__gte=LEAST_DAYS)
+        .order_by("-number", "newest")[:MOST_PROPOSED]
+    )
+    found, now = [], clock()
+    for row in frequent:
+        class_ = [row[name] for name in names]
+        if StandingApproval.objects.active().filter(mailbox=class_[0], sent_by_key=class_[1], shape=class_[2]).exists():
+            continue
+        made = proposal_for(mailbox=class_[0], key=class_[1], shape=class_[2])
+        if made is not None and not made.evidence.lacking(now):
+            found.append(made)
+    return found
+
+
+def proposal_for(
+    *,
+    mailbox: int,
+    key: str,
+    shape: str,
+    recipients: Sequence[str] = (),
+    sums: Sequence[tuple[str, Decimal]] | None = None,
+) -> Proposal | None:
+    """Return the proposal for one mailbox, key and text, from what people approved; None where nothing was.
+
+    `recipients` and `sums` are narrower or wider bounds, where somebody chose them.
+    """
+    approved = [one for one in _messages_like(mailbox, key, shape) if one.outcome == Outcome.APPROVE]
+    if not approved:
+        return None
+    newest = approved[0]
+    scope = StandingScope(
+        connection=newest.connection_id,
+        mailbox=mailbox,
+        key=key,
+        shape=shape,
+        recipients=tuple(recipients) or _usual_recipients(approved),
+        sums=tuple(sums) if sums is not None else _largest_sums(approved),
+        sender_name=newest.named or "",
+        reply_to=newest.answered_to or "",
+    )
+    owners = KeyOwner.objects.filter(connection=newest.connection_id, upstream_key_id=key)
+    return Proposal(
+        scope=scope,
+        mailbox=Mailbox.objects.select_related("connection").get(pk=mailbox),
+        key_name=newest.sent_by_key_name,
+        key_owners=tuple(sorted(owners.values_list("person_id", flat=True))),
+        subject=newest.subject,
+        evidence=evidence_for(scope),
+    )
+
+
+def evidence_for(scope: StandingScope) -> Evidence:
+    """Return what people decided about the messages that a scope admits."""
+    like = _messages_like(scope.mailbox, scope.key, scope.shape)
+    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
+    approved = [one for one in decided if one.outcome == Outcome.APPROVE]
+    against = [one for one in decided if one.outcome != Outcome.APPROVE]
+    edited = [one for one in against if one.replaced]
+    seconds = Verdict.objects.filter(message__in=[one.pk for one in approved], outcome=Outcome.APPROVE)
+    shown = [one for one in seconds.values_list("seconds_shown", flat=True) if one is not None]
+    return Evidence(
+        messages=len(decided),
+        approved=len(approved),
+        rejected=sum(one.outcome == Outcome.REJECT and not one.replaced for one in against),
+        returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
+        edited=len(edited),
+        people=len({one.decided_by for one in decided}),
+        days=len({one.decided_at.date() for one in approved}),
+        median=float(median(shown)) if shown else None,
+        last_against=max((one.decided_at for one in against), default=None),
+        against=tuple(str(one.public_id) for one in against[:20]),
+    )
+
+
+def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
+    """Return what a scope would have done with the messages of its key and text in the last `DAYS` days."""
+    found = _messages_like(scope.mailbox, scope.key, scope.shape)
+    left: Counter[str] = Counter()
+    admitted: list[Any] = []
+    for one in found:
+        reasons = _misfits(scope, one)
+        if reasons:
+            left[reasons[0]] += 1
+        else:
+            admitted.append(one)
+    hours: Counter[datetime] = Counter(one.held_at.replace(minute=0, second=0, microsecond=0) for one in admitted)
+    over = sum(max(0, number - cap_an_hour) for number in hours.values())
+    wrong = [one for one in admitted if one.outcome and one.outcome != Outcome.APPROVE]
+    return StandingRehearsal(
+        looked_at=len(found),
+        admitted=len(admitted),
+        samples=(len(admitted) - over) // SAMPLE_OF,
+        over_cap=over,
+        left=dict(left.most_common()),
+        wrong=tuple(wrong[:20]),
+    )
+
+
+def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
+    """Return messages with this mailbox, key and text, the newest first, each with what people decided about it."""
+    own = Decision.objects.filter(rule="", state=DecisionState.APPLIED)
+    since = Now() - timedelta(days=DAYS)
+    found = Message.objects.filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
+    like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
+    named = like.select_related("connection").annotate(
+        named=KT("revision__content__sender_name"), answered_to=KT("revision__content__reply_to")
+    )
+    messages = list(named.order_by("-pk")[:MOST_READ])
+    decisions: dict[int, Decision] = {}
+    for one in own.filter(message__in=[message.pk for message in messages]).order_by("pk"):
+        decisions[one.message_id] = one
+    for message in messages:
+        decision: Any = decisions.get(message.pk)
+        message.outcome = decision.outcome if decision else ""  # type: ignore[attr-defined]
+        message.decided_at = decision.recorded_at if decision else None  # type: ignore[attr-defined]
+        message.decided_by = decision.given_by_id if decision else None  # type: ignore[attr-defined]
+        message.replaced = bool(decision and decision.feedback.get("replaced_by"))  # type: ignore[attr-defined]
+    return messages
+
+
+def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
+    """Return why a past message would not have belonged to the class; what its thread was then is not asked."""
+    facts = facts_of(message, now=message.held_at)
+    draft = Draft(
+        shape=message.shape,
+        sender_name=message.named or "",
+        reply_to=message.answered_to or "",
+        is_sandbox=message.sandbox,
+        is_apart=message.is_apart,
+    )
+    return scope.misfits(facts, draft)
+
+
+def _usual_recipients(approved: Iterable[Any]) -> tuple[str, ...]:
+    """Return the addresses that approved messages went to; many of one organisation's as its domain."""
+    addresses = sorted({one for message in approved for one in message.written_to or () if "@" in one})
+    domains = {one.rpartition("@")[2] for one in addresses}
+    if len(addresses) > 3 and len(domains) == 1 and not domains & PROVIDERS:
+        return (next(iter(domains)),)
+    # The most frequent, so that the sentence can be read.
+    times = Counter(one for message in approved for one in message.written_to or () if "@" in one)
+    return tuple(sorted(address for address, _ in times.most_common(MOST_RECIPIENTS)))
+
+
+def _largest_sums(approved: Collection[Any]) -> tuple[tuple[str, Decimal], ...]:
+    """Return the largest sum in each currency that an approved message named."""
+    most: dict[str, Decimal] = {}
+    for message in approved:
+        for one in amounts_in((message.policy_facts or {}).get("amounts")) or ():
+            most[one.currency] = max(one.value, most.get(one.currency, Decimal(0)))
+    return tuple(sorted(most.items()))

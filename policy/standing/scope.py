@@ -1,0 +1,134 @@
+"""Which messages a standing approval admits. Pure.
+
+The opposite of a rule's conditions: those ask for more in doubt, this admits only what is certain to fit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from common.patterns import patterns_for
+from policy.rules.conditions import MessageFacts
+
+ORIGINS = frozenset({"agent"})
+# So that the sentence of a standing approval can be read.
+MOST_RECIPIENTS = 25
+_UNCERTAIN = "with an uncertain currency"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a standing approval asks of a message besides its facts. `is_followed`: its thread has gone on since."""
+
+    shape: str
+    sender_name: str = ""
+    reply_to: str = ""
+    is_sandbox: bool = False
+    is_scheduled: bool = False
+    is_apart: bool = False
+    is_followed: bool = False
+
+
+@dataclass(frozen=True)
+class StandingScope:
+    """The class of messages: from one API key and mailbox, of one shape, to these addresses or domains only.
+
+    `sums` is the most that a message may name in each currency, by its code: what is not in it may not be named.
+    """
+
+    connection: int
+    mailbox: int
+    key: str
+    shape: str
+    recipients: tuple[str, ...]
+    sums: tuple[tuple[str, Decimal], ...] = ()
+    sender_name: str = ""
+    reply_to: str = ""
+
+    def admits(self, facts: MessageFacts, draft: Draft) -> bool:
+        """Whether a message belongs to the class. What is not known of it keeps it out."""
+        return not self.misfits(facts, draft)
+
+    def misfits(self, facts: MessageFacts, draft: Draft) -> tuple[str, ...]:
+        """Return why a message does not belong to the class, a sentence for each reason."""
+        return tuple(sentence for sentence, fits in self._asked(facts, draft) if not fits)
+
+    def _asked(self, facts: MessageFacts, draft: Draft) -> tuple[tuple[str, bool], ...]:
+        is_from = facts.connection == self.connection and facts.mailbox == self.mailbox and not facts.is_inbound
+        has_this_key = bool(self.key) and facts.key == f"{self.connection}:{self.key}"
+        return (
+            ("It is from another mailbox.", is_from),
+            ("It came with another API key.", has_this_key),
+            ("Its text is not the usual one.", bool(self.shape) and draft.shape == self.shape),
+            ("It goes to somebody else.", self._names_all(facts)),
+            ("It has a finding.", facts.findings == frozenset() and facts.risk_level == ""),
+            ("It contains an own word.", facts.own_words == frozenset()),
+            ("Nobody has written to a recipient before.", facts.is_first_contact is False),
+            ("It has an attachment.", facts.attachments == frozenset()),
+            ("It names a larger sum, or one in another currency.", self._bounds_all(facts)),
+            ("It did not come from an agent.", facts.origins == ORIGINS),
+            ("Changes were requested of it before.", facts.tries == 1),
+            ("The sender's name is another one.", draft.sender_name == self.sender_name),
+            ("Replies would go to another address.", draft.reply_to == self.reply_to),
+            ("It is a test message.", not draft.is_sandbox),
+            ("It is to be sent at a certain time.", not draft.is_scheduled),
+            ("It came with too many others.", not draft.is_apart),
+            ("A message came in its thread after it was written.", not draft.is_followed),
+        )
+
+    def _names_all(self, facts: MessageFacts) -> bool:
+        if not facts.recipients or not facts.sees_all_recipients:
+            return False
+        return all(not set(self.recipients).isdisjoint(patterns_for(one)) for one in facts.recipients)
+
+    def _bounds_all(self, facts: MessageFacts) -> bool:
+        bounds = dict(self.sums)
+        return facts.amounts is not None and all(
+            one.currency in bounds and one.value <= bounds[one.currency] for one in facts.amounts
+        )
+
+    @property
+    def sums_in_words(self) -> str:
+        """What sums a message may name: "no sum", or "sums up to 100 EUR"."""
+        most = [f"{value:f} {currency or _UNCERTAIN}" for currency, value in self.sums]
+        return f"sums up to {', '.join(most)}" if most else "no sum of money"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the scope as it is stored."""
+        return vars(self) | {
+            "recipients": list(self.recipients),
+            "sums": {currency: str(value) for currency, value in self.sums},
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "StandingScope":
+        """Return the scope that `as_json` wrote. Raises ValueError for anything else."""
+        try:
+            return cls(
+                connection=int(stored["connection"]),
+                mailbox=int(stored["mailbox"]),
+                key=str(stored["key"]),
+                shape=str(stored["shape"]),
+                recipients=tuple(map(str, stored["recipients"])),
+                sums=tuple((str(currency), Decimal(value)) for currency, value in sorted(stored["sums"].items())),
+                sender_name=str(stored["sender_name"]),
+                reply_to=str(stored["reply_to"]),
+            )
+        except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+            raise ValueError("The scope of this standing approval cannot be read.") from error
+
+
+def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> str:
+    """Return what a scope admits as a sentence, with the names of its key and mailbox and an example's subject."""
+    return (
+        f"Messages of the API key {key} from {mailbox} to {listed_recipients(scope.recipients)}, with the text of "
+        f"“{subject}”, where only names, numbers, dates, addresses in the text and the paths of links may differ; with "
+        f"{scope.sums_in_words}, no finding, no attachment and no link to another site."
+    )
+
+
+def listed_recipients(patterns: Sequence[str]) -> str:
+    """Return recipients for the middle of a sentence: "dana@northwind.example or anybody at acme.example"."""
+    words = [one if "@" in one else f"anybody at {one.removeprefix('*.')}" for one in patterns]
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else "nobody"

@@ -1,0 +1,167 @@
+"""The tables of standing approvals: what two admins signed, and the messages that it met."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, F, Q
+from django.db.models.functions import Now
+
+from people.actors import Actor, Role
+from people.models import OrganisationSettings
+
+# Of so many messages, one goes to a person, who is not told.
+SAMPLE_OF = 10
+
+
+class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
+    """Reads of standing approvals; the database's clock says whether one is over."""
+
+    def active(self) -> Self:
+        """Those that have not ended."""
+        return self.filter(state="active")
+
+    def in_force(self) -> Self:
+        """Those that may approve now: not ended, before their date, and switched on for the organisation."""
+        is_on = OrganisationSettings.objects.filter(standing_since__isnull=False)
+        return self.active().filter(Exists(is_on), ends_at__gt=Now())
+
+    def out_of_force(self) -> Self:
+        """Those that have not ended, and whose date has come."""
+        return self.active().filter(ends_at__lte=Now())
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of mailboxes that the actor has a role for."""
+        if actor.sees_all():
+            return self
+        connections = [one.connection for one in actor.scopes if one.mailbox is None]
+        mailboxes = [one.mailbox for one in actor.scopes if one.mailbox is not None]
+        return self.filter(Q(mailbox__connection__in=connections) | Q(mailbox__in=mailboxes))
+
+    def for_page(self) -> Self:
+        """With the names that pages show: those that have not ended first, then the newest."""
+        named = self.select_related("mailbox__connection", "asked_by", "accepted_by", "ended_by")
+        return named.order_by("state", "-number", "-version")
+
+
+class StandingApproval(models.Model):
+    """One version of a standing approval, as two admins signed it. A trigger keeps what they signed as it is."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        ENDED = "ended", "Ended"
+
+    # What people call it; a changed one is a new version, which two admins sign again.
+    number = models.PositiveIntegerField()
+    version = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=6, choices=State, default=State.ACTIVE)
+    mailbox = models.ForeignKey("mirror.Mailbox", on_delete=models.PROTECT, related_name="standing_approvals")
+    # Of the scope, for looking up which standing approval a message could meet.
+    sent_by_key = models.CharField(max_length=200)
+    shape = models.CharField(max_length=32)
+    # As `StandingScope.as_json` writes it, and as a sentence with the names of then.
+    scope = models.JSONField()
+    sentence = models.TextField()
+    # What the key was called, and the keys of the people who owned it: another name or owner ends it.
+    key_name = models.CharField(max_length=200, blank=True)
+    key_owners = models.JSONField(default=list)
+    # In how long anybody can stop a message, how many it approves in an hour, how many percent may bounce.
+    delay = models.DurationField()
+    cap_an_hour = models.PositiveIntegerField()
+    bounce_percent = models.PositiveSmallIntegerField()
+    ends_at = models.DateTimeField()
+    # The record as it was shown to whoever signed: `approvals.standing.record.Evidence`.
+    evidence = models.JSONField(default=dict)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    accepted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    accepted_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # None: it ended by itself.
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    ended_because = models.TextField(blank=True)
+    # How many messages it has met, and which of the current ten is the sample.
+    met = models.PositiveIntegerField(default=0)
+    sample_at = models.PositiveSmallIntegerField(default=0)
+
+    objects = StandingApprovalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["number", "version"], name="standing_version_once"),
+            models.UniqueConstraint(fields=["number"], condition=Q(state="active"), name="standing_one_active"),
+            models.CheckConstraint(condition=~Q(asked_by=F("accepted_by")), name="standing_two_signatures"),
+            models.CheckConstraint(condition=Q(state__in=("active", "ended")), name="standing_state_known"),
+            models.CheckConstraint(
+                condition=Q(cap_an_hour__gte=1, delay__gte=timedelta(minutes=1)), name="standing_bounded"
+            ),
+        ]
+        indexes = [models.Index(fields=["shape", "mailbox"], condition=Q(state="active"), name="standing_active")]
+
+    def __str__(self) -> str:
+        return f"standing approval {self.number}"
+
+    @property
+    def rule(self) -> str:
+        """How decisions and the ledger name it."""
+        return f"standing {self.number} version {self.version}"
+
+    @property
+    def signatories(self) -> str:
+        """The names of the two admins who signed it."""
+        return f"{self.asked_by} and {self.accepted_by}"
+
+    def is_for(self, actor: Actor) -> bool:
+        """Whether the actor may sign and end it: an admin of its mailbox."""
+        return actor.is_a(Role.ADMIN, connection=self.mailbox.connection_id, mailbox=self.mailbox_id)
+
+
+class StandingUseQuerySet(models.QuerySet["StandingUse"]):
+    """Reads of the messages that standing approvals met."""
+
+    def approved_within(self, span: timedelta) -> Self:
+        """Those that were approved within this span until now."""
+        return self.filter(kind="approved", at__gt=Now() - span)
+
+    def samples(self) -> Self:
+        """Those that went to a person as a blind sample, and that somebody has decided."""
+        return self.filter(kind="sampled").exclude(outcome="")
+
+
+class StandingUse(models.Model):
+    """One message that fits a standing approval's key, mailbox and text, and what became of it: once a message."""
+
+    class Kind(models.TextChoices):
+        APPROVED = "approved", "Approved"
+        # Went to a person who was not told, so that the standing approval is checked.
+        SAMPLED = "sampled", "Sample"
+        # The cap an hour was reached.
+        OVER_CAP = "over_cap", "Over the cap"
+        # Something about it is not covered, as `why` says.
+        LEFT = "left", "Left to a person"
+
+    class Outcome(models.TextChoices):
+        AGREED = "agreed", "Approved by the person too"
+        DISAGREED = "disagreed", "Not approved by the person"
+
+    standing = models.ForeignKey(StandingApproval, on_delete=models.PROTECT, related_name="uses")
+    message = models.OneToOneField("mirror.Message", on_delete=models.CASCADE, related_name="standing_use")
+    kind = models.CharField(max_length=8, choices=Kind)
+    why = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+    # What a person decided about it, where one did.
+    outcome = models.CharField(max_length=9, choices=Outcome, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = StandingUseQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["standing", "kind", "at"], name="standing_used")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.standing}"
