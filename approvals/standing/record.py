@@ -11,8 +11,7 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, Max, Q
-from django.db.models.fields.json import KT
+from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now, TruncDate
 
 from approvals.models import Decision, Verdict
@@ -241,7 +240,7 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
     found = Message.objects.filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
     like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
     named = like.select_related("connection").annotate(
-        named=KT("revision__content__sender_name"), answered_to=KT("revision__content__reply_to")
+        named=F("revision__content__sender_name"), answered_to=F("revision__content__reply_to")
     )
     messages = list(named.order_by("-pk")[:MOST_READ])
     decisions: dict[int, Decision] = {}

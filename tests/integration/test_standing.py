@@ -1,0 +1,376 @@
+"""Standing approvals: what they approve, what they leave to people, and what ends them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.db.models.functions import Now
+
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.standing import approve_due, give_to_people, to_stop
+from approvals.intake import ingest
+from approvals.models import Decision, Replacement
+from approvals.querysets.messages import desk_messages
+from approvals.standing import ending, record, signing
+from audit.models import Entry
+from audit.recording import record as append
+from common.postgres import clock
+from connections.keys.commands import set_owner
+from mirror.errors import ActNotAllowed
+from mirror.models import Message
+from people.models import Grant, OrganisationSettings, Person
+from people.second_admin.asking import SecondAdminNeeded
+from policy.kill_switch import pull
+from policy.models import KeyOwner
+from policy.standing_models import StandingApproval, StandingUse
+from tests.factories import event_body, make_list, make_message, make_person, pending_row, show_row
+from tests.integration.deciding import at_once, decide, make_due
+from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, switch_on, terms
+from tests.integration.test_several_approvals import put_in_force
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def second(db):
+    return make_person("sam@yourteam.example", "Sam Second", "admin")
+
+
+@pytest.fixture
+def past(connection, reviewer, second_reviewer):
+    switch_on()
+    return make_record(connection, reviewer, second_reviewer)
+
+
+@pytest.fixture
+def standing(connection, reviewer, admin, second, monkeypatch):
+    """A standing approval on a record of one message, which is enough here."""
+    switch_on()
+    for name in ("LEAST", "LEAST_DAYS"):
+        monkeypatch.setattr(record, name, 1)
+    made = sign(make_record(connection, reviewer, number=1)[0], admin, second)
+    let_through(made)
+    return made
+
+
+def fresh(person):
+    return Person.objects.get(pk=person.pk).actor(surface="web")
+
+
+def the_use():
+    return StandingUse.objects.latest("pk")
+
+
+def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(past, admin, reviewer, connection):
+    [found] = record.proposals(fresh(admin))
+    evidence = found.evidence
+    assert (evidence.messages, evidence.approved, evidence.people, evidence.median) == (24, 24, 2, 9.0)
+    assert found.scope.recipients == ("dana@northwind.example",)
+    assert [(currency, str(value)) for currency, value in found.scope.sums] == [("EUR", "40.23")]
+    assert "Messages of the API key Refund bot from" in found.sentence
+    assert "sums up to 40.23 EUR" in found.sentence
+    rehearsed = record.rehearse(replace(found.scope, recipients=("acme.example",)), cap_an_hour=50)
+    assert (rehearsed.looked_at, rehearsed.admitted, rehearsed.left) == (24, 0, {"It goes to somebody else.": 24})
+    rehearsed = record.rehearse(found.scope, cap_an_hour=50)
+    assert (rehearsed.admitted, rehearsed.samples, rehearsed.approved, rehearsed.wrong) == (24, 2, 22, ())
+    # Reviewers and admins of other places are proposed nothing.
+    assert record.proposals(fresh(reviewer)) == []
+
+
+def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_proposed(
+    past, admin, connection, reviewer
+):
+    [bad] = make_record(connection, reviewer, number=1, outcome="reject")
+    assert record.proposals(fresh(admin)) == []
+    found = record.proposal_for(mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape)
+    assert (found.evidence.rejected, found.evidence.against) == (1, (str(bad.public_id),))
+    assert "less than 14 days ago" in found.evidence.lacking(clock())
+    assert record.rehearse(found.scope, cap_an_hour=50).wrong == (bad,)
+    with pytest.raises(signing.StandingRefused, match="less than 14 days ago"):
+        signing.sign_standing(actor=fresh(admin), mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape, terms=terms())
+
+
+def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(past, admin, reviewer):
+    like = {"mailbox": past[0].mailbox_id, "key": "01KEY", "shape": past[0].shape, "terms": terms()}
+    with pytest.raises(SecondAdminNeeded) as asked:
+        signing.sign_standing(actor=fresh(admin), **like)
+    assert "24 approved unchanged" in asked.value.asked.after
+    with pytest.raises(ActNotAllowed):
+        signing.sign_standing(actor=fresh(reviewer), **like)
+    OrganisationSettings.objects.update(standing_since=None)
+    with pytest.raises(signing.StandingRefused, match="switched off"):
+        signing.sign_standing(actor=fresh(admin), **like)
+    with pytest.raises(SecondAdminNeeded):
+        signing.switch_standing(actor=fresh(admin), on=True)
+    assert not StandingApproval.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ends_at": timedelta(days=200)}, "next 180 days"),
+        ({"delay_minutes": 0}, "delay of 1"),
+        ({"cap_an_hour": 0}, "messages an hour"),
+        ({"recipients": ("gmail.com",)}, "Anybody can have an address"),
+        ({"recipients": ("*.example",)}, "example"),
+    ],
+)
+def test_terms_that_nobody_can_sign_are_refused_with_a_sentence(changed, says):
+    if "ends_at" in changed:
+        changed = {"ends_at": clock() + changed["ends_at"]}
+    with pytest.raises(signing.StandingRefused, match=says):
+        signing.check_terms(terms(**changed))
+
+
+def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_signatories(
+    standing, connection, upstream
+):
+    message = make_refund(connection, 3999)
+    assert approve_due() == 1
+    decision = Decision.objects.get(message=message)
+    assert (decision.outcome, decision.rule, decision.given_by, decision.standing) == (
+        "approve",
+        "standing 1 version 1",
+        None,
+        standing,
+    )
+    assert decision.due_at - decision.recorded_at == timedelta(minutes=10)
+    said = Entry.objects.filter(action="decision.recorded").latest("pk").detail.fields
+    assert (said["rule"], said["signed_by"]) == ("standing 1 version 1", f"{standing.asked_by} and Sam Second")
+    assert message not in desk_messages().waiting_for(standing.asked_by.actor(surface="web"))
+    make_due()
+    serve(upstream, connection, message)
+    assert run_decision(decision_id=decision.pk) == "applied"
+    [sent] = upstream.decisions
+    assert (sent["action"], sent["expected_fingerprint"]) == ("approve", message.revision.fingerprint)
+    assert "standing approval 1" in sent["decided_by"]
+    assert approve_due() == 0
+
+
+def serve(upstream, connection, message):
+    """Let MultiMail hold the message as it was read, and take a decision."""
+    type(connection).objects.filter(pk=connection.pk).update(api_url=upstream.url)
+    content = message.revision.content
+    upstream.holds(pending_row(message.upstream_id, subject=content["subject"], markdown=content["markdown"], **KEY))
+    upstream.decides(200, status="approved", id=message.upstream_id)
+
+
+OUTSIDE = {
+    "another key": ({"sent_by_key": "01OTHER"}, ""),
+    "another key's name": ({"sent_by_key_name": "Other bot"}, "another name or owner"),
+    "another text": ({"markdown": "Hello Dana,\n\nplease pay 10.00 EUR to us at once, for order 3999."}, ""),
+    "somebody else": ({"to_addresses": ["eve@northwind.example"]}, "goes to somebody else"),
+    "a hidden copy": ({"bcc": ["eve@evil.example"]}, "goes to somebody else"),
+    "a larger sum": ({"number": 4471}, "larger sum"),
+    "a Discord command": ({"metadata": {"discord_user": "ana#1"}}, "not come from an agent"),
+    "another name": ({"from_name": "The bank"}, "sender's name"),
+    "replies elsewhere": ({"reply_to": "x@yourteam.example"}, "Replies would go"),
+    "at a time": ({"send_at": "2027-01-01T10:00:00Z"}, "at a certain time"),
+    "a link": ({"markdown": "Hello Dana,\n\nyour refund is on its way. https://evil.example/x"}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection, what):
+    fields, why = OUTSIDE[what]
+    number = fields.get("number", 3999)
+    message = make_refund(connection, number, **{name: value for name, value in fields.items() if name != "number"})
+    assert approve_due() == bool(why)
+    assert not Decision.objects.filter(message=message).exists()
+    if why:
+        assert (the_use().kind, why in the_use().why) == ("left", True)
+    assert approve_due() == 0
+
+
+@pytest.mark.parametrize("what", ["switch", "rule", "allowlist", "owner", "verdict", "off", "date"])
+def test_whatever_keeps_a_person_from_approving_keeps_it_too(standing, connection, admin, reviewer, what):
+    message = make_refund(connection, 3999)
+    if what == "switch":
+        pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None)
+    elif what == "rule":
+        put_in_force({"approvals": {"0": 2}})
+    elif what == "allowlist":
+        make_list("acme.example")
+    elif what == "owner":
+        KeyOwner.objects.create(connection=connection, upstream_key_id="01KEY", person=reviewer)
+    elif what == "verdict":
+        put_in_force({"approvals": {"0": 2}})
+        decide(message, reviewer)
+    elif what == "off":
+        OrganisationSettings.objects.update(standing_since=None)
+    else:
+        end_date(standing)
+    approve_due()
+    assert not Decision.objects.filter(message=message, outcome="approve").exists()
+
+
+def end_date(standing):
+    """Put one in its place whose date has come: a trigger keeps what was signed."""
+    StandingApproval.objects.update(state="ended")
+    standing.pk, standing.number, standing.ends_at = None, standing.number + 1, Now()
+    standing.save(force_insert=True)
+    standing.refresh_from_db()
+
+
+@pytest.mark.parametrize("what", ["switch", "ended", "content", "rule", "allowlist", "off", "thread"])
+def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
+    standing, connection, admin, what, upstream
+):
+    message = make_refund(connection, 3999)
+    approve_due()
+    decision = Decision.objects.get(message=message)
+    serve(upstream, connection, message)
+    make_due()
+    if what == "switch":
+        pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None)
+    elif what == "ended":
+        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
+    elif what == "content":
+        show_row(message, subject="Your refund for order 1", **KEY)
+    elif what == "rule":
+        put_in_force({"reauthenticate": True})
+    elif what == "allowlist":
+        make_list("acme.example")
+    elif what == "off":
+        signing.switch_standing(actor=fresh(admin), on=False)
+    else:
+        Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
+    run_decision(decision_id=decision.pk)
+    give_to_people(list(to_stop().values_list("pk", flat=True)))
+    decision.refresh_from_db()
+    assert decision.state in ("refused", "undone")
+    assert decision.explanation
+    assert upstream.decisions == []
+    assert message in desk_messages().in_queue()
+    assert approve_due() == 0, "what it gave to people stays with them"
+
+
+def test_whoever_sees_it_can_stop_it_and_nobody_else(standing, connection, auditor):
+    message = make_refund(connection, 3999)
+    approve_due()
+    stopped = undo_decision(message=message.public_id, actor=fresh(auditor))
+    assert (stopped.state, stopped.explanation) == ("undone", f"Undone by {auditor}.")
+    assert approve_due() == 0
+    assert message in desk_messages().in_queue()
+
+
+def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_rest(
+    standing, admin, second, connection, reviewer
+):
+    ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="Another cap")
+    sign(Message.objects.latest("pk"), admin, second, cap_an_hour=15)
+    messages = [make_refund(connection, 3900 + n) for n in range(20)]
+    assert approve_due() == 20
+    kinds = [one.kind for one in StandingUse.objects.order_by("pk")]
+    assert (kinds.count("sampled") in (1, 2), kinds.count("approved")) == (True, 15)
+    assert kinds.count("over_cap") == 20 - 15 - kinds.count("sampled")
+    assert kinds[:10].count("sampled") == 1
+    sample = Message.objects.get(standing_use__kind="sampled", pk__lte=messages[9].pk)
+    assert not Entry.objects.filter(message=sample.public_id, action__startswith="standing").exists()
+    decision = decide(sample, reviewer).decision
+    Decision.objects.filter(pk=decision.pk).update(state="applied")
+    ending.note_outcomes(list(ending.undecided_samples().values_list("pk", flat=True)))
+    use = StandingUse.objects.get(message=sample)
+    assert (use.outcome, use.person) == ("agreed", reviewer)
+    assert StandingApproval.objects.active().exists()
+
+
+ENDS = [
+    *("reject", "send_back", "edit", "message.complained", "message.bounced"),
+    *("finding", "key", "key_here", "date", "signatory", "hand"),
+]
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_it_ends_by_itself(standing, connection, reviewer, admin, second, what):
+    message = make_refund(connection, 3999)
+    if what in ("reject", "send_back"):
+        decide(message, reviewer, what, "No")
+    elif what == "edit":
+        edit(message, reviewer)
+    elif what.startswith("message."):
+        report(standing, connection, what)
+    elif what == "finding":
+        StandingUse.objects.create(standing=standing, message=message, kind="sampled")
+        Message.objects.filter(pk=message.pk).update(rules=["hidden_text"])
+    elif what == "key":
+        append("api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"})
+    elif what == "key_here":
+        set_owner(connection=connection, key_id="01KEY", name="Refund bot", person=reviewer, actor=fresh(admin))
+    elif what == "date":
+        end_date(standing)
+    elif what == "signatory":
+        Grant.objects.filter(person=second).delete()
+    else:
+        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
+    ending.end_over(list(ending.over().values_list("pk", flat=True)))
+    standing.refresh_from_db()
+    assert standing.state == "ended"
+    assert standing.ended_because
+    assert Entry.objects.filter(action="standing.ended").exists()
+    another = make_refund(connection, 3998)
+    approve_due()
+    assert not Decision.objects.filter(message=another).exists()
+
+
+def edit(message, person):
+    """Ask for a corrected copy of the message, as its page does."""
+    row = Replacement.objects.create(
+        message=message,
+        revision=message.revision,
+        connection=message.connection,
+        person=person,
+        to=["dana@northwind.example"],
+        markdown="Hello",
+        reference="EDIT",
+    )
+    append("message.edit_asked", actor=fresh(person), message=message.public_id, about=row)
+
+
+def report(standing, connection, event):
+    """Let MultiMail report what became of messages that it approved: two bounce, or one is complained of."""
+    for number in range(2 if event == "message.bounced" else 1):
+        message = make_refund(connection, 3990 + number)
+        StandingUse.objects.create(standing=standing, message=message, kind="approved")
+        Message.objects.filter(pk=message.pk).update(state="delivered" if event == "message.complained" else "sent")
+        body = event_body(event, email_id=message.upstream_id)
+        ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+
+
+def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
+    decide(
+        make_message(connection, subject="Something else", markdown="Quite another text", **KEY),
+        reviewer,
+        "reject",
+        "No",
+    )
+    assert StandingApproval.objects.active().count() == 1
+
+
+def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
+    for change in ({"cap_an_hour": 1000}, {"scope": {}}, {"ends_at": Now()}, {"accepted_by": admin}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            StandingApproval.objects.update(**change)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        StandingApproval.objects.all().delete()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Decision.objects.update(given_by=None)
+
+
+def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
+    actor = replace(fresh(admin), second=str(second.pk))
+    like = {"mailbox": standing.mailbox_id, "key": "01KEY", "shape": standing.shape, "terms": terms(cap_an_hour=5)}
+    with pytest.raises(signing.StandingRefused, match="already: change that"):
+        signing.sign_standing(actor=actor, **like)
+    made = signing.sign_standing(actor=actor, replaces=standing.pk, **like)
+    standing.refresh_from_db()
+    assert (made.number, made.version, standing.state) == (1, 2, "ended")
+    assert standing.ended_because == "Replaced by version 2."
+
+
+def test_two_sweeps_at_one_moment_meet_a_message_once(transactional_db, standing, connection):
+    make_refund(connection, 3999)
+    assert sorted(at_once(approve_due, approve_due)) in ([0, 1], [1, 1], [0, 0])
+    assert Decision.objects.filter(standing=standing).count() == 1
