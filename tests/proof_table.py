@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "proofs.md"
 RARE = {"slow", "soak"}
 
 PROMISES = {
-    1: "A held message is never sent without a recorded decision.",
+    1: "A held message is never sent without the decision of a person, or of a standing approval that two signed.",
     2: "The message that is sent is the one that was reviewed.",
     3: "A decision takes effect at most once and is never lost.",
     4: "Opening, prefetching or unfurling a link never decides.",

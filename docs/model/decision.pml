@@ -130,10 +130,33 @@ bool gave[2], gone[2], pressed[2], changed, of_changed[ROWS];
 #define MAY_GIVE(p) (!gone[p] && !gave[p])
 #endif
 #else
-#define STANDS(d)   true
-#define STILL(d)    true
 #define VOID(when)  skip
 #define IS_VOID(s)  false
+#endif
+
+/* Where a standing approval decides: whether it is in force, which decisions are its, whether the content has changed. */
+#ifdef STANDING
+bool in_force = true, met, changed, of_changed[ROWS], by_standing[ROWS];
+#define SIGNED(d)   (!by_standing[d] || in_force)
+#define STANDS(d)   (!by_standing[d] || (in_force && of_changed[d] == changed))
+#define STILL(d)    STANDS(d)
+#ifdef MARKED_UNASKED
+#define MAY_MARK(d) true
+#else
+#define MAY_MARK(d) SIGNED(d)
+#endif
+#ifdef MET_TWICE
+#define IS_NEW      true
+#else
+#define IS_NEW      (!met)
+#endif
+#else
+#define SIGNED(d)   true
+#define MAY_MARK(d) true
+#ifndef SEVERAL
+#define STANDS(d)   true
+#define STILL(d)    true
+#endif
 #endif
 
 /* Weak fairness holds for programs only: no person needs to act and no webhook to come, so at some time all that ends. */
@@ -236,6 +259,23 @@ end: do
 }
 #endif
 
+#ifdef STANDING
+/* Approves a message once, and is stopped by anybody, by a changed content and by its own end, each at any time. */
+active proctype StandingApproval() AT_WILL {
+end: do
+    :: atomic { FREE_TO_DECIDE && !expired && !killed && in_force && IS_NEW && !ANY(MAY_ARRIVE) ->
+        assert(!met);                                   /* what people took back stays with them */
+        met = true; by_standing[rows] = true; of_changed[rows] = changed;
+        decide(approve) }
+    :: atomic { rows > 0 && IS(rows - 1, recorded) && !LAST.left && by_standing[rows - 1] &&
+                (!STANDS(rows - 1) || killed) ->
+        become(rows - 1, undone) }                      /* gives it to people */
+    :: atomic { in_force -> in_force = false }
+    :: atomic { is_held_here && !changed -> changed = true }
+    od
+}
+#endif
+
 active proctype KillSwitch() AT_WILL {
 end: do
     :: atomic { rows > 0 && !killed -> killed = true }
@@ -253,7 +293,7 @@ end: do
 }
 #endif
 
-#define MAY_CALL (IS(d, calling) && MINE(d, n) && row[d].lease && !STOPPED && !OVER(d))
+#define MAY_CALL (IS(d, calling) && MINE(d, n) && row[d].lease && !STOPPED && !OVER(d) && MAY_MARK(d))
 #define DIE      atomic { faults < FAULTS -> faults++; goto idle }
 /* Takes a row, reads, marks, calls, ends the row. It sleeps between any two steps for any time, and may die there. */
 active [2] proctype Executor() {
@@ -286,6 +326,7 @@ end:
     :: DIE
     :: atomic { MAY_CALL ->
         assert(!killed);                                /* no call after the kill switch but those marked before */
+        assert(SIGNED(d));                              /* nor after a standing approval has ended */
         row[d].left = true; MARKED(1) }
     :: atomic { !MAY_CALL -> said = postpone; goto ending }
     fi;

@@ -7,6 +7,7 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
+from approvals.decisions import execute
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.standing import approve_due, give_to_people, to_stop
@@ -124,6 +125,7 @@ def test_terms_that_nobody_can_sign_are_refused_with_a_sentence(changed, says):
         signing.check_terms(terms(**changed))
 
 
+@pytest.mark.proves("promise 1")
 def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_signatories(
     standing, connection, upstream
 ):
@@ -247,6 +249,30 @@ def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
     assert approve_due() == 0, "what it gave to people stays with them"
 
 
+@pytest.mark.parametrize("when", ["while it is read", "just before the call"])
+def test_it_ends_during_the_last_read_and_no_call_leaves(standing, connection, admin, upstream, monkeypatch, when):
+    message = make_refund(connection, 3999)
+    approve_due()
+    decision = Decision.objects.get(message=message)
+    serve(upstream, connection, message)
+    make_due()
+
+    def finish(*_):
+        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
+
+    if when == "while it is read":
+        real = execute._compare
+        monkeypatch.setattr(execute, "_compare", lambda *compared: (real(*compared), finish()))
+    else:
+        monkeypatch.setattr(execute, "_ask_once_more", finish)
+    run_decision(decision_id=decision.pk)
+    assert upstream.decisions == []
+    monkeypatch.undo()
+    give_to_people(list(to_stop().values_list("pk", flat=True)))
+    decision.refresh_from_db()
+    assert decision.state in ("refused", "undone")
+
+
 def test_whoever_sees_it_can_stop_it_and_nobody_else(standing, connection, auditor):
     message = make_refund(connection, 3999)
     approve_due()
@@ -349,6 +375,7 @@ def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
     assert StandingApproval.objects.active().count() == 1
 
 
+@pytest.mark.proves("promise 1")
 def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
     for change in ({"cap_an_hour": 1000}, {"scope": {}}, {"ends_at": Now()}, {"accepted_by": admin}):
         with pytest.raises(DatabaseError), transaction.atomic():

@@ -86,6 +86,31 @@ def test_protocol_with_two_decisions_of_two_approvals_holds_in_the_states_of_a_s
     assert "errors: 0" in printed, printed
 
 
+# A standing approval decides; it ends, the content changes, and anybody stops it.
+STANDING = {"ROWS": 1, "ATTEMPTS": 1, "STANDING": 1}
+TWINS_OF_STANDING = {
+    "MARKED_UNASKED": ({}, r"!\(by_standing\[d\]\)\|\|in_force"),
+    "MET_TWICE": ({"ROWS": 2, "FAULTS": 0}, r"!\(met\)"),
+}
+
+
+def test_protocol_with_a_standing_approval_holds_in_every_state(tmp_path):
+    assert_holds(visit_all(tmp_path, STANDING))
+
+
+@pytest.mark.slow
+def test_protocol_with_a_standing_approval_and_two_decisions_holds_in_every_state(tmp_path):
+    assert_holds(visit_all(tmp_path, STANDING | {"ROWS": 2, "FAULTS": 0}, "-O2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", TWINS_OF_STANDING)
+def test_broken_twin_with_a_standing_approval_has_a_counterexample(tmp_path, switch):
+    switches, violated = TWINS_OF_STANDING[switch]
+    printed = visit_all(tmp_path, STANDING | switches | {switch: 1})
+    assert re.search(rf"assertion violated.*{violated}", printed), printed
+
+
 TWINS = {
     "NO_FENCE": ("no attempt number", {}, r"row\[d\].attempt==n", "a late worker overwrites a newer attempt"),
     "RERUN": ("called again when the lease ends", {"REPEATS": 1}, r"effects<=1", "two mails leave"),
