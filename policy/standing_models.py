@@ -161,7 +161,11 @@ class StandingUse(models.Model):
     objects = StandingUseQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["standing", "kind", "at"], name="standing_used")]
+        indexes = [
+            models.Index(fields=["standing", "kind", "at"], name="standing_used"),
+            # Samples that nobody has decided yet.
+            models.Index(fields=["at"], condition=Q(kind="sampled", outcome=""), name="standing_sample"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.standing}"

@@ -111,9 +111,10 @@ def _is_admin(person: Person, standing: StandingApproval) -> bool:
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
-    """Return the messages met that a person has decided since, and for which that is not noted yet."""
+    """Return the samples of the last 30 days that a person has decided, for which that is not noted yet."""
     decided = Decision.objects.filter(message=OuterRef("message"), rule="", state=DecisionState.APPLIED)
-    return StandingUse.objects.filter(Exists(decided), outcome="").exclude(kind=StandingUse.Kind.LEFT)
+    samples = StandingUse.objects.filter(kind=StandingUse.Kind.SAMPLED, outcome="", at__gt=Now() - _SAMPLES_WITHIN)
+    return samples.filter(Exists(decided))
 
 
 def note_outcomes(use_ids: list[int]) -> None:

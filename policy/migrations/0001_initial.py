@@ -366,7 +366,7 @@ class Migration(migrations.Migration):
                 ('standing', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='uses', to='policy.standingapproval')),
             ],
             options={
-                'indexes': [models.Index(fields=['standing', 'kind', 'at'], name='standing_used')],
+                'indexes': [models.Index(fields=['standing', 'kind', 'at'], name='standing_used'), models.Index(condition=models.Q(('kind', 'sampled'), ('outcome', '')), fields=['at'], name='standing_sample')],
             },
         ),
     ]

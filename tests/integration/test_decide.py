@@ -108,7 +108,7 @@ def test_unfinished_or_effective_decision_allows_no_other_decision(message, revi
         *((state, {}, "Ana Ferreira approved this message first, at") for state in (
             "recorded", "calling", "unknown", "unattributed", "applied",
         )),
-        ("recorded", {"given_by": None, "rule": "expiry"}, "A rule approved this message first, at"),
+        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this message first"),
         ("superseded", {"explanation": ""}, "Ana Ferreira approved this message first, at"),
         ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
     ):  # fmt: skip
@@ -249,7 +249,7 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, re
     assert refused.value.sentence == "Only a reviewer of this mailbox can undo a decision."
     by_rule = "A rule decided this, and would decide the same again."
     for fields, error, sentence in (
-        ({"rule": "expiry", "given_by": None}, VerdictNotAllowed, by_rule),
+        ({"rule": "expiry", "given_by": None, "outcome": "reject"}, VerdictNotAllowed, by_rule),
         ({"state": "calling", "attempt": 1, "may_have_left": True}, AlreadyDecided, over),
         ({"state": "unattributed"}, AlreadyDecided, "It is too late to undo: the decision is being carried out."),
     ):

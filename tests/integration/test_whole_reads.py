@@ -115,7 +115,7 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
 def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
     ended, edited = make_message(hosted), make_message(hosted)
     Decision.objects.create(
-        message=ended, revision=ended.revision, outcome="approve", reference="R1", due_at=Now(), state="superseded"
+        message=ended, revision=ended.revision, outcome="reject", reference="R1", due_at=Now(), state="superseded"
     )
 
     def meanwhile():
