@@ -30,7 +30,7 @@ DAYS = 60
 LEAST, LEAST_DAYS, LEAST_SHARE = 20, 5, 95
 # Nor within so many days of a rejection or a request for changes.
 QUIET_DAYS = 14
-MOST_PROPOSED, MOST_READ = 20, 2000
+MOST_PROPOSED, MOST_READ = 10, 1000
 
 
 @dataclass(frozen=True)
@@ -156,24 +156,28 @@ def proposal_for(
     shape: str,
     recipients: Sequence[str] = (),
     sums: Sequence[tuple[str, Decimal]] | None = None,
+    before: StandingApproval | None = None,
 ) -> Proposal | None:
     """Return the proposal for one mailbox, key and text, from what people approved; None where nothing was.
 
-    `recipients` and `sums` are narrower or wider bounds, where somebody chose them.
+    `recipients` and `sums` are narrower or wider bounds, where somebody chose them. Of a new version of `before`, what
+    nobody chose is as it was.
     """
-    approved = [one for one in _messages_like(mailbox, key, shape) if one.outcome == Outcome.APPROVE]
-    if not approved:
+    like = _messages_like(mailbox, key, shape)
+    approved = [one for one in like if one.outcome == Outcome.APPROVE]
+    if not approved and (before is None or not like):
         return None
-    newest = approved[0]
+    newest = (approved or like)[0]
+    was = StandingScope.from_json(before.scope) if before else None
     scope = StandingScope(
         connection=newest.connection_id,
         mailbox=mailbox,
         key=key,
         shape=shape,
-        recipients=tuple(recipients) or _usual_recipients(approved),
-        sums=tuple(sums) if sums is not None else _largest_sums(approved),
-        sender_name=newest.named or "",
-        reply_to=newest.answered_to or "",
+        recipients=tuple(recipients) or (was.recipients if was else _usual_recipients(approved)),
+        sums=tuple(sums) if sums is not None else was.sums if was else _largest_sums(approved),
+        sender_name=was.sender_name if was else newest.named or "",
+        reply_to=was.reply_to if was else newest.answered_to or "",
     )
     owners = KeyOwner.objects.filter(connection=newest.connection_id, upstream_key_id=key)
     return Proposal(
@@ -182,13 +186,12 @@ def proposal_for(
         key_name=newest.sent_by_key_name,
         key_owners=tuple(sorted(owners.values_list("person_id", flat=True))),
         subject=newest.subject,
-        evidence=evidence_for(scope),
+        evidence=_evidence(scope, like),
     )
 
 
-def evidence_for(scope: StandingScope) -> Evidence:
-    """Return what people decided about the messages that a scope admits."""
-    like = _messages_like(scope.mailbox, scope.key, scope.shape)
+def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
+    """Return what people decided about those of these messages that a scope admits."""
     decided = [one for one in like if one.outcome and not _misfits(scope, one)]
     approved = [one for one in decided if one.outcome == Outcome.APPROVE]
     against = [one for one in decided if one.outcome != Outcome.APPROVE]

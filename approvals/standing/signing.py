@@ -104,12 +104,14 @@ def sign_standing(
     if not OrganisationSettings.objects.filter(standing_since__isnull=False).exists():
         raise StandingRefused("Standing approvals are switched off for the organisation.")
     check_terms(terms)
-    proposal = proposal_for(mailbox=mailbox, key=key, shape=shape, recipients=terms.recipients, sums=terms.sums)
+    before = _replaced(replaces, mailbox=mailbox, key=key, shape=shape)
+    bounds: dict[str, Any] = {"recipients": terms.recipients, "sums": terms.sums, "before": before}
+    proposal = proposal_for(mailbox=mailbox, key=key, shape=shape, **bounds)
     if proposal is None:
         raise StandingRefused("Nobody has approved such a message lately.")
-    if lacking := proposal.evidence.lacking(clock()):
+    # While one is in force, people decide its samples only; anything against it has ended it.
+    if before is None and (lacking := proposal.evidence.lacking(clock())):
         raise StandingRefused(lacking)
-    before = _replaced(replaces, proposal)
     if not actor.second:
         raise SecondAdminNeeded(_asked(proposal, terms, before))
     if before is not None:
@@ -145,20 +147,13 @@ def _check_recipient(pattern: str) -> None:
         raise StandingRefused(f"Anybody can have an address at {pattern}: name the addresses instead.")
 
 
-def _replaced(replaces: int | None, proposal: Proposal) -> StandingApproval | None:
-    scope = proposal.scope
-    same = (
-        StandingApproval.objects.active()
-        .select_for_update(of=("self",))
-        .select_related("mailbox", "asked_by", "accepted_by")
-    )
-    others = list(same.filter(mailbox=scope.mailbox, sent_by_key=scope.key, shape=scope.shape))
-    if replaces is None:
-        if others:
-            raise StandingRefused(f"Standing approval {others[0].number} is for these messages already: change that.")
-        return None
-    found = next((one for one in others if one.pk == replaces), None)
-    if found is None:
+def _replaced(replaces: int | None, *, mailbox: int, key: str, shape: str) -> StandingApproval | None:
+    same = StandingApproval.objects.active().filter(mailbox=mailbox, sent_by_key=key, shape=shape)
+    named = same.select_related("mailbox", "asked_by", "accepted_by")
+    found = named.select_for_update(of=("self",)).first()
+    if replaces is None and found is not None:
+        raise StandingRefused(f"Standing approval {found.number} is for these messages already: change that.")
+    if replaces is not None and (found is None or found.pk != replaces):
         raise StandingRefused("The standing approval that this replaces has ended meanwhile.")
     return found
 
@@ -230,14 +225,11 @@ def _asked(proposal: Proposal, terms: Terms, before: StandingApproval | None) ->
 
 
 def _signing_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    shape, key = str(change["shape"]), str(change["key"])
-    terms = Terms.from_json(change["terms"])
-    now = proposal_for(mailbox=change["mailbox"], key=key, shape=shape, recipients=terms.recipients, sums=terms.sums)
-    if now is None or now.scope.as_json() != change["scope"]:
+    same = {name: change[name] for name in ("mailbox", "key", "shape", "replaces")}
+    made = sign_standing(actor=actor, terms=Terms.from_json(change["terms"]), **same)
+    if made.scope != change["scope"]:
         raise StandingRefused("The record has changed what this would approve since it was asked. Ask for it again.")
-    return sign_standing(
-        actor=actor, mailbox=change["mailbox"], key=key, shape=shape, terms=terms, replaces=change["replaces"]
-    )
+    return made
 
 
 SIGNING = ChangeKind("Standing approval", _signing_accepted, refusals=(ActNotAllowed, StandingRefused, ValueError))
