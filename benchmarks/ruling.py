@@ -5,13 +5,13 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.result import Figure, Result, sized
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 
 FEW, MANY, MESSAGES = 100, sized(100_000, smoke=200), sized(2_000, smoke=50)
 ROUNDS, A_ROUND = sized(20, smoke=1), sized(250, smoke=20)
 RULES = 200
-GOAL = 2.0
+GOAL, MOST_MS = 2.0, 2.0
 _OFFICE = {"days": [0, 1, 2, 3, 4], "opens": "09:00", "closes": "17:00", "zone": "Europe/Berlin"}
 
 
@@ -50,6 +50,7 @@ def measure() -> Result:
         goal=GOAL,
         runs=ROUNDS * A_ROUND,
         at_most=True,
+        needs=(Need("milliseconds of the 99th percentile", many * 1000, MOST_MS, at_most=True),),
     )
 
 

@@ -108,7 +108,7 @@ def test_unfinished_or_effective_decision_allows_no_other_decision(message, revi
         *((state, {}, "Ana Ferreira approved this message first, at") for state in (
             "recorded", "calling", "unknown", "unattributed", "applied",
         )),
-        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this message"),
+        ("recorded", {"given_by": None, "rule": "expiry", "outcome": "reject"}, "The expiry rule rejected this"),
         ("superseded", {"explanation": ""}, "Ana Ferreira approved this message first, at"),
         ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
     ):  # fmt: skip
