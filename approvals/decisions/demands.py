@@ -12,18 +12,21 @@ from common.postgres.statements import ValueQuery, array_of, read_values
 from mirror.models import Message
 from mirror.states import MessageState
 from people.actors import Actor
+from policy.calendars.stored import ALL_CALENDARS, calendars_from
 from policy.rules.conditions import entries_of
 from policy.rules.demand import Approval, Demand
 from policy.rules.evaluation import Requirement
 from policy.rules.facts import facts_from, facts_of
+from policy.rules.hours import Calendars
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
 from policy.rules.versions import NO_POLICY, Policy, policy_of
 
 _ACTOR, _PATTERNS, _MESSAGE = "{actor}", "{patterns}", "{message}"
 
-# The active version, all groups with whether the actor is in them, and the allowlists that name one of these patterns.
-_POLICY = """
+# The active version, all groups with whether the actor is in them, all calendars, and the allowlists that name one of
+# these patterns.
+_POLICY = f"""
 (SELECT json_build_object(
   'key', version.id,
   'groups', ARRAY(
@@ -31,13 +34,14 @@ _POLICY = """
       SELECT FROM policy_group_members AS member WHERE member.group_id = one.id AND member.person_id = %s::bigint
     )) FROM policy_group AS one ORDER BY one.id
   ),
+  'calendars', {ALL_CALENDARS},
   'lists', ARRAY(
     SELECT DISTINCT entry.allowlist_id FROM policy_allowentry AS entry
     WHERE entry.removed_at IS NULL AND entry.pattern = ANY(%s::varchar[])
       AND (entry.expires_at IS NULL OR entry.expires_at > statement_timestamp())
   )
 ) FROM policy_policyversion AS version WHERE version.state = 'active')
-"""
+"""  # noqa: S608
 # A giver counts as long as they are an active reviewer of the message's mailbox. Relies on verdict_once.
 _APPROVALS_OF_MESSAGE = """
 ARRAY(
@@ -102,6 +106,7 @@ class PolicyInForce:
     groups: Mapping[int, str] = field(default_factory=dict)
     own_groups: frozenset[int] = frozenset()
     lists: frozenset[int] = frozenset()
+    calendars: Calendars = field(default_factory=dict)
     is_readable: bool = True
 
 
@@ -126,7 +131,8 @@ def policy_from(found: Mapping[str, Any] | None) -> PolicyInForce:
     groups = {key: str(name) for key, name, _ in found["groups"]}
     own = frozenset(key for key, _, is_own in found["groups"] if is_own)
     try:
-        return PolicyInForce(policy_of(found["key"]), groups, own, frozenset(found["lists"]))
+        policy, calendars = policy_of(found["key"]), calendars_from(found["calendars"])
+        return PolicyInForce(policy, groups, own, frozenset(found["lists"]), calendars)
     except RuleError:
         return PolicyInForce(groups=groups, own_groups=own, is_readable=False)
 
@@ -148,7 +154,13 @@ def demand_of(
     in_force = policy_from(facts["policy"])
     asked = Requirement(version=in_force.policy.number)
     if in_force.policy.rules:
-        known = facts_of(message, now=now, key_owners=facts["owner"] or (), lists=in_force.lists)
+        known = facts_of(
+            message,
+            now=now,
+            key_owners=facts["owner"] or (),
+            lists=in_force.lists,
+            calendars=in_force.calendars,
+        )
         asked = in_force.policy.required(known)
     return _demand(
         in_force,
@@ -199,6 +211,7 @@ def _demand(
         editors=frozenset(map(int, filter(str.isdecimal, editors))),
         last_editor=last_editor,
         groups=in_force.groups,
+        calendars=in_force.calendars,
         now=now,
         is_decided=is_decided,
         is_readable=in_force.is_readable,
@@ -255,6 +268,7 @@ def demands_for(
                 now=now,
                 key_owners=owners,
                 lists=lists.get(one.pk, ()),
+                calendars=in_force.calendars,
             )
             asked = in_force.policy.required(known)
         found[one.pk] = _demand(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.policy_rules.rule_form import RISKS, UNITS, Offered
+from policy.calendars.weekly import DAYS, NOTE
 from policy.rules.effects import ANY_REVIEWER
-from policy.rules.hours import DAYS
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `kind` is checks, choice, flag, lines, long, number, text or time."""
+    """One field. `kind` is checks, choice, flag, lines, long, number or text."""
 
     name: str
     label: str
@@ -34,6 +34,11 @@ class Field:
     def is_set(self) -> bool:
         """Whether something is chosen or typed."""
         return bool(self.value) or (self.kind == "checks" and any(one.is_chosen for one in self.options))
+
+    @property
+    def opens(self) -> bool:
+        """Whether what is set opens its section: of a choice only a calendar, as others always have a value."""
+        return self.kind != "choice" or self.name.endswith("_calendar")
 
     @property
     def is_group(self) -> bool:
@@ -56,7 +61,7 @@ class Section:
     @property
     def is_open(self) -> bool:
         """Whether its fields are shown at once."""
-        return self.is_first or any(one.error or (one.is_set and one.kind != "choice") for one in self.fields)
+        return self.is_first or any(one.error or (one.is_set and one.opens) for one in self.fields)
 
 
 @dataclass
@@ -77,12 +82,12 @@ class _Maker:
         return Field(name, label, kind, note, value, shown, self.wrong.get(name, ""))
 
     def hours(self, name: str) -> tuple[Field, ...]:
-        """Return the four fields of weekly hours."""
-        days = {str(day): words for day, words in enumerate(DAYS)}
+        """Return the fields of hours: a calendar to choose, or a line for each day and their time zone."""
+        calendars = {"": "The hours below", **self.offered.of("calendars")}
+        notes = dict.fromkeys(range(7), "") | {6: NOTE}
         return (
-            self.make(f"{name}_days", "Days", options=days),
-            self.make(f"{name}_opens", "From", "time"),
-            self.make(f"{name}_closes", "Until", "time", "Earlier than the beginning: on the next day."),
+            self.make(f"{name}_calendar", "Calendar", "choice", "Its holidays count.", calendars),
+            *(self.make(f"{name}_day{day}", words, "text", notes[day]) for day, words in enumerate(DAYS)),
             self.make(f"{name}_zone", "Time zone", "text", "Such as Europe/Lisbon, or a city. Empty is UTC."),
         )
 

@@ -12,9 +12,10 @@ from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from people.actors import Actor
+from policy.calendars.weekly import MAX_LINE, read_day, write_day
 from policy.rules.conditions import FAMILIES, MOST_RECIPIENTS, MOST_TRIES, ORIGINS, own_word_key, read_entry
 from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES
-from policy.rules.hours import DAYS, Hours
+from policy.rules.hours import Hours
 from policy.rules.names import choices
 from policy.rules.rules import Names, PolicyRule, RuleError
 
@@ -56,6 +57,7 @@ def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> Offered:
         "attachments": {name: words[:1].upper() + words[1:] for name, words in FAMILIES.items()}
         | {kind.name: f"{kind.words[:1].upper()}{kind.words[1:]}" for kind in KINDS.values()},
         "barred_groups": _texts(found["groups"]),
+        "calendars": _texts(found["calendars"]),
     }
     if rule is not None:
         _add_gone(by_field, rule, names)
@@ -80,6 +82,8 @@ def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Name
         for value in values:
             label = named.get(name, {}).get(value) or str(value)
             by_field[name].setdefault(str(value), f"{label} (gone)")
+    for key in rule.calendars:
+        by_field["calendars"].setdefault(str(key), f"{names.calendars.get(key, key)} (gone)")
     if rule.owner is not None:
         by_field["owner"].setdefault(str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)")
 
@@ -126,13 +130,12 @@ class RuleForm(SentenceForm):
             self.fields[name] = _number(most)
         self.fields["expire_number"] = _number(MOST_MINUTES)
         for name in _HOURS:
-            self.fields[f"{name}_days"] = forms.MultipleChoiceField(
-                required=False, choices=[(str(day), label) for day, label in enumerate(DAYS)], error_messages=_CHOOSE
+            calendars = [("", ""), *offered.of("calendars").items()]
+            self.fields[f"{name}_calendar"] = forms.ChoiceField(
+                required=False, choices=calendars, error_messages=_CHOOSE
             )
-            for end in ("opens", "closes"):
-                self.fields[f"{name}_{end}"] = forms.TimeField(
-                    required=False, error_messages={"invalid": "Write a time such as 09:00."}
-                )
+            for day in range(7):
+                self.fields[f"{name}_day{day}"] = forms.CharField(required=False, max_length=MAX_LINE)
             self.fields[f"{name}_zone"] = forms.CharField(required=False, max_length=64)
 
     def clean_recipients(self) -> tuple[str, ...]:
@@ -165,8 +168,7 @@ class RuleForm(SentenceForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         for name in _HOURS:
-            if not any(f"{name}_{part}" in self.errors for part in ("days", "opens", "closes")):
-                cleaned[name] = self._hours(name, cleaned)
+            cleaned[name] = self._hours(name, cleaned)
         if cleaned.get("currency") and cleaned.get("amount") is None and "amount" not in self.errors:
             self.add_error("amount", "Write the amount that is in this currency; 0 is any amount.")
         minutes = (cleaned.get("expire_number") or 0) * int(cleaned.get("expire_unit") or 60)
@@ -186,21 +188,23 @@ class RuleForm(SentenceForm):
         return cleaned
 
     def _hours(self, name: str, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the hours that were typed, as they are stored; None where none were."""
-        days, opens, closes = (cleaned.get(f"{name}_{part}") for part in ("days", "opens", "closes"))
-        if not (days or opens or closes):
-            return None
-        if not days:
-            self.add_error(f"{name}_days", "Choose at least one day.")
-        for part, value in (("opens", opens), ("closes", closes)):
-            if value is None:
-                self.add_error(f"{name}_{part}", "Write a time such as 09:00.")
+        """Return the hours that were chosen or typed, as they are stored; None where none were."""
+        weekly = []
+        for day in range(7):
+            try:
+                weekly.append([list(span) for span in read_day(cleaned.get(f"{name}_day{day}") or "")])
+            except ValueError as error:
+                self.add_error(f"{name}_day{day}", str(error))
+        if calendar := cleaned.get(f"{name}_calendar"):
+            if any(weekly):
+                self.add_error(f"{name}_calendar", "Choose a calendar or write hours, not both.")
+            return {"calendar": int(calendar)}
         zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
         if zone is None:
             self.add_error(f"{name}_zone", "This is no time zone. Write one such as Europe/Lisbon, or a city.")
-        if not days or opens is None or closes is None or zone is None:
+        if not any(weekly) or len(weekly) < 7 or zone is None:
             return None
-        return Hours(tuple(sorted(map(int, days))), opens, closes, zone.key).as_json()
+        return Hours.from_json({"weekly": weekly, "zone": zone.key}).as_json()
 
     def rule(self, *, rule_id: str) -> PolicyRule:
         """Return the rule that was typed. Raises RuleError for what no rule can say."""
@@ -254,6 +258,6 @@ def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:
     stored = {"during": when.during, "outside": when.outside, "office": next(iter(then.office_hours), None)}
     for name, hours in stored.items():
         if hours is not None:
-            typed |= {f"{name}_days": [str(day) for day in hours.days], f"{name}_zone": hours.zone}
-            typed |= {f"{name}_opens": f"{hours.opens:%H:%M}", f"{name}_closes": f"{hours.closes:%H:%M}"}
+            typed |= {f"{name}_calendar": str(hours.calendar or ""), f"{name}_zone": hours.zone}
+            typed |= {f"{name}_day{day}": ", ".join(write_day(spans)) for day, spans in enumerate(hours.weekly)}
     return typed

@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "kill_switch": "policy.kill_switch.RELEASE",
     "policy": "policy.rules.changes.ACTIVATION",
     "group": "policy.rules.groups.MEMBERS",
+    "calendar": "policy.plans.commands.CALENDAR_CHANGE",
     "mailbox_mode": "connections.mailboxes.commands.MODE_CHANGE",
     "mailbox_settings": "connections.mailboxes.commands.SETTINGS_CHANGE",
     "mailbox_desk": "connections.mailboxes.commands.DESK_CHANGE",

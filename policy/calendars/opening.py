@@ -1,33 +1,43 @@
 """Working hours: when a calendar is open, and when so much working time is over. Pure; it knows no rows.
 
-Weekly hours are by the clock of the calendar's time zone. Where that clock is put back, hours that come twice are open
-twice; hours that are left out are never open.
+Weekly hours are by the clock of the calendar's time zone: it is open whenever that clock shows a time within them.
+Where the clock is put back, hours that come twice are open twice; hours that are left out are never open.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 DAY = 24 * 60
 # So many days without any opening mean that there is none.
 _LONGEST_CLOSED = 3 * 366
 
+Weekly = tuple[tuple[tuple[int, int], ...], ...]
+_Time = TypeVar("_Time", int, datetime)
+
 
 @dataclass(frozen=True)
 class Calendar:
-    """Weekly hours, Monday first: for each day pairs of minutes since midnight, in order, the end not included."""
+    """Weekly hours, Monday first: for each day pairs of minutes since midnight, in order, the end not included.
+
+    An end of more than `DAY` is on the next day. Hours belong to the day on which they begin: a holiday closes those.
+    """
 
     name: str
     zone: ZoneInfo
-    weekly: tuple[tuple[tuple[int, int], ...], ...]
-    holidays: Mapping[date, str] = field(default_factory=dict)
+    weekly: Weekly
+    holidays: Mapping[date, str] = field(default_factory=dict, hash=False)
 
 
 class NeverOpen(ValueError):
     """The calendar has no working hours, or a holiday on each of them."""
 
 
+# Kept: many rules share their hours, and a page asks about all of its rows at one moment.
+@lru_cache(maxsize=1024)
 def is_open(calendar: Calendar, at: datetime) -> bool:
     """Return whether it is working time."""
     return next(((begin <= at) for begin, end in _spans(calendar, at) if end > at), False)
@@ -39,6 +49,16 @@ def next_opening(calendar: Calendar, at: datetime) -> datetime:
         if end > at:
             return max(begin, at)
     raise NeverOpen(calendar.name)
+
+
+def open_spans(calendar: Calendar, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """Return from when until when, in UTC, it is open on the days between these times, in their order."""
+    found = []
+    for span in _spans(calendar, since):
+        if span[0] >= until:
+            break
+        found.append(span)
+    return found
 
 
 def after_working_time(calendar: Calendar, start: datetime, duration: timedelta) -> datetime:
@@ -59,40 +79,79 @@ def after_working_time(calendar: Calendar, start: datetime, duration: timedelta)
     raise NeverOpen(calendar.name)
 
 
+def is_within(one: Calendar, other: Calendar) -> bool:
+    """Return whether `other` is open whenever `one` is; False also where their zones differ, which would not tell."""
+    if one.zone.key != other.zone.key:
+        return False
+    if not set(other.holidays) <= set(one.holidays):
+        return False
+    return all(
+        any(begin <= first and last <= end for begin, end in _joined(spans))
+        for day, spans in zip(one.weekly, other.weekly, strict=True)
+        for first, last in day
+    )
+
+
 def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield the spans of working time in UTC, in order and apart, from the day before this time on."""
     day = around.astimezone(calendar.zone).date() - timedelta(days=1)
-    until, closed_days = datetime.min.replace(tzinfo=UTC), 0
+    closed_days = 0
     while closed_days < _LONGEST_CLOSED:
-        hours = () if day in calendar.holidays else calendar.weekly[day.weekday()]
+        hours = _hours_of(calendar, day)
         closed_days = 0 if hours else closed_days + 1
-        for begin, end in hours:
-            # Of an hour that comes twice the first one opens and the second one closes.
-            opens = max(_moment(calendar.zone, day, begin, fold=0), until)
-            closes = _moment(calendar.zone, day, end, fold=1)
-            if closes > opens:
-                yield opens, closes
-                until = closes
+        yield from _moments(calendar.zone, day, hours) if hours else ()
         day += timedelta(days=1)
 
 
-def _moment(zone: ZoneInfo, day: date, minute: int, *, fold: int) -> datetime:
-    days, minutes = divmod(minute, DAY)
-    local = datetime.combine(day + timedelta(days=days), time(minutes // 60, minutes % 60), tzinfo=zone)
-    there = local.replace(fold=fold).astimezone(UTC)
-    if there.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-        return there
-    # A time that the clock leaves out: both ends of such hours are the moment at which it is put forward.
-    return _put_forward(zone, there)
+def _hours_of(calendar: Calendar, day: date) -> list[tuple[int, int]]:
+    """Return the hours of one day, with those that began the day before, cut at midnight."""
+    found = []
+    before = day - timedelta(days=1)
+    if before not in calendar.holidays:
+        found += [(0, end - DAY) for _, end in calendar.weekly[before.weekday()] if end > DAY]
+    if day not in calendar.holidays:
+        found += [(begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]]
+    return _joined(sorted(found))
 
 
-def _put_forward(zone: ZoneInfo, near: datetime) -> datetime:
-    low, high = near - timedelta(hours=25), near + timedelta(hours=25)
-    before = low.astimezone(zone).utcoffset()
+def _joined(spans: Iterable[tuple[_Time, _Time]]) -> list[tuple[_Time, _Time]]:
+    """Return spans that are in order with those made one that touch or overlap."""
+    found: list[tuple[_Time, _Time]] = []
+    for begin, end in spans:
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _moments(zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]) -> list[tuple[datetime, datetime]]:
+    """Return hours of a day in UTC: everything for which the clock shows a time within them, once or twice."""
+    midnight = datetime.combine(day, time(), UTC)
+    before, change, after = _offsets(zone, day)
+    found = []
+    for begin, end in hours:
+        opens, closes = midnight + timedelta(minutes=begin), midnight + timedelta(minutes=end)
+        if change is None:
+            found.append((opens - before, closes - before))
+        else:
+            found.append((opens - before, min(closes - before, change)))
+            found.append((max(opens - after, change), closes - after))
+    return _joined(sorted(span for span in found if span[0] < span[1]))
+
+
+@lru_cache(maxsize=4096)
+def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, timedelta]:
+    """Return how far the clock is from UTC before and after its change about this day; None where it has none."""
+    low = datetime.combine(day, time(), UTC) - timedelta(hours=15)
+    high = low + timedelta(hours=54)
+    before, after = (at.astimezone(zone).utcoffset() or timedelta(0) for at in (low, high))
+    if before == after:
+        return before, None, after
     while high - low > timedelta(seconds=1):
         middle = low + (high - low) / 2
         if middle.astimezone(zone).utcoffset() == before:
             low = middle
         else:
             high = middle
-    return high.replace(microsecond=0)
+    return before, high.replace(microsecond=0), after

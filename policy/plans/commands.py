@@ -1,6 +1,6 @@
 """Sets calendars, review plans and who is on duty. Messages that are held follow a change at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,9 +16,15 @@ from mirror.models import Mailbox, Message
 from mirror.states import MessageState
 from people.actors import Actor, Role
 from people.models import Person
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
+from policy.calendars.opening import is_within
+from policy.calendars.stored import calendar_of
 from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
+from policy.rules.changes import policies
+from policy.rules.rules import PolicyRule, listed
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,19 @@ def _check(actor: Actor, mailbox: Mailbox | None) -> None:
 
 @atomic_with_retry
 def save_calendar(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None = None) -> WorkCalendar:
-    """Make or change a calendar. Raises ActNotAllowed, or PlanRefused for a name that is taken."""
+    """Make or change a calendar. Raises ActNotAllowed, or PlanRefused for a name that is taken.
+
+    Raises SecondAdminNeeded where a rule of the active version asks less by its new hours, and the organisation wants
+    two admins for that.
+    """
     _check(actor, None)
     row = calendar or WorkCalendar()
     before = _calendar_in_words(row) if calendar else ""
+    stored = WorkCalendar.objects.select_for_update().filter(pk=row.pk).first() if calendar else None
     for name, value in asdict(wanted).items():
         setattr(row, name, value)
+    if stored and wants_second_admin(actor) and _loosens(stored, row):
+        raise SecondAdminNeeded(_asked(stored, row, wanted))
     try:
         with transaction.atomic():
             row.save()
@@ -91,12 +104,62 @@ def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
     """Remove a calendar that nothing uses. Raises ActNotAllowed, PlanRefused."""
     _check(actor, None)
     details = {"calendar": calendar.name, **changed(before=_calendar_in_words(calendar), after="")}
+    now = policies()
+    if naming := rules_naming_calendar(calendar.pk, (*now.active_rules, *now.draft_rules)):
+        names = listed([f"“{one}”" for one in dict.fromkeys(one.name for one in naming)])
+        raise PlanRefused(f"{calendar.name} cannot be removed: rules of the policy name it ({names}).")
     try:
         with transaction.atomic():
             calendar.delete()
     except ProtectedError:
         raise PlanRefused(f"{calendar.name} is used by a review plan or by somebody's duty.") from None
     record("calendar.removed", actor=actor, details=details)
+
+
+def rules_naming_calendar(calendar: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
+    """Return the rules that name the hours of a calendar."""
+    return [one for one in rules if calendar in one.calendars]
+
+
+def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
+    """Whether a rule that is on may ask less: open longer for one that holds outside its hours, or the opposite."""
+    was, becomes = calendar_of(before), calendar_of(after)
+    opens, closes = not is_within(becomes, was), not is_within(was, becomes)
+    for one in rules_naming_calendar(before.pk, [rule for rule in policies().active_rules if rule.is_on]):
+        if closes and one.when.during and one.when.during.calendar == before.pk:
+            return True
+        outside = (one.when.outside, *one.then.office_hours)
+        if opens and any(hours and hours.calendar == before.pk for hours in outside):
+            return True
+    return False
+
+
+def target_of_calendar(calendar: int) -> str:
+    """Return how a change that waits names the calendar."""
+    return f"calendar/{calendar}"
+
+
+def _asked(before: WorkCalendar, after: WorkCalendar, wanted: WantedCalendar) -> AskedChange:
+    return AskedChange(
+        kind="calendar",
+        target=target_of_calendar(before.pk),
+        title=f"Calendar {before.name}: hours that a rule names",
+        before=_calendar_in_words(before),
+        after=_calendar_in_words(after),
+        change={"calendar": before.pk, "seen": _calendar_in_words(before), "wanted": asdict(wanted)},
+        url_name="calendar",
+        url_args={"calendar_id": before.pk},
+    )
+
+
+def _calendar_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    calendar = WorkCalendar.objects.filter(pk=change["calendar"]).first()
+    if calendar is None or _calendar_in_words(calendar) != change["seen"]:
+        raise PlanRefused("The calendar has changed since this was asked. Look at it as it is now, then ask again.")
+    return save_calendar(wanted=WantedCalendar(**change["wanted"]), actor=actor, calendar=calendar)
+
+
+CALENDAR_CHANGE = ChangeKind("Calendar", _calendar_accepted, refusals=(ActNotAllowed, PlanRefused))
 
 
 @atomic_with_retry

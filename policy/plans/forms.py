@@ -1,7 +1,6 @@
 """What admins fill in about calendars, review plans and who is on duty."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -11,21 +10,14 @@ from common.durations import read_minutes
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from policy.calendars.opening import DAY
+from policy.calendars.weekly import MAX_LINE, read_day
 from policy.models import Group, LadderStep, WorkCalendar
 from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
 from policy.plans.deadlines import RISKS
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MAX_HOLIDAYS, MAX_STEPS = 400, 8
 # Two weeks of all hours.
 _LONGEST = 14 * DAY
-_SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
-_HOURS = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
-
-
-def hours_in_words(day: Any) -> str:
-    """Return the hours of one day as the form reads them."""
-    return ", ".join(f"{begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}" for begin, end in day)
 
 
 class CalendarForm(SentenceForm):
@@ -43,7 +35,7 @@ class CalendarForm(SentenceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for number in range(7):
-            self.fields[f"day-{number}"] = forms.CharField(required=False, max_length=200)
+            self.fields[f"day-{number}"] = forms.CharField(required=False, max_length=MAX_LINE)
 
     def clean_zone(self) -> str:
         zone = zone_named(self.cleaned_data["zone"])
@@ -68,7 +60,7 @@ class CalendarForm(SentenceForm):
         weekly = []
         for number in range(7):
             try:
-                weekly.append(list(_spans(cleaned.get(f"day-{number}") or "")))
+                weekly.append([list(span) for span in read_day(cleaned.get(f"day-{number}") or "")])
             except ValueError as error:
                 self.add_error(f"day-{number}", str(error))
                 weekly.append([])
@@ -80,20 +72,6 @@ class CalendarForm(SentenceForm):
     def wanted(self) -> WantedCalendar:
         """Return the calendar as it is to be."""
         return WantedCalendar(**{name: self.cleaned_data[name] for name in ("name", "zone", "weekly", "holidays")})
-
-
-def _spans(text: str) -> Iterator[list[int]]:
-    last = -1
-    for part in filter(None, map(str.strip, text.split(","))):
-        found = _SPAN.fullmatch(part)
-        if found is None:
-            raise ValueError(_HOURS)
-        first_hour, first_minute, hour, minute = map(int, found.groups())
-        begin, end = first_hour * 60 + first_minute, hour * 60 + minute
-        if max(first_minute, minute) > 59 or not last < begin < end <= DAY:
-            raise ValueError(_HOURS)
-        yield [begin, end]
-        last = end
 
 
 def _minutes(text: str) -> int:

@@ -15,14 +15,15 @@ from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.actors import Actor
-from people.models import Person
+from people.models import PendingChange, Person
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars.stored import is_working_time
+from policy.calendars.weekly import DAYS, NOTE, write_day
 from policy.errors import PlanRefused
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import RISKS, plans_in_order
 from policy.plans.forms import (
-    DAYS,
     KINDS,
     MAX_STEPS,
     SIDES,
@@ -30,9 +31,10 @@ from policy.plans.forms import (
     CalendarForm,
     DutyForm,
     PlanForm,
-    hours_in_words,
     whom_choices,
 )
+from policy.rules.changes import policies
+from policy.rules.rules import PolicyRule
 
 ALL = "all"
 _EMPTY = {"offset": "", "side": "after", "basis": "decision", "act": "remind", "whom": ""}
@@ -235,11 +237,18 @@ def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Change a calendar."""
+    """Change a calendar. That asks to confirm who one is where a rule names it: it changes who approves when."""
     found = _get_calendar_or_404(calendar_id)
     if not commands.may_set(request.actor, None):
         return _calendar_page(request, found, status=403, error="Only an admin of everything can set calendars.")
+    if _rules_with(found) and not is_recently_authenticated(request):
+        return ask_first(request)
     return _save_calendar(request, found)
+
+
+def _rules_with(found: WorkCalendar) -> list[PolicyRule]:
+    now = policies()
+    return commands.rules_naming_calendar(found.pk, (*now.active_rules, *now.draft_rules))
 
 
 @login_required
@@ -289,12 +298,16 @@ def _calendar_page(
     else:
         row = found or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name())
         holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
-        typed, hours = {"name": row.name, "zone": row.zone, "holidays": holidays}, list(map(hours_in_words, row.weekly))
+        typed = {"name": row.name, "zone": row.zone, "holidays": holidays}
+        hours = [", ".join(write_day(day)) for day in row.weekly]
     days = [(f"day-{number}", day, hours[number], wrong.get(f"day-{number}", "")) for number, day in enumerate(DAYS)]
     context = {
         "calendar": found,
         "typed": typed,
         "days": days,
+        "note": NOTE,
+        "rules": dict.fromkeys(one.name for one in _rules_with(found)) if found and request.actor.scopes else (),
+        "waiting_changes": PendingChange.objects.at(commands.target_of_calendar(found.pk)) if found else (),
         "wrong": wrong,
         "error": error,
         "may_change": commands.may_set(request.actor, None),

@@ -14,7 +14,7 @@ from typing import Any
 
 from common.patterns import patterns_for, read_pattern
 from policy.rules.fields import amount, check_fields, flag, positive, text, texts, whole_numbers
-from policy.rules.hours import Hours, is_open
+from policy.rules.hours import Calendars, Hours, is_open
 
 # What a message may have come from, and the words for it.
 ORIGINS = {
@@ -73,6 +73,8 @@ class MessageFacts:
     attachments: frozenset[str] | None = frozenset()
     origins: frozenset[str] | None = frozenset()
     tries: int | None = 1
+    # Those that rules may name; one that is not there makes a condition hold.
+    calendars: Calendars = field(default_factory=dict, compare=False)
 
     @cached_property
     def sees_all_recipients(self) -> bool:
@@ -236,8 +238,8 @@ _CHECKS: dict[str, _Check] = {
     "attachments": _one_of("attachments", "attachments"),
     "recipients_from": _number,
     "origins": _one_of("origins", "origins"),
-    "during": lambda when, facts: when.during is None or is_open(when.during, facts.now),
-    "outside": lambda when, facts: when.outside is None or not is_open(when.outside, facts.now),
+    "during": lambda when, facts: not when.during or is_open(when.during, facts.now, facts.calendars) is not False,
+    "outside": lambda when, facts: not when.outside or not is_open(when.outside, facts.now, facts.calendars),
     "tries_from": lambda when, facts: facts.tries is None or facts.tries >= (when.tries_from or 0),
 }
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.evaluation import Progress, Requirement, helps, progress
-from policy.rules.hours import hours_in_words, is_open, next_opening
+from policy.rules.hours import Calendars, hours_in_words, is_open, next_opening
 from policy.rules.rules import Names, effects_in_words, listed
 
 
@@ -39,6 +39,7 @@ class Demand:
     editors: frozenset[int] = frozenset()
     last_editor: int = 0
     groups: Mapping[int, str] = field(default_factory=dict)
+    calendars: Calendars = field(default_factory=dict)
     now: datetime | None = None
     is_decided: bool = False
     is_readable: bool = True
@@ -83,7 +84,7 @@ class Demand:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks, in their order: "Payments: 2 approvals of Finance are needed."."""
-        names = Names(groups=self.groups)
+        names = Names(groups=self.groups, calendars=self._calendar_names)
         return tuple(f"{one.name}: {effects_in_words(one.then, names)}." for one in self.requirement.spoke)
 
     @property
@@ -162,12 +163,19 @@ class Demand:
         """Return when it can be approved and sent, where a rule's hours are over now."""
         if self.now is None:
             return ""
-        closed = [one for one in self.effects.office_hours if not is_open(one, self.now)]
+        closed = [one for one in self.effects.office_hours if not is_open(one, self.now, self.calendars)]
         if not closed:
             return ""
-        opens = max(next_opening(one, self.now) for one in closed)
-        when = f"{opens:%a %-d %b at %H:%M} UTC"
-        return f"A rule lets this be approved and sent only within {hours_in_words(closed[0])}: next {when}."
+        only = f"A rule lets this be approved and sent only within {hours_in_words(closed[0], self._calendar_names)}"
+        opens = [next_opening(one, self.now, self.calendars) for one in closed]
+        known = [at for at in opens if at is not None]
+        if len(known) < len(opens):
+            return f"{only}. These hours never come: ask an admin to change the rule."
+        return f"{only}: next {max(known):%a %-d %b at %H:%M} UTC."
+
+    @property
+    def _calendar_names(self) -> dict[int, str]:
+        return {key: one.name for key, one in self.calendars.items()}
 
     def _is_barred(self, person: int, groups: frozenset[int]) -> bool:
         if person in self.authors or person in self.editors or self.effects.barred_groups & groups:

@@ -101,7 +101,7 @@ def merged(effects: Iterable[Effects]) -> Effects:
         high_risk_page=any(one.high_risk_page for one in found),
         reject=next((one.reject for one in found if one.reject), ""),
         expire_minutes=min(expiries, default=None),
-        office_hours=tuple(sorted(hours, key=lambda one: (one.zone, one.days, one.opens, one.closes))),
+        office_hours=tuple(sorted(hours, key=lambda one: (one.calendar, one.zone, one.weekly))),
     )
 
 

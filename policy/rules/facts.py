@@ -13,6 +13,7 @@ from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
 from mirror.models import Message
 from policy.rules.conditions import Amount, MessageFacts, own_word_key
+from policy.rules.hours import Calendars
 from risk.sums import largest_sums
 
 # The columns of messages that `facts_of` reads.
@@ -51,6 +52,7 @@ def facts_of(
     now: datetime,
     key_owners: Collection[int] | None = (),
     lists: Collection[int] | None = (),
+    calendars: Calendars | None = None,
     is_our_gateway: bool | None = None,
 ) -> MessageFacts:
     """Return the facts about a message.
@@ -67,6 +69,7 @@ def facts_of(
         now=now,
         key_owners=key_owners,
         lists=lists,
+        calendars=calendars,
     )
 
 
@@ -79,6 +82,7 @@ def facts_from(
     now: datetime,
     key_owners: Collection[int] | None,
     lists: Collection[int] | None,
+    calendars: Calendars | None,
 ) -> MessageFacts:
     """As `facts_of`, for a message of a list, whose row lacks the columns that are given here."""
     is_inbound = message.direction == "inbound"
@@ -105,6 +109,7 @@ def facts_from(
         attachments=_as_set(stored.get("attachments")),
         origins=_origins(message.trigger, is_inbound=is_inbound),
         tries=message.try_number,
+        calendars=calendars or {},
     )
 
 

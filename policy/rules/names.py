@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role, Scope
 from people.models import Person
-from policy.models import Allowlist, Group, KeyOwner
+from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.rules import Names, PolicyRule
 from risk import RULES
 
@@ -40,6 +40,7 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
         lists=_lists(actor, lists),
         groups=dict(Group.objects.values_list("pk", "name")),
         findings=FINDINGS,
+        calendars=_calendars(listed),
     )
 
 
@@ -49,6 +50,11 @@ def _mailboxes(actor: Actor, keys: set[int]) -> dict[int, str]:
     named = Mailbox.objects.filter(pk__in=keys)
     seen = {one.pk: str(one) for one in named.visible_to(actor)}
     return {one: seen.get(one, _UNSEEN) for one in named.values_list("pk", flat=True)}
+
+
+def _calendars(rules: Iterable[PolicyRule]) -> dict[int, str]:
+    keys = set(chain.from_iterable(one.calendars for one in rules))
+    return dict(WorkCalendar.objects.filter(pk__in=keys).values_list("pk", "name")) if keys else {}
 
 
 def _lists(actor: Actor, keys: set[int]) -> dict[int, str]:
@@ -96,5 +102,6 @@ def choices(actor: Actor) -> dict[str, dict[Any, str]]:
         "people": {one.pk: str(one) for one in people},
         "lists": {one.pk: one.label for one in lists.select_related("mailbox", "connection").order_by("pk")},
         "groups": dict(Group.objects.values_list("pk", "name")),
+        "calendars": dict(WorkCalendar.objects.order_by("name").values_list("pk", "name")),
         "findings": {name: words[:1].upper() + words[1:] for name, words in FINDINGS.items()},
     }

@@ -314,12 +314,12 @@ class _Grouping:
             "recipients_from": None,
         }
         when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]
-        for *values, since, keys in mail.grouped_by(self._columns(now), since=Min("held_at")):
+        for *values, since, keys in mail.grouped_by(self._columns(lookups, now), since=Min("held_at")):
             message = cast(Message, _columns(dict(zip(self.names, values, strict=True))))
             facts = lookups.facts(message, since)
             yield _keys(keys), _bits(place for place, one in enumerate(when) if one.apply_to(facts))
 
-    def _columns(self, now: datetime) -> dict[str, Any]:
+    def _columns(self, lookups: Lookups, now: datetime) -> dict[str, Any]:
         """Return the expressions to group by, by names that no column has."""
         made: dict[str, Any] = {
             "is_known": ExpressionWrapper(Q(written_to__isnull=False), output_field=BooleanField()),
@@ -328,7 +328,8 @@ class _Grouping:
         made |= {f"claims_{origin}": _claims(names) for origin, names in CLAIMED.items()}
         made |= {f"facts_{name}": Cast(KeyTransform(name, "policy_facts"), TextField()) for name in _FACTS}
         for place, hours in enumerate(self.hours):
-            made[f"hours_{place}"] = within("held_at", open_spans(hours, now - timedelta(days=DAYS + 1), now))
+            spans = open_spans(hours, now - timedelta(days=DAYS + 1), now, lookups.calendars)
+            made[f"hours_{place}"] = within("held_at", spans)
         return {f"by_{name}": made.get(name, F(name)) for name in self.names}
 
 

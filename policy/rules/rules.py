@@ -56,6 +56,12 @@ class PolicyRule:
             raise RuleError(f"“{found.name}” asks for nothing beyond the one approval that is always needed.")
         return found
 
+    @property
+    def calendars(self) -> set[int]:
+        """The calendars whose hours it names."""
+        named = (self.when.during, self.when.outside, *self.then.office_hours)
+        return {hours.calendar for hours in named if hours and hours.calendar}
+
     def as_json(self) -> dict[str, Any]:
         """Return the rule as it is stored."""
         return {
@@ -89,6 +95,7 @@ class Names:
     lists: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     findings: Mapping[str, str] = field(default_factory=dict)
+    calendars: Mapping[int, str] = field(default_factory=dict)
 
 
 def as_sentence(rule: PolicyRule, names: Names) -> str:
@@ -146,9 +153,9 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.attachments:
         yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
     if when.during is not None:
-        yield f"is asked about during {hours_in_words(when.during)}"
+        yield f"is asked about during {hours_in_words(when.during, names.calendars)}"
     if when.outside is not None:
-        yield f"is asked about outside {hours_in_words(when.outside)}"
+        yield f"is asked about outside {hours_in_words(when.outside, names.calendars)}"
     if when.tries_from is not None:
         yield f"is at least try {when.tries_from}"
 
@@ -185,7 +192,7 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
     if then.expire_minutes is not None:
         yield f"it expires {duration_in_words(then.expire_minutes)} after it was held"
     for hours in then.office_hours:
-        yield f"it is approved and sent only within {hours_in_words(hours)}"
+        yield f"it is approved and sent only within {hours_in_words(hours, names.calendars)}"
 
 
 def duration_in_words(minutes: int) -> str:

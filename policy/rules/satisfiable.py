@@ -4,12 +4,13 @@ Asked when rules are saved, and daily by `doctor`: people leave after a rule was
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from policy.calendars.opening import is_open
 from policy.rules.effects import Effects, merged
 from policy.rules.evaluation import progress
-from policy.rules.hours import is_open
+from policy.rules.hours import Calendars, calendar_of
 from policy.rules.rules import Names, PolicyRule, approvals_in_words
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -27,6 +28,7 @@ class Staff:
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
     people: frozenset[int] = frozenset()
     lists: frozenset[int] = frozenset()
+    calendars: Calendars = field(default_factory=dict)
     keys: frozenset[str] | None = None
     names: Names = field(default_factory=Names)
 
@@ -71,6 +73,8 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         yield problem(f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})")
     for one in sorted(rule.when.lists - staff.lists):
         yield problem(f"an allowlist that was removed ({one})")
+    for one in sorted(rule.calendars - set(staff.calendars)):
+        yield problem(f"a calendar that was removed ({one})")
     if staff.keys is not None:
         for key in sorted(rule.when.keys - staff.keys):
             yield problem(f"an API key that was revoked ({names.keys.get(key, key)})")
@@ -89,7 +93,7 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
         sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(where, staff)}."
         yield Problem(rule.id, sentence, blocks=True)
-    if rule.then.office_hours and not _ever_open(rule.then):
+    if rule.then.office_hours and not _ever_open(rule.then, staff):
         yield Problem(rule.id, f"“{rule.name}” names hours that are never open.", blocks=True)
 
 
@@ -112,7 +116,7 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
                 if where:
                     sentence = f"{pair} contradict each other: nobody can satisfy both in {_named(where, staff)}."
                     yield Problem(other.id, sentence, blocks=True)
-                elif both and group is timed and not _ever_open(together):
+                elif both and group is timed and not _ever_open(together, staff):
                     yield Problem(other.id, f"{pair} contradict each other: their hours are never open together.", True)
 
 
@@ -124,10 +128,12 @@ def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
     return can_be_completed(effects, staff.reviewers.get(mailbox, frozenset()), staff.groups)
 
 
-def _ever_open(effects: Effects) -> bool:
-    """Whether there is a quarter of an hour of a week in which all hours are open."""
+def _ever_open(effects: Effects, staff: Staff) -> bool:
+    """Whether there is a quarter of an hour of a week without holidays in which all hours are open."""
+    calendars = [calendar_of(one, staff.calendars) for one in effects.office_hours]
+    weeks = [replace(one, holidays={}) for one in calendars if one is not None]
     instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
-    return any(all(is_open(one, at) for one in effects.office_hours) for at in instants)
+    return len(weeks) == len(calendars) and any(all(is_open(one, at) for one in weeks) for at in instants)
 
 
 def _named(mailboxes: Sequence[int], staff: Staff) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from mirror.models import Connection, Mailbox
 from people.models import Grant, Person
+from policy.calendars.stored import all_calendars
 from policy.models import Allowlist, Group
 from policy.rules.rules import Names
 from policy.rules.satisfiable import Problem, Staff, problems
@@ -25,6 +26,7 @@ def read_staff() -> Staff:
         groups={key: frozenset(ones) for key, ones in members.items()},
         people=frozenset(one.pk for one in people if one.is_active),
         lists=frozenset(Allowlist.objects.values_list("pk", flat=True)),
+        calendars=all_calendars(),
         names=Names(
             mailboxes={one.pk: str(one) for one in mailboxes},
             people={one.pk: str(one) for one in people},

@@ -1,5 +1,7 @@
 """The policy in Chromium: from a ready-made policy over the editor, playground and rehearsal to the active version."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -17,11 +19,17 @@ def no_policy(product):
     product.sql("UPDATE policy_policyversion SET state = 'retired', retired_at = now() WHERE state = 'active'")
     product.sql("DELETE FROM policy_group_members")
     product.sql("DELETE FROM policy_group")
+    product.sql("DELETE FROM policy_workcalendar WHERE name = 'Holidays only'")
 
 
 @pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}], ids=["scripts", "no scripts"])
 def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, ana, options):
     row = product.hold(ana, f"Refund {some_words()[:40]}", body=f"We refund 1,250.00 EUR today. {some_words()}")
+    week = json.dumps([[[0, 1440]]] * 7)
+    product.sql(
+        "INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Holidays only', 'UTC', "
+        f"'{week}', '{{}}')"
+    )
     admin, home = open_as("ADMIN", **options), product.known["DASHBOARD_URL"]
     look = (lambda: faults(admin, 320, 390, 1440, schemes=SCHEMES)) if not options else list
     admin.goto(f"{home}/policy/")
@@ -46,8 +54,25 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     sentence = "When a message names an amount of at least 500, then 2 approvals of any reviewer are needed."
     expect(admin.locator("#preview")).to_contain_text(sentence)
     assert look() == []
+    hours = admin.locator("details", has=admin.get_by_text("Only within these hours", exact=True))
+    hours.locator("summary").click()
+    hours.get_by_label("Monday").fill("09:00-12:00, 13:00-17:00")
+    hours.get_by_label("Friday").fill("22:00-06:00")
+    hours.get_by_label("Time zone").fill("berlin")
+    admin.get_by_role("button", name="Preview").click()
+    expect(admin.locator("#preview")).to_contain_text(
+        "only within Monday, 09:00 to 12:00 and 13:00 to 17:00; Friday, 22:00 to 06:00 (Europe/Berlin)."
+    )
+    assert look() == []
+    hours.get_by_label("Calendar").select_option("Holidays only")
+    admin.get_by_role("button", name="Preview").click()
+    expect(admin.locator("#office_calendar-wrong")).to_contain_text("Choose a calendar or write hours, not both.")
+    for day in ("Monday", "Friday"):
+        hours.get_by_label(day).fill("")
+    admin.get_by_role("button", name="Preview").click()
+    expect(admin.locator("#preview")).to_contain_text("sent only within the hours of Holidays only.")
     admin.get_by_role("button", name="Save in the draft").click()
-    expect(admin.locator(".policy-draft")).to_contain_text(sentence)
+    expect(admin.locator(".policy-draft")).to_contain_text(sentence[:-1])
 
     admin.set_viewport_size({"width": 1440, "height": 900})
     admin.goto(f"{home}/policy/playground/")
@@ -68,7 +93,7 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     admin.get_by_label("Why, for whoever reads the versions later").fill("First policy")
     admin.get_by_role("button", name="Activate version").click()
     expect(admin.locator("main")).to_contain_text("Active rules")
-    expect(admin.locator(".policy-sides")).to_contain_text(sentence)
+    expect(admin.locator(".policy-sides")).to_contain_text(sentence[:-1])
     expect(admin.locator(".policy-draft")).to_have_count(0)
     admin.goto(f"{home}/policy/versions/")
     expect(admin.locator(".policy-version").first).to_contain_text("First policy")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.models import Mailbox, Message
-from policy.models import KeyOwner
+from policy.models import KeyOwner, WorkCalendar
 from policy.rules.conditions import Conditions
 from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.evaluation import required
@@ -22,8 +22,8 @@ from tests.factories import make_connection, make_list, make_message, make_perso
 
 pytestmark = pytest.mark.django_db
 
-OFFICE = Hours(days=(0, 1, 2, 3, 4), opens=time(8), closes=time(17, 30), zone="Europe/Lisbon")
-NIGHT = Hours(days=(5, 6), opens=time(22), closes=time(6), zone="UTC")
+OFFICE = Hours.on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
+NIGHT = Hours.on((5, 6), time(22), time(6), "UTC")
 TRIGGERS = ({}, {"discord_user": "ana#1"}, {"countersign_edit": "x1"}, {"discord_user": "", "run_id": "7"})
 RECIPIENTS = (["ana@acme.com"], ["eve@evil.io", "bo@sub.acme.com"], ["x@bücher.example"], ["a%b@acme.com", "lee@x.gov"])
 
@@ -63,7 +63,11 @@ def mail(db):
     Message.objects.filter(pk=made[8].pk).update(written_to=unseen)
     # As messages whose columns could not be worked out.
     Message.objects.filter(pk__in=[made[5].pk, made[6].pk]).update(written_to=None, policy_facts=None)
+    holiday = {(now - timedelta(days=2)).date().isoformat(): "Holiday"}
+    weekly = [[[480, 720], [780, 1800]]] * 7
+    calendar = WorkCalendar.objects.create(name="Office", zone="Asia/Tokyo", weekly=weekly, holidays=holiday)
     return {
+        "calendar": calendar.pk,
         "mailbox": second.pk,
         "key": f"{connection.pk}:k1",
         "owner": owner.pk,
@@ -81,7 +85,8 @@ def of_rules(rows):
         ("risk", "high"), ("findings", ["payment_details"]), ("attachments", ["document"]), ("own_words", ["tulip"]),
         ("origins", ["discord"]), ("origins", ["edit"]), ("origins", ["agent"]), ("amount", "0"), ("amount", "99"),
         ("amount", "1000"), ("tries_from", 2), ("during", OFFICE.as_json()), ("during", NIGHT.as_json()),
-        ("outside", OFFICE.as_json()), ("first_contact", True),
+        ("outside", OFFICE.as_json()), ("first_contact", True), ("during", {"calendar": rows["calendar"]}),
+        ("outside", {"calendar": rows["calendar"]}), ("outside", {"calendar": 2**40}),
     ]  # fmt: skip
     when = st.lists(st.sampled_from(asked), max_size=2).map(dict)
     then = st.sampled_from(

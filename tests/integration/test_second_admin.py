@@ -1,6 +1,6 @@
 """Changes that loosen policy wait for a second admin where the organisation wants that; tightening never waits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -26,12 +26,15 @@ from people.second_admin.setting import set_second_admin, switch_off_by_operator
 from people.sign_in.factors import set_role_rule
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
 from policy.allowlists.judgement import ListScope
+from policy.errors import PlanRefused
 from policy.kill_switch import pull, release
-from policy.models import Allowlist, Group, KillSwitch
+from policy.models import Allowlist, Group, KillSwitch, WorkCalendar
+from policy.plans.commands import WantedCalendar, remove_calendar, save_calendar
 from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
 from policy.rules.effects import Effects
 from policy.rules.groups import add_group, change_group, seen_state
+from policy.rules.hours import Hours
 from policy.rules.rules import PolicyRule
 from tests.factories import make_list, make_person
 from tests.integration.deciding import at_once
@@ -146,6 +149,18 @@ def group_that_approves(world):
 def have_members(world, *members):
     group = Group.objects.get()
     change_group(actor=by(world), group_id=group.pk, seen=seen_state(group), name="Finance", members=members)
+
+
+def rule_with_calendar(world):
+    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
+    hours = Hours(calendar=calendar.pk)
+    activate(world, replace(rule(approvals={0: 2}), when=Conditions(outside=hours)))
+
+
+def open_until(world, hour):
+    calendar = WorkCalendar.objects.get()
+    wanted = WantedCalendar("Office", "UTC", [[[540, hour * 60]]] * 7, {})
+    save_calendar(wanted=wanted, actor=by(world), calendar=calendar)
 
 
 # The kind, what is there before, what loosens, its tightening twin, and the state that tells them apart.
@@ -275,6 +290,13 @@ LOOSENING = {
         lambda w: have_members(w, w.admin.pk, w.otto.pk),
         lambda w: have_members(w, w.admin.pk),
         lambda w: sorted(Group.objects.get().members.values_list("pk", flat=True)),
+    ),
+    "hours of a calendar that a rule names": (
+        "calendar",
+        rule_with_calendar,
+        lambda w: open_until(w, 19),
+        lambda w: open_until(w, 17),
+        lambda w: WorkCalendar.objects.get().weekly,
     ),
     "minimum oversight": (
         "oversight_minimum",
@@ -413,6 +435,17 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
 
 
 # --- what does not fit any more ---------------------------------------------------------------------------------------
+
+
+def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(admin, second, mailbox):
+    world = World(admin, mailbox, None)
+    rule_with_calendar(world)
+    with pytest.raises(PlanRefused, match="rules of the policy name it"):
+        remove_calendar(calendar=WorkCalendar.objects.get(), actor=by(world))
+    switch_on()
+    change = ask(lambda: open_until(world, 19), by(world))
+    open_until(world, 16)
+    assert "has changed since this was asked" in outdated(change, second)
 
 
 def outdated(change, second):

@@ -1,25 +1,27 @@
 """Rules of the policy: what they are stored as, when they apply, and the laws of merging and counting."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policy.calendars.opening import Calendar
 from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
 from policy.rules.demand import Approval, Demand
 from policy.rules.effects import Effects, is_as_strict, merged
 from policy.rules.evaluation import Requirement, helps, progress, required
-from policy.rules.hours import Hours, is_open, next_opening
+from policy.rules.hours import Hours, hours_in_words, is_open, next_opening
 from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, rules_from_json
 from policy.rules.satisfiable import Staff, problems
 from risk.sums import largest_sums
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
-OFFICE = Hours((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
+OFFICE = Hours.on((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
 
 groups = st.integers(1, 4)
 effects = st.builds(
@@ -157,12 +159,66 @@ def test_any_text_has_finite_sums(text):
 
 def test_hours_follow_the_clock_of_their_zone_when_it_changes():
     at = datetime(2026, 3, 27, 16, 30, tzinfo=UTC)
-    assert not is_open(OFFICE, at)
+    assert not is_open(OFFICE, at, {})
     # The clocks of Berlin went forward on the Sunday between.
-    assert next_opening(OFFICE, at) == datetime(2026, 3, 30, 7, 0, tzinfo=UTC)
-    night = Hours((6,), time(22), time(6), "Europe/Berlin")
-    assert is_open(night, datetime(2026, 3, 30, 3, 59, tzinfo=UTC))
-    assert not is_open(night, datetime(2026, 3, 30, 4, 0, tzinfo=UTC))
+    assert next_opening(OFFICE, at, {}) == datetime(2026, 3, 30, 7, 0, tzinfo=UTC)
+    night = Hours.on((6,), time(22), time(6), "Europe/Berlin")
+    assert is_open(night, datetime(2026, 3, 30, 3, 59, tzinfo=UTC), {})
+    assert not is_open(night, datetime(2026, 3, 30, 4, 0, tzinfo=UTC), {})
+
+
+XMAS = {7: Calendar("Office", ZoneInfo("Europe/Berlin"), (((540, 1020),),) * 7, {date(2026, 11, 20): "Holiday"})}
+BY_CALENDAR = {"calendar": 7}
+LUNCH = {"weekly": [[[540, 720], [780, 1020]]] * 4 + [[[540, 900]], [], []], "zone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_a_rule_goes_by_the_hours_of_a_calendar_and_by_its_holidays(days):
+    facts = replace(FACTS, now=NOON + timedelta(days=days), calendars=XMAS)
+    is_holiday = days == 0
+    assert Conditions.from_json({"outside": BY_CALENDAR}).apply_to(facts) is is_holiday
+    assert Conditions.from_json({"during": BY_CALENDAR}).apply_to(facts) is not is_holiday
+    demand = Demand(Requirement(Effects.from_json({"office_hours": [BY_CALENDAR]})), now=facts.now, calendars=XMAS)
+    sentences = [sentence for word, sentence in demand.forbidding() if word == "hours"]
+    assert (
+        sentences
+        == ["A rule lets this be approved and sent only within the hours of Office: next Sat 21 Nov at 08:00 UTC."]
+        * is_holiday
+    )
+
+
+def test_hours_of_a_calendar_that_is_gone_hold_the_message():
+    for name in ("during", "outside"):
+        assert Conditions.from_json({name: BY_CALENDAR}).apply_to(FACTS)
+    demand = Demand(Requirement(Effects.from_json({"office_hours": [BY_CALENDAR]})), now=NOON)
+    assert "These hours never come: ask an admin" in demand.forbidding()[0][1]
+    rule = PolicyRule.from_json({**RULE, "then": {"office_hours": [BY_CALENDAR]}})
+    told = [one.sentence for one in problems([rule], replace(STAFF, people=frozenset({3})))]
+    assert told == [
+        f"“{rule.name}” names a calendar that was removed (7).",
+        f"“{rule.name}” names hours that are never open.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (BY_CALENDAR, "the hours of Office"),
+        (OFFICE.as_json(), "Monday to Friday, 09:00 to 17:00 (Europe/Berlin)"),
+        (
+            LUNCH,
+            "Monday to Thursday, 09:00 to 12:00 and 13:00 to 17:00; Friday, 09:00 to 15:00 (Europe/Berlin)",
+        ),
+        (
+            {"days": [5, 6], "opens": "22:00", "closes": "06:00", "zone": "UTC"},
+            "Saturday, Sunday, 22:00 to 06:00 (UTC)",
+        ),
+        ({"days": [0], "opens": "00:00", "closes": "00:00", "zone": "UTC"}, "Monday, 00:00 to 24:00 (UTC)"),
+    ],
+)
+def test_hours_are_stored_as_they_were_and_read_as_words(stored, words):
+    assert Hours.from_json(stored).as_json() == stored
+    assert hours_in_words(Hours.from_json(stored), {7: "Office"}) == words
 
 
 RULE = {
@@ -195,6 +251,10 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         {"when": {"risk": "low"}},
         {"when": {"amount": "much"}},
         {"when": {"currency": "EUR"}},
+        {"when": {"during": {"calendar": 0}}},
+        {"when": {"during": {"calendar": 7, "zone": "UTC"}}},
+        {"when": {"during": {"weekly": [[[600, 540]], [], [], [], [], [], []], "zone": "UTC"}}},
+        {"when": {"during": {"weekly": [[]] * 7, "zone": "UTC"}}},
         {"when": {"during": {"days": [7], "opens": "09:00", "closes": "17:00", "zone": "UTC"}}},
         {"is_on": "yes"},
         {"name": " "},

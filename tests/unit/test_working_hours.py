@@ -1,5 +1,6 @@
 """Laws of working time: it never runs backwards, adds up, ends in no closed time, and is right at daylight saving."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.calendars.opening import Calendar, NeverOpen, after_working_time, is_open, next_opening
+from policy.calendars.opening import DAY, Calendar, NeverOpen, after_working_time, is_open, is_within, next_opening
 
 NINE_TO_FIVE = ((9 * 60, 17 * 60),)
 OFFICE = Calendar("Office", ZoneInfo("Europe/Berlin"), (NINE_TO_FIVE,) * 5 + ((), ()), {date(2026, 12, 25): "Xmas"})
@@ -17,9 +18,13 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 @st.composite
 def days(draw):
-    """Up to two spans of one day, in order."""
-    ends = sorted(draw(st.lists(st.integers(0, 24 * 60), min_size=0, max_size=4, unique=True)))
-    return tuple(zip(ends[::2], ends[1::2], strict=False))
+    """Up to two spans of one day, in order, the last of which may end on the next day."""
+    ends = sorted(draw(st.lists(st.integers(0, DAY), min_size=0, max_size=4, unique=True)))
+    spans = [span for span in zip(ends[::2], ends[1::2], strict=False) if span[0] < DAY]
+    if spans and draw(st.booleans()):
+        begin, _ = spans.pop()
+        spans.append((begin, begin + draw(st.integers(1, DAY))))
+    return tuple(spans)
 
 
 @st.composite
@@ -65,6 +70,59 @@ def test_next_opening_is_open_and_nothing_before_it_is(calendar, at):
     assert (opening == at) == is_open(calendar, at)
     assert opening == at or not is_open(calendar, opening - timedelta(microseconds=1))
     assert not (opening > at and is_open(calendar, at + (opening - at) / 2))
+
+
+def clock_is_within(calendar, at):
+    """Whether the clock of the calendar shows a time within its hours: what `is_open` has to say."""
+    there = at.astimezone(calendar.zone)
+    minute, today = there.hour * 60 + there.minute, there.date()
+    before = today - timedelta(days=1)
+    now = () if today in calendar.holidays else calendar.weekly[today.weekday()]
+    night = () if before in calendar.holidays else calendar.weekly[before.weekday()]
+    return any(begin <= minute < end for begin, end in now) or any(minute + DAY < end for _, end in night)
+
+
+# Minutes about which the clock of one of the zones is put forward or back, with others.
+about_changes = st.sampled_from([(3, 29, 1), (10, 25, 1), (3, 8, 7), (11, 1, 6), (4, 4, 15), (10, 3, 15), (4, 5, 4)])
+
+
+@given(calendars(), about_changes, st.integers(-26 * 60, 26 * 60))
+def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, change, minutes):
+    month, day, hour = change
+    at = datetime(2026, month, day, hour, tzinfo=UTC) + minutes * MINUTE
+    assert is_open(calendar, at) == clock_is_within(calendar, at)
+
+
+@pytest.mark.parametrize(
+    ("what", "day", "span", "opened"),
+    [
+        ("begins at a time that does not exist", date(2026, 3, 29), (150, 300), [("01:00", "03:00")]),
+        ("lies in the hour that does not exist", date(2026, 3, 29), (150, 170), []),
+        ("ends at a time that does not exist", date(2026, 3, 29), (60, 150), [("00:00", "01:00")]),
+        ("begins at a time that comes twice", date(2026, 10, 25), (150, 300), [("00:30", "01:00"), ("01:30", "04:00")]),
+        ("lies in the hour that comes twice", date(2026, 10, 25), (135, 150), [("00:15", "00:30"), ("01:15", "01:30")]),
+        ("ends where the hour that comes twice begins", date(2026, 10, 25), (60, 120), [("23:00", "00:00")]),
+    ],
+)
+def test_a_shift_at_half_past_two_when_the_clock_changes(what, day, span, opened):
+    """When the clock of Berlin shows it, in UTC. At 2:30 it is put forward to 3, or back to 2."""
+    calendar = Calendar(what, ZoneInfo("Europe/Berlin"), ((),) * 6 + ((span,),))
+    begin = datetime.combine(day, datetime.min.time(), UTC) - timedelta(hours=2)
+    minutes = [begin + number * MINUTE for number in range(8 * 60)]
+    is_in = [is_open(calendar, at) for at in minutes]
+    ends = [at for at, one, before in zip(minutes, is_in, [False, *is_in], strict=False) if one != before]
+    found = [f"{at:%H:%M}" for at in ends]
+    assert found == [end for pair in opened for end in pair]
+
+
+@given(calendars(), st.sets(st.integers(0, 6), max_size=4), st.sets(st.integers(0, 250), max_size=9), moments)
+def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, off, at):
+    weekly = tuple(() if day in closed else spans for day, spans in enumerate(wide.weekly))
+    holidays = {**wide.holidays, **{date(2026, 3, 20) + timedelta(days=number): "Off" for number in off}}
+    narrow = replace(wide, weekly=weekly, holidays=holidays)
+    assert is_within(narrow, wide)
+    assert is_open(wide, at) or not is_open(narrow, at)
+    assert not is_within(wide, narrow) or is_open(wide, at) == is_open(narrow, at)
 
 
 def berlin(*parts: int) -> datetime:
