@@ -8,6 +8,7 @@ together decide each message once.
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Max
 
@@ -26,6 +27,8 @@ from mirror.querysets import visible_condition
 from mirror.states import Outcome
 from people.actors import Actor, Role, worker
 from people.models import Person
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +168,16 @@ def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
 
 @atomic_with_retry
 def set_caps(*, mailbox: Mailbox | None, caps: Mapping[str, tuple[int, int]] | None, actor: Actor) -> None:
-    """Set the caps of all, or of a mailbox; None: those of all hold for it again. Raises ActNotAllowed."""
+    """Set the caps of all, or of a mailbox; None: those of all hold for it again.
+
+    Raises ActNotAllowed, and SecondAdminNeeded for a cap that is raised or removed where the organisation wants two
+    admins for that.
+    """
     check_may_set_caps(actor, mailbox)
     before = caps_of(mailbox)
+    after = (caps_of(None) if mailbox else DEFAULTS) | dict(caps or {})
+    if wants_second_admin(actor) and _loosens(before, after):
+        raise SecondAdminNeeded(_asked(mailbox, caps, before, after))
     Cap.objects.filter(mailbox=mailbox).delete()
     Cap.objects.bulk_create(
         Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day) for kind, (an_hour, a_day) in (caps or {}).items()
@@ -177,6 +187,52 @@ def set_caps(*, mailbox: Mailbox | None, caps: Mapping[str, tuple[int, int]] | N
         **changed(before=_words(before), after=_words(caps_of(mailbox))),
     }
     record("caps.changed", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
+
+
+def _loosens(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether a cap is higher after it, or none any more."""
+    pairs = [pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)]
+    return any((becomes or MOST_CAP + 1) > (was or MOST_CAP + 1) for was, becomes in pairs)
+
+
+def target_of_caps(mailbox: Mailbox | None) -> str:
+    """Return how a change that waits names the caps of a mailbox, or of all."""
+    return f"caps/{mailbox.pk}" if mailbox else "caps"
+
+
+def _asked(
+    mailbox: Mailbox | None,
+    caps: Mapping[str, tuple[int, int]] | None,
+    before: Mapping[str, tuple[int, int]],
+    after: Mapping[str, tuple[int, int]],
+) -> AskedChange:
+    wanted = None if caps is None else {str(kind): list(numbers) for kind, numbers in caps.items()}
+    return AskedChange(
+        kind="caps",
+        target=target_of_caps(mailbox),
+        title=f"Caps of {mailbox or 'all mailboxes'}",
+        before=_words(before),
+        after=_words(after),
+        change={"mailbox": mailbox.pk if mailbox else None, "caps": wanted, "seen": _words(before)},
+        url_name="mailbox-caps" if mailbox else "caps",
+        url_args={"mailbox_id": mailbox.pk} if mailbox else {},
+        connection=mailbox.connection_id if mailbox else None,
+        mailbox=mailbox.pk if mailbox else None,
+    )
+
+
+def _caps_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    mailbox = Mailbox.objects.filter(pk=change["mailbox"]).first()
+    if (mailbox is None) != (change["mailbox"] is None):
+        raise ActNotAllowed("The mailbox is gone.")
+    if _words(caps_of(mailbox)) != change["seen"]:
+        raise ActNotAllowed("The caps have changed since this was asked. Look at them as they are now, then ask again.")
+    wanted = change["caps"]
+    caps = None if wanted is None else {kind: (numbers[0], numbers[1]) for kind, numbers in wanted.items()}
+    return set_caps(mailbox=mailbox, caps=caps, actor=actor)
+
+
+CAPS_CHANGE = ChangeKind("Caps", _caps_accepted, refusals=(ActNotAllowed,))
 
 
 def _words(caps: Mapping[str, tuple[int, int]]) -> str:

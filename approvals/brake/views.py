@@ -20,6 +20,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Brake, Mailbox
 from mirror.models.brakes import Kind
 from people.actors import Actor, Role
+from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 PAGE = 50
@@ -181,6 +182,7 @@ def _caps(
         "may_change": actor.is_admin_of_all if mailbox is None else _is_admin_of(actor, mailbox),
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
         "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(commands.target_of_caps(mailbox)),
         "error": error,
     }
     return render(request, "approvals/brake/caps.html", context, status=status)

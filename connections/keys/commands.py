@@ -16,6 +16,8 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 from people.models import Person
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
@@ -213,10 +215,16 @@ def read_key_state(connection: Connection, key_id: str) -> bool | None:
 
 @atomic_with_retry
 def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
-    """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
+    """Set who owns the program that uses a key: that person may not approve what it sends.
+
+    Raises ActNotAllowed, and SecondAdminNeeded where somebody is the owner no more, and so may approve, and the
+    organisation wants two admins for loosening.
+    """
     check_admin(actor, connection, may="say whose program its API keys are")
     before = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
     was = before.select_related(None).first()
+    if was and was.person != person and wants_second_admin(actor):
+        raise SecondAdminNeeded(_asked_owner(connection, key_id, name, was.person, person))
     if person is None:
         before.delete()
     else:
@@ -228,6 +236,48 @@ def set_owner(*, connection: Connection, key_id: str, name: str, person: Person 
         "after": str(person or "nobody"),
     }
     record("api_key.owner_set", actor=actor, connection=connection.pk, details=details)
+
+
+def target_of_key(connection: int, key_id: str) -> str:
+    """Return how a change that waits names a key."""
+    return f"key/{connection}/{key_id}"
+
+
+def _asked_owner(connection: Connection, key_id: str, name: str, was: Person, person: Person | None) -> AskedChange:
+    return AskedChange(
+        kind="key_owner",
+        target=target_of_key(connection.pk, key_id),
+        title=f"Owner of the API key {name}",
+        before=f"{was}, who may not approve what it sends",
+        after=f"{person}, who may not approve what it sends" if person else "nobody",
+        change={
+            "connection": connection.pk,
+            "key_id": key_id,
+            "name": name,
+            "was": was.pk,
+            "person": person.pk if person else None,
+        },
+        url_name="api-key",
+        url_args={"connection_id": connection.pk, "key_id": key_id},
+        connection=connection.pk,
+        # Nobody lets themselves approve.
+        about=was.pk,
+    )
+
+
+def _owner_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    connection = Connection.objects.at_work().filter(pk=change["connection"]).first()
+    if connection is None:
+        raise ChangeRefused("The connection was removed.")
+    owned = connection.key_owners.filter(upstream_key_id=change["key_id"]).first()
+    if owned is None or owned.person_id != change["was"]:
+        raise ChangeRefused("The key has another owner since this was asked.")
+    person = None if change["person"] is None else Person.objects.get(pk=change["person"])
+    set_owner(connection=connection, key_id=change["key_id"], name=change["name"], person=person, actor=actor)
+    return True
+
+
+OWNER_CHANGE = ChangeKind("Owner of a key", _owner_accepted, refusals=(ActNotAllowed, ChangeRefused))
 
 
 def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:

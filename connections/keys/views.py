@@ -20,6 +20,7 @@ from connections.keys.commands import (
     resume_key,
     revoke_key,
     set_owner,
+    target_of_key,
 )
 from connections.keys.forms import KeyForm, OwnerForm
 from connections.pages import (
@@ -36,7 +37,7 @@ from connections.pages import (
 )
 from mirror.errors import DeskError
 from mirror.models import Brake, Connection
-from people.models import Person
+from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
@@ -127,6 +128,7 @@ def _key_page(
         "scopes": SCOPES,
         "boxes": connection.mailboxes.there(),
         "people": _possible_owners(),
+        "waiting_changes": PendingChange.objects.at(target_of_key(connection.pk, key.id)),
         "name": request.POST.get("name", "") if is_typed else key.name,
         "ticked": request.POST.getlist("scopes") if is_typed else key.scopes,
         "ticked_boxes": request.POST.getlist("mailboxes") if is_typed else key.mailboxes,

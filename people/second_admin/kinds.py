@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "reactivation": "people.directory.deactivation.REACTIVATION",
     "invitation": "people.invitations.links.INVITATION",
     "second_factor": "people.sign_in.factors.ROLE_RULE_CHANGE",
+    "factors": "people.sign_in.factors.FACTORS_REMOVAL",
     "second_admin": "people.second_admin.setting.SWITCH_OFF",
     "allowlist": "policy.allowlists.changes.LIST_CHANGE",
     "allowed_address": "policy.allowlists.changes.ADDRESS_CHANGE",
@@ -24,11 +25,14 @@ KINDS: Mapping[str, str] = {
     "policy": "policy.rules.changes.ACTIVATION",
     "group": "policy.rules.groups.MEMBERS",
     "calendar": "policy.plans.commands.CALENDAR_CHANGE",
+    "caps": "approvals.brake.commands.CAPS_CHANGE",
     "mailbox_mode": "connections.mailboxes.commands.MODE_CHANGE",
     "mailbox_settings": "connections.mailboxes.commands.SETTINGS_CHANGE",
     "mailbox_desk": "connections.mailboxes.commands.DESK_CHANGE",
     "standing": "approvals.standing.signing.SIGNING",
     "standing_switch": "approvals.standing.signing.SWITCH_ON",
+    "hold_all": "connections.kill_switch.hold_all.ENDING",
+    "key_owner": "connections.keys.commands.OWNER_CHANGE",
     "oversight_minimum": "connections.mailboxes.minimum.MINIMUM_CHANGE",
 }
 

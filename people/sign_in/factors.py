@@ -121,12 +121,19 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
 
 @atomic_with_retry
 def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password."""
+    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password.
+
+    Raises FactorNotAllowed, and SecondAdminNeeded where the person has a role, into which a password alone leads then,
+    and the organisation wants two admins for loosening.
+    """
     _check_may_set(actor)
     if str(person.pk) == actor.id:
         raise FactorNotAllowed("Remove your own factors under Your account, Second factor.")
     Person.objects.select_for_update().get(pk=person.pk)
     found = factors_of(person.pk)
+    has_role = person.is_active and Grant.objects.filter(person=person).exists()
+    if found and has_role and wants_second_admin(actor):
+        raise SecondAdminNeeded(_removing(person, found))
     _remove(person, found, actor=actor)
     # A finder of the lost device may be signed in with it.
     end_sessions(person)
@@ -220,4 +227,25 @@ def _drop_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
     return True
 
 
+def _removing(person: Person, factors: list[Factor]) -> AskedChange:
+    return AskedChange(
+        kind="factors",
+        target="second-factor",
+        title=f"Second factor: remove those of {person}",
+        before=", ".join(one.name for one in factors),
+        after="none; signs in by password alone until a new one is set up",
+        change={"person": person.pk, "factors": [one.id for one in factors]},
+        url_name="second-factor",
+        about=person.pk,
+    )
+
+
+def _removal_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    person = Person.objects.get(pk=change["person"])
+    if [one.id for one in factors_of(person.pk)] != change["factors"]:
+        raise FactorNotAllowed(f"The second factors of {person} have changed since this was asked.")
+    return remove_factors_of(actor=actor, person=person)
+
+
+FACTORS_REMOVAL = ChangeKind("Second factor", _removal_accepted, refusals=(FactorNotAllowed,))
 ROLE_RULE_CHANGE = ChangeKind("Second factor", _drop_accepted, refusals=(FactorNotAllowed,))

@@ -6,11 +6,16 @@ from functools import partial
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.db.models.functions import Now
 
+from approvals.brake.commands import caps_of, set_caps
 from audit.models import Entry
+from connections.keys.commands import set_owner
+from connections.kill_switch.hold_all import hold_all
 from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
 from connections.mailboxes.minimum import set_minimum
+from gateway.models import Account
 from mirror.models import Mailbox
 from people.actors import Role, operator
 from people.directory.deactivation import deactivate, reactivate
@@ -23,12 +28,12 @@ from people.second_admin.asking import ChangeNotWaiting, SecondAdminNeeded, ask_
 from people.second_admin.ending import accept, decline, withdraw_change
 from people.second_admin.kinds import KINDS, kind_named
 from people.second_admin.setting import set_second_admin, switch_off_by_operator
-from people.sign_in.factors import set_role_rule
+from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
 from policy.allowlists.judgement import ListScope
 from policy.errors import PlanRefused
 from policy.kill_switch import pull, release
-from policy.models import Allowlist, Group, KillSwitch, WorkCalendar
+from policy.models import Allowlist, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.plans.commands import WantedCalendar, remove_calendar, save_calendar
 from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
@@ -161,6 +166,18 @@ def open_until(world, hour):
     calendar = WorkCalendar.objects.get()
     wanted = WantedCalendar("Office", "UTC", [[[540, hour * 60]]] * 7, {})
     save_calendar(wanted=wanted, actor=by(world), calendar=calendar)
+
+
+def holds_all(world, *, on):
+    hold_all(connection=world.box().connection, on=on, actor=by(world))
+
+
+def own_key(world, person):
+    set_owner(connection=world.box().connection, key_id="k1", name="k1", person=person, actor=by(world))
+
+
+def add_factor(world):
+    Authenticator.objects.create(user=world.otto, type="totp", data={"secret": "x"})
 
 
 # The kind, what is there before, what loosens, its tightening twin, and the state that tells them apart.
@@ -298,6 +315,41 @@ LOOSENING = {
         lambda w: open_until(w, 17),
         lambda w: WorkCalendar.objects.get().weekly,
     ),
+    "higher cap": (
+        "caps",
+        lambda w: None,
+        lambda w: set_caps(mailbox=w.box(), caps={**caps_of(w.box()), "key": (0, 2000)}, actor=by(w)),
+        lambda w: set_caps(mailbox=w.box(), caps=None, actor=by(w)),
+        lambda w: caps_of(w.box()),
+    ),
+    "higher cap of all": (
+        "caps",
+        lambda w: None,
+        lambda w: set_caps(mailbox=None, caps={**caps_of(None), "mailbox": (501, 3000)}, actor=by(w)),
+        lambda w: set_caps(mailbox=None, caps={**caps_of(None), "mailbox": (500, 3000)}, actor=by(w)),
+        lambda w: caps_of(w.box()),
+    ),
+    "end of holding all": (
+        "hold_all",
+        lambda w: holds_all(w, on=True),
+        lambda w: holds_all(w, on=False),
+        lambda w: holds_all(w, on=True),
+        lambda w: Account.objects.filter(hold_all_at__isnull=False).count(),
+    ),
+    "owner of a key": (
+        "key_owner",
+        lambda w: own_key(w, w.otto),
+        lambda w: own_key(w, None),
+        lambda w: own_key(w, w.otto),
+        lambda w: list(KeyOwner.objects.values_list("person_id", flat=True)),
+    ),
+    "second factor of a person": (
+        "factors",
+        add_factor,
+        lambda w: remove_factors_of(actor=by(w), person=w.otto),
+        add_factor,
+        lambda w: Authenticator.objects.filter(user=w.otto).count(),
+    ),
     "minimum oversight": (
         "oversight_minimum",
         lambda w: set_minimum(actor=by(w), mode="gated_all"),
@@ -324,7 +376,7 @@ LOOSENING = {
 
 @pytest.mark.parametrize("name", LOOSENING)
 def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does(name, request, admin, second):
-    at_multimail = name in ("oversight mode", "a call may loosen")
+    at_multimail = name in ("oversight mode", "a call may loosen", "end of holding all")
     box = request.getfixturevalue("account").mailbox if at_multimail else request.getfixturevalue("mailbox")
     world = World(admin, box, make_person("otto@yourteam.example", "Otto", "reviewer"))
     kind, prepare, loosening, tighten, state = LOOSENING[name]
@@ -446,6 +498,37 @@ def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(admin,
     change = ask(lambda: open_until(world, 19), by(world))
     open_until(world, 16)
     assert "has changed since this was asked" in outdated(change, second)
+
+
+def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(admin, second, mailbox):
+    world = World(admin, mailbox, make_person("otto@yourteam.example", "Otto", "reviewer"))
+    own_key(world, world.otto)
+    add_factor(world)
+    switch_on()
+    waiting = [ask(lambda name=name: LOOSENING[name][2](world), by(world)) for name in MEANWHILE]
+    set_caps(mailbox=world.box(), caps={**caps_of(None), "key": (1, 1)}, actor=by(world))
+    KeyOwner.objects.update(person=admin)
+    Authenticator.objects.create(user=world.otto, type="webauthn", data={"name": "Key"})
+    assert [outdated(change, second).split(".")[0] for change in waiting] == list(MEANWHILE.values())
+    # Whom a change is about does not accept it: they would let themselves approve.
+    about = ask(lambda: own_key(world, None), by(world))
+    assert about.about == admin
+
+
+MEANWHILE = {
+    "higher cap": "The caps have changed since this was asked",
+    "owner of a key": "The key has another owner since this was asked",
+    "second factor of a person": "The second factors of Otto have changed since this was asked",
+}
+
+
+def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second):
+    switch_on()
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    assert remove_factors_of(actor=actor_of(admin), person=otto) == 0
+    Grant.objects.filter(person=otto).delete()
+    Authenticator.objects.create(user=otto, type="totp", data={"secret": "x"})
+    assert remove_factors_of(actor=actor_of(admin), person=otto) == 1
 
 
 def outdated(change, second):
