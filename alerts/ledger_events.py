@@ -18,6 +18,7 @@ EVENTS: tuple[Event, ...] = (
     Event("email.held", "a message is held for review", ("message.held",)),
     Event("email.expiring", "a held message expires soon", ("message.expiring",)),
     Event("email.late", "a held message is late, by a step of its review plan", ("message.late",)),
+    Event("email.approval", "somebody approves a message that others have to approve too", ("approval.recorded",)),
     Event(
         "email.decided",
         "a message is approved or rejected",

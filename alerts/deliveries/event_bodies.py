@@ -72,6 +72,8 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
         "privacy": privacy,
         **(_message_data(entry, message, privacy) if message else _details_data(details, privacy)),
     }
+    if entry.action == "approval.recorded":
+        data["approvals"] = details.get("approvals") or None
     if explanation := details.get("explanation"):
         data["explanation"] = _words(explanation, privacy)
     return data

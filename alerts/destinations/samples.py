@@ -48,6 +48,7 @@ _DETAILS = {
         "asked_by": "Rita Moreno",
         "reason": "Replies to known customers only.",
     },
+    "approval.recorded": {"approvals": "1 of 2"},
     "connection.failing": {"explanation": "It did not answer within 10 seconds."},
     "connection.paused": {"explanation": "MultiMail no longer accepts the key."},
 }
@@ -55,6 +56,7 @@ _HELD = Status("Held", "amber", "Waiting for a decision")
 # The card's status for these events; for others it is held.
 _STATUSES = {
     "email.expiring": Status("Held, expires soon", "orange", "Waiting for a decision"),
+    "email.approval": Status("Held", "amber", "Waiting for a decision"),
     "email.decided": Status("Approved", "green", "On its way to delivery"),
     "email.sent": Status("Sent", "green"),
     "email.delivered": Status("Delivered", "green"),

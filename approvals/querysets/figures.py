@@ -114,6 +114,10 @@ class Group:
 class DecisionFigures(QuerySet["Decision"]):
     """Sums of decisions of the last week, or of a time span."""
 
+    def given_on(self, messages: Iterable[Message]) -> Self:
+        """Those on these messages with their people, the oldest first."""
+        return self.filter(message__in=[one.pk for one in messages]).select_related("person").order_by("pk")
+
     def of_the_week(self) -> Self:
         """Made in the last seven days (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=Now() - LATELY)
@@ -198,6 +202,10 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """Return by message the key of the newest verdict on it."""
         verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
         return dict(verdicts.values_list("message_id", "pk"))
+
+    def given_on(self, messages: Iterable[Message]) -> Self:
+        """Those on these messages with their people, the oldest first."""
+        return self.filter(message__in=[one.pk for one in messages]).select_related("person").order_by("pk")
 
     def of_the_week(self) -> Self:
         """Given in the last seven days, and still counted (relies on verdict_given_brin)."""

@@ -1,7 +1,7 @@
 """The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -10,15 +10,16 @@ from django.urls import reverse
 
 from approvals.collaboration.presence import Reader, readers_by_message
 from approvals.decisions.status import Status, shown_status
-from approvals.models import Claim, Decision, Question, Snooze
+from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
 from approvals.reminders import Reminder
 from common.postgres.statements import COUNTED
 from mirror.models import Mailbox, Message
 from mirror.querysets import CLAIM_LASTS
-from mirror.states import DecisionState, MessageState
+from mirror.states import DecisionState, MessageState, Outcome
 from people.actors import Actor
 from policy.rules.demand import Demand
+from policy.rules.rules import listed
 from risk import RULES
 from risk.score import Score, score_of
 
@@ -67,6 +68,51 @@ class Gathered:
         return f"{COUNTED}+" if self.number > COUNTED else str(self.number)
 
 
+@dataclass
+class Approvals:
+    """How many of several approvals were given, as "1 of 2", and by whom; in what was decided, by the last verdict."""
+
+    progress: str = ""
+    by: tuple[str, ...] = ()
+    # Who must still approve, as a sentence.
+    missing: str = ""
+
+    @property
+    def are_several(self) -> bool:
+        """Whether more than one person had to approve."""
+        return bool(self.progress) and not self.progress.endswith(" of 1")
+
+    @property
+    def givers(self) -> str:
+        """Who approved, as one list."""
+        return listed(self.by)
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Return it for scripts; None where one approval is enough."""
+        if not self.are_several:
+            return None
+        given, _, needed = self.progress.partition(" of ")
+        return {"given": int(given), "needed": int(needed), "by": list(self.by), "missing": self.missing}
+
+
+def approvals_of(demand: Demand | None) -> Approvals:
+    """Return the approvals of a held message."""
+    if demand is None or not demand.takes_several:
+        return Approvals()
+    return Approvals(str(demand.progress), tuple(one.name for one in demand.counted), demand.missing_in_words())
+
+
+def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
+    """Return the approvals that led to what was decided, from verdicts in their order."""
+    found: dict[int, Approvals] = {}
+    for one in verdicts:
+        if one.live:
+            approvals = found.setdefault(one.message_id, Approvals())
+            approvals.progress = str(one.seen.get("approvals") or "")
+            approvals.by += (str(one.person),) * (one.outcome == Outcome.APPROVE)
+    return found
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the list, ready to show, so that the template computes nothing for fifty rows."""
@@ -87,6 +133,8 @@ class Row:
     is_reminded: bool = False
     # In history: the newest verdict on it, to be opened as it was seen.
     verdict: int | None = None
+    # In history: how many approved it and who, where several had to.
+    approved: Approvals = field(default_factory=Approvals)
     # "1 of 2", where several people have to approve it; and whether the viewing person has.
     approvals: str = ""
     has_approved: bool = False
@@ -260,7 +308,7 @@ _AS_STORED = (
 )
 
 
-def as_json(message: Message) -> dict[str, Any]:
+def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     """Return a message for scripts."""
     decision = message.latest_decision
     return {
@@ -272,6 +320,7 @@ def as_json(message: Message) -> dict[str, Any]:
         "held_at": message.held_at.isoformat(),
         "expires_at": message.expires_at.isoformat() if message.expires_at else None,
         "late_since": message.late_since.isoformat() if message.late_since else None,
+        "approvals": approvals.as_json(),
     }
 
 

@@ -29,7 +29,16 @@ from approvals.queue.querysets import (
     weights_from,
     weights_part,
 )
-from approvals.queue.rows import Row, as_json, chips_of, rows_of, with_people
+from approvals.queue.rows import (
+    Approvals,
+    Row,
+    approvals_by_message,
+    approvals_of,
+    as_json,
+    chips_of,
+    rows_of,
+    with_people,
+)
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import (
     COUNTED,
@@ -95,8 +104,12 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
     """Each message by itself: a script counts on it."""
     found = page_of(actor, filters)
     after = str(position_at(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
+    shown = found[:PAGE]
+    approvals = approvals_by_message(Verdict.objects.given_on(shown))
+    demands = _demands(actor, shown, read_values({"policy": policy_part(actor)}))
+    approvals |= {key: approvals_of(demand) for key, demand in demands.items()}
     return {
-        "messages": [as_json(message) for message in found[:PAGE]],
+        "messages": [as_json(message, approvals.get(message.pk, Approvals())) for message in shown],
         "next_after": after,
         "remarks": list(filters.remarks),
     }
@@ -332,13 +345,17 @@ def history(request: DeskRequest) -> HttpResponse:
     filters = replace(asked, order="oldest", group="")
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
-    newest = Verdict.objects.newest_on(found[:PAGE])
+    verdicts = list(Verdict.objects.given_on(found[:PAGE]))
+    newest, approved = {one.message_id: one.pk for one in verdicts}, approvals_by_message(verdicts)
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
     last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None
     number = read_values({"matching": count_of(_asked_for(actor, filters))})["matching"] if filters.narrows else 0
     context = {
-        "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
+        "rows": [
+            replace(row, verdict=newest.get(row.message.pk), approved=approved.get(row.message.pk, Approvals()))
+            for row in rows
+        ],
         "filters": filters,
         "chips": chips_of(here, mailboxes),
         "choices": {"risks": RISKS, "rules": RULES.values()},

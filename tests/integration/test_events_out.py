@@ -9,6 +9,7 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 from django.test import override_settings
+from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.channels import channel_of
@@ -24,6 +25,7 @@ from audit.recording import record
 from mirror.models import Message, Revision
 from outgoing.guarded import DeliveryError
 from people.actors import worker
+from policy.models import PolicyVersion
 from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest
 from tests.factories import make_connection, make_message, pending_row, rolled_back
@@ -129,6 +131,17 @@ def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(connection,
             assert {name: event.data[name] for name in expected} == expected
             assert event.data["metadata"]["run_id"] == "refund-7"
             assert "text" not in event.data
+
+
+def test_program_learns_that_a_message_needs_more_approvals(connection, message, reviewer, inngest):
+    rules = [{"id": "r0", "name": "Two", "then": {"approvals": {"0": 2}}}]
+    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=timezone.now())
+    decide(message, reviewer)
+    delivery = tell(to_inngest(inngest.url), message, "approval.recorded", approvals="1 of 2")
+    send_event(delivery, delivery.destination)
+    (event,) = inngest.events
+    assert event["name"] == "multimail/email.approval"
+    assert (event["data"]["approvals"], event["data"]["decision"], event["data"]["state"]) == ("1 of 2", None, "held")
 
 
 def test_event_sent_twice_has_the_same_id_and_body(message, inngest, receiver):

@@ -1,5 +1,6 @@
 """Several people have to approve where a rule says so: on every surface, and asked again when it is carried out."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -72,6 +73,46 @@ def test_the_second_of_two_people_decides_and_the_undo_window_opens_then(message
     said = detail("decision.recorded")
     assert (said["policy"], said["rules"], said["approvals"]) == ("version 1", "Rule 0 (r0)", "2 of 2")
     assert not Verdict.objects.filter(awaits_others=True).exists()
+
+
+def scripts(client, tab="waiting"):
+    return [one["approvals"] for one in client.get(f"/queue/?tab={tab}&format=json").json()["messages"]]
+
+
+def past(client):
+    """What the rows of the history say of approvals."""
+    page = client.get("/history/").content.decode()
+    shown = re.findall(r"data-approvals\s*>(.*?)<span\s+class=\"age\"", page, re.DOTALL)
+    return [" ".join(re.sub("<[^>]*>", "", one).split()) for one in shown]
+
+
+def test_scripts_and_the_history_see_how_many_approved_and_who(
+    message, connection, signed_in, reviewer, second_reviewer, two
+):
+    client, ana, ben = signed_in(second_reviewer), str(reviewer), str(second_reviewer)
+    assert scripts(client) == [{"given": 0, "needed": 2, "by": [], "missing": "2 more are needed: 2 of any reviewer."}]
+    decide(message, reviewer)
+    missing = "1 more is needed: 1 of any reviewer."
+    assert scripts(client) == [{"given": 1, "needed": 2, "by": [ana], "missing": missing}]
+    decide(message, second_reviewer)
+    assert scripts(client, "leaving") == [{"given": 2, "needed": 2, "by": [ana, ben], "missing": ""}]
+    type(message).objects.filter(pk=message.pk).update(state="approved")
+    rejected = make_message(connection, subject="Another")
+    decide(rejected, reviewer)
+    decide(rejected, second_reviewer, "reject", "No")
+    Decision.objects.update(state="applied")
+    type(message).objects.filter(pk=rejected.pk).update(state="rejected", changed_at=clock())
+    assert past(client) == [f"1 of 2 approved: {ana}", f"2 of 2 approved: {ana} and {ben}"]
+
+
+def test_scripts_and_the_history_say_nothing_where_one_approval_is_enough(message, signed_in, reviewer):
+    client = signed_in(reviewer)
+    assert scripts(client) == [None]
+    decide(message, reviewer)
+    Decision.objects.update(state="applied")
+    type(message).objects.filter(pk=message.pk).update(state="approved")
+    assert "Approved by Ana" in client.get("/history/").content.decode()
+    assert past(client) == []
 
 
 def test_one_person_counts_once_whatever_the_surface(message, reviewer, two):
