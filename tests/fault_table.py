@@ -71,6 +71,7 @@ NAMES = {
     56: "Things change before an approval for later is due",
     57: "An agent sends without end",
     61: "A change that waits for a second admin meets another act",
+    62: "Rules and approvals by several people meet another act",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject

@@ -233,7 +233,7 @@ def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
     moments = [("Held", facts.held_at), *([("Expires", facts.expires_at)] if facts.expires_at else [])]
     fields = [moment_field(markup, name, at) for name, at in moments]
     if facts.approvals:
-        fields.append(text_field(markup, "Approvals", facts.approvals, MAX_NAME, inline=True))
+        fields.append(text_field(markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True))
     return [*fields, text_field(markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)]
 
 

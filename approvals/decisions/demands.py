@@ -15,6 +15,7 @@ from people.actors import Actor
 from policy.calendars.stored import ALL_CALENDARS, calendars_from
 from policy.rules.conditions import entries_of
 from policy.rules.demand import Approval, Demand
+from policy.rules.effects import ANY_REVIEWER
 from policy.rules.evaluation import Requirement
 from policy.rules.facts import facts_from, facts_of
 from policy.rules.hours import Calendars
@@ -65,7 +66,19 @@ ARRAY(
 _APPROVALS = f"(SELECT {_APPROVALS_OF_MESSAGE} FROM mirror_message AS message WHERE message.id = %s)"  # noqa: S608
 _POLICY_PART = ValueQuery(_POLICY, (_ACTOR, _PATTERNS))
 _APPROVALS_PART = ValueQuery(_APPROVALS, (_MESSAGE,))
-# For a list: what rules ask of each row that its line does not show. Few rows, found by their keys.
+# Every active reviewer with their groups, and the connections and mailboxes that they review.
+_STAFF = """
+SELECT json_build_array(person.id, ARRAY(
+  SELECT one.group_id FROM policy_group_members AS one WHERE one.person_id = person.id
+), ARRAY(
+  SELECT json_build_array(held.connection_id, held.mailbox_id)
+  FROM people_grant AS held WHERE held.person_id = person.id AND held.role = 'reviewer'
+)) FROM people_person AS person WHERE person.is_active AND EXISTS(
+  SELECT FROM people_grant AS held WHERE held.person_id = person.id AND held.role = 'reviewer'
+)
+"""
+# For a list: what rules ask of each row that its line does not show. Few rows, found by their keys; the first of them
+# brings all reviewers, where a rule asks for certain people.
 _ROWS = f"""
 SELECT message.id,
   CASE WHEN connection.is_our_gateway THEN message.sent_by_key ELSE '' END, message.written_to,
@@ -73,7 +86,7 @@ SELECT message.id,
     SELECT owner.person_id FROM policy_keyowner AS owner
     WHERE owner.connection_id = message.connection_id AND owner.upstream_key_id = message.sent_by_key
       AND connection.is_our_gateway AND message.direction = 'outbound'
-  ), {_APPROVALS_OF_MESSAGE}
+  ), {_APPROVALS_OF_MESSAGE}, CASE WHEN message.id = %s THEN ARRAY({_STAFF}) END
 FROM mirror_message AS message JOIN mirror_connection AS connection ON connection.id = message.connection_id
 WHERE message.id = ANY(%s::bigint[])
 """  # noqa: S608
@@ -181,7 +194,7 @@ def with_possible(message: Message, demand: Demand) -> Demand:
         return demand
     people, groups = set(), defaultdict(set)
     for person, own in run(_REVIEWERS, [message.mailbox_id, message.connection_id]).rows:
-        if person in demand.authors | demand.editors or (demand.effects.bar_editor and person == demand.last_editor):
+        if not demand.may_give(person):
             continue
         people.add(person)
         for group in own:
@@ -253,35 +266,63 @@ def demands_for(
         in_force = policy_from(read_values({"policy": policy_part(actor)})["policy"])
     if in_force.is_readable and not in_force.policy.number:
         return {}
-    read = {row[0]: row[1:] for row in run(_ROWS, [array_of([one.pk for one in messages])]).rows}
+    first = messages[0].pk if in_force.policy.asks_people else 0
+    read = {row[0]: row[1:] for row in run(_ROWS, [first, array_of([one.pk for one in messages])]).rows}
+    staff = read[first][-1] if first in read else None
     lists = _lists_of(read, in_force.policy)
     found = {}
     for one in messages:
-        asked = Requirement(version=in_force.policy.number)
-        if one.pk in read and in_force.policy.rules:
-            key, written_to, stored, owners, _ = read[one.pk]
-            known = facts_from(
-                one,
-                sent_by_key=key,
-                written_to=written_to,
-                stored=stored,
-                now=now,
-                key_owners=owners,
-                lists=lists.get(one.pk, ()),
-                calendars=in_force.calendars,
-            )
-            asked = in_force.policy.required(known)
-        found[one.pk] = _demand(
+        asked = _asked_of(one, read.get(one.pk), lists.get(one.pk, ()), in_force, now)
+        owners = read[one.pk][3] if one.pk in read else ()
+        demand = _demand(
             in_force,
             asked,
-            approvals_from(read[one.pk][-1]) if one.pk in read else (),
+            approvals_from(read[one.pk][4]) if one.pk in read else (),
             actor=actor,
-            authors=(authors or {}).get(one.pk, ()),
+            authors=(authors or {}).get(one.pk, ()) or list(map(str, owners)),
             editors=(editors or {}).get(one.pk, ()),
             last_editor=(last_editors or {}).get(one.pk, 0),
             now=now,
         )
+        found[one.pk] = replace(demand, is_possible=_is_possible(demand, one, staff)) if staff is not None else demand
     return found
+
+
+def _asked_of(
+    message: Message, row: Sequence[Any] | None, lists: Collection[int], in_force: PolicyInForce, now: datetime
+) -> Requirement:
+    """Return what the policy asks of a message of a list, from its row of `_ROWS`."""
+    if row is None or not in_force.policy.rules:
+        return Requirement(version=in_force.policy.number)
+    key, written_to, stored, owners, *_ = row
+    known = facts_from(
+        message,
+        sent_by_key=key,
+        written_to=written_to,
+        stored=stored,
+        now=now,
+        key_owners=owners,
+        lists=lists,
+        calendars=in_force.calendars,
+    )
+    return in_force.policy.required(known)
+
+
+def _is_possible(demand: Demand, message: Message, staff: Iterable[Sequence[Any]]) -> bool:
+    """Whether the reviewers of a message's mailbox could complete it, as `with_possible` asks for one message."""
+    if not demand.asks_people:
+        return True
+    groups: dict[int, set[int]] = {}
+    for person, own, scopes in staff:
+        reviews = any(
+            mailbox == message.mailbox_id if mailbox else connection in (None, message.connection_id)
+            for connection, mailbox in scopes
+        )
+        if reviews and demand.may_give(person):
+            for group in (ANY_REVIEWER, *own):
+                groups.setdefault(group, set()).add(person)
+    members = {group: frozenset(people) for group, people in groups.items()}
+    return can_be_completed(demand.effects, groups.get(ANY_REVIEWER, ()), members)
 
 
 def _lists_of(read: Mapping[int, Sequence[Any]], policy: Policy) -> dict[int, set[int]]:

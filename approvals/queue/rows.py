@@ -138,6 +138,8 @@ class Row:
     # "1 of 2", where several people have to approve it; and whether the viewing person has.
     approvals: str = ""
     has_approved: bool = False
+    # That nobody can complete it, and whom to ask; empty where somebody can.
+    nobody_can: str = ""
 
     @property
     def address(self) -> str:
@@ -243,9 +245,12 @@ def rows_of(
 
 def _approvals(message: Message, demands: Mapping[int, Demand]) -> dict[str, Any]:
     demand = demands.get(message.pk)
-    if demand is None or not demand.takes_several:
+    if demand is None:
         return {}
-    return {"approvals": str(demand.progress), "has_approved": demand.has_approved}
+    found: dict[str, Any] = {"nobody_can": demand.warning}
+    if demand.takes_several:
+        found |= {"approvals": str(demand.progress), "has_approved": demand.has_approved}
+    return found
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:

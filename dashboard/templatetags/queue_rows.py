@@ -105,6 +105,8 @@ def _people(row: "Row") -> Iterator[SafeString]:
     """Yield how many approved the message, who reads it, who has it, and whether one was reminded or asked about it."""
     if row.approvals and row.is_held:
         yield _formatted(_APPROVALS, f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
+    if row.nobody_can and row.is_held:
+        yield _chip("shape rose", format_html("{}{}", icon("warn"), "Too few people may approve: ask an admin"))
     if row.readers:
         words = reading_words(row.readers)
         yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)

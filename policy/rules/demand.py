@@ -177,10 +177,14 @@ class Demand:
     def _calendar_names(self) -> dict[int, str]:
         return {key: one.name for key, one in self.calendars.items()}
 
+    def may_give(self, person: int) -> bool:
+        """Whether nothing but their groups keeps a reviewer from approving: no author, and no editor where asked."""
+        if person in self.authors or person in self.editors:
+            return False
+        return not (self.effects.bar_editor and person == self.last_editor)
+
     def _is_barred(self, person: int, groups: frozenset[int]) -> bool:
-        if person in self.authors or person in self.editors or self.effects.barred_groups & groups:
-            return True
-        return self.effects.bar_editor and person == self.last_editor
+        return bool(self.effects.barred_groups & groups) or not self.may_give(person)
 
     def _with_person(self) -> dict[int, set[int]]:
         members = _members(self.counted)

@@ -23,6 +23,11 @@ class Policy:
         """The allowlists that conditions of its rules name."""
         return frozenset().union(*(rule.when.lists for rule in self.rules if rule.is_on))
 
+    @cached_property
+    def asks_people(self) -> bool:
+        """Whether a rule asks for more, or other, people than any one reviewer."""
+        return any(one.is_on and bool(one.then.approvals or one.then.barred_groups) for one in self.rules)
+
     @property
     def asked_groups(self) -> frozenset[int]:
         """The groups that its rules ask for an approval, or keep from giving one."""
