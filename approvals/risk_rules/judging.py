@@ -20,7 +20,7 @@ RULE = "own_word"
 
 # The message first: who stores another version holds its row, and then neither statement finds the version.
 _STORE_MESSAGE = """
-UPDATE mirror_message SET risk = %s, risk_level = %s, rules = %s, policy_applied = 0,
+UPDATE mirror_message SET risk = %s, risk_level = %s, rules = %s, policy_applied = 0, watch_at = statement_timestamp(),
   policy_facts = CASE WHEN policy_facts IS NULL THEN NULL
     ELSE jsonb_set(policy_facts, '{own_words}', coalesce(%s::jsonb, 'null')) END
 WHERE id = %s AND revision_id = %s AND state = 'held' RETURNING id

@@ -27,8 +27,11 @@ BATCH = 500
 JUDGED = 50
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Of another level a message has other deadlines by its review plan, which is followed anew, and other rules apply.
 _STORE = """
-UPDATE mirror_message AS m SET risk = new.risk, risk_level = new.level
+UPDATE mirror_message AS m SET risk = new.risk, risk_level = new.level,
+  watch_at = CASE WHEN m.risk_level IS DISTINCT FROM new.level THEN statement_timestamp() ELSE m.watch_at END,
+  policy_applied = CASE WHEN m.risk_level IS DISTINCT FROM new.level THEN 0 ELSE m.policy_applied END
 FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS new (id, revision, risk, level)
 WHERE m.id = new.id AND m.revision_id = new.revision AND (m.risk, m.risk_level) IS DISTINCT FROM (new.risk, new.level)
 """

@@ -11,12 +11,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import tasks
+from approvals.escalation.watch import to_watch, watch
 from approvals.models import RuleWeight
 from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm
 from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
+from policy.models import ReviewPlan
 from risk.findings import finding
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock
@@ -58,6 +60,28 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
     weigh(admin, None)
     reweigh_all()
     assert (risk_of(before), RuleWeight.objects.points_by_rule()) == ((30, "notice"), {})
+
+
+def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(connection, admin):
+    ReviewPlan.objects.create(targets={"high": [10, 20], "": [60, 120]})
+    follow = lambda: watch(to_watch().values_list("pk", flat=True))  # noqa: E731 - once for each weight
+    message = make_message(connection, **MISADDRESSED)
+    follow()
+
+    def minutes():
+        message.refresh_from_db()
+        return [(at - message.held_at) / timedelta(minutes=1) for at in (message.look_by, message.decide_by)]
+
+    assert minutes() == [60, 120]
+    for points, expected, is_asked_again in ((31, [60, 120], False), (80, [10, 20], True), (None, [60, 120], True)):
+        Message.objects.update(policy_applied=7)
+        before = Message.objects.get().watch_at
+        weigh(admin, points)
+        reweigh_all()
+        message.refresh_from_db()
+        assert (message.watch_at != before, message.policy_applied == 0) == (is_asked_again, is_asked_again)
+        follow()
+        assert minutes() == expected
 
 
 def test_ledger_says_who_weighed_what_before_and_after(admin):
