@@ -25,6 +25,7 @@ from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream.client import Pending
+from upstream.events import read_time
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ READ_LEASE = timedelta(seconds=35)
 WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
 _CHUNK = 200
+# A gateway stores an expiry by the millisecond.
+_SAME_EXPIRY = timedelta(seconds=1)
 
 
 def hydrate(*, message_id: int, now: datetime) -> str:
@@ -141,6 +144,7 @@ class _Reading:
                 self.unreadable += not mirror_row(self.connection, row, self.now)
         listed = {str(row["id"]) for row in self.pending.rows}
         self._meet_again(held, listed)
+        self._compare_expiries(held)
         if not self.pending.unreadable:
             for one in held.values():
                 # Messages seen after this read began must not be closed by it.
@@ -159,7 +163,7 @@ class _Reading:
         """Return the fields of each held message to compare rows with, by its id at MultiMail."""
         rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", named=True,
+            "missing_since", "gate_expires_at", named=True,
         )  # fmt: skip
         return {row.upstream_id: row for row in rows}
 
@@ -204,6 +208,22 @@ class _Reading:
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
+
+    def _compare_expiries(self, held: dict[str, Any]) -> None:
+        """Have an expiry told again that our gateway was told and does not know: it was restored from a backup."""
+        if not self.connection.is_our_gateway:
+            return
+        lost = []
+        for row in self.pending.rows:
+            known = held.get(str(row["id"]))
+            if known is None or known.gate_expires_at is None or "expires_at" not in row:
+                continue
+            shown = read_time(row["expires_at"])
+            if shown is None or abs(shown - known.gate_expires_at) > _SAME_EXPIRY:
+                lost.append(known.pk)
+        if lost:
+            log.warning("expiries are told again", extra={"number": len(lost), "connection": self.connection.slug})
+            Message.objects.filter(pk__in=lost).update(gate_expires_at=None)
 
     def _close(self, one: Any) -> None:
         message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)

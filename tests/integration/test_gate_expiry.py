@@ -60,6 +60,28 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(account, message
     assert tasks.execute.run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
+@pytest.mark.fault(
+    45,
+    injected="The gateway alone is restored from a backup that is older than an expiry that it was told.",
+    held="The next whole read shows it, and the expiry is told again; what the gateway knows is not.",
+)
+@pytest.mark.parametrize("restored", [None, timedelta(days=2)], ids=["none", "an older one"])
+def test_gateway_that_was_restored_is_told_the_expiry_again(account, message, restored):
+    def read():
+        return read_everything(connection_id=account.connection.pk, now=clock())
+
+    Message.objects.update(expires_at=Now() + timedelta(hours=1))
+    tell_expiry(message_id=message.pk)
+    known = Email.objects.get().expires_at
+    assert read() == "1 held"
+    assert not Message.objects.expiry_to_tell().exists()
+    Email.objects.update(expires_at=restored and known - restored)
+    assert read() == "1 held"
+    assert list(Message.objects.expiry_to_tell()) == [message]
+    assert tell_expiry(message_id=message.pk) == "told"
+    assert Email.objects.get().expires_at == known
+
+
 def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(account, message):
     moment = (clock() + timedelta(hours=1)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = {"email_id": message.upstream_id, "expires_at": moment}
