@@ -135,7 +135,6 @@ class _Editor:
         seen = self.request.POST.get("edits", "") if not is_stale else ""
         context = {
             "rule": self.rule,
-            "rule_id": self.rule_id,
             "sections": sections,
             "edits": seen if seen.isdecimal() else self.now.draft.edits if self.now.draft else 0,
             "preview": preview,

@@ -1,12 +1,15 @@
 """The fields of the rule editor in their sections, for its template: labels, what is offered, typed and wrong."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from approvals.policy_rules.rule_form import RISKS, UNITS, Offered
 from policy.calendars.weekly import DAYS, NOTE
 from policy.rules.effects import ANY_REVIEWER
+
+# A list of more options than these scrolls.
+LONG = 12
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `kind` is checks, choice, flag, lines, long, number or text."""
+    """One field. `kind` is checks, choice, flag, lines, long, moment, number or text."""
 
     name: str
     label: str
@@ -40,10 +43,15 @@ class Field:
         """Whether what is set opens its section: of a choice only a calendar, as others always have a value."""
         return self.kind != "choice" or self.name.endswith("_calendar")
 
-    @property
-    def is_group(self) -> bool:
-        """Whether it has several inputs, and so a legend instead of a label."""
-        return self.kind == "checks"
+def options_of(offered: Mapping[str, str], chosen: Collection[str]) -> tuple[Option, ...]:
+    """Return values and labels as options."""
+    return tuple(Option(value, label, value in chosen) for value, label in offered.items())
+
+
+def checks_of(offered: Mapping[str, str], chosen: Collection[str]) -> tuple[Option, ...]:
+    """Return values and labels as boxes to tick; in a list that scrolls the ticked ones are first."""
+    options = options_of(offered, chosen)
+    return tuple(sorted(options, key=lambda one: not one.is_chosen)) if len(options) > LONG else options
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,12 @@ class _Maker:
     typed: Mapping[str, Any]
     offered: Offered
     wrong: Mapping[str, str]
-    _lists: dict[str, Any] = field(default_factory=dict)
 
     def make(self, name: str, label: str, kind: str = "checks", note: str = "", options: Any = None) -> Field:
         typed = self.typed.get(name)
         values = [str(one) for one in typed] if isinstance(typed, list) else [str(typed)] if typed else []
         offered = options if options is not None else self.offered.of(name)
-        shown = tuple(Option(value, words, value in values) for value, words in offered.items())
+        shown = (checks_of if kind == "checks" else options_of)(offered, values)
         value = "" if kind == "checks" else (values[-1] if values else "")
         return Field(name, label, kind, note, value, shown, self.wrong.get(name, ""))
 
@@ -111,15 +118,15 @@ def _when(make: _Maker) -> list[Section]:
         make.make("keys", "API keys", note="Those that sent something in the last 30 days, or have an owner."),
         make.make("key_owners", "Owners of the API key"),
         make.make("origins", "Origin"),
-        make.make("tries_from", "At least this try", "number", "2 for what was returned for changes once."),
+        make.make("tries_from", "Try number, at least", "number", "2: changes were requested once before."),
     )
     addresses = "An address, a domain or *.domain on each line."
     recipients = (
-        make.make("recipients", "Somebody of these is written to", "lines", addresses),
-        make.make("recipients_except", "Somebody other than these is written to", "lines", addresses),
-        make.make("lists", "Somebody on these allowlists is written to"),
-        make.make("first_contact", "Somebody is written to for the first time", "flag"),
-        make.make("recipients_from", "At least so many recipients", "number"),
+        make.make("recipients", "Goes to any of these", "lines", addresses),
+        make.make("recipients_except", "Goes to anybody other than these", "lines", addresses),
+        make.make("lists", "Goes to anybody on these allowlists"),
+        make.make("first_contact", "Goes to somebody for the first time", "flag"),
+        make.make("recipients_from", "Number of recipients, at least", "number"),
     )
     content = (
         make.make("risk", "Risk", "choice", options=RISKS),

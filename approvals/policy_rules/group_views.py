@@ -8,6 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from approvals.policy_rules.fields import checks_of
 from approvals.policy_rules.views import admin_or_403, visible_rules
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
@@ -159,7 +160,7 @@ def _page(
         "group": stored,
         "waiting_changes": PendingChange.objects.at(target_of_group(stored.pk)) if stored else (),
         "name": request.POST.get("name", "") if is_posted else stored.name if stored else "",
-        "people": [(key, name, key in ticked) for key, name in people.items()],
+        "people": checks_of(people, ticked),
         # After a conflict the form is one of the group as it is now, and still has what was typed.
         "seen": seen_state(stored) if stored else "",
         "now_members": [people.get(one, "somebody who left") for one in sorted(members)] if error else [],

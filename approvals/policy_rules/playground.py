@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -16,14 +17,16 @@ from django.views.decorators.http import require_http_methods
 
 from approvals.examination import findings as examine
 from approvals.examination import queue_columns
+from approvals.policy_rules.fields import Field, options_of
 from approvals.policy_rules.shown import CONDITIONS
 from approvals.policy_rules.views import visible_rules
 from common.fingerprint import Attachment, Content
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest
+from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from people.actors import Actor
-from policy.rules.changes import policies
+from policy.rules.changes import Policies, policies
 from policy.rules.conditions import MessageFacts
 from policy.rules.drafts import Rules
 from policy.rules.evaluation import Requirement, required
@@ -83,20 +86,20 @@ class PlaygroundForm(SentenceForm):
         return cleaned
 
     def time(self) -> datetime:
-        """Return the time at which it is asked: the one that was typed, in UTC, or now."""
+        """Return the time at which it is asked: the one that was typed, by the clock of whoever asks, or now."""
         typed: datetime | None = self.cleaned_data.get("at")
-        return typed.replace(tzinfo=UTC) if typed else timezone.now()
+        return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else timezone.now()
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One rule and what came of it. `failing` are its conditions that do not hold, in words; empty where it spoke."""
+    """One rule, its place in the order, and what came of it. `failing`: its conditions that do not hold, in words."""
 
+    number: int
     rule: PolicyRule
     sentence: str
     spoke: bool
     failing: str
-    asked: str
 
 
 @login_required
@@ -106,22 +109,51 @@ def playground(request: DeskRequest) -> HttpResponse:
     actor: Actor = request.actor
     mailboxes = {str(one.pk): str(one) for one in Mailbox.objects.at_work().visible_to(actor).order_by("address")}
     source = request.POST if request.method == "POST" else request.GET
-    context: dict[str, Any] = {"mailboxes": mailboxes, "origins": ORIGINS, "typed": source, "wrong": {}}
-    now = policies()
-    context |= {"has_draft": now.draft is not None, "now": now, "status": 200}
+    context: dict[str, Any] = {}
+    now, wrong, status = policies(), dict[str, str](), 200
     if request.method == "POST" or "message" in request.GET:
         form = PlaygroundForm(source, mailboxes=mailboxes)
         message = _message_of(form, actor) if form.is_valid() else None
         if form.is_valid() and message is None:
             form.add_error("message", _NOT_FOUND)
         if message is None:
-            context |= {"wrong": form.errors_by_field(), "status": 422}
+            wrong, status = form.errors_by_field(), 422
         else:
             which = form.cleaned_data.get("which") or ("draft" if now.draft else "active")
             rules = visible_rules(actor, now.draft_rules if which == "draft" else now.active_rules)
             context |= _result(actor, rules, message, form.time()) | {"which": which}
-    status = context.pop("status")
+    named, written = _fields(source, wrong, now, mailboxes)
+    writes = any(one.error for one in written) or any(one.is_set for one in written[:5])
+    context |= {"named": named, "written": written, "writes": writes}
     return render(request, "policy/rules/playground.html", context, status=status)
+
+
+def _fields(
+    typed: Mapping[str, str], wrong: Mapping[str, str], now: Policies, mailboxes: Mapping[str, str]
+) -> tuple[list[Field], list[Field]]:
+    """Return the fields that name a past message and the rules, and those to write a message."""
+
+    def make(name: str, label: str, kind: str, note: str = "", options: Mapping[str, str] | None = None) -> Field:
+        value = typed.get(name, "")
+        return Field(name, label, kind, note, value, options_of(options or {}, [value]), wrong.get(name, ""))
+
+    versions = {"draft": f"The draft, version {now.draft.number}"} if now.draft else {}
+    versions["active"] = "The active version" + (f", {now.active.number}" if now.active else "")
+    named = [
+        make("message", "A past message", "text", "Its id, or the address of its page."),
+        make("which", "Rules", "choice", options=versions),
+        make("at", "At the time", "moment", f"In {zone_name()}. Empty: now."),
+    ]
+    written = [
+        make("mailbox", "From", "choice", options={"": "Choose a mailbox", **mailboxes}),
+        make("to", "To", "lines", "One address a line."),
+        make("subject", "Subject", "text"),
+        make("text", "Text", "long"),
+        make("attached", "Names of attachments", "text", "With commas between, such as invoice.pdf, terms.docx."),
+        make("origin", "Started by", "choice", options=ORIGINS),
+        make("tries", "Try number", "number", "1 if it is empty."),
+    ]
+    return named, written
 
 
 def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:
@@ -167,20 +199,22 @@ def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[
     facts = lookups_for(rules, message.written_to or (), at).facts(message, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
+    told = [_spoken(number, one, facts, asked, names) for number, one in enumerate(rules, 1)]
     return {
         "message": message,
         "is_stored": message.pk is not None,
         "at": at,
-        "spoken": [_spoken(one, facts, asked, names) for one in rules],
+        "spoken": [one for one in told if one.spoke],
+        "silent": [one for one in told if not one.spoke],
         "needed": effects_in_words(asked.effects, names),
         "needs_more": bool(asked.spoke),
         "known": _known(facts, names),
     }
 
 
-def _spoken(rule: PolicyRule, facts: MessageFacts, asked: Requirement, names: Names) -> Spoken:
+def _spoken(number: int, rule: PolicyRule, facts: MessageFacts, asked: Requirement, names: Names) -> Spoken:
     failing = "" if rule.when.apply_to(facts) else listed(_failing(rule, facts, names), "or")
-    return Spoken(rule, as_sentence(rule, names), rule in asked.spoke, failing, effects_in_words(rule.then, names))
+    return Spoken(number, rule, as_sentence(rule, names), rule in asked.spoke, failing)
 
 
 def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:

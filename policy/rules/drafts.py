@@ -32,6 +32,12 @@ class Difference:
         """Its colour on a page."""
         return {"Added": "green", "Removed": "rose"}.get(self.what, "blue")
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What it was before and is after, without the name where that is its name still."""
+        prefix = f"{self.name}: "
+        return self.before.removeprefix(prefix), self.after.removeprefix(prefix)
+
 
 def find(rules: Iterable[PolicyRule], rule_id: str) -> PolicyRule | None:
     """Return the rule with this id; None where there is none."""

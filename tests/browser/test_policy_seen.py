@@ -81,7 +81,7 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     result = admin.locator("#result")
     expect(result.locator(".policy-rule", has_text="Large amounts")).to_contain_text("Spoke")
     expect(result.locator(".policy-rule", has_text="Many recipients")).to_contain_text(
-        "Not true of it: goes to at least 10 recipients."
+        "Not met: goes to at least 10 recipients."
     )
     assert look() == []
 
