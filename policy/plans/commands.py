@@ -20,6 +20,7 @@ from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_sec
 from people.second_admin.kinds import ChangeKind
 from policy.calendars.opening import is_within
 from policy.calendars.stored import calendar_of
+from policy.calendars.weekly import DAYS, write_day
 from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
@@ -236,8 +237,17 @@ def plan_in_words(plan: ReviewPlan) -> str:
         for risk, words in RISKS.items()
         for look, decision in [plan.targets.get(risk) or (None, None)]
     ]
-    turn = ["in turn"] if plan.assigns_in_turn else []
-    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(str, plan.steps.all())])
+    turn = ["new messages are assigned in turn"] if plan.assigns_in_turn else []
+    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, plan.steps.all())])
+
+
+def step_in_words(step: LadderStep) -> str:
+    """Return when a step is done, and what: "1 h after the decision is due: assign to those on duty"."""
+    side = "before" if step.minutes < 0 else "after"
+    when = f"{minutes_in_words(abs(step.minutes))} {side}" if step.minutes else "when"
+    whom = {"person": str(step.person), "group": f"the group {step.group}"}.get(step.whom, str(step.get_whom_display()))
+    act = "notify" if step.whom == "destinations" else step.get_act_display().lower()
+    return f"{when} the {step.get_basis_display()} is due: {act} {whom}"
 
 
 def _target(minutes: int | None) -> str:
@@ -246,7 +256,8 @@ def _target(minutes: int | None) -> str:
 
 def _calendar_in_words(calendar: WorkCalendar) -> str:
     holidays = ", ".join(sorted(calendar.holidays))
-    return f"{calendar.zone}; {calendar.weekly}; holidays: {holidays or 'none'}"
+    days = [f"{day} {', '.join(write_day(hours))}" for day, hours in zip(DAYS, calendar.weekly, strict=True) if hours]
+    return f"{calendar.zone}; {'; '.join(days)}; holidays: {holidays or 'none'}"
 
 
 def _turn_in_words(turn: DutyTurn) -> str:

@@ -95,6 +95,8 @@ class PlanForm(SentenceForm):
     def __init__(self, data: Any, *, people: Mapping[str, str]) -> None:
         super().__init__(data)
         self.whom = whom_choices(people)
+        # The names of the fields of durations that cannot be read.
+        self.wrong: set[str] = set()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -113,6 +115,7 @@ class PlanForm(SentenceForm):
             return _minutes(typed) or None if typed else None
         except ValueError as error:
             self.add_error(None, f"{typed[:20]}: {error}")
+            self.wrong.add(name)
             return None
 
     def _step(self, number: int) -> WantedStep | None:
@@ -132,6 +135,7 @@ class PlanForm(SentenceForm):
             minutes = _minutes(typed["offset"]) if typed["offset"] else 0
         except ValueError as error:
             self.add_error(None, f"Step {number}: {error}")
+            self.wrong.add(f"offset-{number}")
             return None
         before = -1 if typed["side"] == "before" else 1
         named = {f"{whom}_id": int(key)} if key else {}

@@ -1,6 +1,6 @@
 """The pages of review plans: all of them with calendars and who is on duty, one plan, and one calendar."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -58,8 +58,8 @@ def _overview(request: DeskRequest, *, error: str = "", status: int = 200) -> Ht
     planned = {_scope(plan.mailbox) for plan in plans}
     scopes = _scopes(actor, seen)
     context = {
-        "plans": [(plan, _scope(plan.mailbox), _targets_in_words(plan)) for plan in plans],
-        "others": [(key, name) for key, name in scopes.items() if key not in planned],
+        "plans": [(plan, _scope(plan.mailbox), *_in_words(plan)) for plan in plans],
+        "others": [(key, "all mailboxes" if key == ALL else scopes[key]) for key in scopes if key not in planned],
         "turns": [(turn, _status(turn, present, now), commands.may_set(actor, turn.mailbox)) for turn in shown],
         "calendars": WorkCalendar.objects.order_by("name"),
         "may_set_all": commands.may_set(actor, None),
@@ -96,13 +96,14 @@ def _scope(mailbox: Mailbox | None) -> str:
     return ALL if mailbox is None else f"mailbox-{mailbox.pk}"
 
 
-def _targets_in_words(plan: ReviewPlan) -> list[tuple[str, str, str]]:
+def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Return the targets of a plan by risk, and the steps of its ladder."""
     found = []
     for risk, words in RISKS.items():
         look, decision = (minutes_in_words(one) if one else "" for one in plan.targets.get(risk) or (None, None))
         if look or decision:
             found.append((words, look, decision))
-    return found
+    return found, [commands.step_in_words(step) for step in plan.steps.all()]
 
 
 @login_required
@@ -122,7 +123,7 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
         return _plan_page(request, mailbox, status=403, error="Only an admin of what it is for can change this plan.")
     form = PlanForm(request.POST, people=commands.people_for(mailbox))
     if not form.is_valid():
-        return _plan_page(request, mailbox, status=422, error=form.first_error())
+        return _plan_page(request, mailbox, status=422, error=form.first_error(), wrong=form.wrong)
     try:
         commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
     except PlanRefused as refused:
@@ -154,7 +155,14 @@ def _get_visible_scope_or_404(request: DeskRequest, scope: str) -> Mailbox | Non
     return found
 
 
-def _plan_page(request: DeskRequest, mailbox: Mailbox | None, *, error: str = "", status: int = 200) -> HttpResponse:
+def _plan_page(
+    request: DeskRequest,
+    mailbox: Mailbox | None,
+    *,
+    error: str = "",
+    wrong: Collection[str] = (),
+    status: int = 200,
+) -> HttpResponse:
     plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
     plan = plans.filter(mailbox=mailbox).first()
     may_change = commands.may_set(request.actor, mailbox)
@@ -170,7 +178,8 @@ def _plan_page(request: DeskRequest, mailbox: Mailbox | None, *, error: str = ""
         "acts": LadderStep.Act.choices,
         "sides": SIDES,
         "error": error,
-        "in_words": commands.plan_in_words(plan) if plan else "",
+        "wrong": wrong,
+        "in_words": _in_words(plan) if plan else ((), ()),
         "version": plan.version if plan else 0,
         **(_typed(request) if is_typed else _stored(plan)),
     }

@@ -36,7 +36,7 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
     admin.get_by_label("Person").select_option(label="Ana Ferreira")
     admin.get_by_role("button", name="Put on duty").click()
     expect(admin.locator(".duty-turns")).to_contain_text("On duty now")
-    admin.get_by_role("link", name="Plan for All mailboxes").click()
+    admin.get_by_role("link", name="Plan for all mailboxes").click()
     admin.get_by_label("Decision, Others").fill("soon")
     admin.get_by_role("button", name="Save").click()
     expect(admin.locator("#problem")).to_contain_text("soon: Write it as 45 min")
@@ -74,7 +74,7 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
 
     desk.goto(f"{home}/people/me/")
     desk.get_by_label("From").fill("2030-01-05")
-    desk.get_by_label("to", exact=True).fill("2030-01-01")
+    desk.get_by_label("To", exact=True).fill("2030-01-01")
     desk.watch.expected.append("422")
     desk.locator(".away").get_by_role("button", name="Save").click()
     expect(desk.locator("#away-wrong")).to_contain_text("The last day is before the first one.")
