@@ -158,6 +158,11 @@ def has_own_caps(mailbox: Mailbox) -> bool:
     return Cap.objects.filter(mailbox=mailbox).exists()
 
 
+def mailboxes_with_own_caps() -> set[int]:
+    """Return the keys of the mailboxes that have caps of their own."""
+    return set(Cap.objects.exclude(mailbox=None).values_list("mailbox_id", flat=True))
+
+
 def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
     """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of everything."""
     if mailbox is None and not actor.is_admin_of_all:

@@ -180,6 +180,7 @@ def _caps(
         "own": mailbox is not None and commands.has_own_caps(mailbox),
         "rows": _rows(request, mailbox, wrong or {}),
         "may_change": actor.is_admin_of_all if mailbox is None else _is_admin_of(actor, mailbox),
+        "with_own": commands.mailboxes_with_own_caps() if mailbox is None else (),
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
         "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(commands.target_of_caps(mailbox)),
