@@ -23,6 +23,7 @@ from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
 from common.postgres.statements import ValueQuery, count_of, read_values
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
 from people.actors import Actor, Role, Scope
@@ -151,7 +152,8 @@ def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
             "below_minimum",
             f"{mailbox} is below the organisation's minimum oversight",
             max(minimum.minimum_set_at, mailbox.mirrored_at or minimum.minimum_set_at),
-            f"The minimum is {minimum.minimum_oversight}; the mailbox is {mailbox.oversight_mode}{also}.",
+            f"The minimum is {mode_words(minimum.minimum_oversight)}; "
+            f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
             "An admin of the mailbox can raise it.",
             Act("See mailboxes below it", reverse("oversight-minimum")) if actor.looks_after_people else None,
             whose="an admin",

@@ -15,9 +15,9 @@ from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from connections.mailboxes.modes import AUTONOMOUS, is_below, is_looser, mode_named
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
+from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
@@ -347,10 +347,10 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
     """Raise ChangeRefused for a mode below the organisation's minimum; `per_call`: a call may ask for any other."""
     minimum = organisation_settings().minimum_oversight
     if minimum and is_below(mode, per_call=per_call, minimum=minimum):
-        what = "a call that may loosen its own oversight" if per_call and minimum != AUTONOMOUS else mode
+        what = "a call that may loosen its own oversight" if per_call and minimum != AUTONOMOUS else mode_words(mode)
         raise ChangeRefused(
-            f"The organisation's minimum is {minimum}, and {what} is looser. An admin of everything can change the "
-            "minimum."
+            f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
+            "change the minimum."
         )
 
 
@@ -399,9 +399,8 @@ def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange
 
 def _setting_words(name: str, value: Any) -> str:
     """Return a setting as its page has it: "Oversight mode: Monitored"."""
-    mode = mode_named(value) if name == "oversight_mode" else None
-    if mode is not None:
-        words = f"{mode.words} ({mode.name})"
+    if name == "oversight_mode":
+        words = mode_words(value)
     elif isinstance(value, bool):
         words = "yes" if value else "no"
     elif isinstance(value, timedelta):

@@ -9,9 +9,9 @@ from django import forms
 from common.forms import SentenceForm, WordsField
 from common.mail_addresses import clean_address, clean_addresses
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
-from connections.mailboxes.modes import MODES, NAMES
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
+from mirror.oversight_modes import MODES, NAMES
 
 # MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]

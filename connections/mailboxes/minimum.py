@@ -9,9 +9,9 @@ from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox
-from connections.mailboxes.modes import AUTONOMOUS, NAMES, is_looser, is_minimum_lower
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
+from mirror.oversight_modes import AUTONOMOUS, NAMES, is_looser, is_minimum_lower, mode_words
 from people.actors import Actor, Role
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
 from people.second_admin.kinds import ChangeKind
@@ -42,7 +42,7 @@ def set_minimum(*, actor: Actor, mode: str, based_on: str | None = None) -> bool
     locked = lock_settings()
     before = locked.minimum_oversight
     if based_on is not None and based_on != before:
-        raise ChangeRefused(f"The minimum has changed since this was asked: it is {before or _ANY}.")
+        raise ChangeRefused(f"The minimum has changed since this was asked: it is {mode_words(before) or _ANY}.")
     if mode == before:
         return False
     if is_minimum_lower(mode, than=before) and wants_second_admin(actor):
@@ -82,8 +82,8 @@ def _lowering(before: str, after: str) -> AskedChange:
         kind="oversight_minimum",
         target=ORGANISATION,
         title="Minimum oversight mode of the organisation",
-        before=before or _ANY,
-        after=after or _ANY,
+        before=mode_words(before) or _ANY,
+        after=mode_words(after) or _ANY,
         change={"before": before, "after": after},
         url_name="oversight-minimum",
     )

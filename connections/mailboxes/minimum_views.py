@@ -11,9 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
-from connections.mailboxes.modes import MODES, is_minimum_lower, mode_named
 from connections.pages import CHANGE_ERRORS, answer, cleaned, get_visible_mailbox_or_404
 from mirror.errors import DeskError
+from mirror.oversight_modes import MODES, is_minimum_lower, mode_named
 from people.actors import Role
 from people.models import PendingChange
 from people.second_admin.setting import ORGANISATION, organisation_settings

@@ -35,7 +35,6 @@ from connections.mailboxes.forms import (
     NewMailboxForm,
     SettingsForm,
 )
-from connections.mailboxes.modes import MODES, Mode, consequences, is_looser, mode_named
 from connections.pages import (
     CHANGE_ERRORS,
     administered_connections,
@@ -47,6 +46,7 @@ from connections.pages import (
 )
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
+from mirror.oversight_modes import MODES, Mode, consequences, is_looser, mode_named
 from mirror.sync.mailboxes import read_mailboxes
 from people.actors import Actor, Role
 from people.models import PendingChange

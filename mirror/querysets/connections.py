@@ -131,7 +131,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
     def below_minimum(self) -> Self:
         """Those that people can look after, and that are looser than the organisation's minimum; none without one.
 
-        As `connections.mailboxes.modes.is_below` says it, in SQL.
+        As `mirror.oversight_modes.is_below` says it, in SQL.
         """
         minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")
         ranked = self.at_work().filter(is_active=True).exclude(oversight_mode="")

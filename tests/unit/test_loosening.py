@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connections.mailboxes.commands import desk_settings_loosen
-from connections.mailboxes.modes import NAMES, is_below, is_minimum_lower
+from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
 from policy.allowlists.judgement import ApplicableList, Entry, judge
 from policy.allowlists.loosening import loosens
 

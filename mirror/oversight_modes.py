@@ -38,6 +38,12 @@ def mode_named(name: str) -> Mode | None:
     return next((mode for mode in MODES if mode.name == name), None)
 
 
+def mode_words(name: str) -> str:
+    """Return our word for a mode with its name at MultiMail; that alone where this version does not know it."""
+    found = mode_named(name)
+    return f"{found.words} ({name})" if found else name
+
+
 def is_looser(mode: str, *, than: str) -> bool:
     """Whether `mode` is looser. If one of them is unknown it counts as looser, unless `mode` is the strictest."""
     if mode not in NAMES or than not in NAMES:
