@@ -229,7 +229,7 @@ def _page(
         "later": later_context(message, known["last_zone"]),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
-        "approve_label": approve_label(content, message),
+        "approve_label": approve_label(content, message, known["ruling"].demand),
         "ruling": known["ruling"],
         "conversation": conversation,
         "unseen": unseen_fields(content),

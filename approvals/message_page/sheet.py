@@ -19,6 +19,7 @@ from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
 from people.actors import Actor
+from policy.rules.demand import Demand
 from rendering import RenderedMessage
 from rendering.marking import Words
 from rendering.passages import passage_span
@@ -226,8 +227,13 @@ def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     return {"page": longest.page, "pages": longest.pages, **links}
 
 
-def approve_label(content: Content | None, message: Message) -> str:
-    """Return the words on the button: what happens when it is pressed, and to how many."""
+def approve_label(content: Content | None, message: Message, demand: Demand | None = None) -> str:
+    """Return the words on the button: what happens when it is pressed, and to how many.
+
+    Where others have to approve too, that is only the number of approvals: "Approve (1 of 2)".
+    """
+    if demand is not None and demand.takes_several and not demand.is_last:
+        return f"Approve ({demand.after()})"
     if message.direction == "inbound":
         return "Release to the agent"
     if content is None:

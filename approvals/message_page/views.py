@@ -227,7 +227,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "revision": revision,
         "content": content,
         "unseen": unseen_fields(content),
-        "approve_label": approve_label(content, message),
+        "approve_label": approve_label(content, message, ruling.demand),
         "presets": presets_from(facts["usual_texts"]),
         "max_reason": MAX_REASON,
         "rendered": rendered_message_of(revision, content) if revision else None,

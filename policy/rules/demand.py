@@ -138,11 +138,12 @@ class Demand:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
         givers = [one.person for one in self.counted]
         if not helps(self.effects, givers, self.person, self._with_person()):
-            return f"{self.progress} approvals are given. {self.missing_in_words()}"
+            given = f"{self.progress} approvals are given. " if self.takes_several else ""
+            return f"{given}{self.missing_in_words()}"
         return ""
 
     def missing_in_words(self) -> str:
-        """Return who must still approve, as a sentence: "1 more is needed: of Finance."; empty where nobody must."""
+        """Return who must still approve, as a sentence: "1 more is needed: 1 of Finance."; empty where nobody must."""
         missing = self.progress.missing
         if not missing:
             return ""
@@ -151,7 +152,10 @@ class Demand:
             whose = "of any reviewer" if group == ANY_REVIEWER else f"of {self._named({group})}"
             parts.append(f"{n} {whose}")
         left = sum(missing.values())
-        sentence = f"{left} more {'is' if left == 1 else 'are'} needed: {listed(parts)}."
+        verb = "is" if left == 1 else "are"
+        sentence = f"{left} more {verb} needed: {listed(parts)}."
+        if not self.takes_several:
+            sentence = f"An approval {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
 
     def _not_enough(self) -> str:

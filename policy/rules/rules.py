@@ -133,11 +133,11 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
 
 def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.mailboxes:
-        yield f"is in {_any(_named(names.mailboxes, one, 'mailbox') for one in when.mailboxes)}"
+        yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}"
     if when.keys:
-        yield f"comes from the API key {_any(_named(names.keys, one, 'key') for one in when.keys)}"
+        yield f"comes from the API key {_any_named(names.keys, when.keys, 'key')}"
     if when.key_owners:
-        yield f"comes from an API key of {_any(_named(names.people, one, 'person') for one in when.key_owners)}"
+        yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
     if when.origins:
         yield f"comes from {_any(ORIGINS[one] for one in when.origins)}"
     yield from _recipients(when, names)
@@ -166,7 +166,7 @@ def _recipients(when: Conditions, names: Names) -> Iterator[str]:
     if when.recipients_except:
         yield f"goes to somebody other than {_any(when.recipients_except)}"
     if when.lists:
-        yield f"goes to somebody on the allowlist of {_any(_named(names.lists, one, 'list') for one in when.lists)}"
+        yield f"goes to somebody on the allowlist of {_any_named(names.lists, when.lists, 'list')}"
     if when.first_contact:
         yield "goes to somebody for the first time"
     if when.recipients_from is not None:
@@ -180,7 +180,7 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
         needed = "is needed" if list(then.approvals.values()) == [1] else "are needed"
         yield f"{approvals_in_words(then.approvals, names)} {needed}"
     if then.barred_groups:
-        yield f"nobody of {_any(_named(names.groups, one, 'group') for one in then.barred_groups)} may approve it"
+        yield f"nobody of {_any_named(names.groups, then.barred_groups, 'group')} may approve it"
     if then.bar_editor:
         yield "whoever edited it last may not approve it"
     if then.reauthenticate:
@@ -206,6 +206,10 @@ def duration_in_words(minutes: int) -> str:
 
 def _any(parts: Iterable[str]) -> str:
     return listed(sorted(parts), "or")
+
+
+def _any_named(names: Mapping[Any, str], keys: Iterable[Any], what: str) -> str:
+    return _any(_named(names, one, what) for one in keys)
 
 
 def _named(names: Mapping[Any, str], key: object, what: str) -> str:

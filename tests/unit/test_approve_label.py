@@ -3,6 +3,9 @@
 from approvals.message_page.sheet import approve_label
 from mirror.models import Message
 from mirror.store import content_of
+from policy.rules.demand import Approval, Demand
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.evaluation import Requirement
 from tests.factories import pending_row
 
 ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"
@@ -31,3 +34,11 @@ def test_approve_button_guesses_nothing_and_releases_what_came_in():
     assert approve_label(content, Message(addresses=[])) == "Approve and send to 1 person"
     assert approve_label(None, Message()) == "Approve"
     assert approve_label(content, Message(direction="inbound")) == "Release to the agent"
+
+
+def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
+    content, two = content_of(pending_row("01E")), Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
+    first, last = Demand(two, person=1), Demand(two, (Approval(2, "Ben"),), person=1)
+    assert approve_label(content, Message(addresses=[]), first) == "Approve (1 of 2)"
+    assert approve_label(content, Message(direction="inbound"), first) == "Approve (1 of 2)"
+    assert approve_label(content, Message(addresses=[]), last) == "Approve and send to 1 person"
