@@ -43,6 +43,7 @@ class Field:
         """Whether what is set opens its section: of a choice only a calendar, as others always have a value."""
         return self.kind != "choice" or self.name.endswith("_calendar")
 
+
 def options_of(offered: Mapping[str, str], chosen: Collection[str]) -> tuple[Option, ...]:
     """Return values and labels as options."""
     return tuple(Option(value, label, value in chosen) for value, label in offered.items())
