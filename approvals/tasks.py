@@ -34,6 +34,7 @@ from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
 from mirror.sync.connection_slots import ConnectionSlots
 from mirror.threads import fetch as conversations
+from policy import gate_minimum
 from policy.allowlists import applicable, gates, refusals
 from policy.models import GateList
 
@@ -157,6 +158,12 @@ def read_all_refusals() -> str:
     """Enqueue `read_refusals` for each healthy connection to our own gateway."""
     _enqueue(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
     return "woken"
+
+
+@_in_slot(Connection)
+def bring_minimum(connection_id: int) -> str:
+    """Bring the organisation's minimum oversight mode to one gateway."""
+    return gate_minimum.bring_minimum(connection_id=connection_id)
 
 
 @_in_slot(GateList)
@@ -384,6 +391,7 @@ _SWEEP = Sweep(
         "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
         "questions": _with(comments.delete_past_questions, Question.objects.past),
         "new lists": Duty(GateList.objects.missing, lambda _: push_lists()),
+        "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
         "lists": _each(push_list, GateList.objects.to_push, 100),
         "weights": _each(reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)),
     }

@@ -16,6 +16,7 @@ from people.actors import Actor, Role
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
 from people.second_admin.kinds import ChangeKind
 from people.second_admin.setting import ORGANISATION, lock_settings, organisation_settings
+from policy.gate_minimum import compare_soon
 
 _ANY = "any mode"
 
@@ -49,6 +50,7 @@ def set_minimum(*, actor: Actor, mode: str, based_on: str | None = None) -> bool
         raise SecondAdminNeeded(_lowering(before, mode))
     locked.minimum_oversight, locked.minimum_set_at, locked.minimum_set_by_id = mode, Now(), int(actor.id)
     locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
+    compare_soon()
     record("oversight_minimum.set", actor=actor, details=changed(before=before or _ANY, after=mode or _ANY))
     return True
 

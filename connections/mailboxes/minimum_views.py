@@ -13,11 +13,13 @@ from common.pages import DeskRequest, redirect_with_notice
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
 from connections.pages import CHANGE_ERRORS, answer, cleaned, get_visible_mailbox_or_404
 from mirror.errors import DeskError
+from mirror.models import Connection
 from mirror.oversight_modes import MODES, is_minimum_lower, mode_named
 from people.actors import Role
 from people.models import PendingChange
 from people.second_admin.setting import ORGANISATION, organisation_settings
 from people.sign_in.reauthentication import reauthenticated
+from policy.gate_minimum import gate_minimums
 
 ANY = "any"
 
@@ -80,6 +82,7 @@ def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpRespo
         "chosen": now or ANY,
         "choices": choices,
         "below": [(one, mode_named(one.mailbox.oversight_mode)) for one in mailboxes_below(request.actor)],
+        "gateways": gate_minimums(Connection.objects.at_work().visible_to(request.actor).order_by("name"), now),
         "may_set": request.actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(request.actor).at(ORGANISATION),
     }

@@ -20,8 +20,10 @@ from gateway.lookups import check_unlimited
 from gateway.messages import decisions
 from gateway.models import Account, ApiKey, AuditLogEntry, Email, Mailbox
 from gateway.models.accounts import Scope
+from gateway.states import Mode, stricter
 from gateway.timestamps import epoch_milliseconds, iso
 
+_KEPT = ("name", "require_fingerprint", "minimum_oversight_mode")
 _CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
 # The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
@@ -38,10 +40,12 @@ class AccountPatch(Confirmable):
     physical_address: Annotated[str, Field(max_length=300)] | None = None
     hold_all: bool | None = None
     require_fingerprint: bool | None = None
+    # Empty: any mode.
+    minimum_oversight_mode: Mode | Literal[""] | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of the account that are to change, and to what."""
-        values = self.model_dump(include={"name", "require_fingerprint", *_CLEARABLE}, exclude_unset=True)
+        values = self.model_dump(include={*_KEPT, *_CLEARABLE}, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
         return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
 
@@ -100,6 +104,7 @@ class AccountChanged(Answer):
     name: str
     hold_all: bool
     require_fingerprint: bool
+    minimum_oversight_mode: str | None
 
 
 class UsageOfDay(Answer):
@@ -169,6 +174,7 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
         "is_active": account.is_active,
         "hold_all": account.hold_all_at is not None,
         "require_fingerprint": account.require_fingerprint,
+        "minimum_oversight_mode": account.minimum_oversight_mode or None,
         "hold_all_at": iso(account.hold_all_at),
         "sending_disabled": False,
         "sending_disabled_reason": None,
@@ -207,7 +213,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
     A key that also sends, or a sandbox key, needs an operator's code to end that, or to say who gets copies of
-    monitored mail. To switch `require_fingerprint` off, every key needs one.
+    monitored mail. To switch `require_fingerprint` off, or to lower `minimum_oversight_mode`, every key needs one.
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
@@ -219,6 +225,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         code=body.approval_code,
         now=now,
         needed=_stops_requiring_fingerprint(body, key.account)
+        or _lowers_minimum(body, key.account)
         or (key.has_conflict_of_interest() and _frees_own_mail(body, key.account)),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
@@ -258,10 +265,19 @@ def _stops_requiring_fingerprint(body: AccountPatch, account: Account) -> bool:
     return account.require_fingerprint and body.require_fingerprint is False
 
 
+def _lowers_minimum(body: AccountPatch, account: Account) -> bool:
+    now, wanted = account.minimum_oversight_mode, body.minimum_oversight_mode
+    if not now or wanted is None or wanted == now:
+        return False
+    return wanted == "" or stricter(Mode(wanted), Mode(now)) is not Mode(wanted)
+
+
 def _summary(body: AccountPatch) -> str:
     copies = body.changes().get("oversight_email")
     parts = ["Stop holding all mail (hold_all)"] if body.hold_all is False else []
     parts += ["Take decisions without a fingerprint"] if body.require_fingerprint is False else []
+    if body.minimum_oversight_mode is not None:
+        parts.append(f"Set the minimum oversight mode to {body.minimum_oversight_mode or 'any'}")
     parts += [] if copies is None else [f"Send copies of monitored mail to {copies or 'nobody'}"]
     return "; ".join(parts) or "Change the account"
 

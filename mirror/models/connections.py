@@ -35,6 +35,10 @@ class Connection(models.Model):
     is_our_gateway = models.BooleanField(default=False)
     # As last read: whether the account requires a fingerprint of every decision, whatever its mailboxes say.
     require_fingerprint = models.BooleanField(default=False, db_default=False)
+    # The minimum oversight mode that our gateway had when it was last compared, and why it could not be set there.
+    gate_minimum = models.CharField(max_length=20, blank=True, default="", db_default="")
+    gate_minimum_error = models.TextField(blank=True, default="", db_default="")
+    gate_minimum_checked_at = models.DateTimeField(null=True, blank=True)
     complete_as_of = models.DateTimeField(null=True, blank=True)
     # When the ledger recorded that it had not been read for long.
     stale_since = models.DateTimeField(null=True, blank=True)

@@ -36,7 +36,8 @@ def is_well(path: str = "") -> Q:
 
 
 # The oversight modes, the strictest first.
-_MODES = " read_only gated_all gated_send monitored autonomous "
+MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
+_MODES = f" {' '.join(MODES)} "
 
 
 def _looseness(mode: F | OuterRef) -> Coalesce:

@@ -12,9 +12,10 @@ from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox, create_mailbox, loosen
 from connections.mailboxes.minimum import mailboxes_below, set_minimum
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
+from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import NAMES, is_below
 from people.models import OrganisationSettings
+from policy.gate_minimum import bring_minimum, to_compare
 from tests.factories import make_connection, make_person
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +66,69 @@ def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
     assert Mailbox.objects.get(pk=account.mailbox.pk).oversight_mode == "gated_send"
     before = {one.detail.fields["before"] for one in Entry.objects.filter(action="oversight_minimum.set")}
     assert before == {"any mode", "gated_send"}
+
+
+def shown(client):
+    page = client.get("/mailboxes/minimum/")
+    return [(one.word, one.sentence) for one in page.context["gateways"]]
+
+
+def bring():
+    """As the sweep does."""
+    return [bring_minimum(connection_id=one.pk) for one in to_compare()]
+
+
+def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(signed_in, admin, account):
+    client, there = signed_in(admin), account.world.account
+    kept = to_compare()
+    assert (bring(), shown(client)) == ([], [])
+    client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
+    assert shown(client)[0][0] == "On its way"
+    # The sweep made its query before there was a minimum.
+    assert list(kept.all()) == [account.connection]
+    assert (bring(), bring()) == (["brought"], [])
+    there.refresh_from_db()
+    assert there.minimum_oversight_mode == "gated_send"
+    assert shown(client)[0][0] == "At the gateway"
+    body = {"allow_looser_per_call": True}
+    refused = account.ask("PATCH", f"/v1/mailboxes/{account.mailbox.upstream_id}", key="admin", json=body)
+    assert refused.json()["code"] == "below_minimum"
+    assert Entry.objects.get(action="oversight_minimum.brought").detail.fields["after"] == "gated_send"
+    # The gateway forgot it, as one that was restored: the next comparison brings it again.
+    type(there).objects.update(minimum_oversight_mode="")
+    Connection.objects.update(gate_minimum_checked_at=timezone.now() - timedelta(minutes=6))
+    assert bring() == ["brought"]
+    # A lower one is not brought, and no admin key can lower it without a code.
+    client.post("/mailboxes/minimum/set/", {"minimum": "monitored"})
+    assert bring() == ["there already"]
+    assert shown(client)[0] == (
+        "Stricter there",
+        "The gateway's own minimum is gated_send, which is stricter. Its operator lowers it: "
+        "gateway_limits --minimum-mode monitored.",
+    )
+    for lower in ("monitored", ""):
+        asked = account.ask("PATCH", "/v1/account", key="admin", json={"minimum_oversight_mode": lower})
+        assert asked.status_code == 202
+    there.refresh_from_db()
+    assert there.minimum_oversight_mode == "gated_send"
+    raised = account.ask("PATCH", "/v1/account", key="admin", json={"minimum_oversight_mode": "gated_all"})
+    assert (raised.status_code, raised.json()["minimum_oversight_mode"]) == (200, "gated_all")
+
+
+def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(signed_in, admin, account):
+    client = signed_in(admin)
+    make_connection("hosted", is_our_gateway=False)
+    client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
+    Connection.objects.filter(is_our_gateway=True).update(api_url="http://127.0.0.1:9")
+    assert bring() == ["not now"]
+    words = dict(shown(client))
+    assert set(words) == {"Not there yet", "Only here"}
+    Connection.objects.filter(is_our_gateway=True).update(
+        api_url=account.connection.api_url, gate_minimum_checked_at=timezone.now() - timedelta(minutes=6)
+    )
+    assert bring() == ["brought"]
+    Connection.objects.update(admin_key="")
+    assert ("Not there", "The connection has no admin key.") in shown(client)
 
 
 def test_mailbox_that_was_changed_elsewhere_is_named_and_raised_with_one_press(signed_in, admin, account, capsys):

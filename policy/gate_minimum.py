@@ -1,0 +1,132 @@
+"""Brings the organisation's minimum oversight mode to our own gateways, which then refuse every looser mode.
+
+Only a stricter minimum is brought: to lower the one of a gateway takes its operator. The gateway is read first each
+time, so that a lost answer, or a gateway that was restored from a backup, is noticed at the next check.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, Q, QuerySet
+from django.db.models.functions import Now
+
+from audit.recording import changed, record
+from mirror.models import Connection
+from mirror.querysets.connections import MODES, is_well
+from mirror.sync import health
+from people.actors import worker
+from people.models import OrganisationSettings
+from upstream import errors
+from upstream.admin import AdminClient
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("sync")
+# Seconds for one call.
+WITHIN = 30.0
+# How often a gateway is compared, and asked again after a failure.
+EVERY = timedelta(minutes=5)
+_ANY = "any mode"
+
+
+def to_compare() -> QuerySet[Connection]:
+    """Return the gateways whose minimum is to be compared with the organisation's; none where there is none.
+
+    The sweep keeps the query, so that whether there is one is part of it.
+    """
+    minimum = OrganisationSettings.objects.exclude(minimum_oversight="")
+    due = Q(gate_minimum_checked_at=None) | Q(gate_minimum_checked_at__lt=Now() - EVERY)
+    found = Connection.objects.at_work().filter(is_well(), due, Exists(minimum), is_our_gateway=True)
+    return found.exclude(admin_key="")
+
+
+def compare_soon() -> None:
+    """Have all gateways compared by the next sweep, after the minimum was set."""
+    Connection.objects.filter(is_our_gateway=True).update(gate_minimum_checked_at=None)
+
+
+def bring_minimum(*, connection_id: int) -> str:
+    """Bring the minimum to one gateway where that allows more, and store what it has; return a short word."""
+    connection = to_compare().filter(pk=connection_id).first()
+    if connection is None:
+        return "not due"
+    wanted = OrganisationSettings.objects.get().minimum_oversight
+    try:
+        there, before = _bring(connection, wanted)
+    except errors.UpstreamError as error:
+        if isinstance(error, errors.Throttled):
+            health.wait(connection, error.retry_after)
+        log.warning("minimum not at the gateway", extra={"connection": connection.slug, "reason": error.sentence})
+        _store(connection, gate_minimum_error=error.sentence[:500])
+        return "not now"
+    if there is None:
+        _store(connection, gate_minimum_error="This gateway does not know a minimum oversight mode. Upgrade it.")
+        return "not known there"
+    with transaction.atomic():
+        _store(connection, gate_minimum=there, gate_minimum_error="")
+        if there != before:
+            details = {"connection": str(connection), **changed(before=before or _ANY, after=there)}
+            record("oversight_minimum.brought", actor=ACTOR, connection=connection.pk, details=details)
+    return "there already" if there == before else "brought"
+
+
+def _bring(connection: Connection, wanted: str) -> tuple[str | None, str]:
+    """Return the minimum of a gateway after and before; None where it does not know one."""
+    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=WITHIN)
+    account = client.ask("GET", "/v1/account")
+    if "minimum_oversight_mode" not in account:
+        return None, ""
+    before = str(account["minimum_oversight_mode"] or "")
+    if not allows_more(before, than=wanted):
+        return before, before
+    account = client.ask("PATCH", "/v1/account", body={"minimum_oversight_mode": wanted})
+    return str(account.get("minimum_oversight_mode") or ""), before
+
+
+def _store(connection: Connection, **fields: str) -> None:
+    Connection.objects.filter(pk=connection.pk).update(gate_minimum_checked_at=Now(), **fields)
+
+
+def allows_more(minimum: str, *, than: str) -> bool:
+    """Whether a minimum lets a mailbox have a looser mode than another minimum does; an empty one allows all."""
+    ranks = {name: rank for rank, name in enumerate(MODES)}
+    return ranks.get(minimum or MODES[-1], len(MODES)) > ranks.get(than or MODES[-1], len(MODES))
+
+
+@dataclass(frozen=True)
+class GateMinimum:
+    """Whether one connection's MultiMail has the organisation's minimum, in words."""
+
+    connection: Connection
+    tone: str
+    word: str
+    sentence: str
+
+
+def gate_minimums(connections: QuerySet[Connection], minimum: str) -> list[GateMinimum]:
+    """Return where the minimum has arrived, and where not and why; nothing where there is none."""
+    return [_status(one, minimum) for one in connections] if minimum else []
+
+
+def _status(connection: Connection, minimum: str) -> GateMinimum:
+    has = connection.gate_minimum
+    if not connection.is_our_gateway:
+        sentence = "Hosted MultiMail knows no minimum. What somebody sets there by API is named here."
+        return GateMinimum(connection, "plain", "Only here", sentence)
+    if not connection.admin_key:
+        return GateMinimum(connection, "amber", "Not there", "The connection has no admin key.")
+    if has and allows_more(minimum, than=has):
+        sentence = (
+            f"The gateway's own minimum is {has}, which is stricter. Its operator lowers it: "
+            f"gateway_limits --minimum-mode {minimum}."
+        )
+        return GateMinimum(connection, "blue", "Stricter there", sentence)
+    if has and not allows_more(has, than=minimum) and not connection.gate_minimum_error:
+        return GateMinimum(connection, "green", "At the gateway", "Its API refuses every looser mode.")
+    if connection.paused_at:
+        return GateMinimum(connection, "amber", "Not there yet", "The connection is paused.")
+    if connection.gate_minimum_error:
+        return GateMinimum(connection, "amber", "Not there yet", connection.gate_minimum_error)
+    return GateMinimum(connection, "blue", "On its way", "It is being brought there.")
