@@ -11,10 +11,12 @@ from policy.calendars.opening import is_open
 from policy.rules.effects import Effects, merged
 from policy.rules.evaluation import progress
 from policy.rules.hours import Calendars, calendar_of
-from policy.rules.rules import Names, PolicyRule, approvals_in_words
+from policy.rules.rules import Names, PolicyRule, approvals_in_words, listed
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
+# How many sets of rules are looked at; each takes up to a few milliseconds, while somebody waits for the page.
+MOST_CHECKS = 500
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
     """Return what is wrong with rules that are on, in their order."""
     on = [rule for rule in rules if rule.is_on]
     found = [problem for rule in on for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))]
-    broken = {problem.rule for problem in found if problem.blocks}
-    return [*found, *_contradictions([rule for rule in on if rule.id not in broken], staff)]
+    for search in (_contradictions, _larger_contradictions):
+        # What is named already would only be named again with others.
+        broken = {problem.rule for problem in found if problem.blocks}
+        found += search([rule for rule in on if rule.id not in broken], staff)
+    return found
 
 
 def can_be_completed(effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]) -> bool:
@@ -118,6 +123,66 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
                     yield Problem(other.id, sentence, blocks=True)
                 elif both and group is timed and not _ever_open(together, staff):
                     yield Problem(other.id, f"{pair} contradict each other: their hours are never open together.", True)
+
+
+class _TooManyChecks(Exception):
+    """So many demands were compared that the rest is left out."""
+
+
+@dataclass
+class _Checks:
+    """Asks whether rules can be satisfied together, so many times at most."""
+
+    staff: Staff
+    left: int
+
+    def fits(self, rules: Sequence[PolicyRule], mailbox: int) -> bool:
+        """Whether people can give what these rules ask together, within hours in which all of them are open."""
+        self.left -= 1
+        if self.left < 0:
+            raise _TooManyChecks
+        together = merged(rule.then for rule in rules)
+        is_open = not together.office_hours or _ever_open(together, self.staff)
+        return is_open and _is_possible(together, mailbox, self.staff)
+
+
+def _larger_contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
+    """Yield the smallest sets of rules that can apply together, each two of which can be satisfied, but not all.
+
+    If people can satisfy all rules of a mailbox together, then any of them; so sets are looked for only where they
+    cannot. Mailboxes of the same reviewers and rules are asked once.
+    """
+    asking = [rule for rule in rules if not rule.then.reject]
+    alike: dict[object, list[int]] = {}
+    for mailbox, reviewers in sorted(staff.reviewers.items()):
+        names = tuple(rule.id for rule in asking if mailbox in _mailboxes(rule, staff))
+        alike.setdefault((names, reviewers), []).append(mailbox)
+    checks, where = _Checks(staff, MOST_CHECKS), dict[tuple[str, str], list[int]]()
+    for mailboxes in alike.values():
+        here = [rule for rule in asking if mailboxes[0] in _mailboxes(rule, staff)]
+        try:
+            while here and not checks.fits(here, mailboxes[0]):
+                found = _smallest(here, mailboxes[0], checks)
+                named = listed([f"“{rule.name}”" for rule in found])
+                where.setdefault((found[-1].id, named), []).extend(mailboxes)
+                here.remove(found[-1])
+        except _TooManyChecks:
+            sentence = f"Not all combinations of rules were checked for {_named(mailboxes, staff)}: there are too many."
+            yield Problem(here[-1].id, sentence)
+            break
+    for (rule_id, named), places in where.items():
+        sentence = f"{named} contradict each other: nobody can satisfy all of them in {_named(places, staff)}."
+        yield Problem(rule_id, sentence, blocks=True)
+
+
+def _smallest(rules: Sequence[PolicyRule], mailbox: int, checks: _Checks) -> list[PolicyRule]:
+    """Return rules of which all are needed to contradict each other, out of rules that do, in their order."""
+    found = list(rules)
+    for rule in rules:
+        others = [one for one in found if one is not rule]
+        if not checks.fits(others, mailbox):
+            found = others
+    return found
 
 
 def _mailboxes(rule: PolicyRule, staff: Staff) -> list[int]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.calendars.opening import Calendar
+from policy.rules import satisfiable
 from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
 from policy.rules.demand import Approval, Demand
 from policy.rules.effects import Effects, is_as_strict, merged
@@ -281,15 +282,41 @@ def test_a_message_that_nobody_can_approve_says_so():
 
 STAFF = Staff(
     reviewers={4: frozenset({1, 2, 3}), 5: frozenset({1})},
-    groups={1: frozenset({1, 2}), 2: frozenset({1, 2})},
+    groups={1: frozenset({1, 2}), 2: frozenset({1, 2}), 3: frozenset({1, 2})},
     people=frozenset({1, 2, 3}),
     names=Names(groups={1: "Finance", 2: "Sales"}, mailboxes={4: "a@x.example", 5: "b@x.example"}),
 )
 
 
+# Each two of these weeks are open together on one day, and no day is in all.
+WEEKS = [[[[540, 600]] if day in open_days else [] for day in range(7)] for open_days in ((0, 1), (1, 2), (0, 2))]
+
+
 def rule_asking(number, when=None, **then):
     return replace(PolicyRule.from_json({**RULE, "id": f"r{number}", "name": f"Rule {number}", "owner": 1}),
                    when=Conditions.from_json(when or {}), then=Effects.from_json(then))  # fmt: skip
+
+
+def test_so_many_rules_that_not_all_sets_are_checked_are_told(monkeypatch):
+    monkeypatch.setattr(satisfiable, "MOST_CHECKS", 3)
+    rules = [rule_asking(number, {"mailboxes": [4]}, approvals={str(number): 1}) for number in (1, 2, 3)]
+    (found,) = problems(rules, STAFF)
+    assert found.sentence == "Not all combinations of rules were checked for a@x.example: there are too many."
+    assert not found.blocks
+
+
+@given(st.lists(st.tuples(effects, st.booleans()), max_size=5), members, people)
+def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(asked, groups_of, reviewers):
+    rules = [
+        PolicyRule(f"r{place}", "Law", then=then, when=Conditions(mailboxes=frozenset({4} if here else ())))
+        for place, (then, here) in enumerate(asked)
+    ]
+    staff = Staff({4: reviewers}, {group: groups_of.get(group, frozenset()) for group in range(1, 5)}, people=reviewers)
+    named = {one.rule for one in problems(rules, staff) if one.blocks}
+    whole = merged(rule.then for rule in rules if rule.id not in named)
+    assert not rules or named or satisfiable.can_be_completed(whole, reviewers, staff.groups)
+    if rules and not satisfiable.can_be_completed(merged(rule.then for rule in rules), reviewers, staff.groups):
+        assert named
 
 
 @pytest.mark.parametrize(
@@ -314,6 +341,20 @@ def rule_asking(number, when=None, **then):
                 rule_asking(2, office_hours=[{**OFFICE.as_json(), "days": [5, 6]}]),
             ],
             ["their hours are never open together"],
+        ),
+        (
+            # Each two of them are satisfied by two of the three people; all three by nobody, as one counts once.
+            [
+                rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
+                rule_asking(2, {"mailboxes": [4]}, approvals={"2": 1}),
+                rule_asking(3, {"mailboxes": [4]}, approvals={"3": 1}),
+                rule_asking(4, {"mailboxes": [4]}, never_in_bulk=True),
+            ],
+            ["“Rule 1”, “Rule 2” and “Rule 3” contradict each other: nobody can satisfy all of them in a@x.example."],
+        ),
+        (
+            [rule_asking(day, office_hours=[{"weekly": WEEKS[day], "zone": "UTC"}]) for day in range(3)],
+            ["“Rule 0”, “Rule 1” and “Rule 2” contradict each other: nobody can satisfy all of them in a@x.example,"],
         ),
         ([rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)], ["somebody, who has left"]),
         ([replace(rule_asking(1, never_in_bulk=True), owner=8)], ["the owner of “Rule 1”, has left."]),
