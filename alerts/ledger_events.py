@@ -29,7 +29,7 @@ EVENTS: tuple[Event, ...] = (
     Event("email.bounced", "a message bounces", ("message.bounced",)),
     Event("email.complained", "a recipient marks a message as spam", ("message.complained",)),
     Event("email.failed", "a message cannot be sent", ("message.failed",)),
-    Event("email.cancelled", "a message is cancelled", ("message.cancelled",)),
+    Event("email.cancelled", "a message is cancelled", ("message.cancelled", "practice.ended")),
     Event("email.received", "a message is received", ("message.received",)),
     Event("email.refused", "a message is refused at the gate", ("message.refused_at_gate",), "connection"),
     Event(

@@ -12,7 +12,8 @@ from django.db.models.functions import JSONObject, Lower, Now
 from django.utils import timezone
 
 import approvals.commanded
-import approvals.reminders  # noqa: F401 - its tables are of this app
+import approvals.planted
+import approvals.reminders  # noqa: F401 - their tables are of this app
 from approvals.querysets.collaboration import (
     ClaimQuerySet,
     CommentQuerySet,

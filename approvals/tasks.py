@@ -18,6 +18,9 @@ from approvals.editing import send
 from approvals.escalation import assigning, watch
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
 from approvals.pictures import fetch as pictures
+from approvals.planted import PracticeMessage
+from approvals.practice import ending as practice
+from approvals.practice import planting
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
@@ -369,6 +372,8 @@ _SWEEP = Sweep(
         "expired": _with(expire.expire_due, expire.due),
         "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
         "gate expiry": _each(tell_expiry, Message.objects.expiry_to_tell, 100),
+        "practice": duty(planting.due, planting.plant_due, most=200),
+        "practice over": duty(PracticeMessage.objects.over, practice.end_over, most=200),
         "review plans": duty(watch.to_watch, watch.watch, most=200),
         "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
         "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),

@@ -12,8 +12,10 @@ from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import editor, group_views, playground
 from approvals.policy_rules import views as policy
+from approvals.practice import views as practice
 from approvals.queue import saved_views
 from approvals.queue import views as listing
+from approvals.reports import review_views as report_review
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 from approvals.risk_rules import word_views
@@ -100,6 +102,12 @@ urlpatterns = [
     path("rules/words/<int:word_id>/", word_views.own_word, name="own-word"),
     path("rules/words/<int:word_id>/save/", word_views.save_own_word, name="save-own-word"),
     path("rules/words/<int:word_id>/remove/", word_views.remove_own_word, name="remove-own-word"),
+    path("policy/practice/", practice.practice_page, name="practice"),
+    path("policy/practice/on/", practice.switch_practice_on, name="practice-on"),
+    path("policy/practice/off/", practice.switch_practice_off, name="practice-off"),
+    path("policy/practice/confirm/", practice.confirm_practice, name="confirm-practice"),
+    path("audit/reports/review/", report_review.review, name="report-review"),
+    path("audit/reports/review/people/", report_review.set_people, name="set-person-figures"),
     path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),

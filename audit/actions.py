@@ -85,6 +85,14 @@ ACTIONS: dict[str, str] = {
     "brake.reject_asked": "asked to reject the messages that were set apart",
     "brake.rejected": "rejected the messages that were set apart",
     "caps.changed": "changed the caps of messages",
+    # practice messages; only admins and auditors read these entries, except that one has ended
+    "practice.switched_on": "switched practice messages on",
+    "practice.switched_off": "switched practice messages off",
+    "practice.planted": "planted a practice message, which nobody ever sends",
+    "practice.decided": "decided a practice message",
+    "practice.ended": "ended the practice message; nothing was sent",
+    "practice.confirmed": "confirmed knowing of practice messages",
+    "person_figures.set": "set whether figures of single people are shown",
     # the kill switch
     "kill_switch.pulled": "pulled the kill switch",
     "kill_switch.released": "released the kill switch",
@@ -271,12 +279,16 @@ SETTINGS = frozenset(
         *("connection.paused_by_hand", "connection.resumed", "connection.removed", "connection.secret_rotated"),
         *("person.renamed", "person.grants_changed", "person.deactivated", "person.reactivated"),
         *("person.factor_added", "person.factor_renamed", "person.factor_removed", "role.second_factor_set"),
-        *("second_admin.set", "oversight_minimum.set", "oversight_minimum.brought"),
+        *("second_admin.set", "oversight_minimum.set", "oversight_minimum.brought", "person_figures.set"),
+        *("practice.switched_on", "practice.switched_off"),
         *("person.discord_linked", "person.discord_unlinked", "person.time_zone_set"),
         *("person.reads_text_first", "person.reads_laid_out"),
         *("person.keys_moved", "person.keys_off", "person.keys_on"),
     }
 )
+
+# What would tell a reviewer which messages are practice, or who decided one: only admins and auditors read them.
+OF_PRACTICE = frozenset({"practice.planted", "practice.decided"})
 
 # What programs, webhooks and workers write in the ordinary course. What needs somebody, such as a bounce, is not here.
 TECHNICAL = frozenset(

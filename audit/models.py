@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
-from audit.actions import ACTIONS, TECHNICAL
+from audit.actions import ACTIONS, OF_PRACTICE, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 
@@ -82,10 +82,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def readable_by(self, actor: Any) -> Self:
         """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
 
-        Entries hold no mailbox, so a role for single mailboxes reads entries through its messages.
+        Entries hold no mailbox, so a role for single mailboxes reads entries through its messages. Reviewers do not
+        read which messages are practice.
         """
         if actor.sees_all():
-            return self
+            looks = any(scope.is_everywhere and scope.role != "reviewer" for scope in actor.scopes)
+            return self if looks else self.exclude(action__in=sorted(OF_PRACTICE))
         mirror: Any = apps.get_model("mirror", "Message")._default_manager
         messages = mirror.visible_to(actor)
         return self.filter(message__in=messages.values("public_id"))

@@ -244,7 +244,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     _copy_row(message, row)
-    if message.hydrated_at is None and (before := _examiner.version_before(message)):
+    is_new = message.hydrated_at is None and not message.is_practice
+    if is_new and (before := _examiner.version_before(message)):
         message.answers, message.try_number = before, before.try_number + 1
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
@@ -258,7 +259,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.seen_at = Now()
     for name, value in _examiner.queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
-    if is_first and message.state == MessageState.HELD and message.direction != "inbound":
+    is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
+    if is_first and is_counted:
         _apply_caps(message, row, actor)
     message.save()
     if new is not None:

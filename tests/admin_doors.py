@@ -1,7 +1,7 @@
 """The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
 
 from alerts.channels.discord.addresses import EXAMPLE
-from tests.doors_of import A, Door, U, nothing
+from tests.doors_of import A, Door, R, U, nothing
 
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
@@ -209,6 +209,21 @@ ACCOUNT_DOORS = {
         writes=True,
         sure=True,
         fields=lambda w: {"minimum": "gated_send"},
+    ),
+    "practice": Door("shows where practice messages are on, and what was planted", "own", (A, U)),
+    "practice-on": Door(
+        *("asks a second admin to switch practice messages on", "desk", (A,)),
+        sure=True,
+        fields=lambda w: {"where": "all", "one_in": 50},
+    ),
+    "practice-off": Door("switches practice messages off", "desk", (A,), fields=lambda w: {"where": "all"}),
+    "confirm-practice": Door("stores that one knows of practice messages", "own", (R,), writes=True, fields=nothing),
+    "report-review": Door("shows whether review is real, by team", "own", (A, U)),
+    "set-person-figures": Door(
+        *("shows figures of single people, or of teams only", "desk", (A,)),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
     "raise-mailbox": Door("raises a mailbox to the minimum", "mailbox", (A,), fields=nothing),
     "delete-mailbox": Door(

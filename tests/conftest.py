@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.db.models.functions import Now
 from django.test import Client
 
 from launcher.postgres import DATABASE
@@ -159,6 +160,14 @@ def admin(db: None) -> Any:
 @pytest.fixture
 def auditor(db: None) -> Any:
     return factories.make_person("max@yourteam.example", "Max Weber", "auditor")
+
+
+@pytest.fixture
+def people_shown(db: None) -> None:
+    """Figures of single people are shown, as an admin of everything allowed."""
+    from people.models import OrganisationSettings
+
+    OrganisationSettings.objects.update_or_create(pk=1, defaults={"person_figures_since": Now()})
 
 
 class PageClient(Client):

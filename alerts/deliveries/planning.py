@@ -41,6 +41,7 @@ CARD_ACTIONS = (
     "message.complained",
     "message.failed",
     "message.cancelled",
+    "practice.ended",
     "message.gone",
     "approval.recorded",
     "verdict.taken_back",

@@ -19,6 +19,7 @@ from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
+from approvals.practice.ending import lesson
 from approvals.querysets.messages import desk_messages, read_decisions
 from audit.recording import record
 from common.identifiers import uuid7
@@ -41,13 +42,15 @@ log = logging.getLogger(__name__)
 class ItemResult:
     """The result for one message: its decision or, without one, a sentence that says why.
 
-    `counts`: an approval was given, and others have to approve before it is decided.
+    `counts`: an approval was given, and others have to approve before it is decided. `was_practice`: it was a practice
+    message, which is over now.
     """
 
     message: UUID
     decision: Decision | None = None
     sentence: str = ""
     counts: bool = False
+    was_practice: bool = False
 
 
 def decide_batch(
@@ -88,7 +91,7 @@ def decide_batch(
         except DatabaseError:
             log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
             ended.append(ItemResult(one.message, sentence=_NOT_SAVED))
-    done = sum(one.decision is not None or one.counts for one in ended)
+    done = sum(one.decision is not None or one.counts or one.was_practice for one in ended)
     numbers = {"on_sheet": len(sheet.items), "decided": done, "not_decided": len(ended) - done, "unread": unread}
     details = {"sheet": sheet.id, "outcome": outcome, "reason": reason}
     with transaction.atomic():
@@ -99,6 +102,8 @@ def decide_batch(
 def _result(message: UUID, result: VerdictResult) -> ItemResult:
     if result.decision is not None:
         return ItemResult(message, result.decision)
+    if result.practice is not None:
+        return ItemResult(message, sentence=lesson(result.practice), was_practice=True)
     return ItemResult(message, sentence=f"{result.progress} approvals are given.", counts=True)
 
 
@@ -156,6 +161,7 @@ class Line:
     status: Status
     actions: AvailableActions
     counts: bool = False
+    was_practice: bool = False
 
     @property
     def is_in_force(self) -> bool:
@@ -187,10 +193,13 @@ def store_batch(
 
 # In place of a decision's key: an approval that counts, while others have to approve.
 _COUNTS = -1
+_PRACTICE = -2
 
 
 def _number(one: ItemResult) -> int:
-    return one.decision.pk if one.decision else _COUNTS if one.counts else 0
+    if one.decision:
+        return one.decision.pk
+    return _COUNTS if one.counts else _PRACTICE if one.was_practice else 0
 
 
 def find_repeat(
@@ -202,7 +211,9 @@ def find_repeat(
         batch = stored_batch(session, stored["id"])
         if batch is None or stored["sheet"] != sheet.id or batch.outcome != outcome:
             continue
-        if asked <= {one.message.public_id for one in _lines(batch, actor) if one.is_in_force or one.counts}:
+        if asked <= {
+            one.message.public_id for one in _lines(batch, actor) if one.is_in_force or one.counts or one.was_practice
+        }:
             return batch.id
     return ""
 
@@ -229,7 +240,8 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "done": done,
         "undone": [one for one in lines if one.decision and not one.is_in_force],
         "counted": [one for one in lines if one.counts],
-        "failed": [one for one in lines if one.decision is None and not one.counts],
+        "practice": [one for one in lines if one.was_practice],
+        "failed": [one for one in lines if one.decision is None and not one.counts and not one.was_practice],
         # Decided, and no longer visible to this person.
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
@@ -261,4 +273,4 @@ def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
     actions = available_actions(
         message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )
-    return Line(message, decision, sentence, shown_status(message), actions, counts=number == _COUNTS)
+    return Line(message, decision, sentence, shown_status(message), actions, number == _COUNTS, number == _PRACTICE)

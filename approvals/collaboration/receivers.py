@@ -15,6 +15,7 @@ from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
 from common.postgres.statements import ANY, ValueQuery, any_of, list_of, read_values
+from mirror.models import Message
 from people.actors import Actor, worker
 from people.models import Person
 
@@ -29,7 +30,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         address=details.get("address", ""),
     )
     if entry.action == "decision.recorded" and isinstance(about, Decision):
-        _end_what_is_over(about, by)
+        _end_what_is_over(about.message, about.given_by_id, by)
+    elif entry.action == "practice.ended" and isinstance(about, Message):
+        _end_what_is_over(about, None, by)
     elif entry.action == "message.changed" and entry.message is not None:
         snooze.unsnooze_for(entry.message, why=snooze.CHANGED, actor=by)
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
@@ -38,16 +41,15 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         claims.release_beyond(about, actor=by)
 
 
-def _end_what_is_over(decision: Decision, by: Actor) -> None:
+def _end_what_is_over(message: Message, person: int | None, by: Actor) -> None:
     """End the readers, the claim and the snoozes of a decided message, and the question to whoever decided."""
     # Mostly there is none, which one query shows. The message is locked, so none can be added meanwhile.
-    transaction.on_commit(partial(presence.end, decision.message.public_id), robust=True)
-    message, left = decision.message, read_values(_left(), {ANY: decision.message_id})
+    transaction.on_commit(partial(presence.end, message.public_id), robust=True)
+    left = read_values(_left(), {ANY: message.pk})
     if left["claims"]:
         claims.release_decided(message.public_id, actor=by)
     if left["snoozes"]:
         snooze.unsnooze_for(message.public_id, why=snooze.DECIDED, actor=by)
-    person = decision.given_by_id
     if person is not None and person in left["asked"]:
         Question.objects.of_person(person).on(message).delete()
 

@@ -19,6 +19,8 @@ from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_part, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
+from approvals.planted import PracticeMessage
+from approvals.practice import ending as practice
 from audit.trail import first_at_part, last_of
 from common.enqueue import enqueue
 from common.identifiers import crockford
@@ -56,6 +58,8 @@ class VerdictResult:
     verdict: Verdict
     decision: Decision | None
     progress: Progress
+    # What the message was, where it was a practice message: the verdict is then no row, and nothing is carried out.
+    practice: PracticeMessage | None = None
 
 
 @atomic_with_retry
@@ -101,14 +105,29 @@ def give_verdict(
     timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
     seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
     seen["approvals"] = str(reached)
+    if locked.is_practice:
+        return _end_practice(locked, actor, facts, outcome=outcome, reason=reason, reached=reached)
     waits = outcome == Outcome.APPROVE and not reached.is_complete
     verdict = _store_verdict(locked, actor, facts, outcome=outcome, reason=reason, seen=seen, awaits_others=waits)
     policy = policy_details(demand, reached)
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing), policy=policy)
-    if waits:
-        return VerdictResult(verdict, None, reached)
-    decision = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
-    return VerdictResult(verdict, decision, reached)
+    made = {"at": at, "timing": timing, "feedback": feedback or {}, "policy": policy}
+    return VerdictResult(verdict, None if waits else _decide(locked, verdict, actor, **made), reached)
+
+
+def _end_practice(
+    message: Message, actor: Actor, facts: Mapping[str, Any], *, outcome: str, reason: str, reached: Progress
+) -> VerdictResult:
+    """End a practice message, where a real one would get a verdict: whoever presses first learns what it was."""
+    seconds = _seconds_shown(facts)
+    ended = practice.answer(message, actor=actor, outcome=outcome, reason=reason, seconds_shown=seconds)
+    verdict = Verdict(message=message, person_id=int(actor.id), outcome=outcome, reason=reason, seconds_shown=seconds)
+    return VerdictResult(verdict, None, reached, ended)
+
+
+def _seconds_shown(facts: Mapping[str, Any]) -> int | None:
+    opened_at = facts["opened_at"]
+    return max(0, int((facts["clock"] - opened_at).total_seconds())) if opened_at else None
 
 
 def _store_verdict(message: Message, actor: Actor, facts: Mapping[str, Any], **fields: Any) -> Verdict:
@@ -121,14 +140,13 @@ def _store_verdict(message: Message, actor: Actor, facts: Mapping[str, Any], **f
         message.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
         if not fields["awaits_others"]:
             message.verdicts.filter(awaits_others=True).update(awaits_others=False)
-    opened_at = facts["opened_at"]
     assert message.revision is not None, "nobody gives a verdict on what was not fetched"
     return Verdict.objects.create(
         message=message,
         revision=message.revision,
         person_id=int(actor.id),
         surface=actor.surface,
-        seconds_shown=max(0, int((facts["clock"] - opened_at).total_seconds())) if opened_at else None,
+        seconds_shown=_seconds_shown(facts),
         parts_unread=len(fields["seen"]["unread"]),
         **fields,
     )
@@ -298,6 +316,8 @@ def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> Non
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect.
         message.verdicts.filter(live=True).update(live=False, awaits_others=False)
+    if message.is_practice and message.state != MessageState.HELD:
+        raise AlreadyDecided("This was a practice message, and it is over. Nothing was sent.")
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")

@@ -46,7 +46,7 @@ def due() -> DeskMessageQuerySet:
     """
     in_force = StandingApproval.objects.in_force()
     same = in_force.filter(mailbox=OuterRef("mailbox"), sent_by_key=OuterRef("sent_by_key"), shape=OuterRef("shape"))
-    held = desk_messages().filter(state=MessageState.HELD, shape__in=in_force.values("shape"), standing_use=None)
+    held = desk_messages().real().filter(state=MessageState.HELD, shape__in=in_force.values("shape"), standing_use=None)
     fetched = held.exclude(hydrated_at=None).filter(Exists(same), connection__is_our_gateway=True)
     has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
     return fetched.exclude(has_verdict).exclude(Exists(Decision.objects.filter(message=OuterRef("pk"))))

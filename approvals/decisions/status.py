@@ -56,6 +56,8 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 def status_of(message: Message, decision: Decision | None) -> Status:
     """Return where `message` is, given its newest decision."""
     plain = _STATES[message.state]
+    if message.is_practice and message.state != MessageState.HELD:
+        return Status("Practice message", "blue", "It is over; nothing was sent")
     if decision is None:
         return _with_upstream(message, plain)
     who = decision.giver

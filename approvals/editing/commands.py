@@ -25,6 +25,7 @@ from approvals.editing.words import (
 )
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
+from approvals.practice import ending as practice
 from common.enqueue import enqueue
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
@@ -44,7 +45,8 @@ def replace_message(
 ) -> Replacement:
     """Store a corrected copy of a held message, to be sent as a new held one, and return it.
 
-    `reference` identifies the press: the same one again returns the same row. Raises VerdictNotAllowed where the person
+    `reference` identifies the press: the same one again returns the same row. A practice message ends with it, and the
+    row is not stored. Raises VerdictNotAllowed where the person
     may not decide the message, AlreadyDecided where somebody did or edits it, ContentChanged where it is not the one
     that was shown any more, and EditNotPossible where it cannot be sent from here, or nothing was changed.
     """
@@ -77,6 +79,10 @@ def replace_message(
     )
     if summary(first, row) == "nothing":
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
+    if locked.is_practice:
+        # Whoever corrects it has seen what is wrong, or at least sends nothing of it.
+        practice.answer(locked, actor=actor, outcome=Outcome.SEND_BACK, reason=note, seconds_shown=None)
+        return row
     row.save()
     details = {"subject": locked.subject, "changes": difference_in_words(first, row), "note": note}
     record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)

@@ -14,6 +14,7 @@ from django.db.models import Exists, QuerySet
 
 from approvals.escalation import assigning
 from approvals.models import Claim
+from approvals.planted import PracticeMessage
 from approvals.querysets.messages import awaits_review
 from approvals.reminders import Reminder, StepDone
 from audit.models import Entry
@@ -65,6 +66,9 @@ def _watch(message_id: int) -> None:
 
 def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
     risk, held_at = message.risk_level, message.held_at
+    if message.is_practice:
+        _follow_practice(message, plan, now=now)
+        return
     deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.extended_to)
     is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
@@ -86,6 +90,24 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
         look_by=deadlines.look_by,
         decide_by=deadlines.decide_by,
         late_since=late_since,
+    )
+
+
+def _follow_practice(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
+    """Show the targets of a practice message and assign it in turn; where a real one would be late, it ends quietly.
+
+    It takes no step of the ladder and reminds nobody.
+    """
+    deadlines = deadlines_of(plan, risk=message.risk_level, held_at=message.held_at, extended_to=message.extended_to)
+    is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
+    done = StepDone.objects.filter(message=message, step=IN_TURN).exists()
+    is_unassigned = plan.assigns_in_turn and not done and not _assign_in_turn(message, now=now)
+    targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
+    if any(at and at <= now for at in targets):
+        PracticeMessage.objects.filter(message=message).update(ends_at=now)
+    times = [at for at in (*targets, now + SOON if is_unassigned else None) if at and at > now]
+    Message.objects.filter(pk=message.pk).update(
+        watch_at=min(times, default=None), look_by=deadlines.look_by, decide_by=deadlines.decide_by
     )
 
 

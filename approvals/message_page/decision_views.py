@@ -90,7 +90,7 @@ def _decide(
     actor = request.actor
     try:
         is_reauthenticated = is_recently_authenticated(request)
-        give_verdict(message=message.public_id, actor=actor, is_reauthenticated=is_reauthenticated, **posted)
+        given = give_verdict(message=message.public_id, actor=actor, is_reauthenticated=is_reauthenticated, **posted)
     except ReauthenticationNeeded:
         return ask_first(request)
     except DeskError as error:
@@ -103,6 +103,9 @@ def _decide(
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
+    if given.practice is not None:
+        # The message stays on screen, with what was wrong with it.
+        return back_to_message(request, message.public_id)
     return _show_next(request, message)
 
 

@@ -80,10 +80,10 @@ def _carry_out(request: DeskRequest, message: Message, content: Content, form: E
     }
     if typed["do"] == "suggest":
         suggest_changes(**asked, first=content)
-        notice = "Changes requested, with your text."
+        notice = "" if message.is_practice else "Changes requested, with your text."
     else:
         replace_message(**asked, reference=typed["reference"])
-        notice = "The edited version is being sent for review."
+        notice = "" if message.is_practice else "The edited version is being sent for review."
     return back_to_message(request, message.public_id, notice=notice)
 
 

@@ -40,6 +40,7 @@ from approvals.message_page.sheet import (
 )
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, ticks_shown, unread_shown
 from approvals.models import Verdict
+from approvals.planted import PracticeMessage
 from approvals.querysets.messages import desk_messages, shown_message
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
@@ -269,7 +270,9 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=timezone.now())
     decisions = message.decisions.all()
+    was_practice = message.is_practice and message.state != "held"
     return {
+        "practice": PracticeMessage.objects.of_message(message.pk) if was_practice else None,
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,

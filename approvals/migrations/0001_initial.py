@@ -9,6 +9,26 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+# Nothing that a worker would carry out can be stored for a practice message, and no decision on one is ever called.
+NOTHING_ON_PRACTICE = """
+CREATE FUNCTION approvals_refuse_practice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM mirror_message WHERE id = NEW.message_id AND is_practice) THEN
+        RAISE EXCEPTION 'message % is a practice message: nothing of it is carried out', NEW.message_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER approvals_decision_practice BEFORE INSERT OR UPDATE OF message_id ON approvals_decision
+    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_practice();
+CREATE TRIGGER approvals_decision_practice_call BEFORE UPDATE OF state ON approvals_decision
+    FOR EACH ROW WHEN (NEW.state = 'calling') EXECUTE FUNCTION approvals_refuse_practice();
+CREATE TRIGGER approvals_replacement_practice BEFORE INSERT OR UPDATE OF message_id ON approvals_replacement
+    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_practice();
+"""
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -364,4 +384,52 @@ class Migration(migrations.Migration):
             model_name='decision',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'approve'), _negated=True), ('given_by__isnull', False), ('standing__isnull', False), _connector='OR'), name='decision_approved_by_somebody'),
         ),
+        migrations.CreateModel(
+            name='PracticeNotice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('confirmed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='PracticeMessage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('fault', models.CharField(max_length=20)),
+                ('explanation', models.TextField()),
+                ('planted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('ends_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('outcome', models.CharField(blank=True, choices=[('caught', 'Stopped'), ('passed', 'Let pass'), ('unanswered', 'Nobody decided')], max_length=10)),
+                ('verdict', models.CharField(blank=True, max_length=10)),
+                ('surface', models.CharField(blank=True, max_length=16)),
+                ('seconds_shown', models.PositiveIntegerField(blank=True, null=True)),
+                ('copied_from', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='practice_copies', to='mirror.message')),
+                ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.message')),
+                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('ended_at', None)), fields=['ends_at'], name='practice_waiting'), models.Index(fields=['planted_at'], name='practice_planted')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('outcome', '')), models.Q(('ended_at__isnull', False), ('outcome__in', ('caught', 'passed', 'unanswered'))), _connector='OR'), name='practice_message_ends_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PracticeSetting',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('one_in', models.PositiveIntegerField()),
+                ('since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('counted_to', models.BigIntegerField(default=0)),
+                ('counted', models.PositiveIntegerField(default=0)),
+                ('place', models.PositiveIntegerField(default=1)),
+                ('accepted_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('asked_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('mailbox', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.mailbox')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('mailbox',), name='practice_setting_once', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('one_in__gte', 2), ('one_in__lte', 10000)), name='practice_setting_one_in'), models.CheckConstraint(condition=models.Q(('asked_by', models.F('accepted_by')), _negated=True), name='practice_setting_takes_two')],
+            },
+        ),
+        migrations.RunSQL(NOTHING_ON_PRACTICE, migrations.RunSQL.noop),
     ]

@@ -19,7 +19,6 @@ from approvals.message_page.decision_views import have_asked
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import AttentionItem, grouped
-from approvals.operations.review_speed import paces_for
 from approvals.reconcile.ask_again import carry_out_now
 from common.enqueue import enqueue
 from common.pages import DeskRequest, page_or_fragment
@@ -54,7 +53,6 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> Http
         "read_of_a_kind": READ,
         "total": total,
         "more": total - len(found),
-        "paces": paces_for(actor),
         "error": error,
         "now": now,
     }

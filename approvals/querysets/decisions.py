@@ -100,7 +100,11 @@ class DecisionQuerySet(DecisionFigures):
     def due(self) -> Self:
         """Ready to be carried out now, with nothing stopping them."""
         ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
-        return ready._on_well_connections().filter(~Exists(_stops()))
+        return ready.on_real_messages()._on_well_connections().filter(~Exists(_stops()))
+
+    def on_real_messages(self) -> Self:
+        """Those on messages that are at MultiMail: no decision on a practice message is ever carried out."""
+        return self.filter(message__is_practice=False)
 
     def _on_well_connections(self) -> Self:
         rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
@@ -119,9 +123,11 @@ class DecisionQuerySet(DecisionFigures):
         # At the address that the call goes to: it may have been changed meanwhile.
         here = Connection.objects.filter(pk=message.connection_id, api_url=message.connection.api_url)
         well = here.filter(paused_at=None).rested()
-        in_time = Message.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
+        real = Message.objects.real().filter(pk=message.pk)
+        in_time = real.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
-        return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
+        is_in_time = ~Q(outcome=Outcome.APPROVE) & Exists(real) | Exists(in_time)
+        return self.filter(Exists(well), ~Exists(stops), is_in_time)
 
     def of_whoever_may(self, message: Message) -> Self:
         """Made by an active person who still is a reviewer of the mailbox, a standing approval in force, or a rule."""

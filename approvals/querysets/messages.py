@@ -169,13 +169,15 @@ class DeskMessageQuerySet(MessageQuerySet):
             ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
             output_field=DurationField(),
         )
-        soon = self.filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
+        soon = self.real().filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
         near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
         """Held, fetched and undecided, and not asked about by this version of the policy yet (message_policy)."""
-        held = self.filter(state=MessageState.HELD, policy_applied__lt=Subquery(version)).exclude(hydrated_at=None)
+        held = (
+            self.real().filter(state=MessageState.HELD, policy_applied__lt=Subquery(version)).exclude(hydrated_at=None)
+        )
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def past_expiry(self, *, rule: str) -> Self:
@@ -189,7 +191,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
         on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
         resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
-        over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
+        over = self.real().filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
         return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
 
 
@@ -276,7 +278,18 @@ def _going(*states: str) -> Among:
 
 
 _SHOWN = (
-    *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
+    *(
+        "public_id",
+        "upstream_id",
+        "direction",
+        "state",
+        "sandbox",
+        "is_practice",
+        "sender",
+        "recipients",
+        "subject",
+        "trigger",
+    ),
     *("held_at", "hydrated_at", "expires_at", "late_since", "changed_at", "fetch_tries", "try_number"),
     "upstream_decided_by",
     *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),

@@ -28,7 +28,7 @@ _EVENTS = {
 def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is None or locked.state != MessageState.HELD:
+    if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"
     if not upstream.reported and not upstream.later_events:
         decision = locked.decisions.order_by("-pk").first()
@@ -48,7 +48,7 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
 def catch_up(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     """Apply what MultiMail reports of a decided message; "nothing new" where all of it is known."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is None:
+    if locked is None or locked.is_practice:
         return "gone"
     applied = _apply(locked, upstream, now)
     agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))

@@ -74,6 +74,8 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
     if message is None or message.connection.removed_at:
         return "gone"
+    if message.is_practice:
+        return "practice"
     # Only one caller wins this update; by the database's clock, as the next time is.
     mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
     if not mine.update(asked_at=Now()):
@@ -161,7 +163,7 @@ class _Reading:
 
     def _held(self) -> dict[str, Any]:
         """Return the fields of each held message to compare rows with, by its id at MultiMail."""
-        rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
+        rows = Message.objects.real().filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
             "missing_since", "gate_expires_at", named=True,
         )  # fmt: skip

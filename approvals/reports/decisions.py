@@ -1,4 +1,4 @@
-"""A month as its reader's calendar has it. Pure."""
+"""Adds up the decisions of a month, by mailbox and by rule, and by person where figures of single people are shown."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role
 from people.models import Person
+from people.second_admin.person_figures import shows_people
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _FIRST, _LAST = 2000, 2999
@@ -124,6 +125,7 @@ class Report:
     """Both tables; their totals are the same."""
 
     month: Month
+    # Persons, rules and elsewhere; without persons while figures of single people are not shown.
     people: tuple[Row, ...]
     places: tuple[Row, ...]
     total: Row
@@ -157,8 +159,9 @@ def report_of(actor: Actor, month: Month) -> Report:
     groups = made.added_up()
     elsewhere = by_mailbox(past)
     names, gone = _Names(groups, elsewhere), sum(elsewhere.values())
-    # Persons first, then rules, each by their names.
-    givers = [one for one in groups if one.by == "who"]
+    # Persons first, then rules, each by their names; persons only where their figures are allowed.
+    with_people = shows_people()
+    givers = [one for one in groups if one.by == "who" and (with_people or one.person is None)]
     givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
     people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers]
     if gone:
@@ -171,7 +174,7 @@ def report_of(actor: Actor, month: Month) -> Report:
     ]
     mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
     total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
-    return Report(month, tuple(people), tuple(mailboxes), total, *_chart(people))
+    return Report(month, tuple(people), tuple(mailboxes), total, *_chart(people if with_people else mailboxes))
 
 
 def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:

@@ -32,6 +32,7 @@ from common.charts import spoken
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
 from common.time_zones import zone_name
+from people.second_admin.person_figures import shows_people
 
 _KEY = "[0-9]{1,18}"
 
@@ -86,6 +87,7 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "is_running": month == this_month,
         "is_to_come": month > this_month,
         "presses": refused_presses(request.actor, month),
+        "shows_people": shows_people(),
         "comparison": compare_with_ledger(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
@@ -102,6 +104,8 @@ def rows(request: DeskRequest) -> HttpResponse:
     asked = form.asked
     if asked is None:
         raise Http404("The report has no such figure.")
+    if asked.who.startswith("person-") and not shows_people():
+        raise Http404("Figures of single people are not shown.")
     made, past = rows_of(request.actor, asked)
     page, number, gone = form.asked_page, made.count(), past.count()
     begin, end = (page - 1) * PAGE, page * PAGE

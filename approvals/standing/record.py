@@ -240,7 +240,7 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
     """Return messages with this mailbox, key and text, the newest first, each with what people decided about it."""
     own = Decision.objects.filter(rule="", state=DecisionState.APPLIED)
     since = Now() - timedelta(days=DAYS)
-    found = Message.objects.filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
+    found = Message.objects.real().filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
     like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
     named = like.select_related("connection").annotate(
         named=F("revision__content__sender_name"), answered_to=F("revision__content__reply_to")

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils.text import slugify
 
 from approvals.models import Decision
+from approvals.practice.ending import end_all_of
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
 from common.enqueue import enqueue
@@ -288,7 +289,7 @@ class Remains:
 
 def what_remains(connection: Connection) -> Remains:
     """Return what prevents removing the connection, and how many messages would leave the queue."""
-    held = Message.objects.filter(connection=connection, state=MessageState.HELD)
+    held = Message.objects.real().filter(connection=connection, state=MessageState.HELD)
     return Remains(_removal_error(connection), held.count())
 
 
@@ -310,7 +311,9 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     if error := _removal_error(locked):
         raise ConnectionNotChanged(error)
     for message in held:
-        leave_queue(message, actor, now)
+        if not message.is_practice:
+            leave_queue(message, actor, now)
+    end_all_of(held)
     _empty(locked)
     details = {"explanation": locked.name, **changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")}
     record("connection.removed", actor=actor, connection=locked.pk, details=details)

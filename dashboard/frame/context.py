@@ -12,6 +12,7 @@ from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.collaboration.presence import asked_of
 from approvals.operations.attention import attention_part
+from approvals.practice.setting import concerns, to_confirm_part
 from approvals.querysets.messages import desk_messages
 from common.disk import is_full
 from common.postgres.statements import ValueQuery, any_of, count_of, read_values
@@ -20,8 +21,9 @@ from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.querysets.messages import anybody_like, asked_by
 from mirror.sync.health import freshness_for
-from people.actors import Actor, Scope
+from people.actors import Actor, Role, Scope
 from people.models import PendingChange
+from people.second_admin.person_figures import shows_people
 from policy.models import KillSwitch
 
 NO_CHANGES = ValueQuery("0")
@@ -38,6 +40,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
             {
                 "stuck": attention_part(actor),
                 "stops": _any_switch(anybody_like(actor)),
+                "practice": to_confirm_part() if actor.has(Role.REVIEWER) else NO_CHANGES,
                 "changes": _pending(actor.scopes) if actor.looks_after_policy else NO_CHANGES,
             },
             asked_by(actor),
@@ -48,6 +51,10 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         "desk_waiting": SimpleLazyObject(lambda: _counted(counts["waiting"])),
         "desk_asked": SimpleLazyObject(lambda: counts["asked"]),
+        "desk_practice": SimpleLazyObject(lambda: state["practice"]),
+        # Only the page of one's account shows these two.
+        "desk_has_practice": SimpleLazyObject(lambda: concerns(int(actor.id))),
+        "desk_shows_people": SimpleLazyObject(shows_people),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: state["stuck"]),
         "desk_changes": SimpleLazyObject(lambda: _counted(state["changes"])),

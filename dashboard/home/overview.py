@@ -17,9 +17,10 @@ from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from common.charts import Bars, Days, bars, days, spoken, week_until
-from common.postgres.statements import RowQuery, ValueQuery, read_values
+from common.postgres.statements import RowQuery, ValueQuery, any_of, read_values
 from mirror.querysets.messages import anybody_like, asked_by
 from people.actors import Actor
+from people.models import OrganisationSettings
 from risk.rules import RULES
 
 COUNTED = 1000
@@ -74,12 +75,15 @@ class Panel:
 
 def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
-    ages = read_values(_ages(anybody_like(actor)), asked_by(actor))
-    found = {name: query.read(asked_by(actor)) for name, query in _queries(anybody_like(actor)).items()}
+    ages = dict(read_values(_ages(anybody_like(actor)), asked_by(actor)))
+    # Figures of single people are read only where they are allowed.
+    shows_people = ages.pop("people")
+    queries = {name: one for name, one in _queries(anybody_like(actor)).items() if name != "paces" or shows_people}
+    found = {name: query.read(asked_by(actor)) for name, query in queries.items()}
     made = Decision.objects.visible_to(actor)
     panels = [
         times(found["times"], now=now),
-        people(found["paces"]),
+        *([people(found["paces"])] if shows_people else []),
         caught(made.of_the_week().by_people().caught_by_rule()),
     ]
     if sum(row["number"] for row in found["times"]) >= figures.MOST:
@@ -89,7 +93,8 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 
 @lru_cache(maxsize=256)
 def _ages(actor: Actor) -> Mapping[str, ValueQuery]:
-    return figures.waiting_by_age(desk_messages().visible_to(actor).in_queue())
+    ages = figures.waiting_by_age(desk_messages().visible_to(actor).in_queue())
+    return {**ages, "people": any_of(OrganisationSettings.objects.filter(person_figures_since__isnull=False))}
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,17 @@ import mirror.models.connections
 from django.db import migrations, models
 
 # Whoever changes what the queue is sorted by changes its place, and somebody who pages through it must be told.
+# A practice message stays one, and a real message never becomes one.
+PRACTICE_STAYS = """
+CREATE FUNCTION mirror_keep_practice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'whether message % is a practice message never changes', OLD.id
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+CREATE TRIGGER mirror_message_practice BEFORE UPDATE OF is_practice ON mirror_message
+    FOR EACH ROW WHEN (OLD.is_practice <> NEW.is_practice) EXECUTE FUNCTION mirror_keep_practice();
+"""
 RANKED = """
 CREATE FUNCTION mirror_note_rank() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -155,6 +166,7 @@ class Migration(migrations.Migration):
                 ('upstream_status', models.CharField(blank=True, max_length=64)),
                 ('state', models.CharField(choices=[('held', 'Held'), ('scheduled', 'Scheduled'), ('received', 'Received'), ('approved', 'Approved'), ('released', 'Released'), ('scheduled_approved', 'Approved, scheduled'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('bounced', 'Bounced'), ('complained', 'Complained of'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('failed', 'Failed'), ('gone', 'Decided elsewhere')], max_length=20)),
                 ('sandbox', models.BooleanField(default=False)),
+                ('is_practice', models.BooleanField(db_default=False, default=False, editable=False)),
                 ('sender', models.CharField(blank=True, max_length=1000)),
                 ('recipients', models.JSONField(default=list)),
                 ('subject', models.TextField(blank=True)),
@@ -492,6 +504,10 @@ class Migration(migrations.Migration):
             model_name='message',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ['held', 'scheduled', 'received', 'approved', 'released', 'scheduled_approved', 'sent', 'delivered', 'bounced', 'complained', 'rejected', 'cancelled', 'failed', 'gone'])), name='message_state_known'),
         ),
+        migrations.AddConstraint(
+            model_name='message',
+            constraint=models.CheckConstraint(condition=models.Q(('is_practice', False), ('state__in', ('held', 'cancelled')), _connector='OR'), name='message_practice_stays'),
+        ),
         migrations.AddIndex(
             model_name='attachedfile',
             index=models.Index(condition=models.Q(('state__in', ('waiting', 'failing', 'not_visible', 'gone'))), fields=['not_before'], name='file_to_fetch'),
@@ -581,4 +597,5 @@ class Migration(migrations.Migration):
             index=models.Index(models.Func(models.F('late_since'), output_field=models.DateTimeField(), template="COALESCE(%(expressions)s, timestamptz 'infinity')"), models.F('held_at'), models.F('id'), condition=models.Q(('has_attachments', True), ('state', 'held')), name='message_held_with_files'),
         ),
         migrations.RunSQL(RANKED, migrations.RunSQL.noop),
+        migrations.RunSQL(PRACTICE_STAYS, migrations.RunSQL.noop),
     ]

@@ -36,6 +36,9 @@ class Message(models.Model):
     upstream_status = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
+    # A planted message: it exists at this desk alone (docs/policy.md, "Is review real?"). MultiMail is never asked
+    # about it, and a trigger keeps decisions off it.
+    is_practice = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000, blank=True)
     recipients = models.JSONField(default=list)
     subject = models.TextField(blank=True)
@@ -116,6 +119,10 @@ class Message(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["connection", "upstream_id"], name="message_once"),
             models.CheckConstraint(condition=Q(state__in=MessageState.values), name="message_state_known"),
+            # A practice message waits, or has ended: it is never approved or sent.
+            models.CheckConstraint(
+                condition=Q(is_practice=False) | Q(state__in=("held", "cancelled")), name="message_practice_stays"
+            ),
         ]
         indexes = [
             # The queue, oldest first: covers only held messages.

@@ -83,7 +83,7 @@ def _contacts(scopes: tuple[Scope, ...]) -> ValueQuery:
     # Models import this package.
     model = apps.get_model("mirror", "Message")
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    seen = model.objects.filter(visible_condition(actor), connection=ANY, sandbox=False)
+    seen = model.objects.filter(visible_condition(actor), connection=ANY, sandbox=False, is_practice=False)
     conditions = ["mirror_message.addresses @> ARRAY[wanted.address]", "mirror_message.id <> ALL(%s)"]
     has_it = seen.order_by().extra(where=conditions, params=[_KEYS])  # noqa: S610 - words of ours
     inner, values = has_it.values_list("state", "direction", "held_at", "changed_at").query.sql_with_params()

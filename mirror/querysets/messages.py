@@ -85,15 +85,19 @@ def _is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
 class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of messages."""
 
+    def real(self) -> Self:
+        """Without practice messages."""
+        return self.filter(is_practice=False)
+
     def really_sent_since(self, since: datetime) -> Self:
         """Outbound mail that was held or reported since then and read, without tests (relies on message_changed)."""
         # What was held since then changed since then; only when it last changed has an index of all.
-        lately = self.filter(changed_at__gte=since, held_at__gte=since)
+        lately = self.real().filter(changed_at__gte=since, held_at__gte=since)
         return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)
 
     def held_since(self, since: datetime) -> Self:
         """Mail that was held or reported since then and read, without tests (relies on message_changed)."""
-        return self.filter(changed_at__gte=since, held_at__gte=since, sandbox=False, revision__isnull=False)
+        return self.real().filter(changed_at__gte=since, held_at__gte=since, sandbox=False, revision__isnull=False)
 
     def at(self, connection: int | None, mailbox: int | None) -> Self:
         """Those of one mailbox or connection; all where neither is given."""
@@ -114,7 +118,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""
-        return self.filter(hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False).order_by("pk")
+        found = self.real().filter(hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False)
+        return found.order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
         """Only messages that the actor may see."""
@@ -137,7 +142,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def not_hydrated(self) -> Self:
         """Held, and the content has not been fetched yet."""
-        return self.filter(state=MessageState.HELD, hydrated_at=None)
+        return self.real().filter(state=MessageState.HELD, hydrated_at=None)
 
     def to_hydrate(self) -> Self:
         """Those whose connection can be asked for it, and that were not given up."""
@@ -164,7 +169,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
         left &= first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
         waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
-        found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
+        found = self.real().filter(left | waits, first | again, can_be_asked)
+        found = found.filter(changed_at__lt=Now() - timedelta(minutes=1))
         # Sent mail comes last.
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
         return found.filter(is_well("connection__")).order_by(has_left, "changed_at")
@@ -204,12 +210,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def expiry_to_tell(self) -> Self:
         """Held at our gateway, which does not know their expiry yet (message_expiry_to_tell)."""
         unknown = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
-        found = self.filter(unknown, state=MessageState.HELD, expires_at__isnull=False)
+        found = self.real().filter(unknown, state=MessageState.HELD, expires_at__isnull=False)
         return found.filter(is_well("connection__"), connection__is_our_gateway=True)
 
     def overdue(self) -> Self:
         """Held and expired for a while, although the expiry rule should have rejected them."""
-        return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
+        return self.real().filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
 
     def without_word(self) -> Self:
         """Recently approved, but not just now, without a report of MultiMail since (message_on_its_way)."""

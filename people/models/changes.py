@@ -34,6 +34,13 @@ class OrganisationSettings(models.Model):
     standing_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+    # Since when figures of single people are shown to admins and auditors; null: they are not. With the law or the
+    # agreement that allows it, as the admin named it.
+    person_figures_since = models.DateTimeField(null=True, blank=True)
+    person_figures_set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    person_figures_because = models.CharField(max_length=1000, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")]

@@ -33,6 +33,8 @@ KINDS: Mapping[str, str] = {
     "standing_switch": "approvals.standing.signing.SWITCH_ON",
     "hold_all": "connections.kill_switch.hold_all.ENDING",
     "key_owner": "connections.keys.commands.OWNER_CHANGE",
+    "person_figures": "people.second_admin.person_figures.FIGURES_CHANGE",
+    "practice": "approvals.practice.setting.PRACTICE_CHANGE",
     "oversight_minimum": "connections.mailboxes.minimum.MINIMUM_CHANGE",
 }
 

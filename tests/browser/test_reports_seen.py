@@ -12,7 +12,18 @@ pytestmark = pytest.mark.slow
 REPORTS = "/audit/reports/"
 
 
-def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as, product, ana):
+@pytest.fixture
+def people_shown(product):
+    """Figures of single people are shown."""
+    product.sql(
+        "INSERT INTO people_organisationsettings (id, minimum_oversight, person_figures_since) VALUES (1, '', now())"
+        " ON CONFLICT (id) DO UPDATE SET person_figures_since = now()"
+    )
+    yield
+    product.sql("DELETE FROM people_organisationsettings")
+
+
+def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as, product, ana, people_shown):
     auditor = open_as("AUDITOR")
     row = product.hold(ana)
     ana.decide(row["id"], "reject", row["fingerprint"], "Not this one")

@@ -31,6 +31,7 @@ from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from policy.models import PolicyVersion
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import at_once, decide, in_thread
+from tests.integration.practising import make_approved, make_planted
 
 pytestmark = pytest.mark.django_db
 
@@ -400,6 +401,18 @@ def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
             assert [hidden for hidden in ("secret-bank", "dana", "Cancel") if hidden in text] == []
             assert not Verdict.objects.exists(), words
             assert recorded(action).fields["discord_id"] == ANA, words
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "said"), [("approve", None, "easily missed"), ("reject", "No", "well spotted")]
+)
+def test_press_on_a_practice_message_is_told_what_it_was(act, reason, said, ana, message, reviewer):
+    make_approved(message.connection, reviewer)
+    planted = make_planted(message.connection)
+    text = answer_text(sent(press(planted.message, act, reason=reason)))
+    assert "practice message" in text
+    assert said in text
+    assert not Decision.objects.filter(message=planted.message).exists()
 
 
 def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):

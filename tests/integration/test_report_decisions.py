@@ -22,7 +22,7 @@ from people.actors import worker
 from tests.factories import event_body, make_connection, make_message, make_person, post_event
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
 
 PATH = "/audit/reports/decisions/"
 ROWS = f"{PATH}rows/"

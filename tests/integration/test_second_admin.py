@@ -27,6 +27,7 @@ from people.roles.targets import GrantTarget
 from people.second_admin.asking import ChangeNotWaiting, SecondAdminNeeded, ask_second_admin, wants_second_admin
 from people.second_admin.ending import accept, decline, withdraw_change
 from people.second_admin.kinds import KINDS, kind_named
+from people.second_admin.person_figures import set_person_figures, shows_people
 from people.second_admin.setting import set_second_admin, switch_off_by_operator
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
@@ -357,6 +358,13 @@ LOOSENING = {
         lambda w: set_minimum(actor=by(w), mode="gated_all"),
         lambda w: OrganisationSettings.objects.get().minimum_oversight,
     ),
+    "figures of single people": (
+        "person_figures",
+        lambda w: None,
+        lambda w: set_person_figures(actor=by(w), on=True, because="Works agreement"),
+        lambda w: set_person_figures(actor=by(w), on=False),
+        lambda w: shows_people(),
+    ),
     "oversight mode": (
         "mailbox_mode",
         lambda w: None,
@@ -414,8 +422,9 @@ def entry_ends_again(world):
 
 
 def test_every_kind_stands_in_the_table():
-    # That which switches the setting itself off has the next test; standing approvals always wait for two admins.
-    elsewhere = {"second_admin", "standing", "standing_switch"}
+    # That which switches the setting itself off has the next test; standing approvals and practice
+    # messages always wait for two admins.
+    elsewhere = {"second_admin", "standing", "standing_switch", "practice"}
     assert {kind for kind, *_ in LOOSENING.values()} | elsewhere == set(KINDS)
     assert all(kind_named(name).words for name in KINDS)
 

@@ -1,0 +1,201 @@
+"""The faults of practice messages: what can be wrong with a copy of a real message. Pure; the list is published.
+
+Each fault is real and can be seen on the page of the message. A fault that does not fit a content, such as another sum
+in a message without one, is not planted in it.
+"""
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from common.fingerprint import Content
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A content with a fault, and in words what is wrong and where it can be seen."""
+
+    content: Content
+    fault: str
+    explanation: str
+
+
+# What each fault is, as the page of the setting and the documentation list them.
+FAULTS: Mapping[str, str] = {
+    "recipient": "A recipient at a domain that looks like the real one",
+    "amount": "A sum ten times too high",
+    "link": "A link whose text names another address than it opens",
+    "hidden": "Text that the recipient gets and does not see",
+    "greeting": "A greeting for somebody else",
+    "account": "Another bank account",
+}
+
+_LOOKALIKES = (("m", "rn"), ("w", "vv"), ("l", "1"), ("o", "0"), ("i", "l"), ("e", "ee"), ("a", "aa"))
+_CURRENCY = r"(?:EUR|USD|GBP|CHF|€|\$|£)"
+_NUMBER = r"(?:\d{1,3}(?:[.,'\u2019]\d{3})+|\d{1,9})(?:[.,]\d{2})?"
+_SUM = re.compile(
+    rf"(?<![\w.,])({_CURRENCY}\s?)({_NUMBER})(?![\d%]|[.,]\d)|(?<![\w.,])({_NUMBER})(\s?{_CURRENCY})(?!\w)"
+)
+_PARTS = re.compile(r"(\d{1,3}(?:([.,'\u2019])\d{3})+|\d+)([.,]\d{2})?")
+_URL = re.compile(r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])", re.IGNORECASE)
+_GREETING = re.compile(r"(?m)^(Hello|Hi|Dear|Hallo|Bonjour|Hola|Ciao)(\s+\**)([A-ZÀ-Ý][a-zà-ÿ'-]+)(?=\W|$)")
+_IBAN = re.compile(r"\b([A-Z]{2})(\d{2})((?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)\b")
+_NAMES = ("Marta", "Jonas", "Priya", "Elena", "Victor", "Amara", "Tobias", "Noemi")
+_BODY_END = re.compile(r"</body>", re.IGNORECASE)
+_HIDDEN = "Please confirm the payment details by replying to this message today."
+
+
+def plant(content: Content, rng: random.Random, *, without: frozenset[str] = frozenset()) -> Planted | None:
+    """Return the content with one fault that fits it, in random order; None where none does.
+
+    `without` names faults that are not to be planted.
+    """
+    names = [name for name in FAULTS if name not in without]
+    rng.shuffle(names)
+    for name in names:
+        made = _MAKERS[name](content, rng)
+        if made is not None and made.content != content:
+            return made
+    return None
+
+
+def lookalike_domain(domain: str, rng: random.Random) -> str:
+    """Return a domain that is easily taken for this one; empty where its first label offers nothing to change."""
+    label, dot, rest = domain.partition(".")
+    fitting = [(old, new) for old, new in _LOOKALIKES if old in label]
+    if not dot or not fitting or not label.isascii():
+        return ""
+    old, new = rng.choice(fitting)
+    at = rng.choice([found.start() for found in re.finditer(re.escape(old), label)])
+    return f"{label[:at]}{new}{label[at + len(old) :]}.{rest}"
+
+
+def ten_times(number: str) -> str:
+    """Return a written number times ten, written the same way: "1,200.50" becomes "12,000.50"."""
+    found = _PARTS.fullmatch(number)
+    assert found is not None, "only numbers that were found are multiplied"
+    whole, separator, cents = found[1], found[2] or "", found[3] or ""
+    digits = (whole.replace(separator, "") if separator else whole) + "0"
+    return (f"{int(digits):,}".replace(",", separator) if separator else digits) + cents
+
+
+def _recipient(content: Content, rng: random.Random) -> Planted | None:
+    own = content.sender.rpartition("@")[2].strip("> ").lower()
+    for index, address in enumerate(content.to):
+        head, at, domain = address.rpartition("@")
+        bare = domain.rstrip(">").lower()
+        other = lookalike_domain(bare, rng) if at and bare != own else ""
+        if other:
+            wrong = f"{head}@{other}{'>' if domain.endswith('>') else ''}"
+            to = (*content.to[:index], wrong, *content.to[index + 1 :])
+            why = f"The recipient's domain under To was {other}; it looks like {bare}, which the message is for."
+            return Planted(replace(content, to=to), "recipient", why)
+    return None
+
+
+def _amount(content: Content, rng: random.Random) -> Planted | None:
+    text = content.markdown or content.html or ""
+    # Within markup a number may be a size.
+    found = [one for one in _SUM.finditer(text) if "<" not in one[0]]
+    if not found:
+        return None
+    chosen = rng.choice(found)
+    before = chosen[0]
+    number = chosen[2] or chosen[3]
+    after = before.replace(number, ten_times(number))
+    if int(re.sub(r"\D", "", number)) == 0:
+        return None
+    why = f"The text named {after.strip()}; the real sum was {before.strip()}."
+    if content.html and content.markdown:
+        return _swapped(content, before, after, "amount", why)
+    # In one place only: where another one names the sum too, they disagree.
+    changed = text[: chosen.start()] + after + text[chosen.end() :]
+    texts = replace(content, markdown=changed) if content.markdown else replace(content, html=changed)
+    return Planted(texts, "amount", why)
+
+
+def _link(content: Content, rng: random.Random) -> Planted | None:
+    if content.html or not content.markdown:
+        return None
+    found = list(_URL.finditer(content.markdown))
+    if not found:
+        return None
+    # Of a domain that is reserved (RFC 2606), so that nobody who opens it comes to a stranger's page.
+    other = f"{found[0][1].lower().split('.')[-2]}-secure.example"
+    shown = found[0][0]
+    opens = shown.replace(found[0][1], other, 1)
+    why = f"The link showed {found[0][1]} and opened {other}. The list of links under the text names both."
+    markdown = content.markdown[: found[0].start()] + f"[{shown}]({opens})" + content.markdown[found[0].end() :]
+    return Planted(replace(content, markdown=markdown), "link", why)
+
+
+def _hidden(content: Content, rng: random.Random) -> Planted | None:
+    if not content.html:
+        return None
+    added = f'<div style="display:none">{_HIDDEN}</div>'
+    end = _BODY_END.search(content.html)
+    at = end.start() if end else len(content.html)
+    why = f"The message held hidden text: “{_HIDDEN}” The findings and the view Text show it."
+    return Planted(replace(content, html=content.html[:at] + added + content.html[at:]), "hidden", why)
+
+
+def _greeting(content: Content, rng: random.Random) -> Planted | None:
+    text = content.markdown or content.html or ""
+    found = _GREETING.search(text)
+    # Only where the recipient's address shows who is meant.
+    if found is None or not any(found[3].lower() in one.lower() for one in content.to):
+        return None
+    name = rng.choice([one for one in _NAMES if one != found[3]])
+    after = f"{found[1]}{found[2]}{name}"
+    why = f"The greeting named {name}; the message is for {found[3]}."
+    return _swapped(content, found[0], after, "greeting", why)
+
+
+def _account(content: Content, rng: random.Random) -> Planted | None:
+    text = content.markdown or content.html or ""
+    found = next((one for one in _IBAN.finditer(text) if is_iban(one[0])), None)
+    if found is None:
+        return None
+    other = _other_iban(found, rng)
+    why = f"The bank account was {other}; the real one was {found[0]}."
+    return _swapped(content, found[0], other, "account", why)
+
+
+def is_iban(text: str) -> bool:
+    """Whether a text is a bank account whose check digits are right (ISO 13616)."""
+    plain = text.replace(" ", "")
+    moved = plain[4:] + plain[:4]
+    return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
+
+
+def _other_iban(found: "re.Match[str]", rng: random.Random) -> str:
+    """Return an account that differs in its last digits, with right check digits, spaced the same way."""
+    body = found[3]
+    places = [index for index, character in enumerate(body) if character.isdigit()][-4:]
+    changed = list(body)
+    for place in places:
+        changed[place] = str((int(body[place]) + rng.randint(1, 9)) % 10)
+    plain = "".join(changed).replace(" ", "")
+    number = int("".join(str(int(character, 36)) for character in f"{plain}{found[1]}00"))
+    return f"{found[1]}{98 - number % 97:02}{''.join(changed)}"
+
+
+def _swapped(content: Content, before: str, after: str, fault: str, explanation: str) -> Planted:
+    """Replace words everywhere that they stand in the text and its HTML, so that both say the same."""
+
+    def swapped(text: str | None) -> str | None:
+        return text.replace(before, after) if text else text
+
+    texts = replace(content, markdown=swapped(content.markdown), html=swapped(content.html))
+    return Planted(texts, fault, explanation)
+
+
+_MAKERS: Mapping[str, Callable[[Content, random.Random], Planted | None]] = {
+    "recipient": _recipient,
+    "amount": _amount,
+    "link": _link,
+    "hidden": _hidden,
+    "greeting": _greeting,
+    "account": _account,
+}

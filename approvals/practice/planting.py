@@ -1,0 +1,261 @@
+"""Plants practice messages: a copy of a recently approved message with one fault, one among so many held ones.
+
+A planted message is rows of this desk alone. All of one is stored in one transaction, under the lock of its setting, so
+that a worker that dies leaves nothing and two workers plant one.
+"""
+
+import logging
+import random
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from approvals.models import Decision
+from approvals.planted import PracticeMessage, PracticeSetting
+from approvals.practice.ending import ACTOR, details_of
+from approvals.practice.faults import Planted, plant
+from audit.recording import record
+from common.identifiers import CROCKFORD, crockford, ulid
+from common.logs import traced
+from common.postgres import clock
+from common.postgres.rows import insert
+from mirror import store
+from mirror.models import Mailbox, Message
+from mirror.querysets.messages import MessageQuerySet
+from mirror.recording import details_of as details_of_message
+from mirror.recording import record_about
+from mirror.states import MessageState, Outcome
+from mirror.sync.health import ACTOR as READER
+from people.actors import webhook
+from policy.models import Allowlist, KillSwitch
+
+log = logging.getLogger(__name__)
+
+# How long one waits for a decision, how old the copied message may be, among how many one is chosen.
+LASTS = timedelta(days=1)
+COPIED_FROM = timedelta(days=30)
+_AMONG, _COUNTED_AT_ONCE = 50, 2000
+_LEFT = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
+_ULID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
+# Names in a trigger that lead to other messages or to a person's command; a copy has others, or none.
+_LEADS_ELSEWHERE = ("discord_interaction_id", "countersign_edit")
+_RUNS = ("run_id", "runId")
+
+
+def due() -> QuerySet[PracticeSetting]:
+    """Return where practice messages are switched on."""
+    return PracticeSetting.objects.order_by("pk")
+
+
+def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
+    """Count what is held since the last time, and plant what is due; return how many were planted."""
+    return sum(_try_to_plant(key, rng or random.SystemRandom()) for key in keys)
+
+
+def _try_to_plant(key: int, rng: random.Random) -> bool:
+    try:
+        return _count_and_plant(key, rng)
+    except Exception:
+        log.exception("no practice message planted", extra={"setting": key})
+        return False
+
+
+@transaction.atomic
+def _count_and_plant(key: int, rng: random.Random) -> bool:
+    setting = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=key).first()
+    if setting is None:
+        return False
+    mailbox_id = count_on(setting, rng)
+    setting.save(update_fields=["counted_to", "counted", "place"])
+    if mailbox_id is None:
+        return False
+    mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
+    return _may_plant(mailbox) and plant_in(mailbox, rng=rng) is not None
+
+
+def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
+    """Count the messages held since the last time, and return in which mailbox one is due; None for none.
+
+    In each round of `one_in` messages one is due at a random place, drawn when the round begins.
+    """
+    due_in = None
+    new = _counted_by(setting).order_by("pk").values_list("pk", "mailbox_id")[:_COUNTED_AT_ONCE]
+    for key, mailbox in list(new):
+        setting.counted_to = key
+        setting.counted += 1
+        if setting.counted == setting.place:
+            due_in = mailbox
+        if setting.counted >= setting.one_in:
+            begin_round(setting, rng)
+    return due_in
+
+
+def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
+    """Begin to count again, with another place."""
+    setting.counted, setting.place = 0, rng.randint(1, setting.one_in)
+
+
+def _counted_by(setting: PracticeSetting) -> MessageQuerySet:
+    new = Message.objects.real().filter(pk__gt=setting.counted_to, direction="outbound", hydrated_at__isnull=False)
+    new = new.filter(held_at__gte=setting.since, mailbox__isnull=False, is_apart=False)
+    if setting.mailbox_id is not None:
+        return new.filter(mailbox=setting.mailbox_id)
+    return new.exclude(mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox"))
+
+
+def _may_plant(mailbox: Mailbox) -> bool:
+    """Whether the mailbox is at work, nothing stops it, and none waits there already."""
+    connection = mailbox.connection
+    if not mailbox.is_active or connection.removed_at is not None or connection.paused_at is not None:
+        return False
+    if KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk).exists():
+        return False
+    return not PracticeMessage.objects.waiting().filter(message__mailbox=mailbox).exists()
+
+
+def plant_in(mailbox: Mailbox, *, rng: random.Random) -> PracticeMessage | None:
+    """Plant one in a mailbox, in the caller's transaction; None where no message can be copied with a fault."""
+    sources = list(_sources(mailbox)[:_AMONG])
+    rng.shuffle(sources)
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id])
+    # Where a list is in force the desk stops such a recipient by itself, and an admin might allow it.
+    without = frozenset({"recipient"} if lists.exists() else ())
+    for source in sources:
+        assert source.revision is not None, "only messages with a content are copied"
+        made = plant(store.stored_content(source.revision), rng, without=without)
+        if made is not None:
+            with traced(uuid.uuid4().hex[:16]):
+                return _store(mailbox, source, made, rng)
+    log.info("no message to copy for a practice message", extra={"mailbox": mailbox.pk})
+    return None
+
+
+def _sources(mailbox: Mailbox) -> QuerySet[Message]:
+    """Return what a person approved in the mailbox lately, the newest first, without files, and not copied yet."""
+    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(message=OuterRef("pk"), given_by__isnull=False)
+    copied = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
+    found = Message.objects.real().filter(mailbox=mailbox, state__in=_LEFT, direction="outbound", sandbox=False)
+    found = found.filter(changed_at__gt=clock() - COPIED_FROM, has_attachments=False, revision__isnull=False)
+    # The content of an edit or of a test is nobody's usual mail.
+    found = found.filter(Q(Exists(approved)) & ~Q(Exists(copied))).exclude(trigger__has_key="countersign_edit")
+    return found.select_related("revision", "connection").order_by("-changed_at", "-pk")
+
+
+def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random) -> PracticeMessage:
+    connection, now = mailbox.connection, clock()
+    row = _row(mailbox, source, made, rng, now)
+    message = _begin(mailbox, source, made, row, now)
+    store.store_revision(message, row=row, actor=READER, now=now)
+    ends_at = now + LASTS
+    planted = PracticeMessage(
+        message=message,
+        copied_from=source,
+        fault=made.fault,
+        explanation=made.explanation,
+        ends_at=min(ends_at, message.expires_at) if message.expires_at else ends_at,
+    )
+    planted.save(force_insert=True)
+    details = {**details_of(planted), "copied_from": str(source.public_id)}
+    record("practice.planted", actor=ACTOR, connection=connection.pk, details=details)
+    return planted
+
+
+def _begin(mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any], now: datetime) -> Message:
+    """Insert the message as one of MultiMail is inserted, with the same entry: until it is over, nothing differs."""
+    message = Message(
+        connection=mailbox.connection,
+        mailbox=mailbox,
+        upstream_id=row["id"],
+        is_practice=True,
+        state=MessageState.HELD,
+        direction="outbound",
+        upstream_status=row["status"],
+        sender=source.sender,
+        recipients=list(made.content.to),
+        subject=made.content.subject,
+        trigger=row["metadata"],
+        held_at=now,
+        changed_at=now,
+        # Lists count nothing of it, and the gateway is not told when it expires.
+        hits_counted_at=now,
+    )
+    message._state.adding = False
+    (message.pk,) = insert(message).row()
+    actor = webhook(mailbox.connection.slug)
+    details = details_of_message(message, key=source.sent_by_key_name or source.sent_by_key)
+    record_about("message.held", message, actor=actor, about=message, details=details)
+    return message
+
+
+def _row(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, now: datetime) -> dict[str, Any]:
+    """Return the copy as a row of MultiMail's list, with the fields that the copied message showed."""
+    content, shown = made.content, set(made.content.coverage)
+    fields = {
+        "from": content.sender,
+        "from_name": content.sender_name,
+        "reply_to": content.reply_to,
+        "to_addresses": list(content.to),
+        "cc": list(content.cc),
+        "bcc": list(content.bcc),
+        "subject": content.subject,
+        "markdown": content.markdown,
+        "html_body": content.html,
+        # Neither a thread nor a time of sending: both would lead to the real message.
+        "in_reply_to": None,
+        "attachments": [asdict(one) for one in content.attachments],
+        "additions": dict(content.additions),
+        "send_at": None,
+    }
+    covered = {"to_addresses": "to", "html_body": "html"}
+    return {
+        **{name: value for name, value in fields.items() if covered.get(name, name) in shown},
+        "id": upstream_id_like(source.upstream_id, rng),
+        "mailbox_id": mailbox.upstream_id,
+        "status": "pending_send_approval",
+        "direction": "outbound",
+        "received_at": now.isoformat(),
+        "sent_by_key": source.sent_by_key,
+        "sent_by_key_name": source.sent_by_key_name,
+        "metadata": _trigger(source, rng),
+    }
+
+
+def _trigger(source: Message, rng: random.Random) -> dict[str, Any]:
+    kept = {name: value for name, value in source.trigger.items() if name not in _LEADS_ELSEWHERE}
+    return kept | {name: upstream_id_like(str(kept[name]), rng) for name in _RUNS if kept.get(name)}
+
+
+def upstream_id_like(known: str, rng: random.Random) -> str:
+    """Return an id that looks like a known one and that MultiMail does not have.
+
+    Our gateway's ids hold nanoseconds below a million in 20 bits (`common.identifiers.ulid`): here they are above it,
+    so that the gateway can never make this id. Others get as many random letters and digits of the same kinds; short
+    ones are replaced by a random UUID.
+    """
+    if _ULID.fullmatch(known):
+        beyond = rng.randint(1_000_000, 2**20 - 1)
+        return ulid()[:10] + crockford((beyond << 60) | rng.getrandbits(60), 16)
+    try:
+        uuid.UUID(known)
+    except ValueError:
+        if sum(character.isalnum() for character in known) < 20:
+            return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        return "".join(_like(character, rng) for character in known)
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+def _like(character: str, rng: random.Random) -> str:
+    if character.isdigit():
+        return rng.choice("0123456789")
+    if character in "abcdef":
+        return rng.choice("abcdef")
+    if character.isascii() and character.isalpha():
+        letters = "ghjkmnpqrstvwxyz"
+        return rng.choice(letters if character.islower() else letters.upper())
+    return character

@@ -1,0 +1,141 @@
+"""Switches practice messages on, which always takes two admins, and off, which one admin does with one press."""
+
+import random
+from typing import Any
+
+from django.db.models import Max, QuerySet
+from django.db.models.functions import Now
+
+from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
+from approvals.practice.ending import end_over
+from approvals.practice.planting import begin_round
+from audit.recording import changed, record
+from common.postgres.retry import atomic_with_retry
+from common.postgres.statements import ASKING, ValueQuery, any_of
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from people.actors import Actor, Role
+from people.second_admin.asking import AskedChange, SecondAdminNeeded
+from people.second_admin.kinds import ChangeKind
+
+LEAST, MOST = 2, 10_000
+_OFF = "Off"
+
+
+def may_see(actor: Actor) -> bool:
+    """Whether the actor may see where practice messages are switched on, and what was planted: admins and auditors."""
+    return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
+
+
+def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
+    """Whether the actor is an admin of this mailbox; without one, of everything."""
+    if mailbox is None:
+        return actor.is_admin_of_all
+    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+
+
+@atomic_with_retry
+def switch_on(*, actor: Actor, mailbox: Mailbox | None, one_in: int) -> PracticeSetting:
+    """Plant one practice message among so many held ones, in a mailbox or in all; return the setting.
+
+    It always takes two admins, whatever the organisation has set: without a second one it raises SecondAdminNeeded.
+    Raises ActNotAllowed for anybody but an admin there, and for other numbers than those from 2 to 10,000.
+    """
+    if not may_set(actor, mailbox):
+        raise ActNotAllowed("Only an admin of all that it concerns can switch practice messages on.")
+    if not LEAST <= one_in <= MOST:
+        raise ActNotAllowed(f"Choose one in {LEAST} to {MOST:,} messages.")
+    before = PracticeSetting.objects.filter(mailbox=mailbox).first()
+    if not actor.second:
+        raise SecondAdminNeeded(_asked(mailbox, before, one_in))
+    newest = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    people = {"asked_by_id": int(actor.id), "accepted_by_id": int(actor.second)}
+    setting = PracticeSetting(mailbox=mailbox, one_in=one_in, counted_to=newest, **people)
+    begin_round(setting, random.SystemRandom())
+    fields = {name: getattr(setting, name) for name in ("one_in", "counted_to", "counted", "place", *people)}
+    row, _ = PracticeSetting.objects.update_or_create(mailbox=mailbox, defaults={**fields, "since": Now()})
+    details = {**_details(mailbox), **changed(before=_words(before), after=_words(row))}
+    record("practice.switched_on", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
+    return row
+
+
+@atomic_with_retry
+def switch_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
+    """Plant no more in a mailbox, or by the setting for all; what waits there ends at once. Whether that changed.
+
+    Raises ActNotAllowed for anybody but an admin there.
+    """
+    if not may_set(actor, mailbox):
+        raise ActNotAllowed("Only an admin of all that it concerns can switch practice messages off.")
+    row = PracticeSetting.objects.select_for_update(of=("self",)).filter(mailbox=mailbox).first()
+    if row is None:
+        return False
+    row.delete()
+    details = {**_details(mailbox), **changed(before=_words(row), after=_OFF)}
+    record("practice.switched_off", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
+    waiting = PracticeMessage.objects.waiting()
+    if mailbox is not None:
+        waiting = waiting.filter(message__mailbox=mailbox)
+    else:
+        waiting = waiting.exclude(message__mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox"))
+    end_over(list(waiting.values_list("pk", flat=True)))
+    return True
+
+
+@atomic_with_retry
+def confirm(*, actor: Actor) -> None:
+    """Store that the person knows of practice messages, so that the line about them goes away."""
+    PracticeNotice.objects.update_or_create(person_id=int(actor.id), defaults={"confirmed_at": Now()})
+    record("practice.confirmed", actor=actor)
+
+
+def to_confirm_part() -> ValueQuery:
+    """Return the query for whether a person has to be told, as a value of a statement; ASKING is the person's key."""
+    return any_of(PracticeSetting.objects.not_confirmed_by(ASKING))
+
+
+def concerns(person: int) -> bool:
+    """Whether practice messages may be among those that the person of this key reviews."""
+    return PracticeSetting.objects.for_reviewer(person).exists()
+
+
+def settings_for(actor: Actor) -> QuerySet[PracticeSetting]:
+    """Return where practice messages are on, as far as the actor sees the mailboxes: that for all first."""
+    seen = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN, Role.AUDITOR)).values("pk")
+    rows = PracticeSetting.objects.filter(mailbox__in=seen) | PracticeSetting.objects.filter(mailbox=None)
+    named = rows.select_related("mailbox__connection", "asked_by", "accepted_by")
+    return named.order_by("mailbox__address", "pk")
+
+
+def _details(mailbox: Mailbox | None) -> dict[str, str]:
+    return {"mailbox": str(mailbox) if mailbox else "all mailboxes"}
+
+
+def _words(row: PracticeSetting | None) -> str:
+    return f"One in {row.one_in:,} messages" if row else _OFF
+
+
+def _asked(mailbox: Mailbox | None, before: PracticeSetting | None, one_in: int) -> AskedChange:
+    where = str(mailbox) if mailbox else "all mailboxes"
+    return AskedChange(
+        kind="practice",
+        target=f"practice/{mailbox.pk if mailbox else 'all'}",
+        title=f"Practice messages in {where}",
+        before=_words(before),
+        after=f"One in {one_in:,} messages; the reviewers are told",
+        change={"mailbox": mailbox.pk if mailbox else None, "one_in": one_in},
+        url_name="practice",
+        connection=mailbox.connection_id if mailbox else None,
+        mailbox=mailbox.pk if mailbox else None,
+    )
+
+
+def _apply(change: dict[str, Any], actor: Actor, code: str) -> object:
+    key = change["mailbox"]
+    mailbox = Mailbox.objects.select_related("connection").filter(pk=key, is_active=True).first() if key else None
+    if key and mailbox is None:
+        raise ActNotAllowed("This mailbox is not there any more.")
+    return switch_on(actor=actor, mailbox=mailbox, one_in=change["one_in"])
+
+
+PRACTICE_CHANGE = ChangeKind("Practice messages", _apply, refusals=(ActNotAllowed,))

@@ -1,0 +1,136 @@
+"""The page of practice messages: where they are on, what can be wrong with one, what was planted; and its switches."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.planted import PracticeMessage
+from approvals.practice import setting
+from approvals.practice.faults import FAULTS
+from common.forms import SentenceForm
+from common.pages import DeskRequest, redirect_with_notice
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
+from people.actors import Role
+from people.models import PendingChange
+from people.sign_in.reauthentication import reauthenticated
+
+ALL = "all"
+_SHOWN = 50
+
+
+class WhereForm(SentenceForm):
+    """All mailboxes, or the key of one."""
+
+    where = forms.RegexField(r"\A(all|[0-9]{1,18})\Z", error_messages={"required": "Choose a mailbox, or all."})
+
+
+class OnForm(WhereForm):
+    """Where, and among how many held messages one is planted."""
+
+    one_in = forms.IntegerField(
+        min_value=setting.LEAST,
+        max_value=setting.MOST,
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"),
+            f"Write a number from {setting.LEAST} to {setting.MOST:,}.",
+        ),
+    )
+
+
+@login_required
+@require_safe
+def practice_page(request: DeskRequest) -> HttpResponse:
+    """Show where practice messages are on, the faults, and what was planted lately."""
+    return _page(request)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def switch_practice_on(request: DeskRequest) -> HttpResponse:
+    """Ask a second admin to switch practice messages on: it always takes two."""
+    _check_may_see(request)
+    form = OnForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=422, wrong=form.errors_by_field())
+    mailbox = _mailbox(request, form.cleaned_data["where"])
+    try:
+        setting.switch_on(actor=request.actor, mailbox=mailbox, one_in=form.cleaned_data["one_in"])
+    except ActNotAllowed as error:
+        return _page(request, status=403, error=error.sentence)
+    return redirect_with_notice(request, "Practice messages are on.", "practice")
+
+
+@login_required
+@require_POST
+def switch_practice_off(request: DeskRequest) -> HttpResponse:
+    """Switch practice messages off, at once."""
+    _check_may_see(request)
+    form = WhereForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=422, error=form.first_error())
+    try:
+        is_changed = setting.switch_off(actor=request.actor, mailbox=_mailbox(request, form.cleaned_data["where"]))
+    except ActNotAllowed as error:
+        return _page(request, status=403, error=error.sentence)
+    notice = "Practice messages are off. What waited has ended." if is_changed else "They were off already."
+    return redirect_with_notice(request, notice, "practice")
+
+
+@login_required
+@require_POST
+def confirm_practice(request: DeskRequest) -> HttpResponse:
+    """Store that the person knows of practice messages, and go back to where they were."""
+    if not request.actor.has(Role.REVIEWER):
+        raise PermissionDenied
+    setting.confirm(actor=request.actor)
+    before = request.headers.get("Referer", "")
+    if url_has_allowed_host_and_scheme(before, allowed_hosts={request.get_host()}):
+        return HttpResponseRedirect(before)
+    return redirect("queue")
+
+
+def _check_may_see(request: DeskRequest) -> None:
+    if not setting.may_see(request.actor):
+        raise PermissionDenied
+
+
+def _mailbox(request: DeskRequest, where: str) -> Mailbox | None:
+    if where == ALL:
+        return None
+    found = Mailbox.objects.visible_to(request.actor).select_related("connection").filter(pk=int(where)).first()
+    if found is None:
+        raise Http404("There is no such mailbox, or you may not see it.")
+    return found
+
+
+def _page(
+    request: DeskRequest, *, status: int = 200, error: str = "", wrong: dict[str, str] | None = None
+) -> HttpResponse:
+    _check_may_see(request)
+    actor = request.actor
+    looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
+    mailboxes = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN)).filter(is_active=True)
+    mine = list(mailboxes.select_related("connection").order_by("address", "pk"))
+    rows = [(one, setting.may_set(actor, one.mailbox)) for one in setting.settings_for(actor)]
+    planted = PracticeMessage.objects.visible_to(looking).select_related("message__mailbox").order_by("-planted_at")
+    targets = [f"practice/{ALL}", *(f"practice/{one.pk}" for one in mine)]
+    context: dict[str, Any] = {
+        "rows": rows,
+        "faults": FAULTS,
+        "planted": planted[:_SHOWN],
+        "mailboxes": mine,
+        "may_set_all": actor.is_admin_of_all,
+        "waiting_changes": PendingChange.objects.at(*targets),
+        "typed": request.POST,
+        "wrong": wrong or {},
+        "error": error,
+    }
+    return render(request, "approvals/practice/practice.html", context, status=status)

@@ -1,0 +1,35 @@
+"""Practice messages for tests: a message that somebody approved, and the copy that is planted of it."""
+
+import random
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals.models import Decision
+from approvals.planted import PracticeMessage
+from approvals.practice import planting
+from mirror.models import Connection, Message
+from people.models import Person
+from tests.factories import make_message
+
+TEXT = "Hello Dana,\n\nyou get 120.00 EUR back, see https://portal.northwind.example/4471."
+
+
+def make_approved(connection: Connection, person: Person) -> Message:
+    """Make a message that this person approved, and that was sent."""
+    message = make_message(connection, markdown=TEXT)
+    fields = {"outcome": "approve", "state": "applied", "reference": "APPROVED", "due_at": Now()}
+    Decision.objects.create(message=message, revision=message.revision, given_by=person, **fields)
+    sent = {"state": "sent", "changed_at": timezone.now(), "upstream_id": "01J" + "8" * 23}
+    Message.objects.filter(pk=message.pk).update(**sent)
+    message.refresh_from_db()
+    return message
+
+
+def make_planted(connection: Connection, *, seed: int = 5) -> PracticeMessage:
+    """Plant one in the connection's only mailbox."""
+    with transaction.atomic():
+        found = planting.plant_in(connection.mailboxes.select_related("connection").get(), rng=random.Random(seed))
+    assert found is not None
+    return found
