@@ -24,6 +24,7 @@ from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
+from mirror.threads.fetch import enqueue_freshen
 from people.actors import Actor, Role, Scope, rule
 from policy.rules.demand import Demand
 from policy.rules.facts import facts_of
@@ -71,6 +72,10 @@ def _meet(message: Message) -> bool:
     """Approve one message, send it to a person as a sample, or leave it to people; checked again under its lock."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or not due().filter(pk=locked.pk).exists():
+        return False
+    if conversation_of(locked).is_being_read:
+        # Threads are read when somebody opens a message. One that cannot be read is left to people.
+        enqueue_freshen(locked)
         return False
     same = StandingApproval.objects.in_force().filter(
         mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
