@@ -30,6 +30,7 @@ from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from people.actors import Actor
+from policy.standing_models import standing_words
 
 
 class Verdict(models.Model):
@@ -95,6 +96,8 @@ class Decision(models.Model):
         related_name="decisions",
         db_index=False,
     )
+    # Who signed that standing approval, by their names of then: every row of the queue shows it.
+    signed_by = models.CharField(max_length=400, blank=True)
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
     # The time that whoever approved it chose, and the time zone in which; None: as soon as it cannot be undone.
@@ -161,6 +164,12 @@ class Decision(models.Model):
         return f"{self.outcome} {self.state}"
 
     @property
+    def is_stoppable(self) -> bool:
+        """Whether a standing approval decided it and it waits, so that anybody can stop it; by this host's clock."""
+        waits = self.state == DecisionState.RECORDED and not self.may_have_left
+        return bool(self.standing_id) and waits and self.due_at > timezone.now()
+
+    @property
     def judges_content(self) -> bool:
         """Whether it rests on what the message says: a rule that rejects looks at no words."""
         return not self.rule or self.standing_id is not None
@@ -187,7 +196,7 @@ class Decision(models.Model):
         if self.given_by:
             return str(self.given_by)
         if self.standing_id:
-            return f"standing approval {self.rule.split()[1]}"
+            return f"{standing_words(self.rule)} (signed by {self.signed_by})"
         return {"expiry": "the expiry rule", "policy": "the policy"}.get(self.rule.partition(" ")[0], "a rule")
 
     @property

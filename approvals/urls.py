@@ -19,6 +19,7 @@ from approvals.reports import review_views as report_review
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 from approvals.risk_rules import word_views
+from approvals.standing import views as standing
 from approvals.usual_texts import views as usual_texts
 
 urlpatterns = [
@@ -125,6 +126,12 @@ urlpatterns = [
     path("policy/groups/add/", group_views.add, name="add-policy-group"),
     path("policy/groups/<int:group_id>/", group_views.group, name="policy-group"),
     path("policy/groups/<int:group_id>/delete/", group_views.delete, name="delete-policy-group"),
+    path("policy/standing/", standing.standing, name="standing"),
+    path("policy/standing/on/", standing.switch_on, name="switch-on-standing"),
+    path("policy/standing/off/", standing.switch_off, name="switch-off-standing"),
+    path("policy/standing/propose/", standing.propose, name="propose-standing"),
+    path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
+    path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
     path("policy/playground/", playground.playground, name="policy-playground"),
     path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
     path("policy/ready-made/<slug:ready_made>/", policy.ready_made_policy, name="ready-made-policy"),

@@ -1,11 +1,12 @@
 """The tables of standing approvals: what two admins signed, and the messages that it met."""
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, Q
+from django.db.models import Count, Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from people.actors import Actor, Role
@@ -13,6 +14,13 @@ from people.models import OrganisationSettings
 
 # Of so many messages, one goes to a person, who is not told.
 SAMPLE_OF = 10
+
+
+def standing_words(rule: str) -> str:
+    """Return what `StandingApproval.rule` names, for the middle of a sentence; empty for another rule."""
+    kind, _, rest = rule.partition(" ")
+    number, _, version = rest.partition(" version ")
+    return f"standing approval {number}, version {version}" if kind == "standing" and version else ""
 
 
 class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
@@ -30,6 +38,14 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
     def out_of_force(self) -> Self:
         """Those that have not ended, and whose date has come."""
         return self.active().filter(ends_at__lte=Now())
+
+    def ended(self) -> Self:
+        """Those that have ended, the latest first."""
+        return self.filter(state="ended").order_by("-ended_at", "-pk")
+
+    def like(self, *, mailbox: int, key: str, shape: str) -> Self:
+        """Those for messages with this mailbox, key and text."""
+        return self.filter(mailbox=mailbox, sent_by_key=key, shape=shape)
 
     def visible_to(self, actor: Actor) -> Self:
         """Those of mailboxes that the actor has a role for."""
@@ -128,6 +144,12 @@ class StandingUseQuerySet(models.QuerySet["StandingUse"]):
     def samples(self) -> Self:
         """Those that went to a person as a blind sample, and that somebody has decided."""
         return self.filter(kind="sampled").exclude(outcome="")
+
+    def numbers(self, standings: Iterable[int]) -> QuerySet[Any, tuple[int, str, str, str, int]]:
+        """Return how many there are of each: standing approval, kind, outcome and reason."""
+        of_these = self.filter(standing__in=list(standings)).order_by()
+        counted = of_these.values("standing", "kind", "outcome", "why").annotate(number=Count("pk"))
+        return counted.values_list("standing", "kind", "outcome", "why", "number")
 
 
 class StandingUse(models.Model):

@@ -19,7 +19,7 @@ from policy.rules.rules import PolicyRule
 from risk import restored
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
-from tests.doors_of import EVERYBODY, A, Door, Fields, R, nothing
+from tests.doors_of import EVERYBODY, A, Door, Fields, R, U, nothing
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
@@ -53,6 +53,13 @@ _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays":
 def _plan(walk: Any) -> Mapping[str, Any]:
     """A plan with one target."""
     return {"version": 0, "decision-other": "4 h"}
+
+
+def _standing(walk: Any) -> Mapping[str, Any]:
+    """The terms of a standing approval for messages like the walk's."""
+    one = walk.standing
+    terms = {"ends_on": f"{one.ends_at:%Y-%m-%d}", "cap_an_hour": 20, "delay_minutes": 10, "bounce_percent": 5}
+    return {"mailbox": one.mailbox_id, "key": one.sent_by_key, "shape": one.shape, "recipients": "x.example", **terms}
 
 
 def _word(walk: Any) -> Mapping[str, Any]:
@@ -322,6 +329,32 @@ _DESK_DOORS = {
     ),
     "delete-policy-group": Door(
         "deletes a group of the policy", "desk", (A,), writes=True, fields=nothing, needs="policy_group"
+    ),
+    "standing": Door("lists standing approvals and what the record proposes, for what one may see", "own", (A, U)),
+    "switch-on-standing": Door(
+        "asks a second admin to switch standing approvals on", "desk", (A,), sure=True, fields=nothing
+    ),
+    "switch-off-standing": Door(
+        "switches standing approvals off", "desk", (A,), writes=True, fields=nothing, needs="standing"
+    ),
+    "propose-standing": Door(
+        "shows the proposal of a standing approval, and rehearses its terms",
+        "mailbox",
+        (A, U),
+        fields=_standing,
+        needs="standing",
+    ),
+    "ask-for-standing": Door(
+        *("asks a second admin to sign a standing approval", "mailbox", (A,)),
+        sure=True,
+        fields=_standing,
+        needs="standing",
+    ),
+    "end-standing": Door(
+        *("ends a standing approval", "mailbox", (A,)),
+        writes=True,
+        fields=lambda w: {"reason": "The text will change."},
+        needs="standing",
     ),
     "policy-playground": Door(
         "runs a message that one may see through the policy", "own", fields=lambda w: {"message": w.message_id}

@@ -28,7 +28,15 @@ from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
-from people.models import WAITS_FOR, DiscordAccount, Grant, Invitation, PendingChange, Person
+from people.models import (
+    WAITS_FOR,
+    DiscordAccount,
+    Grant,
+    Invitation,
+    OrganisationSettings,
+    PendingChange,
+    Person,
+)
 from people.second_admin.asking import AskedChange, pack
 from policy.models import (
     Allowlist,
@@ -41,6 +49,8 @@ from policy.models import (
     ReviewPlan,
     WorkCalendar,
 )
+from policy.standing.scope import StandingScope
+from policy.standing_models import StandingApproval
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
@@ -83,6 +93,7 @@ POST_ONLY = {
     *("ask-second-admin", "set-second-admin", "accept-change", "decline-change", "withdraw-change"),
     *("set-oversight-minimum", "raise-mailbox", "set-person-figures"),
     *("practice-on", "practice-off", "confirm-practice"),
+    *("switch-on-standing", "switch-off-standing", "ask-for-standing", "end-standing"),
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
     *("remove-discord",),
     *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
@@ -434,6 +445,29 @@ class Walk:
         self._need_draft()
         PolicyVersion.objects.update(state="active", activated_at=Now())
 
+    def _need_standing(self):
+        """A standing approval of the mailbox, and one message that people approved."""
+        OrganisationSettings.objects.update_or_create(pk=1, defaults={"standing_since": Now()})
+        made = decide(self.message, self.decider).decision
+        Decision.objects.filter(pk=made.pk).update(state="applied")
+        Message.objects.filter(pk=self.message.pk).update(sent_by_key="01KEY", shape="a" * 32)
+        scope = StandingScope(self.connection.pk, self.mailbox.pk, "01KEY", "a" * 32, ("x.example",))
+        self.standing = StandingApproval.objects.create(
+            number=1,
+            mailbox=self.mailbox,
+            sent_by_key="01KEY",
+            shape="a" * 32,
+            scope=scope.as_json(),
+            sentence="Messages of the API key Bot.",
+            delay=timedelta(minutes=10),
+            cap_an_hour=20,
+            bounce_percent=5,
+            ends_at=Now() + timedelta(days=30),
+            asked_by=self.decider,
+            accepted_by=make_person("second@yourteam.example", "Sam", "admin"),
+        )
+        self.standing.refresh_from_db()
+
     def _need_policy_group(self):
         self.group = Group.objects.create(name="Legal")
 
@@ -523,6 +557,7 @@ class Walk:
             "group_id": lambda: self.group.pk,
             "ready_made": lambda: "small-team",
             "change_id": lambda: self.pending.pk,
+            "standing_id": lambda: self.standing.pk,
             "word_id": lambda: self.own_word.pk,
             "turn_id": lambda: self.turn.pk,
             "calendar_id": lambda: self.calendar.pk,

@@ -66,6 +66,8 @@ class CardFacts:
     # "1 of 2, by Ana Ferreira", where several people have to approve it.
     approvals: str = ""
     risk_level: str = ""
+    # Whether a standing approval approved it and anybody can stop it.
+    is_stoppable: bool = False
     # Who else receives it, and the attachments' names, as far as the content is here.
     copies: tuple[str, ...] = ()
     blind_copies: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",
         approvals=approvals_of(message) if is_held else "",
+        is_stoppable=is_held and bool(message.latest_decision and message.latest_decision.is_stoppable),
     )
 
 
@@ -145,11 +148,11 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     # A reason given elsewhere may hold an address.
     detail = markup.literal(without_addresses(status.detail) if facts.is_minimal else status.detail)
     is_open = status.tone in OPEN_TONES
+    way_on = "Read it and decide" if is_open else "Read it, or stop it" if facts.is_stoppable else ""
     return Card(
         title=markup.plain(title, MAX_TITLE),
         url=facts.link,
-        description=_headline(status, detail, markup)
-        + (f"\n{markup.link('Read it and decide', facts.link)}" if is_open else ""),
+        description=_headline(status, detail, markup) + (f"\n{markup.link(way_on, facts.link)}" if way_on else ""),
         tone=status.tone,
         fields=[
             *_envelope_fields(facts, markup),

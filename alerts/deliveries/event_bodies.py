@@ -26,6 +26,7 @@ from mirror.models import Connection, Message
 from mirror.recording import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
+from policy.standing_models import standing_words
 from rendering.passages import without_passage
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
@@ -178,7 +179,7 @@ def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str
     reason = name = role = ""
     if applied and decision == ours:
         reason, name = applied.reason, applied.giver
-        role = "a reviewer" if applied.given_by_id else name
+        role = "a reviewer" if applied.given_by_id else standing_words(applied.rule) or name
     elif decision is not None:
         reason, name = without_references(message.upstream_reason), message.upstream_decided_by
         role = "somebody elsewhere"

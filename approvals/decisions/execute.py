@@ -36,6 +36,7 @@ from mirror.sync import reads
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from people.models import scopes_in
+from policy.standing_models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending
 
@@ -300,7 +301,7 @@ def upstream_reason(decision: Decision) -> str:
 
 
 def _who(decision: Decision) -> str:
-    return str(decision.given_by or (decision.standing_id and decision.giver) or "A rule")
+    return str(decision.given_by or standing_words(decision.rule) or "A rule")
 
 
 @transaction.atomic

@@ -119,6 +119,7 @@ def _approve(standing: StandingApproval, message: Message) -> None:
         reference=new_reference(),
         rule=standing.rule,
         standing=standing,
+        signed_by=standing.signatories[:400],
         due_at=Now() + standing.delay,
     )
     decision.refresh_from_db(fields=["due_at"])

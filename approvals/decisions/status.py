@@ -6,9 +6,12 @@ The commands check everything again; this only avoids offering what would be ref
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from django.utils import timezone
+
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
 from approvals.models import Decision
+from common.time_zones import there, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
 
@@ -111,6 +114,11 @@ def _under_way(decision: Decision, who: str) -> Status:
     if decision.is_for_later:
         when = time_in_words(decision.later_at, decision.later_zone)
         return Status(FOR_LATER, "blue", f"Sends {when}, approved by {who}")
+    if decision.is_stoppable:
+        due = there(decision.due_at)
+        day = "" if due.date() == there(timezone.now()).date() else f"on {due:%-d %b} "
+        at = f"{day}at {due:%H:%M} {zone_word(due)}"
+        return Status("Approved", "blue", f"Approved by {who}. Leaves {at} unless somebody stops it")
     word, tone = _DECISIONS[decision.state]
     if word == "Sending":
         word = _REJECTING.get(decision.outcome, word)

@@ -139,6 +139,15 @@ class DecisionQuerySet(DecisionFigures):
         is_of_rule = ~Q(rule="") & ~Q(outcome=Outcome.APPROVE)
         return self.filter(is_of_rule | is_signed | Exists(grants.filter(here, role=Role.REVIEWER)))
 
+    def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
+        """Applied approvals of people, of messages with this mailbox, key and text; the newest first.
+
+        Relies on message_alike.
+        """
+        alike = self.filter(message__mailbox=mailbox, message__sent_by_key=key, message__shape=shape)
+        approved = alike.filter(outcome=Outcome.APPROVE, state=DecisionState.APPLIED, rule="")
+        return approved.select_related("message__revision").order_by("-pk")
+
     def being_carried_out(self) -> Self:
         """Those whose call may be on its way now."""
         return self.filter(state=DecisionState.CALLING, lease_until__gt=Now())

@@ -110,6 +110,11 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
 
+    def leaving_by_standing(self) -> Self:
+        """Approved by a standing approval, and not yet carried out (decision_to_do)."""
+        waits = Decision.objects.order_by().filter(state=DecisionState.RECORDED, standing__isnull=False)
+        return self.filter(pk__in=waits.values("message"))
+
     def numbers_by_brake(self) -> dict[int, int]:
         """Return how many of these there are of each flood."""
         counted = self.order_by().values("brake").annotate(number=Count("pk"))

@@ -119,6 +119,7 @@ NARROWING = {
     "thread": "thread",
     "run": "run",
     "alike": "alike",
+    "standing": "standing",
     "since": "since",
     "until": "until",
 }
@@ -146,6 +147,8 @@ class Filters:
     thread: str = ""
     run: str = ""
     alike: str = ""
+    # "yes": what leaves by standing approvals.
+    standing: str = ""
     # Times as they were asked for, and what that means where and when it is asked.
     since: str = ""
     until: str = ""
@@ -227,7 +230,7 @@ class QueueForm(forms.Form):
     # One more than is searched, to see that there was more.
     q = _Asked(most=MAX_TYPED + 1)
     to, by, rule, risk, mailbox = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
-    started, thread, run, alike = _Asked(), _Asked(), _Asked(), _Asked()
+    started, thread, run, alike, standing = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
     # `on` is both ends of a time.
     since, until, on = _Asked(), _Asked(), _Asked()
 
@@ -256,6 +259,7 @@ class QueueForm(forms.Form):
             risk=self._one_of("risk", values["risk"], _RISK_WORDS),
             has=self._one_of("has", values["has"], _HAS),
             mailbox=self._mailbox(values["mailbox"]),
+            standing="yes" if asked["standing"] else "",
             since=since.written if since else "",
             until=until.written if until else "",
             begins=since.begins if since else None,

@@ -121,6 +121,8 @@ class QueueQuerySet(DeskMessageQuerySet):
             found = found.filter(has_attachments=True)
         if filters.rule:
             found = found.filter(rules__contains=[filters.rule])
+        if filters.standing:
+            found = found.leaving_by_standing()
         words = words_asked(filters)
         return found.holding(words)
 

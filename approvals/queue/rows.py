@@ -300,6 +300,7 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
         "thread": ("Of one", "thread" if filters.thread else ""),
         "run": ("Of run", filters.run),
         "alike": ("Like", "one another" if filters.alike else ""),
+        "standing": ("Leaves by", "standing approvals" if filters.standing else ""),
         "since": ("Since", filters.since),
         "until": ("Until", filters.until),
     }

@@ -61,7 +61,7 @@ from risk import RULES
 
 PAGE = 50
 # The filters that no field of the search form has.
-_GROUPS_OWN = ("started", "thread", "run", "alike")
+_GROUPS_OWN = ("started", "thread", "run", "alike", "standing")
 # The number of decided messages only grows and needs nobody, so their tab has no count.
 COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
 
@@ -168,6 +168,8 @@ def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
         "unsearched": figures.get("unsearched", 0),
         "snoozed": figures["snoozed"],
         "apart": counted(figures["apart"]) if figures["apart"] else "",
+        "by_standing": counted(figures["by_standing"]) if figures["by_standing"] else "",
+        "standing_query": Filters(tab="leaving", standing="yes").query(),
         "moved": figures.get("moved", 0),
         "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
@@ -225,6 +227,7 @@ def _standing_parts(actor: Actor) -> Mapping[str, ValueQuery]:
         **tab_counts(actor),
         "snoozed": count_of(desk_messages().snoozed_by(actor)),
         "apart": count_of(desk_messages().visible_to(actor).set_apart()),
+        "by_standing": count_of(desk_messages().visible_to(actor).leaving_by_standing()),
         "asked": count_of(desk_messages().asked_of(actor)),
         "oldest": list_of(oldest),
         "newest": newest_of(actor),

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from django.utils.text import capfirst
+
 from approvals.models import Decision
 from approvals.querysets.figures import FIGURES, Group, by_mailbox, decided_elsewhere
 from common.charts import Bars, bars, spoken
@@ -15,6 +17,7 @@ from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role
 from people.models import Person
 from people.second_admin.person_figures import shows_people
+from policy.standing_models import standing_words
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _FIRST, _LAST = 2000, 2999
@@ -304,6 +307,8 @@ def _read_where(where: str) -> tuple[int, int | None]:
 
 
 def _rule_words(rule: str) -> str:
+    if standing := standing_words(rule):
+        return capfirst(standing)
     return _RULES.get(rule, f"The rule {rule}" if rule else "Nobody known")
 
 

@@ -35,13 +35,15 @@ from common.time_zones import zone_name
 from people.second_admin.person_figures import shows_people
 
 _KEY = "[0-9]{1,18}"
+# As `Decision.rule` names what decided without a person.
+_RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}"
 
 
 class DecisionsForm(forms.Form):
     """A month and the chosen rows. An invalid month means the current one; invalid rows mean none."""
 
     month = forms.CharField(max_length=7, required=False)
-    who = forms.RegexField(f"^(person-{_KEY}|rule-[a-z_]{{1,40}}|{ELSEWHERE})$", required=False)
+    who = forms.RegexField(f"^(person-{_KEY}|rule-({_RULE})|{ELSEWHERE})$", required=False)
     where = forms.RegexField(f"^{_KEY}(-{_KEY})?$", required=False)
     figure = forms.ChoiceField(choices=[(name, name) for name in {**SUMMED, **PARTS}], required=False)
     page = forms.IntegerField(min_value=1, max_value=10_000, required=False)

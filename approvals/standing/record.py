@@ -110,10 +110,15 @@ class StandingRehearsal:
         """How many it would have approved."""
         return self.admitted - self.samples - self.over_cap
 
+    @property
+    def left_to_people(self) -> int:
+        """How many it would have left to people."""
+        return sum(self.left.values())
+
 
 def proposals(actor: Actor) -> list[Proposal]:
-    """Return what the record proposes for the mailboxes that the actor is an admin of, the most frequent first."""
-    visible = Message.objects.visible_to(actor.acting_as(Role.ADMIN))
+    """Return what the record proposes for the mailboxes that the actor administers or audits, most frequent first."""
+    visible = Message.objects.visible_to(actor.acting_as(Role.ADMIN, Role.AUDITOR))
     decided = Decision.objects.filter(
         message__in=visible,
         recorded_at__gt=Now() - timedelta(days=DAYS),

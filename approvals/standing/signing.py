@@ -24,7 +24,7 @@ from people.models import OrganisationSettings, Person
 from people.second_admin.asking import AskedChange, SecondAdminNeeded
 from people.second_admin.kinds import ChangeKind
 from people.second_admin.setting import ORGANISATION, lock_settings
-from policy.standing.scope import MOST_RECIPIENTS
+from policy.standing.scope import MOST_RECIPIENTS, StandingScope
 from policy.standing_models import StandingApproval
 from risk.lookalikes import PROVIDERS
 
@@ -77,6 +77,19 @@ class Terms:
             )
         except (KeyError, TypeError, InvalidOperation) as error:
             raise ValueError("These terms cannot be read.") from error
+
+    @classmethod
+    def of(cls, standing: StandingApproval) -> "Terms":
+        """Return the terms of a standing approval."""
+        scope = StandingScope.from_json(standing.scope)
+        return cls(
+            ends_at=standing.ends_at,
+            cap_an_hour=standing.cap_an_hour,
+            delay_minutes=int(standing.delay.total_seconds()) // 60,
+            bounce_percent=standing.bounce_percent,
+            recipients=scope.recipients,
+            sums=scope.sums,
+        )
 
     @property
     def in_words(self) -> str:

@@ -248,6 +248,9 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
             yield from _signed(line)
         elif action == "decision.recorded" and line.entry.actor_kind != "person":
             is_decided = True
+            if details.get("signed_by"):
+                yield sentence("The desk approved it by {actor}, signed by {signed_by}, {at}.", line)
+                continue
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
             yield sentence(f"The desk {did} it by {rule}, {{at}}{_REASON}.", line)

@@ -98,6 +98,7 @@ PAGES: tuple[Place, ...] = (
     ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
     ("Policy", "policy", "rules approvals four eyes draft", _everybody),
     ("Policy: groups", "policy-groups", "approvers members rules", _everybody),
+    ("Standing approvals", "standing", "policy earned trust proposals samples", _looks_after_people),
     ("Policy: playground", "policy-playground", "rules try test", _everybody),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
     ("Policy: ready-made", "ready-made-policies", "rules templates small team agency regulated", _everybody),

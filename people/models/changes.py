@@ -69,6 +69,10 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         """Those that wait for a change of one of these targets, the oldest first, with who asked."""
         return self.waiting().filter(target__in=targets).select_related("asked_by").order_by("pk")
 
+    def of_kinds(self, *kinds: str) -> Self:
+        """Those that wait, of these kinds, the oldest first, with who asked."""
+        return self.waiting().filter(kind__in=kinds).select_related("asked_by").order_by("pk")
+
     def for_page(self) -> Self:
         """With the names that the page shows, the newest first."""
         return self.select_related("asked_by", "ended_by", "about").order_by("-pk")

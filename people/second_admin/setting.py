@@ -19,7 +19,7 @@ ORGANISATION = "organisation"
 def organisation_settings() -> OrganisationSettings:
     """Return the settings of the organisation; where nothing was ever set, a row that is not stored."""
     named = OrganisationSettings.objects.select_related(
-        "second_admin_set_by", "minimum_set_by", "person_figures_set_by"
+        "second_admin_set_by", "minimum_set_by", "person_figures_set_by", "standing_set_by"
     )
     return named.filter(pk=1).first() or OrganisationSettings(pk=1)
 

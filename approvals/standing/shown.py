@@ -1,0 +1,126 @@
+"""What the pages of standing approvals show of each: its terms, what it did so far, and the record as a sentence."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from approvals.models import Decision
+from approvals.standing.record import DAYS, Evidence, Proposal
+from common.durations import minutes_in_words
+from mirror import store
+from mirror.models import Message
+from people.actors import Actor, Role
+from policy.standing_models import StandingApproval, StandingUse
+
+MOST_REASONS, MOST_EXAMPLES, MOST_TEXT = 6, 5, 2000
+
+
+@dataclass
+class StandingLine:
+    """One standing approval as the list shows it, with what it did so far.
+
+    Samples count once a person has decided them: until then nothing tells which they are, or how many.
+    """
+
+    standing: StandingApproval
+    may_change: bool
+    approved: int = 0
+    agreed: int = 0
+    disagreed: int = 0
+    over_cap: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def delay(self) -> str:
+        """In how long anybody can stop a message, in words."""
+        return minutes_in_words(int(self.standing.delay.total_seconds()) // 60)
+
+    @property
+    def record(self) -> str:
+        """The record as whoever signed saw it, as a sentence."""
+        return evidence_in_words(restored(self.standing.evidence))
+
+    @property
+    def samples(self) -> int:
+        """How many samples people have decided."""
+        return self.agreed + self.disagreed
+
+    @property
+    def left_to_people(self) -> int:
+        """How many were left to people."""
+        return self.left.total()
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why messages were left to people, and how many, the most frequent first."""
+        return self.left.most_common(MOST_REASONS)
+
+
+def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLine]:
+    """Return a line for each standing approval."""
+    lines = {one.pk: StandingLine(one, one.is_for(actor)) for one in found}
+    kinds = StandingUse.Kind
+    for standing, kind, outcome, why, number in StandingUse.objects.numbers(lines):
+        line = lines[standing]
+        if kind == kinds.APPROVED:
+            line.approved += number
+        elif kind == kinds.OVER_CAP:
+            line.over_cap += number
+        elif kind == kinds.LEFT:
+            # Each reason is a sentence; the first one is what kept it.
+            line.left[f"{why.partition('. ')[0].rstrip('.')}."] += number
+        elif outcome == StandingUse.Outcome.AGREED:
+            line.agreed += number
+        elif outcome:
+            line.disagreed += number
+    return list(lines.values())
+
+
+def reader_of(actor: Actor) -> Actor:
+    """Return the actor with the roles that read about standing approvals: admin and auditor."""
+    return actor.acting_as(Role.ADMIN, Role.AUDITOR)
+
+
+def evidence_in_words(found: Evidence) -> str:
+    """Return a record: "212 such messages in 60 days, 211 approved unchanged in a median of 9 s, 1 rejected"."""
+    took = f" in a median of {_took(found.median)}" if found.median is not None else ""
+    against = [
+        f"{number} {word}"
+        for number, word in (
+            (found.rejected, "rejected"),
+            (found.returned, "returned for changes"),
+            (found.edited, "edited"),
+        )
+        if number
+    ]
+    words = [f"{found.approved} approved unchanged{took}", *(against or ["none rejected"])]
+    return f"{found.messages} such messages in {DAYS} days, {', '.join(words)}"
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else minutes_in_words(round(seconds / 60))
+
+
+def restored(stored: Mapping[str, Any]) -> Evidence:
+    """Return the record that was kept with a standing approval, without the time of the last that spoke against it."""
+    known = {one.name for one in fields(Evidence)} - {"last_against", "against"}
+    return Evidence(
+        **{name: value for name, value in stored.items() if name in known},
+        against=tuple(map(str, stored.get("against") or ())),
+    )
+
+
+def approved_like(proposal: Proposal) -> list[Message]:
+    """Return the newest messages of a proposal's mailbox, key and text that people approved."""
+    scope = proposal.scope
+    decided = Decision.objects.approved_by_people_like(mailbox=scope.mailbox, key=scope.key, shape=scope.shape)
+    return [one.message for one in decided[:MOST_EXAMPLES]]
+
+
+def text_of(message: Message) -> str:
+    """Return the beginning of a message's text, as the agent wrote it; empty where it has only HTML."""
+    if message.revision is None:
+        return ""
+    text = store.stored_content(message.revision).markdown or ""
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]} …"

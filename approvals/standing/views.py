@@ -1,0 +1,288 @@
+"""The pages of standing approvals: the list with its switch, and a proposal with its terms and rehearsal."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals.standing import record
+from approvals.standing.ending import MAX_REASON, end_standing
+from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm, filled_in, usual_end
+from approvals.standing.record import Proposal
+from approvals.standing.shown import approved_like, evidence_in_words, lines_of, reader_of, text_of
+from approvals.standing.signing import (
+    LONGEST,
+    LONGEST_DELAY,
+    MOST_AN_HOUR,
+    MOST_PERCENT,
+    SHORTEST_DELAY,
+    StandingRefused,
+    Terms,
+    check_terms,
+    sign_standing,
+    switch_standing,
+)
+from common.pages import DeskRequest, redirect_with_notice
+from common.time_zones import there
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from people.actors import Actor, Role
+from people.models import PendingChange
+from people.second_admin.setting import organisation_settings
+from people.sign_in.reauthentication import reauthenticated
+from policy.standing_models import SAMPLE_OF, StandingApproval
+
+ENDED = 20
+_KINDS = ("standing", "standing_switch")
+_USUAL_CAP = 20
+
+
+@login_required
+@require_safe
+def standing(request: DeskRequest) -> HttpResponse:
+    """List the standing approvals of the mailboxes that one administers or audits, and what the record proposes."""
+    return _page(request)
+
+
+def _reader_or_403(request: DeskRequest) -> Actor:
+    """Return the actor with the roles that read here. Raises PermissionDenied where they have none of them."""
+    reader = reader_of(request.actor)
+    if not reader.scopes:
+        raise PermissionDenied
+    return reader
+
+
+def _page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
+    """Render the list; `error` is about ending the standing approval `at`, or about the switch."""
+    reader, actor = _reader_or_403(request), request.actor
+    visible = StandingApproval.objects.visible_to(reader).for_page()
+    ended = Paginator(visible.ended(), ENDED).get_page(request.GET.get("page"))
+    context: dict[str, Any] = {
+        "settings": organisation_settings(),
+        "may_switch": actor.is_admin_of_all,
+        "active": lines_of(visible.active(), actor),
+        "waiting_changes": PendingChange.objects.visible_to(actor).of_kinds(*_KINDS),
+        "proposals": [(one, evidence_in_words(one.evidence)) for one in record.proposals(reader)],
+        "ended": ended,
+        "ended_lines": lines_of(ended, actor),
+        "takes": {
+            "least": record.LEAST,
+            "days": record.LEAST_DAYS,
+            "share": record.LEAST_SHARE,
+            "quiet": record.QUIET_DAYS,
+            "within": record.DAYS,
+        },
+        "sample_of": SAMPLE_OF,
+        "max_reason": MAX_REASON,
+        "error": error,
+        "at": at,
+        "typed_reason": request.POST.get("reason", ""),
+    }
+    return render(request, "approvals/standing/standing.html", context, status=status)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def switch_on(request: DeskRequest) -> HttpResponse:
+    """Switch standing approvals on; always waits for a second admin."""
+    return _switch(request, on=True)
+
+
+@login_required
+@require_POST
+def switch_off(request: DeskRequest) -> HttpResponse:
+    """Switch standing approvals off, at once."""
+    return _switch(request, on=False)
+
+
+def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    switch_standing(actor=request.actor, on=on)
+    words = "on" if on else "off. People decide every message"
+    return redirect_with_notice(request, f"Standing approvals are {words}.", "standing")
+
+
+@login_required
+@require_POST
+def end(request: DeskRequest, standing_id: int) -> HttpResponse:
+    """End one standing approval, with a reason."""
+    reader = _reader_or_403(request)
+    found = StandingApproval.objects.visible_to(reader).filter(pk=standing_id).first()
+    if found is None:
+        raise Http404("There is no such standing approval, or you may not see it.")
+    form = EndForm(request.POST)
+    try:
+        if not form.is_valid():
+            return _page(request, status=422, error=form.first_error(), at=standing_id)
+        ended = end_standing(standing_id=standing_id, actor=request.actor, because=form.cleaned_data["reason"])
+    except ActNotAllowed as error:
+        return _page(request, status=403, error=error.sentence, at=standing_id)
+    words = "has ended" if ended else "had ended already"
+    return redirect_with_notice(request, f"Standing approval {found.number} {words}.", "standing")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def propose(request: DeskRequest) -> HttpResponse:
+    """Show a proposal with its terms, and rehearse the terms that were filled in; nothing is stored."""
+    if request.method == "POST":
+        return _propose(request, rehearses=True)
+    _reader_or_403(request)
+    change = _waiting_change(request)
+    if change is not None:
+        return _show_waiting(request, change)
+    which = _which_or_404(request, request.GET)
+    found = _proposal_or_404(which, None)
+    return _proposal_page(request, which, found, filled_in(_first_terms(which, found)))
+
+
+@login_required
+@require_POST
+@reauthenticated
+def ask(request: DeskRequest) -> HttpResponse:
+    """Ask a second admin to sign a standing approval on these terms."""
+    return _propose(request, rehearses=False)
+
+
+def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
+    _reader_or_403(request)
+    which = _which_or_404(request, request.POST)
+    found = _proposal_or_404(which, None)
+    typed = request.POST.dict()
+    form = TermsForm(request.POST, currencies=_currencies(which, found))
+    if not form.is_valid():
+        return _proposal_page(request, which, found, typed, wrong=form.errors_by_field(), status=422)
+    terms = form.terms()
+    found = _proposal_or_404(which, terms)
+    try:
+        check_terms(terms)
+        if not rehearses:
+            classed = {name: which[name] for name in ("mailbox", "key", "shape", "replaces")}
+            sign_standing(actor=request.actor, terms=terms, **classed)
+    except StandingRefused as error:
+        return _proposal_page(request, which, found, typed, error=error.sentence, status=422)
+    except ActNotAllowed as error:
+        return _proposal_page(request, which, found, typed, error=error.sentence, status=403)
+    return _proposal_page(request, which, found, typed)
+
+
+def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
+    """Return mailbox, key and text of the messages that a page is about, as the actor may read it."""
+    form = ClassForm(asked)
+    reader = reader_of(request.actor)
+    if not form.is_valid():
+        raise Http404("Open the proposal from the list of standing approvals.")
+    which = form.cleaned_data
+    mailbox = Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]).first()
+    if mailbox is None:
+        raise Http404("There is no such mailbox, or you may not see it.")
+    return which | {"box": mailbox, "before": _replaced(which)}
+
+
+def _replaced(which: dict[str, Any]) -> StandingApproval | None:
+    """Return the standing approval that a new version is made of."""
+    same = StandingApproval.objects.active().like(mailbox=which["mailbox"], key=which["key"], shape=which["shape"])
+    return same.filter(pk=which["replaces"]).first() if which["replaces"] else None
+
+
+def _proposal_or_404(which: dict[str, Any], terms: Terms | None) -> Proposal:
+    found = record.proposal_for(
+        mailbox=which["mailbox"],
+        key=which["key"],
+        shape=which["shape"],
+        recipients=terms.recipients if terms else (),
+        sums=terms.sums if terms else None,
+    )
+    if found is None:
+        raise Http404("Nobody has approved such a message lately.")
+    return found
+
+
+def _first_terms(which: dict[str, Any], found: Proposal) -> Terms:
+    """Return the terms that a page proposes: those of what is replaced, or the usual ones with the record's bounds."""
+    before, now = which["before"], timezone.now()
+    if before is None:
+        scope = found.scope
+        usual = Terms(ends_at=usual_end(now), cap_an_hour=_USUAL_CAP)
+        return replace(usual, recipients=scope.recipients, sums=scope.sums)
+    return Terms.of(before)
+
+
+def _currencies(which: dict[str, Any], found: Proposal) -> list[str]:
+    """Return the currencies in which a sum can be allowed: those of the record, and of what is replaced or waits."""
+    before = Terms.of(which["before"]).sums if which["before"] else ()
+    return sorted({currency for currency, _ in (*found.scope.sums, *(before or ()))})
+
+
+def _waiting_change(request: DeskRequest) -> PendingChange | None:
+    """Return the waiting change that a page is to show; None where none is asked for. Raises Http404."""
+    if "change" not in request.GET:
+        return None
+    form = ChangeForm(request.GET)
+    visible = PendingChange.objects.visible_to(request.actor).of_kinds("standing")
+    found = visible.filter(pk=form.cleaned_data["change"]).first() if form.is_valid() else None
+    if found is None:
+        raise Http404("This change is not waiting any more, or you may not see it.")
+    return found
+
+
+def _show_waiting(request: DeskRequest, change: PendingChange) -> HttpResponse:
+    """Show the proposal of a change that waits, on its terms, to whoever may accept it."""
+    which = _which_or_404(request, {**change.change, "replaces": change.change["replaces"] or ""})
+    terms = Terms.from_json(change.change["terms"])
+    found = _proposal_or_404(which, terms)
+    return _proposal_page(request, which, found, filled_in(terms), waiting=change)
+
+
+def _proposal_page(
+    request: DeskRequest,
+    which: dict[str, Any],
+    found: Proposal,
+    typed: dict[str, str],
+    *,
+    wrong: dict[str, str] | None = None,
+    error: str = "",
+    waiting: PendingChange | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    actor, now = request.actor, timezone.now()
+    box: Mailbox = which["box"]
+    cap = typed.get("cap_an_hour", "")
+    cap_an_hour = int(cap) if cap.isascii() and cap.isdecimal() and len(cap) < 5 else _USUAL_CAP
+    examples = approved_like(found)
+    sums = [
+        (currency or "Uncertain currency", f"sum_{currency}", typed.get(f"sum_{currency}", ""))
+        for currency in _currencies(which, found)
+    ]
+    context: dict[str, Any] = {
+        "which": which,
+        "before": which["before"],
+        "found": found,
+        "evidence": evidence_in_words(found.evidence),
+        "against": Message.objects.visible_to(actor).filter(public_id__in=found.evidence.against).order_by("-pk"),
+        "examples": examples,
+        "text": text_of(examples[0]) if examples else "",
+        "lacking": found.evidence.lacking(now),
+        "rehearsed": None if wrong else record.rehearse(found.scope, cap_an_hour=max(1, cap_an_hour)),
+        "days": record.DAYS,
+        "typed": typed,
+        "sums": [(label, name, value, (wrong or {}).get(name, "")) for label, name, value in sums],
+        "wrong": wrong or {},
+        "error": error,
+        "waiting": waiting,
+        "is_on": organisation_settings().standing_since is not None,
+        "may_ask": actor.is_a(Role.ADMIN, connection=box.connection_id, mailbox=box.pk) and waiting is None,
+        "first_day": f"{there(now):%Y-%m-%d}",
+        "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
+        "most": {"cap": MOST_AN_HOUR, "delay": LONGEST_DELAY, "least_delay": SHORTEST_DELAY, "percent": MOST_PERCENT},
+        "sample_of": SAMPLE_OF,
+    }
+    return render(request, "approvals/standing/propose.html", context, status=status)

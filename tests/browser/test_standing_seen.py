@@ -1,0 +1,149 @@
+"""Standing approvals in Chromium: one admin asks, another accepts, and what it approves can be stopped."""
+
+import uuid
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.looking import SCHEMES, faults
+from tests.browser.test_second_admin_seen import second_admin  # noqa: F401 - a fixture
+from tests.desk import Product
+
+pytestmark = pytest.mark.slow
+
+TEXT = "Hello Dana, your refund for order {} is on its way."
+# Copies of an approved message, one a day, with its decision and verdict.
+COPIES = """
+WITH copied AS (
+  INSERT INTO mirror_message
+  SELECT (jsonb_populate_record(one, jsonb_build_object(
+    'id', nextval(pg_get_serial_sequence('mirror_message', 'id')), 'public_id', gen_random_uuid(), 'state', 'delivered',
+    'upstream_id', 'PAST-' || gen_random_uuid(), 'held_at', now() - n * interval '1 day',
+    'changed_at', now() - n * interval '1 day'))).*
+  FROM mirror_message one, generate_series(1, 24) n WHERE one.upstream_id = %s RETURNING id, held_at
+), decided AS (
+  INSERT INTO approvals_decision
+  SELECT (jsonb_populate_record(one, jsonb_build_object(
+    'id', nextval(pg_get_serial_sequence('approvals_decision', 'id')), 'message_id', copied.id, 'state', 'applied',
+    'reference', substr(md5(copied.id::text), 1, 10), 'recorded_at', copied.held_at, 'changed_at', copied.held_at))).*
+  FROM approvals_decision one JOIN mirror_message m ON m.id = one.message_id, copied WHERE m.upstream_id = %s
+)
+INSERT INTO approvals_verdict
+SELECT (jsonb_populate_record(one, jsonb_build_object(
+  'id', nextval(pg_get_serial_sequence('approvals_verdict', 'id')), 'message_id', copied.id, 'live', false,
+  'seconds_shown', 9))).*
+FROM approvals_verdict one JOIN mirror_message m ON m.id = one.message_id, copied WHERE m.upstream_id = %s
+"""
+
+
+def make_past(product: Product, ana: Any, number: int = 4000) -> None:
+    """Let Ana have approved such messages for weeks: one at the desk, and copies of it."""
+    row = send(product, ana, number)
+    assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
+    done = "SELECT 1 FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id WHERE m.upstream_id = %s"
+    product.wait_for(
+        lambda: product.sql(f"{done} AND d.state = 'applied'", row["upstream_id"]), timeout=90, what="the approval"
+    )
+    product.sql(COPIES, *[row["upstream_id"]] * 3)
+
+
+def send(product: Product, ana: Any, number: int) -> Any:
+    """Send a message of the class, and return its row once the desk shows it."""
+    return product.hold(ana, f"Your refund for order {number}", body=TEXT.format(number), metadata={})
+
+
+@pytest.fixture
+def past(product: Product, ana: Any) -> Any:
+    make_past(product, ana)
+    yield
+    product.sql("UPDATE people_organisationsettings SET standing_since = NULL")
+    product.sql("UPDATE policy_standingapproval SET state = 'ended', ended_at = now() WHERE state = 'active'")
+
+
+def accept(page: Page, base: str) -> None:
+    page.goto(f"{base}/changes/")
+    page.get_by_role("button", name="Accept").click()
+    expect(page.get_by_text("No change is waiting")).to_be_visible()
+
+
+def ask(page: Page, reason: str) -> None:
+    expect(page.get_by_role("heading", name="Ask a second admin?")).to_be_visible()
+    page.get_by_label("Reason").fill(reason)
+    page.get_by_role("button", name="Ask a second admin").click()
+    expect(page.locator(".waiting-change")).to_contain_text("Waiting for a second admin")
+
+
+@pytest.mark.usefixtures("past")
+def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
+    open_as: Any,
+    second_admin: Page,  # noqa: F811 - the fixture
+    product: Product,
+    ana: Any,
+) -> None:
+    ida, sam, base = open_as("ADMIN"), second_admin, product.known["DASHBOARD_URL"]
+    ida.goto(f"{base}/policy/standing/")
+    assert faults(ida, 320, 390, 1440, schemes=SCHEMES) == []
+    ida.get_by_role("button", name="Switch on").click()
+    ask(ida, "The refunds are always right.")
+    accept(sam, base)
+
+    ida.goto(f"{base}/policy/standing/")
+    expect(ida.locator(".standing-list")).to_contain_text("approved unchanged in a median of 9 s")
+    ida.get_by_role("button", name="Look at it").first.click()
+    ida.watch.expected.append("422")
+    ida.get_by_label("Recipients").fill("gmail.com")
+    ida.get_by_role("button", name="Rehearse these terms").click()
+    expect(ida.locator("p[role=alert]")).to_contain_text("Anybody can have an address at gmail.com")
+    assert faults(ida, 320, 390, 1440, schemes=SCHEMES) == []
+    ida.get_by_label("Recipients").fill("dana@northwind.example")
+    ida.get_by_role("button", name="Rehearse these terms").click()
+    expect(ida.locator("#rehearsal")).to_contain_text("Nothing that people did not approve")
+    ida.get_by_role("button", name="Ask a second admin").click()
+    ask(ida, "It saves an hour a day.")
+    # Sam has no scripts: what waits shows the proposal and the record.
+    sam.goto(f"{base}/changes/")
+    sam.get_by_role("link", name="See the proposal").click()
+    expect(sam.get_by_text("It saves an hour a day.")).to_be_visible()
+    expect(sam.locator("#rehearsal")).to_contain_text("Nothing that people did not approve")
+    accept(sam, base)
+    ida.goto(f"{base}/policy/standing/")
+    expect(ida.locator(".standing-list").first).to_contain_text("Ida Lindqvist and Sam Okoro")
+    assert faults(ida, 320, 390, 1440, schemes=SCHEMES) == []
+
+    # The next one is no sample.
+    product.sql("UPDATE policy_standingapproval SET met = 1, sample_at = 0")
+    row = sent(product, number=3999)
+    desk = open_as("REVIEWER2", color_scheme="dark")
+    desk.goto(f"{base}/queue/")
+    desk.get_by_role("link", name="see them").click()
+    item = desk.locator(f'#list .item[data-message="{row}"]')
+    expect(item).to_contain_text("version 1 (signed by Ida Lindqvist and Sam Okoro). Leaves at")
+    item.click()
+    expect(desk.locator("#decide")).to_contain_text("unless somebody stops it.")
+    assert faults(desk, 320, 390, 1440, schemes=SCHEMES) == []
+    desk.locator("#decide").get_by_role("button", name="Stop").click()
+    expect(desk.locator("#message")).to_contain_text("Stopped.")
+    expect(desk.locator("#message")).to_contain_text("Undone by Ben Okafor.")
+    desk.goto(f"{base}/queue/")
+    expect(desk.locator(f'#list .item[data-message="{row}"]')).to_be_visible()
+    # Another one, by the form of a page without scripts.
+    other = sent(product, number=3998)
+    sam.goto(f"{base}/queue/{other}/")
+    sam.get_by_role("button", name="Stop").click()
+    expect(sam.locator("#message")).to_contain_text("Stopped.")
+    ida.goto(f"{base}/policy/standing/")
+    ida.locator("summary", has_text="End…").click()
+    ida.get_by_label("Why does it end?").fill("The text changes.")
+    ida.get_by_role("button", name="End it").click()
+    expect(ida.locator(".standing-ended").first).to_contain_text("by Ida Lindqvist: The text changes.")
+
+
+def sent(product: Product, *, number: int) -> str:
+    """Send one, and return its public id once a standing approval has approved it."""
+    upstream_id, _ = product.send(f"Your refund for order {number}", body=TEXT.format(number), metadata={})
+    found = "SELECT m.public_id FROM mirror_message m JOIN approvals_decision d ON d.message_id = m.id"
+    waits = f"{found} WHERE m.upstream_id = %s AND d.standing_id IS NOT NULL AND d.state = 'recorded'"
+    rows = product.wait_for(lambda: product.sql(waits, upstream_id), timeout=90, what="the standing approval")
+    public_id: uuid.UUID = rows[0][0]
+    return str(public_id)
