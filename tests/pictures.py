@@ -5,7 +5,8 @@ It starts a product with its demo for itself, adds messages in every state, and 
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from launcher.quality import find_chromium
 from tests.browser.looking import open_up, settled
-from tests.browser.pages import ADMIN_PAGES, MORE, OPENED, PAGES
+from tests.browser.pages import ADMIN_PAGES, MORE, OPENED, PAGES, POLICY_PAGES, POLICY_REVIEWER_PAGES
 from tests.desk import Browser as Reader
 from tests.desk import Product
+from tests.policy_showcase import make_policy
 from tests.showcase import NEWCOMER, Showcase, showcase
 from tests.stack import Stack
 
@@ -25,6 +27,16 @@ ENOUGH = 12
 EMPTY = {f"empty {tab}": f"/queue/?tab={tab}" for tab in ("waiting", "mine", "leaving", "unknown", "failed", "done")}
 # Messages that differ in little, reviewed together.
 BULK = {"alike together": ("/queue/?q=refund&group=none", *OPENED["sheet of several"][1:])}
+# Those of docs/images, with the person who looks.
+DOCS_POLICY = {
+    "policy": ("ida", "/policy/"),
+    "policy-activate": ("ida", "/policy/draft/activate/"),
+    "two-approvals": ("ana", "{two}"),
+    "review-plans": ("ida", "/review-plans/"),
+    "set-apart": ("ana", "{flood}"),
+    "changes": ("ida", "/changes/"),
+}
+POLICY_BULK = {"policy sheet with 0 of 2 approvals": ("/queue/?q=invoice&group=none", *OPENED["sheet of several"][1:])}
 ALIKE = "Hello Dana,\n\nyour refund of {} EUR for order {} is on its way. It arrives within five days."
 
 
@@ -43,6 +55,7 @@ def main(folder: Path, wanted: list[str]) -> int:
                 with showcase(product.known["DATABASE_URL"], like=like) as made:
                     made.make_newcomer(product.known["REVIEWER_EMAIL"])
                     number += _take_all(browser, product, made, folder, _chosen(wanted))
+                number += _take_policy(browser, product, reader, folder, _chosen(wanted))
                 browser.close()
         finally:
             stack.stop()
@@ -124,34 +137,90 @@ def _take_all(
         "newcomer": _signed_in(browser, product, "REVIEWER", email=NEWCOMER),
         "ida": _signed_in(browser, product, "ADMIN"),
     }
-    number = 0
-    for width, height in WIDTHS.items():
-        for scheme in SCHEMES:
-            place = folder / f"{width}-{scheme}"
-            options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
-            for person, pages in sets.items():
-                made.refresh()
-                page = browser.new_context(storage_state=states.get(person), **options).new_page()
-                for name in filter(is_wanted, pages):
-                    settled(page, product.known["DASHBOARD_URL"] + pages[name].format(**known))
-                    # A bar that stays in view would stand in the middle of a whole page.
-                    whole = width < 640 and not page.locator("#decide").count()
-                    page.screenshot(path=place / f"{name.replace(' ', '-')}.png", full_page=whole)
-                    number += 1
-                page.context.close()
-            page = browser.new_context(storage_state=states["ana"], color_scheme=scheme).new_page()
-            for name in filter(is_wanted, opened := OPENED | BULK):
-                path, steps, there = opened[name]
-                # In a wide window, where everything is in view, and then in this one.
-                page.set_viewport_size({"width": 1440, "height": 900})
-                settled(page, product.known["DASHBOARD_URL"] + path.format(**known))
-                open_up(page, steps, there)
-                page.set_viewport_size({"width": width, "height": height})
-                page.locator(there).first.evaluate("(one) => one.scrollIntoView({ block: 'nearest' })")
-                page.screenshot(path=place / f"{name.replace(' ', '-')}.png")
-                number += 1
+    pictures = _Pictures(browser, product, folder, is_wanted, {name: str(value) for name, value in known.items()})
+    return pictures.take(sets, states, OPENED | BULK, before=made.refresh)
+
+
+def _take_policy(
+    browser: Browser, product: Product, reader: Reader, folder: Path, is_wanted: Callable[[str], bool]
+) -> int:
+    """Take the pictures of a policy in force, and those of them that are in docs/images."""
+    sets = {"ida": POLICY_PAGES, "ana": POLICY_REVIEWER_PAGES}
+    names = (*POLICY_PAGES, *POLICY_REVIEWER_PAGES, *POLICY_BULK, *(f"docs {name}" for name in DOCS_POLICY))
+    if not any(map(is_wanted, names)):
+        return 0
+    known = make_policy(product, reader)
+    states = {"ida": _signed_in(browser, product, "ADMIN"), "ana": _signed_in(browser, product, "REVIEWER")}
+    pictures = _Pictures(browser, product, folder, is_wanted, known)
+    return pictures.take(sets, states, POLICY_BULK) + pictures.take_for_docs(DOCS_POLICY, states)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Takes pictures of pages at every width, light and dark; `known` fills in what their addresses have in braces."""
+
+    browser: Browser
+    product: Product
+    folder: Path
+    is_wanted: Callable[[str], bool]
+    known: Mapping[str, str]
+
+    def take(
+        self,
+        sets: Mapping[str, Mapping[str, str]],
+        states: Mapping[str, Any],
+        opened: Mapping[str, tuple[str, tuple[str, ...], str]],
+        before: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Take the pages of each person, and what opens on Ana's; return how many pictures these are."""
+        number = 0
+        for width, height in WIDTHS.items():
+            for scheme in SCHEMES:
+                place = self.folder / f"{width}-{scheme}"
+                options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+                for person, pages in sets.items():
+                    before()
+                    page = self.browser.new_context(storage_state=states.get(person), **options).new_page()
+                    for name in filter(self.is_wanted, pages):
+                        settled(page, self._address(pages[name]))
+                        # A bar that stays in view would stand in the middle of a whole page.
+                        whole = width < 640 and not page.locator("#decide").count()
+                        page.screenshot(path=place / f"{name.replace(' ', '-')}.png", full_page=whole)
+                        number += 1
+                    page.context.close()
+                number += self._take_opened(states["ana"], opened, width, height, scheme)
+        return number
+
+    def _take_opened(
+        self, state: Any, opened: Mapping[str, tuple[str, tuple[str, ...], str]], width: int, height: int, scheme: Any
+    ) -> int:
+        page, names = self.browser.new_context(storage_state=state, color_scheme=scheme).new_page(), 0
+        for name in filter(self.is_wanted, opened):
+            path, steps, there = opened[name]
+            # In a wide window, where everything is in view, and then in this one.
+            page.set_viewport_size({"width": 1440, "height": 900})
+            settled(page, self._address(path))
+            open_up(page, steps, there)
+            page.set_viewport_size({"width": width, "height": height})
+            page.locator(there).first.evaluate("(one) => one.scrollIntoView({ block: 'nearest' })")
+            page.screenshot(path=self.folder / f"{width}-{scheme}" / f"{name.replace(' ', '-')}.png")
+            names += 1
+        page.context.close()
+        return names
+
+    def take_for_docs(self, pages: Mapping[str, tuple[str, str]], states: Mapping[str, Any]) -> int:
+        """Take pages for docs/images, in a wide window."""
+        chosen = {name: one for name, one in pages.items() if self.is_wanted(f"docs {name}")}
+        for name, (person, path) in chosen.items():
+            viewport: Any = {"width": 1440, "height": 900}
+            page = self.browser.new_context(storage_state=states[person], viewport=viewport).new_page()
+            settled(page, self._address(path))
+            page.screenshot(path=self.folder / "docs" / f"{name}.png")
             page.context.close()
-    return number
+        return len(chosen)
+
+    def _address(self, path: str) -> str:
+        return self.product.known["DASHBOARD_URL"] + path.format(**self.known)
 
 
 def _with_pdf(product: Product) -> str:

@@ -32,7 +32,7 @@ from policy.rules.drafts import Rules
 from policy.rules.evaluation import Requirement, required
 from policy.rules.lookups import lookups_for
 from policy.rules.names import names_for
-from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, effects_in_words, listed
+from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, listed, outcome_in_words
 
 MAX_TEXT = 20_000
 ORIGINS = {"agent": "An agent", "discord": "A Discord command", "edit": "An edit at the desk"}
@@ -206,7 +206,7 @@ def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[
         "at": at,
         "spoken": [one for one in told if one.spoke],
         "silent": [one for one in told if not one.spoke],
-        "needed": effects_in_words(asked.effects, names),
+        "needed": outcome_in_words(asked.effects, names),
         "needs_more": bool(asked.spoke),
         "known": _known(facts, names),
     }

@@ -35,7 +35,7 @@ from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rehearsal import DAYS, rehearse
-from policy.rules.rules import Names, effects_in_words, listed
+from policy.rules.rules import Names, listed, outcome_in_words
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
@@ -185,7 +185,7 @@ def _activate_page(
         "problems": [told for one in now.draft_rules for told in problems.get(one.id, ())],
         "days": DAYS,
         "tried": tried,
-        "rows": [(one, *(effects_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
+        "rows": [(one, *(outcome_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
         "note": request.POST.get("note", ""),
         "error": error,
         "wrong": wrong or {},

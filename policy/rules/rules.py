@@ -115,6 +115,11 @@ def effects_in_words(then: Effects, names: Names) -> str:
     return listed(list(_effects(then, names))) or "one approval is needed"
 
 
+def outcome_in_words(then: Effects, names: Names) -> str:
+    """Return what becomes of a message as the middle of a sentence: where it is rejected, only that."""
+    return effects_in_words(Effects(reject=then.reject) if then.reject else then, names)
+
+
 def listed(parts: Sequence[str], word: str = "and") -> str:
     """Return parts as one list: "a, b and c"."""
     *others, last = parts or [""]

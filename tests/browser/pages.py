@@ -32,6 +32,8 @@ PAGES = {
     "ready-made-policy": "/policy/ready-made/regulated/",
     "review-plans": "/review-plans/",
     "review-plan": "/review-plans/all/",
+    "set-apart": "/queue/apart/",
+    "caps": "/caps/",
     "allowlists": "/allowlists/",
     "allowlist": "/allowlists/all/restriction/",
     "allowlist-history": "/allowlists/all/restriction/history/",
@@ -53,6 +55,10 @@ ADMIN_PAGES = {
     "people": "/people/",
     "invite": "/people/invite/",
     "second-factor": "/people/second-factor/",
+    "changes": "/changes/",
+    "oversight-minimum": "/mailboxes/minimum/",
+    "policy-group-add": "/policy/groups/add/",
+    "calendar-add": "/review-plans/calendars/add/",
     "setup": "/setup/",
     "api-keys": "/keys/",
     "webhooks": "/webhooks/",
@@ -61,6 +67,33 @@ ADMIN_PAGES = {
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
+}
+# Pages of an admin with a policy in force, plans and what waits: tests/policy_showcase.py fills in what is in braces.
+POLICY_PAGES = {
+    "policy with a draft": "/policy/",
+    "policy-rule": "/policy/draft/rules/money/",
+    "policy-activate": "/policy/draft/activate/",
+    "policy-groups with members": "/policy/groups/",
+    "policy-group": "{group}",
+    "policy-playground with a result": "/policy/playground/?message={two}",
+    "policy-versions with changes": "/policy/versions/",
+    "policy-version": "/policy/versions/2/",
+    "review-plans with a plan": "/review-plans/",
+    "review-plan with a ladder": "/review-plans/all/",
+    "calendar": "{calendar}",
+    "set-apart with a flood": "/queue/apart/",
+    "flood": "{flood}",
+    "changes that wait": "/changes/",
+    "oversight-minimum with mailboxes below": "/mailboxes/minimum/",
+}
+# The same for a reviewer.
+POLICY_REVIEWER_PAGES = {
+    "queue with late messages": "/queue/",
+    "home with late messages": "/",
+    "message with 1 of 2 approvals": "{two}",
+    "policy-assign or extend": "{two}handling/",
+    "policy-plan as a reviewer": "/review-plans/all/",
+    "flood as a reviewer": "{flood}",
 }
 # Error pages, by the status that the browser reports.
 ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}

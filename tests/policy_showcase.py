@@ -1,0 +1,182 @@
+"""A policy in force with a draft, groups, plans, changes that wait and a flood, for pictures of their pages.
+
+Made in the product's rows; a message that needs two approvals has one, and the oldest ones are late. Nothing is taken
+away again: the product of the pictures is not used for anything else afterwards.
+"""
+
+import json
+from typing import Any
+
+from tests.desk import Browser as Reader
+from tests.desk import Product
+
+FINANCE, CLIENTS = "Finance", "Client leads"
+_OFFICE = {"days": [0, 1, 2, 3, 4], "opens": "08:00", "closes": "18:00", "zone": "Europe/Lisbon"}
+# Changes that wait: kind, title, before, after, reason.
+_CHANGES = (
+    (
+        "mailbox_mode",
+        "outreach@yourteam.example: Oversight mode",
+        "Oversight mode: Sent mail waits (gated_send)",
+        "Oversight mode: Monitored (monitored)",
+        "The newsletter agent made no mistake in three months.",
+    ),
+    (
+        "role",
+        "Ana Ferreira: role admin of support@yourteam.example",
+        "Reviewer",
+        "Reviewer, admin of support@yourteam.example",
+        "She sets the review plan of her mailbox.",
+    ),
+)
+# So many messages go to the queue in an hour; what comes after that is set apart.
+_CAP, _FLOOD = 3, 8
+
+
+def make_policy(product: Product, reader: Reader) -> dict[str, str]:
+    """Make it all, and return the addresses that pages of `POLICY_PAGES` name in braces."""
+    groups = _groups(product)
+    _versions(product, groups)
+    row = product.hold(reader, "Quote for EUR 4,800", body="Hello Dana,\n\nthe quote is EUR 4,800.00 for the year.")
+    product.reviewer("REVIEWER2").decide(row["id"], "approve", row["fingerprint"])
+    calendar = _plan(product)
+    _changes(product)
+    return {
+        "two": f"/queue/{row['id']}/",
+        "group": f"/policy/groups/{groups[FINANCE]}/",
+        "calendar": f"/review-plans/calendars/{calendar}/",
+        "flood": f"/queue/apart/{_flood(product)}/",
+    }
+
+
+def _one(product: Product, query: str, *values: Any) -> int:
+    return int(product.sql(query, *values)[0][0])
+
+
+def _person(product: Product, prefix: str) -> int:
+    return _one(product, "SELECT id FROM people_person WHERE email = %s", product.known[f"{prefix}_EMAIL"])
+
+
+def _groups(product: Product) -> dict[str, int]:
+    found = {}
+    for name, members in ((FINANCE, ("REVIEWER", "REVIEWER2", "ADMIN")), (CLIENTS, ("REVIEWER2",))):
+        found[name] = _one(product, "INSERT INTO policy_group (name) VALUES (%s) RETURNING id", name)
+        for prefix in members:
+            member = (found[name], _person(product, prefix))
+            product.sql("INSERT INTO policy_group_members (group_id, person_id) VALUES (%s, %s)", *member)
+    return found
+
+
+def _rules(groups: dict[str, int], *, amount: str) -> list[dict[str, Any]]:
+    """Return the rules of a version; amounts from `amount` need two approvals."""
+    return [
+        {
+            "id": "risk",
+            "name": "High risk needs a second look",
+            "when": {"risk": "high"},
+            "then": {"approvals": {"0": 2}, "never_in_bulk": True, "high_risk_page": True},
+        },
+        {
+            "id": "money",
+            "name": "Large amounts",
+            "note": "Agreed with the owner in March.",
+            "when": {"amount": amount, "currency": "EUR"},
+            "then": {"approvals": {str(groups[FINANCE]): 2}, "bar_editor": True},
+        },
+        {
+            "id": "hours",
+            "name": "Newsletters leave in office hours",
+            "when": {"recipients_from": 10, "first_contact": True},
+            "then": {"office_hours": [_OFFICE]},
+        },
+    ]
+
+
+def _versions(product: Product, groups: dict[str, int]) -> None:
+    """Store a version that was active, the one that is, and a draft."""
+    contacts = {
+        "id": "first",
+        "name": "First contact",
+        "when": {"first_contact": True},
+        "then": {"never_in_bulk": True, "reauthenticate": True},
+    }
+    active = _rules(groups, amount="1000")
+    versions = (
+        (1, "retired", active[:1], "First policy", "2 days", "1 day"),
+        (2, "active", active, "What the auditors asked for in March", "1 day", None),
+        (3, "draft", [*_rules(groups, amount="500"), contacts], "", None, None),
+    )
+    author = _person(product, "ADMIN")
+    for number, state, rules, note, activated, retired in versions:
+        product.sql(
+            "INSERT INTO policy_policyversion (number, state, rules, note, based_on, edits, author_id, activated_by_id,"
+            " activated_at, retired_at) VALUES (%s, %s, %s::jsonb, %s, %s, 0, %s, %s, now() - %s::interval,"
+            " now() - %s::interval)",
+            *(number, state, json.dumps(rules), note, number - 1, author, author if activated else None),
+            *(activated, retired),
+        )
+
+
+def _plan(product: Product) -> int:
+    """Make a calendar, a plan of all mailboxes with a ladder, and people on duty; return the calendar's key."""
+    holidays = {"2026-12-25": "Christmas Day", "2027-01-01": "New Year's Day", "2027-04-02": "Good Friday"}
+    week = [[[0, 1440]]] * 7
+    calendar = _one(
+        product,
+        "INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Lisbon office', 'Europe/Lisbon',"
+        " %s::jsonb, %s::jsonb) RETURNING id",
+        *(json.dumps(week), json.dumps(holidays)),
+    )
+    plan = _one(
+        product,
+        "INSERT INTO policy_reviewplan (calendar_id, targets, assigns_in_turn, version)"
+        " VALUES (%s, %s::jsonb, false, 1) RETURNING id",
+        *(calendar, json.dumps({"high": [15, 60], "": [30, 90]})),
+    )
+    ladder = ((-30, "remind", "holder"), (0, "assign", "duty"), (60, "remind", "destinations"))
+    for minutes, act, whom in ladder:
+        product.sql(
+            "INSERT INTO policy_ladderstep (plan_id, basis, minutes, act, whom) VALUES (%s, 'decision', %s, %s, %s)",
+            *(plan, minutes, act, whom),
+        )
+    for prefix in ("REVIEWER", "REVIEWER2"):
+        product.sql(
+            "INSERT INTO policy_dutyturn (person_id, calendar_id) VALUES (%s, %s)",
+            *(_person(product, prefix), calendar),
+        )
+    product.sql(
+        "UPDATE mirror_message SET held_at = now() - interval '2 hours', watch_at = now() WHERE id IN (SELECT id FROM"
+        " mirror_message WHERE state = 'held' ORDER BY id LIMIT 3)"
+    )
+    late = "SELECT 1 FROM mirror_message WHERE late_since IS NOT NULL"
+    product.wait_for(lambda: product.sql(late), timeout=60, what="messages to be late")
+    return calendar
+
+
+def _changes(product: Product) -> None:
+    """Let two admins be wanted, one of whom asked for changes, and let mailboxes be below the minimum."""
+    admin, other = _person(product, "ADMIN"), _person(product, "REVIEWER2")
+    product.sql("INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", other)
+    product.sql(
+        "INSERT INTO people_organisationsettings (id, second_admin_since, second_admin_set_by_id, minimum_oversight,"
+        " minimum_set_at, minimum_set_by_id) VALUES (1, now(), %s, 'gated_all', now(), %s) ON CONFLICT (id) DO UPDATE"
+        " SET second_admin_since = now(), minimum_oversight = 'gated_all', minimum_set_at = now()",
+        *(admin, admin),
+    )
+    for asker, (kind, title, before, after, reason) in zip((other, admin), _CHANGES, strict=True):
+        product.sql(
+            "INSERT INTO people_pendingchange (kind, target, title, before, after, url, change, asked_by_id, reason,"
+            " expires_at, state, outcome) VALUES (%s, 'x/1', %s, %s, %s, '/people/', '{}', %s, %s,"
+            " now() + interval '7 days', 'waiting', '')",
+            *(kind, title, before, after, asker, reason),
+        )
+
+
+def _flood(product: Product) -> int:
+    """Let an agent send more than the cap allows; return the key of the flood."""
+    product.sql("UPDATE mirror_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL", _CAP)
+    for number in range(_FLOOD):
+        product.send(f"Your seat for the workshop, reminder {number + 1}")
+    apart = "SELECT id FROM mirror_brake"
+    found = product.wait_for(lambda: product.sql(apart), timeout=60, what="the flood")
+    return int(found[0][0])
