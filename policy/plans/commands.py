@@ -169,7 +169,7 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
     _check(actor, mailbox)
     plan = ReviewPlan.objects.select_for_update(no_key=True).filter(mailbox=mailbox).first()
     if (plan.version if plan else 0) != wanted.version:
-        raise StalePlan("Somebody else changed this plan meanwhile. Load the page again.")
+        raise StalePlan("Somebody else changed this plan meanwhile. Check it as it is now, then save yours.")
     before = plan_in_words(plan) if plan else ""
     try:
         with transaction.atomic():
@@ -178,7 +178,7 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
             plan.targets, plan.version = dict(wanted.targets), wanted.version + 1
             plan.save()
     except IntegrityError:
-        raise StalePlan("Somebody else made this plan meanwhile. Load the page again.") from None
+        raise StalePlan("Somebody else made this plan meanwhile. Check it as it is now, then save yours.") from None
     plan.steps.all().delete()
     LadderStep.objects.bulk_create([LadderStep(plan=plan, **asdict(step)) for step in wanted.steps])
     plan = ReviewPlan.objects.get(pk=plan.pk)

@@ -19,7 +19,7 @@ from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars.stored import is_working_time
 from policy.calendars.weekly import DAYS, NOTE, write_day
-from policy.errors import PlanRefused
+from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import RISKS, plans_in_order
@@ -126,8 +126,8 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
         return _plan_page(request, mailbox, status=422, error=form.first_error(), wrong=form.wrong)
     try:
         commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
-    except PlanRefused as refused:
-        return _plan_page(request, mailbox, status=409, error=refused.sentence)
+    except StalePlan as stale:
+        return _plan_page(request, mailbox, status=409, error=stale.sentence, is_stale=True)
     notice = "The plan is saved. Messages that are waiting follow it from now on."
     return redirect_with_notice(request, notice, "review-plans")
 
@@ -161,6 +161,7 @@ def _plan_page(
     *,
     error: str = "",
     wrong: Collection[str] = (),
+    is_stale: bool = False,
     status: int = 200,
 ) -> HttpResponse:
     plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
@@ -179,6 +180,8 @@ def _plan_page(
         "sides": SIDES,
         "error": error,
         "wrong": wrong,
+        # The form has the version of now with what was typed, so the page shows both.
+        "is_stale": is_stale,
         "in_words": _in_words(plan) if plan else ((), ()),
         "version": plan.version if plan else 0,
         **(_typed(request) if is_typed else _stored(plan)),

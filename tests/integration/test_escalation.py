@@ -300,3 +300,15 @@ def test_step_times_are_right_over_daylight_saving():
     assert found.decide_by == held_at + 4 * HOUR
     assert found.decide_by.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
     assert [due.at for due in steps_of(plan, found, risk="", held_at=held_at)] == [held_at + 5 * HOUR]
+
+
+def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection):
+    client, path = signed_in(admin), "/review-plans/all/save/"
+    assert client.post(path, {"version": 0, "decision-other": "4 h"}).status_code == 302
+    stale = client.post(path, {"version": 0, "decision-other": "2 h", "look-other": "20 min"})
+    page = stale.content.decode()
+    assert (stale.status_code, ReviewPlan.objects.get().targets[""]) == (409, [None, 240])
+    assert "Decision in 4 h" in page
+    assert 'value="2 h"' in page
+    # What is saved now replaces what the page showed.
+    assert 'name="version" value="1"' in page
