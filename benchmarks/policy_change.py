@@ -20,7 +20,7 @@ def rules_about_all(mailboxes: list[int], list_id: int, number: int) -> tuple[An
     from policy.rules.hours import Hours
     from policy.rules.rules import PolicyRule
 
-    office = Hours((0, 1, 2, 3, 4), time(8), time(18), "Europe/Lisbon")
+    office = Hours.on((0, 1, 2, 3, 4), time(8), time(18), "Europe/Lisbon")
     asked = (
         Conditions(amount=Decimal(2500), currency="EUR"),
         Conditions(risk="high", origins=frozenset({"discord"})),

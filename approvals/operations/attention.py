@@ -45,6 +45,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
             _overdue(actor),
             _connections(actor, now),
             _below_minimum(actor),
+            _lacking_minimum(actor),
             _unread(actor),
             _without_word(actor),
             _events(actor),
@@ -83,6 +84,7 @@ def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
         Mailbox.objects.visible_to(actor).below_minimum(),
+        Connection.objects.visible_to(actor).lacking_minimum(),
         *([overdue(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
         *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
     ]
@@ -156,6 +158,22 @@ def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
             f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
             "An admin of the mailbox can raise it.",
             Act("See mailboxes below it", reverse("oversight-minimum")) if actor.looks_after_people else None,
+            whose="an admin",
+        )
+
+
+def _lacking_minimum(actor: Actor) -> Iterator[AttentionItem]:
+    """Yield the gateways at which the organisation's minimum has not arrived."""
+    for connection in Connection.objects.visible_to(actor).lacking_minimum().order_by("name"):
+        minimum = OrganisationSettings.objects.get()
+        assert minimum.minimum_set_at is not None, "lacking_minimum() asks for one"
+        yield AttentionItem(
+            "below_minimum",
+            f"The gateway of {connection} lacks the organisation's minimum oversight",
+            minimum.minimum_set_at,
+            connection.gate_minimum_error or "It could not be brought there yet.",
+            "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
+            Act("See the minimum", reverse("oversight-minimum")) if actor.looks_after_people else None,
             whose="an admin",
         )
 

@@ -91,7 +91,7 @@ class _Editor:
             if self.now.draft is None:
                 return answer_policy(self.request, error="Begin a draft first.", status=409)
             return self._page()
-        form = RuleForm(self.request.POST, offered=self.offered, is_on=self.rule.is_on if self.rule else True)
+        form = RuleForm(self.request.POST, offered=self.offered, stored=self.rule)
         if not form.is_valid():
             return self._page(wrong=form.errors_by_field(), status=422)
         rule = form.rule(rule_id=self.rule_id or "new")

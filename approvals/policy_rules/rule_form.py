@@ -113,9 +113,9 @@ class RuleForm(SentenceForm):
     # The digest of the rule that the page before showed as a preview.
     previewed = forms.CharField(required=False, max_length=64)
 
-    def __init__(self, data: Any, *, offered: Offered, is_on: bool = True) -> None:
+    def __init__(self, data: Any, *, offered: Offered, stored: PolicyRule | None = None) -> None:
         super().__init__(data)
-        self.offered, self.is_on = offered, is_on
+        self.offered, self.stored = offered, stored
         for name in (*_LISTS, "barred_groups"):
             self.fields[name] = forms.MultipleChoiceField(
                 required=False, choices=list(offered.of(name).items()), error_messages=_CHOOSE
@@ -217,14 +217,16 @@ class RuleForm(SentenceForm):
         when["amount"] = None if cleaned["amount"] is None else str(cleaned["amount"])
         then: dict[str, Any] = {name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")}
         then |= {"reject": cleaned["reject"].strip(), "barred_groups": sorted(map(int, cleaned["barred_groups"]))}
-        then["office_hours"] = [cleaned["office"]] if cleaned["office"] else []
+        # The form has one of its hours; what a rule was stored with besides holds as well, and stays.
+        further = [one.as_json() for one in self.stored.then.office_hours[1:]] if self.stored else []
+        then["office_hours"] = [*([cleaned["office"]] if cleaned["office"] else []), *further]
         return PolicyRule.from_json(
             {
                 "id": rule_id,
                 "name": " ".join(cleaned["name"].split()),
                 "owner": int(cleaned["owner"]) if cleaned["owner"] else None,
                 "note": cleaned["note"].strip(),
-                "is_on": self.is_on,
+                "is_on": self.stored.is_on if self.stored else True,
                 "when": when,
                 "then": then,
             }

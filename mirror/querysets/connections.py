@@ -103,6 +103,14 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         # A time in the future is left from before the clock was set back.
         return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
+    def lacking_minimum(self) -> Self:
+        """Our gateways that long lack the organisation's minimum, although there is a key to bring it there with."""
+        minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")
+        old = minimum.filter(minimum_set_at__lt=Now() - STUCK_AFTER)
+        ordered = old.alias(looseness=_looseness(F("minimum_oversight")))
+        looser = Exists(ordered.filter(looseness__lt=_looseness(OuterRef("gate_minimum"))))
+        return self.at_work().filter(looser, is_our_gateway=True).exclude(admin_key="")
+
     def unwell(self) -> Self:
         """Those that are paused, fail for a while, or were not read for so long that the queue may lack messages."""
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)

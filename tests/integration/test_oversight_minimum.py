@@ -123,10 +123,15 @@ def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(signed_in, adm
     assert bring() == ["not now"]
     words = dict(shown(client))
     assert set(words) == {"Not there yet", "Only here"}
+    assert attention_count(actor_of(admin)) == 0
+    OrganisationSettings.objects.update(minimum_set_at=timezone.now() - timedelta(hours=1))
+    assert "lacks the organisation&#x27;s minimum oversight" in client.get("/attention/").content.decode()
+    assert attention_count(actor_of(admin)) == len(attention_for(actor_of(admin), timezone.now())) == 1
     Connection.objects.filter(is_our_gateway=True).update(
         api_url=account.connection.api_url, gate_minimum_checked_at=timezone.now() - timedelta(minutes=6)
     )
     assert bring() == ["brought"]
+    assert attention_count(actor_of(admin)) == 0
     Connection.objects.update(admin_key="")
     assert ("Not there", "The connection has no admin key.") in shown(client)
 

@@ -93,7 +93,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signe
     then = {
         "approvals": {"0": 3, str(group.pk): 2}, "barred_groups": [group.pk], "bar_editor": True, "reject": "No.",
         "reauthenticate": True, "never_in_bulk": True, "high_risk_page": True, "expire_minutes": 90,
-        "office_hours": [{"calendar": calendar.pk}],
+        "office_hours": [{"calendar": calendar.pk}, hours],
     }  # fmt: skip
     whole = rule("whole", "Whole", owner=admin.pk, note="Why.\nTwo lines.", when=when, then=then)
     begun(admin, whole)
