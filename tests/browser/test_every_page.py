@@ -134,7 +134,7 @@ def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, m
     pages = Pages()
     with rolled_back():
         without = of_every_address(client, pages.take)
-    for gather in (of_messages, of_signing_in, of_joining, of_two_admins, of_an_account, of_errors):
+    for gather in (of_messages, of_signing_in, of_joining, of_two_admins, of_policy, of_an_account, of_errors):
         client.cookies.clear()
         with rolled_back():
             gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
@@ -284,6 +284,26 @@ def of_two_admins(client, take, **_):
     take("changes, refused", client.post(reverse("withdraw-change", args=[change.pk])))
     client.post(reverse("decline-change", args=[change.pk]), {"reason": "No"})
     take("changes, ended", client.get(reverse("pending-changes")))
+
+
+def of_policy(client, take, **_):
+    """Pages of a draft and of a plan, as an admin and as a reviewer, and what is stale about them."""
+    all_round(client)
+    message = make_message(make_connection(), markdown="We refund 1,250.00 EUR today.")
+    client.post(reverse("begin-draft"), {"from": "ready-small-team"})
+    take("policy, with a draft", client.get(reverse("policy")))
+    stale = client.post(reverse("arrange-policy-rule", args=["ready1"]), {"edits": 99, "act": "down"})
+    take("policy, with a stale draft", stale)
+    take("policy, to activate", client.get(reverse("activate-draft")))
+    take("playground, with a result", client.get(reverse("policy-playground"), {"message": str(message.public_id)}))
+    save, plan = reverse("save-review-plan", args=["all"]), {"version": 0, "decision-other": "4 h"}
+    client.post(save, plan)
+    take("review plan, stale", client.post(save, plan))
+    take("review plan, wrong", client.post(save, {**plan, "version": 1, "look-high": "soon"}))
+    reviewer = Client()
+    resume(reviewer, make_person("ned@yourteam.example", "Ned Roe", "reviewer"))
+    take("policy, as a reviewer", reviewer.get(reverse("policy")))
+    take("review plan, as a reviewer", reviewer.get(reverse("review-plan", args=["all"])))
 
 
 def of_an_account(client, take, *, settings, **_):
