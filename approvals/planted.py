@@ -62,6 +62,11 @@ class PracticeSetting(models.Model):
     def __str__(self) -> str:
         return f"one in {self.one_in} in {self.mailbox or 'all mailboxes'}"
 
+    @property
+    def signatories(self) -> str:
+        """The names of the two admins who switched it on."""
+        return f"{self.asked_by} and {self.accepted_by}"
+
 
 class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
     """Reads of what was planted."""
@@ -97,6 +102,8 @@ class PracticeMessage(models.Model):
     copied_from = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="practice_copies")
     # A name of `practice.faults`, with what is wrong and where it can be seen, in words.
     fault = models.CharField(max_length=20)
+    # The names of the two admins who switched practice messages on, for the ledger.
+    signed_by = models.CharField(max_length=400, blank=True)
     explanation = models.TextField()
     planted_at = models.DateTimeField(db_default=Now())
     ends_at = models.DateTimeField()

@@ -398,6 +398,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('fault', models.CharField(max_length=20)),
+                ('signed_by', models.CharField(blank=True, max_length=400)),
                 ('explanation', models.TextField()),
                 ('planted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('ends_at', models.DateTimeField()),

@@ -104,4 +104,5 @@ def details_of(found: PracticeMessage) -> dict[str, str]:
     They are no entries of the message, so that no trail shows it before it is over, and repeat nothing of its text.
     """
     message = found.message
-    return {"practice": str(message.public_id), "mailbox": str(message.mailbox or ""), "fault": found.fault}
+    about = {"practice": str(message.public_id), "mailbox": str(message.mailbox or ""), "fault": found.fault}
+    return {**about, "signed_by": found.signed_by}

@@ -76,7 +76,7 @@ def _count_and_plant(key: int, rng: random.Random) -> bool:
     if mailbox_id is None:
         return False
     mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
-    return _may_plant(mailbox) and plant_in(mailbox, rng=rng) is not None
+    return _may_plant(mailbox) and plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
 
 
 def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
@@ -119,8 +119,11 @@ def _may_plant(mailbox: Mailbox) -> bool:
     return not PracticeMessage.objects.waiting().filter(message__mailbox=mailbox).exists()
 
 
-def plant_in(mailbox: Mailbox, *, rng: random.Random) -> PracticeMessage | None:
-    """Plant one in a mailbox, in the caller's transaction; None where no message can be copied with a fault."""
+def plant_in(mailbox: Mailbox, *, rng: random.Random, signed_by: str) -> PracticeMessage | None:
+    """Plant one in a mailbox, in the caller's transaction; None where no message can be copied with a fault.
+
+    `signed_by` names the two admins who switched practice messages on.
+    """
     sources = list(_sources(mailbox)[:_AMONG])
     rng.shuffle(sources)
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id])
@@ -131,7 +134,7 @@ def plant_in(mailbox: Mailbox, *, rng: random.Random) -> PracticeMessage | None:
         made = plant(store.stored_content(source.revision), rng, without=without)
         if made is not None:
             with traced(uuid.uuid4().hex[:16]):
-                return _store(mailbox, source, made, rng)
+                return _store(mailbox, source, made, rng, signed_by)
     log.info("no message to copy for a practice message", extra={"mailbox": mailbox.pk})
     return None
 
@@ -147,7 +150,7 @@ def _sources(mailbox: Mailbox) -> QuerySet[Message]:
     return found.select_related("revision", "connection").order_by("-changed_at", "-pk")
 
 
-def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random) -> PracticeMessage:
+def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str) -> PracticeMessage:
     connection, now = mailbox.connection, clock()
     row = _row(mailbox, source, made, rng, now)
     message = _begin(mailbox, source, made, row, now)
@@ -157,6 +160,7 @@ def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random)
         message=message,
         copied_from=source,
         fault=made.fault,
+        signed_by=signed_by[:400],
         explanation=made.explanation,
         ends_at=min(ends_at, message.expires_at) if message.expires_at else ends_at,
     )

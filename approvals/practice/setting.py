@@ -71,7 +71,7 @@ def switch_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
     if row is None:
         return False
     row.delete()
-    details = {**_details(mailbox), **changed(before=_words(row), after=_OFF)}
+    details = {**_details(mailbox), "signed_by": row.signatories, **changed(before=_words(row), after=_OFF)}
     record("practice.switched_off", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
     waiting = PracticeMessage.objects.waiting()
     if mailbox is not None:

@@ -19,17 +19,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from approvals.planted import PracticeSetting
 from approvals.queue import views as queue_views
 from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.actors import Role
 from people.invitations.links import make_password_link
 from people.models import OrganisationSettings, PendingChange
+from people.second_admin.person_figures import set_person_figures
 from tests.browser.looking import everywhere, unfolded, violations
 from tests.doors import DOORS
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
+from tests.integration.practising import make_approved, make_planted
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import decide as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
@@ -134,7 +137,8 @@ def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, m
     pages = Pages()
     with rolled_back():
         without = of_every_address(client, pages.take)
-    for gather in (of_messages, of_signing_in, of_joining, of_two_admins, of_policy, of_an_account, of_errors):
+    gathers = (of_messages, of_practice, of_signing_in, of_joining, of_two_admins, of_policy, of_an_account, of_errors)
+    for gather in gathers:
         client.cookies.clear()
         with rolled_back():
             gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
@@ -208,6 +212,21 @@ def of_messages(client, take, *, monkeypatch, **_):
     make_message(other)
     other.messages.update(upstream_id=second.upstream_id)
     take("which one", client.get(f"/approvals/{second.upstream_id}/"))
+
+
+def of_practice(client, take, **_):
+    """Practice messages: reviewers are told, one waits and has ended; and the report with people."""
+    person, connection = all_round(client), make_connection()
+    make_approved(connection, person)
+    planted, other = make_planted(connection), make_person("otto@yourteam.example", "Otto Vale", "admin")
+    PracticeSetting.objects.create(one_in=50, asked_by=person, accepted_by=other)
+    take("queue, told of practice", client.get("/queue/"))
+    take("practice, on", client.get(reverse("practice")))
+    take("account, told of practice", client.get("/people/me/"))
+    decide(planted.message, person)
+    take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
+    set_person_figures(actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May")
+    take("review, with people", client.get(reverse("report-review")))
 
 
 def of_signing_in(client, take, *, settings, **_):

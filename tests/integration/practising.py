@@ -30,6 +30,7 @@ def make_approved(connection: Connection, person: Person) -> Message:
 def make_planted(connection: Connection, *, seed: int = 5) -> PracticeMessage:
     """Plant one in the connection's only mailbox."""
     with transaction.atomic():
-        found = planting.plant_in(connection.mailboxes.select_related("connection").get(), rng=random.Random(seed))
+        mailbox = connection.mailboxes.select_related("connection").get()
+        found = planting.plant_in(mailbox, rng=random.Random(seed), signed_by="Ida Lindqvist and Sam Okoro")
     assert found is not None
     return found

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
@@ -20,11 +21,13 @@ from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
+from mirror.recording import record_about
 from people.models import Person
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import deadlines_of, steps_of
 from tests.factories import make_connection, make_message, rolled_back
 from tests.integration.deciding import at_once, decide
+from tests.integration.practising import make_approved, make_planted
 
 pytestmark = pytest.mark.django_db
 
@@ -312,3 +315,27 @@ def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection)
     assert 'value="2 h"' in page
     # What is saved now replaces what the page showed.
     assert 'name="version" value="1"' in page
+
+
+def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_one_would_be_late(message, reviewer):
+    make_approved(message.connection, reviewer)
+    planted = make_planted(message.connection)
+    practice, steps = planted.message, ({"minutes": -30}, {"whom": "destinations"})
+    make_plan(*steps, assigns_in_turn=True)
+    on_duty(reviewer)
+    for lasting in (timedelta(minutes=45), timedelta(minutes=100)):
+        if lasting > HOUR:
+            # Somebody looked at it in time, so only the decision is awaited.
+            with transaction.atomic():
+                record_about("message.opened", practice, actor=reviewer.actor(surface="web"))
+        held_for(practice, lasting)
+        run()
+        practice.refresh_from_db()
+        assert (practice.state, practice.late_since) == ("held", None)
+    assert None not in (practice.look_by, practice.decide_by)
+    assert Claim.objects.get(message=practice).person == reviewer
+    held_for(practice, timedelta(minutes=121))
+    assert (tasks.sweep(), tasks.sweep()) == ("swept", "swept")
+    planted.refresh_from_db()
+    assert (planted.outcome, acts(practice), reminded(practice)) == ("unanswered", [], set())
+    assert not Claim.objects.filter(message=practice).exists()

@@ -72,7 +72,8 @@ def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(plant
     real = list(Entry.objects.of_message(approved.public_id).order_by("id").values_list("action", "actor_kind"))
     assert about == real[:2] == [("message.held", "webhook"), ("message.fetched", "worker")]
     marked = Entry.objects.of_action("practice.planted")
-    assert marked.get().detail.fields["practice"] == str(message.public_id)
+    fields = marked.get().detail.fields
+    assert (fields["practice"], fields["signed_by"]) == (str(message.public_id), "Ida Lindqvist and Sam Okoro")
     assert list(marked.readable_by(actor_of(reviewer))) == []
     assert list(marked.readable_by(actor_of(auditor))) == list(marked)
 
@@ -95,7 +96,7 @@ def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
     for one in (destination, program):
         Route.objects.create(destination=one, actions=actions)
     with transaction.atomic():
-        planted = planting.plant_in(mailbox, rng=random.Random(5))
+        planted = planting.plant_in(mailbox, rng=random.Random(5), signed_by="")
     assert Card.objects.filter(message=planted.message, destination=destination).exists()
     card = card_of_message(planted.message, destination, channel_of("discord").markup)
     held = card_of_message(make_message(planted.message.connection), destination, channel_of("discord").markup)
@@ -129,6 +130,7 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(signed_in
     assert not Verdict.objects.filter(message=message).exists()
     decided = Entry.objects.of_action("practice.decided").get()
     assert (decided.actor_id, decided.message) == (str(reviewer.pk), None)
+    assert decided.detail.fields["signed_by"] == "Ida Lindqvist and Sam Okoro"
     assert Entry.objects.of_message(message.public_id).of_action("practice.ended").get().actor_kind == "worker"
     history = client.get("/history/").content.decode()
     assert "Practice message" in history
@@ -310,7 +312,7 @@ def test_nothing_is_planted_where_something_stops_it(stop, approved, connection,
         type(mailbox).objects.update(is_active=False)
     else:
         with transaction.atomic():
-            planting.plant_in(mailbox, rng=random.Random(1))
+            planting.plant_in(mailbox, rng=random.Random(1), signed_by="")
     before = PracticeMessage.objects.count()
     make_message(connection)
     assert planting.plant_due([setting.pk]) == 0
@@ -337,10 +339,14 @@ def test_worker_that_dies_while_planting_leaves_nothing(error, approved, connect
 def test_two_sweeps_at_once_plant_one(approved, connection, mailbox, admin):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
     make_message(connection)
-    both = [in_thread(lambda: planting.plant_due([setting.pk])) for _ in range(2)]
-    for thread, _ in both:
-        thread.join()
-    assert sum(results[0] for _, results in both) == 1
+    with transaction.atomic():
+        # One worker is at it: another passes by, and does not wait to do the same again.
+        PracticeSetting.objects.select_for_update().get()
+        thread, results = in_thread(lambda: planting.plant_due([setting.pk]))
+        thread.join(timeout=60)
+        assert results == [0]
+    assert planting.plant_due([setting.pk]) == 1
+    assert planting.plant_due([setting.pk]) == 0
     assert PracticeMessage.objects.count() == 1
 
 
@@ -349,12 +355,16 @@ def test_hosted_connections_have_them_too_and_their_whole_reads_close_none(is_ou
     Connection.objects.update(is_our_gateway=is_ours, api_url=upstream.url)
     upstream.holds()
     with transaction.atomic():
-        planted = planting.plant_in(Mailbox.objects.select_related("connection").get(), rng=random.Random(4))
+        planted = planting.plant_in(
+            Mailbox.objects.select_related("connection").get(), rng=random.Random(4), signed_by=""
+        )
     for _ in range(2):
         Connection.objects.update(reading_until=None, read_at=None)
         assert reads.read_everything(connection_id=mailbox.connection_id, now=timezone.now()) != "unreachable"
     planted.message.refresh_from_db()
     assert planted.message.state == "held"
+    # MultiMail is never asked about it, so that it does not learn that there is something.
+    assert planted.message.upstream_id not in str(upstream.calls)
 
 
 @pytest.mark.parametrize("end", ["time", "mailbox", "deleted mailbox"])
@@ -407,6 +417,8 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(mailbox, admin, 
     assert entry.actor_id == str(admin.pk)
     assert PendingChange.objects.get().state == "accepted"
     assert switch_off(actor=actor_of(second), mailbox=None)
+    off = Entry.objects.of_action("practice.switched_off").get()
+    assert (off.actor_id, off.detail.fields["signed_by"]) == (str(second.pk), "Ida Lindqvist and Second Admin")
     planted.refresh_from_db()
     assert planted.outcome == "unanswered"
     assert not PracticeSetting.objects.exists()

@@ -110,7 +110,7 @@ def test_practice_messages_count_in_their_share_alone(signed_in, team, connectio
     type(source).objects.filter(pk=source.pk).update(state="sent", changed_at=timezone.now())
     before = Verdict.objects.count()
     with transaction.atomic():
-        planted = planting.plant_in(source.mailbox, rng=random.Random(3))
+        planted = planting.plant_in(source.mailbox, rng=random.Random(3), signed_by="")
     decide(planted.message, team[1], "reject", "Wrong")
     page = page_of(signed_in(admin))
     assert (Verdict.objects.count(), "100 %" in page, "1 of 1" in page) == (before, True, True)
