@@ -97,7 +97,7 @@ class Decision(models.Model):
         db_index=False,
     )
     # Who signed that standing approval, by their names of then: every row of the queue shows it.
-    signed_by = models.CharField(max_length=400, blank=True)
+    signed_by = models.CharField(max_length=400, blank=True, default="", db_default="")
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
     # The time that whoever approved it chose, and the time zone in which; None: as soon as it cannot be undone.

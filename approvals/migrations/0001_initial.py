@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('recorded', 'Sending'), ('undone', 'Undone'), ('calling', 'In progress'), ('applied', 'Carried out'), ('superseded', 'Somebody else was first'), ('refused', 'Not carried out'), ('unknown', 'Outcome unknown'), ('unattributed', 'Decided, by whom not known'), ('withdrawn', 'May still be sent')], default='recorded', max_length=14)),
                 ('rule', models.CharField(blank=True, max_length=40)),
                 ('standing', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='policy.standingapproval')),
-                ('signed_by', models.CharField(blank=True, max_length=400)),
+                ('signed_by', models.CharField(blank=True, db_default='', default='', max_length=400)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('due_at', models.DateTimeField()),
                 ('later_at', models.DateTimeField(blank=True, null=True)),

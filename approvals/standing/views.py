@@ -190,7 +190,8 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
 def _replaced(which: dict[str, Any]) -> StandingApproval | None:
     """Return the standing approval that a new version is made of."""
     same = StandingApproval.objects.active().like(mailbox=which["mailbox"], key=which["key"], shape=which["shape"])
-    return same.filter(pk=which["replaces"]).first() if which["replaces"] else None
+    named = same.select_related("mailbox", "asked_by", "accepted_by")
+    return named.filter(pk=which["replaces"]).first() if which["replaces"] else None
 
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None) -> Proposal:
@@ -200,6 +201,7 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None) -> Proposal:
         shape=which["shape"],
         recipients=terms.recipients if terms else (),
         sums=terms.sums if terms else None,
+        before=which["before"],
     )
     if found is None:
         raise Http404("Nobody has approved such a message lately.")
@@ -270,7 +272,7 @@ def _proposal_page(
         "against": Message.objects.visible_to(actor).filter(public_id__in=found.evidence.against).order_by("-pk"),
         "examples": examples,
         "text": text_of(examples[0]) if examples else "",
-        "lacking": found.evidence.lacking(now),
+        "lacking": "" if which["before"] else found.evidence.lacking(now),
         "rehearsed": None if wrong else record.rehearse(found.scope, cap_an_hour=max(1, cap_an_hour)),
         "days": record.DAYS,
         "typed": typed,

@@ -406,6 +406,8 @@ def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
         is_decided = _of_action(found, "decision.recorded")
         is_later = bool(is_decided) and bool(is_decided[-1].details.get("later"))
         waits = "It waits for the chosen time." if is_later else "It waits for the end of its undo window."
+        if is_decided and is_decided[-1].details.get("signed_by"):
+            waits = "It waits for the end of the time in which anybody can stop it."
         waits = waits if is_decided else "It waits for a decision."
         yield sentence(waits if _of_action(found, "message.held") else "Nothing has been reported since.")
 

@@ -63,6 +63,7 @@ ADMIN_PAGES = {
     "api-keys": "/keys/",
     "webhooks": "/webhooks/",
     "domains": "/domains/",
+    "standing": "/policy/standing/",
     "own-word-add": "/rules/words/add/",
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",

@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from approvals.decisions.standing import approve_due
 from approvals.planted import PracticeSetting
 from approvals.queue import views as queue_views
 from gateway.models import ApiKey, Domain, WebhookDelivery
@@ -33,6 +34,7 @@ from tests.factories import make_connection, make_message, make_person, rolled_b
 from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.practising import make_approved, make_planted
+from tests.integration.standing import let_through, make_record, make_refund, sign, switch_on
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import decide as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
@@ -137,8 +139,8 @@ def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, m
     pages = Pages()
     with rolled_back():
         without = of_every_address(client, pages.take)
-    gathers = (of_messages, of_practice, of_signing_in, of_joining, of_two_admins, of_policy, of_an_account, of_errors)
-    for gather in gathers:
+    gathers = (of_messages, of_practice, of_standing, of_signing_in, of_joining, of_two_admins, of_policy)
+    for gather in (*gathers, of_an_account, of_errors):
         client.cookies.clear()
         with rolled_back():
             gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
@@ -227,6 +229,32 @@ def of_practice(client, take, **_):
     take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
     set_person_figures(actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May")
     take("review, with people", client.get(reverse("report-review")))
+
+
+def of_standing(client, take, **_):
+    """Standing approvals: proposed, refused, in force, ended; and what one approved, until somebody stops it."""
+    person, connection = all_round(client), make_connection()
+    other = make_person("sam@yourteam.example", "Sam Roe", "admin")
+    switch_on()
+    past = make_record(connection, person)
+    take("standing, proposed", client.get(reverse("standing")))
+    like = {"mailbox": past[0].mailbox_id, "key": "01KEY", "shape": past[0].shape}
+    take("proposal", client.get(reverse("propose-standing"), like))
+    take("proposal, refused", client.post(reverse("ask-for-standing"), like))
+    made = sign(past[-1], person, other)
+    let_through(made)
+    message = make_refund(connection, 3999)
+    approve_due()
+    take("standing, in force", client.get(reverse("standing")))
+    take("standing, not ended", client.post(reverse("end-standing", args=[made.pk]), {"reason": ""}))
+    take("queue, leaving by it", client.get("/queue/?tab=leaving&standing=yes"))
+    take("queue, with what leaves by it", client.get("/queue/"))
+    take("message, leaving by it", client.get(f"/queue/{message.public_id}/"))
+    client.post(reverse("undo", args=[message.public_id]))
+    take("message, stopped", client.get(f"/queue/{message.public_id}/"))
+    make_record(connection, person, number=1, outcome="reject")
+    take("standing, ended", client.get(reverse("standing")))
+    take("proposal, with a rejection", client.get(reverse("propose-standing"), like))
 
 
 def of_signing_in(client, take, *, settings, **_):

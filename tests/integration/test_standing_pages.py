@@ -15,7 +15,7 @@ from approvals.decisions.standing import approve_due
 from approvals.decisions.status import shown_status
 from approvals.models import Decision
 from approvals.standing.shown import lines_of
-from mirror.models import Message
+from mirror.models import Message, Thread
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.ending import accept
 from policy.standing_models import StandingApproval, StandingUse
@@ -91,6 +91,25 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(client, past,
     assert "15 min" in text
     resume(client, reviewer)
     assert client.get(LIST).status_code == 403
+
+
+def test_other_terms_are_a_new_version_that_begins_with_those_of_the_one_in_force(
+    client, standing, past, admin, second, connection, reviewer
+):
+    # Long ago, so that the record alone would not do.
+    Decision.objects.filter(message__in=past[3:]).delete()
+    which = about(past[-1], replaces=standing.pk)
+    page = page_of(client, admin, "/policy/standing/propose/", **which)
+    assert "Standing approval 1: version 2" in page
+    assert "This cannot be signed" not in page
+    asked = client.post("/policy/standing/ask/", typed(past[-1], replaces=standing.pk, cap_an_hour="7"))
+    packed = asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    client.post(reverse("ask-second-admin"), {"change": packed, "reason": "Fewer."})
+    accept(change_id=PendingChange.objects.get().pk, actor=second.actor(surface="web"))
+    text = page_of(client, admin)
+    assert "Version 2" in text
+    assert "7 an hour" in text
+    assert f"by {admin}: Replaced by version 2." in text
 
 
 @pytest.mark.parametrize(
@@ -193,6 +212,19 @@ def test_auditor_stops_it_by_the_form_of_its_page(client, standing, connection, 
     assert "Stopped." in page
     assert f"Undone by {auditor}." in page
     assert Decision.objects.get(message=message).state == "undone"
+
+
+def test_thread_is_read_before_a_message_is_looked_at(standing, connection, monkeypatch):
+    asked = []
+    monkeypatch.setattr("approvals.decisions.standing.enqueue_freshen", asked.append)
+    message = make_refund(connection, 3999)
+    Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
+    assert (approve_due(), asked) == (0, [message])
+    thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="01THREAD")
+    assert approve_due() == 0
+    Thread.objects.filter(pk=thread.pk).update(read_at=timezone.now(), wanted=False)
+    assert approve_due() == 1
+    assert Decision.objects.get(message=message).standing == standing
 
 
 def test_nothing_tells_of_a_blind_sample_until_it_is_decided(client, standing, connection, reviewer, admin):
