@@ -102,6 +102,9 @@ class Showcase:
             cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
             self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
             self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
+        # Its workers may carry out what is due.
+        decisions = f"(SELECT id FROM approvals_decision WHERE message_id IN {mine})"
+        self.database.execute(f"DELETE FROM approvals_decisionattempt WHERE decision_id IN {decisions}", values)
         for table in self._tables_about("mirror_message"):
             self.database.execute(f"DELETE FROM {table} WHERE message_id IN {mine}", values)
         self.database.execute("DELETE FROM mirror_message WHERE connection_id = %(connection)s", values)

@@ -16,6 +16,7 @@ from approvals.intake import ingest
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent
+from people.models import Person
 from tests.factories import MAILBOX, make_connection, pending_row, rolled_back, show_row
 from tests.integration.deciding import at_once
 
@@ -165,10 +166,12 @@ def begin_ours(connection: Connection, history: History) -> None:
     show_row(message, **row)
     message.refresh_from_db()
     number = history.upstream_id.removeprefix("01E")
+    reviewer, _ = Person.objects.get_or_create(email="ana@yourteam.example")
     Decision.objects.create(
         message=message,
         revision=message.revision,
         outcome=history.ours,
+        given_by=reviewer,
         # Reference and attempt are unique, and both are in the reported reason.
         reference=("" if connection.slug == "ordered" else "fine ") + f"countersign:{number}",
         state="unknown",

@@ -289,7 +289,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second
     if last:
         decide(message, reviewer)
     before = Verdict.objects.count()
-    came = lose_the_database_at(monkeypatch, deciding, "_record_decided" if last else "_record_verdict")
+    came = lose_the_database_at(monkeypatch, deciding, "record_decided" if last else "_record_verdict")
     person = second_reviewer if last else reviewer
     assert isinstance(elsewhere(lambda: decide(message, person)), OperationalError)
     assert came.is_set()
