@@ -114,8 +114,7 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
 @require_POST
 def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     """End one standing approval, with a reason."""
-    reader = _reader_or_403(request)
-    found = StandingApproval.objects.visible_to(reader).filter(pk=standing_id).first()
+    found = StandingApproval.objects.visible_to(reader_of(request.actor)).filter(pk=standing_id).first()
     if found is None:
         raise Http404("There is no such standing approval, or you may not see it.")
     form = EndForm(request.POST)

@@ -20,6 +20,19 @@ def tidy(product):
     product.sql("DELETE FROM people_organisationsettings")
 
 
+def let_pass(page, product, message):
+    """Approve it, on the page for high risk where the desk has seen its fault."""
+    if page.locator("#decide form.approve").count():
+        page.locator("#decide form.approve button").first.click()
+        return
+    page.locator("#decide a[href*='/approve/']").first.click()
+    for tick in page.locator(".read-it input").all():
+        tick.check()
+    [(recipient,)] = product.sql("SELECT recipients ->> 0 FROM mirror_message WHERE public_id = %s", message)
+    page.locator("#typed").fill(recipient.rpartition("@")[2].strip("> "))
+    page.locator("#typed").press("Enter")
+
+
 def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_as, second_admin, product, ana, tidy):
     home, ida = product.known["DASHBOARD_URL"], open_as("ADMIN")
     text = "Hello Dana,\n\nyou get 120.00 EUR back within a week."
@@ -62,7 +75,7 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_
     [(message,)] = product.sql(planted)
     desk.goto(f"{home}/queue/{message}/")
     expect(desk.locator("#message")).not_to_contain_text("ractice")
-    desk.locator("#decide form.approve button").first.click()
+    let_pass(desk, product, message)
     expect(desk.locator("#practice")).to_contain_text("This was a practice message. Nothing was sent.")
     expect(desk.locator("#practice")).to_contain_text("easily missed")
     assert faults(desk, 320, 390, 1440, schemes=SCHEMES) == []

@@ -64,7 +64,8 @@ def past(product: Product, ana: Any) -> Any:
 def accept(page: Page, base: str) -> None:
     page.goto(f"{base}/changes/")
     page.get_by_role("button", name="Accept").click()
-    expect(page.get_by_text("No change is waiting")).to_be_visible()
+    expect(page.get_by_role("region", name="Ended")).to_contain_text("accepted by")
+    expect(page.get_by_role("button", name="Accept")).to_have_count(0)
 
 
 def ask(page: Page, reason: str) -> None:

@@ -75,7 +75,7 @@ def test_what_is_admitted_is_what_the_sentence_says(one, draft):
 
 @given(near_facts, near_drafts, st.sampled_from([one.name for one in fields(MessageFacts)]))
 def test_what_is_not_known_is_not_admitted(one, draft, name):
-    if name not in ("connection", "now", "is_inbound", "key_owners", "lists"):
+    if name not in ("connection", "now", "is_inbound", "key_owners", "lists", "calendars"):
         assert not SCOPE.admits(replace(one, **{name: None if name != "origins" else frozenset()}), draft)
 
 
