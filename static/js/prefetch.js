@@ -191,7 +191,10 @@
     else emit("desk:answer", text);
   }
 
-  function goOn(next, text, { from, id, shown, box }) {
+  function goOn(next, text, press) {
+    // A practice message comes back with what was wrong with it; what was pressed after it is not sent.
+    if (next.dataset.message === press.id && next.querySelector("#practice")) return comeBackAs(next, text, press);
+    const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
     const { word = "Held", tone = "amber", detail } = next.querySelector("#decided")?.dataset ?? {};
@@ -209,6 +212,17 @@
     emit("desk:status", { id, word, tone, detail });
     emit("desk:recorded");
     if (isUndone) document.querySelector("#just [data-key=z]")?.click();
+  }
+
+  function comeBackAs(next, text, press) {
+    guarded = performance.now() + GUARD;
+    returns += 1;
+    comeBack(press);
+    forget();
+    window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+    go(pane().dataset.page, true);
+    emit("desk:status", { id: press.id, word: "Practice message", tone: "blue" });
+    document.getElementById("practice")?.focus();
   }
 
   /* What is being read stays, whatever the desk would have shown. */

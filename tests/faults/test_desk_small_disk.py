@@ -146,7 +146,8 @@ def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_
         desk.wait(lambda: set(KILLED) <= set(desk.stack.pids()), "the new processes to be written down", timeout=60)
         after = desk.stack.pids()
         assert not [name for name in KILLED if after[name] == before[name]]
-        desk.sweep_to(held, "applied")
+        # Its call may have met the full disk of the gateway; then the reviewer confirms that it goes out again.
+        desk.bring_to_end(held)
         check_invariants(desk)
 
 
