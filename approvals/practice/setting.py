@@ -1,6 +1,7 @@
 """Switches practice messages on, which always takes two admins, and off, which one admin does with one press."""
 
 import random
+from functools import cache
 from typing import Any
 
 from django.db.models import Max, QuerySet
@@ -89,6 +90,7 @@ def confirm(*, actor: Actor) -> None:
     record("practice.confirmed", actor=actor)
 
 
+@cache
 def to_confirm_part() -> ValueQuery:
     """Return the query for whether a person has to be told, as a value of a statement; ASKING is the person's key."""
     return any_of(PracticeSetting.objects.not_confirmed_by(ASKING))
