@@ -64,6 +64,8 @@ ADMIN_PAGES = {
     "webhooks": "/webhooks/",
     "domains": "/domains/",
     "standing": "/policy/standing/",
+    "practice": "/policy/practice/",
+    "review-report": "/audit/reports/review/",
     "own-word-add": "/rules/words/add/",
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",
