@@ -3,6 +3,7 @@
 Asked when rules are saved, and daily by `doctor`: people leave after a rule was written.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -48,11 +49,9 @@ def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
     """Return what is wrong with rules that are on, in their order."""
     on = [rule for rule in rules if rule.is_on]
     found = [problem for rule in on for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))]
-    for search in (_contradictions, _larger_contradictions):
-        # What is named already would only be named again with others.
-        broken = {problem.rule for problem in found if problem.blocks}
-        found += search([rule for rule in on if rule.id not in broken], staff)
-    return found
+    # What is named already would only be named again with others.
+    broken = {problem.rule for problem in found if problem.blocks}
+    return [*found, *_contradictions([rule for rule in on if rule.id not in broken], staff)]
 
 
 def can_be_completed(effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]) -> bool:
@@ -102,29 +101,6 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         yield Problem(rule.id, f"“{rule.name}” names hours that are never open.", blocks=True)
 
 
-def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield pairs of rules that can each be satisfied, but not together. Equal demands are compared once."""
-    asking = [rule for rule in rules if not rule.then.reject and (rule.then.approvals or rule.then.barred_groups)]
-    timed = [rule for rule in rules if not rule.then.reject and rule.then.office_hours]
-    seen: set[object] = set()
-    for group in (asking, timed):
-        for position, one in enumerate(group):
-            for other in group[position + 1 :]:
-                together = merged([one.then, other.then])
-                key = (repr(together), *sorted((one.when.mailboxes, other.when.mailboxes), key=sorted))
-                if key in seen:
-                    continue
-                seen.add(key)
-                both = [one_ for one_ in _mailboxes(one, staff) if one_ in set(_mailboxes(other, staff))]
-                where = [one_ for one_ in both if not _is_possible(together, one_, staff)]
-                pair = f"“{one.name}” and “{other.name}”"
-                if where:
-                    sentence = f"{pair} contradict each other: nobody can satisfy both in {_named(where, staff)}."
-                    yield Problem(other.id, sentence, blocks=True)
-                elif both and group is timed and not _ever_open(together, staff):
-                    yield Problem(other.id, f"{pair} contradict each other: their hours are never open together.", True)
-
-
 class _TooManyChecks(Exception):
     """So many demands were compared that the rest is left out."""
 
@@ -146,43 +122,55 @@ class _Checks:
         return is_open and _is_possible(together, mailbox, self.staff)
 
 
-def _larger_contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield the smallest sets of rules that can apply together, each two of which can be satisfied, but not all.
+def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
+    """Yield the smallest sets of rules that can apply together, each of which can be satisfied alone, but not all.
 
     If people can satisfy all rules of a mailbox together, then any of them; so sets are looked for only where they
     cannot. Mailboxes of the same reviewers and rules are asked once.
     """
     asking = [rule for rule in rules if not rule.then.reject]
-    alike: dict[object, list[int]] = {}
+    alike: dict[tuple[tuple[str, ...], frozenset[int]], list[int]] = {}
     for mailbox, reviewers in sorted(staff.reviewers.items()):
-        names = tuple(rule.id for rule in asking if mailbox in _mailboxes(rule, staff))
+        names = tuple(rule.id for rule in asking if not rule.when.mailboxes or mailbox in rule.when.mailboxes)
         alike.setdefault((names, reviewers), []).append(mailbox)
-    checks, where = _Checks(staff, MOST_CHECKS), dict[tuple[str, str], list[int]]()
-    for mailboxes in alike.values():
-        here = [rule for rule in asking if mailboxes[0] in _mailboxes(rule, staff)]
+    checks, where = _Checks(staff, MOST_CHECKS), dict[tuple[str, ...], list[int]]()
+    by_id = {rule.id: rule for rule in asking}
+    for (names, _), mailboxes in alike.items():
+        here = [by_id[name] for name in names]
         try:
             while here and not checks.fits(here, mailboxes[0]):
                 found = _smallest(here, mailboxes[0], checks)
-                named = listed([f"“{rule.name}”" for rule in found])
-                where.setdefault((found[-1].id, named), []).extend(mailboxes)
+                where.setdefault(tuple(rule.id for rule in found), []).extend(mailboxes)
                 here.remove(found[-1])
         except _TooManyChecks:
             sentence = f"Not all combinations of rules were checked for {_named(mailboxes, staff)}: there are too many."
             yield Problem(here[-1].id, sentence)
             break
-    for (rule_id, named), places in where.items():
-        sentence = f"{named} contradict each other: nobody can satisfy all of them in {_named(places, staff)}."
-        yield Problem(rule_id, sentence, blocks=True)
+    for ids, places in where.items():
+        found = [by_id[one] for one in ids]
+        named = listed([f"“{rule.name}”" for rule in found])
+        together = merged(rule.then for rule in found)
+        if together.office_hours and not _ever_open(together, staff):
+            why = "their hours are never open together."
+        else:
+            why = f"nobody can satisfy {'both' if len(found) == 2 else 'all of them'} in {_named(places, staff)}."
+        yield Problem(found[-1].id, f"{named} contradict each other: {why}", blocks=True)
 
 
 def _smallest(rules: Sequence[PolicyRule], mailbox: int, checks: _Checks) -> list[PolicyRule]:
-    """Return rules of which all are needed to contradict each other, out of rules that do, in their order."""
-    found = list(rules)
-    for rule in rules:
-        others = [one for one in found if one is not rule]
-        if not checks.fits(others, mailbox):
-            found = others
-    return found
+    """Return rules of which all are needed to contradict each other, out of rules that do, in their order.
+
+    The last of the shortest beginning that contradicts is needed; with it kept, so is the last of the next shortest.
+    """
+    needed: list[PolicyRule] = []
+    left = list(rules)
+    while not needed or checks.fits(needed, mailbox):
+        before = bisect_left(
+            range(len(left) - 1), True, key=lambda n: not checks.fits([*left[: n + 1], *needed], mailbox)
+        )
+        needed.insert(0, left[before])
+        left = left[:before]
+    return needed
 
 
 def _mailboxes(rule: PolicyRule, staff: Staff) -> list[int]:
