@@ -17,9 +17,12 @@ from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.enqueue import enqueue
+from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
 from people.actors import Actor, Role
+from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
+from people.second_admin.kinds import ChangeKind
 from risk import RULES, score_of
 
 BATCH = 500
@@ -45,7 +48,8 @@ def may_weigh(actor: Actor) -> bool:
 def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
     """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
 
-    Raises ActNotAllowed for people who may not, and KeyError for a rule that is not published.
+    Raises ActNotAllowed for people who may not, KeyError for a rule that is not published, and SecondAdminNeeded for
+    fewer points where the organisation wants two admins for loosening.
     """
     published = RULES[rule].points
     if not may_weigh(actor) or RULES[rule].points_by_finding:
@@ -58,14 +62,46 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         if weight.points == stored_points:
             return weight
         before = published if weight.points is None else weight.points
+        after = published if stored_points is None else stored_points
+        if after < before and wants_second_admin(actor):
+            raise SecondAdminNeeded(_fewer_points(rule, before, after))
         weight.points, weight.changed_by_id, weight.changed_at = stored_points, int(actor.id), now
         weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
         weight.save()
-        after = published if stored_points is None else stored_points
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
         record("rule.weighed", actor=actor, details=details)
         enqueue("approvals.tasks.reweigh", weight.pk)
     return weight
+
+
+def target_of_rule(rule: str) -> str:
+    """Return how a change that waits names a published rule."""
+    return f"rule/{rule}"
+
+
+def _fewer_points(rule: str, before: int, after: int) -> AskedChange:
+    return AskedChange(
+        kind="points",
+        target=target_of_rule(rule),
+        title=f"Points of “{RULES[rule].words}”",
+        before=f"{before} points",
+        after=f"{after} points",
+        change={"rule": rule, "before": before, "after": after},
+        url_name="rule",
+        url_args={"rule": rule},
+    )
+
+
+def _points_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    rule = change["rule"]
+    if rule not in RULES:
+        raise ActNotAllowed("This rule is not published any more.")
+    if RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points) != change["before"]:
+        raise ActNotAllowed("The points have changed since this was asked. Ask again if it still makes sense.")
+    return weigh(rule=rule, points=change["after"], actor=actor, now=clock())
+
+
+POINTS_CHANGE = ChangeKind("Points", _points_accepted, refusals=(ActNotAllowed,))
 
 
 def have_judged_again(*, actor: Actor, now: datetime) -> None:

@@ -12,7 +12,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.judging import RULE
-from approvals.risk_rules.own_words import WantedWord, WordRefused, loosens, may_set_words, remove_word, save_word
+from approvals.risk_rules.own_words import (
+    WantedWord,
+    WordRefused,
+    loosens,
+    may_set_words,
+    remove_word,
+    save_word,
+    target_of_word,
+)
 from approvals.risk_rules.weighing import may_weigh
 from approvals.risk_rules.word_rehearsal import rehearse_word
 from common.forms import SentenceForm, WordsField
@@ -20,6 +28,7 @@ from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.actors import Actor, Role
+from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from risk.check_words import PLACES, places_in_words
 from risk.phrases import MAX_TYPED, SearchedText, read_phrase
@@ -97,6 +106,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
     context = {
         "words": [(word, places_in_words(word.looks_in), level_of(word.points)) for word in words],
         "may_add": bool(_scopes(actor, None)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).of_kinds("own_word"),
         "is_judging": RuleWeight.objects.filter(rule=RULE).exclude(weighed_to=None).exists(),
     }
     return render(request, "approvals/risk_rules/own_words.html", context)
@@ -204,6 +214,7 @@ def _page(
         "places": PLACES,
         "scopes": scopes,
         "may_change": may_set_words(actor, word.mailbox) if word else bool(scopes),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(target_of_word(word.pk)) if word else (),
         "error": error,
         "wrong": wrong or {},
         "preview": preview,

@@ -11,7 +11,7 @@ from typing import Any
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
@@ -30,6 +30,8 @@ SCOPES = {
     "oversight_read": "See held mail without deciding it.",
     "admin": "Manage mailboxes, keys, webhooks and lists of the account; read everything.",
 }
+# With one of these a program decides what is held, or changes how the account is overseen.
+_STRONG = frozenset({"oversight", "admin"})
 # The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
@@ -90,9 +92,15 @@ def create_key(
 ) -> CreatedKey:
     """Make a key. The call is never repeated: if the answer is lost, the key may exist, but its text is lost.
 
-    Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards.
+    Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards. Where the
+    organisation wants two admins for loosening, a new key neither decides nor administers; `change_key` lets it.
     """
     check_admin(actor, connection, may="create API keys in it")
+    if _STRONG & set(wanted["scopes"]) and wants_second_admin(actor):
+        raise ChangeRefused(
+            "A second admin has to accept the scopes oversight and admin. Create the key with read alone, then change "
+            "its scopes on its page: they wait there."
+        )
     before = _ids(connection)
     body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
@@ -119,10 +127,16 @@ def create_key(
 def change_key(
     *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str = ""
 ) -> None:
-    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
+    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat.
+
+    Raises SecondAdminNeeded for a key that may decide or administer more than before, where the organisation wants two
+    admins for loosening.
+    """
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing changed.")
+    if _reaches_further(key, changes) and wants_second_admin(actor):
+        raise SecondAdminNeeded(_asked_scopes(connection, key, changes))
     body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
     failed = "api_key.change_failed"
@@ -278,6 +292,49 @@ def _owner_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
 
 
 OWNER_CHANGE = ChangeKind("Owner of a key", _owner_accepted, refusals=(ActNotAllowed, ChangeRefused))
+
+
+def _reaches_further(key: ApiKey, changes: Mapping[str, Any]) -> bool:
+    """Whether a key decides or administers that did not, or does so in more mailboxes."""
+    strong = _STRONG & set(changes.get("scopes", key.scopes))
+    boxes = set(changes.get("mailboxes", key.mailboxes) or ())
+    in_more = bool(key.mailboxes) and (not boxes or not boxes <= set(key.mailboxes))
+    return bool(strong) and (in_more or not strong <= set(key.scopes))
+
+
+def _asked_scopes(connection: Connection, key: ApiKey, changes: Mapping[str, Any]) -> AskedChange:
+    seen = _in_words({name: getattr(key, name) for name in changes})
+    return AskedChange(
+        kind="key_scopes",
+        target=target_of_key(connection.pk, key.id),
+        title=f"Scopes of the API key {key.label}",
+        before=seen,
+        after=_in_words(changes),
+        change={"connection": connection.pk, "key_id": key.id, "changes": dict(changes), "seen": seen},
+        url_name="api-key",
+        url_args={"connection_id": connection.pk, "key_id": key.id},
+        connection=connection.pk,
+    )
+
+
+def _scopes_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
+    connection = Connection.objects.at_work().filter(pk=change["connection"]).first()
+    if connection is None:
+        raise ChangeRefused("The connection was removed.")
+    key, changes = read_key(connection, change["key_id"], actor=actor), change["changes"]
+    if _in_words({name: getattr(key, name) for name in changes}) != change["seen"]:
+        raise ChangeRefused("The key has changed since this was asked. Look at it as it is now, then ask again.")
+    change_key(connection=connection, key=key, actor=actor, changes=changes, code=code)
+    return True
+
+
+SCOPES_CHANGE = ChangeKind(
+    "Scopes of a key",
+    _scopes_accepted,
+    (ActNotAllowed, ChangeRefused),
+    (CodeWanted, ChangeUnknown),
+    calls_multimail=True,
+)
 
 
 def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:

@@ -85,8 +85,8 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     """Change settings at MultiMail, or tighten the oversight mode.
 
     Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
-    change only with an operator's code, ChangeUnknown, and SecondAdminNeeded for a call that may loosen its own
-    oversight, where the organisation wants two admins for loosening.
+    change only with an operator's code, ChangeUnknown, and SecondAdminNeeded where calls may loosen their own
+    oversight or decisions leave out the fingerprint, and the organisation wants two admins for loosening.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
@@ -97,8 +97,9 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
     if changes.get("allow_looser_per_call"):
         check_minimum(mode, per_call=True)
-        if wants_second_admin(actor) and not mailbox.allow_looser_per_call:
-            raise SecondAdminNeeded(_asked("mailbox_settings", mailbox, changes))
+    looser = _settings_loosen(mailbox, changes)
+    if looser and wants_second_admin(actor):
+        raise SecondAdminNeeded(_asked("mailbox_settings", mailbox, changes))
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
@@ -116,7 +117,6 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
             raise
         answer = {}
     now = _keep(mailbox, changes, answer)
-    looser = bool(changes.get("allow_looser_per_call")) or changes.get("require_fingerprint") is False
     details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
     record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
     return now
@@ -352,6 +352,12 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
             f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
             "change the minimum."
         )
+
+
+def _settings_loosen(mailbox: Mailbox, changes: Mapping[str, Any]) -> bool:
+    """Whether calls may loosen their own oversight, or decisions leave out the fingerprint, that could not before."""
+    per_call = changes.get("allow_looser_per_call") is True and not mailbox.allow_looser_per_call
+    return per_call or (changes.get("require_fingerprint") is False and mailbox.require_fingerprint)
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
