@@ -14,6 +14,7 @@ from approvals.policy_rules.editor import digest
 from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, pack
 from policy.models import Allowlist
+from policy.plans.commands import seen_calendar
 from policy.rules.groups import seen_state
 from policy.rules.rules import PolicyRule
 from risk import restored
@@ -375,7 +376,10 @@ _DESK_DOORS = {
     "end-duty": Door("ends somebody's duty", "mailbox", (A,), writes=True, fields=nothing, needs="turn"),
     "calendar": Door("shows a calendar", "own", needs="calendar"),
     "save-calendar": Door(
-        "changes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR, needs="calendar"
+        *("changes a calendar", "desk", (A,)),
+        writes=True,
+        fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.calendar)},
+        needs="calendar",
     ),
     "add-calendar": Door("makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR),
     "remove-calendar": Door("removes a calendar", "desk", (A,), writes=True, fields=nothing, needs="calendar"),

@@ -1,5 +1,6 @@
 """Sets calendars, review plans and who is on duty. Messages that are held follow a change at once."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -74,17 +75,29 @@ def _check(actor: Actor, mailbox: Mailbox | None) -> None:
         raise ActNotAllowed(f"Only an admin of {whole} can change this.")
 
 
-@atomic_with_retry
-def save_calendar(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None = None) -> WorkCalendar:
-    """Make or change a calendar. Raises ActNotAllowed, or PlanRefused for a name that is taken.
+def seen_calendar(calendar: WorkCalendar) -> str:
+    """Return what a form sends back to say which calendar it showed."""
+    shown = [calendar.name, calendar.zone, calendar.weekly, sorted(calendar.holidays.items())]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
+
+@atomic_with_retry
+def save_calendar(
+    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None = None, seen: str = ""
+) -> WorkCalendar:
+    """Make a calendar, or change one if it is still as `seen_calendar` says that it was shown.
+
+    Raises ActNotAllowed, StalePlan, or PlanRefused for a name that is taken.
     Raises SecondAdminNeeded where a rule of the active version asks less by its new hours, and the organisation wants
     two admins for that.
     """
     _check(actor, None)
-    row = calendar or WorkCalendar()
-    before = _calendar_in_words(row) if calendar else ""
-    stored = WorkCalendar.objects.select_for_update().filter(pk=row.pk).first() if calendar else None
+    stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first() if calendar else None
+    if calendar and (stored is None or seen_calendar(stored) != seen):
+        now = f"it is now {_calendar_in_words(stored)}" if stored else "it was removed"
+        raise StalePlan(f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that.")
+    before = _calendar_in_words(stored) if stored else ""
+    row = WorkCalendar(pk=stored.pk if stored else None)
     for name, value in asdict(wanted).items():
         setattr(row, name, value)
     if stored and wants_second_admin(actor) and _loosens(stored, row):
@@ -147,7 +160,7 @@ def _asked(before: WorkCalendar, after: WorkCalendar, wanted: WantedCalendar) ->
         title=f"Calendar {before.name}: hours that a rule names",
         before=_calendar_in_words(before),
         after=_calendar_in_words(after),
-        change={"calendar": before.pk, "seen": _calendar_in_words(before), "wanted": asdict(wanted)},
+        change={"calendar": before.pk, "seen": seen_calendar(before), "wanted": asdict(wanted)},
         url_name="calendar",
         url_args={"calendar_id": before.pk},
     )
@@ -155,9 +168,10 @@ def _asked(before: WorkCalendar, after: WorkCalendar, wanted: WantedCalendar) ->
 
 def _calendar_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
     calendar = WorkCalendar.objects.filter(pk=change["calendar"]).first()
-    if calendar is None or _calendar_in_words(calendar) != change["seen"]:
+    if calendar is None or seen_calendar(calendar) != change["seen"]:
         raise PlanRefused("The calendar has changed since this was asked. Look at it as it is now, then ask again.")
-    return save_calendar(wanted=WantedCalendar(**change["wanted"]), actor=actor, calendar=calendar)
+    wanted = WantedCalendar(**change["wanted"])
+    return save_calendar(wanted=wanted, actor=actor, calendar=calendar, seen=change["seen"])
 
 
 CALENDAR_CHANGE = ChangeKind("Calendar", _calendar_accepted, refusals=(ActNotAllowed, PlanRefused))

@@ -289,7 +289,12 @@ def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResp
     if not form.is_valid():
         return _calendar_page(request, found, status=422, wrong=form.errors_by_field())
     try:
-        saved = commands.save_calendar(wanted=form.wanted(), actor=request.actor, calendar=found)
+        seen = request.POST.get("seen", "")
+        saved = commands.save_calendar(wanted=form.wanted(), actor=request.actor, calendar=found, seen=seen)
+    except StalePlan as stale:
+        # With the form as it was typed, so that saving once more replaces what is stored now.
+        stored = WorkCalendar.objects.filter(pk=found.pk).first() if found else None
+        return _calendar_page(request, stored, status=409, error=stale.sentence)
     except PlanRefused as refused:
         return _calendar_page(request, found, status=422, wrong={"name": refused.sentence})
     return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
@@ -316,6 +321,8 @@ def _calendar_page(
     context = {
         "calendar": found,
         "typed": typed,
+        # After an error of the form it is still the one that was shown first.
+        "seen": request.POST.get("seen", "")[:16] if wrong else commands.seen_calendar(found) if found else "",
         "days": days,
         "note": NOTE,
         "rules": dict.fromkeys(one.name for one in _rules_with(found)) if found and request.actor.scopes else (),

@@ -317,6 +317,22 @@ def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection)
     assert 'name="version" value="1"' in page
 
 
+def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly(admin, signed_in):
+    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] + [[]] * 6)
+    client, path = signed_in(admin), f"/review-plans/calendars/{calendar.pk}/"
+    shown = client.get(path).context["seen"]
+    typed = {"name": "Office", "zone": "UTC", "day-0": "08:00-17:00", "holidays": ""}
+    assert client.post(f"{path}save/", {**typed, "seen": shown, "day-1": "09:00-17:00"}).status_code == 302
+    answer = client.post(f"{path}save/", {**typed, "seen": shown})
+    page = answer.content.decode()
+    assert (answer.status_code, "Tuesday 09:00" in page, "08:00-17:00" in page) == (409, True, True)
+    calendar.refresh_from_db()
+    assert calendar.weekly[1] == [[540, 1020]]
+    assert client.post(f"{path}save/", {**typed, "seen": answer.context["seen"]}).status_code == 302
+    calendar.refresh_from_db()
+    assert calendar.weekly[1] == []
+
+
 def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_one_would_be_late(message, reviewer):
     make_approved(message.connection, reviewer)
     planted = make_planted(message.connection)

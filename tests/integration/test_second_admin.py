@@ -41,7 +41,7 @@ from policy.allowlists.judgement import ListScope
 from policy.errors import PlanRefused
 from policy.kill_switch import pull, release
 from policy.models import Allowlist, Group, KeyOwner, KillSwitch, WorkCalendar
-from policy.plans.commands import WantedCalendar, remove_calendar, save_calendar
+from policy.plans.commands import WantedCalendar, remove_calendar, save_calendar, seen_calendar
 from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
 from policy.rules.effects import Effects
@@ -173,7 +173,7 @@ def rule_with_calendar(world):
 def open_until(world, hour):
     calendar = WorkCalendar.objects.get()
     wanted = WantedCalendar("Office", "UTC", [[[540, hour * 60]]] * 7, {})
-    save_calendar(wanted=wanted, actor=by(world), calendar=calendar)
+    save_calendar(wanted=wanted, actor=by(world), calendar=calendar, seen=seen_calendar(calendar))
 
 
 def holds_all(world, *, on):
