@@ -72,6 +72,7 @@ NAMES = {
     57: "An agent sends without end",
     61: "A change that waits for a second admin meets another act",
     62: "Rules and approvals by several people meet another act",
+    63: "A practice message is planted or decided while something fails",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject
