@@ -62,6 +62,8 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     reasons = (
         "SELECT reason FROM approvals_decision WHERE message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
     )
+    # The notice shows the press before the decision is recorded.
+    product.wait_for(lambda: product.sql(reasons, held["id"]), timeout=60, what="the decision to be recorded")
     assert product.sql(reasons, held["id"]) == [("Ask sales before you write.",)]
 
     # In the text the word itself is marked and in view, however far down it is.
