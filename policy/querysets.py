@@ -17,7 +17,16 @@ from common.postgres.statements import ValueQuery
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal, KillSwitch, PolicyVersion  # noqa: F401 - the types of the querysets
+    # The types of the querysets.
+    from policy.models import (  # noqa: F401
+        AllowChange,
+        AllowEntry,
+        Allowlist,
+        GateList,
+        GateRefusal,
+        KillSwitch,
+        PolicyVersion,
+    )
 
 # Longer than the time limits of both calls of one attempt, so that only a dead worker's row is claimed again.
 PUSH_LEASE = timedelta(seconds=90)

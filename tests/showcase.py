@@ -171,7 +171,8 @@ class Showcase:
         }  # fmt: skip
         expressions, parameters = _spelled({**values, "message_id": message})
         self.database.execute(
-            f"INSERT INTO approvals_decision ({', '.join(expressions)}) VALUES ({', '.join(expressions.values())})",  # type: ignore[arg-type]
+            f"INSERT INTO approvals_decision ({', '.join(expressions)})"  # type: ignore[arg-type]
+            f" VALUES ({', '.join(expressions.values())})",
             parameters,
         )
 
@@ -224,7 +225,8 @@ class Showcase:
         values = ", ".join(expressions.get(name, name) for name in columns)
         ordered = {name: parameters[f"v_{name}"] for name in columns if f"v_{name}" in parameters}
         row = self.database.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table} WHERE id = %(key)s RETURNING id",  # type: ignore[arg-type]
+            f"INSERT INTO {table} ({', '.join(columns)})"  # type: ignore[arg-type]
+            f" SELECT {values} FROM {table} WHERE id = %(key)s RETURNING id",
             {"key": key, **{f"v_{name}": value for name, value in ordered.items()}},
         ).fetchone()
         assert row is not None

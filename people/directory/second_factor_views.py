@@ -80,7 +80,10 @@ def _rules_page(request: DeskRequest, *, error: str = "", status: int = 200) -> 
         {
             "name": role.value,
             "rule": rules.get(role.value),
-            "lacking": sum(not one.has_factor and role.value in one.roles for one in people),  # type: ignore[attr-defined]
+            "lacking": sum(
+                not one.has_factor and role.value in one.roles  # type: ignore[attr-defined]
+                for one in people
+            ),
         }
         for role in Role
     ]

@@ -68,7 +68,8 @@ class SignInMiddleware:
         name = _url_name(request)
         if name in PUBLIC or not lacks_second_factor(request):
             return None
-        if name not in PROVING and (name not in SETTING_UP or has_second_factor(request.user.pk)):  # type: ignore[arg-type]
+        person: Any = request.user.pk
+        if name not in PROVING and (name not in SETTING_UP or has_second_factor(person)):
             return _stopped(request)
         # These pages run without any role, so that their layout shows nothing of the desk.
         request.actor = request.actor.acting_as()  # type: ignore[attr-defined]

@@ -113,7 +113,8 @@ class Gateway:
         return {address for mail, to in self._received() if mail["Subject"] == subject for address in to}
 
     def _received(self) -> list[tuple[EmailMessage, list[str]]]:
-        return [(message_from_bytes(one.content, policy=modern), one.rcpt_tos) for one in self.mail.taken]  # type: ignore[misc]
+        taken: Any = self.mail.taken
+        return [(message_from_bytes(one.content, policy=modern), one.rcpt_tos) for one in taken]
 
     def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> str:
         """Bring a mail in, as the gateway's own mail server does with what another one handed over; return its id."""

@@ -39,7 +39,10 @@ def test_facts_are_found_by_their_pattern():
 
 
 def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_there():
-    text = "Dear Lee,\n\nEUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December.\n\nSee https://acme.example/a"
+    text = (
+        "Dear Lee,\n\nEUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December.\n\n"
+        "See https://acme.example/a"
+    )
     thread = ["Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."]
     found = facts(text, thread)
     assert found["Sums"] == {"EUR 12,400.00": True, "EUR 50": False}

@@ -146,7 +146,8 @@ WHOLE = [
     "<table><tr><td><a href=https://fb.com>Facebook</a></td><td><a href=https://x.com>X.com</a></td></tr></table>",
     "<table><tr><td><a href=https://a.com>Now.</a></td><td><a href=https://b.com>In store</a></td></tr></table>",
     "<table><tr><td><a href=https://a.com>acme</a><tr><td><a href=https://b.com>.com is a suffix</a></table>",
-    "<b style='display:inline-block;width:9em'>Facebook</b><b style='display:inline-block'><a href=https://x.com>X.com</a>",
+    "<b style='display:inline-block;width:9em'>Facebook</b>"
+    "<b style='display:inline-block'><a href=https://x.com>X.com</a>",
     "<a href=https://acme.com><h3>Visit us</h3><p>acme.com</p></a>",
     "<a href=https://acme.com><span style='display:block'>Sale</span>acme.com</a>",
     "<a href=https://acme.com>Visit us<br>acme.com</a>",
