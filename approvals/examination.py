@@ -35,9 +35,7 @@ from policy.allowlists.applicable import judge_content
 from policy.allowlists.judgement import Judgement
 from policy.models import Allowlist
 from policy.rules.facts import stored_facts
-from rendering import render_message
-from rendering.html_reading import tokens
-from rendering.result import Doubt
+from rendering import ParsedContent
 from risk import Rejected, RiskContext, find_risks
 from risk.addresses import bare_address, everybody
 from risk.findings import may_have_left as may_have_left_finding
@@ -59,15 +57,15 @@ KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
 _contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
 
 
-def findings(message: Message, content: Content, *, may_have_left: bool) -> list[dict[str, Any]]:
+def findings(message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool) -> list[dict[str, Any]]:
     """Return what is risky about the content, worst first, as it is stored with the revision."""
-    found = find_risks(content, render_message(content), _risk_context(message, content))
+    found = find_risks(content, parsed.shown, _risk_context(message, content, parsed))
     if may_have_left:
         found = worst_first((*found, may_have_left_finding()))
     return [asdict(finding) for finding in found]
 
 
-def _risk_context(message: Message, content: Content) -> RiskContext:
+def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> RiskContext:
     """Return what the desk knows from earlier mail that matters for this content."""
     mailboxes, has_lists, own_words = _set_up(message.connection_id)
     own = _domains(mailboxes)
@@ -75,10 +73,12 @@ def _risk_context(message: Message, content: Content) -> RiskContext:
     return RiskContext(
         own_domains=tuple(sorted(own)),
         known_addresses=_known(message.connection_id, _outside(content, own)),
-        rejected=_rejected_like(message, content),
+        rejected=_rejected_like(message, content, parsed),
         off_list=[one for one in judged.refused if "@" in one],
         watched=[one for one in judged.would_be_refused if "@" in one],
         own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
+        text_part=parsed.text_part,
+        unsigned=parsed.unsigned,
     )
 
 
@@ -153,13 +153,13 @@ def _contacts(connection: int) -> Mapping[str, int]:
     return contacts
 
 
-def _rejected_like(message: Message, content: Content) -> Rejected | None:
+def _rejected_like(message: Message, content: Content, parsed: ParsedContent) -> Rejected | None:
     """Return a rejected message like this one: an identical one first, then one of the same mailbox, then the newest.
 
     Test messages are compared only with test messages. A next version that was requested matches nothing, whatever
     else was rejected.
     """
-    own_shape, own_bands = shape(content), bands(content)
+    own_shape, own_bands = shape(content, parsed.template), bands(content, parsed.template)
     if not own_shape or message.answers_id is not None:
         return None
     if same := earlier_mail.rejected_with_shape(message, own_shape):
@@ -280,15 +280,18 @@ def _plain_subject(message: Message) -> str:
 _ASKED_BY_POLICY = ("risk_level", "rules", "written_to", "policy_facts")
 
 
-def queue_columns(message: Message, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def queue_columns(
+    message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
     A message that cannot be sorted must still be readable: after an error the columns are those of an empty message.
     """
     try:
         found = list(findings)
-        columns = {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(found)}
-        text = f"{content.subject}\n{text_of(content)}"
+        similar = _search_and_similarity(message, content, parsed)
+        columns = {**_people(message, content), **similar, **risk_facets(found)}
+        text = f"{content.subject}\n{text_of(content, parsed.words)}"
         columns["policy_facts"] = stored_facts(content, text, found)
         # A read that shows nothing else needs no other answer of the policy.
         is_same = all(getattr(message, name) == columns[name] for name in _ASKED_BY_POLICY)
@@ -340,8 +343,8 @@ def started_by(message: Message) -> str:
     return (f"discord:{user}" if user else f"key:{key}" if key else "")[:200]
 
 
-def _search_and_similarity(message: Message, content: Content) -> dict[str, Any]:
-    text = text_of(content)
+def _search_and_similarity(message: Message, content: Content, parsed: ParsedContent) -> dict[str, Any]:
+    text = text_of(content, parsed.words)
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
     # Sorted, because jsonb does not preserve the order of keys.
@@ -357,8 +360,8 @@ def _search_and_similarity(message: Message, content: Content) -> dict[str, Any]
         (CONTENT, words_of(text)),
     )
     return {
-        "shape": shape(content),
-        "bands": bands(content),
+        "shape": shape(content, parsed.template),
+        "bands": bands(content, parsed.template),
         "amounts": amounts(f"{content.subject}\n{text}"),
         "has_attachments": bool(content.attachments),
         "search": _stored(vector(parts)),
@@ -369,12 +372,7 @@ def _stored(words: str) -> Cast:
     return Cast(Value(words), SearchVectorField())
 
 
-def text_of(content: Content) -> str:
+def text_of(content: Content, html_text: str) -> str:
     """Return what a message says, in all of its parts, without markup."""
-    parts = [content.markdown or ""]
-    if content.html is not None:
-        try:
-            parts.append(" ".join(one.data for one in tokens(content.html) if one.kind in ("text", "lost")))
-        except Doubt:
-            parts.append(content.html)
+    parts = [content.markdown or "", *([html_text] if content.html is not None else [])]
     return "\n".join(part[:MAX_TEXT] for part in parts)

@@ -82,7 +82,7 @@ def ordinary() -> str:
 def seconds(message: str) -> float:
     """Return how long it takes until the message can be shown."""
     from common.fingerprint import Content
-    from rendering import render_message
+    from rendering.render import render_message
 
     began = time.perf_counter()
     render_message(Content(html=message))

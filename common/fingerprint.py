@@ -65,6 +65,13 @@ class Content:
     coverage: tuple[str, ...] = FIELDS
 
 
+def content_from_json(stored: Mapping[str, Any]) -> Content:
+    """Return the content whose fields were stored as JSON."""
+    lists = {name: tuple(stored[name]) for name in ("to", "cc", "bcc", "coverage")}
+    attachments = tuple(Attachment(**one) for one in stored["attachments"])
+    return Content(**{**stored, **lists, "attachments": attachments})
+
+
 def normalise_address(address: str) -> str:
     """Return `address` trimmed and with its domain in lower case; the part before the @ is the receiver's business."""
     address = address.strip()

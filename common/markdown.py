@@ -16,8 +16,3 @@ def _parser() -> MarkdownIt:
 def render_markdown(markdown: str) -> str:
     """Return the HTML of a Markdown body. The result is as trustworthy as its author: not at all."""
     return str(_parser().render(markdown))
-
-
-def with_signature(markdown: str, signature: str | None) -> str:
-    """Return the body with the mailbox's signature block, as it is appended when the mail is sent."""
-    return f"{markdown.rstrip()}\n\n-- \n{signature.strip()}\n" if signature and signature.strip() else markdown

@@ -4,7 +4,8 @@ import re
 
 # The first is how it was written before people were named.
 _MARK = re.compile(
-    r"\s*(?:\[countersign:([0-9A-Z]{1,24})\]|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*"
+    r"(?<!\s)\s*+(?:\[countersign:([0-9A-Z]{1,24})\]"
+    r"|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*+"
 )
 _NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 

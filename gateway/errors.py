@@ -82,7 +82,7 @@ class TooManyRequests(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """The database is away."""
+    """The database, or what reads messages, is away."""
 
     status = 503
     code = "unavailable"

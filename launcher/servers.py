@@ -1,4 +1,4 @@
-"""The embedded servers of one data folder, as one thing: which are needed, their addresses, their order."""
+"""The servers of one data folder, as one thing: which are needed, their addresses, their order."""
 
 import contextlib
 import tempfile
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from launcher.embedded import EmbeddedServer, socket_folder
 from launcher.environment import Environment
+from launcher.parser import Parser
 from launcher.postgres import OWNER, Postgres
 from launcher.redis import Redis
 
 
 class Servers:
-    """PostgreSQL and Redis, as far as they are not given from outside."""
+    """PostgreSQL and Redis, as far as they are not given from outside, and the parser."""
 
     def __init__(self, *, data: Path, database: bool = True, redis: bool = True, durable: bool = True) -> None:
         sockets, logs = socket_folder(data), log_folder(data)
@@ -24,6 +25,7 @@ class Servers:
         self.redis = (
             Redis(data=data / "redis", sockets=sockets, log=logs / "redis.log", durable=durable) if redis else None
         )
+        self.parser = Parser(sockets=sockets, log=logs / "parser.log")
 
     @classmethod
     def of(cls, environment: Environment) -> "Servers":
@@ -33,21 +35,21 @@ class Servers:
     @property
     def all(self) -> list[EmbeddedServer]:
         """In the order in which they start."""
-        return [server for server in (self.postgres, self.redis) if server]
+        return [server for server in (self.postgres, self.redis, self.parser) if server]
 
     def start(self) -> None:
-        """Returns when both accept connections."""
+        """Returns when all accept connections."""
         for server in self.all:
             server.start()
 
     def stop(self) -> None:
-        """Redis last: a client that finds it gone waits for it."""
+        """PostgreSQL first: a client that finds one of the others gone waits for it."""
         for server in self.all:
             server.stop()
 
     def variables(self) -> dict[str, str]:
         """Their addresses, as the environment variables that everything of ours reads."""
-        variables: dict[str, str] = {}
+        variables = {"PARSER_SOCKET": str(self.parser.socket)}
         if self.postgres:
             variables |= {"DATABASE_URL": self.postgres.url(), "DATABASE_OWNER_URL": self.postgres.url(OWNER)}
         if self.redis:

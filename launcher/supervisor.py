@@ -122,6 +122,7 @@ class Supervisor:
             "DATABASE_URL",
             "DATABASE_OWNER_URL",
             "REDIS_URL",
+            "PARSER_SOCKET",
         }
         data_folder.write_state(
             self.environment.data,

@@ -10,20 +10,26 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from audit.recording import record
 from common.enqueue import enqueue
-from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
+from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from common.postgres.statements import ANY, NAMED_LATER, RowQuery
+from common.words import MAX_TEXT
 from mirror.brakes import set_apart_when_read
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
 from mirror.states import MESSAGE_TRANSITIONS, START, MessageState, next_message_state
 from people.actors import Actor
+from rendering import ParsedContent, RenderedMessage, parse_content, render_message, unparsed_content
+from rendering.result import NOT_SAFE
+from rendering.source_view import render_source
+from risk.findings import Finding
 from upstream.events import Event, direction_of, read_time
 
 # How many files of a message are fetched; the page only names the others.
@@ -39,11 +45,13 @@ class Examiner(Protocol):
     def version_before(self, message: Message) -> Message | None:
         """Return the message whose request for changes this one answers; None where there is none."""
 
-    def findings(self, message: Message, content: Content, *, may_have_left: bool) -> list[dict[str, Any]]:
+    def findings(
+        self, message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool
+    ) -> list[dict[str, Any]]:
         """Return what is risky about the content, worst first, as it is stored with the revision."""
 
     def queue_columns(
-        self, message: Message, content: Content, findings: Iterable[Mapping[str, Any]]
+        self, message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """Return the columns of a message that the queue sorts, filters and searches by."""
 
@@ -210,11 +218,13 @@ def content_of(row: Mapping[str, Any]) -> Content:
 
 def stored_content(revision: Revision) -> Content:
     """Return a revision's content as it was read."""
-    stored = dict(revision.content)
-    stored["attachments"] = tuple(Attachment(**item) for item in stored["attachments"])
-    for name in ("to", "cc", "bcc"):
-        stored[name] = tuple(stored[name])
-    return Content(**stored, coverage=tuple(revision.coverage))
+    return content_from_json({**revision.content, "coverage": revision.coverage})
+
+
+def rendered_content(revision: Revision, content: Content | None = None) -> RenderedMessage:
+    """Return a revision's content, or a part of it, as its recipient gets it. Raises ParserUnavailable."""
+    content = content or stored_content(revision)
+    return render_source(content, NOT_SAFE) if revision.is_unsafe else render_message(content)
 
 
 def changed_content(revision: Revision, content: Content) -> Content | None:
@@ -236,11 +246,35 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
     return replace(content, coverage=both, **{name: getattr(stored, name) for name in unshared})
 
 
-def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:
-    """Store what a pending row has of a locked message; a new revision only where the content changed."""
+def parsed_content(message: Message, content: Content) -> ParsedContent:
+    """Return a content of the message as the parser reads it. Raises ParserUnavailable.
+
+    A version that the parser was killed over is not given to it again.
+    """
+    known = message.revision
+    if known is not None and known.is_unsafe and known.fingerprint == fingerprint(content):
+        return unparsed_content(content)
+    return parse_content(content)
+
+
+def store_revision(
+    message: Message,
+    *,
+    row: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+    parsed: ParsedContent | None = None,
+) -> Revision:
+    """Store what a pending row has of a locked message; a new revision only where the content changed.
+
+    `parsed` is the row's content as the parser read it before the transaction.
+    """
     current, content = message.revision, content_of(row)
     new = content if current is None else changed_content(current, content)
     shown = new or (stored_content(current) if current else content)
+    if parsed is None or shown != content:
+        # Rare: what two sources give in part was put together.
+        parsed = parsed_content(message, shown)
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     _copy_row(message, row)
@@ -250,14 +284,14 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
         has_doubt = bool(row.get("fate_unknown"))
-        current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
+        current = _next_revision(message, content=shown, parsed=parsed, has_doubt=has_doubt, actor=actor)
     message.revision = current
     # Another content may have another risk, and so other deadlines.
     message.watch_at = Now()
     is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
-    for name, value in _examiner.queue_columns(message, shown, current.findings).items():
+    for name, value in _examiner.queue_columns(message, shown, parsed, current.findings).items():
         setattr(message, name, value)
     is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
     if is_first and is_counted:
@@ -266,6 +300,27 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     if new is not None:
         expect_parts(message, new)
     return current
+
+
+@transaction.atomic
+def add_finding(revision: Revision, found: Finding) -> None:
+    """Store one more finding of a version, and what the queue shows of it."""
+    message = (
+        Message.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("mailbox")
+        .get(pk=revision.message_id)
+    )
+    stored = Revision.objects.get(pk=revision.pk)
+    if asdict(found) in stored.findings:
+        return
+    stored.findings = [asdict(found), *stored.findings]
+    stored.save(update_fields=["findings"])
+    if message.revision_id == stored.pk:
+        content = stored_content(stored)
+        columns = _examiner.queue_columns(message, content, parsed_content(message, content), stored.findings)
+        for name, value in columns.items():
+            setattr(message, name, value)
+        message.save(update_fields=columns)
 
 
 def _apply_caps(message: Message, row: Mapping[str, Any], actor: Actor) -> None:
@@ -295,7 +350,9 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
 
 
-def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor: Actor) -> Revision:
+def _next_revision(
+    message: Message, *, content: Content, parsed: ParsedContent, has_doubt: bool, actor: Actor
+) -> Revision:
     """`has_doubt`: our gateway holds it, and was restored from a backup that may be older than its approval."""
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
@@ -306,7 +363,9 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
         content=stored,
         coverage=coverage,
         fingerprint=found,
-        findings=_examiner.findings(message, content, may_have_left=has_doubt),
+        findings=_examiner.findings(message, content, parsed, may_have_left=has_doubt),
+        html_text=parsed.words[:MAX_TEXT],
+        is_unsafe=parsed.is_unsafe,
     )
     (revision.pk,) = insert(revision).row()
     record(

@@ -1,16 +1,18 @@
-"""Renders hostile mail safely: `render_message` and what it returns. Pure: no models, no network, no state.
+"""Renders hostile mail safely: `render_message` and what it returns. Knows no models, no network, no state.
 
-Start with `render.py`: `canonical.py` rewrites the HTML into a form with one meaning, `marking.py` walks it and puts
-our marks in, `sanitise.py` seals what the frame gets.
+`parsed.py` has it done by the parser, in a process of its own. There start with `render.py`: `canonical.py` rewrites
+the HTML into a form with one meaning, `marking.py` walks it and puts our marks in, `sanitise.py` seals what the frame
+gets.
 """
 
 from rendering.invisibles import found_in, named, stripped
-from rendering.render import render_message
+from rendering.parsed import parse_content, render_message, unparsed_content
 from rendering.result import (
     Blocked,
     FetchedPicture,
     Hidden,
     Link,
+    ParsedContent,
     RemotePicture,
     RenderedMessage,
     ReorderedText,
@@ -21,11 +23,14 @@ __all__ = [
     "FetchedPicture",
     "Hidden",
     "Link",
+    "ParsedContent",
     "RemotePicture",
     "RenderedMessage",
     "ReorderedText",
     "found_in",
     "named",
+    "parse_content",
     "render_message",
     "stripped",
+    "unparsed_content",
 ]

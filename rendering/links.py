@@ -35,7 +35,7 @@ _SEAM = re.compile(rf"(?<=[{_APART}])-?(?=[a-z0-9])|(?<=[a-z0-9])-?(?=[{_APART}]
 
 # Possessive, and begun only where a word begins: the time is linear whatever the text is.
 _NAMED = re.compile(
-    r"(?<![\w-])(?<![\w-]\.)[_.+-]*+(?P<scheme>https?:[/\\]{1,3}(?:[^\s/@]{1,64}@)?)?"
+    r"(?<![\w-])(?<![\w-]\.)(?:(?<![_.+-])[_.+-]++|(?![_.+-]))(?P<scheme>https?:[/\\]{1,3}(?:[^\s/@]{1,64}@)?)?"
     r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
     re.IGNORECASE,
 )

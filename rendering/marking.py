@@ -18,14 +18,12 @@ from rendering.invisibles import Tally, named, pieces, stripped
 from rendering.layout_boxes import Capacity, Style, capacity_of
 from rendering.links import LinkTexts, SeenLink, area_links, find_bare_links, read_target, short_target
 from rendering.reading_order import ReadingOrder, lies_over
-from rendering.result import Doubt, Hidden, Link, ReorderedText
+from rendering.result import Doubt, Hidden, Link, ReorderedText, Words
 from rendering.sanitise import harmless_style, picture_size
 from rendering.styling import OVER
 from rendering.visibility import Look
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
-# Words of the plain text: the number of the first, counted from 0, and how many there are.
-Words = tuple[int, int]
 
 
 class Page:

@@ -1,35 +1,28 @@
 """Renders one message safely: the document for the frame, the same as text, and all that was found in it.
 
-Pure: no network, no database. Where anything about the message is in doubt, its source is shown instead, and said so.
+Pure, and run in the parser's processes only. Where anything about the message is in doubt, its source is shown
+instead, with the reason.
 """
 
-import html
 from collections.abc import Iterable, Mapping
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 
 from common.fingerprint import Content
-from common.markdown import render_markdown, with_signature
+from common.markdown import render_markdown
+from common.signature_block import with_signature
 from rendering.canonical import canonicalise
-from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
-from rendering.links import find_bare_links
-from rendering.marking import Words, mark
-from rendering.result import Doubt, FetchedPicture, Hidden, RemotePicture, RenderedMessage
+from rendering.invisibles import named, stripped, without_surrogates
+from rendering.marking import mark
+from rendering.result import Doubt, FetchedPicture, ParsedContent, RemotePicture, RenderedMessage, Words
 from rendering.sanitise import seal, to_tree
-
-STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
+from rendering.source_view import document, left_out, render_source, secret_text
+from rendering.texts import template_of, words_of
 
 # Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
 
-_DOCUMENT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
-    '<body class="{paper}"><div class="message">{body}</div></body></html>'
-)
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
@@ -46,9 +39,29 @@ def render_message(
         source = _source(content)
         return _render_html(content, source, fetched, found)
     except Doubt as doubt:
-        return _render_source(content, source, str(doubt))
+        return render_source(content, str(doubt), source)
+    except MemoryError:
+        # That is for the parser to tell.
+        raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
-        return _render_source(content, source, f"the desk had an error ({type(error).__name__})")
+        return render_source(content, f"the desk had an error ({type(error).__name__})", source)
+
+
+def parse_content(content: Content) -> ParsedContent:
+    """Return all that findings, search and comparison need of a content."""
+    shown = render_message(content)
+    if content.html is None:
+        return ParsedContent(shown=shown)
+    read = ParsedContent(shown=shown, words=words_of(content.html), template=template_of(content.html))
+    if not content.markdown:
+        return read
+    text = replace(content, html=None)
+    signed = render_message(text)
+    # Of the message's additions, only the signature is part of its text.
+    is_signed = bool(content.additions.get("signature"))
+    return replace(
+        read, text_part=signed, unsigned=render_message(replace(text, additions={})) if is_signed else signed
+    )
 
 
 def _source(content: Content) -> str:
@@ -74,12 +87,12 @@ def _render_html(
         text = named(without_surrogates(with_signature(content.markdown, content.additions.get("signature"))))
     body = seal(marked.body) if marked.body.strip() else _EMPTY
     return RenderedMessage(
-        document=_document(body + _unmarked(tally), plain_paper=not marked.coloured),
+        document=document(body + left_out(tally), plain_paper=not marked.coloured),
         text=text,
         plain=stripped(marked.plain),
         blocked=tuple(canonical.blocked),
         remote=tuple(_each_once(canonical.remote)),
-        hidden=(*canonical.hidden, *marked.hidden, *_secret_text(tally)),
+        hidden=(*canonical.hidden, *marked.hidden, *secret_text(tally)),
         links=tuple(marked.links),
         reordered=tuple(marked.reordered),
         invisibles=dict(tally.counts),
@@ -97,44 +110,3 @@ def _each_once(found: Iterable[RemotePicture]) -> Iterable[RemotePicture]:
         if one.url and (one.url not in known or not one.tracking):
             known[one.url] = one
     return known.values()
-
-
-def _render_source(content: Content, source: str, reason: str) -> RenderedMessage:
-    """Return the message as its bare source, and say so at its head."""
-    source = source or without_surrogates(content.html or content.markdown or "")
-    tally = Tally()
-    shown = "".join(
-        f'<span class="ghost">{html.escape(piece)}</span>' if is_mark else html.escape(piece)
-        for is_mark, piece in pieces(source, tally)
-    )
-    head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
-    return RenderedMessage(
-        document=_document(f"{head}<pre>{shown}</pre>{_unmarked(tally)}", plain_paper=True),
-        text=named(source),
-        plain=stripped(source),
-        hidden=_secret_text(tally),
-        links=tuple(find_bare_links(stripped(source), set())),
-        invisibles=dict(tally.counts),
-        doubt=reason,
-    )
-
-
-def _document(body: str, *, plain_paper: bool) -> str:
-    """Return the whole document. A message with colours of its own stays on white: they were judged against white."""
-    paper = "plain" if plain_paper else "white"
-    return _DOCUMENT.replace("{style}", _style()).replace("{paper}", paper).replace("{body}", body)
-
-
-def _unmarked(tally: Tally) -> str:
-    if not tally.unmarked:
-        return ""
-    return f'<p><span class="ghost">{tally.unmarked} more invisible characters are left out here.</span></p>'
-
-
-def _secret_text(tally: Tally) -> tuple[Hidden, ...]:
-    return tuple(Hidden(text, "written in invisible characters") for text in tally.secret)
-
-
-@cache
-def _style() -> str:
-    return STYLE.read_text(encoding="utf-8")

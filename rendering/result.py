@@ -2,6 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
+
+# Words of the plain text: the number of the first, counted from 0, and how many there are.
+Words = tuple[int, int]
+
+# Why a message is shown as its source after the parser was killed over it.
+NOT_SAFE = "it could not be read safely"
 
 ALARMING = frozenset(
     "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
@@ -121,3 +128,47 @@ class RenderedMessage:
     def shows_pictures(self) -> bool:
         """Whether it carries pictures that are drawn, which no text can tell."""
         return "<img " in self.document
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the message whose fields were written as JSON."""
+        return cls(
+            **{
+                **stored,
+                "blocked": tuple(Blocked(**one) for one in stored["blocked"]),
+                "remote": tuple(RemotePicture(**one) for one in stored["remote"]),
+                "hidden": tuple(Hidden(**one) for one in stored["hidden"]),
+                "links": tuple(Link(**{**one, "flags": tuple(one["flags"])}) for one in stored["links"]),
+                "reordered": tuple(ReorderedText(**one) for one in stored["reordered"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class ParsedContent:
+    """A content as the parser read it, for findings, search and comparison with earlier messages.
+
+    `shown` is the message as its recipient gets it. Of a message with two parts, `text_part` is its text alone, and
+    `unsigned` that without the mailbox's signature. `words` is the text of its HTML, whether it shows or not;
+    `template` the same with line ends and the targets of links.
+    """
+
+    shown: RenderedMessage
+    text_part: RenderedMessage | None = None
+    unsigned: RenderedMessage | None = None
+    words: str = ""
+    template: str = ""
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether it could not be read safely, so that only its source is known."""
+        return self.shown.doubt == NOT_SAFE
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what was read whose fields were written as JSON."""
+        renderings = {
+            name: RenderedMessage.from_json(stored[name]) if stored[name] else None
+            for name in ("shown", "text_part", "unsigned")
+        }
+        return cls(**{**stored, **renderings})

@@ -28,7 +28,7 @@ SHOWN_TAGS = TREE_TAGS - frozenset("font center big tt strike abbr time q mark c
 _CELL = {"colspan", "rowspan"}
 # What the value of an attribute may be; those that are not named here may have any.
 _VALUES = {
-    "style": re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*"),
+    "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%.,() \-]++;)*+"),
     "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"),
     "src": re.compile(r"data:image/.*", re.DOTALL),
     **dict.fromkeys(("start", "value"), re.compile(r"[0-9]{1,9}")),

@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     check_content.invisible_characters,
     check_content.remote_content,
     check_content.shown_as_source,
+    check_content.unsafe_content,
     check_content.not_visible,
     check_secrets.secret_in_body,
     check_secrets.payment_details,

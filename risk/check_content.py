@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from common.fingerprint import FIELDS, Content
-from rendering import Link, RenderedMessage, ReorderedText, found_in, render_message
+from rendering import Link, RenderedMessage, ReorderedText, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
+from rendering.result import NOT_SAFE
 from risk.findings import (
     ADDRESSES,
     ATTACHMENTS,
@@ -22,6 +22,7 @@ from risk.findings import (
     counted,
     finding,
     mark_anchor,
+    not_read_safely,
     one_word,
     quoted,
 )
@@ -204,9 +205,15 @@ def remote_content(content: Content, rendered: RenderedMessage, context: RiskCon
 
 def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """The message could not be laid out, so nobody has seen it as its recipient will."""
-    if rendered.doubt:
+    if rendered.doubt and rendered.doubt != NOT_SAFE:
         sentence = "The message is shown as its source."
         yield finding("shown_as_source", sentence, f"Reason: {rendered.doubt}.", anchor=SHEET)
+
+
+def unsafe_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+    """The parser was killed over the message, so that only its source is known."""
+    if rendered.doubt == NOT_SAFE:
+        yield not_read_safely("The message")
 
 
 def not_visible(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
@@ -234,13 +241,9 @@ ALIKE = 0.6
 
 def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """HTML and Markdown of one message that differ in their numbers, or in most of their words."""
-    if content.html is None or not content.markdown or rendered.doubt:
+    signed, written = context.text_part, context.unsigned
+    if signed is None or written is None or rendered.doubt:
         return
-    signed = render_message(replace(content, html=None))
-    # Of the message's additions, only the signature is part of its text.
-    written = (
-        render_message(replace(content, html=None, additions={})) if content.additions.get("signature") else signed
-    )
     in_html, in_text = numbers(rendered.plain), numbers(written.plain)
     only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
     if only_html or only_text:

@@ -58,6 +58,7 @@ class Rejected:
 class RiskContext:
     """What the desk knows: its own domains, how often each known address was written to, what was rejected.
 
+    Of a message with two parts, `text_part` is its text as rendered alone, and `unsigned` that without the signature.
     `off_list` are the recipients that the allowlists in force refuse, `watched` those that they would, were they in
     force. `own_phrases` are those that admins look for in this mailbox, those with the most points first.
     """
@@ -68,6 +69,8 @@ class RiskContext:
     watched: Collection[str] = ()
     rejected: Rejected | None = None
     own_phrases: Sequence[OwnPhrase] = ()
+    text_part: RenderedMessage | None = None
+    unsigned: RenderedMessage | None = None
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
@@ -88,6 +91,12 @@ def finding(
     level: Level = "notice" if is_milder else registered.level
     points = counted_points(registered, level, registered.points)
     return Finding(rule, registered.version, level, _cut(sentence, 500), _cut(detail, 1000), cut, anchor, points)
+
+
+def not_read_safely(what: str) -> Finding:
+    """Return the finding that the parser was killed over `what`, the beginning of a sentence, twice."""
+    detail = "Reading it took too much time or memory, twice. It is not tried again by itself."
+    return finding("unsafe_content", f"{what} could not be read safely.", detail)
 
 
 def one_word(text: str) -> str:

@@ -40,6 +40,12 @@ RULES = {
             "domain.",
         ),
         Rule(
+            "unsafe_content", 1, "high", 70, "could not be read safely",
+            "The message or a file could not be read safely, so its source is shown.",
+            "Found when reading took more time or memory than a message may take, or made the reading program crash, "
+            "twice. It is not tried again by itself.",
+        ),
+        Rule(
             "attachment_runs_code", 2, "high", 70, "runs code",
             "An attachment can run code when it is opened.",
             "Checks names and declared types: programs, scripts, macros, disk images, reversed names and double "

@@ -7,15 +7,13 @@ show them side by side, never to judge one by the other.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 from common.fingerprint import Content
-from rendering.html_reading import tokens
 from rendering.invisibles import stripped
 from rendering.links import host_of
-from rendering.result import Doubt
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
 
 # Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
@@ -53,12 +51,12 @@ _NAMES = re.compile(
 _SPACES = re.compile(r"\s+")
 
 
-def shape(content: Content) -> str:
+def shape(content: Content, template: str) -> str:
     """Return the same 32 digits for messages that differ in numbers, amounts, dates, addresses and names greeted only.
 
-    Empty for a message without words.
+    `template` is what the parser gave of its HTML. Empty for a message without words.
     """
-    masked = _masked(content)
+    masked = _masked(content, template)
     if not _WORD.search(masked):
         return ""
     kinds = sorted(attachment.name.rpartition(".")[2].lower()[:10] for attachment in content.attachments[:100])
@@ -66,12 +64,12 @@ def shape(content: Content) -> str:
     return hashlib.blake2b(written, digest_size=16).hexdigest()
 
 
-def bands(content: Content) -> list[int]:
+def bands(content: Content, template: str) -> list[int]:
     """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the band's index in the bits above.
 
     Of two messages whose simhashes differ in three bits or fewer, one band is the same. None without words.
     """
-    words = _WORD.findall(_masked(content)[:MAX_MASKED])[:MAX_WORDS]
+    words = _WORD.findall(_masked(content, template)[:MAX_MASKED])[:MAX_WORDS]
     simhash = _simhash(_shingles(words)) if words else None
     if simhash is None:
         return []
@@ -89,15 +87,15 @@ def _joined(found: Sequence[int]) -> int:
     return sum((band & 0xFFFF) << 16 * (band >> 16) for band in found)
 
 
-def _masked(content: Content) -> str:
+def _masked(content: Content, template: str) -> str:
     """Return the message's text, with a sign in place of each value that a template would fill in."""
-    return _masked_parts(content.subject, content.markdown or "", content.html)
+    return _masked_parts(content.subject, content.markdown or "", None if content.html is None else template)
 
 
 # The same message is asked about several times in a row.
 @lru_cache(maxsize=2)
-def _masked_parts(subject: str, markdown: str, html: str | None) -> str:
-    bodies = [markdown] if html is None else [markdown, _words_of_html(html)]
+def _masked_parts(subject: str, markdown: str, template: str | None) -> str:
+    bodies = [markdown] if template is None else [markdown, template]
     named = next((name for body in bodies if (name := greeting_of(body).words)), ())
     return "\n".join(_mask(text, named) for text in (subject, *bodies) if text)
 
@@ -116,26 +114,6 @@ def _host(url: re.Match[str]) -> str:
     """A link is known by the host it goes to, numbers included; its path and its query belong to the one message."""
     address = url.group() if "://" in url.group() else f"http://{url.group()}"
     return f" {re.sub(r'[^a-z]', ' ', host_of(address).translate(_DIGITS))} "
-
-
-def _words_of_html(source: str) -> str:
-    """Return the text of HTML in the order it stands, hidden or not; style sheets and scripts are left out."""
-    try:
-        return " ".join(_texts(source))
-    except Doubt:
-        return source
-
-
-def _texts(source: str) -> Iterator[str]:
-    targets = []
-    for token in tokens(source):
-        if token.kind in ("text", "lost") or (token.kind == "raw" and token.name in ("title", "textarea", "xmp")):
-            yield token.data
-        elif token.kind == "start":
-            yield "\n" if token.name in ("p", "div", "br", "tr", "li", "h1", "h2", "h3") else ""
-            targets.append(token.attributes.get("href", ""))
-    yield "\n"
-    yield from dict.fromkeys(filter(None, targets))
 
 
 def _shingles(words: Sequence[str]) -> set[str]:

@@ -73,6 +73,7 @@ NAMES = {
     61: "A change that waits for a second admin meets another act",
     62: "Rules and approvals by several people meet another act",
     63: "A practice message is planted or decided while something fails",
+    64: "A stranger's message or file makes its reader run for ever, fill the memory or crash",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject

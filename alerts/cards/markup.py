@@ -19,7 +19,7 @@ MAX_SHORT = 256
 MAX_LINK = 512
 OPEN_TONES = ("amber", "orange")
 # A cut must not leave a lone joiner, combining mark or half an escape: it would change the character before it.
-_HALF = re.compile(r"[\\\u200d\ufe0f]+$")
+_HALF = re.compile(r"(?<![\\\u200d\ufe0f])[\\\u200d\ufe0f]++$")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 

@@ -21,8 +21,8 @@ from mirror.models import Message
 from people.actors import Actor
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
-from rendering.marking import Words
 from rendering.passages import passage_span
+from rendering.result import Words
 from risk.addresses import everybody
 
 WAYS = {

@@ -18,16 +18,12 @@ from django.db import transaction
 from approvals.decisions.ruling import stop_of
 from approvals.pictures.outcomes import MAX_ALL_BYTES, MAX_BYTES, hosts_in_words, reason_of
 from common.logs import traced
-from mirror.attachments.detection import kind_of, with_article
-from mirror.attachments.file_types import KINDS
+from mirror.attachments.parsed import draw_picture
 from mirror.attachments.renderings.refusals import Refused
-from mirror.attachments.renderings.store import drawn_again
 from mirror.models import Message, RemotePicture
 from mirror.recording import record_about
 from outgoing.guarded import NotDownloaded, download
 from people.actors import worker
-from rendering.pictures import MAX_PIXELS, size_of
-from rendering.tracking import MAX_PIXEL
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +32,13 @@ ACTOR = worker("pictures")
 ONE_LIMIT, ALL_LIMIT = 10.0, 30.0
 # Above all of that, with the drawing of the last one.
 LEASE = timedelta(seconds=90)
-MAX_SIDE = 16_000
 # Nothing here tells whose desk it is, and nothing comes along that a server could set.
 HEADERS = {"User-Agent": "Mozilla/5.0", "Accept": "image/png,image/jpeg,image/gif,image/webp"}
 # Exact origins that may be private. None: a stranger wrote the addresses.
 ALLOWED: tuple[str, ...] = ()
 _State = RemotePicture.State
-_KINDS = ("png", "jpeg", "gif", "webp")
-# What the process that draws says, as reasons of ours; what it could not do this time can be tried again.
-_TOO_MUCH, _THIS_TIME = ("too_large", "too_much"), ("busy", "failed", "no_room")
+# Why the parser does not draw a picture, where that is a reason of ours too; what is busy can be tried again.
+_REASONS = {"kind": "kind", "pixels": "pixels", "tiny": "tiny", "too_large": "too_much", "too_much": "too_much"}
 
 
 @dataclass
@@ -129,32 +123,16 @@ def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
         return _Outcome(_State.FAILED, "status", str(found.status), more)
     if found.is_cut:
         return _Outcome(_State.REFUSED, "too_large" if room >= MAX_BYTES else "too_many", more=more)
-    if refusal := _why_not_drawn(found.body):
-        return _Outcome(_State.REFUSED, *refusal, more)
     try:
-        drawn = drawn_again(found.body)
+        drawn = draw_picture(found.body)
     except Refused as refused:
-        if refused.reason in _THIS_TIME:
+        if refused.reason == "busy":
             return _Outcome(_State.FAILED, "busy", more=more)
-        return _Outcome(_State.REFUSED, "too_much" if refused.reason in _TOO_MUCH else "broken", more=more)
+        return _Outcome(_State.REFUSED, _REASONS.get(refused.reason, "broken"), refused.detail, more)
     if run.stored + len(drawn) > MAX_ALL_BYTES:
         return _Outcome(_State.REFUSED, "too_many", more=more)
     width, height = struct.unpack_from(">II", drawn, 16)
     return _Outcome(_State.LOADED, more={**more, "content": drawn, "width": width, "height": height})
-
-
-def _why_not_drawn(content: bytes) -> tuple[str, str] | None:
-    """Return why these bytes are not drawn, whatever their server calls them, as a reason and what it is about."""
-    kind, _ = kind_of(content)
-    if kind not in _KINDS:
-        return "kind", "of an unknown kind" if kind == "unknown" else with_article(KINDS[kind].words)
-    width, height = size_of(kind, content) or (0, 0)
-    size = f"{width:,} × {height:,}"
-    if not width or not height:
-        return "broken", ""
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        return "pixels", size
-    return ("tiny", size) if max(width, height) <= MAX_PIXEL else None
 
 
 @transaction.atomic

@@ -33,6 +33,7 @@ from policy.rules.evaluation import Requirement, required
 from policy.rules.lookups import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, listed, outcome_in_words
+from rendering import parse_content
 
 MAX_TEXT = 20_000
 ORIGINS = {"agent": "An agent", "discord": "A Discord command", "edit": "An edit at the desk"}
@@ -189,7 +190,9 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
         subject=content.subject,
         recipients=list(content.to),
     )
-    columns = queue_columns(message, content, examine(message, content, may_have_left=False))
+    parsed = parse_content(content)
+    found = examine(message, content, parsed, may_have_left=False)
+    columns = queue_columns(message, content, parsed, found)
     for name in ("written_to", "risk", "risk_level", "rules", "policy_facts"):
         setattr(message, name, columns.get(name, getattr(message, name)))
     return message

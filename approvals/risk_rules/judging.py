@@ -9,9 +9,8 @@ from approvals.examination import own_phrases
 from approvals.models import OwnWord
 from common.postgres.rows import run
 from mirror.models import Message, Revision
-from mirror.store import stored_content
+from mirror.store import rendered_content, stored_content
 from policy.rules.facts import own_words_in
-from rendering import render_message
 from risk import RiskContext, restored, score
 from risk.check_words import own_word
 from risk.findings import worst_first
@@ -47,7 +46,8 @@ def _judge(message: Message, revision: Revision, words: Sequence[Any], weights: 
     found = []
     if phrases:
         content = stored_content(revision)
-        found = list(own_word(content, render_message(content), RiskContext(own_phrases=phrases)))
+        rendered = rendered_content(revision, content)
+        found = list(own_word(content, rendered, RiskContext(own_phrases=phrases)))
     before = [restored(one) for one in revision.findings]
     after = worst_first((*others, *found))
     if list(after) == before:

@@ -66,7 +66,11 @@ def _candidates(recent: QueueQuerySet, phrase: Phrase) -> Iterator[tuple[Sequenc
     """Yield the messages that hold the phrase's words at all, newest first, with their versions."""
     holding = recent.holding(search_terms(phrase)).in_order("newest")
     keys = list(holding.values_list("pk", flat=True)[:MOST])
-    read = queue_messages().select_related("revision").only("changed_at", "revision__content", "revision__coverage")
+    read = (
+        queue_messages()
+        .select_related("revision")
+        .only("changed_at", "revision__content", "revision__coverage", "revision__html_text")
+    )
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
         by_key = read.in_bulk(chunk)
@@ -76,15 +80,15 @@ def _candidates(recent: QueueQuerySet, phrase: Phrase) -> Iterator[tuple[Sequenc
 def _is_found(phrase: Phrase, looks_in: Collection[str], message: Message) -> bool:
     if message.revision is None:
         return False
-    pieces = _pieces(stored_content(message.revision), looks_in)
+    pieces = _pieces(stored_content(message.revision), message.revision.html_text, looks_in)
     return any(SearchedText(text).find(phrase) for text in pieces)
 
 
-def _pieces(content: Content, looks_in: Collection[str]) -> Iterator[str]:
+def _pieces(content: Content, html_text: str, looks_in: Collection[str]) -> Iterator[str]:
     if "subject" in looks_in:
         yield content.subject
     if "text" in looks_in:
-        yield text_of(content)
+        yield text_of(content, html_text)
     if "files" in looks_in:
         yield from (one.name for one in content.attachments)
     if "addresses" in looks_in:

@@ -47,7 +47,7 @@ class Answer:
     sentences: tuple[Sentence, ...]
 
 
-_PARTS = re.compile(r"\[([^\]]*)\]|([^\[]+)")
+_PARTS = re.compile(r"\[([^\[\]]*+)\]|([^\[]++)")
 _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 

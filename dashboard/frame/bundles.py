@@ -15,10 +15,10 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 TEMPLATE = "base.html"
 FOLDER = "bundle"
-_BUNDLE = re.compile(r"{% bundle '([a-z.]+)' %}(.*?){% endbundle %}", re.DOTALL)
+_BUNDLE = re.compile(r"{% bundle '([a-z.]+)' %}((?:[^{]++|\{(?!% (?:end)?bundle))*+){% endbundle %}")
 _NAMED = re.compile(r"{% static '([^']+)' %}")
-_AROUND = re.compile(r"\s*([{};,])\s*|(?<=[a-z0-9]): +")
-_COMMENT = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*\n?", re.DOTALL | re.MULTILINE)
+_AROUND = re.compile(r"(?<!\s)\s*+([{};,])\s*+|(?<=[a-z0-9]): ++")
+_COMMENT = re.compile(r"^[ \t]*+/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/[ \t]*+\n?", re.MULTILINE)
 
 
 class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]

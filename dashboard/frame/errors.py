@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
 from common.disk import is_disk_full_error, is_full
+from parsing.client import ParserUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,11 @@ def too_many_tries(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while PostgreSQL does not answer or accept writes."""
+    """500, or 503 while PostgreSQL or the parser does not answer, or PostgreSQL accepts no writes."""
     error = sys.exc_info()[1]
+    if isinstance(error, ParserUnavailable):
+        title = "Messages cannot be read at this moment"
+        return _unavailable(title, f"The program that reads them is busy or restarting. Reload soon. {_NOTHING_LOST}")
     if is_disk_full_error(error):
         return _disk_full()
     if isinstance(error, OperationalError | InterfaceError):

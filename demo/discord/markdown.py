@@ -12,7 +12,7 @@ _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
 _BLOCK = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _TOKENS = re.compile(
-    r"(?P<link>\[(?P<label>[^\]\n]+)\]\((?:<(?P<bracketed>https?://[^\s<>]+)>|(?P<target>https?://[^\s)]+))\))"
+    r"(?P<link>\[(?P<label>[^\[\]\n]++)\]\((?:<(?P<bracketed>https?://[^\s<>]++)>|(?P<target>https?://[^\s)\[]++))\))"
     r"|(?P<time><t:(?P<epoch>\d{1,11})(?::[tTdDfFR])?>)"
     r"|(?P<mention><(?:@[!&]?|#)\d+>|@(?:everyone|here)\b)"
     r"|<(?P<quiet>https?://[^\s<>]+)>"

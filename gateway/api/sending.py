@@ -42,8 +42,8 @@ from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
 from gateway.messages.submission import Edit, SubmissionResult
 from gateway.models import ApiKey, Email, Mailbox
+from gateway.parsed import text_of_html
 from gateway.states import Mode
-from gateway.text import text_of_html
 
 _WORDS = "Dear Jane,\n\nit left this morning."
 _CONTENT = ("to", "cc", "bcc", "subject", "markdown")

@@ -1,11 +1,10 @@
 """Received bytes as a message: its text, HTML and attachments, bounded in time and memory, or an SMTP refusal.
 
-Knows no tables or connections. The only exception that leaves `read_mail` is NotAccepted. Nothing is trusted:
+Runs in the parser's processes only. The only exception that leaves `read_mail` is NotAccepted. Nothing is trusted:
 character sets are guessed where they are wrong, and file names lose everything that could lead elsewhere.
 """
 
 import codecs
-import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -15,23 +14,16 @@ from email.parser import BytesFeedParser
 from typing import Any, TypeVar
 
 from gateway.attachments import File
+from gateway.html_text import text_of_html
 from gateway.inbound.headers import bounded_policy, decoded, has_long_header, ids_of, line_of, people_of, storable
-from gateway.inbound.reports import Report, read_report
-from gateway.text import text_of_html
+from gateway.inbound.received_mail import END_OF_HEADERS, MAX_HEADERS_BYTES, MAX_LINES, Mail, NotAccepted
+from gateway.inbound.reports import read_report
 
-log = logging.getLogger(__name__)
-
-MAX_HEADERS_BYTES = 256 * 1024
-# The library keeps an object for each line: 25 MB of empty ones would fill a gigabyte.
-MAX_LINES = 500_000
 MAX_PARTS = 100
 # The usual limit of hops before other servers call it a loop.
 MAX_HOPS = 30
 _PIECE = 64 * 1024
-_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-# Headers that differ between two messages of the same content.
-_MARK = re.compile(rb"^(message-id|date|received)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
 T = TypeVar("T")
 # A longer body is stored whole as an attachment. The limit is that of sent messages.
@@ -53,34 +45,6 @@ _EXTENSIONS = {
 }
 
 
-class NotAccepted(Exception):
-    """The message is refused for good; the text is the answer that the sending server gets."""
-
-
-@dataclass(frozen=True)
-class Mail:
-    """One received message."""
-
-    message_id: str
-    in_reply_to: list[str]
-    references: list[str]
-    sender: str
-    sender_name: str
-    reply_to: str
-    to: list[str]
-    cc: list[str]
-    subject: str
-    text: str
-    html: str | None
-    files: tuple[File, ...]
-    # "" for mail that a person wrote, else what Auto-Submitted says: a program should not answer it.
-    automatic: str
-    # Which were longer than the limit: headers, text, html.
-    cut: tuple[str, ...]
-    # Where it is one of a mail server about mail that was sent.
-    report: Report | None = None
-
-
 def read_mail(content: bytes) -> Mail:
     """Return the message in `content`. Raises NotAccepted for loops and for what is built to cost time or memory."""
     _check_size(content)
@@ -88,16 +52,12 @@ def read_mail(content: bytes) -> Mail:
         return _read(content)
     except _TooManyParts:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_PARTS} parts") from None
+    except MemoryError:
+        # That is for the parser to tell.
+        raise
     except Exception as error:
-        # No case is known; such mail must be refused aloud and must not stop the mail behind it.
-        log.exception("mail not understood")
+        # No case is known; such mail must be refused aloud.
         raise NotAccepted("554 5.6.0 The message cannot be read") from error
-
-
-def is_marked(content: bytes) -> bool:
-    """Whether anything in the headers belongs to this message alone, as every mail program and server puts in."""
-    ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
-    return _MARK.search(content[: ending.start() if ending else MAX_HEADERS_BYTES]) is not None
 
 
 class _TooManyParts(Exception):
@@ -118,7 +78,7 @@ class _MessageFactory:
 
 
 def _check_size(content: bytes) -> None:
-    ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
+    ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
         raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
     headers = content[: ending.start() if ending else None]

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from common.identifiers import ulid
 from common.mail_addresses import clean_address, domain_of
 from gateway import auditing
-from gateway.inbound.mail import Mail, is_marked
+from gateway.inbound.received_mail import Mail, is_marked
 from gateway.models import Attachment, Email, Mailbox
 from gateway.states import Direction, Mode, Status
 from gateway.webhooks import events

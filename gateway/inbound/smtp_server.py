@@ -19,9 +19,10 @@ from aiosmtpd.smtp import SMTP
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils import timezone
 
-from gateway.inbound.mail import MAX_LINES, Mail, NotAccepted, read_mail
+from gateway.inbound.apply_report import ForgedReport, ReportTooEarly, take_report
+from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, mailbox_for, receive_mail, sending_mailbox
-from gateway.inbound.reports import ForgedReport, ReportTooEarly, take_report
+from gateway.inbound.received_mail import MAX_LINES, Mail, NotAccepted
 from gateway.messages.verp import ForgedAddress, email_id_in
 
 T = TypeVar("T")

@@ -26,8 +26,9 @@ from django.conf import settings
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, canonical_json, fingerprint
 from common.mail_addresses import clean_addresses
-from common.markdown import render_markdown, with_signature
+from common.signature_block import with_signature
 from gateway.models import Email
+from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode
 from gateway.timestamps import iso
 

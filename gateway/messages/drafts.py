@@ -14,7 +14,7 @@ from gateway.states import Direction, GateTiming, Mode
 from gateway.text import one_plain_line
 
 # Short enough to stay on one header line: a folded or encoded id would not match.
-_MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
+_MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
 MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
 _ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)

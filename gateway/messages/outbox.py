@@ -29,6 +29,7 @@ from gateway.recipients import suppression
 from gateway.states import Change, Decision, Status
 from gateway.webhooks import events
 from outgoing.backoff import retry_after_attempt
+from parsing.client import ParserKilled, ParserUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 ATTEMPTS_FOR_ALL = 8
 # Attempts that end with the worker's death count too, so that no email kills workers for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
-_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
+_ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
 def send_due(*, email_id: str, now: datetime) -> str:
@@ -73,7 +74,14 @@ def settle_lost(*, now: datetime) -> int:
 
 
 def _attempt(email: Email) -> str:
-    outgoing = content.build(email)
+    try:
+        outgoing = content.build(email)
+    except ParserUnavailable:
+        _give_back(email)
+        return "put off"
+    except ParserKilled:
+        refusal = smtp.HandoverFailed("its text cannot be converted to HTML safely", permanent=True)
+        return _fail(email, refusal, timezone.now())
     suppressed = suppression.suppressed_recipients(email=email, recipients=outgoing.recipients)
     if suppression.suppresses_everyone(email=email, suppressed=suppressed):
         refusal = smtp.HandoverFailed("every recipient is suppressed", permanent=True, refused=suppressed)

@@ -1,4 +1,7 @@
-"""Detects what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run."""
+"""Detects what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run.
+
+Runs in the parser's processes only.
+"""
 
 import json
 import re
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 
 from common.fingerprint import Attachment
 from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
-from rendering import found_in, named, stripped
+from mirror.attachments.flags import Detection, Flag, ending_of, flags_of_name, with_article
+from rendering import named
 from rendering.pictures import size_of
 from risk.check_attachments import why_dangerous
 from risk.findings import one_word, quoted
@@ -75,7 +79,9 @@ _SAME = frozenset(
     {("xml", "html"), ("xml", "svg"), ("html", "xml"), ("svg", "gzip"), ("ole", "rtf"), ("zip", "docx"),
      ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("zip", "epub"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
 )  # fmt: skip
-_MARKUP = re.compile(r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*)*<(!doctype\s+)?([a-z:]+)", re.I | re.S)
+_MARKUP = re.compile(
+    r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:]++)", re.I
+)
 _PAGES = frozenset("html head body script style table div p a img meta iframe form br span b i h1 center font".split())
 _VBA = "_VBA_PROJECT".encode("utf-16-le")
 _PDF_NAMES = {
@@ -85,27 +91,6 @@ _PDF_NAMES = {
     b"/Encrypt": ("notice", "It is encrypted or protected, so its content cannot be checked here."),
 }
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One thing to know about a file."""
-
-    level: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What was seen of a file. `members` are the names in an archive, `more` those that are not listed."""
-
-    kind: str
-    flags: tuple[Flag, ...] = ()
-    members: tuple[str, ...] = ()
-    more: int = 0
-    width: int = 0
-    height: int = 0
-    encoding: str = ""
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
@@ -125,15 +110,6 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         height=height,
         encoding=encoding,
     )
-
-
-def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
-    """Return what the name and the declared type alone give away, before any byte was fetched."""
-    why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
-    flags = [Flag(level, f"Be careful: {why}.")] if why else []
-    if invisible := found_in(name):
-        flags.append(Flag("high", f"Its name contains invisible characters: {', '.join(invisible).lower()}."))
-    return tuple(flags)
 
 
 def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
@@ -160,12 +136,6 @@ def encoding_of(content: bytes) -> str:
     except UnicodeDecodeError:
         return "cp1252"
     return "utf-8"
-
-
-def ending_of(name: str) -> str:
-    """Return the file name extension."""
-    last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
-    return last.rpartition(".")[2].strip().lower() if "." in last else ""
 
 
 def _text_kind(text: str, name: str) -> str:
@@ -225,11 +195,6 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 def _bytes_are(kind: Kind) -> str:
     words = {"text": "plain text", "json": "JSON text", "unknown": "of an unknown kind", "empty": "empty"}
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
-
-
-def with_article(words: str) -> str:
-    """Return a kind's words as one of its kind: "a PDF", "an SVG drawing"."""
-    return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
 
 
 def _list_members(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:

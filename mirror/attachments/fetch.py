@@ -13,11 +13,15 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from common.logs import traced
-from mirror.attachments.detection import Detection, Flag, detect_file
+from mirror import store
+from mirror.attachments.flags import Detection
+from mirror.attachments.parsed import detect_file
 from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
+from parsing.client import ParserUnavailable
+from risk.findings import not_read_safely, quoted
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -88,9 +92,16 @@ def _copy_of_earlier(file: AttachedFile) -> str:
     return _keep(file, bytes(earlier.content)) if earlier and earlier.content is not None else ""
 
 
-@transaction.atomic
 def _keep(file: AttachedFile, content: bytes) -> str:
-    seen = _detect(file, content)
+    try:
+        seen = detect_file(content, name=file.name, content_type=file.content_type)
+    except ParserUnavailable as error:
+        return _failed(file, _State.FAILING, str(error))
+    return _store(file, content, seen)
+
+
+@transaction.atomic
+def _store(file: AttachedFile, content: bytes, seen: Detection) -> str:
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
     updated = mine.update(
@@ -112,16 +123,9 @@ def _keep(file: AttachedFile, content: bytes) -> str:
             fingerprint=file.revision.fingerprint,
             details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
         )
+    if updated and seen.is_unsafe:
+        store.add_finding(file.revision, not_read_safely(f"The attached file {quoted(file.name)}"))
     return _State.FETCHED if updated else "somebody else fetched it"
-
-
-def _detect(file: AttachedFile, content: bytes) -> Detection:
-    """Detect the kind; if detection fails, the file is still stored, but flagged."""
-    try:
-        return detect_file(content, name=file.name, content_type=file.content_type)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        log.error("file not recognised", extra={"file": file.pk, "reason": type(error).__name__})
-        return Detection(kind="unknown", flags=(Flag("high", "The desk could not check its content."),))
 
 
 def _failed(file: AttachedFile, state: str, sentence: str) -> str:

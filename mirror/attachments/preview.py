@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirror.attachments import frame_html
-from mirror.attachments.detection import Flag, flags_of_name, with_article
 from mirror.attachments.file_types import KINDS
+from mirror.attachments.flags import Flag, flags_of_name, with_article
+from mirror.attachments.parsed import AT_ONCE
 from mirror.attachments.renderings import store
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
 
-# Kinds that are shown as a rendering, and how many pages of a PDF are listed at once: as many as are drawn at once.
+# Kinds that are shown as a rendering. As many pages of a PDF are listed at once as are drawn at once.
 RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
-AT_ONCE = 4
 UNCHANGED = "The download is the original file."
 # A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000

@@ -225,6 +225,8 @@ class Migration(migrations.Migration):
                 ('coverage', models.JSONField()),
                 ('fingerprint', models.CharField(max_length=64)),
                 ('findings', models.JSONField(default=list)),
+                ('html_text', models.TextField(blank=True, default='')),
+                ('is_unsafe', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='mirror.message')),
             ],

@@ -1,11 +1,11 @@
 """Stores rows of what MultiMail holds in the mirror, one at a time.
 
-A row whose content kills the process must not do so forever: each try is counted in a transaction of its own before the
-content is touched. After a few tries the message is given up, and shown as unreadable.
+A row that makes the process fail must not do so forever: each try is counted in a transaction of its own before the
+row is stored. After a few tries the message is given up, and shown as unreadable. Its content is parsed before that, by
+the parser, outside of any transaction.
 """
 
 import logging
-import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from django.db import DataError, transaction
 from django.db.models import F
 
 from audit.recording import record
+from common.fingerprint import Content
 from common.logs import trace_id
 from mirror import store
 from mirror.errors import ActNotAllowed
@@ -23,7 +24,9 @@ from mirror.querysets import FETCH_TRIES
 from mirror.recording import details_of, record_about, trigger_details
 from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
+from parsing.client import ParserUnavailable
 from people.actors import Actor, Role
+from rendering import ParsedContent
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +35,29 @@ FOUND_AGAIN = "by reading, it had been taken for gone"
 # The errors of a row with an unexpected shape; other errors are not the row's fault.
 UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# One at a time: when a content kills the process, messages of other threads must not be counted too.
-_one_at_a_time = threading.Lock()
 
 
 def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) -> bool:
-    """Mirror one row; False for an unreadable one, so that it does not stop the others."""
+    """Mirror one row; False for an unreadable one, so that it does not stop the others. Raises ParserUnavailable."""
     upstream_id = str(row["id"])
-    with _one_at_a_time:
-        try:
-            message = _count_try(connection, upstream_id, row, now)
-            if message is not None:
-                _store(message, row, now)
-        except UNREADABLE as error:
-            # The error's text may contain the row, and bodies must not be logged.
-            log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
-            return False
+    try:
+        message = _count_try(connection, upstream_id, row, now)
+        if message is not None:
+            _store(message, row, _parsed(message, store.content_of(row)), now)
+    except UNREADABLE as error:
+        # The error's text may contain the row, and bodies must not be logged.
+        log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
+        return False
     return True
+
+
+def _parsed(message: Message, content: Content) -> ParsedContent:
+    try:
+        return store.parsed_content(message, content)
+    except ParserUnavailable:
+        # That is not the message's doing.
+        Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") - 1)
+        raise
 
 
 @transaction.atomic
@@ -90,14 +99,14 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
 
 
 @transaction.atomic
-def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
+def _store(message: Message, row: Mapping[str, Any], parsed: ParsedContent, now: datetime) -> None:
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
     store.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
     locked.fetch_tries, locked.missing_since = 0, None
-    store.store_revision(locked, row=row, actor=ACTOR, now=now)
+    store.store_revision(locked, row=row, parsed=parsed, actor=ACTOR, now=now)
     if was_gone:
         _record_found_again(locked)
 

@@ -6,12 +6,11 @@ from typing import Any
 
 from django.db import transaction
 
-from common.fingerprint import Content
 from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
-from mirror.store import content_of, stored_content
-from rendering import render_message
+from mirror.store import content_of, rendered_content, stored_content
+from rendering import RenderedMessage, render_message
 from upstream.events import read_time
 
 # States of our messages that came or left. Others are waiting or were never sent.
@@ -52,7 +51,7 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
         sender_name=_fit("sender_name", content.sender_name),
         recipients=[*content.to, *content.cc][:100],
         subject=content.subject[:2000],
-        text=text_of(content) if is_known else "",
+        text=_shown_text(render_message(content)) if is_known else "",
         is_read=is_known,
         has_files=bool(row.get("has_attachments") or row.get("attachments")),
         at=(is_fact and direction == "outbound" and read_time(row.get("sent_at"))) or written,
@@ -73,6 +72,7 @@ def has_come_or_left(message: Message) -> bool:
 def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMessage:
     """Return the thread's message from a message of the mirror; without its text where that is not needed."""
     content = stored_content(message.revision) if with_text and message.revision else None
+    text = _shown_text(rendered_content(message.revision, content)) if content and message.revision else ""
     is_fact = has_come_or_left(message)
     # When it left is known only if nothing was reported of it since.
     has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
@@ -84,7 +84,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
         sender_name=_fit("sender_name", content.sender_name if content else ""),
         recipients=list(message.recipients)[:100],
         subject=message.subject[:2000],
-        text=text_of(content) if content else "",
+        text=text,
         is_read=content is not None,
         has_files=bool(content and content.attachments),
         at=message.changed_at if has_just_left else message.held_at,
@@ -103,9 +103,9 @@ def _messages_in() -> RowQuery[Message]:
     return RowQuery(found.order_by("-held_at")[:MAX_MESSAGES])
 
 
-def text_of(content: Content) -> str:
+def _shown_text(rendered: RenderedMessage) -> str:
     """Return what a message says as plain text, with everything hidden or invisible in it named."""
-    text = render_message(content).text.strip()
+    text = rendered.text.strip()
     more = len(text) - MAX_TEXT
     return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here." if more > 0 else text
 

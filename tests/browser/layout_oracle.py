@@ -12,7 +12,8 @@ from unicodedata import bidirectional
 from playwright.sync_api import Browser, Page
 
 from common.fingerprint import Content
-from rendering import RenderedMessage, render_message
+from rendering import RenderedMessage
+from rendering.render import render_message
 
 WIDTH, HEIGHT = 700, 900
 # All characters have the same width, so that replacing them moves nothing.

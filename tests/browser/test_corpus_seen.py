@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dashboard.frame.middleware import _FRAME_POLICY
-from rendering import render_message
+from rendering.render import render_message
 from tests.corpus import all_mails
 from tests.serving import Handler, serving
 

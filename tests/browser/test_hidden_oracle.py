@@ -8,7 +8,7 @@ import random
 import pytest
 
 from common.fingerprint import Content
-from rendering import render_message
+from rendering.render import render_message
 
 pytestmark = pytest.mark.slow
 

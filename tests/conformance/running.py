@@ -24,7 +24,7 @@ from django.test import Client, TestCase
 from django.utils import timezone
 
 from gateway import tasks
-from gateway.inbound.mail import read_mail
+from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, mailbox_for, receive_mail
 from tests.conformance.receiver import Receiver
 from tests.integration.gateway.servers import MailServer

@@ -15,7 +15,8 @@ from approvals.models import OpenedPart, Verdict
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
 from mirror.attachments import fetch
-from mirror.attachments.detection import detect_file
+from mirror.attachments.flags import Detection
+from mirror.attachments.parsed import NOT_SAFE, detect_file
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
@@ -237,13 +238,12 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstr
     }  # fmt: skip
     assert path_of(message, "announced") not in upstream.paths
     with monkeypatch.context() as patched:
-        patched.setattr(fetch, "detect_file", lambda *_, **__: {}["nothing"])
+        patched.setattr(fetch, "detect_file", lambda *_, **__: Detection(kind="unknown", flags=(NOT_SAFE,)))
         assert fetch_file(files["odd"].pk) == "fetched"
-    assert AttachedFile.objects.get(name="odd").kind == "unknown"
 
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
-    for words in ("The desk could not check its content.", "3 bytes instead of 99"):
+    for words in ("It could not be read safely", "3 bytes instead of 99"):
         assert words in page, words
     assert decide(message, reviewer).decision.outcome == "approve"
 

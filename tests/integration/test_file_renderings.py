@@ -1,57 +1,23 @@
-"""Renderings of attached files: what they show, that the process which makes them can do nothing else, and refusals."""
+"""Renderings of attached files: what they show, and refusals."""
 
 import hashlib
-import json
 import struct
-import subprocess
-import sys
 import zlib
 from dataclasses import asdict
 
 import pytest
 
 from demo.messages.files import INVOICE_PDF, RETURN_LABEL
-from mirror.attachments.detection import detect_file
+from mirror.attachments.parsed import detect_file
 from mirror.attachments.preview import document_of, pdf_pages
 from mirror.attachments.renderings import store
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
+from parsing import client
 from tests import office_files
 from tests.integration.test_enclosed import check_frame, enclose, gateway, unread, view  # noqa: F401 -- fixtures
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-# What a process tries that was confined, with a network of its own or where the kernel refuses one; each must fail.
-TRIES = """
-import json, os, resource, socket, sys
-sys.path.insert(0, os.getcwd())
-from mirror.attachments.renderings import confinement
-if sys.argv[1] == "refused":
-    # No flag that there is.
-    confinement._NEW_NETWORK = 1
-has_own_network = confinement.confine()
-
-def fails(act):
-    try:
-        act()
-    except (OSError, ValueError):
-        return True
-    return False
-
-print(json.dumps({
-    "network": sys.argv[1] == "refused" and not has_own_network or sys.argv[1] == "asked",
-    "socket": fails(socket.socket),
-    "unix": fails(lambda: socket.socket(socket.AF_UNIX)),
-    "file": fails(lambda: open("/etc/passwd")),
-    "process": fails(os.fork),
-    "pipe": fails(os.pipe),
-    "limit": fails(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))),
-    "account": os.geteuid() != 0,
-    "groups": 0 not in os.getgroups(),
-    "environment": "SECRET_KEY" not in os.environ,
-}))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -85,31 +51,6 @@ def refusal_of(content):
     return refused.value.reason
 
 
-@pytest.mark.parametrize("kernel", ["asked", "refused"])
-def test_process_that_reads_files_has_no_network_no_files_no_account_and_no_secrets(kernel, monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "of the desk")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", TRIES, kernel], env={}, capture_output=True, text=True, check=False
-    )
-    found = json.loads(done.stdout or "{}")
-    assert len(found) == 10, done.stderr
-    assert [name for name, is_held in found.items() if not is_held] == []
-
-
-def test_process_is_started_without_environment_or_descriptors_and_its_libraries_stay_out(monkeypatch):
-    seen = {}
-    started = subprocess.Popen
-
-    def watch(command, **options):
-        seen.update(options, command=command)
-        return started(command, **options)
-
-    monkeypatch.setattr(store.subprocess, "Popen", watch)
-    assert store.page_picture(fetched(INVOICE_PDF), 1).startswith(PNG)
-    assert (seen["env"], seen["command"][1], seen.get("close_fds", True)) == ({}, "-I", True)
-    assert "pypdfium2" not in sys.modules
-
-
 def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(monkeypatch, empty_folder):
     file = fetched(INVOICE_PDF)
     shown = pdf_pages(file)
@@ -118,7 +59,7 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(monkeypatch, e
     assert "EUR 1,225.00" in page["text"]
     picture = store.page_picture(file, 1)
     assert struct.unpack(">II", picture[16:24]) == (page["width"], page["height"]) == (1190, 1684)
-    monkeypatch.setattr(store, "_run", None)
+    monkeypatch.setattr(store, "draw_pages", None)
     assert store.page_picture(file, 1) == picture
     # What is kept is deleted when it is too much, or old.
     assert store.drop_old_renderings() == 0
@@ -299,12 +240,11 @@ def endless_pdf():
 )
 def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(monkeypatch):
     file = fetched(endless_pdf())
-    monkeypatch.setattr(store, "DEADLINE", 3.0)
     assert store.page_picture(file, 1).startswith(PNG)
     with pytest.raises(Refused, match="too_much"):
         store.page_picture(file, 2)
     # It costs its time once.
-    monkeypatch.setattr(store, "_run", None)
+    monkeypatch.setattr(store, "draw_pages", None)
     with pytest.raises(Refused, match="too_much"):
         store.page_picture(file, 2)
 
@@ -321,35 +261,23 @@ def test_process_that_needs_more_memory_than_it_may_use_says_so(monkeypatch):
         store.read_rendering(file)
 
 
-def test_more_files_than_are_prepared_at_once_say_so_and_are_prepared_later(monkeypatch):
-    monkeypatch.setattr(store, "PATIENCE", 0.01)
-    for _ in range(store.SLOTS):
-        store._slots.acquire()
-    try:
-        shown = pdf_pages(fetched(INVOICE_PDF))
-        picture = document_of(fetched(RETURN_LABEL)).html
-    finally:
-        for _ in range(store.SLOTS):
-            store._slots.release()
+def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
+    picture, pdf = fetched(RETURN_LABEL), fetched(INVOICE_PDF)
+    with monkeypatch.context() as away:
+        away.setattr(client, "_RESTART_SECONDS", 0.0)
+        away.setenv("PARSER_SOCKET", "/nonexistent")
+        shown, drawn = pdf_pages(pdf), document_of(picture).html
     assert (shown.is_busy, SENTENCES["busy"] in shown.refusal) == (True, True)
     # A picture is drawn all the same.
-    assert ("data:image/png" in picture, "Its metadata could not be read" in picture) == (True, True)
-    assert pdf_pages(fetched(INVOICE_PDF)).count == 1
-
-
-def test_process_that_cannot_begin_is_no_fault_of_the_file(monkeypatch):
-    file = fetched(INVOICE_PDF)
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "PROGRAM", "/nowhere/program.py")
-        assert SENTENCES["failed"] in pdf_pages(file).refusal
-    assert pdf_pages(file).refusal == ""
+    assert ("data:image/png" in drawn, "Its metadata could not be read" in drawn) == (True, True)
+    assert pdf_pages(pdf).count == 1
 
 
 def test_full_disk_is_said(monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(store, "_folder", full)
     assert SENTENCES["no_room"] in pdf_pages(fetched(INVOICE_PDF)).refusal
 
 

@@ -19,8 +19,8 @@ from approvals.pictures.fetch import load_pictures
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
+from mirror.attachments.parsed import draw_picture
 from mirror.attachments.renderings.refusals import Refused
-from mirror.attachments.renderings.store import drawn_again
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message, RemotePicture
 from mirror.sync import retention
@@ -154,7 +154,7 @@ def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
         (b"", "refused", "an empty file"),
         (b"\x00\x01\x02", "refused", "of an unknown kind"),
         (png(30_000, 30_000, rows=bytes(9)), "refused", "30,000 × 30,000 pixels"),
-        (png(5000, 5200, rows=bytes(9)), "refused", "too much memory or time"),
+        (png(5000, 5200, rows=bytes(9)), "refused", "5,000 × 5,200 pixels"),
         (png(400, 300, rows=bytes(9)), "refused", "damaged"),
         (png(4, 4, rows=(b"\x09" + bytes(12)) * 4), "refused", "damaged"),
         (b"\xff\xd8\xff\xe0\0\x04\0\0\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xd9", "refused", "damaged"),
@@ -247,7 +247,7 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk,
     message = hold(lamp=png(), grey=jpeg())
     press(desk, message)
     with monkeypatch.context() as crash:
-        crash.setattr(fetch, "drawn_again", die)
+        crash.setattr(fetch, "draw_picture", die)
         with pytest.raises(Killed):
             work()
     assert work() == []
@@ -384,14 +384,14 @@ def pixels_of(drawn):
 
 
 def test_gif_is_drawn_as_it_is_on_its_screen():
-    pixels = pixels_of(drawn_again(gif(2, 1, at=(1, 1), screen=(4, 2))))
+    pixels = pixels_of(draw_picture(gif(2, 1, at=(1, 1), screen=(4, 2))))
     red, blue, clear = b"\xff\0\0\xff", b"\0\0\xff\xff", bytes(4)
     assert pixels[20:28] == red + blue
     assert {pixels[at : at + 4] for at in (*range(0, 20, 4), 28)} <= {clear, red}
 
 
 def test_picture_keeps_its_pixels_and_loses_the_rest():
-    drawn = drawn_again(png(3, 2, says=b"words") + b"<script>")
+    drawn = draw_picture(png(3, 2, says=b"words") + b"<script>")
     assert pixels_of(drawn) == b"\x10\x20\xc0\xff" * 6
     assert (b"words" in drawn, b"script" in drawn) == (False, False)
 
@@ -402,7 +402,7 @@ def test_picture_is_drawn_the_right_way_up_without_what_is_said_in_it(form):
     said[ExifTags.Base.Orientation], said[ExifTags.Base.Artist] = 6, "Dana Whitfield"
     taken = io.BytesIO()
     Image.new("RGB", (1200, 60), "blue").save(taken, form, exif=said)
-    drawn = drawn_again(taken.getvalue())
+    drawn = draw_picture(taken.getvalue())
     with Image.open(io.BytesIO(drawn)) as picture:
         assert (picture.format, picture.size) == ("PNG", (60, 1200))
     assert b"Dana" not in drawn
@@ -411,4 +411,4 @@ def test_picture_is_drawn_the_right_way_up_without_what_is_said_in_it(form):
 @pytest.mark.parametrize("content", [png(2, 2, depth=3), png(0, 2), png()[:60], gif()[:20], b"BM"])
 def test_what_cannot_be_drawn_is_refused(content):
     with pytest.raises(Refused):
-        drawn_again(content)
+        draw_picture(content)

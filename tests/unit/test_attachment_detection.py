@@ -11,10 +11,10 @@ from mirror.attachments.detection import (
     MAX_LISTED,
     UnreadableDirectory,
     detect_file,
-    flags_of_name,
     kind_of,
     zip_members,
 )
+from mirror.attachments.flags import flags_of_name
 from rendering.pictures import size_of
 from tests.linear import is_linear
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.html_text import text_of_html
 from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
-from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, Mail, NotAccepted, file_name, read_mail
-from gateway.text import text_of_html
+from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
+from gateway.inbound.received_mail import Mail, NotAccepted
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes at these sizes.

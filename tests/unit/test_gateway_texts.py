@@ -10,7 +10,7 @@ import pytest
 from common.smtp import Server
 from gateway.api.lists import as_number, clamp, read_cursor, read_offset
 from gateway.errors import Invalid
-from gateway.text import text_of_html
+from gateway.html_text import text_of_html
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 from gateway.webhooks.deliveries import sign
 from gateway.webhooks.events import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, envelope, spelling_for, wants_text_to

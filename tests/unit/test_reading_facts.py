@@ -5,7 +5,7 @@ import pytest
 from approvals.message_page.content.origin import discord_address, stated_reason
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from common.fingerprint import Content
-from rendering import render_message
+from rendering.render import render_message
 from tests.linear import is_linear
 
 

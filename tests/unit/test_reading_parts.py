@@ -8,7 +8,7 @@ from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
 from common.fingerprint import FIELDS, Content
-from rendering import render_message
+from rendering.render import render_message
 from tests.linear import is_linear, seconds
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
@@ -16,9 +16,13 @@ HTML = f"<p>Dear Lee,</p><p>please pay <b>EUR 1,000</b> by Friday at {LINK}.</p>
 TEXT = "Dear Lee,\n\nplease pay EUR 1,000 by Friday at [our site](https://acme.example/pay)."
 
 
+def compare(content):
+    return compare_parts(content, render_message(content), render_message(replace(content, html=None)))
+
+
 def compared(**fields):
     content = Content(**fields)
-    return compare_parts(content, render_message(content))
+    return compare(content)
 
 
 def texts_of(comparison, kind):
@@ -73,9 +77,6 @@ def test_comparing_very_many_differences_costs_time_by_their_number():
     def differing(number):
         text = "\n\n".join(f"Pay {n} to {n * 2}" for n in range(number // 4))
         return Content(html="".join(f"<p>Pay {n} to {n}</p>" for n in range(number)), markdown=text)
-
-    def compare(content):
-        compare_parts(content, render_message(content))
 
     assert is_linear(compare, differing(100), differing(800))
     # A megabyte is shown as its source, and costs less.

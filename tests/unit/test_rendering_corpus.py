@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rendering import RenderedMessage, render_message
+from rendering import RenderedMessage
+from rendering.render import render_message
 from rendering.sanitise import SHOWN_TAGS
 from tests.corpus import all_mails
 

@@ -4,9 +4,9 @@ import pytest
 
 from common.domains import registered_domain
 from common.fingerprint import Content
-from rendering import render_message
 from rendering.elements import loads_of
 from rendering.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
+from rendering.render import render_message
 
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [

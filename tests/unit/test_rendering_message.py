@@ -5,8 +5,8 @@ import random
 import pytest
 
 from common.fingerprint import Content
-from rendering import render_message
-from rendering.render import STYLE
+from rendering.render import render_message
+from rendering.source_view import STYLE
 from tests.linear import seconds
 
 ROW = (

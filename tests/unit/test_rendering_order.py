@@ -1,7 +1,7 @@
 """The order in which a layout is read: what changes it is told, and what only looks like it is not."""
 
 from common.fingerprint import Content
-from rendering import render_message
+from rendering.render import render_message
 
 # Layouts, and how each may be read: None where nothing is said, empty where it cannot be worked out.
 READ = {

@@ -3,12 +3,12 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import render_message
 from rendering.colours import attribute_colour, contrast, first_colour, over
 from rendering.css import Cascade, cleaned, declared, fetches
 from rendering.css_values import is_sure, length
 from rendering.elements import old_attributes
 from rendering.layout_boxes import box_reason
+from rendering.render import render_message
 from rendering.sanitise import harmless_style, picture_size, seal
 from rendering.styling import Sheets
 from rendering.visibility import Look

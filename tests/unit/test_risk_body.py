@@ -5,7 +5,7 @@ import re
 import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
-from rendering import render_message
+from rendering.render import parse_content, render_message
 from risk import RULES, RiskContext, find_risks, score, score_of
 from risk.check_attachments import why_dangerous
 from risk.check_content import numbers
@@ -13,7 +13,8 @@ from risk.check_content import numbers
 
 def risks(**fields):
     content = Content(**fields)
-    return find_risks(content, render_message(content), RiskContext())
+    parsed = parse_content(content)
+    return find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part, unsigned=parsed.unsigned))
 
 
 def found(rule, **fields):
@@ -258,7 +259,8 @@ def test_every_finding_of_a_message_has_a_link_and_is_short():
 
 def test_published_rules_are_named_once_and_promise_nothing():
     assert all(name == rule.name and rule.version >= 1 and rule.about.endswith(".") for name, rule in RULES.items())
-    assert not any("safe" in f"{rule.about} {rule.words}" for rule in RULES.values())
+    promised = (f"{rule.about} {rule.words}".replace("could not be read safely", "") for rule in RULES.values())
+    assert not any("safe" in words for words in promised)
 
 
 def test_plain_message_has_no_findings():

@@ -3,7 +3,7 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import render_message
+from rendering.render import render_message
 from risk import Rejected, RiskContext, find_risks
 from risk.check_greeting import greeting_of, is_one_name, spellings
 from risk.findings import address_anchor, address_id

@@ -1,11 +1,12 @@
 """All rules, and likeness, take time in proportion to the length of what they read, however hostile that is."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from common.fingerprint import Attachment, Content
-from rendering import render_message
+from rendering.render import parse_content
 from risk import RiskContext, find_risks
 from risk.similarity import bands, shape
 from tests.linear import is_linear
@@ -41,14 +42,15 @@ CROWDS = {
 def shown(fields):
     """Return the message and how it is shown: what that costs is asked in test_rendering_message.py."""
     content = Content(**{"sender": "a@yourteam.example", **fields})
-    return content, render_message(content)
+    return content, parse_content(content)
 
 
 def judge(message):
-    content, how = message
-    find_risks(content, how, KNOWN)
-    shape(content)
-    bands(content)
+    content, parsed = message
+    known = replace(KNOWN, text_part=parsed.text_part, unsigned=parsed.unsigned)
+    find_risks(content, parsed.shown, known)
+    shape(content, parsed.template)
+    bands(content, parsed.template)
 
 
 def is_linear_in(part, unit, length):

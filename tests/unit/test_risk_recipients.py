@@ -3,7 +3,7 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import render_message
+from rendering.render import render_message
 from risk import RiskContext, find_risks
 from risk.addresses import everybody
 from risk.lookalikes import COLUMNS, KnownDomains, compare_names, lookalike_of

@@ -3,7 +3,9 @@
 from itertools import combinations
 
 from common.fingerprint import Attachment, Content
-from risk.similarity import MAX_DISTANCE, alike, bands, shape
+from rendering.texts import template_of
+from risk import similarity
+from risk.similarity import MAX_DISTANCE, alike
 
 TEXT = (
     "Dear {name},\n\nyour invoice {number} over {amount} is due on {day}. Please transfer it to the account that you "
@@ -18,6 +20,14 @@ FILLED = {
     "address": "billing@acme.example",
     "link": "https://pay.acme.example/i/2207?token=abc",
 }
+
+
+def shape(content):
+    return similarity.shape(content, template_of(content.html or ""))
+
+
+def bands(content):
+    return similarity.bands(content, template_of(content.html or ""))
 
 
 def message(subject="Invoice 2207", html=False, **fields):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from common.fingerprint import Attachment, Content
-from rendering import render_message
+from rendering.render import render_message
 from risk import RiskContext, score
 from risk.check_words import MOST, PLACES, own_word
 from risk.phrases import OwnPhrase, SearchedText, fits, read_phrase, search_terms

@@ -6,7 +6,8 @@ import hashlib
 import pytest
 
 from common.fingerprint import Content
-from rendering import FetchedPicture, render_message
+from rendering import FetchedPicture
+from rendering.render import render_message
 from rendering.tracking import web_address
 
 CODE = "its address holds a code that can tell who opened the message"

@@ -99,7 +99,7 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
     """
     card = body["embeds"][0]
     line = card.get("description", "").partition("\n")[0]
-    line = re.sub(r"(?<!\\)\[([^\]\\]*)\]\(https?://[^)]*\)", r"\1", line)
+    line = re.sub(r"(?<!\\)\[([^\[\]\\]*+)\]\(https?://[^)\[]*+\)", r"\1", line)
     less: dict[str, Any] = {
         "title": _short(card.get("title", "")) or "A message",
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.content.word_diff import GONE, NEW, SAME, SKIPPED, Effort, Piece, common_blocks
 from common.fingerprint import Content
-from rendering import RenderedMessage, render_message
+from rendering import RenderedMessage
 from rendering.invisibles import Tally
 from rendering.invisibles import pieces as marked
 
@@ -48,12 +48,11 @@ class Comparison:
 
 
 def compare_parts(content: Content, shown: RenderedMessage, written: RenderedMessage | None = None) -> Comparison:
-    """Return how the HTML part and the text part of a message differ. `written` is its rendered text, if known."""
+    """Return how the HTML part and the text part of a message differ. `written` is its text, rendered by itself."""
     if not {"html", "markdown"} <= set(content.coverage):
         return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
-    if content.html is None or content.markdown is None:
+    if content.html is None or content.markdown is None or written is None:
         return Comparison("one", only="markdown" if content.html is None else "html")
-    written = written or render_message(replace(content, html=None))
     if shown.doubt or written.doubt:
         return Comparison("doubt", sides=_side_by_side(shown, written))
     return _compared(shown, written)

@@ -19,7 +19,7 @@ from common.postgres.statements import ANY, ValueQuery, list_of
 from mirror.models import Message, RemotePicture, Revision
 from mirror.store import stored_content
 from rendering import FetchedPicture, RenderedMessage, render_message
-from rendering.marking import Words
+from rendering.result import Words
 from rendering.tracking import web_address
 
 # A worker that runs begins within this time.
@@ -96,7 +96,7 @@ def document_with_pictures(revision: Revision, *, until: datetime | None = None,
         rows = rows.filter(fetched_at__lte=until)
     fetched = {row.url: _as_fetched(row) for row in rows}
     rendered = rendered_message_of(revision)
-    if not (fetched or found):
+    if rendered.doubt or not (fetched or found):
         return rendered.document
     may = {one.url for one in loadable(rendered.remote)}
     fetched |= {one.url: FetchedPicture(BEYOND) for one in rendered.remote if not one.tracking and one.url not in may}

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from common.fingerprint import Content
-from common.markdown import with_signature
+from common.signature_block import with_signature
 from mirror.models import Revision
-from mirror.store import stored_content
-from rendering import RenderedMessage, named, render_message
+from mirror.store import rendered_content
+from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 
 MAX_MESSAGES = 64
@@ -21,13 +21,13 @@ _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
     """Return the rendered message of a version, cached by its fingerprint, which covers all that is shown."""
     known = kept_rendering(revision.fingerprint)
-    return known or _kept(revision.fingerprint, render_message(content or stored_content(revision)))
+    return known or _kept(revision.fingerprint, rendered_content(revision, content))
 
 
 def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
     """Return the text part of a version that has HTML too, rendered by itself and cached in the same way."""
     key = f"{revision.fingerprint} text"
-    return kept_rendering(key) or _kept(key, render_message(replace(content, html=None)))
+    return kept_rendering(key) or _kept(key, rendered_content(revision, replace(content, html=None)))
 
 
 def _kept(key: str, rendered: RenderedMessage) -> RenderedMessage:

@@ -20,8 +20,8 @@ MAX_PAGES = 200
 MAX_SIDE, MAX_SCALE = 1700, 2.0
 # A larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
-# Pages are drawn this many at a time, fewer where they take longer than these seconds of processor time.
-AT_ONCE, BUDGET = 4, 3.0
+# No further page is drawn, and no further text read, after so many seconds of processor time.
+BUDGET = 3.0
 MAX_TEXT = 100_000
 
 
@@ -39,10 +39,10 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     return {"count": len(document), "pages": pages, "is_text_whole": left > 0 and time.process_time() < BUDGET}
 
 
-def draw(content: bytes, page: int) -> Iterator[bytes]:
+def draw(content: bytes, page: int, *, at_once: int) -> Iterator[bytes]:
     """Yield the picture of this page, counted from 1, and of some that follow. Raises Refused."""
     document = _open(content)
-    last = min(len(document), MAX_PAGES, page + AT_ONCE - 1)
+    last = min(len(document), MAX_PAGES, page + at_once - 1)
     if not 1 <= page <= last:
         raise Refused("no_page")
     yield _draw(document, page - 1)

@@ -4,11 +4,15 @@ Of one that moves, the first picture is drawn.
 """
 
 import io
-from collections.abc import Iterator
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mirror.attachments.detection import kind_of
+from mirror.attachments.file_types import KINDS
+from mirror.attachments.flags import with_article
 from mirror.attachments.renderings.refusals import Refused
+from rendering.pictures import size_of
+from rendering.tracking import MAX_PIXEL
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Pixels that a picture may have, and each of its sides.
@@ -17,12 +21,25 @@ MAX_PIXELS, MAX_SIDE = 25_000_000, 16_000
 MAX_DRAWN = 800
 
 
-def draw(content: bytes, page: int) -> Iterator[bytes]:
-    """Yield the picture. Raises Refused for one that is damaged, too large, or of another kind."""
+def draw(content: bytes) -> bytes:
+    """Return the picture. Raises Refused for one that is damaged, too large, tiny, or of another kind."""
+    kind, _ = kind_of(content)
+    if kind.upper() not in FORMATS:
+        raise Refused("kind", "of an unknown kind" if kind == "unknown" else with_article(KINDS[kind].words))
+    width, height = size_of(kind, content) or (0, 0)
+    if not width or not height:
+        raise Refused("broken")
+    _check_size(width, height)
+    if max(width, height) <= MAX_PIXEL:
+        raise Refused("tiny", f"{width:,} × {height:,}")
+    return _redrawn(content)
+
+
+def _redrawn(content: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check_size(*picture.size)
-            yield _drawn(picture)
+            return _drawn(picture)
     except UnidentifiedImageError as error:
         raise Refused("form") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -33,7 +50,7 @@ def draw(content: bytes, page: int) -> Iterator[bytes]:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise Refused("too_large")
+        raise Refused("pixels", f"{width:,} × {height:,}")
 
 
 def _drawn(picture: Image.Image) -> bytes:
@@ -57,7 +74,7 @@ def _draw_samples() -> None:
     for name in FORMATS:
         sample = io.BytesIO()
         Image.new("RGB" if name == "JPEG" else "RGBA", (2, 2)).save(sample, name, exif=turned)
-        next(draw(sample.getvalue(), 1))
+        _redrawn(sample.getvalue())
 
 
 _draw_samples()

@@ -31,7 +31,7 @@ _FIELDS = {
 _EXIF, _GPS = 0x8769, 0x8825
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
 _XMP = re.compile(
-    rb"<(?:xmp|photoshop|dc|Iptc4xmpCore):(\w+)[^>]*>([^<]{1,500})<|xmp:(CreatorTool|\w+Date)=\"([^\"]{1,500})\""
+    rb"<(?:xmp|photoshop|dc|Iptc4xmpCore):(\w++)[^<>]*+>([^<]{1,500}+)<|xmp:(CreatorTool|\w+Date)=\"([^\"]{1,500})\""
 )
 
 

@@ -14,7 +14,7 @@ _STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's 
 _KINDS = {"chartsheet": "chart", "dialogsheet": "dialog", "xlMacrosheet": "macros", "xlIntlMacrosheet": "macros"}
 # Built-in number formats that are dates or times.
 _DATES = frozenset({*range(14, 23), 45, 46, 47})
-_QUOTED = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+_QUOTED = re.compile(r'"[^"]*+"|\[[^\[\]]*+\]|\\.')
 _EPOCHS = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 -- a sheet knows no zone
 
 

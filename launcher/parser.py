@@ -1,0 +1,42 @@
+"""The parser, which reads strangers' bytes for all other processes: a server of ours behind a Unix socket."""
+
+import contextlib
+import signal
+import socket
+from pathlib import Path
+
+from launcher.child import spawn
+from launcher.embedded import EmbeddedServer
+from launcher.paths import PYTHON, ROOT
+
+# What it can be asked: the desk's jobs and the gateway's.
+JOBS = ("rendering.jobs", "mirror.attachments.jobs", "gateway.jobs")
+
+
+class Parser(EmbeddedServer):
+    """One parser. It stores nothing, and gets none of the product's variables: some of them are secrets."""
+
+    name = "parser"
+    title = "The parser"
+    start_seconds = 30
+    end = ((signal.SIGKILL, 2),)
+
+    def __init__(self, *, sockets: Path, log: Path, jobs: tuple[str, ...] = JOBS) -> None:
+        super().__init__(data=ROOT, sockets=sockets, log=log)
+        self.socket = sockets / "parser.sock"
+        self._jobs = jobs
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        self.socket.unlink(missing_ok=True)
+        command = [str(PYTHON), "-I", str(ROOT / "parsing" / "program.py"), str(self.socket), *self._jobs]
+        self.process = spawn(
+            command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL, folder=Path("/")
+        )
+        self._wait_until_ready(self.process)
+
+    def _is_ready(self, pid: int) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.socket))
+            return True
+        return False

@@ -1,0 +1,201 @@
+"""The parser: `python -I program.py SOCKET MODULE …`. It answers requests at a Unix socket, two at once.
+
+It never looks at what it is sent. Each request gets a process of its own, forked from this one, in which everything is
+imported already; that process gives up its rights, runs one job and writes the answer. This one watches the time,
+kills, and says so. It knows neither Django nor the desk's settings and secrets.
+"""
+
+import contextlib
+import gc
+import hashlib
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+# In isolated mode Python looks for modules among the installed ones only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from parsing.confinement import leave_network_and_account, limit
+from parsing.jobs import Job
+
+AT_ONCE = 2
+# Elapsed seconds of one request, for a process that neither ends nor computes.
+DEADLINE = 45.0
+# Exit statuses of a request's process.
+_OUT_OF_MEMORY, _FAILED, _KNOWN = 3, 4, 5
+_HEAD, _DIGEST, _NAME = 200, 32, 60
+# Of the bytes of a request, besides the memory that its job may use.
+_COPIES = 3
+# Requests over which a process was killed this often are not run again; of so many the digests are kept.
+MOST_KILLS, MOST_KEPT = 2, 10_000
+
+
+@dataclass
+class Running:
+    """One request's process."""
+
+    pid: int
+    watch: int
+    told: int
+    connection: socket.socket
+    ends: float
+    is_late: bool = False
+
+
+class Parser:
+    """Accepts requests while a place is free; the others wait at the socket."""
+
+    def __init__(self, listener: socket.socket, jobs: dict[str, Job]) -> None:
+        self._listener = listener
+        self._jobs = jobs
+        self._running: dict[int, Running] = {}
+        # How often a process was killed over a request, by its digest.
+        self._kills: dict[bytes, int] = {}
+        self._selector = selectors.DefaultSelector()
+        # Address space that the program itself takes.
+        self._own_memory = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+
+    def serve(self) -> None:
+        """Answer requests for ever."""
+        accepts = False
+        while True:
+            if accepts != (len(self._running) < AT_ONCE):
+                accepts = not accepts
+                if accepts:
+                    self._selector.register(self._listener, selectors.EVENT_READ)
+                else:
+                    self._selector.unregister(self._listener)
+            for key, _ in self._selector.select(self._pause()):
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._end(self._running.pop(key.fd))
+            for one in self._running.values():
+                if time.monotonic() > one.ends and not one.is_late:
+                    one.is_late = True
+                    os.kill(one.pid, signal.SIGKILL)
+
+    def _pause(self) -> float | None:
+        ends = [one.ends for one in self._running.values() if not one.is_late]
+        return max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else None
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._listener.close()
+            os.close(told)
+            self._answer(connection, tell)
+        os.close(tell)
+        watch = os.pidfd_open(pid)
+        self._selector.register(watch, selectors.EVENT_READ)
+        self._running[watch] = Running(pid, watch, told, connection, time.monotonic() + DEADLINE)
+
+    def _end(self, one: Running) -> None:
+        """Reap a process that ended, and say why where it did not answer."""
+        self._selector.unregister(one.watch)
+        os.close(one.watch)
+        told = os.read(one.told, _DIGEST + _NAME)
+        os.close(one.told)
+        digest, error = told[:_DIGEST], told[_DIGEST:].decode("ascii", "replace")
+        _, status = os.waitpid(one.pid, 0)
+        with one.connection as connection:
+            if status and digest and not one.is_late:
+                self._kills[digest] = self._kills.pop(digest, 0) + 1
+                if len(self._kills) > MOST_KEPT:
+                    del self._kills[next(iter(self._kills))]
+                why = ascii(error) if error else _reason(os.waitstatus_to_exitcode(status))
+                # Never wait for the client.
+                with contextlib.suppress(OSError):
+                    connection.send(f"killed {why}\n".encode(), socket.MSG_DONTWAIT)
+
+    def _answer(self, connection: socket.socket, tell: int) -> NoReturn:
+        """Run one job in this process, which ends with it. The job's bytes are known by their digest from then on."""
+        status = _FAILED
+        try:
+            try:
+                name, size = _head(connection)
+                job = self._jobs[name]
+                limit(seconds=job.seconds, memory=self._own_memory + job.memory + _COPIES * size)
+                content = _receive(connection, size)
+            except EOFError:
+                # The client went away.
+                os._exit(0)
+            digest = hashlib.blake2b(name.encode() + b"\0" + content, digest_size=_DIGEST).digest()
+            os.write(tell, digest)
+            if self._kills.get(digest, 0) >= MOST_KILLS:
+                os._exit(_KNOWN)
+            answer = job.run(content)
+            connection.sendall(b"answer %d\n" % len(answer))
+            connection.sendall(answer)
+            status = 0
+        except MemoryError:
+            status = _OUT_OF_MEMORY
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is told by the status
+            # Only its kind: its text may hold what somebody wrote.
+            os.write(tell, type(error).__name__.encode()[:_NAME])
+        finally:
+            os._exit(status)
+
+
+def _reason(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "time or memory"
+    known = {_OUT_OF_MEMORY: "memory", _KNOWN: "killed before"}
+    return known.get(status, f"a crash ({status})")
+
+
+def _head(connection: socket.socket) -> tuple[str, int]:
+    """Return the job's name and how many bytes follow. Raises EOFError where there is no request."""
+    head = bytearray()
+    while not head.endswith(b"\n") and len(head) < _HEAD:
+        received = connection.recv(1)
+        if not received:
+            raise EOFError
+        head += received
+    name, _, size = head.decode().rstrip("\n").rpartition(" ")
+    return name, int(size)
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    content = bytearray(size)
+    view, at = memoryview(content), 0
+    while at < size:
+        received = connection.recv_into(view[at:])
+        if not received:
+            raise EOFError
+        at += received
+    view.release()
+    return bytes(content)
+
+
+def main(path: str, *modules: str) -> None:
+    """Import the modules, and answer at the socket."""
+    jobs: dict[str, Job] = {}
+    for module in modules:
+        jobs |= importlib.import_module(module).JOBS
+    listener = socket.socket(socket.AF_UNIX)
+    # The socket appears under its name when it listens.
+    unready = f"{path}.new"
+    Path(unready).unlink(missing_ok=True)
+    os.umask(0o177)
+    listener.bind(unready)
+    listener.listen(128)
+    os.rename(unready, path)
+    leave_network_and_account()
+    # Everything so far lasts: forked processes then share it instead of copying it.
+    gc.collect()
+    gc.freeze()
+    Parser(listener, jobs).serve()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,30 @@
+"""What the parser does with messages: a content comes as JSON, and so does what was read of it."""
+
+import json
+from dataclasses import asdict
+
+from common.fingerprint import Content, content_from_json
+from parsing.jobs import Job
+from rendering.render import parse_content, render_message
+from rendering.result import FetchedPicture
+
+
+def _render(request: bytes) -> bytes:
+    asked = json.loads(request)
+    fetched = {url: FetchedPicture(**one) for url, one in asked["fetched"].items()}
+    found = tuple(asked["found"]) if asked["found"] else None
+    rendered = render_message(content_from_json(asked["content"]), fetched, found=found)
+    return json.dumps(asdict(rendered)).encode()
+
+
+def _parse(request: bytes) -> bytes:
+    return json.dumps(asdict(parse_content(content_from_json(json.loads(request))))).encode()
+
+
+JOBS = {"render_message": Job(_render), "parse_content": Job(_parse)}
+
+# What is loaded from files at first use is loaded now: the process of a request can open none.
+render_message(
+    Content(html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;", markdown="**x**")
+)
+render_message(Content(markdown="**x** | y\n--|--"))

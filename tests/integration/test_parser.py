@@ -1,0 +1,153 @@
+"""The parser: what the process of a request may do, how it ends, and what becomes of bytes that it was killed over."""
+
+import os
+import signal
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from approvals.bulk.sheet import gather
+from common.postgres import clock
+from launcher.parser import JOBS, Parser
+from mirror import store
+from mirror.models import AttachedFile, Message
+from mirror.sync.rows import mirror_row
+from parsing import client
+from parsing.client import ParserKilled, ParserUnavailable, parse
+from parsing.jobs import unpack
+from tests.factories import make_message, pending_row
+from tests.integration.test_enclosed import enclose, fetch_all, gateway, panel  # noqa: F401 -- fixtures
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Start a parser with the jobs of tests.parser_jobs, and let this process ask it."""
+    started = []
+
+    def begin(*jobs):
+        folder = Path(tempfile.mkdtemp(prefix="countersign-"))
+        parser = Parser(sockets=folder, log=folder / "parser.log", jobs=(*jobs, "tests.parser_jobs"))
+        parser.start()
+        started.append(parser)
+        monkeypatch.setenv("PARSER_SOCKET", str(parser.socket))
+        return parser
+
+    yield begin
+    for parser in started:
+        parser.stop()
+
+
+@pytest.mark.proves("security 38")
+def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
+    start()
+    for job, why in (("spin", "time or memory"), ("hoard", "memory"), ("crash", "a crash"), ("fail", "EOFError")):
+        with pytest.raises(ParserKilled, match=why):
+            parse(job, b"hostile")
+        # Known by its digest: nothing is run.
+        with pytest.raises(ParserKilled, match="killed before"):
+            parse(job, b"hostile", tries=1)
+        assert parse("echo", b"hostile") == b"hostile"
+
+
+def test_other_messages_are_read_while_one_is_hostile(start):
+    start()
+    with ThreadPoolExecutor(3) as pool:
+        hostile = [pool.submit(parse, "spin", b"1"), pool.submit(parse, "spin", b"2")]
+        assert parse("echo", b"others") == b"others"
+        assert [type(one.exception()) for one in hostile] == [ParserKilled, ParserKilled]
+
+
+@pytest.mark.proves("security 55")
+def test_process_of_a_request_has_no_network_files_account_or_secrets(start, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "of the desk")
+    parser = start()
+    found, _ = unpack(parse("tries", b""))
+    assert found["done"] == []
+    assert found["environment"] == ["LC_ALL", "PATH", "TZ"]
+    # The program itself has left its network and its account before the first request.
+    status = Path(f"/proc/{parser.process.pid}/status").read_text()
+    interfaces = Path(f"/proc/{parser.process.pid}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    assert "NoNewPrivs:\t1" in status
+    if os.geteuid() == 0:
+        assert "Uid:\t65533\t65533\t65533\t65533" in status
+
+
+def test_parser_that_dies_is_no_fault_of_the_bytes(start, monkeypatch):
+    monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)
+    parser = start()
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(parse, "spin", b"slow")
+        # It is being run once another request was answered beside it.
+        assert parse("echo", b"") == b""
+        os.kill(parser.process.pid, signal.SIGKILL)
+        assert isinstance(under_way.exception(), ParserUnavailable)
+    with pytest.raises(ParserUnavailable):
+        parse("echo", b"")
+
+
+@pytest.fixture
+def hostile(start):
+    """Let the parser be killed over every message and file."""
+    return start(*JOBS)
+
+
+@pytest.mark.fault(
+    64,
+    injected="Reading a message takes more time than it may, each time it is tried.",
+    held="It is shown as its source, high risk and never in bulk, and is not read again by itself; others are shown.",
+)
+def test_message_that_cannot_be_read_safely_is_put_aside(db, connection, desk, reviewer, hostile, monkeypatch):
+    row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
+    assert mirror_row(connection, row, clock())
+    message = Message.objects.get(upstream_id="01HOSTILE")
+    assert (message.state, message.risk_level, message.fetch_tries) == ("held", "high", 0)
+    assert [one["rule"] for one in message.revision.findings if one["level"] == "high"] == ["unsafe_content"]
+    # Never again by itself, also when the row has news.
+    monkeypatch.setattr("rendering.parsed.parse", None)
+    assert mirror_row(connection, {**row, "metadata": {"run_id": "7"}}, clock())
+
+    page = desk.get(f"/queue/{message.public_id}/").content.decode()
+    assert "The message could not be read safely." in page
+    frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
+    assert "&lt;p&gt;Pay &lt;b&gt;now&lt;/b&gt;&lt;/p&gt;" in frame
+    sheet = gather([message.public_id], actor=reviewer.actor(surface="web"), now=timezone.now())
+    assert (len(sheet.ready), len(sheet.alone)) == (0, 1)
+
+
+def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(enclose, desk, hostile, monkeypatch):  # noqa: F811
+    with monkeypatch.context() as parsing:
+        parsing.setattr(store, "parse_content", store.unparsed_content)
+        message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
+    Message.objects.update(risk_level="")
+    monkeypatch.setattr(store, "parse_content", store.unparsed_content)
+    fetch_all(message)
+    message.refresh_from_db()
+    assert AttachedFile.objects.get().state == "fetched"
+    assert message.risk_level == "high"
+    assert "The attached file “a.xml” could not be read safely." in [
+        one["sentence"] for one in message.revision.findings
+    ]
+    assert "It could not be read safely" in panel(desk, message)
+
+
+def test_message_waits_for_a_parser_that_is_away_without_being_given_up(db, connection, desk, monkeypatch):
+    message = make_message(connection, hydrated=False)
+    with monkeypatch.context() as away:
+        away.setattr(client, "_RESTART_SECONDS", 0.0)
+        away.setenv("PARSER_SOCKET", "/nonexistent")
+        for _ in range(5):
+            with pytest.raises(ParserUnavailable):
+                mirror_row(connection, pending_row(message.upstream_id), clock())
+    message.refresh_from_db()
+    assert (message.fetch_tries, message.hydrated_at) == (0, None)
+    assert mirror_row(connection, pending_row(message.upstream_id), clock())
+    # Nor is a page of the desk an error.
+    monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
+    desk.raise_request_exception = False
+    answer = desk.get(f"/queue/{message.public_id}/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "10")

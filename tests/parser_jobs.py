@@ -1,0 +1,62 @@
+"""Jobs of a parser under test: what hostile bytes could make the real ones do."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+from parsing.jobs import MEGABYTE, Job, pack
+
+
+def _spin(content: bytes) -> bytes:
+    while True:
+        pass
+
+
+def _hoard(content: bytes) -> bytes:
+    held = [content]
+    while True:
+        held.append(bytes(MEGABYTE))
+
+
+def _crash(content: bytes) -> bytes:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return b""
+
+
+def _fail(content: bytes) -> bytes:
+    raise EOFError(content)
+
+
+def _tries(content: bytes) -> bytes:
+    """Try what no process of a request may do; return what of it could be done."""
+    acts = {
+        "socket": socket.socket,
+        "unix": lambda: socket.socket(socket.AF_UNIX),
+        "file": lambda: Path("/etc/passwd").read_bytes(),
+        "process": os.fork,
+        "pipe": os.pipe,
+        "account": lambda: os.setuid(0) if os.geteuid() else None,
+        "root": lambda: os.geteuid() and os.kill(1, 0),
+    }
+    done = []
+    for name, act in acts.items():
+        try:
+            act()
+            done.append(name)
+        except (OSError, ValueError):
+            pass
+    return pack({"done": done, "environment": sorted(os.environ), "interfaces": len(content)})
+
+
+JOBS = {
+    "echo": Job(lambda content: content),
+    "spin": Job(_spin, seconds=1),
+    "hoard": Job(_hoard, memory=64 * MEGABYTE),
+    "crash": Job(_crash),
+    "fail": Job(_fail),
+    "tries": Job(_tries),
+    # The names of two real ones.
+    "parse_content": Job(_spin, seconds=1),
+    "detect_file": Job(_spin, seconds=1),
+}

@@ -1,0 +1,287 @@
+"""Finds every regular expression of the product, makes its worst inputs, and runs them in a process that is killed.
+
+Backtracking is slow on what nearly matches, so an input repeats texts that parts of the pattern itself match.
+"""
+
+import ast
+import importlib
+import itertools
+import os
+import re
+import signal
+import struct
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from re import _constants as sre  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+LARGEST = 65_536
+# Seconds of processor time after which an input is killed.
+SECONDS = 2.0
+_SKIPPED = ("tests/", "benchmarks/", "docs/")
+# The layout engine, which is bounded by the parser's limits and is being replaced.
+_LAYOUT = "appearance colours css css_values layout_boxes reading_order styling visibility"
+_NOT_CHECKED = frozenset(f"rendering/{name}.py" for name in _LAYOUT.split())
+_SCANNING = frozenset({"search", "sub", "subn", "findall", "finditer", "split"})
+_METHODS = _SCANNING | {"match", "fullmatch"}
+# Functions that get their pattern from the caller: what callers pass.
+_PASSED = {
+    "audit/search/filters.py:form": [r"0*[1-9][0-9]*", r"[0-9]{1,18}", r"[0-9A-Za-z_.:-]{4,64}"],
+    "approvals/practice/faults.py:old": ["rn"],
+    "risk/check_secrets.py:shape": [r"[a-z]", r"[^A-Za-z0-9]"],
+    "risk/similarity.py:name": [r"\bdana\b"],
+    "gateway/inbound/apply_report.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pattern and where it stands. `scans`: it is tried at every position of a text, not only at the first."""
+
+    place: str
+    pattern: "re.Pattern[Any]"
+    scans: bool = True
+
+
+@cache
+def find_patterns() -> tuple[list[Found], list[str]]:
+    """Return every pattern of the product, and calls of `re` whose pattern is not known."""
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    trees = {
+        name: ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        for name in listed.stdout.split()
+        if not name.startswith(_SKIPPED) and "/migrations/" not in name and name not in _NOT_CHECKED
+    }
+    uses = _methods_used(trees)
+    found: list[Found] = []
+    unknown: list[str] = []
+    for name, tree in trees.items():
+        calls = [node for node in ast.walk(tree) if _is_call_of_re(node)]
+        if calls:
+            module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+            held = {id(one): one for one in _patterns_in(vars(module).values())}
+            found += [Found(name, one) for one in held.values()]
+            for call in calls:
+                _add(name, call, module, tree, uses, found, unknown)
+    return _each_once(found), unknown
+
+
+def _each_once(found: Iterable[Found]) -> list[Found]:
+    """Return each pattern of a file once: where its use is known, with that."""
+    known: dict[tuple[str, Any, int], Found] = {}
+    for one in found:
+        known[one.place.partition(":")[0], one.pattern.pattern, one.pattern.flags] = one
+    return list(known.values())
+
+
+def _patterns_in(values: Iterable[Any], depth: int = 0) -> Iterator["re.Pattern[Any]"]:
+    for value in values:
+        if isinstance(value, re.Pattern):
+            yield value
+        elif isinstance(value, dict) and depth < 3:
+            yield from _patterns_in(value.values(), depth + 1)
+        elif isinstance(value, tuple | list) and depth < 3:
+            yield from _patterns_in(value, depth + 1)
+
+
+def _methods_used(trees: dict[str, ast.Module]) -> dict[tuple[str, str], set[str]]:
+    """Return which methods are called on the variables of each name: private ones by file, others anywhere."""
+    used: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for place, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in _METHODS:
+                owner = node.value
+                name = getattr(owner, "id", getattr(owner, "attr", ""))
+                used[place if name.startswith("_") else "", name].add(node.attr)
+    return used
+
+
+def _is_call_of_re(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    owner = node.func.value
+    return isinstance(owner, ast.Name) and owner.id == "re" and node.func.attr in _METHODS | {"compile"}
+
+
+def _add(
+    name: str,
+    call: Any,
+    module: Any,
+    tree: ast.Module,
+    uses: dict[tuple[str, str], set[str]],
+    found: list[Found],
+    unknown: list[str],
+) -> None:
+    method = call.func.attr
+    flags_at = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(method, 2)
+    flags = next((one.value for one in call.keywords if one.arg == "flags"), None)
+    flags = call.args[flags_at] if len(call.args) > flags_at else flags
+    try:
+        options = eval(ast.unparse(flags), dict(vars(module))) if flags is not None else 0
+        texts = [eval(ast.unparse(call.args[0]), dict(vars(module)))]
+    except NameError as error:
+        # What a comprehension of the module compiles is found among the module's values.
+        key = f"{name}:{error.name}"
+        if _is_in_function(call, tree) and key not in _PASSED:
+            unknown.append(f"{key} in {ast.unparse(call.args[0])}")
+        texts = _PASSED.get(key, [])
+    target = next((one.targets[0] for one in ast.walk(tree) if isinstance(one, ast.Assign) and one.value is call), None)
+    variable = getattr(target, "id", "")
+    methods = {method} if method != "compile" else uses.get((name if variable.startswith("_") else "", variable), set())
+    for text in texts:
+        found.append(
+            Found(f"{name}:{call.lineno}", re.compile(text, options), not methods or bool(methods & _SCANNING))
+        )
+
+
+def _is_in_function(call: ast.AST, tree: ast.Module) -> bool:
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return any(call is inner for function in functions for inner in ast.walk(function))
+
+
+# --- Inputs ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def parts_of(pattern: "re.Pattern[Any]") -> tuple[str, ...]:
+    """Return texts that parts of the pattern match: each part alone, and with what stands before it."""
+    found: dict[str, None] = {}
+
+    def visit(tree: Any) -> None:
+        before = ""
+        for operator, argument in tree:
+            sample = _sample([(operator, argument)])
+            for one in (sample, before + sample):
+                if 0 < len(one) <= 400:
+                    found.setdefault(one)
+            before += sample
+            for inner in _inner(operator, argument):
+                visit(inner)
+
+    # The flags of a compiled pattern have what its kind of text implies, which the parser refuses for bytes.
+    visit(_parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE))
+    return tuple(found)
+
+
+def _inner(operator: Any, argument: Any) -> list[Any]:
+    if operator is sre.BRANCH:
+        return list(argument[1])
+    if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
+        return [argument[2]]
+    if operator is sre.SUBPATTERN:
+        return [argument[3]]
+    if operator in (sre.ASSERT, sre.ASSERT_NOT):
+        return [argument[1]]
+    return [argument] if operator is sre.ATOMIC_GROUP else []
+
+
+def _sample(tree: Any) -> str:
+    """Return a short text that this matches, whatever surrounds it."""
+    text = ""
+    for operator, argument in tree:
+        if operator is sre.LITERAL:
+            text += chr(argument)
+        elif operator in (sre.ANY, sre.NOT_LITERAL):
+            text += "b" if argument == ord("a") else "a"
+        elif operator is sre.IN:
+            text += _member_of(argument)
+        elif operator is sre.BRANCH:
+            text += _sample(argument[1][0])
+        elif operator in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
+            text += _sample(argument[2]) * max(1, min(argument[0], 64))
+        elif operator is sre.SUBPATTERN:
+            text += _sample(argument[3])
+        elif operator is sre.ATOMIC_GROUP:
+            text += _sample(argument)
+        elif operator is sre.AT and argument is sre.AT_BOUNDARY:
+            text += " "
+    return text
+
+
+def _member_of(members: Any) -> str:
+    """Return a character of a set."""
+    operator, argument = members[0]
+    if operator is sre.LITERAL:
+        return chr(argument)
+    if operator is sre.RANGE:
+        return chr(argument[0])
+    return next((one for one in "a0 -.,;!\"'<>()\n" if _is_member(one, members)), "a")
+
+
+_KINDS = {
+    sre.CATEGORY_DIGIT: r"\d",
+    sre.CATEGORY_SPACE: r"\s",
+    sre.CATEGORY_WORD: r"\w",
+    sre.CATEGORY_NOT_DIGIT: r"\D",
+    sre.CATEGORY_NOT_SPACE: r"\S",
+    sre.CATEGORY_NOT_WORD: r"\W",
+}
+
+
+def _is_member(one: str, members: Any) -> bool:
+    is_negated = members[0][0] is sre.NEGATE
+    for operator, argument in members[is_negated:]:
+        if (
+            (operator is sre.LITERAL and ord(one) == argument)
+            or (operator is sre.RANGE and argument[0] <= ord(one) <= argument[1])
+            or (operator is sre.CATEGORY and re.match(_KINDS.get(argument, "x"), one))
+        ):
+            return not is_negated
+    return bool(is_negated)
+
+
+def worst_inputs(pattern: "re.Pattern[Any]", *, is_thorough: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield inputs as what comes first, what is repeated, and what comes last."""
+    parts = parts_of(pattern)
+    for one in parts:
+        yield "", one, "\x00"
+    if is_thorough:
+        yield from (("", one, end) for one in parts for end in ("", "!", "\n"))
+        yield from (("", first + second, "\x00") for first, second in itertools.permutations(parts[:12], 2))
+        yield from ((before, one, "\x00") for before in parts[:12] for one in parts[:12] if before != one)
+
+
+def repeated(before: str, one: str, end: str, size: int = LARGEST) -> str:
+    """Return an input of this size."""
+    return before + one * max(1, (size - len(before) - len(end)) // len(one)) + end
+
+
+# --- The process that is killed -------------------------------------------------------------------------------------
+
+
+def first_too_slow(found: Found, inputs: Iterable[str], *, seconds: float = SECONDS) -> int | None:
+    """Run a pattern on each input in a child; return the number of the first that takes longer, None for none."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        # Its default action ends the process, also within one call of the matcher.
+        signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+        for number, text in enumerate(inputs):
+            is_bytes = isinstance(found.pattern.pattern, bytes)
+            os.write(writing, struct.pack("<I", number))
+            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+            _run(found, text.encode("latin-1", "replace") if is_bytes else text)
+        os._exit(0)
+    os.close(writing)
+    last = b""
+    while piece := os.read(reading, 4096):
+        last = (last + piece)[-4:]
+    os.close(reading)
+    _, status = os.waitpid(child, 0)
+    return struct.unpack("<I", last)[0] if status else None
+
+
+def _run(found: Found, subject: Any) -> None:
+    if found.scans:
+        for _ in found.pattern.finditer(subject):
+            pass
+    else:
+        found.pattern.match(subject)
+        found.pattern.fullmatch(subject)
