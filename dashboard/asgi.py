@@ -1,5 +1,6 @@
 """The ASGI entry of both products: the WSGI application behind an event loop; SERVE says which one."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -8,6 +9,7 @@ from importlib import import_module
 
 from django.conf import settings
 
+from common.heartbeat import EVERY, beat
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
 
@@ -28,10 +30,23 @@ def end_unread_connections() -> None:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
 
 
+@cache
+def begin_heartbeat() -> "asyncio.Task[None]":
+    """Beat from the event loop. A thread that keeps the interpreter for itself stops the loop too."""
+    return asyncio.get_running_loop().create_task(_beat())
+
+
+async def _beat() -> None:
+    while True:
+        beat()
+        await asyncio.sleep(EVERY)
+
+
 _bridge = WsgiBridge(wsgi_application, import_module(settings.BODY_RULES))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. It sets the socket options, because the server imports this module before it listens."""
+    """Answer one request. The first one, the launcher's check, begins what needs the listening socket and the loop."""
     end_unread_connections()
+    begin_heartbeat()
     await _bridge(scope, receive, send)

@@ -10,10 +10,12 @@ import sys
 import threading
 from typing import Any
 
+from celery import bootsteps
 from celery.concurrency.thread import TaskPool
 from celery.signals import task_postrun, task_prerun
 from kombu.transport import redis, virtual
 
+from common import heartbeat
 from common.garbage import collect_rarely
 from common.threads import LastUsedExecutor
 
@@ -43,6 +45,7 @@ def main(name: str, queues: str, threads: str) -> int:
     from dashboard.celery import app
 
     be_patient()
+    app.steps["consumer"].add(HeartbeatStep)
     # The workers do not need gossip.
     worker = app.Worker(
         hostname=f"{name}@%h",
@@ -68,6 +71,28 @@ def main(name: str, queues: str, threads: str) -> int:
     return int(worker.exitcode or 0)
 
 
+class HeartbeatStep(bootsteps.StartStopStep):
+    """Beats from the loop in which Celery takes messages from Redis."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    # That loop stands still while Redis is away.
+    is_waiting_for_redis = True
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._timer: Any = None
+
+    def start(self, consumer: Any) -> None:
+        heartbeat.beat()
+        self._timer = consumer.timer.call_repeatedly(heartbeat.EVERY, heartbeat.beat)
+        HeartbeatStep.is_waiting_for_redis = False
+
+    def stop(self, consumer: Any) -> None:
+        HeartbeatStep.is_waiting_for_redis = True
+        if self._timer:
+            self._timer.cancel()
+
+
 class Watch(threading.Thread):
     """Counts the checks that each running task has lasted, and ends the worker if one of its tasks hangs.
 
@@ -91,6 +116,8 @@ class Watch(threading.Thread):
         """Check periodically until the process ends."""
         pause = threading.Event()
         while not pause.wait(self._every):
+            if HeartbeatStep.is_waiting_for_redis:
+                heartbeat.beat()
             if stuck := self.look():
                 log.critical("task does not end", extra={"tasks": ", ".join(stuck)})
                 os.kill(os.getpid(), signal.SIGKILL)

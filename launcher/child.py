@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import orphans
+from launcher.heartbeat import SILENT_LOOKS, Heartbeat
 from launcher.paths import ROOT
 from launcher.pdeathsig import die_with_parent
 from launcher.processes import Process
@@ -18,8 +19,6 @@ from launcher.processes import Process
 # A life shorter than this counts as a failed start.
 _SHORT_LIFE = 10.0
 _LONGEST_PAUSE = 10.0
-# After this many unanswered checks in a row it counts as hanging.
-_UNANSWERED_LIMIT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +67,18 @@ class Child:
         self.log = logs / f"{process.name}.log"
         self.short_lives = 0
         self.running: subprocess.Popen[bytes] | None = None
+        self._heartbeat = Heartbeat(logs / f"{process.name}.heartbeat") if process.has_heartbeat else None
         self._environment = {**environment, **process.environment}
+        if self._heartbeat:
+            self._environment["HEARTBEAT_FILE"] = str(self._heartbeat.file)
         self.started = 0.0
         self._not_before = 0.0
-        self._unanswered = 0
+        self._silent_looks = 0
 
     def start(self) -> None:
         """Starts it. It is killed when the launcher dies; unfinished work is found again in the database."""
         self.started = time.monotonic()
-        self._unanswered = 0
+        self._silent_looks = 0
         self.running = spawn(
             self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL
         )
@@ -99,12 +101,13 @@ class Child:
         return self.running is None and time.monotonic() >= self._not_before
 
     def end_if_hanging(self) -> bool:
-        """Checks whether it answers, and kills it if it has not for long; then it is due to start again."""
+        """Looks whether it works and answers, and kills it if it has not for long; then it is due to start again."""
         if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
             return False
-        silent = any(check.is_silent() for check in self.plan.checks)
-        self._unanswered = self._unanswered + 1 if silent else 0
-        if self._unanswered < _UNANSWERED_LIMIT:
+        is_silent = self._heartbeat is not None and not self._heartbeat.has_beaten()
+        is_silent = is_silent or any(check.is_silent() for check in self.plan.checks)
+        self._silent_looks = self._silent_looks + 1 if is_silent else 0
+        if self._silent_looks < SILENT_LOOKS:
             return False
         orphans.end_group(self.running.pid)
         return True

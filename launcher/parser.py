@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launcher.child import spawn
 from launcher.embedded import EmbeddedServer
+from launcher.heartbeat import SILENT_LOOKS, Heartbeat
 from launcher.paths import PYTHON, ROOT
 
 # What it can be asked: the desk's jobs and the gateway's.
@@ -25,15 +26,29 @@ class Parser(EmbeddedServer):
         super().__init__(data=ROOT, sockets=sockets, log=log)
         self.socket = sockets / "parser.sock"
         self._jobs = jobs
+        self._heartbeat = Heartbeat(log.with_suffix(".heartbeat"))
+        self._silent_looks = 0
 
     def start(self) -> None:
         """Start it and return when it answers."""
         self.socket.unlink(missing_ok=True)
-        command = [str(PYTHON), "-I", str(ROOT / "parsing" / "program.py"), str(self.socket), *self._jobs]
+        program = str(ROOT / "parsing" / "program.py")
+        command = [str(PYTHON), "-I", program, str(self.socket), str(self._heartbeat.file), *self._jobs]
         self.process = spawn(
             command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL, folder=Path("/")
         )
+        self._silent_looks = 0
         self._wait_until_ready(self.process)
+
+    def end_if_hanging(self) -> bool:
+        """Kill it if it gave no sign of work for long."""
+        if self.process is None:
+            return False
+        self._silent_looks = 0 if self._heartbeat.has_beaten() else self._silent_looks + 1
+        if self._silent_looks < SILENT_LOOKS:
+            return False
+        self.process.kill()
+        return True
 
     def _is_ready(self, pid: int) -> bool:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:

@@ -67,6 +67,8 @@ class Process:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    # Whether its work loop writes a heartbeat (common.heartbeat).
+    has_heartbeat: bool = False
 
 
 def table(environment: Environment) -> list[Process]:
@@ -106,13 +108,14 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         ),
         environment={"SERVE": serve},
         checks=(Check(port=port, path=path),),
+        has_heartbeat=True,
     )
 
 
 def live(port: int) -> Process:
     """The process of the live streams."""
     command = (str(PYTHON), "-m", "dashboard.live", str(port))
-    return Process(name="live", command=command, checks=(Check(port=port, path="/live/health"),))
+    return Process(name="live", command=command, checks=(Check(port=port, path="/live/health"),), has_heartbeat=True)
 
 
 def worker(name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None) -> Process:
@@ -128,6 +131,7 @@ def worker(name: str, *, queues: str, beat: str, threads: int, inbound: Check | 
         | ({"BEAT": beat} if beat else {})
         | ({"INBOUND": "1"} if inbound else {}),
         checks=(inbound,) if inbound else (),
+        has_heartbeat=True,
     )
 
 

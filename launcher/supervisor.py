@@ -223,6 +223,8 @@ class Supervisor:
         for child in self.children:
             if child.end_if_hanging():
                 say(f"{child.name} has not responded for a long time")
+        if self.servers and self.servers.parser.end_if_hanging():
+            say("The parser has not responded for a long time")
 
     def _look_after_child(self, child: Child) -> bool:
         how = child.take_end()

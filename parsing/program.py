@@ -1,4 +1,4 @@
-"""The parser: `python -I program.py SOCKET MODULE …`. It answers requests at a Unix socket, two at once.
+"""The parser: `python -I program.py SOCKET HEARTBEAT MODULE …`. It answers requests at a Unix socket, two at once.
 
 It never looks at what it is sent. Each request gets a process of its own, forked from this one, in which everything is
 imported already; that process gives up its rights, runs one job and writes the answer. This one watches the time,
@@ -28,6 +28,8 @@ from parsing.jobs import Job
 AT_ONCE = 2
 # Elapsed seconds of one request, for a process that neither ends nor computes.
 DEADLINE = 45.0
+# Seconds between two signs of work for the launcher.
+BEAT_EVERY = 5.0
 # Exit statuses of a request's process.
 _OUT_OF_MEMORY, _FAILED, _KNOWN = 3, 4, 5
 _HEAD, _DIGEST, _NAME = 200, 32, 60
@@ -52,8 +54,9 @@ class Running:
 class Parser:
     """Accepts requests while a place is free; the others wait at the socket."""
 
-    def __init__(self, listener: socket.socket, jobs: dict[str, Job]) -> None:
+    def __init__(self, listener: socket.socket, heartbeat: int, jobs: dict[str, Job]) -> None:
         self._listener = listener
+        self._heartbeat = heartbeat
         self._jobs = jobs
         self._running: dict[int, Running] = {}
         # How often a process was killed over a request, by its digest.
@@ -72,6 +75,9 @@ class Parser:
                     self._selector.register(self._listener, selectors.EVENT_READ)
                 else:
                     self._selector.unregister(self._listener)
+            # On a full disk too: the file's one byte is written again.
+            with contextlib.suppress(OSError):
+                os.pwrite(self._heartbeat, b".", 0)
             for key, _ in self._selector.select(self._pause()):
                 if key.fileobj is self._listener:
                     self._accept()
@@ -82,9 +88,10 @@ class Parser:
                     one.is_late = True
                     os.kill(one.pid, signal.SIGKILL)
 
-    def _pause(self) -> float | None:
+    def _pause(self) -> float:
         ends = [one.ends for one in self._running.values() if not one.is_late]
-        return max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else None
+        until_first = max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else BEAT_EVERY
+        return min(until_first, BEAT_EVERY)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -177,7 +184,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(content)
 
 
-def main(path: str, *modules: str) -> None:
+def main(path: str, heartbeat: str, *modules: str) -> None:
     """Import the modules, and answer at the socket."""
     jobs: dict[str, Job] = {}
     for module in modules:
@@ -190,11 +197,12 @@ def main(path: str, *modules: str) -> None:
     listener.bind(unready)
     listener.listen(128)
     os.rename(unready, path)
+    descriptor = os.open(heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     leave_network_and_account()
     # Everything so far lasts: forked processes then share it instead of copying it.
     gc.collect()
     gc.freeze()
-    Parser(listener, jobs).serve()
+    Parser(listener, descriptor, jobs).serve()
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class SealingState:
     # The sealer refused to continue.
     is_stopped: bool
     is_late: bool
+    # An open transaction keeps new entries from being sealed.
+    is_blocked: bool
     why: str
     advice: str
 
@@ -52,15 +54,16 @@ def sealing_state(now: datetime) -> SealingState:
     age = max(now - oldest, timedelta()) if oldest else timedelta()
     is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
+    holder = run(_HOLDERS).one() if is_late else None
     if not is_on:
         why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
     elif stopped:
         why, advice = stopped, "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
-        why, advice = _why_late()
+        why, advice = _why_late(holder)
     else:
         why, advice = _why_not_outside(now)
-    return SealingState(last, number, oldest, age, is_on, bool(stopped), is_late, why, advice)
+    return SealingState(last, number, oldest, age, is_on, bool(stopped), is_late, holder is not None, why, advice)
 
 
 def _why_stopped(last: Seal | None) -> str:
@@ -83,9 +86,8 @@ SELECT who, program, nullif(place, current_database()), since FROM (
 """
 
 
-def _why_late() -> tuple[str, str]:
+def _why_late(holder: Any) -> tuple[str, str]:
     """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
-    holder = run(_HOLDERS).one()
     if holder is None:
         return "No open transaction blocks it.", "The sealing worker is not running, or it fails: see its log."
     who, program, elsewhere, since = holder

@@ -3,7 +3,9 @@
 Nothing here prints, and no finding holds a secret.
 """
 
+import os
 import shutil
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,6 +94,17 @@ def redis_answers() -> bool:
         return bool(_redis().ping())
     except redis.RedisError:
         return False
+
+
+def parser_answers() -> bool:
+    """Whether the parser listens."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(os.environ["PARSER_SOCKET"])
+    except OSError:
+        return False
+    return True
 
 
 def examine_redis() -> tuple[list[Finding], str]:

@@ -3,16 +3,15 @@
 import hmac
 
 from django.conf import settings
-from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from common.addresses import comes_from_this_host
-from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
-from dashboard.health.checks import disk_has_space, postgresql_answers, redis_answers
+from dashboard.health.checks import disk_has_space, parser_answers, postgresql_answers, redis_answers
+from dashboard.health.heartbeat import is_warming_up, silent_jobs
+from dashboard.health.late_work import late_work
 from dashboard.health.metrics import exposition
-from dashboard.models import Tick
 
 
 @require_safe
@@ -23,15 +22,19 @@ def healthz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
-    """Report whether everything that the desk needs is available: PostgreSQL, Redis, disk space, worker and beat."""
+    """Report whether the desk has all that it needs, and whether its workers keep up."""
     parts = {
         "postgresql": postgresql_answers(),
         "redis": redis_answers(),
         "disk": disk_has_space(),
+        "parser": parser_answers(),
         "beat and worker": False,
+        "work": False,
     }
     if parts["postgresql"]:
-        parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - STUCK_AFTER).exists()
+        parts["beat and worker"] = not silent_jobs()
+        # After a start that was down for long all of it is late at first.
+        parts["work"] = is_warming_up() or not late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200

@@ -7,6 +7,7 @@ from types import FrameType
 
 import uvicorn
 
+from common.heartbeat import beat
 from dashboard.live.stream import LiveConnection, application
 
 
@@ -24,6 +25,7 @@ class LiveServer(uvicorn.Server):  # type: ignore[misc]
         self._loop = asyncio.get_running_loop()
         # 0: the second is over for which it has prepared the Date header.
         while not await self.on_tick(0):
+            beat()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), 1)
 

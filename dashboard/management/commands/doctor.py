@@ -119,6 +119,8 @@ def _check_workers() -> Iterator[Finding]:
         since = f"since {_moment(job.since)}" if job.since else "so far"
         advice = "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
         yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
+    if not checks.parser_answers():
+        yield Finding("The parser is not running: no message can be read or shown.", "See parser.log in DATA_DIR/log.")
 
 
 def _check_switches() -> Iterator[Finding]:

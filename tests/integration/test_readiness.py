@@ -1,0 +1,80 @@
+"""`/readyz` answers 503 while work that is due and not blocked waits, and says which."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db.models.functions import Now
+
+from alerts.models import Delivery, Destination
+from approvals.models import Decision
+from dashboard.models import Tick
+from mirror.models import Connection, Message
+from policy.kill_switch import pull, release
+from tests.factories import make_message
+
+pytestmark = pytest.mark.django_db
+LONG_AGO = Now() - timedelta(minutes=2)
+
+
+@pytest.fixture(autouse=True)
+def working(connection):
+    """Workers that have been at work for a while."""
+    Connection.objects.update(complete_as_of=Now())
+    for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
+        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
+        Tick.objects.create(job=job, period=2)
+
+
+def ready(client):
+    answer = client.get("/readyz")
+    return answer.status_code, [name for name, is_well in answer.json()["parts"].items() if not is_well]
+
+
+def make_due(connection, person, **fields):
+    message = make_message(connection)
+    given = {"due_at": LONG_AGO, "reference": "R", "outcome": "approve", "given_by": person, **fields}
+    return Decision.objects.create(message=message, revision=message.revision, **given)
+
+
+def test_decision_that_nobody_carries_out_makes_the_desk_unready_and_doctor_names_it(
+    client, connection, admin, reviewer, capsys
+):
+    assert ready(client) == (200, [])
+    decision = make_due(connection, reviewer)
+    assert ready(client) == (503, ["work"])
+    with pytest.raises(SystemExit):
+        call_command("doctor")
+    assert "was approved, and that was not carried out" in capsys.readouterr().out
+    # What a person or MultiMail blocks is not the worker's fault.
+    switch = pull(actor=admin.actor(surface="web"), reason="Stop")
+    assert ready(client) == (200, [])
+    release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    for blocked in ({"paused_at": Now()}, {"wait_until": Now() + timedelta(hours=1)}, {"failing_since": LONG_AGO}):
+        Connection.objects.update(paused_at=None, wait_until=None, failing_since=None)
+        assert ready(client) == (503, ["work"])
+        Connection.objects.update(**blocked)
+        assert ready(client) == (200, []), blocked
+    Connection.objects.update(failing_since=None)
+    Decision.objects.filter(pk=decision.pk).update(due_at=Now())
+    assert ready(client) == (200, [])
+
+
+def test_content_and_alerts_that_wait_make_the_desk_unready(client, connection):
+    message = make_message(connection, hydrated=False)
+    Message.objects.filter(pk=message.pk).update(held_at=LONG_AGO)
+    assert ready(client) == (503, ["work"])
+    Message.objects.update(hydrated_at=Now())
+    assert ready(client) == (200, [])
+    destination = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret")
+    Delivery.objects.create(destination=destination, kind="event", state="due", next_attempt_at=LONG_AGO)
+    assert ready(client) == (503, ["work"])
+    Destination.objects.update(waits_until=Now() + timedelta(minutes=1))
+    assert ready(client) == (200, [])
+
+
+def test_worker_without_ticks_and_a_parser_that_is_away_make_the_desk_unready(client, monkeypatch):
+    Tick.objects.filter(job="approvals.tasks.sweep").delete()
+    assert ready(client) == (503, ["beat and worker"])
+    monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
+    assert ready(client) == (503, ["parser", "beat and worker"])
