@@ -45,7 +45,10 @@ def test_stopped_processes_are_replaced(tmp_path_factory):
     names = ("web", "worker-desk", "parser")
     stack = Stack(tmp_path_factory.mktemp("silent"), DEMO="0").start()
     try:
-        before = {stack.kill(name, signal.SIGSTOP) for name in ("web", "worker-desk", "parser")}
+        before = {stack.pids()[name] for name in ("web", "worker-desk", "parser")}
+        for pid in before:
+            # The server's worker too.
+            os.killpg(pid, signal.SIGSTOP)
         stack.wait_for(lambda: len(stack.pids()) >= 5 and before.isdisjoint(stack.pids().values()), 180, "others")
         stack.wait_for(lambda: requests.get(f"{stack.url}/readyz", timeout=10).status_code == 200, 60, "readiness")
     finally:
