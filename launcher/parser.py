@@ -25,15 +25,17 @@ class Parser(EmbeddedServer):
     def __init__(self, *, sockets: Path, log: Path, jobs: tuple[str, ...] = JOBS) -> None:
         super().__init__(data=ROOT, sockets=sockets, log=log)
         self.socket = sockets / "parser.sock"
+        self.socket_of_pages = sockets / "pages.sock"
         self._jobs = jobs
         self._heartbeat = Heartbeat(log.with_suffix(".heartbeat"))
         self._silent_looks = 0
 
     def start(self) -> None:
         """Start it and return when it answers."""
-        self.socket.unlink(missing_ok=True)
+        for one in (self.socket, self.socket_of_pages):
+            one.unlink(missing_ok=True)
         program = str(ROOT / "parsing" / "program.py")
-        command = [str(PYTHON), "-I", program, str(self.socket), str(self._heartbeat.file), *self._jobs]
+        command = [str(PYTHON), "-I", program, str(self.sockets), str(self._heartbeat.file), *self._jobs]
         self.process = spawn(
             command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL, folder=Path("/")
         )

@@ -100,13 +100,15 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
         *("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}"),
     )
     options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
+    is_desk = serve == "dashboard"
     return Process(
         name=name,
         command=(
             *(str(PYTHON), "-m", "granian", "--interface=asginl", "--host=127.0.0.1", f"--port={port}"),
             *(*limits, *options, "dashboard.asgi:application"),
         ),
-        environment={"SERVE": serve},
+        # The parser keeps a place for the people who look at pages.
+        environment={"SERVE": serve} | ({"PARSER_LANE": "pages"} if is_desk else {}),
         checks=(Check(port=port, path=path),),
         has_heartbeat=True,
     )

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import time
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def _connect(deadline: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.settimeout(_left(deadline))
-            connection.connect(os.environ["PARSER_SOCKET"])
+            connection.connect(str(_address()))
             return connection
         except OSError as error:
             connection.close()
@@ -74,6 +75,12 @@ def _connect(deadline: float) -> socket.socket:
             if not is_starting or time.monotonic() > began + _RESTART_SECONDS:
                 raise
             time.sleep(0.05)
+
+
+def _address() -> Path:
+    """Return the parser's socket; where PARSER_LANE is `pages` the one at which only the desk's pages ask."""
+    address = Path(os.environ["PARSER_SOCKET"])
+    return address.with_name("pages.sock") if os.environ.get("PARSER_LANE") == "pages" else address
 
 
 def _left(deadline: float) -> float:

@@ -1,4 +1,4 @@
-"""The parser: `python -I program.py SOCKET HEARTBEAT MODULE …`. It answers requests at a Unix socket, two at once.
+"""The parser: `python -I program.py FOLDER HEARTBEAT MODULE …`. It answers requests at two Unix sockets, two at once.
 
 It never looks at what it is sent. Each request gets a process of its own, forked from this one, in which everything is
 imported already; that process gives up its rights, runs one job and writes the answer. This one watches the time,
@@ -26,6 +26,9 @@ from parsing.confinement import leave_network_and_account, limit
 from parsing.jobs import Job
 
 AT_ONCE = 2
+# The socket of the desk's pages, and that of everybody else, who get one of the two places: whatever comes in, a person
+# who opens a message does not wait for it.
+PAGES, OTHERS = "pages.sock", "parser.sock"
 # Elapsed seconds of one request, for a process that neither ends nor computes.
 DEADLINE = 45.0
 # Seconds between two signs of work for the launcher.
@@ -48,14 +51,16 @@ class Running:
     told: int
     connection: socket.socket
     ends: float
+    is_for_page: bool
     is_late: bool = False
 
 
 class Parser:
-    """Accepts requests while a place is free; the others wait at the socket."""
+    """Accepts requests while a place is free; the others wait at their socket."""
 
-    def __init__(self, listener: socket.socket, heartbeat: int, jobs: dict[str, Job]) -> None:
-        self._listener = listener
+    def __init__(self, pages: socket.socket, others: socket.socket, heartbeat: int, jobs: dict[str, Job]) -> None:
+        self._pages = pages
+        self._others = others
         self._heartbeat = heartbeat
         self._jobs = jobs
         self._running: dict[int, Running] = {}
@@ -67,44 +72,49 @@ class Parser:
 
     def serve(self) -> None:
         """Answer requests for ever."""
-        accepts = False
         while True:
-            if accepts != (len(self._running) < AT_ONCE):
-                accepts = not accepts
-                if accepts:
-                    self._selector.register(self._listener, selectors.EVENT_READ)
-                else:
-                    self._selector.unregister(self._listener)
+            is_free = len(self._running) < AT_ONCE
+            self._watch(self._pages, is_free)
+            self._watch(self._others, is_free and all(one.is_for_page for one in self._running.values()))
             # On a full disk too: the file's one byte is written again.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
             for key, _ in self._selector.select(self._pause()):
-                if key.fileobj is self._listener:
-                    self._accept()
-                else:
+                if key.fd in self._running:
                     self._end(self._running.pop(key.fd))
+                elif len(self._running) < AT_ONCE:
+                    self._accept(key.fileobj)  # type: ignore[arg-type]
             for one in self._running.values():
                 if time.monotonic() > one.ends and not one.is_late:
                     one.is_late = True
                     os.kill(one.pid, signal.SIGKILL)
+
+    def _watch(self, listener: socket.socket, accepts: bool) -> None:
+        is_watched = listener in self._selector.get_map()
+        if accepts and not is_watched:
+            self._selector.register(listener, selectors.EVENT_READ)
+        if is_watched and not accepts:
+            self._selector.unregister(listener)
 
     def _pause(self) -> float:
         ends = [one.ends for one in self._running.values() if not one.is_late]
         until_first = max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else BEAT_EVERY
         return min(until_first, BEAT_EVERY)
 
-    def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
         told, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._listener.close()
+            self._pages.close()
+            self._others.close()
             os.close(told)
             self._answer(connection, tell)
         os.close(tell)
         watch = os.pidfd_open(pid)
         self._selector.register(watch, selectors.EVENT_READ)
-        self._running[watch] = Running(pid, watch, told, connection, time.monotonic() + DEADLINE)
+        ends = time.monotonic() + DEADLINE
+        self._running[watch] = Running(pid, watch, told, connection, ends, is_for_page=listener is self._pages)
 
     def _end(self, one: Running) -> None:
         """Reap a process that ended, and say why where it did not answer."""
@@ -184,25 +194,30 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(content)
 
 
-def main(path: str, heartbeat: str, *modules: str) -> None:
-    """Import the modules, and answer at the socket."""
+def _listen(path: Path) -> socket.socket:
+    """Return a socket that appears under its name when it listens."""
+    listener = socket.socket(socket.AF_UNIX)
+    unready = path.with_suffix(".new")
+    unready.unlink(missing_ok=True)
+    listener.bind(str(unready))
+    listener.listen(128)
+    unready.rename(path)
+    return listener
+
+
+def main(folder: str, heartbeat: str, *modules: str) -> None:
+    """Import the modules, and answer at the sockets."""
     jobs: dict[str, Job] = {}
     for module in modules:
         jobs |= importlib.import_module(module).JOBS
-    listener = socket.socket(socket.AF_UNIX)
-    # The socket appears under its name when it listens.
-    unready = f"{path}.new"
-    Path(unready).unlink(missing_ok=True)
     os.umask(0o177)
-    listener.bind(unready)
-    listener.listen(128)
-    os.rename(unready, path)
+    pages, others = (_listen(Path(folder, name)) for name in (PAGES, OTHERS))
     descriptor = os.open(heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     leave_network_and_account()
     # Everything so far lasts: forked processes then share it instead of copying it.
     gc.collect()
     gc.freeze()
-    Parser(listener, descriptor, jobs).serve()
+    Parser(pages, others, descriptor, jobs).serve()
 
 
 if __name__ == "__main__":

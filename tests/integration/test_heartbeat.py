@@ -42,7 +42,6 @@ def test_child_whose_loop_stops_is_ended_after_some_looks(tmp_path):
     held="The launcher finds each silent within a minute, ends it and starts another; messages are shown again.",
 )
 def test_stopped_processes_are_replaced(tmp_path_factory):
-    names = ("web", "worker-desk", "parser")
     stack = Stack(tmp_path_factory.mktemp("silent"), DEMO="0").start()
     try:
         before = {stack.pids()[name] for name in ("web", "worker-desk", "parser")}
