@@ -17,7 +17,7 @@ TEMPLATE = "base.html"
 FOLDER = "bundle"
 _BUNDLE = re.compile(r"{% bundle '([a-z.]+)' %}((?:[^{]++|\{(?!% (?:end)?bundle))*+){% endbundle %}")
 _NAMED = re.compile(r"{% static '([^']+)' %}")
-_AROUND = re.compile(r"(?<!\s)\s*+([{};,])\s*+|(?<=[a-z0-9]): ++")
+_AROUND = re.compile(r"([{};,])\s*+|(?<!\s)\s++(?=[{};,])|(?<=[a-z0-9])(:) ++")
 _COMMENT = re.compile(r"^[ \t]*+/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/[ \t]*+\n?", re.MULTILINE)
 
 
@@ -56,4 +56,4 @@ def plain(text: str, name: str) -> str:
     """Return a style sheet or script without comments and needless white space."""
     if name.endswith(".js"):
         return str(jsmin(text))
-    return _AROUND.sub(lambda found: found[1] or ":", _COMMENT.sub("", text)).strip()
+    return _AROUND.sub(lambda found: found[1] or found[2] or "", _COMMENT.sub("", text)).strip()

@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(db, conn
     message.refresh_from_db()
     assert (message.fetch_tries, message.hydrated_at) == (0, None)
     assert mirror_row(connection, pending_row(message.upstream_id), clock())
-    # Nor is a page of the desk an error.
+    # Nor is a page of the desk an error, whatever other tests have rendered.
+    monkeypatch.setattr("approvals.message_page.content.rendered._cache", OrderedDict())
     monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     desk.raise_request_exception = False
