@@ -17,7 +17,7 @@ from people.models import DiscordAccount, Grant, Person
 from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
-from tests.integration.test_interactions import ANA, application, press, sent
+from tests.integration.test_interactions import ANA, application, post_card, press, sent
 from tests.integration.test_several_approvals import put_in_force
 from tests.signing import resume
 
@@ -135,6 +135,7 @@ def in_bulk(person, message):
 
 
 def on_discord(person, message):
+    post_card(message)
     sent(press(message))
 
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db
 KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA, MALLORY = "118000000000000042", "118000000000000666"
-CARD = "122000000000000001"
+CARD, CHANNEL = "122000000000000001", "120000000000000001"
 # The error of a stopping PostgreSQL, and of one with a slow disk.
 AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
 SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$"
@@ -57,7 +57,9 @@ def application(settings, monkeypatch):
 
 @pytest.fixture
 def message():
-    return make_message(make_connection())
+    held = make_message(make_connection())
+    post_card(held)
+    return held
 
 
 @pytest.fixture
@@ -76,6 +78,13 @@ def sent(body, *, key=KEY, at=None, client=None, **headers):
     return client.post(ADDRESS, raw, content_type="application/json", **headers)
 
 
+def post_card(message, **destination):
+    """Post the message's card in the channel from which `press` comes."""
+    more = {"name": "Approvals", "kind": "discord_bot", "channel": CHANNEL, **destination}
+    where, _ = Destination.objects.get_or_create(**more)
+    return Card.objects.get_or_create(destination=where, message=message, discord_message_id=CARD)[0]
+
+
 def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=None):
     """Return what Discord sends for a button, or for the form with the reason."""
     data = {"component_type": 2, "custom_id": custom_id(act, message.public_id, revision or message.revision_id)}
@@ -89,8 +98,8 @@ def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=
         "token": "a-token-of-discord",
         "data": data,
         "member": {"user": {"id": by, "username": "ana.dev" if by == ANA else "mallory"}, "roles": []},
-        "channel_id": "120000000000000001",
-        "channel": {"id": "120000000000000001", "name": "approvals"},
+        "channel_id": CHANNEL,
+        "channel": {"id": CHANNEL, "name": "approvals"},
         "guild_id": "121000000000000001",
         "message": {"id": CARD},
     }
@@ -255,7 +264,7 @@ def put_in_force(**asked):
 
 def test_first_of_two_approvals_counts_and_the_card_says_so(ana, second_reviewer, message):
     put_in_force(approvals={"0": 2})
-    card = Card.objects.create(destination=channel("Approvals"), message=message, discord_message_id=CARD)
+    card = Card.objects.get()
     Delivery.objects.all().delete()
     said = answer_text(sent(press(message)))
     assert said.startswith("Approved: 1 of 2. Nothing is sent until the others have approved.")
@@ -409,6 +418,7 @@ def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
 def test_press_on_a_practice_message_is_told_what_it_was(act, reason, said, ana, message, reviewer):
     make_approved(message.connection, reviewer)
     planted = make_planted(message.connection)
+    post_card(planted.message)
     text = answer_text(sent(press(planted.message, act, reason=reason)))
     assert "practice message" in text
     assert said in text
@@ -427,8 +437,33 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     assert not Verdict.objects.exists()
 
 
-def channel(name, privacy="headers"):
-    return Destination.objects.create(name=name, kind="discord_bot", channel="120000000000000001", privacy=privacy)
+def test_press_on_another_post_or_in_another_channel_than_the_card_is_refused_and_recorded(ana, message):
+    """Whoever has the bot's token can put the desk's buttons under a text of their own."""
+    other, webhook = "122000000000000009", {"kind": "discord_webhook", "channel": ""}
+    for change, destination in (
+        ({"message": {"id": other}}, {}),
+        ({"message": None}, {}),
+        ({"channel_id": other}, {}),
+        ({"channel_id": None}, {}),
+        ({"channel_id": other}, {**webhook, "posts_in": CHANNEL}),
+        ({}, {**webhook, "posts_in": other}),
+        ({}, {**webhook, "posts_in": ""}),
+    ):
+        with rolled_back():
+            Destination.objects.update(**destination)
+            for act, reason in (("approve", None), ("reject", "No."), ("claim", None)):
+                text = answer_text(sent(press(message, act, reason=reason) | change))
+                assert text.startswith("This is not the card that the desk has for this message"), (change, act)
+                assert f"/queue/{message.public_id}/" in text
+            assert (Verdict.objects.exists(), Claim.objects.exists()) == (False, False)
+            line = recorded("interaction.refused")
+            assert (line.entry.message, line.entry.actor_id) == (message.public_id, str(ana.pk))
+            assert "another post or channel" in line.fields["explanation"]
+    # The card of another message does not count either, and that of a webhook counts in its own channel.
+    elsewhere = make_message(message.connection)
+    assert answer_text(sent(press(elsewhere))).startswith("This is not the card")
+    Destination.objects.update(**webhook, posts_in=CHANNEL)
+    assert answer_text(sent(press(message))).startswith("Approved.")
 
 
 def test_answer_names_no_address_where_the_card_names_none(ana, message):
@@ -436,17 +471,16 @@ def test_answer_names_no_address_where_the_card_names_none(ana, message):
     upstream_sentence = "lee@fabrikam.example approved it at MultiMail."
     Decision.objects.update(state="superseded", explanation=upstream_sentence)
     Message.objects.update(state="approved")
-    for privacy, is_named in (("headers", True), ("minimal", False), ("", False)):
+    for privacy, is_named in (("headers", True), ("minimal", False)):
         with rolled_back():
-            if privacy:
-                Card.objects.create(destination=channel("a", privacy), message=message, discord_message_id=CARD)
+            Destination.objects.update(privacy=privacy)
             text = answer_text(sent(press(message, "reject"))).replace("\\", "")
         assert (upstream_sentence in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
 
 
 @pytest.mark.proves("case 15")
 def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message):
-    cards = {Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"}
+    cards = {Card.objects.get(), post_card(message, name="Elsewhere")}
     for decided in (lambda: decide(message, ana), lambda: answer_text(sent(press(message)))):
         with rolled_back():
             Delivery.objects.all().delete()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 
 from alerts.cards.markup import MAX_VALUE
@@ -45,6 +46,7 @@ from policy.rules.evaluation import Progress
 
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
+OTHER_CARD = "This is not the card that the desk has for this message in this channel. Nothing was done. "
 OUTDATED = "This card is out of date: the message has changed. Nothing was decided. "
 
 
@@ -86,14 +88,19 @@ def judge(interaction: Interaction) -> Reply:
     if message is None or not may_see:
         return _refuse(interaction, actor, button, message, "no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
+    card = _pressed_card(interaction, message, options.get("card", ""))
     press = _Press(
         button=button,
         interaction=interaction,
         message=message,
         actor=actor,
         reason=options.get(REASON, ""),
-        is_masked=_is_masked(message, options.get("card", "")),
+        is_masked=card is None or card.destination.privacy == Destination.Privacy.MINIMAL,
     )
+    if card is None:
+        why = "The press came from another post or channel than the desk's card of this message."
+        answer = f"{OTHER_CARD}[Open it on the desk](<{press.link}>)."
+        return _refuse(interaction, actor, button, message, "other card", why, answer)
     if needs_second_factor(person):
         why = "Their role needs a second factor, which is not possible on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
@@ -182,11 +189,16 @@ def _claim(press: _Press) -> Reply:
     return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
 
 
-def _is_masked(message: Message, card: str) -> bool:
-    """Whether the channel shows no addresses. Of a card that the desk does not know, it does not."""
-    of_card = Card.objects.filter(message=message, discord_message_id=card) if card else Card.objects.none()
-    shown = of_card.select_related("destination").first()
-    return shown is None or shown.destination.privacy == Destination.Privacy.MINIMAL
+def _pressed_card(interaction: Interaction, message: Message, post: str) -> Card | None:
+    """Return the message's card that is this post, in the channel where it was pressed; None for any other post.
+
+    Whoever has the application's token can put the desk's buttons under a text of their own.
+    """
+    channel = interaction.discord_channel_id
+    # A webhook's channel is known from its first post on.
+    is_there = Q(destination__channel=channel) | Q(destination__channel="", destination__posts_in=channel)
+    cards = Card.objects.filter(is_there, message=message, discord_message_id=post).exclude(discord_message_id="")
+    return cards.select_related("destination").first()
 
 
 def _refuse_stranger(interaction: Interaction, button: Button, message: Message | None) -> Reply:
