@@ -6,11 +6,14 @@ import unicodedata
 import idna
 
 MAX_LENGTH = 254
+RUN_REASON = "old mail servers may take the part before the @ for a command, an option or a file"
 _NEXT_HOP = frozenset("%!")
 
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 # A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# Pipes and expansions, wherever they stand; at the start also options of programs, and files. & is in real addresses.
+_RUN = re.compile(r"[-/]|.*[`$|]")
 # Whatever may be one where there is an @ in it, for masking: more rather than less.
 _WORD = re.compile(r"[^\s<>(),;:\"]+")
 # What ends in a number is an IP address, as browsers and mail servers read it: 10.0.0.1, 127.1 and 10.0.0.0x1.
@@ -31,6 +34,8 @@ def clean_address(text: str) -> str:
     # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
     if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
+    if may_be_run(text):
+        raise ValueError(f"{_shown(text)} is not accepted as an email address: {RUN_REASON}.")
     domain = ascii_domain(domain)
     if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
         raise ValueError(f"{_shown(text)} is not an email address.")
@@ -56,6 +61,11 @@ def names_next_hop(address: str) -> bool:
     Old mail servers follow it, so that mail "to" the domain after the @ reaches somebody else.
     """
     return not _NEXT_HOP.isdisjoint(unicodedata.normalize("NFKC", address.rpartition("@")[0]))
+
+
+def may_be_run(address: str) -> bool:
+    """Whether old mail servers may run the part before the @, or write to it, as with -oQ@, |cmd@ and /etc/x@."""
+    return _RUN.match(unicodedata.normalize("NFKC", address.rpartition("@")[0])) is not None
 
 
 def is_domain(domain: str) -> bool:

@@ -6,7 +6,15 @@ Pure: it knows no tables. Entries and addresses are compared in one form (lower 
 dot), so an entry is found by equality and never by walking through a list.
 """
 
-from common.mail_addresses import ascii_domain, clean_address, domain_of, is_domain, names_next_hop
+from common.mail_addresses import (
+    RUN_REASON,
+    ascii_domain,
+    clean_address,
+    domain_of,
+    is_domain,
+    may_be_run,
+    names_next_hop,
+)
 
 MAX_TYPED = 320
 MAX_PATTERN = 254
@@ -38,7 +46,7 @@ def read_pattern(text: str) -> str:
 
     `*.domain` means every subdomain and not the domain itself; `*@domain` is another spelling of `domain`. A star
     stands nowhere else, and a whole top-level domain is no entry: both would let in more than anybody meant to. Nor is
-    an address with % or ! before the @, which mail servers may send on to somebody else.
+    an address with % or ! before the @, which mail servers may send on to somebody else, or one that they may run.
     """
     text = pattern = text.strip()
     if len(pattern) > MAX_TYPED:
@@ -53,6 +61,8 @@ def read_pattern(text: str) -> str:
         raise ValueError(_sentence(text))
     if names_next_hop(pattern):
         raise ValueError(f"{_shown(text)} has % or ! before the @: mail servers may forward it to another address.")
+    if may_be_run(pattern):
+        raise ValueError(f"{_shown(text)} is not accepted: {RUN_REASON}.")
     try:
         return comparable(clean_address(pattern))
     except ValueError:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
-from common.mail_addresses import ascii_domain, names_next_hop
+from common.mail_addresses import RUN_REASON, ascii_domain, may_be_run, names_next_hop
 from rendering import RenderedMessage
 from rendering.links import find_hosts, readable, unicode_host
 from risk.addresses import (
@@ -194,6 +194,8 @@ def _by_form(content: Content) -> Iterator[Finding]:
         domain = ascii_domain(domain_of(address))
         if names_next_hop(address):
             sentence = f"A {who}'s address has % or ! before the @, so the mail may be forwarded to somebody else."
+        elif may_be_run(address):
+            sentence = f"A {who}'s address is no ordinary one: {RUN_REASON}."
         elif _NUMBER.fullmatch(domain):
             sentence = f"A {who}'s address has a number instead of a domain."
         elif domain and "." not in domain:

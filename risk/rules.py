@@ -90,11 +90,12 @@ RULES = {
             "Milder: only another domain, or another person at the same domain.",
         ),
         Rule(
-            "odd_address", 2, "high", 60, "odd address",
+            "odd_address", 3, "high", 60, "odd address",
             "An address is written in a way that misleads.",
-            "Looks for % or ! before the @, which may forward mail to somebody else, and for a number or a single name "
-            "instead of a domain. In unknown addresses: letters of several scripts in one word, or of one script that "
-            "all look Latin. Milder: a domain with non-Latin letters, which is spelled out.",
+            "Looks for % or ! before the @, which may forward mail to somebody else, for what old mail servers may run "
+            "there (-oQ, a pipe, /file), and for a number or a single name instead of a domain. In unknown addresses: "
+            "letters of several scripts in one word, or of one script that all look Latin. Milder: a domain with "
+            "non-Latin letters, which is spelled out.",
         ),
         Rule(
             "off_allowlist", 2, "high", 60, "off the allowlist",

@@ -164,7 +164,9 @@ def test_address_in_letters_that_mislead_is_found():
 
 def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
     sent_on, number, single = "% or ! before the @", "a number instead of a domain", "a single name instead"
+    run = "for a command, an option or a file"
     expected = {
+        **dict.fromkeys(("-oQ@northwind.example", "|cmd@x.example", "Ana <a`id`@x.example>", "/a@x.example"), run),
         **dict.fromkeys(("a%b@northwind.example", "northwind.example!a@yourteam.example"), sent_on),
         **dict.fromkeys(("a@[127.0.0.1]", "a@[IPv6:::1]", "a@10.0.0.1", "a@2130706433", "a@127.0x1"), number),
         **dict.fromkeys(("Ana <a@localhost>", "root@relay"), single),
