@@ -5,9 +5,13 @@ The library that parses answers needs 5 MB, so only modules of lazy views import
 
 import ipaddress
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, LoginWebAuthnForm, ReauthenticateWebAuthnForm
 from allauth.mfa.webauthn.internal import auth
@@ -16,10 +20,12 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
-from fido2.webauthn import RegistrationResponse
+from fido2.webauthn import AuthenticationResponse, RegistrationResponse
 
 from people.models import Person
 
+# How long a page's challenge can be answered.
+CHALLENGE_SECONDS = 600
 # Errors of parsing a malformed answer, which no browser sends.
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
 
@@ -61,8 +67,9 @@ class PasskeyForm(forms.Form):
         """Check that it answers this session's challenge, and that the device verified its user."""
         credential = self.cleaned_data["credential"]
         try:
-            RegistrationResponse.from_dict(credential)
-            made = auth.complete_registration(credential)
+            made_at = RegistrationResponse.from_dict(credential).response.client_data.origin
+            with only_try(made_at):
+                made = auth.complete_registration(credential)
         except (*_UNREADABLE, ValidationError) as error:
             raise ValidationError("The browser's answer was not accepted. Press the button again.") from error
         if not made.is_user_verified():
@@ -72,7 +79,31 @@ class PasskeyForm(forms.Form):
 
 def registration_options(person: Person) -> str:
     """Return the registration options as JSON: a passkey that stays on the device and verifies its user."""
-    return json.dumps(auth.begin_registration(person, passwordless=True))
+    options = auth.begin_registration(person, passwordless=True)
+    date_challenge()
+    return json.dumps(options)
+
+
+def date_challenge() -> None:
+    """Store with the session's new challenge when it was made."""
+    auth.set_state({**auth.get_state(), "made_at": time.time()})
+
+
+@contextmanager
+def only_try(origin: str) -> Iterator[None]:
+    """Check an answer from a page of `origin` inside this block; afterwards the session has no challenge any more.
+
+    Raises ValidationError for an answer that comes too late, or from any other origin than this request's: the library
+    also accepts those of subdomains, other ports and, on localhost, plain http.
+    """
+    try:
+        request = context.request
+        is_late = time.time() - (auth.get_state() or {}).get("made_at", 0) > CHALLENGE_SECONDS
+        if is_late or origin != f"{request.scheme}://{request.get_host()}":
+            raise ValidationError("This passkey was not accepted. Try again.")
+        yield
+    finally:
+        auth.clear_state()
 
 
 class _AnswerForm(forms.Form):
@@ -80,7 +111,9 @@ class _AnswerForm(forms.Form):
 
     def clean_credential(self) -> Authenticator:
         try:
-            return super().clean_credential()  # type: ignore[misc]
+            answered_at = AuthenticationResponse.from_dict(self.cleaned_data["credential"]).response.client_data.origin
+            with only_try(answered_at):
+                return super().clean_credential()  # type: ignore[misc]
         except _UNREADABLE as error:
             raise ValidationError("This passkey was not accepted. Try again.") from error
 

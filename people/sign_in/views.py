@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from people.models import Person
 from people.sign_in.events import record_failure
 from people.sign_in.factors import factors_of
-from people.sign_in.passkeys import passkey_hindrance
+from people.sign_in.passkeys import date_challenge, passkey_hindrance
 from people.sign_in.reauthentication import what_waits
 from people.sign_in.recovery_codes import codes_of
 from people.sign_in.sessions import access_changed
@@ -40,6 +40,12 @@ class DeskLoginView(LoginView):  # type: ignore[misc]
 class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
     """Gives the page's script the passkey options, and checks the answer; the passkey identifies the person."""
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        if response.status_code == 200:
+            date_challenge()
+        return response
+
     def form_invalid(self, form: Any) -> HttpResponse:
         record_failure(None, reason="passkey")
         messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
@@ -60,6 +66,8 @@ class StepView(AuthenticateView):  # type: ignore[misc]
         found = factors_of(person.pk)
         has_passkey = any(one.is_passkey for one in found)
         context: dict[str, Any] = super().get_context_data(**kwargs)
+        if has_passkey:
+            date_challenge()
         return context | {
             "has_app": any(not one.is_passkey for one in found),
             "has_codes": bool(codes_of(person.pk).left),
@@ -87,6 +95,7 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
+        date_challenge()
         asked = {
             **what_waits(self.request),
             "options": json.dumps(context["js_data"]["request_options"]),
