@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-import threading
+from functools import partial
 
 import pytest
+from django.contrib.auth import SESSION_KEY
 from django.core.cache import cache
-from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
 
@@ -17,9 +17,12 @@ from people.sign_in import recovery_codes as recovery
 from people.sign_in.factors import remove_factor
 from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes, use_recovery_code
 from tests.factories import make_person
-from tests.signing import give_app, sign_in
+from tests.integration.deciding import at_once
+from tests.signing import code_now, give_app, sign_in
 
 pytestmark = pytest.mark.django_db
+
+STEP = "/accounts/login/second/"
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +72,13 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     give_app(reviewer)
     code = make_for(reviewer)[3]
     sign_in(client, reviewer)
-    answer = client.post("/accounts/login/second/", {"code": code})
+    answer = client.post(STEP, {"code": code})
     assert (answer.status_code, answer["Location"]) == (302, "/queue/")
     assert client.session["_auth_user_id"] == str(reviewer.pk)
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
     other = Client()
     sign_in(other, reviewer)
-    assert other.post("/accounts/login/second/", {"code": code}).status_code == 422
+    assert other.post(STEP, {"code": code}).status_code == 422
     assert "_auth_user_id" not in other.session
     assert codes_of(reviewer.pk).left == NUMBER - 1
 
@@ -85,22 +88,27 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
 def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
-    code, results, ready = make_for(person)[0], [], threading.Barrier(4)
-
-    def attempt():
-        try:
-            ready.wait()
-            results.append(use(person, code))
-        finally:
-            database.close()
-
-    threads = [threading.Thread(target=attempt) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == [False] * 3 + [True]
+    code, browsers = make_for(person)[0], [Client() for _ in range(4)]
+    for browser in browsers:
+        sign_in(browser, person)
+    answers = at_once(*(partial(browser.post, STEP, {"code": code}) for browser in browsers))
+    assert sorted(answer.status_code for answer in answers) == [302, 422, 422, 422]
+    assert [SESSION_KEY in browser.session for browser in browsers].count(True) == 1
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
+
+
+@pytest.mark.proves("security 45")
+def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_the_app(reviewer, settings):
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "2/5m/key"}
+    give_app(reviewer)
+    right = make_for(reviewer)[0]
+    answers = []
+    for code in ("AAAAA-AAAAA", code_now(steps=9), right):
+        browser = Client()
+        sign_in(browser, reviewer)
+        answers.append(browser.post(STEP, {"code": code}).status_code)
+    assert answers == [422, 422, 429]
+    assert codes_of(reviewer.pk).left == NUMBER
 
 
 def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_reviewer):
