@@ -212,6 +212,7 @@ ACTIONS: dict[str, str] = {
     "person.reauthenticated": "confirmed their identity",
     "person.confirmation_failed": "failed to confirm their identity",
     "person.session_ended": "ended a session",
+    "person.provider_linked": "linked their account at the sign-in provider",
     "person.discord_linked": "linked a Discord account",
     "person.discord_unlinked": "unlinked a Discord account",
     "person.time_zone_set": "chose a time zone",

@@ -13,6 +13,20 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
+def is_confidential(url: str) -> bool:
+    """Whether nobody on the way can read or change what is sent there: https, or plain http on this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if parts.scheme != "http" or parts.hostname == "localhost":
+        return parts.scheme in ("http", "https")
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4.
 

@@ -292,7 +292,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "people.sign_in.passwords.GuessablePasswordValidator"},
 ]
 _PROVIDER = {
-    "provider_id": "desk",
+    # Stored with each subject: what one issuer calls somebody says nothing of another issuer's people.
+    "provider_id": OIDC_ISSUER,
     "name": OIDC_NAME,
     "client_id": OIDC_CLIENT_ID,
     "secret": OIDC_CLIENT_SECRET,

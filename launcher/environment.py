@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from common.origins import is_confidential
 from launcher.console import LaunchError
 from launcher.paths import ROOT
 from launcher.ports import pick_free_ports
@@ -25,6 +26,7 @@ PORTS = {
     "INBOUND_PORT": 8026,
 }
 DEMO_MODES = ("1", "quiet", "0")
+MAX_ISSUER = 200
 PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "DISCORD_API_URL")
 # Read by the processes alone; named here so that a later ./run manage gets what the run was given.
@@ -220,7 +222,7 @@ def _inbound_host(caller: Mapping[str, str]) -> str:
 
 
 def _check_provider(caller: Mapping[str, str]) -> None:
-    """A provider is of use with what it gave for this desk, and is asked over https or where that was allowed."""
+    """A provider is of use with what it gave for this desk, and is asked over https or on this machine."""
     issuer = _url(caller, "OIDC_ISSUER", "")
     if not issuer:
         return
@@ -229,8 +231,12 @@ def _check_provider(caller: Mapping[str, str]) -> None:
             raise LaunchError(f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk.")
     parts = urlsplit(issuer)
     origin = f"{parts.scheme}://{parts.netloc}"
+    if not is_confidential(issuer):
+        raise LaunchError("OIDC_ISSUER must be https; only a provider on this machine may have a plain http address.")
     if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW", ""):
         raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
+    if len(issuer) > MAX_ISSUER:
+        raise LaunchError(f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store.")
 
 
 def _check_proxies(caller: Mapping[str, str]) -> None:

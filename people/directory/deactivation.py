@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialAccount
+
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
@@ -41,6 +43,9 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
 def reactivate(*, actor: Actor, person_id: int) -> Person:
     """Reactivate a person, with their old password, second factor and roles.
 
+    Who they were at the sign-in provider is forgotten: they may have a new account there, which is found by its
+    verified address.
+
     Raises SecondAdminNeeded where the organisation wants two admins for giving roles, and the person has some.
     """
     now, person = lock_for(actor, person_id)
@@ -51,6 +56,7 @@ def reactivate(*, actor: Actor, person_id: int) -> Person:
         raise SecondAdminNeeded(_reactivating(person))
     person.is_active = True
     person.save(update_fields=["is_active"])
+    SocialAccount.objects.filter(user=person).delete()
     _record("person.reactivated", now, person, before="deactivated", after="active")
     return person
 

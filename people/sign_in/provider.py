@@ -1,11 +1,14 @@
 """Signing in through an OpenID Connect provider: it authenticates, and the desk decides who may sign in.
 
-It never creates accounts. A person is found by the provider's id once that is stored, and before by a verified
-address. Requests to the provider go through the guarded session.
+It never creates accounts. A person is found by the issuer's id of them (its subject), and only before they have one by
+a verified address: whoever gets that address later is somebody else. Requests to the provider go through the guarded
+session.
 """
 
 import secrets
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
@@ -23,13 +26,29 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from audit.recording import record
+from common.origins import is_confidential
+from common.postgres.retry import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
-from people.sign_in.events import record_failure
+from people.sign_in.events import actor_of, record_failure
+from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
+from people.sign_in.reauthentication import PROVIDER_AUTH_TIME
 
-_NONCE = "provider_nonce"
-# How old a fresh sign-in at the provider may be.
-_FRESH_SECONDS = 300
+# In the session: the nonce of the sign-in that this browser began, and when it began.
+_BEGUN = "provider_sign_in"
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_MAX_SUBJECT = SocialAccount._meta.get_field("uid").max_length
+# What reading an answer raises that has another form than OAuth's.
+_UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)
+
+
+class ProviderRefused(OAuth2Error):  # type: ignore[misc]
+    """What the provider sent is not accepted. The sentence is for the person and for the ledger: nothing secret."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
 class GuardedSession:
@@ -74,45 +93,129 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
     """The provider, with a nonce that ties its signed token to the sign-in that this browser began."""
 
     def get_auth_params_from_request(self, request: HttpRequest, action: str) -> dict[str, Any]:
-        request.session[_NONCE] = secrets.token_urlsafe(24)
+        nonce = secrets.token_urlsafe(24)
+        request.session[_BEGUN] = {"nonce": nonce, "at": time.time()}
         # For a reauthentication: an older session at the provider is no proof.
         fresh = {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
         # Ignore the request's query.
-        return {**self.get_auth_params(), **fresh, "nonce": request.session[_NONCE]}
+        return {**self.get_auth_params(), **fresh, "nonce": nonce}
 
     def get_scope_from_request(self, request: HttpRequest) -> list[str]:
         return list(self.get_scope())
 
     def get_oauth2_adapter(self, request: HttpRequest) -> "DeskClient":
-        return DeskClient(request, self.app.provider_id)
+        return DeskClient(request)
 
 
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
-    """allauth's client, with additional checks of the issuer, the nonce, and that both answers agree."""
+    """allauth's client, which believes only what the issuer signed for this sign-in."""
+
+    # When the provider last asked the person who they are; 0 where it does not say.
+    auth_time = 0.0
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request, settings.OIDC_ISSUER)
 
     @property
     def openid_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = super().openid_config
-        if str(config.get("issuer", "")).rstrip("/") != settings.OIDC_ISSUER:
-            raise OAuth2Error("The provider names itself otherwise than OIDC_ISSUER does.")
-        return config
+        """Return the provider's configuration, fetched once for each request."""
+        if not hasattr(self, "_openid_config"):
+            _check_confidential(settings.OIDC_ISSUER)
+            found = _read_object(self.get_provider().server_url)
+            issuer = found.get("issuer")
+            if not isinstance(issuer, str) or issuer.rstrip("/") != settings.OIDC_ISSUER:
+                raise ProviderRefused(
+                    f"The configuration at OIDC_ISSUER is that of another issuer, {str(issuer)[:100]!r}. Whoever runs "
+                    "this desk must set OIDC_ISSUER to the issuer's own address."
+                )
+            for name in _ENDPOINTS:
+                _check_confidential(found.get(name))
+            self._openid_config = found
+        return self._openid_config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
         return request.build_absolute_uri(reverse("oidc-callback"))
 
+    def parse_token(self, data: Any) -> SocialToken:
+        """Return the access token, which is only used to ask for the address, and never stored."""
+        if not isinstance(data["access_token"], str):
+            raise TypeError("access_token is no text")
+        return SocialToken(token=data["access_token"])
+
     def complete_login(self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any) -> SocialLogin:
-        """Check the nonce, and that the id token and the user info are of one person."""
-        nonce = request.session.pop(_NONCE, "")
-        login = super().complete_login(request, app, token, **kwargs)
-        signed = login.account.extra_data.get("id_token") or {}
-        if not nonce or not secrets.compare_digest(str(signed.get("nonce", "")).encode(), nonce.encode()):
-            raise OAuth2Error("What the provider signed does not belong to this sign-in.")
-        if str(signed.get("sub")) != login.account.uid:
-            raise OAuth2Error("The provider names two people.")
-        age = time.time() - float(signed.get("auth_time") or time.time())
-        if request.user.is_authenticated and age > _FRESH_SECONDS:
-            raise OAuth2Error("The provider did not ask anew who this is.")
-        return login
+        """Return who signed in, by the verified id token."""
+        begun = request.session.pop(_BEGUN, None)
+        if begun is None:
+            raise ProviderRefused("This sign-in was not begun in this browser, or is used already. Begin again.")
+        config = self.openid_config
+        try:
+            claims = verified_claims(
+                kwargs["response"].get("id_token"),
+                keys=_read_object(config["jwks_uri"]),
+                issuer=config["issuer"],
+                client_id=app.client_id,
+                nonce=begun["nonce"],
+            )
+        except IdTokenRefused as error:
+            raise ProviderRefused(f"The id token of {settings.OIDC_NAME} is not accepted: {error}.") from error
+        subject = claims["sub"]
+        if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= _MAX_SUBJECT):
+            raise ProviderRefused(
+                f"{settings.OIDC_NAME} names you by an id of {len(subject)} characters. This desk accepts up to "
+                f"{_MAX_SUBJECT} printable ASCII characters."
+            )
+        self.auth_time = _auth_time(claims)
+        if request.user.is_authenticated and self.auth_time < begun["at"] - LEEWAY:
+            raise ProviderRefused(
+                f"{settings.OIDC_NAME} did not say that it asked you again who you are. To confirm your identity here, "
+                "use a password, a passkey or an app; an admin can make you a link to set a password."
+            )
+        person = {"sub": subject, **self._address_of(claims, token)}
+        return self.get_provider().sociallogin_from_response(request, {"id_token": person})
+
+    def _address_of(self, claims: Mapping[str, Any], token: SocialToken) -> dict[str, Any]:
+        """Return the person's address and whether it is verified, from the token or the provider's user info."""
+        if "email" not in claims and (address := self.openid_config.get("userinfo_endpoint")):
+            _check_confidential(address)
+            subject = claims["sub"]
+            claims = _read_object(address, headers={"Authorization": f"Bearer {token.token}"})
+            if claims.get("sub") != subject:
+                raise ProviderRefused(f"{settings.OIDC_NAME} named two people for one sign-in.")
+        email = claims.get("email")
+        address = email.strip() if isinstance(email, str) and email.isprintable() else ""
+        return {
+            # A Kelvin sign in lower case is a k: only letters of ASCII have two cases here.
+            "email": address.lower() if address.isascii() else address,
+            # Require True: the string "false" is truthy.
+            "email_verified": claims.get("email_verified") is True,
+        }
+
+
+def _check_confidential(url: object) -> None:
+    if not isinstance(url, str) or not is_confidential(url):
+        raise ProviderRefused(
+            f"{settings.OIDC_NAME} is not asked at {str(url)[:100]!r}: its addresses must be https, or plain http on "
+            "this machine."
+        )
+
+
+def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """Fetch a JSON object from the provider. Raises ProviderRefused, and ConnectionError of requests."""
+    with GuardedSession() as session:
+        answer = session.get(url, headers=headers)
+    try:
+        found = answer.json() if answer.status_code == 200 else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ProviderRefused(f"{settings.OIDC_NAME} answered {answer.status_code} without usable content.")
+    return found
+
+
+def _auth_time(claims: Mapping[str, Any]) -> float:
+    """Return when the provider asked the person who they are; 0 where it does not say, or says what cannot be."""
+    at = claims.get("auth_time")
+    return float(at) if isinstance(at, int | float) and 0 < at <= time.time() + LEEWAY else 0.0
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -126,34 +229,46 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Find the person's account and store their id at the provider; everybody else gets an error page."""
-        known = sociallogin.account.extra_data
-        claims = known.get("userinfo") or known.get("id_token") or {}
-        address = str(claims.get("email") or "").strip().lower()
-        # Require True: the string "false" is truthy.
-        verified = claims.get("email_verified") is True
+        claims = sociallogin.account.extra_data["id_token"]
+        address, verified = claims["email"], claims["email_verified"]
         person: Person | None = sociallogin.user if sociallogin.is_existing else None
         if not sociallogin.is_existing and verified and address:
             person = Person.objects.filter(email=address).first()
         if person is None or not person.is_active:
             record_failure(None, reason="provider: nobody of the desk", email=address)
-            context = {"address": address, "verified": verified, "provider": settings.OIDC_NAME}
-            raise ImmediateHttpResponse(render(request, "socialaccount/unknown.html", context, status=403))
+            raise _unknown(request, address=address, verified=verified)
+        account = sociallogin.account if sociallogin.is_existing else _link(request, person, sociallogin.account)
+        if account is None:
+            record_failure(None, reason="provider: another identity with the address of an account", email=address)
+            raise _unknown(request, address=address, verified=verified, is_taken=True)
         # Only the provider's id of this person is stored: no other claims and no token, neither
         # here nor in the session while a second step is asked.
-        account, _ = SocialAccount.objects.update_or_create(
-            provider=sociallogin.account.provider,
-            uid=sociallogin.account.uid,
-            defaults={"user": person, "extra_data": {}},
-        )
+        account.extra_data = {}
+        account.save(update_fields=["extra_data"])
         sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
         """Show the same error page for all reasons; the ledger has the reason."""
         cause = kwargs.get("exception")
+        if isinstance(cause, ProviderRefused):
+            raise ImmediateHttpResponse(_refused(request, cause, status=401))
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
         # The provider's answer may contain a token.
         record_failure(None, reason=reason[:80] if not isinstance(cause, OAuth2Error) else "provider: refused")
         raise ImmediateHttpResponse(_failed(request, status=401))
+
+
+@atomic_with_retry
+def _link(request: HttpRequest, person: Person, account: SocialAccount) -> SocialAccount | None:
+    """Store the subject as the person's, for good; None where they have another one of this issuer."""
+    # Of two subjects that come at the same moment one waits here for the other.
+    Person.objects.select_for_update().get(pk=person.pk)
+    linked: SocialAccount | None = SocialAccount.objects.filter(user=person, provider=account.provider).first()
+    if linked is None:
+        linked = SocialAccount.objects.create(user=person, provider=account.provider, uid=account.uid)
+        details = {"issuer": account.provider, "subject": account.uid}
+        record("person.provider_linked", actor=actor_of(request, person), details=details, about=person)
+    return linked if linked.uid == account.uid else None
 
 
 @require_safe
@@ -167,8 +282,10 @@ def begin(request: HttpRequest) -> HttpResponse:
     asked["next"] = request.GET.get("next", "")
     request.GET = asked  # type: ignore[assignment]
     try:
-        answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request, "desk"))(request)
-    except (requests.RequestException, OAuth2Error, ValueError, KeyError) as error:
+        answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request))(request)
+    except ProviderRefused as error:
+        return _refused(request, error, status=502)
+    except (requests.RequestException, OAuth2Error, *_UNREADABLE) as error:
         record_failure(None, reason=f"provider: {type(error).__name__}")
         return _failed(request, status=502)
     return answer
@@ -178,11 +295,15 @@ def begin(request: HttpRequest) -> HttpResponse:
 def come_back(request: HttpRequest) -> HttpResponse:
     """Handle the provider's callback and sign the person in; a second step follows if they have a factor."""
     _check()
+    client = DeskClient(request)
     try:
-        answer: HttpResponse = OAuth2CallbackView.adapter_view(DeskClient(request, "desk"))(request)
-    except (ValueError, KeyError):
+        answer: HttpResponse = OAuth2CallbackView.adapter_view(client)(request)
+    except _UNREADABLE:
         record_failure(None, reason="provider: unreadable answer")
         return _failed(request, status=502)
+    if answer.status_code == HTTPStatus.FOUND:
+        # Only now: signing in has begun another session, and a refusal says nothing about who is in this one.
+        request.session[PROVIDER_AUTH_TIME] = client.auth_time
     return answer
 
 
@@ -191,5 +312,16 @@ def _check() -> None:
         raise Http404("This desk has no sign-in provider.")
 
 
-def _failed(request: HttpRequest, *, status: int) -> HttpResponse:
-    return render(request, "socialaccount/failed.html", {"provider": settings.OIDC_NAME}, status=status)
+def _unknown(request: HttpRequest, **context: Any) -> ImmediateHttpResponse:
+    context["provider"] = settings.OIDC_NAME
+    return ImmediateHttpResponse(render(request, "socialaccount/unknown.html", context, status=403))
+
+
+def _refused(request: HttpRequest, error: ProviderRefused, *, status: int) -> HttpResponse:
+    record_failure(None, reason=f"provider: {error.sentence}")
+    return _failed(request, status=status, sentence=error.sentence)
+
+
+def _failed(request: HttpRequest, *, status: int, sentence: str = "") -> HttpResponse:
+    context = {"provider": settings.OIDC_NAME, "sentence": sentence}
+    return render(request, "socialaccount/failed.html", context, status=status)

@@ -34,6 +34,8 @@ from people.sign_in.limits import limited
 R = TypeVar("R", bound=HttpResponseBase)
 
 _SAVED = "kept_request"
+# In the session: when the provider asked the person who they are, in seconds; its own session may be older than ours.
+PROVIDER_AUTH_TIME = "provider_auth_time"
 # After this time the stored data is dropped, and has to be typed again.
 _SAVED_SECONDS = 900
 # Hashing longer input would only cost time.
@@ -77,7 +79,13 @@ def is_recently_authenticated(request: HttpRequest) -> bool:
     if not request.user.is_authenticated:
         return False
     proofs = get_authentication_records(request, request.user)
-    return bool(proofs) and time.time() - proofs[-1]["at"] < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+    if not proofs:
+        return False
+    at = proofs[-1]["at"]
+    if proofs[-1]["method"] == "socialaccount":
+        # Otherwise signing out and in again, without a question at the provider, would do.
+        at = min(at, request.session.get(PROVIDER_AUTH_TIME, 0))
+    return bool(time.time() - at < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
 
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:

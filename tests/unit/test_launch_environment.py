@@ -62,10 +62,17 @@ def test_provider_without_what_it_gave_stops_the_start() -> None:
 
 def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
     assert environment.read(PROVIDER).outside["OIDC_ISSUER"] == PROVIDER["OIDC_ISSUER"]
-    plain = {**PROVIDER, "OIDC_ISSUER": "http://10.0.0.5:8080/acme"}
-    with pytest.raises(LaunchError, match=r"OUTGOING_ALLOW must name http://10\.0\.0\.5:8080"):
-        environment.read(plain)
-    environment.read({**plain, "OUTGOING_ALLOW": "http://10.0.0.5:8080"})
+    for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080"):
+        plain = {**PROVIDER, "OIDC_ISSUER": f"http://{host}/acme"}
+        with pytest.raises(LaunchError, match="OUTGOING_ALLOW must name http://"):
+            environment.read(plain)
+        environment.read({**plain, "OUTGOING_ALLOW": f"http://{host}"})
+    # Anybody on the way could sign in as anybody, so it helps nothing to allow it.
+    for host in ("10.0.0.5:8080", "login.example.com", "localhost.example.com", "0.0.0.0"):
+        with pytest.raises(LaunchError, match="only a provider on this machine"):
+            environment.read(PROVIDER | {"OIDC_ISSUER": f"http://{host}", "OUTGOING_ALLOW": f"http://{host}"})
+    with pytest.raises(LaunchError, match="longer than 200"):
+        environment.read(PROVIDER | {"OIDC_ISSUER": f"https://login.example.com/{'a' * 200}"})
 
 
 def test_live_url_is_a_path_or_an_address() -> None:
