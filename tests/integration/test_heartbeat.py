@@ -37,7 +37,7 @@ def test_child_whose_loop_stops_is_ended_after_some_looks(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    65,
+    66,
     injected="SIGSTOP of the web process, the desk's worker and the parser.",
     held="The launcher finds each silent within a minute, ends it and starts another; messages are shown again.",
 )
