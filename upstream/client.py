@@ -6,7 +6,7 @@ before it acts again.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from common.exchange import Deadline
 from upstream import errors
 from upstream.events import storable
+from upstream.refused_fields import refused_fields
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
 # The limit for all pages of one list.
@@ -119,20 +120,27 @@ class Client:
         decided_by: str,
         expected_fingerprint: str | None,
         feedback: Mapping[str, Any] | None = None,
+        without: Collection[str] = (),
         before_write: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Approve or reject one held message: not idempotent, an approval sends mail at once.
 
         `feedback` is what the agent gets as data beside the reason (our gateway): `suggested_markdown` and others.
+        `without` names fields that MultiMail has refused here. Raises FieldsRefused for more of those.
 
         `before_write` runs when MultiMail is reached and not told anything yet: the last moment to stop it, by raising.
         """
         body = {"email_id": email_id, "action": action, "reason": reason, "decided_by": decided_by, **(feedback or {})}
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
-        return self._call(
+        body = {name: value for name, value in body.items() if name not in without}
+        answer = self._exchange(
             "POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER, before_write=before_write
         )
+        found = _parsed(answer)
+        if answer.status == 422 and found and (fields := refused_fields(body, found)):
+            raise errors.FieldsRefused(_error_for(answer, found).sentence, fields=fields)
+        return _object_in(answer)
 
     def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
         """Set until when a held message may be approved, which only our gateway knows. Idempotent."""

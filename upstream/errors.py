@@ -50,6 +50,14 @@ class Rejected(UpstreamError):
     """400, 413 or 422: the request itself was not accepted; the same one never will be."""
 
 
+class FieldsRefused(Rejected):
+    """422 that names fields of this call that MultiMail does not take: nothing happened, repeat it without them."""
+
+    def __init__(self, sentence: str, *, fields: tuple[str, ...]) -> None:
+        super().__init__(sentence, status=422)
+        self.fields = fields
+
+
 class OutcomeUnknown(UpstreamError):
     """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot be read. Ask before acting."""
 

@@ -1,0 +1,45 @@
+"""A 422 names the fields of a decision that a host does not take, in the words of its framework."""
+
+import pytest
+
+from upstream.refused_fields import refused_fields
+
+SENT = {
+    "email_id": "01EMAIL", "action": "approve", "reason": "(Ana via Countersign, reference AB12)",
+    "decided_by": "Ana via Countersign", "expected_fingerprint": "f" * 64,
+}  # fmt: skip
+ALL = ("decided_by", "expected_fingerprint", "reason")
+
+ANSWERS = [
+    # pydantic, with the request repeated beside each complaint
+    ({"detail": [{"type": "extra_forbidden", "loc": ["body", "decided_by"], "msg": "Extra inputs are not permitted",
+                  "input": SENT["decided_by"]}]}, ("decided_by",)),
+    ({"detail": [{"type": "missing", "loc": ["body", "id"], "msg": "Field required", "input": SENT}]}, ()),
+    # zod, ajv, joi
+    ({"error": {"issues": [{"code": "unrecognized_keys", "keys": ["decided_by", "reason"]}]}}, (ALL[0], ALL[2])),
+    ({"error": "must NOT have more properties", "params": {"additionalProperty": "reason"}}, ("reason",)),
+    ({"validation": {"body": {"keys": ["expected_fingerprint"]}}}, ("expected_fingerprint",)),
+    # Django REST framework, Rails, Go, our gateway
+    ({"decided_by": ["Unexpected field."]}, ("decided_by",)),
+    ({"error": "found unpermitted parameters: :decided_by, :expected_fingerprint"}, ALL[:2]),
+    ({"error": 'json: unknown field "reason"'}, ("reason",)),
+    ({"error": "There is no such field.", "code": "unknown_field", "field": "expected_fingerprint"}, ALL[1:2]),
+    # No field of ours, or a word of plain English
+    ({"error": "email_id is unknown"}, ()),
+    ({"error": "For this reason it was refused.", "code": "invalid"}, ()),
+    ({"reason": "Unprocessable", "decided_by": "Ben"}, ()),
+    ({"error": '{"email_id": "01EMAIL", "decided_by": "Ana"} is not a decision'}, ()),
+    # The reviewer's words are too long: dropping them would be no answer to that.
+    ({"errors": {"reason": ["Ensure this field has at most 500 characters."]}}, ()),
+    ({"errors": {"reason": ["This field is required."]}}, ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "fields"), ANSWERS)
+def test_optional_fields_that_a_refusal_names_are_found(answer, fields):
+    assert refused_fields(SENT, answer) == fields
+
+
+def test_field_that_was_not_sent_is_not_refused_again():
+    answer = {"error": "unknown fields: decided_by, expected_fingerprint"}
+    assert refused_fields({"email_id": "01EMAIL", "decided_by": "Ana"}, answer) == ("decided_by",)
