@@ -16,13 +16,14 @@ from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire, gate_expiry, standing
 from approvals.editing import send
 from approvals.escalation import assigning, watch
+from approvals.intake import unsigned
 from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
 from approvals.pictures import fetch as pictures
 from approvals.planted import PracticeMessage
 from approvals.practice import ending as practice
 from approvals.practice import planting
 from approvals.querysets.messages import desk_messages
-from approvals.reconcile import reads, resolve
+from approvals.reconcile import closing, reads, resolve
 from approvals.risk_rules import weighing
 from approvals.standing import ending
 from common.enqueue import enqueue, has_enough_to_do
@@ -138,6 +139,15 @@ def read_connection(connection_id: int) -> str:
 
 
 @_in_slot(Connection)
+def check_reports(connection_id: int) -> str:
+    """Have what webhooks reported of held messages confirmed or refuted."""
+    outcome = reads.check_reports(connection_id=connection_id, now=clock())
+    if outcome == "again":
+        enqueue(check_reports.name, connection_id, countdown=NEXT_READ)
+    return outcome
+
+
+@_in_slot(Connection)
 def read_suppressed(connection_id: int) -> str:
     """Read the suppressed addresses of one connection."""
     return address_lists.read_suppressed(connection_id=connection_id)
@@ -207,6 +217,13 @@ def read_all_contacts() -> str:
     """Enqueue `read_contacts` for each healthy connection that has a key for it, or had one."""
     _enqueue(read_contacts, Connection.objects.to_read().exclude(read_key="", contacts_read_at=None))
     return "woken"
+
+
+@shared_task
+def count_unsigned() -> str:
+    """Store how many webhooks with a wrong signature each connection got in the last day."""
+    unsigned.store_day_counts()
+    return "counted"
 
 
 @shared_task
@@ -297,6 +314,11 @@ def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
             log.exception("decision not ended", extra={"decision": decision_id, "command": command.__name__})
 
 
+def _apply_reports(message_ids: list[int]) -> None:
+    for message in Message.objects.filter(pk__in=message_ids).select_related("connection"):
+        closing.apply_reports(message)
+
+
 @shared_task
 def reject_set_apart(brake_id: int) -> str:
     """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
@@ -383,6 +405,7 @@ _SWEEP = Sweep(
         "edits": _each(send_replacement, Replacement.objects.due, 100),
         "in doubt": _each(resolve_decision, Decision.objects.to_resolve, 50),
         "content": _each(hydrate, Message.objects.to_hydrate, 200),
+        "reported": duty(Message.objects.reported_and_ended, _apply_reports, most=100),
         "late": _each(ask_about, Message.objects.to_ask_about, 50),
         "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
         "pictures": _each(load_pictures, RemotePicture.objects.due, 50),

@@ -32,6 +32,7 @@ _JOBS = {
         ("approvals.tasks.read_all_refusals", 300, "sync"),
         ("approvals.tasks.read_all_contacts", 300, "sync"),
         ("approvals.tasks.count_hits", 60, "sync"),
+        ("approvals.tasks.count_unsigned", 60, "sync"),
         ("approvals.tasks.read_all_mailboxes", 600, "sync"),
         ("approvals.tasks.forget", 3600, "sync"),
         ("audit.tasks.seal", 5, "sync"),

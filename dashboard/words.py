@@ -36,8 +36,8 @@ _ACTIONS_BY_TONE = {
     ),
     "rose": (
         "message.rejected message.bounced message.failed message.complained verdict.refused decision.refused "
-        "decision.left_after_all kill_switch.pulled webhook.poison alert.failed destination.switched_off "
-        "connection.paused person.sign_in_failed person.confirmation_failed access.denied"
+        "decision.left_after_all kill_switch.pulled webhook.poison webhook.refuted alert.failed "
+        "destination.switched_off connection.paused person.sign_in_failed person.confirmation_failed access.denied"
     ),
     "violet": (
         "message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect "
@@ -61,6 +61,8 @@ STUCK = {
     "silent": ("No delivery report", "amber"),
     "poison": ("Webhook not applied", "rose"),
     "late": ("Contradicting webhook", "amber"),
+    "refuted": ("False webhook", "rose"),
+    "unsigned": ("Wrong signatures", "rose"),
     "below_minimum": ("Below the minimum", "amber"),
     "ledger": ("Ledger not sealed", "amber"),
     "ledger_stopped": ("Sealing stopped", "rose"),

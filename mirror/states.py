@@ -43,7 +43,7 @@ class MessageEvent(models.TextChoices):
     CANCELLED = "cancelled"
     FAILED = "failed"
     GONE = "gone"
-    # A read lists it although it was considered gone.
+    # A read lists it although it was considered gone, or had been reported as ended.
     FOUND = "found"
 
 
@@ -79,8 +79,8 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.BOUNCED), _E.COMPLAINED, _S.COMPLAINED),
     # Reported long after it was held; only a read can find its state now.
     **_from((START, _S.HELD), _E.GONE, _S.GONE),
-    # The one step back: "gone" was concluded only from absence, and the queue must be complete.
-    **_from((_S.GONE,), _E.FOUND, _S.HELD),
+    # The one step back: whatever was concluded or reported, the queue has what MultiMail lists as held.
+    **_from(tuple(state for state in _S if state not in (_S.SCHEDULED, _S.HELD)), _E.FOUND, _S.HELD),
 }
 
 
@@ -99,11 +99,12 @@ def contradicts(state: str, event: str) -> bool:
 
 @cache
 def _events_before(state: str) -> frozenset[str]:
-    """Return the events of all paths that lead to a state."""
+    """Return the events of all paths forward that lead to a state."""
+    forward = {step: to for step, to in MESSAGE_TRANSITIONS.items() if step[1] != _E.FOUND}
     before = {state}
-    while more := {source for (source, _), to in MESSAGE_TRANSITIONS.items() if to in before} - before:
+    while more := {source for (source, _), to in forward.items() if to in before} - before:
         before |= more
-    return frozenset(event for (_, event), to in MESSAGE_TRANSITIONS.items() if to in before)
+    return frozenset(event for (_, event), to in forward.items() if to in before)
 
 
 def implied_event(before: str, event: str) -> str:
@@ -113,6 +114,13 @@ def implied_event(before: str, event: str) -> str:
     if event in (_E.SENT, _E.DELIVERED, _E.BOUNCED, _E.COMPLAINED):
         return _E.APPROVED
     return _E.RELEASED if event == _E.RECEIVED else ""
+
+
+def decision_behind(event: str) -> str:
+    """Return which decision an event about a held message means: approved, rejected; empty where it needs none."""
+    if event in (_E.REJECTED, _E.CANCELLED):
+        return str(event) if event == _E.REJECTED else ""
+    return "approved"
 
 
 class DecisionState(models.TextChoices):

@@ -24,7 +24,7 @@ from mirror.brakes import set_apart_when_read
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
-from mirror.states import MESSAGE_TRANSITIONS, START, MessageState, next_message_state
+from mirror.states import MESSAGE_TRANSITIONS, START, MessageEvent, MessageState, next_message_state
 from people.actors import Actor
 from rendering import ParsedContent, RenderedMessage, parse_content, render_message, unparsed_content
 from rendering.result import NOT_SAFE
@@ -446,15 +446,15 @@ def new_message_fields(
 
 
 def fill_from_event(message: Message, event: Event) -> None:
-    """Fill what a locked message lacks from one more event about it."""
-    reported: dict[str, Any] = {
-        "thread_id": fitting("thread_id", event.thread_id),
-        "trigger": dict(event.metadata),
-        "upstream_reason": event.reason,
-        "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
-    }
+    """Fill what a locked message lacks from one more event about it: once it was read, only how it was decided."""
+    reported: dict[str, Any] = {}
+    if event.kind != MessageEvent.PENDING:
+        reported["upstream_reason"] = event.reason
+        reported["upstream_decided_by"] = fitting("upstream_decided_by", event.decided_by)
     if message.hydrated_at is None:
         reported |= {
+            "thread_id": fitting("thread_id", event.thread_id),
+            "trigger": dict(event.metadata),
             "sender": fitting("sender", event.sender),
             "recipients": list(event.to),
             "subject": event.subject,
@@ -469,8 +469,8 @@ def fill_from_event(message: Message, event: Event) -> None:
         found["addresses"] = addresses_of(
             map(str, by_now["recipients"]), sender=by_now["sender"], direction=by_now["direction"]
         )
-    if event.at and event.at < message.held_at:
-        found["held_at"] = event.at
+        if event.at and event.at < message.held_at:
+            found["held_at"] = event.at
     changed = {name: value for name, value in found.items() if getattr(message, name) != value}
     for name, value in changed.items():
         setattr(message, name, value)

@@ -10,9 +10,12 @@ from typing import Any
 from django.db import transaction
 
 from approvals.intake import ingest
+from approvals.reconcile import closing
 from common.patterns import read_pattern
+from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Mailbox, Message
+from mirror.sync.reads import UpstreamStatus
 from people.actors import worker
 from people.models import Grant, Person
 from policy.models import AllowEntry, Allowlist
@@ -74,6 +77,20 @@ def post_event(client: Any, connection: Connection, body: bytes, **headers: str)
     return client.post(
         f"/webhooks/multimail/{connection.webhook_id}/", body, content_type="application/json", headers=sent
     )
+
+
+def post_confirmed(client: Any, connection: Connection, body: bytes) -> Any:
+    """Post a signed webhook, and let a read confirm what it reports of a held message."""
+    answer = post_event(client, connection, body)
+    confirm_reports()
+    return answer
+
+
+def confirm_reports() -> None:
+    """Let a read find that MultiMail holds none of the messages whose end webhooks reported."""
+    for message in Message.objects.reported_unconfirmed().select_related("connection"):
+        closing.close(message, UpstreamStatus(), clock())
+        closing.apply_reports(message)
 
 
 def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:

@@ -75,6 +75,7 @@ NAMES = {
     63: "A practice message is planted or decided while something fails",
     64: "A stranger's message or file makes its reader run for ever, fill the memory or crash",
     66: "A process stops working without ending",
+    65: "A signed webhook says what is not true",
     54: "A remote picture's server attacks, stalls or is not to be asked any more",
 }
 _HEAD = """# Faults that the tests inject

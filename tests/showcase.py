@@ -22,6 +22,7 @@ _IN_A_DAY = {"due_at": "now() + interval '1 day'", "later_at": "now() + interval
 _HELD: dict[str, Any] = {"state": "held"}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "held": (_HELD, None),
+    "reported": ({**_HELD, "reported": "approved"}, None),
     "expiring": ({**_HELD, "expires_at": "now() + interval '9 minutes'"}, None),
     "test message": ({**_HELD, "sandbox": True}, None),
     "fetching": ({**_HELD, "hydrated_at": None, "revision_id": None, "subject": "", "recipients": []}, None),

@@ -22,6 +22,7 @@ _SPELLINGS = {
     "failed": "message.failed",
 }
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
+PENDING_NAMES = tuple(_SPELLINGS["pending"].split())
 _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
 # Not about a stored message: refusals are read from the gate's list of refusals.
 REFUSED = "message.refused"

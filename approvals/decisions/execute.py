@@ -186,6 +186,7 @@ def _call(decision: Decision) -> dict[str, Any]:
         decided_by=via(_who(decision)),
         expected_fingerprint=_expected(decision, row) if connection.is_our_gateway else None,
         feedback=decision.feedback if connection.is_our_gateway else {},
+        without=connection.refused_fields,
         before_write=lambda: _mark(decision),
     )
 

@@ -13,19 +13,21 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.models import Decision
+from audit.recording import record
 from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from mirror import store
-from mirror.models import Message
+from mirror.models import Connection, Message
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, reported_of
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome, reported_of
 from mirror.sync import health
 from outgoing.backoff import retry_after_attempt
 from people.actors import worker
 from upstream import errors
 
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
+NO_REASON_TAKEN = "MultiMail takes no reasons here, so the sender was not told this one."
 ACTOR = worker("decisions")
 # The states in which the answer of a call can still find its decision.
 _OPEN = (DecisionState.CALLING, DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
@@ -39,8 +41,15 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
     if current is None:
         return _refreshed(decision)
     stored = {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}
+    is_silent = decision.outcome != Outcome.APPROVE and "reason" in decision.message.connection.refused_fields
     settled = settle.advance(
-        current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=stored
+        current,
+        event=DecisionEvent.SUCCEED,
+        actor=ACTOR,
+        status=200,
+        lease_until=None,
+        upstream_answer=stored,
+        explanation=NO_REASON_TAKEN if is_silent else "",
     )
     settle.supersede_others(settled, message, actor=ACTOR)
     return settled
@@ -70,12 +79,27 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
+    if isinstance(error, errors.FieldsRefused):
+        return _repeat_without(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
     if event == DecisionEvent.POSTPONE:
         return _postpone(current, error, had_left=had_left)
     if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
         _mark_gone(message)
     return _advance(current, event, error.sentence, status=error.status)
+
+
+def _repeat_without(decision: Decision, error: errors.FieldsRefused, *, had_left: bool) -> Decision:
+    """Remember the fields that MultiMail does not take here, and have the decision carried out again without them."""
+    connection = decision.message.connection
+    rows = Connection.objects.filter(pk=connection.pk)
+    before: list[str] = rows.select_for_update(no_key=True).values_list("refused_fields", flat=True).get()
+    if new := [name for name in error.fields if name not in before]:
+        rows.update(refused_fields=[*before, *new])
+        details = {"explanation": f"{error.sentence} Left out from now on: {', '.join(new)}."}
+        record("connection.fields_refused", actor=ACTOR, connection=connection.pk, details=details)
+    enqueue("approvals.tasks.execute_decision", decision.pk)
+    return _postpone(decision, error, had_left=had_left)
 
 
 def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:

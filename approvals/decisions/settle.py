@@ -15,7 +15,7 @@ from common.references import references_in
 from mirror.models import Connection, Message
 from mirror.querysets.terms import UNSETTLED, VOID
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, Outcome, next_decision_state
+from mirror.states import DecisionEvent, DecisionState, Outcome, decision_behind, next_decision_state
 from people.actors import Actor
 
 _ACTIONS = {
@@ -140,6 +140,21 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
             _supersede(decision, WINNER_UNKNOWN if decision in claims else others, actor)
 
 
+def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
+    """Whether an event about a held, locked message tells what a decision of ours did, so no read has to confirm it.
+
+    MultiMail has answered that it carried the decision out, or the event names a call that may have left.
+    """
+    outcome = decision_behind(event)
+    for one in _decisions_under_lock(message):
+        agrees = outcome in ("", report_expected(one))
+        is_carried_out = one.state == DecisionState.APPLIED and one.changed_at >= message.changed_at
+        is_named = one.state in UNSETTLED and one.may_have_left and one.reference in reason
+        if agrees and (is_carried_out or is_named):
+            return True
+    return False
+
+
 def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
     for decision in () if winner.is_only else decisions_to_settle(message):
@@ -209,7 +224,8 @@ def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
         return True
     # Our gateway stores a reason unchanged and reports it wherever it reports who decided; each of our calls has one.
     # Hosted MultiMail may drop or shorten it, and some reports name neither.
-    return bool(reason + decided_by) and decision.message.connection.is_our_gateway
+    connection = decision.message.connection
+    return bool(reason + decided_by) and connection.is_our_gateway and "reason" not in connection.refused_fields
 
 
 def reopen_listed(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:

@@ -43,6 +43,7 @@ _STATES: dict[str, Status] = {
     MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),
     MessageState.GONE: Status("Decided elsewhere", "violet", "No longer held; how it was decided is not known"),
 }
+BEING_CHECKED = "being checked with MultiMail"
 _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.RECORDED: ("Sending", "blue"),
     DecisionState.CALLING: ("Sending", "blue"),
@@ -59,6 +60,8 @@ _REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 def status_of(message: Message, decision: Decision | None) -> Status:
     """Return where `message` is, given its newest decision."""
     plain = _STATES[message.state]
+    if said := reported_in_words(message):
+        plain = replace(plain, detail=f"{said}; {BEING_CHECKED}")
     if message.is_practice and message.state != MessageState.HELD:
         return Status("Practice message", "blue", "It is over; nothing was sent")
     if decision is None:
@@ -94,6 +97,13 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_settled_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
+
+
+def reported_in_words(message: Message) -> str:
+    """Return what a webhook reported of a held message and no read has confirmed yet; empty where it did not."""
+    if not message.reported or message.state != MessageState.HELD:
+        return ""
+    return f"Said to be {message.reported} elsewhere"
 
 
 def _is_mirror_behind(message: Message, decision: Decision) -> bool:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from audit.recording import EntryPosition, ReservedPosition, record
+from common.enqueue import enqueue
 from common.logs import trace_id
 from common.postgres.retry import retry_transaction
 from common.postgres.rows import batch, insert, unbatched
@@ -21,7 +22,14 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.recipients import addresses_of
 from mirror.recording import details_of
-from mirror.states import MessageEvent, MessageState, contradicts, implied_event, reported_of
+from mirror.states import (
+    MessageEvent,
+    MessageState,
+    contradicts,
+    implied_event,
+    next_message_state,
+    reported_of,
+)
 from people.actors import Actor, Role, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
@@ -37,7 +45,8 @@ _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED
 class Stored:
     """The result of one webhook. `fetch`: a message whose content to fetch; `ask`: a message to ask MultiMail about.
 
-    `problem` says why the body is not an event of MultiMail, and is returned to the sender.
+    A result of CHECKING asks for a read of what was reported. `problem` says why the body is not an event of MultiMail,
+    and is returned to the sender.
     """
 
     event: WebhookEvent | None
@@ -55,6 +64,11 @@ class Applied:
     fetch: Message | None = None
     ask: Message | None = None
     contradicts: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a read or a person has to deal with the event."""
+        return self.contradicts or self.result in (Result.CHECKING, Result.POISON)
 
 
 @dataclass(frozen=True)
@@ -136,13 +150,17 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
     applied = apply_event(connection=connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
-        handled_at = None if applied.contradicts else Now()
+        handled_at = None if applied.is_open else Now()
         WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, handled_at=handled_at)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applied:
-    """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
+def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confirmed: bool = False) -> Applied:
+    """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction.
+
+    An event that ends a held message changes nothing until a read confirms it: then it is applied again, as
+    `is_confirmed`. What tells of a decision of ours needs no read.
+    """
     if event.name in (REFUSED, TEST):
         return Applied(Result.APPLIED)
     if not event.kind:
@@ -160,6 +178,8 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
     if found := known_message.one():
         message = Message.objects.for_event().get(pk=found[0])
         message.connection = connection
+        if not is_confirmed and _needs_read(message, event):
+            return _await_read(message, event, actor, position)
         return _apply_to_known(message, event, actor, position, is_old=is_old)
     # None where it is not known, or has no address yet.
     found_mailbox = known_mailbox.one()
@@ -229,14 +249,32 @@ def _begin(
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
+def _needs_read(message: Message, event: Event) -> bool:
+    """Whether an event ends a held message, and nothing but the event says so."""
+    kind = _kind(event, message.direction)
+    if message.state != MessageState.HELD or next_message_state(message.state, kind) is None:
+        return False
+    return not settle.is_of_ours(message, event=kind, reason=event.reason)
+
+
+def _await_read(message: Message, event: Event, actor: Actor, position: EntryPosition) -> Applied:
+    """Note what was reported of a held message: it stays as it is, and nothing else of the event is used."""
+    message.reported = _kind(event, message.direction)
+    message.save(update_fields=["reported"])
+    details = {"event": event.name, "reason": event.reason, "decided_by": event.decided_by}
+    _record("webhook.unconfirmed", message, actor, position, details=details)
+    return Applied(Result.CHECKING)
+
+
 def _apply_to_known(message: Message, event: Event, actor: Actor, position: EntryPosition, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
     store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
-        # A read of MultiMail found it before its webhook came: nothing is new.
-        return Applied(Result.LATE if is_old else Result.APPLIED)
+        # A read of MultiMail found it before its webhook came: nothing is new, unless it names other content.
+        ask = message if _names_other_content(message, event) else None
+        return Applied(Result.LATE if is_old else Result.APPLIED, ask=ask)
     moved = store.move(message, event=kind, now=position.at, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
@@ -271,9 +309,20 @@ def _kind(event: Event, direction: str) -> str:
     return MessageEvent.RELEASED if event.kind == MessageEvent.APPROVED and is_inbound else event.kind
 
 
+def _names_other_content(message: Message, event: Event) -> bool:
+    """Whether an event gives a held message another subject or other recipients than were read; only a read counts."""
+    if message.hydrated_at is None:
+        return False
+    named = addresses_of(event.to, sender=event.sender, direction=event.direction)
+    return bool(event.subject and event.subject != message.subject) or not set(named) <= set(message.addresses)
+
+
 def _must_ask(message: Message, kind: str) -> bool:
-    """Whether an event says that a message considered gone is held again: only a read may reopen it."""
-    return kind == MessageEvent.PENDING and message.state == MessageState.GONE
+    """Whether an event says that a message is held which was considered gone, or of which only webhooks told the end.
+
+    Only a read may reopen it.
+    """
+    return kind == MessageEvent.PENDING and (message.state == MessageState.GONE or message.hydrated_at is None)
 
 
 def _called(message: Message) -> tuple[object, ...]:
@@ -320,10 +369,12 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     Raises EventAlreadyHandled where nothing is left to replay, and ActNotAllowed for anybody but an admin there.
     """
     row = _lock_event(event_id, actor)
-    applied, row.error = _apply_again(row, actor)
+    applied, row.error = apply_again(row, actor=actor)
     row.result = applied.result
-    handled_at = None if row.result == Result.POISON or applied.contradicts else Now()
+    handled_at = None if applied.is_open else Now()
     WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
+    if row.result == Result.CHECKING:
+        enqueue("approvals.tasks.check_reports", row.connection_id)
     _record_handled("webhook.replayed", row, actor)
     return row.result
 
@@ -348,12 +399,13 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
     return row
 
 
-def _apply_again(row: WebhookEvent, actor: Actor) -> tuple[Applied, str]:
+def apply_again(row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False) -> tuple[Applied, str]:
+    """Apply a stored event in the caller's transaction, and return what it did and why it could not be applied."""
     try:
         event = parse(bytes(row.body))
         # Unbatched, so that after an error in an alert only the alert is lost.
         with unbatched(), transaction.atomic():
-            applied = apply_event(connection=row.connection, event=event, actor=actor)
+            applied = apply_event(connection=row.connection, event=event, actor=actor, is_confirmed=is_confirmed)
     except (UnreadableEvent, MisshapenEvent) as error:
         return Applied(Result.POISON), str(error)
     except OperationalError:

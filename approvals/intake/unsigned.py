@@ -1,16 +1,21 @@
-"""Counts webhooks without a valid signature, so that a sender that keeps sending them gets 429."""
+"""Counts webhooks without a valid signature: a sender that keeps sending them gets 429, and people are told of a day's.
+
+Redis counts them, so that a forged webhook costs no statement; a periodic task stores the sums with the connections.
+"""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import redis
+from django.db.models.functions import Now
 
 from common.enqueue import is_resting, quick_redis, rest
+from mirror.models import Connection
 
 # The Redis key that changes with any connection; read together with the count.
 CHANGED = "countersign:connections-changed"
 WINDOW = 60
+HOUR, HOURS = 3600, 24
 # A sender with a wrong secret tries each event four times; beyond these numbers the answer is 429.
 FROM_ONE_ADDRESS, TO_ONE_CONNECTION = 60, 600
 TOTAL = "countersign:unsigned-total"
@@ -36,6 +41,7 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
     keys = (
         f"countersign:unsigned:{window}:address:{address}",
         f"countersign:unsigned:{window}:connection:{connection}",
+        _of_hour(int(time.time()) // HOUR, connection),
     )
     change, is_known = None, False
     try:
@@ -47,50 +53,64 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
     return Counted(wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known)
 
 
-def unsigned_lately(connections: Iterable[int]) -> dict[int, int]:
-    """Return the number for each connection in the last minute or two; nothing while Redis is away."""
-    wanted, window = list(connections), int(time.time()) // WINDOW
-    keys = [f"countersign:unsigned:{w}:connection:{key}" for key in wanted for w in (window - 1, window)]
-    if not keys or is_resting():
-        return {}
-    try:
-        found: list[bytes | None] = quick_redis().mget(keys)
-    except redis.RedisError:
-        rest()
-        return {}
-    return {key: int(found[2 * n] or 0) + int(found[2 * n + 1] or 0) for n, key in enumerate(wanted)}
+def unsigned_lately(connection: int) -> int:
+    """Return the number for a connection in the last minute or two; 0 while Redis is away."""
+    window = int(time.time()) // WINDOW
+    return sum(_numbers([f"countersign:unsigned:{one}:connection:{connection}" for one in (window - 1, window)]) or ())
+
+
+def _of_hour(hour: int, connection: int) -> str:
+    return f"countersign:unsigned-in:{hour}:connection:{connection}"
+
+
+def store_day_counts() -> None:
+    """Store with each connection how many came in the last day, by full hours; nothing while Redis is away."""
+    hour = int(time.time()) // HOUR
+    for connection, before in Connection.objects.at_work().values_list("pk", "unsigned_count"):
+        counts = _numbers([_of_hour(hour - ago, connection) for ago in range(HOURS + 1)])
+        number = before if counts is None else sum(counts)
+        if number == before:
+            continue
+        since = {} if before and number else {"unsigned_since": Now() if number else None}
+        Connection.objects.filter(pk=connection).update(unsigned_count=number, **since)
 
 
 def unsigned_total() -> int | None:
     """Return the total since the beginning; None while Redis is away."""
+    found = _numbers([TOTAL])
+    return None if found is None else found[0]
+
+
+def _numbers(keys: list[str]) -> list[int] | None:
+    """Return the numbers of these keys; None while Redis is away."""
     if is_resting():
         return None
     try:
-        found: bytes | None = quick_redis().get(TOTAL)
+        found: list[bytes | None] = quick_redis().mget(keys)
     except redis.RedisError:
         rest()
         return None
-    return int(found or 0)
+    return [int(number or 0) for number in found]
 
 
-def _count_in_redis(keys: tuple[str, str]) -> tuple[list[int], str | None]:
+def _count_in_redis(keys: tuple[str, str, str]) -> tuple[list[int], str | None]:
     if is_resting():
         raise redis.ConnectionError("Redis rests")
     pipeline = quick_redis().pipeline(transaction=False)
-    for key in keys:
+    for key, seconds in zip(keys, (WINDOW * 2, WINDOW * 2, HOUR * (HOURS + 1)), strict=True):
         pipeline.incr(key)
-        pipeline.expire(key, WINDOW * 2)
+        pipeline.expire(key, seconds)
     pipeline.incr(TOTAL)
     pipeline.get(CHANGED)
     try:
-        of_address, _, of_connection, _, _, change = pipeline.execute()
+        of_address, _, of_connection, _, _, _, _, change = pipeline.execute()
     except redis.RedisError:
         rest()
         raise
     return [of_address, of_connection], change.decode() if change else None
 
 
-def _count_here(window: int, keys: tuple[str, str]) -> list[int]:
+def _count_here(window: int, keys: tuple[str, str, str]) -> list[int]:
     global _local_window
     if window != _local_window or len(_local) > 10_000:
         _local.clear()

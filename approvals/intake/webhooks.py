@@ -36,7 +36,7 @@ from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
 from common.enqueue import enqueue, send
 from common.logs import traced
-from mirror.models import Connection
+from mirror.models import Connection, WebhookEvent
 from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
 
@@ -99,6 +99,8 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
             enqueue("approvals.tasks.hydrate", stored.fetch.pk)
         if stored.ask is not None:
             enqueue("approvals.tasks.ask_about", stored.ask.pk)
+        if stored.result == WebhookEvent.Result.CHECKING:
+            enqueue("approvals.tasks.check_reports", connection.pk)
         if stored.event is not None and stored.event.name == REFUSED:
             enqueue("approvals.tasks.read_refusals", connection.pk)
     if stored.problem:

@@ -49,6 +49,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
             _unread(actor),
             _without_word(actor),
             _events(actor),
+            _unsigned(actor),
             _ledger(actor, now),
         )
     )
@@ -82,6 +83,7 @@ def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
         messages.long_unread(),
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
+        Connection.objects.visible_to(actor).with_unsigned(),
         Connection.objects.visible_to(actor).unwell(),
         Mailbox.objects.visible_to(actor).below_minimum(),
         Connection.objects.visible_to(actor).lacking_minimum(),
@@ -221,6 +223,15 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
             several = f"webhooks ({name}) of {connection} could not be applied"
             why, advice = event.error, "It is stored: replay it once the cause is fixed, or dismiss it."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
+        elif event.result == WebhookEvent.Result.REFUTED:
+            what = f"A webhook ({name}) of {connection} reported what a read of MultiMail contradicts"
+            several = f"webhooks ({name}) of {connection} reported what reads of MultiMail contradict"
+            why = "It was signed with the connection's secret. The desk goes by the read, and nothing was closed by it."
+            advice = (
+                "If nobody here sent it, the secret has leaked: change it on the connection's page and end the old one "
+                "at once. Comparing once more also dismisses the webhook."
+            )
+            act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
         else:
             what = f"A webhook ({name}) of {connection} contradicts what is known about its message"
             several = f"webhooks ({name}) of {connection} contradict what is known about their messages"
@@ -237,6 +248,24 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
             event=event,
             whose="an admin",
             several=several,
+        )
+
+
+def _unsigned(actor: Actor) -> Iterator[AttentionItem]:
+    for connection in Connection.objects.visible_to(actor).with_unsigned().order_by("name"):
+        number = connection.unsigned_count
+        assert connection.unsigned_since is not None, "it is stored with the number"
+        is_admin = actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+        address = f"{reverse('connection', args=[connection.pk])}#webhook"
+        yield AttentionItem(
+            "unsigned",
+            f"{number} webhook{'s' if number != 1 else ''} to {connection} had no valid signature in the last day",
+            connection.unsigned_since,
+            "They were refused, and nothing of them was stored.",
+            "If MultiMail sent them, the desk has another signing secret than MultiMail: change it. If not, somebody "
+            "knows the webhook's address. This ends a day after the last of them.",
+            Act("See the webhook", address) if is_admin else None,
+            whose="an admin",
         )
 
 

@@ -30,6 +30,7 @@ _REPLAYED = {
     "applied": "The webhook was applied.",
     "late": "The webhook was read but changes nothing: its message already had a later status.",
     "unknown": "The webhook was read, but this version does not know its event.",
+    "checking": "The webhook was read: MultiMail is asked whether what it reports is true.",
     "poison": "The webhook still could not be applied. It stays here with its error.",
 }
 

@@ -295,7 +295,7 @@ _SHOWN = (
         "subject",
         "trigger",
     ),
-    *("held_at", "hydrated_at", "expires_at", "late_since", "changed_at", "fetch_tries", "try_number"),
+    *("reported", "held_at", "hydrated_at", "expires_at", "late_since", "changed_at", "fetch_tries", "try_number"),
     "upstream_decided_by",
     *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
     *(

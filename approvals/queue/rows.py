@@ -9,7 +9,7 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.collaboration.presence import Reader, readers_by_message
-from approvals.decisions.status import Status, shown_status
+from approvals.decisions.status import Status, reported_in_words, shown_status
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
 from approvals.reminders import Reminder
@@ -150,6 +150,11 @@ class Row:
     def is_inbound(self) -> bool:
         """Whether it is received mail, so that its sender is shown instead of its recipients."""
         return self.message.direction == "inbound"
+
+    @property
+    def reported(self) -> str:
+        """What a webhook says of it and no read has confirmed yet."""
+        return reported_in_words(self.message)
 
     @property
     def others(self) -> int:

@@ -1,15 +1,17 @@
-"""Updates the mirror and our decisions from MultiMail's answer where no webhook has come."""
+"""Updates the mirror and our decisions from MultiMail's answer: no webhook has come, or one that needs a read."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
+from approvals.intake import unconfirmed
+from approvals.models import Decision
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from mirror import store
-from mirror.models import Message, WebhookEvent
+from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, record_about
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
 from mirror.sync.health import ACTOR
@@ -17,6 +19,11 @@ from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
 from people.actors import Actor
 
+# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
+SETTLE_TIME = timedelta(seconds=30)
+_CONFIRMED_BY_READING = "by reading, as a webhook had reported"
+# What a row of the list says of itself anyway; `gone` is reopened where the row is stored.
+AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 _EVENTS = {
     "approved": MessageEvent.APPROVED,
     "rejected": MessageEvent.REJECTED,
@@ -26,19 +33,22 @@ _EVENTS = {
 
 @transaction.atomic
 def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
-    """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
+    """End a held message by what MultiMail says became of it, else by our own decision or by webhooks, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"
     if not upstream.reported and not upstream.later_events:
         decision = locked.decisions.order_by("-pk").first()
-        if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
+        in_doubt = decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN)
+        if in_doubt and not locked.reported:
             # Our own call may have ended it; `execute` or `resolve` will know more.
             return "left to its decision"
         if decision and decision.state == DecisionState.APPLIED:
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
-    applied = _apply(locked, upstream, now)
-    if not applied:
+    _apply(locked, upstream, now)
+    if locked.reported:
+        unconfirmed.apply_confirmed(locked)
+    if locked.state == MessageState.HELD:
         store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
     return "closed"
@@ -51,6 +61,8 @@ def catch_up(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     if locked is None or locked.is_practice:
         return "gone"
     applied = _apply(locked, upstream, now)
+    if locked.reported:
+        unconfirmed.apply_confirmed(locked)
     agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))
     if upstream.reported and agrees and locked.asked_at:
         # MultiMail confirms what the mirror shows, so older contradicting events need no person.
@@ -94,8 +106,52 @@ def _record(message: Message, event: str) -> None:
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
-        details=details_of(message) | {"found": FOUND_BY_READING, "reason": message.upstream_reason},
+        details=details_of(message)
+        | {
+            "found": _CONFIRMED_BY_READING if message.reported else FOUND_BY_READING,
+            "reason": message.upstream_reason,
+        },
     )
+
+
+@transaction.atomic
+def refute_reports(message: Message, *, began: datetime) -> None:
+    """Note that a read which began at that time found a message held, whatever webhooks had reported of it."""
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None or locked.state != MessageState.HELD or not locked.reported:
+        return
+    # Hosted MultiMail may list a message for a moment longer than it holds it.
+    before = began if locked.connection.is_our_gateway else began - SETTLE_TIME
+    Message.objects.filter(pk=locked.pk).update(missing_since=None)
+    unconfirmed.refute(locked, before=before)
+
+
+@transaction.atomic
+def apply_reports(message: Message) -> None:
+    """Apply what still waits for a read of a message that has ended meanwhile, by our own decision for instance."""
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is not None and locked.reported and locked.state != MessageState.HELD:
+        unconfirmed.apply_confirmed(locked)
+
+
+@transaction.atomic
+def reopen(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> bool:
+    """Hold a message again that a read which began at that time lists, although its end had been reported.
+
+    The queue has to be complete.
+    """
+    locked = store.lock_message(connection, upstream_id=upstream_id)
+    if locked is None or locked.state in AS_LISTED or locked.is_practice or locked.connection.removed_at:
+        return False
+    ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
+    if locked.changed_at >= began or ours.filter(changed_at__gte=began - SETTLE_TIME).exists():
+        return False
+    was = MessageState(locked.state).label.lower()
+    store.move(locked, event=MessageEvent.FOUND, now=now)
+    details = details_of(locked, found=f"by reading, although it had been reported as {was}")
+    record_about("message.held", locked, actor=ACTOR, details=details)
+    unconfirmed.overrule(locked)
+    return True
 
 
 @atomic_with_retry

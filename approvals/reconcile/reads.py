@@ -16,6 +16,7 @@ from approvals.models import Decision
 from approvals.reconcile import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
+from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from mirror import store
 from mirror.models import Connection, Message, Revision
@@ -35,6 +36,9 @@ READ_LEASE = timedelta(seconds=35)
 WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
 _CHUNK = 200
+_WAITS = (MessageState.HELD, MessageState.SCHEDULED)
+# Up to so many messages are asked about one by one.
+FEW = 3
 # A gateway stores an expiry by the millisecond.
 _SAME_EXPIRY = timedelta(seconds=1)
 
@@ -80,6 +84,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
     if not mine.update(asked_at=Now()):
         return "being asked"
+    began = clock()
     with traced(message.trace):
         upstream = reads.ask_status(message)
         if upstream is None:
@@ -91,9 +96,32 @@ def ask_about(*, message_id: int, now: datetime) -> str:
                 # Not known there, maybe only to this key: a whole read shows whether it is held.
                 return read_everything(connection_id=message.connection_id, now=now)
             return closing.catch_up(message, upstream, now)
-        if upstream.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
+        if message.state == MessageState.HELD:
+            closing.refute_reports(message, began=began)
+        else:
+            closing.reopen(message.connection, upstream_id=message.upstream_id, began=began, now=now)
+        if upstream.row is None:
             return "held"
         return "held again" if mirror_row(message.connection, upstream.row, now) else "unreadable"
+
+
+def check_reports(*, connection_id: int, now: datetime) -> str:
+    """Find out whether what webhooks reported of held messages is true: a few are asked about, many are read at once.
+
+    "again" asks for one more read: absence from one list alone proves nothing where no message can be asked about.
+    """
+    began = clock()
+    reported = Message.objects.reported_unconfirmed().filter(connection=connection_id).select_related("connection")
+    for message in reported.reported_and_ended():
+        closing.apply_reports(message)
+    few = list(reported[: FEW + 1])
+    if not few:
+        return "nothing to check"
+    if len(few) <= FEW and all(map(reads.can_ask, few)):
+        return ", ".join(ask_about(message_id=message.pk, now=now) for message in few)
+    outcome = read_everything(connection_id=connection_id, now=now)
+    is_first = reported.filter(missing_since__gte=began).exists()
+    return "again" if outcome == "not now" or is_first else outcome
 
 
 def read_everything(*, connection_id: int, now: datetime) -> str:
@@ -139,10 +167,14 @@ class _Reading:
         """Mirror what is new or changed, close what is gone, and record how complete the queue is."""
         self._note_kind()
         held = self._held()
-        for row in self._news(held):
+        news = self._news(held)
+        ended = self._ended([str(row["id"]) for row in news if str(row["id"]) not in held])
+        for row in news:
             if self._is_over():
                 break
             with traced(uuid.uuid4().hex[:16]):
+                if str(row["id"]) in ended:
+                    closing.reopen(self.connection, upstream_id=str(row["id"]), began=self.began, now=self.now)
                 self.unreadable += not mirror_row(self.connection, row, self.now)
         listed = {str(row["id"]) for row in self.pending.rows}
         self._meet_again(held, listed)
@@ -158,14 +190,15 @@ class _Reading:
     def _note_kind(self) -> None:
         """Our gateway can be asked about each message; what answers here may have been another one before."""
         if self.connection.is_our_gateway != self.pending.is_our_gateway:
-            Connection.objects.filter(pk=self.connection.pk).update(is_our_gateway=self.pending.is_our_gateway)
+            mine = Connection.objects.filter(pk=self.connection.pk)
+            mine.update(is_our_gateway=self.pending.is_our_gateway, refused_fields=[])
             self.connection.is_our_gateway = self.pending.is_our_gateway
 
     def _held(self) -> dict[str, Any]:
         """Return the fields of each held message to compare rows with, by its id at MultiMail."""
         rows = Message.objects.real().filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", "gate_expires_at", named=True,
+            "missing_since", "gate_expires_at", "reported", named=True,
         )  # fmt: skip
         return {row.upstream_id: row for row in rows}
 
@@ -190,8 +223,17 @@ class _Reading:
         return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
 
     def _closed_since_it_began(self) -> set[str]:
-        closed = Message.objects.filter(connection=self.connection, state=MessageState.GONE)
+        closed = Message.objects.filter(connection=self.connection).exclude(state__in=_WAITS)
         return set(closed.filter(changed_at__gte=self.began).values_list("upstream_id", flat=True))
+
+    def _ended(self, upstream_ids: list[str]) -> set[str]:
+        """Return which of these listed messages the mirror shows as ended."""
+        ended = Message.objects.filter(connection=self.connection).exclude(state__in=closing.AS_LISTED)
+        found: set[str] = set()
+        for start in range(0, len(upstream_ids), _CHUNK):
+            some = ended.filter(upstream_id__in=upstream_ids[start : start + _CHUNK])
+            found.update(some.values_list("upstream_id", flat=True))
+        return found
 
     def _revisions(self, keys: list[int]) -> dict[int, Revision]:
         found: dict[int, Revision] = {}
@@ -200,7 +242,10 @@ class _Reading:
         return found
 
     def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
-        """Undo what was concluded from absence for messages that are listed again."""
+        """Undo what was concluded from absence, or reported by webhooks alone, for messages that are listed."""
+        for one in held.values():
+            if one.reported and one.upstream_id in listed and not self._is_over():
+                closing.refute_reports(Message.objects.select_related("connection").get(pk=one.pk), began=self.began)
         back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
@@ -237,7 +282,9 @@ class _Reading:
                 # It can be asked but did not answer: absence alone closes nothing, and the next message would fail too.
                 self.has_failed = self.connection.is_our_gateway
                 return
-            if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
+            # One list is no proof where a message can move between pages, or where somebody may want it closed.
+            is_doubtful = self.pending.pages > 1 or one.reported
+            if is_doubtful and (one.missing_since is None or one.missing_since >= self.began):
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
                 return
             upstream = reads.UpstreamStatus()

@@ -1,6 +1,6 @@
 """Finds out by reading what became of a decision in doubt. It never calls decide_email."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -9,6 +9,7 @@ from approvals.decisions import settle
 from approvals.errors import StaleDecision
 from approvals.models import Decision
 from approvals.reconcile import closing
+from approvals.reconcile.closing import SETTLE_TIME
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
@@ -17,9 +18,6 @@ from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
-
-# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
-SETTLE_TIME = timedelta(seconds=30)
 
 
 def resolve(*, decision_id: int) -> str:

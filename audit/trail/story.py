@@ -88,7 +88,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "ledger.details_erased": "personal details removed",
     },
     # Of no chapter.
-    "": {"alert.failed": "alert failed", "alert.sent_again": "alert sent again"},
+    "": {"webhook.refuted": "false webhook", "alert.failed": "alert failed", "alert.sent_again": "alert sent again"},
 }
 _KIND_OF = {action: kind for kind, actions in _WORDS.items() for action in actions}
 _WORD_OF = {action: word for actions in _WORDS.values() for action, word in actions.items()}
@@ -97,7 +97,8 @@ _MOST_WORDS = 4
 # Technical steps, which are folded: another entry of the same act says the same, or no person acted.
 STEPS = frozenset(
     {
-        *("message.served", "message.asked_about", "webhook.late", "alert.delivered", "decision.recorded"),
+        *("message.served", "message.asked_about", "webhook.late", "webhook.unconfirmed", "alert.delivered"),
+        "decision.recorded",
         *("decision.calling", "claim.released", "snooze.ended", "ledger.seen_again"),
     }
 )

@@ -154,7 +154,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
     before, locked.api_url = locked.api_url, api_url
     # Keep the times that pages show: when the account was last read and its keys last checked.
     fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
-    Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, **fresh)
+    Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, refused_fields=[], **fresh)
     explanation = f"The account {account} answered at {api_url} with these keys."
     details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
     record("connection.moved", actor=actor, connection=locked.pk, details=details)

@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.intake import unsigned
 from approvals.reconcile.ask_again import read_again, readable_by
 from common.enqueue import enqueue
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
@@ -81,7 +80,6 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
 def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what pages show of these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    forged = unsigned.unsigned_lately(connection.pk for connection in connections)
     events, rows = WebhookEvent.objects.visible_to(actor), []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
@@ -96,7 +94,6 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
                 "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
                 "last_event": events.filter(connection=connection).order_by("-pk").first(),
                 "old_secret_until": _old_secret_until(connection, now),
-                "unsigned": forged.get(connection.pk, 0),
                 "to_look_at": events.to_look_at().filter(connection=connection).count(),
             }
         )

@@ -187,7 +187,7 @@ def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
 def _webhook(account: Account) -> Step:
     connection = account.connection
     url = _to(_page_of(connection), "webhook")
-    if forged := unsigned.unsigned_lately([connection.pk]).get(connection.pk, 0):
+    if forged := unsigned.unsigned_lately(connection.pk):
         summary = (
             f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
             "MultiMail sent them, the secret here does not match: change the secret, then test the webhook."

@@ -98,7 +98,7 @@ def _unapplied_webhooks(registry: CollectorRegistry) -> None:
     stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
     counted = {(slug, result): number for slug, result, number in stored.order_by()}
     for slug in Connection.objects.at_work().values_list("slug", flat=True).order_by("slug"):
-        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE):
+        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE, WebhookEvent.Result.REFUTED):
             gauge.labels(slug, result).set(counted.get((slug, result), 0))
 
 

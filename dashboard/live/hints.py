@@ -25,7 +25,10 @@ from rendering import named
 # Reading changes nothing that other pages show. Nor does the start of a call: the mail was leaving before, and a hint
 # would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
-_CHANGING = ("message.", "decision.", "approval.", "verdict.taken_back", "practice.ended")
+_CHANGING = (
+    *("message.", "decision.", "approval.", "verdict.taken_back", "practice.ended"),
+    *("webhook.unconfirmed", "webhook.refuted"),
+)
 # Actions that change every page: the kill-switch banner, and the line on how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
 # Claims, snoozes and comments: the message's state does not change, only the people shown with it.

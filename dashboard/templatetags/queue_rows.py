@@ -82,8 +82,10 @@ def _marks(row: "Row") -> Iterator[SafeString]:
 
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
-    """Yield what asks for attention: lateness, the risk, another try, the end of its time, content that is missing."""
+    """Yield what asks for attention: an unconfirmed end, lateness, risk, another try, its expiry, missing content."""
     one, expiry = row.message, row.expiry
+    if row.reported:
+        yield _chip("amber shape", f"{row.reported} · being checked")
     if row.late_since:
         yield _chip("rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since)))
     if row.score.level == "high":

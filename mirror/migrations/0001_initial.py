@@ -81,6 +81,9 @@ class Migration(migrations.Migration):
                 ('keys_checked_at', models.DateTimeField(blank=True, null=True)),
                 ('account_id', models.CharField(blank=True, max_length=200)),
                 ('upstream_webhook_id', models.CharField(blank=True, max_length=200)),
+                ('unsigned_count', models.PositiveIntegerField(db_default=0, default=0)),
+                ('unsigned_since', models.DateTimeField(blank=True, null=True)),
+                ('refused_fields', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
                 ('webhook_tested_at', models.DateTimeField(blank=True, null=True)),
                 ('removed_at', models.DateTimeField(blank=True, null=True)),
                 ('refusals_read_at', models.DateTimeField(blank=True, null=True)),
@@ -189,6 +192,7 @@ class Migration(migrations.Migration):
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('asked_at', models.DateTimeField(blank=True, null=True)),
                 ('fetch_tries', models.PositiveSmallIntegerField(default=0)),
+                ('reported', models.CharField(blank=True, db_default='', default='', max_length=20)),
                 ('upstream_reason', models.TextField(blank=True)),
                 ('upstream_decided_by', models.CharField(blank=True, max_length=200)),
                 ('try_number', models.PositiveSmallIntegerField(default=1)),
@@ -335,7 +339,7 @@ class Migration(migrations.Migration):
                 ('email_id', models.CharField(blank=True, max_length=200)),
                 ('body', models.BinaryField()),
                 ('secret_used', models.CharField(max_length=10)),
-                ('result', models.CharField(choices=[('applied', 'Applied'), ('duplicate', 'Duplicate'), ('late', 'Late'), ('unknown', 'Unknown'), ('poison', 'Poison')], max_length=10)),
+                ('result', models.CharField(choices=[('applied', 'Applied'), ('duplicate', 'Duplicate'), ('late', 'Late'), ('checking', 'Checking'), ('refuted', 'Refuted'), ('unknown', 'Unknown'), ('poison', 'Poison')], max_length=10)),
                 ('error', models.TextField(blank=True)),
                 ('trace', models.CharField(blank=True, max_length=64)),
                 ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -552,7 +556,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhookevent',
-            index=models.Index(condition=models.Q(('handled_at', None), ('result__in', ('poison', 'late'))), fields=['connection', 'result'], name='event_to_look_at'),
+            index=models.Index(condition=models.Q(('handled_at', None), ('result__in', ('poison', 'late', 'checking', 'refuted'))), fields=['connection', 'result'], name='event_to_look_at'),
         ),
         migrations.AddIndex(
             model_name='webhookevent',
@@ -565,6 +569,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhookevent',
             constraint=models.UniqueConstraint(condition=models.Q(('event_id', ''), _negated=True), fields=('connection', 'event_id'), name='event_id_once'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('reported', ''), _negated=True), fields=['connection'], name='message_reported'),
         ),
         migrations.AddIndex(
             model_name='message',

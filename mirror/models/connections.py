@@ -3,6 +3,7 @@
 import secrets
 from datetime import timedelta
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -64,6 +65,11 @@ class Connection(models.Model):
     account_id = models.CharField(max_length=200, blank=True)
     # The webhook that the desk registered there for itself.
     upstream_webhook_id = models.CharField(max_length=200, blank=True)
+    # How many webhooks with a wrong signature came in the last day, and since when there are any.
+    unsigned_count = models.PositiveIntegerField(default=0, db_default=0)
+    unsigned_since = models.DateTimeField(null=True, blank=True)
+    # Fields of a decision that MultiMail refused here with 422; they are left out.
+    refused_fields = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     # When an event that was asked for as a test came in.
     webhook_tested_at = models.DateTimeField(null=True, blank=True)
     # Removed: without keys and secrets, never called again; its history stays.
@@ -128,6 +134,9 @@ class WebhookEvent(models.Model):
         APPLIED = "applied"
         DUPLICATE = "duplicate"
         LATE = "late"
+        # It reports the end of a held message: a read has to confirm it. A read found the opposite.
+        CHECKING = "checking"
+        REFUTED = "refuted"
         UNKNOWN = "unknown"
         POISON = "poison"
 
@@ -143,7 +152,7 @@ class WebhookEvent(models.Model):
     error = models.TextField(blank=True)
     trace = models.CharField(max_length=64, blank=True)
     received_at = models.DateTimeField(db_default=Now())
-    # When a person or a later read handled it, if it was poison or late.
+    # When a person or a later read handled it, if it was poison or late, or had to be checked.
     handled_at = models.DateTimeField(null=True, blank=True)
 
     objects = WebhookEventQuerySet.as_manager()
@@ -156,7 +165,7 @@ class WebhookEvent(models.Model):
         indexes = [
             models.Index(
                 fields=["connection", "result"],
-                condition=Q(result__in=("poison", "late"), handled_at=None),
+                condition=Q(result__in=("poison", "late", "checking", "refuted"), handled_at=None),
                 name="event_to_look_at",
             ),
             # Old bodies are deleted in batches.

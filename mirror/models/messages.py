@@ -69,6 +69,8 @@ class Message(models.Model):
     asked_at = models.DateTimeField(null=True, blank=True)
     # Fetches of its content that began and did not end, so that content that kills its worker is given up.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
+    # What a webhook last reported of it while it was held, until a read confirms or refutes that; mostly empty.
+    reported = models.CharField(max_length=20, blank=True, default="", db_default="")
     revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     upstream_reason = models.TextField(blank=True)
     upstream_decided_by = models.CharField(max_length=200, blank=True)
@@ -141,6 +143,8 @@ class Message(models.Model):
             models.Index(fields=["policy_applied"], condition=Q(state="held"), name="message_policy"),
             # Messages given up after several tries: hardly any.
             models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
+            # What webhooks reported and no read has confirmed yet: few.
+            models.Index(fields=["connection"], condition=~Q(reported=""), name="message_reported"),
             # Expired messages, and those whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
             # What the review plan has to look at, and what is late.

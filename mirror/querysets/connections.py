@@ -14,6 +14,7 @@ from common.postgres.rows import Answer, run
 from common.postgres.statements import ANY, ValueQuery, list_of, read_values
 from mirror.querysets.terms import BODY_SHOWN
 from people.actors import Actor
+from upstream.events import PENDING_NAMES
 
 if TYPE_CHECKING:
     from mirror.models import Connection, Mailbox, Message, WebhookEvent  # noqa: F401 - the querysets' type parameters
@@ -111,6 +112,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         looser = Exists(ordered.filter(looseness__lt=_looseness(OuterRef("gate_minimum"))))
         return self.at_work().filter(looser, is_our_gateway=True).exclude(admin_key="")
 
+    def with_unsigned(self) -> Self:
+        """Those that got webhooks with a wrong signature in the last day, as of the last count."""
+        return self.at_work().filter(unsigned_count__gt=0)
+
     def unwell(self) -> Self:
         """Those that are paused, fail for a while, or were not read for so long that the queue may lack messages."""
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
@@ -185,12 +190,23 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def to_look_at(self) -> Self:
-        """Those that could not be applied or contradict what is known, and that nobody has handled.
+        """Those that could not be applied, contradict what is known, or were refuted, and that nobody has handled.
 
         MultiMail is asked about contradictions at once, so they are listed only after that has had time.
         """
         is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
-        return self.filter(~is_asked, result__in=("poison", "late"), handled_at=None)
+        return self.filter(~is_asked, result__in=("poison", "late", "refuted"), handled_at=None)
+
+    def unconfirmed_about(self, message: "Message") -> Self:
+        """Those that report the end of a held message, as long as no read confirmed them (event_to_look_at)."""
+        checking = self.filter(result="checking", handled_at=None, connection=message.connection_id)
+        return checking.filter(email_id=message.upstream_id)
+
+    def ends_of(self, message: "Message") -> Self:
+        """Those that reported the end of a message since it was held (relies on event_received)."""
+        since = self.filter(received_at__gte=message.held_at - timedelta(minutes=1), connection=message.connection_id)
+        reports = since.filter(email_id=message.upstream_id, result__in=("applied", "late", "checking"))
+        return reports.exclude(name__in=PENDING_NAMES)
 
     def late_about(self, message: "Message", *, until: datetime) -> Self:
         """Those received until then that contradict what is known of a message (relies on event_to_look_at)."""

@@ -223,6 +223,14 @@ class MessageQuerySet(models.QuerySet["Message"]):
             state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
         )
 
+    def reported_unconfirmed(self) -> Self:
+        """Those of which a webhook reported what no read has confirmed or refuted yet (message_reported)."""
+        return self.exclude(reported="")
+
+    def reported_and_ended(self) -> Self:
+        """Those of them that are held no longer (message_reported)."""
+        return self.reported_unconfirmed().exclude(state=MessageState.HELD).filter(connection__removed_at=None)
+
     def for_event(self) -> Self:
         """With what an event needs to know, without the content and without the account's keys."""
         return self.select_related("mailbox", "revision").defer("revision__content", "revision__findings")

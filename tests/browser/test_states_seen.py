@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 # The label of each state, and the text on its page.
 EXPECTED = {
     "held": ("Held", "Approve"),
+    "reported": ("Held", "Said to be approved elsewhere: being checked."),
     "expiring": ("Held", "Expires in"),
     "test message": ("Held", "Test"),
     "fetching": ("Fetching", "The content is being fetched from MultiMail."),

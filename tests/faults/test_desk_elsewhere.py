@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ
+from tests.faults.sender import Sender, event
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -23,7 +24,8 @@ def cancel(desk, held):
 @pytest.mark.fault(
     8,
     injected="Somebody decides at MultiMail, the same or the opposite way, while our decision waits to be carried out.",
-    held="Superseded by the webhook, without a call; the ledger and the page say what was decided elsewhere.",
+    held="Superseded once a read confirms the webhook, without a call; the ledger and the page say what was decided "
+    "elsewhere.",
 )
 @pytest.mark.fault(
     8,
@@ -56,6 +58,32 @@ def test_approval_elsewhere_without_a_reason_is_not_mistaken_for_our_lost_call(d
     assert desk.decide_elsewhere(held, "approve", reason="").status_code == 200
     assert "outside this desk" in desk.wait_for_decision(held, "superseded")["explanation"]
     assert desk.calls(held) == 1
+
+
+@pytest.mark.fault(
+    65,
+    injected="Webhooks with the right signature say that a pending message was approved, rejected, sent and cancelled.",
+    held="It stays in the queue, a read finds it pending, and admins are told; what was really decided leaves.",
+)
+def test_signed_webhook_alone_closes_nothing(desk):
+    pending, decided = desk.hold(), desk.hold()
+    sender = Sender.of(desk)
+    names = ("oversight.approved", "oversight.rejected", "message.sent", "message.cancelled")
+    for name in names:
+        about = {"email_id": pending.upstream_id, "direction": "outbound", "decided_by": "Mallory"}
+        assert sender.post(event(name, **about)).json() == {"result": "checking"}
+    query = "SELECT name, result FROM mirror_webhookevent WHERE email_id = %s AND result = 'refuted' ORDER BY id"
+    desk.wait(lambda: len(desk.sql(query, pending.upstream_id)) == len(names), "each webhook to be refuted")
+    message = desk.message(pending)
+    assert (message["state"], message["reported"], message["upstream_decided_by"]) == ("held", "", "")
+    assert pending.subject in desk.ana.get("/queue/?group=none").text
+    assert "reported what" in desk.person("ADMIN").get("/attention/").text
+    assert desk.entries(pending, "webhook.refuted")
+    # The gateway's own webhooks of a real decision are confirmed by a read at once.
+    assert desk.decide_elsewhere(decided, "reject").status_code == 200
+    desk.wait_for_message(decided, "rejected")
+    assert desk.decide(pending, "reject") == 302
+    desk.wait_for_decision(pending, "applied")
 
 
 @pytest.mark.fault(

@@ -18,7 +18,7 @@ from common.enqueue import quick_redis
 from people.actors import worker
 from tests import factories
 from tests.alerting import deliver, work_to_the_end
-from tests.factories import event_body, post_event
+from tests.factories import event_body, post_confirmed
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
@@ -48,7 +48,7 @@ def asked_to_wait(seconds, **headers):
 
 def reject(client, message):
     body = event_body("oversight.rejected", email_id=message.upstream_id, reason="no")
-    assert post_event(client, message.connection, body).status_code == 200
+    assert post_confirmed(client, message.connection, body).status_code == 200
 
 
 def seconds_left(destination):

@@ -20,7 +20,7 @@ from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests import factories
 from tests.alerting import deliver
-from tests.factories import event_body, post_event, rolled_back
+from tests.factories import event_body, post_confirmed, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 from tests.programs import program
 
@@ -122,7 +122,7 @@ def test_action_that_commits_while_its_card_is_being_sent_is_shown(client, conne
     message = make_message(connection)
     waiting = Delivery.objects.get()
     with transaction.atomic():
-        post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
+        post_confirmed(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
         worker, results = in_thread(lambda: deliver(delivery_id=waiting.pk))
         waiting_for_a_lock(database)
     worker.join(60)

@@ -153,7 +153,7 @@ def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(revi
     shuffled = random.Random(18)
     for number in range(approvals):
         message = make_message(connection)
-        decide(message, reviewer, "applied")
+        decide(message, reviewer, "applied", changed_at=Now())
         read = shuffled.choice([None, UpstreamStatus(reported="approved"), complete])
         if read:
             assert closing.close(message, read, NOW) == "closed"
@@ -172,7 +172,8 @@ def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_
     Connection.objects.update(complete_as_of=Now())
     message = make_message(connection)
     upstream.holds(status="rejected", decision="rejected")
-    assert receive_event(connection, message, "oversight.rejected").result == "applied"
+    assert receive_event(connection, message, "oversight.rejected").result == "checking"
+    assert ask_about(message_id=message.pk, now=NOW) == "closed"
     event = receive_event(connection, message, "message.sent")
     assert (event.result, event.ask) == ("late", message)
     WebhookEvent.objects.update(received_at=LATE)

@@ -24,7 +24,7 @@ from tests.factories import (
     make_connection,
     make_message,
     make_person,
-    post_event,
+    post_confirmed,
     rolled_back,
     show_row,
 )
@@ -305,7 +305,7 @@ def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(
 ):
     decide(message, reviewer)
     body = event_body("oversight.approved", email_id=message.upstream_id, decided_by="key_other")
-    post_event(client, connection, body)
+    post_confirmed(client, connection, body)
     decision = Decision.objects.get()
     assert (decision.state, "key_other" in decision.explanation) == ("superseded", True)
     with pytest.raises(AlreadyDecided, match="approved by key_other outside this desk first"):

@@ -6,7 +6,7 @@ from alerts.models import Delivery, Destination, Route
 from approvals.reconcile.reads import ask_about, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
-from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event, rolled_back
+from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_confirmed, rolled_back
 from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def delivered_events():
 
 def receive_events(client, message, *names):
     for name in names:
-        response = post_event(client, message.connection, event_body(name, email_id=message.upstream_id))
+        response = post_confirmed(client, message.connection, event_body(name, email_id=message.upstream_id))
         assert response.status_code == 200
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
+from approvals import tasks
 from approvals.intake import unsigned
 from approvals.models import Decision
 from audit.models import Entry
@@ -255,12 +257,27 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(client, healthy_con
     assert float(metrics["countersign_oldest_in_doubt_seconds"]) == 0
 
 
-def test_forged_webhooks_are_counted_in_doctor_and_metrics(client, run_doctor, healthy_connection):
+def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
+    client, run_doctor, healthy_connection, monkeypatch
+):
     before = unsigned.unsigned_total()
     answer = client.post(
         f"/webhooks/multimail/{healthy_connection.webhook_id}/", b"{}", content_type="application/json"
     )
     assert answer.status_code == 401
     assert f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").content.decode()
+    assert "had no valid signature" not in run_doctor()[1]
+    tasks.count_unsigned()
     status, output = run_doctor()
-    assert (status, "1 webhook to Gateway main had no valid signature" in output) == (0, True)
+    assert (status, "1 webhook to Gateway main had no valid signature in the last day" in output) == (2, True)
+    # It is counted for a day.
+    now = time.time()
+    for hours, number in ((23, 1), (25, 0)):
+        monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda at=now + hours * 3600: at))
+        tasks.count_unsigned()
+        healthy_connection.refresh_from_db()
+        assert (healthy_connection.unsigned_count, healthy_connection.unsigned_since is not None) == (
+            number,
+            number > 0,
+        )
+    assert run_doctor()[0] == 0

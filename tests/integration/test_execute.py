@@ -105,6 +105,47 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
                 assert entry.detail.fields == {**about, "actor": "the decisions worker"}
 
 
+def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_made_again(
+    message, decision, upstream, reviewer
+):
+    fields = ["decided_by", "expected_fingerprint"]
+    for number, field in enumerate(fields, start=1):
+        upstream.decides(422, error="The request is invalid.", field=field)
+        assert run(decision) == "recorded"
+        decision.refresh_from_db()
+        # Nothing happened, so it can still be undone, and is due at once.
+        assert (decision.may_have_left, decision.due_at <= clock()) == (False, True)
+        assert Connection.objects.get().refused_fields == fields[:number]
+    assert Entry.objects.filter(action="connection.fields_refused").count() == 2
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    upstream.calls.clear()
+    assert run(decision) == "applied"
+    assert upstream.decisions == [{"email_id": message.upstream_id, "action": "approve", "reason": OURS}]
+    # The content is read and compared right before the call, whether the host compares it or not.
+    assert upstream.paths[-2:] == [f"/v1/oversight/pending?email_id={message.upstream_id}", "/v1/oversight/decide"]
+    other = make_message(message.connection)
+    upstream.holds(pending_row(other.upstream_id))
+    assert carry_out(other, reviewer) == "applied"
+    assert set(upstream.decisions[-1]) == {"email_id", "action", "reason"}
+
+
+def test_refusal_that_names_no_field_of_ours_or_a_reason_that_is_too_long_ends_the_decision(decision, upstream):
+    for answer in ({"error": "email_id is unknown"}, {"errors": {"reason": ["At most 500 characters."]}}):
+        upstream.decides(422, **answer)
+        with rolled_back():
+            assert run(decision) == "refused", answer
+            assert Connection.objects.get().refused_fields == []
+
+
+def test_rejection_without_the_reason_that_a_host_does_not_take_says_so(message, reviewer, upstream):
+    Connection.objects.update(refused_fields=["reason"])
+    decision = decide(message, reviewer, "reject", "The amount is wrong").decision
+    make_due()
+    assert run_decision(decision_id=decision.pk) == "applied"
+    decision.refresh_from_db()
+    assert ("reason" in upstream.decisions[-1], "was not told" in decision.explanation) == (False, True)
+
+
 def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(message, reviewer, upstream):
     for outcome in ("reject", "send_back"):
         with rolled_back():
@@ -307,9 +348,14 @@ def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, mes
     upstream.decides(500)
     assert run(decision) == "unknown"
     post_event(client, connection, event_body("message.sent", email_id=message.upstream_id))
+    assert Decision.objects.get().state == "unknown"
     late = event_body("oversight.approved", email_id=message.upstream_id, reason=OURS)
-    assert post_event(client, connection, late).json()["result"] == "late"
+    assert post_event(client, connection, late).json()["result"] == "applied"
     assert Decision.objects.get().state == "applied"
+    # Now it is known that it left, and what had been reported before counts.
+    tasks.sweep()
+    message.refresh_from_db()
+    assert (message.state, message.reported) == ("sent", "")
 
 
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():

@@ -17,7 +17,7 @@ from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent
 from people.models import Person
-from tests.factories import MAILBOX, make_connection, pending_row, rolled_back, show_row
+from tests.factories import MAILBOX, confirm_reports, make_connection, pending_row, rolled_back, show_row
 from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
@@ -216,10 +216,12 @@ def check(histories: list[History], draw: Callable[..., Any]) -> None:
     bodies = [body for history in histories for body in history.bodies]
     for body in bodies:
         receive(ordered, body)
+    confirm_reports()
     repeated = bodies + draw(st.lists(st.sampled_from(bodies), max_size=4), label="repeated")
     order = draw(st.permutations(repeated), label="order")
     for body in order:
         receive(shuffled, body)
+    confirm_reports()
     assert mirror_of(shuffled, histories) == mirror_of(ordered, histories)
     assert WebhookEvent.objects.filter(connection=shuffled).count() == len(bodies)
     # Held mail is announced only if that was the first event. An event without a time counts as now.
@@ -253,6 +255,7 @@ def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
     orders = [random.Random(seed).sample(bodies, len(bodies)) for seed in range(4)]
     delivered = at_once(*(partial(deliver, hurried, order) for order in orders))
     results = [result for found in delivered for result in found]
+    confirm_reports()
     assert mirror_of(hurried, histories) == mirror_of(ordered, histories)
     assert results.count("duplicate") == 24
     assert held_announcements(hurried) <= 2

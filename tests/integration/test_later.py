@@ -28,7 +28,7 @@ from tests.factories import (
     make_list,
     make_message,
     pending_row,
-    post_event,
+    post_confirmed,
     rolled_back,
     show_row,
 )
@@ -310,7 +310,7 @@ def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(clien
             ("approve", "refused"), ("reject", "recorded"),
         ]  # fmt: skip
     body = event_body("message.rejected", email_id=message.upstream_id, status="rejected", decided_by="lee")
-    assert post_event(client, message.connection, body).status_code == 200
+    assert post_confirmed(client, message.connection, body).status_code == 200
     later.refresh_from_db()
     assert later.state == "superseded"
     time_comes(later)

@@ -19,7 +19,7 @@ from approvals.reports.views import DecisionsForm
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from people.actors import worker
-from tests.factories import event_body, make_connection, make_message, make_person, post_event
+from tests.factories import event_body, make_connection, make_message, make_person, post_confirmed
 from tests.integration.deciding import decide
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
@@ -44,7 +44,7 @@ def made(connection, person, outcome="approve", *, moment=None, state="applied",
 def elsewhere(client, connection, **fields):
     message = make_message(connection, **fields)
     event_fields = {"email_id": message.upstream_id, "status": "approved"}
-    assert post_event(client, connection, event_body("oversight.approved", **event_fields)).status_code == 200
+    assert post_confirmed(client, connection, event_body("oversight.approved", **event_fields)).status_code == 200
     return message
 
 
@@ -170,10 +170,12 @@ def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, auditor
     event_message = elsewhere(client, connection, subject="By somebody at MultiMail")
     decided = made(connection, reviewer, subject="By Ana")
     event = event_body("oversight.approved", email_id=decided.message.upstream_id, status="approved")
-    assert post_event(client, connection, event).status_code == 200
+    assert post_confirmed(client, connection, event).status_code == 200
     # Never held, and withdrawn by its sender.
-    post_event(client, connection, event_body("message.sent", email_id="01AUTO", status="sent", subject="Autonomous"))
-    post_event(client, connection, event_body("message.cancelled", email_id=make_message(connection).upstream_id))
+    post_confirmed(
+        client, connection, event_body("message.sent", email_id="01AUTO", status="sent", subject="Autonomous")
+    )
+    post_confirmed(client, connection, event_body("message.cancelled", email_id=make_message(connection).upstream_id))
     assert rows(auditor, "figure=elsewhere") == [[], [event_message]]
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from approvals.intake.ingest import receive_webhook
 from audit.models import Entry
 from mirror.models import Message
-from tests.factories import MAILBOX, event_body
+from tests.factories import MAILBOX, confirm_reports, event_body
 
 pytestmark = pytest.mark.django_db
 
@@ -18,6 +18,8 @@ LONG_AGO = {"timestamp": (timezone.now() - timedelta(hours=3)).isoformat()}
 BARE = {"subject": "", "from": "", "to": [], "metadata": {}}
 INBOUND = {"direction": "inbound"}
 GONE = {"state": "gone"}
+# A read finds that MultiMail no longer holds the message.
+CONFIRM = {}
 
 # Events of one message, one after the other, and of the last: its result, the state then, what is wanted of MultiMail,
 # and the entries that it leaves. In place of an event may stand what becomes of the message meanwhile.
@@ -30,16 +32,17 @@ EVENTS = [
     ([(SENT, {})], "applied", "sent", "", ["message.sent"]),
     ([(PENDING, {}), (PENDING, {})], "applied", "held", "", []),
     ([(PENDING, {}), (PENDING, LONG_AGO)], "late", "held", "", []),
-    ([(PENDING, {}), (APPROVED, {})], "applied", "approved", "", ["message.approved"]),
-    ([(PENDING, {}), (APPROVED, LONG_AGO)], "late", "approved", "", ["message.approved"]),
-    ([(PENDING, {}), (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),
-    ([(REJECTED, {}), (PENDING, {})], "late", "rejected", "", ["webhook.late"]),
+    ([(PENDING, {}), (APPROVED, {}), CONFIRM], "checking", "approved", "", ["message.approved"]),
+    ([(PENDING, {}), (APPROVED, LONG_AGO), CONFIRM], "checking", "approved", "", ["message.approved"]),
+    ([(PENDING, {}), (SENT, {}), CONFIRM], "checking", "sent", "", ["message.approved", "message.sent"]),
+    ([(REJECTED, {}), (PENDING, {})], "late", "rejected", "ask", ["webhook.late"]),
     ([(REJECTED, {}), (SENT, {})], "late", "rejected", "ask", ["webhook.late"]),
-    ([(REJECTED, BARE), (PENDING, {})], "late", "rejected", "", ["message.named"]),
+    ([(REJECTED, BARE), (PENDING, {})], "late", "rejected", "ask", ["message.named"]),
     ([(PENDING, {}), GONE, (PENDING, {})], "late", "gone", "ask", ["webhook.late"]),
     ([(PENDING, {}), GONE, (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),
-    ([(PENDING, INBOUND), (APPROVED, {"direction": ""})], "applied", "released", "", ["message.released"]),
+    ([(PENDING, INBOUND), (APPROVED, {"direction": ""}), CONFIRM], "checking", "released", "", ["message.released"]),
     ([(APPROVED, {"direction": ""}), (PENDING, INBOUND)], "applied", "released", "", ["message.released"]),
+    ([(PENDING, {}), (APPROVED, {})], "checking", "held", "", ["webhook.unconfirmed"]),
 ]
 
 
@@ -61,7 +64,7 @@ def receive_event(connection, number, name, fields):
 def fields_of(entry):
     """Its details, without its source."""
     fields = dict(entry.detail.fields)
-    assert (fields.pop("actor"), fields.pop("address")) == ("MultiMail (main)", "203.0.113.7")
+    assert (fields.pop("actor"), fields.pop("address", "203.0.113.7")) == ("MultiMail (main)", "203.0.113.7")
     return fields
 
 
@@ -69,7 +72,9 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
     for number, (steps, *expected) in enumerate(EVENTS):
         for step in steps:
             before = list(Entry.objects.values_list("pk", flat=True))
-            if isinstance(step, dict):
+            if step is CONFIRM:
+                confirm_reports()
+            elif isinstance(step, dict):
                 Message.objects.filter(upstream_id=f"01E{number}").update(**step)
             else:
                 stored = receive_event(connection, number, *step)
@@ -88,15 +93,19 @@ def test_entry_records_the_effect_of_the_event(connection):
     found = {"key": "Bot", "found": "it is sent, which no event had reported"}
     for number, (steps, expected) in enumerate([
         ([(PENDING, {})], [FIELDS]),
-        ([(PENDING, {}), (APPROVED, more)], [FIELDS | explained]),
-        ([(PENDING, {}), (SENT, more)], [FIELDS | found, FIELDS | explained]),
+        ([(PENDING, {}), (APPROVED, more), CONFIRM], [FIELDS | explained]),
+        ([(PENDING, {}), (SENT, more), CONFIRM], [FIELDS | found, FIELDS | explained]),
         ([(APPROVED, {}), (APPROVED, more)], [{"event": APPROVED}]),
         ([(REJECTED, BARE), (PENDING, {"sent_by_key": "mm_1"})], [FIELDS | {"event": PENDING, "key": "mm_1"}]),
-        ([(PENDING, {}), (APPROVED, {"direction": "inbound"})], [FIELDS | {"direction": "inbound"}]),
+        ([(PENDING, {}), (APPROVED, {"direction": "inbound"}), CONFIRM], [FIELDS | {"direction": "inbound"}]),
+        ([(PENDING, {}), (APPROVED, more)], [{"event": APPROVED, "reason": "Fine"}]),
     ]):  # fmt: skip
         for step in steps:
             before = list(Entry.objects.values_list("pk", flat=True))
-            receive_event(connection, number, *step)
+            if step is CONFIRM:
+                confirm_reports()
+            else:
+                receive_event(connection, number, *step)
         entries = Entry.objects.exclude(pk__in=before).oldest_first()
         assert [fields_of(entry) for entry in entries] == expected, steps
 

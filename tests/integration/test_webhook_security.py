@@ -21,7 +21,7 @@ from audit.models import Entry
 from common import enqueue
 from common.logs import JsonFormatter
 from mirror.models import Connection, Message, WebhookEvent
-from tests.factories import SECRET, event_body, make_connection, post_event
+from tests.factories import SECRET, event_body, make_connection, post_confirmed, post_event
 from upstream.signatures import HEADER, sign
 
 pytestmark = pytest.mark.django_db
@@ -176,7 +176,7 @@ def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection):
     make_route()
     body = event_body(email_id="01SAME")
     post_event(client, connection, body)
-    post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
+    post_confirmed(client, connection, event_body("oversight.rejected", email_id="01SAME"))
     before = (WebhookEvent.objects.count(), Delivery.objects.count(), Entry.objects.count())
     answer = post_event(client, connection, body)
     assert (answer.status_code, answer.json()) == (200, {"result": "duplicate"})
@@ -195,17 +195,17 @@ def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_fo
         ("oversight.rejected", "01DONE"),
         ("oversight.pending", "01HELD"),
     ):
-        post_event(client, connection, event_body(name, email_id=email_id))
+        post_confirmed(client, connection, event_body(name, email_id=email_id))
     make_route()
     events = (
-        ("oversight.pending", "01DONE", "rejected"),
-        ("oversight.approved", "01DONE", "rejected"),
-        ("oversight.pending", "01UNKNOWN", "gone"),
-        ("message.sent", "01HELD", "sent"),
+        ("oversight.pending", "01DONE", "rejected", "late"),
+        ("oversight.approved", "01DONE", "rejected", "late"),
+        ("oversight.pending", "01UNKNOWN", "gone", "late"),
+        ("message.sent", "01HELD", "sent", "checking"),
     )
-    for name, email_id, state in events:
-        answer = post_event(client, connection, event_body(name, email_id=email_id, timestamp=ago(days=1)))
-        assert (answer.status_code, answer.json()) == (200, {"result": "late"}), (name, email_id)
+    for name, email_id, state, result in events:
+        answer = post_confirmed(client, connection, event_body(name, email_id=email_id, timestamp=ago(days=1)))
+        assert (answer.status_code, answer.json()) == (200, {"result": result}), (name, email_id)
         assert Message.objects.get(upstream_id=email_id).state == state, (name, email_id)
         # Only its actual effect is announced.
         assert Delivery.objects.filter(message__upstream_id=email_id).count() == (name == "message.sent")

@@ -26,7 +26,7 @@ from tests.factories import (
     make_message,
     make_person,
     pending_row,
-    post_event,
+    post_confirmed,
     rolled_back,
 )
 from tests.factories import show_row as show
@@ -70,7 +70,7 @@ def settle(message, person, took_effect):
 
 
 def report(client, message, name, **fields):
-    post_event(client, message.connection, event_body(name, email_id=message.upstream_id, **fields))
+    post_confirmed(client, message.connection, event_body(name, email_id=message.upstream_id, **fields))
 
 
 def states():

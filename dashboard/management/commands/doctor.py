@@ -13,7 +13,6 @@ from django.core.management import BaseCommand
 from django.db import DatabaseError
 
 from alerts.models import Delivery, Destination
-from approvals.intake import unsigned
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
@@ -98,7 +97,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_check_switches(), *_check_policy(), *_check_webhooks(), *_check_alerts(), *_check_ledger(clock())]
+        found += [*_check_switches(), *_check_policy(), *_check_alerts(), *_check_ledger(clock())]
         if checks.is_at_rest():
             found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or is_warming_up():
@@ -163,16 +162,6 @@ def _finding_of(group: Group) -> Finding:
 def _url(path: str) -> str:
     """Return a page's URL; only its path if the desk is not running, because the port may change at each start."""
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
-
-
-def _check_webhooks() -> Iterator[Finding]:
-    names = dict(Connection.objects.at_work().values_list("pk", "name"))
-    for key, number in unsigned.unsigned_lately(names).items():
-        if number:
-            webhooks = f"{number} webhook{'s' if number != 1 else ''}"
-            sentence = f"{webhooks} to {names[key]} had no valid signature in the last two minutes."
-            advice = "If MultiMail sent them, the connection has the wrong signing secret."
-            yield Finding(sentence, advice, is_stuck=False)
 
 
 def _check_alerts() -> Iterator[Finding]:
