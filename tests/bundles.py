@@ -1,7 +1,8 @@
-"""Makes bundles by hand, after docs/ledger.md and with none of the product's code, to alter them and see it found."""
+"""Makes bundles and proofs by hand, after docs/ledger.md and with none of the product's code, to alter them."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,44 +10,24 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 AT = "2026-11-21T02:04:33.{:06d}+00:00"
+MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
+FILES = ("manifest.json", "keys.json", "seals.jsonl", "entries.jsonl", "details.jsonl")
 
 
 def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def leaf_of(entry: dict[str, Any]) -> bytes:
-    return hashlib.sha256(b"\0" + canonical(entry)).digest()
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
-def root_of(leaves: list[bytes]) -> bytes:
-    """The definition of RFC 9162, section 2.1.1, and nothing else."""
-    if len(leaves) < 2:
-        return leaves[0] if leaves else hashlib.sha256(b"").digest()
-    half = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return hashlib.sha256(b"\1" + root_of(leaves[:half]) + root_of(leaves[half:])).digest()
+def entry_hash(entry: dict[str, Any]) -> str:
+    return sha256(canonical(entry))
 
 
-def path_of(first: int, leaves: list[bytes], *, known: bool = True) -> list[bytes]:
-    """SUBPROOF of RFC 9162, section 2.1.4.1."""
-    if first == len(leaves):
-        return [] if known else [root_of(leaves)]
-    half = 1 << ((len(leaves) - 1).bit_length() - 1)
-    if first <= half:
-        return [*path_of(first, leaves[:half], known=known), root_of(leaves[half:])]
-    return [*path_of(first - half, leaves[half:], known=False), root_of(leaves[:half])]
-
-
-def proof_nodes(wanted: set[int], leaves: list[bytes], start: int = 0) -> list[tuple[int, int, str]]:
-    """The nodes of a proof, each as level, index and hash."""
-    end = start + len(leaves)
-    level = (len(leaves) - 1).bit_length()
-    if not any(start <= position < end for position in wanted):
-        return [(level, start >> level, root_of(leaves).hex())]
-    if len(leaves) == 1:
-        return []
-    half = 1 << (level - 1)
-    return proof_nodes(wanted, leaves[:half], start) + proof_nodes(wanted, leaves[half:], start + half)
+def batch_hash(entries: Iterable[dict[str, Any]]) -> str:
+    return sha256(b"".join(bytes.fromhex(entry_hash(entry)) for entry in entries))
 
 
 def raw(key: Ed25519PrivateKey) -> str:
@@ -54,7 +35,7 @@ def raw(key: Ed25519PrivateKey) -> str:
 
 
 def fingerprint(key: str) -> str:
-    number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
+    number = int(sha256(bytes.fromhex(key))[:15], 16)
     signs = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
     digits = "".join(signs[int(f"{number:060b}"[position : position + 5], 2)] for position in range(0, 60, 5))
     return f"{digits[:4]}-{digits[4:8]}-{digits[8:]}"
@@ -73,16 +54,16 @@ class Book:
     next_number: int = 1
     next_xid: int = 700
 
-    def write(self, number: int = 1, **says: Any) -> None:
+    @property
+    def size(self) -> int:
+        """Entries that are sealed."""
+        return self.seals[-1]["size"] if self.seals else 0
+
+    def write(self, number: int = 1, fields: dict[str, str] | None = None, **says: Any) -> None:
         """Append entries, each of a transaction of its own."""
         for _ in range(number):
             salt = bytes([self.next_number % 256] * 16)
-            # Every second one needs an escape, and is checked in another way.
-            fields = {"actor": "Ana", "reason": f"“ {self.next_number}" + "\n" * (self.next_number % 2 == 0)}
-            hashes = {
-                name: hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + text.encode()).hexdigest()
-                for name, text in fields.items()
-            }
+            texts = fields or {"actor": "Ana", "reason": f"“ {self.next_number}\n"}
             entry = {
                 "id": self.next_number,
                 "xid": str(self.next_xid),
@@ -95,32 +76,35 @@ class Book:
                 "message": None,
                 "fingerprint": "",
                 "trace": "",
-                "detail_hashes": hashes,
+                "detail_hashes": {
+                    name: sha256(salt + b"\0" + name.encode() + b"\0" + text.encode()) for name, text in texts.items()
+                },
                 **says,
             }
             self.entries.append(entry)
             self.details.append(
-                {"id": self.next_number, "leaf": leaf_of(entry).hex(), "salt": salt.hex(), "fields": fields}
+                {"id": entry["id"], "hash": entry_hash(entry), "salt": salt.hex(), "fields": dict(texts)}
             )
             self.next_number += 1
             self.next_xid += 1
-
-    def leaves(self, size: int | None = None) -> list[bytes]:
-        return [leaf_of(entry) for entry in self.entries[:size]]
 
     def seal(self, *, key: Ed25519PrivateKey | None = None, **says: Any) -> dict[str, Any]:
         """Seal everything that was appended."""
         before = self.seals[-1] if self.seals else None
         self.key = key or self.key
+        batch = self.entries[self.size :]
+        end = (batch[-1]["xid"], batch[-1]["id"]) if batch else (before["end_xid"], before["end_id"]) if before else None
         made = {
-            "v": 1,
+            "v": 2,
             "number": len(self.seals) + 1,
             "kind": "seal",
             "epoch": before["epoch"] if before else 1,
+            "count": len(batch),
             "size": len(self.entries),
-            "root": root_of(self.leaves()).hex(),
-            "previous": head_hash(before) if before else "",
-            "horizon": str(self.next_xid),
+            "entries": batch_hash(batch),
+            "previous": seal_hash(before) if before else "",
+            "end_xid": end[0] if end else "0",
+            "end_id": end[1] if end else 0,
             "after_id": before["after_id"] if before else 0,
             "cluster": "7300000000000000001",
             "at": AT.format(len(self.seals)),
@@ -132,15 +116,18 @@ class Book:
         return self.seals[-1]
 
     def change_key(self) -> None:
+        """Sign the next key; entries that wait are left to the next seal."""
         after = Ed25519PrivateKey.generate()
-        self.seal(kind="key", next_key=raw(after), horizon=self.seals[-1]["horizon"])
+        self.seal(kind="key", next_key=raw(after))
         self.key = after
 
     def restore(self, **says: Any) -> None:
         """Seal what is there, and begin an epoch in which transactions count from the beginning."""
         self.next_xid = 300
-        epoch, last = self.seals[-1]["epoch"] + 1, self.next_number - 1
-        self.seal(**{"kind": "restored", "epoch": epoch, "after_id": last, "note": "disk lost", **says})
+        last = self.next_number - 1
+        begin = {"end_xid": str(self.next_xid), "end_id": last, "after_id": last}
+        self.seal(**{"kind": "restored", "epoch": self.seals[-1]["epoch"] + 1, "note": "disk lost", **begin, **says})
+        self.next_xid += 1
 
     def files(self) -> dict[str, bytes]:
         """The files of the bundle."""
@@ -149,17 +136,17 @@ class Book:
             if not keys or keys[-1]["key"] != seal["key"]:
                 one = {"key": seal["key"], "fingerprint": fingerprint(seal["key"]), "first_seal": seal["number"]}
                 keys.append(one)
-        last = self.seals[-1] if self.seals else {"size": 0, "root": root_of([]).hex()}
         manifest = {
-            "v": 1,
+            "v": 2,
             "product": "Countersign",
             "version": "1",
             "made_at": AT.format(999_999),
             "entries": len(self.entries),
             "seals": len(self.seals),
-            "size": last["size"],
-            "root": last["root"],
-            "unsealed": len(self.entries) - last["size"],
+            "size": self.size,
+            "last": seal_hash(self.seals[-1]) if self.seals else "",
+            "unsealed": len(self.entries) - self.size,
+            "details": "included",
             **self.manifest,
         }
         return {
@@ -177,17 +164,57 @@ class Book:
             (folder / name).write_bytes(instead.get(name.replace(".", "_"), data))
         return folder
 
+    def proof(self, message: str = MESSAGE) -> dict[str, Any]:
+        """Return the proof of one message."""
+        batches = []
+        begin = 0
+        for seal in self.seals:
+            batch = range(begin, seal["size"])
+            begin = seal["size"]
+            entries = [
+                {
+                    "index": place - batch[0],
+                    "entry": canonical(self.entries[place]).decode(),
+                    "salt": self.details[place]["salt"],
+                    "fields": dict(self.details[place]["fields"]),
+                }
+                for place in batch
+                if self.entries[place]["message"] == message
+            ]
+            if entries:
+                hashes = [entry_hash(self.entries[place]) for place in batch]
+                batches.append({"seal": dict(seal), "hashes": hashes, "entries": entries})
+        about = json.loads(batches[-1]["entries"][-1]["entry"])
+        waiting = [entry["id"] for entry in self.entries[self.size :] if entry["message"] == message]
+        return {
+            "v": 2,
+            "kind": "message",
+            "product": "Countersign",
+            "made_at": AT.format(999_999),
+            "message": message,
+            "about": {
+                "action": about["action"],
+                "actor": f"{about['actor_kind']} {about['actor_id']}",
+                "at": about["at"],
+                "entry": about["id"],
+            },
+            "batches": batches,
+            "not_sealed": waiting,
+        }
+
+
+def signed_bytes(seal: dict[str, Any]) -> bytes:
+    return b"countersign seal v2\n" + canonical({name: value for name, value in seal.items() if name != "signature"})
+
 
 def sign(seal: dict[str, Any], key: Ed25519PrivateKey, **says: Any) -> dict[str, Any]:
     """Sign what a seal says, with a key that it then names."""
-    signed = {name: value for name, value in {**seal, "key": raw(key), **says}.items() if name != "signature"}
-    return {**signed, "signature": key.sign(b"countersign seal v1\n" + canonical(signed)).hex()}
+    made = {**seal, "key": raw(key), **says}
+    return {**made, "signature": key.sign(signed_bytes(made)).hex()}
 
 
-def head_hash(seal: dict[str, Any]) -> str:
-    signed_fields = {name: value for name, value in seal.items() if name != "signature"}
-    signed = b"countersign seal v1\n" + canonical(signed_fields)
-    return hashlib.sha256(signed + bytes.fromhex(seal["signature"])).hexdigest()
+def seal_hash(seal: dict[str, Any]) -> str:
+    return sha256(signed_bytes(seal) + bytes.fromhex(seal["signature"]))
 
 
 def book(*turns: int, unsealed: int = 0) -> Book:

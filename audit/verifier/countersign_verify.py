@@ -52,9 +52,6 @@ MOST_VALUES = 1_000_000
 MOST_RANGES = 400_000
 # Findings that are stored; the rest is counted.
 MOST_FINDINGS = 200
-# Entries of one seal that are remembered to name the wrong one, and how often one of them is searched for by trying.
-MOST_HELD = 1500
-MOST_SEARCHES = 20
 # After so many wrong signatures no more are checked.
 MOST_UNSIGNED = 3
 # A central directory of a .zip larger than that lists far more than the files of a bundle.
@@ -535,8 +532,10 @@ class Chain:
             self._check_first(seal)
         elif seal.number == self.last.number + 1:
             self._check_next(self.last, seal)
+        elif seal.number <= self.last.number:
+            find(f"Seal {seal.number} comes after seal {self.last.number}: it is there twice, or out of order.")
         else:
-            self._check_number(self.last, seal)
+            find(f"Seal {self.last.number + 1} is missing: after seal {self.last.number} comes seal {seal.number}.")
         if bool(seal.next_key) != (seal.kind == "key") or seal.next_key == seal.key:
             find(f"Seal {seal.number} is of the kind {seal.kind}, which does not fit its next key.")
         if seal.kind == "key" and seal.count:
@@ -566,16 +565,6 @@ class Chain:
             self.report.find(f"Seal 1 is missing: the first one here is seal {seal.number}.")
         elif seal.previous or seal.epoch != 1 or seal.after_id or seal.kind == "restored" or seal.size != seal.count:
             self.report.find("Seal 1 says that there was one before it.")
-
-    def _check_number(self, last: Seal, seal: Seal) -> None:
-        if seal.number == last.number:
-            self.report.find(f"Seal {seal.number} appears twice.")
-        elif seal.number < last.number:
-            self.report.find(f"Seal {seal.number} comes after seal {last.number}: their order was changed.")
-        else:
-            first = last.number + 1
-            which = f"Seal {first} is" if first == seal.number - 1 else f"Seals {first} to {seal.number - 1} are"
-            self.report.find(f"{which} missing: after seal {last.number} comes seal {seal.number}.")
 
     def _check_next(self, last: Seal, seal: Seal) -> None:
         find = self.report.find
@@ -777,82 +766,47 @@ class Record(NamedTuple):
     listed: bytes | None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it is there and matches the list."""
-        return self.xid is not None and self.listed in (None, self.hash)
+    def is_altered(self) -> bool:
+        """Whether it is there, but not as it is listed."""
+        return self.hash is not None and self.listed not in (None, self.hash)
 
     @property
-    def order(self) -> tuple[int, int]:
-        """What entries are in order by."""
-        return self.xid or 0, self.number
-
-    @property
-    def as_found(self) -> bytes:
-        return self.hash or self.listed or b""
-
-    @property
-    def as_listed(self) -> bytes:
-        return self.listed or self.hash or b""
+    def order(self) -> tuple[int, int] | None:
+        """What entries are in order by; None where the entry itself does not say it."""
+        return None if self.xid is None or self.is_altered else (self.xid, self.number)
 
 
 class Batch:
-    """The entries that were found under one seal: their hashes, and some of them to name the wrong one."""
+    """The entries that were found under one seal: their hashes, and what is needed to name the wrong one."""
 
     def __init__(self, seal: Seal, before: Seal | None) -> None:
         self.seal = seal
-        self.start = before.end if before else (0, 0)
+        self.end = before.end if before and seal.kind == "seal" else (0, 0)
         self.window = window(before.at if before else "", seal.at)
         self.taken = 0
-        self.last: Record | None = None
-        self.held: list[Record] = []
-        # Entries that are not as the list says.
-        self.differing: list[Record] = []
+        self.altered: list[int] = []
+        self.numbers: list[int] = []
         self._found = hashlib.sha256()
         self._listed = hashlib.sha256()
 
     def add(self, record: Record) -> None:
         """Add an entry."""
         self.taken += 1
-        self._found.update(record.as_found)
-        self._listed.update(record.as_listed)
-        if len(self.held) < MOST_HELD:
-            self.held.append(record)
-        if record.hash is not None and record.listed not in (None, record.hash) and len(self.differing) < MOST_FINDINGS:
-            self.differing.append(record)
-
-    @property
-    def over(self) -> int:
-        """How many more there are than the seal says."""
-        return self.taken - self.seal.count
+        self._found.update(record.hash or record.listed or b"")
+        self._listed.update(record.listed or record.hash or b"")
+        if record.is_altered and len(self.altered) < MOST_FINDINGS:
+            self.altered.append(record.number)
+        # The lowest and the highest number.
+        self.numbers = sorted({*self.numbers, record.number})
+        del self.numbers[1:-1]
 
     def fits(self) -> bool:
         """Whether the entries are those that were sealed."""
-        return self.over == 0 and self._found.hexdigest() == self.seal.entries
+        return self.taken == self.seal.count and self._found.hexdigest() == self.seal.entries
 
     def list_fits(self) -> bool:
         """Whether the list is of those that were sealed."""
-        return self.over == 0 and self._listed.hexdigest() == self.seal.entries
-
-    def fits_sorted(self) -> bool:
-        """Whether only the order of the entries was changed."""
-        if self.over or self.taken > len(self.held):
-            return False
-        return batch_hash(one.as_listed for one in sorted(self.held, key=lambda one: one.order)) == self.seal.entries
-
-    def without_one(self) -> Record | None:
-        """Return the entry without which the rest is what was sealed."""
-        if self.over != 1 or self.taken > len(self.held):
-            return None
-        rest = b"".join(record.as_listed for record in self.held)
-        begin = 0
-        for record in self.held:
-            end = begin + len(record.as_listed)
-            digest = hashlib.sha256(rest[:begin])
-            digest.update(rest[end:])
-            if digest.hexdigest() == self.seal.entries:
-                return record
-            begin = end
-        return None
+        return self.taken == self.seal.count and self._listed.hexdigest() == self.seal.entries
 
 
 class Ledger:
@@ -863,8 +817,6 @@ class Ledger:
         self._records = Ahead(self._record(item) for item in items)
         self._position = 0
         self._numbers = Numbers()
-        self._highest = 0
-        self._searches = 0
         self._before: Seal | None = None
 
     def _record(self, item: Item) -> Record:
@@ -903,39 +855,30 @@ class Ledger:
         except ValueError as error:
             self.report.refuse(f"Entry {number} reports a removal, but not whose: {error}.")
             return
-        if not named.runs:
-            self.report.find(f"Entry {number} reports a removal without saying whose details.")
-        elif named.runs[-1][1] >= number:
-            self.report.find(f"Entry {number} reports a removal of later entries.")
+        if not named.runs or named.runs[-1][1] >= number:
+            self.report.find(f"Entry {number} reports a removal of no entries, or of later ones.")
 
     def take(self, seal: Seal, following: Seal | None) -> None:
         """Take the entries that this seal covers, and compare them with it."""
         batch = Batch(seal, self._before)
         # A restore takes what the seal before it left behind, wherever it stands in order.
         takes_more = following is None or following.kind != "restored"
-        while (record := self._records.peek()) is not None and self._belongs(record, batch, takes_more):
+        while (record := self._records.peek()) is not None:
+            is_within = self._is_within(record, seal)
+            if is_within is False or (batch.taken >= seal.count and not (takes_more and is_within)):
+                break
             self._records.take()
             self._check_place(record, batch)
             batch.add(record)
         self.report.sealed += batch.taken
         if batch.fits():
-            for one in batch.differing:
-                self.report.find(f"Entry {one.number} is as it was sealed, but listed with another hash.")
-            self._check_end(batch)
+            for number in batch.altered:
+                self.report.find(f"Entry {number} is as it was sealed, but listed with another hash.")
+            if seal.kind == "seal" and seal.count and not batch.altered and batch.end != seal.end:
+                self.report.find(f"Seal {seal.number} says that it ends at entry {seal.end_id}: it was edited.")
         else:
             self._explain(batch)
-        self._highest = max(self._highest, *(one.number for one in batch.held), 0)
         self._before = seal
-
-    def _belongs(self, record: Record, batch: Batch, takes_more: bool) -> bool:
-        is_within = self._is_within(record, batch.seal)
-        if batch.taken >= batch.seal.count:
-            return takes_more and is_within is True
-        if is_within is not False:
-            return True
-        # An entry that is too early is out of order: what follows still belongs here.
-        following = self._records.peek(1)
-        return following is not None and self._is_within(following, batch.seal) is True
 
     @staticmethod
     def _is_within(record: Record, seal: Seal) -> bool | None:
@@ -943,119 +886,72 @@ class Ledger:
 
         One that is gone, unreadable or altered goes with those who still miss some.
         """
-        if not record.is_whole:
+        if record.order is None:
             return None
         return record.number <= seal.after_id if seal.kind == "restored" else record.order <= seal.end
 
     def _check_place(self, record: Record, batch: Batch) -> None:
         """Check an entry's order, and its time."""
         seal = batch.seal
-        find = self.report.find
-        if record.is_whole:
-            if batch.last and record.order <= batch.last.order:
-                find(
-                    f"Entry {batch.last.number} is before entry {record.number} under seal {seal.number} but was "
-                    "written after it: their order was changed."
+        is_restored = seal.kind == "restored"
+        if record.order is not None:
+            if record.order <= batch.end or (record.number <= seal.after_id and not is_restored):
+                self.report.find(
+                    f"Entry {record.number} under seal {seal.number} is behind entry {batch.end[1]}, which was written "
+                    "after it: their order was changed, or it was put in later."
                 )
-            if seal.kind == "restored":
-                if record.number > seal.after_id:
-                    find(f"Entry {record.number} under seal {seal.number} is of a later epoch: it was put in later.")
-            elif record.order <= batch.start or record.number <= seal.after_id:
-                find(f"Entry {record.number} under seal {seal.number} belongs before its entries: it was put in later.")
-            batch.last = record
+            batch.end = record.order
         # Entries under a `restored` seal may be much older.
-        if seal.kind != "restored" and record.at and not batch.window[0] <= record.at <= batch.window[1]:
+        if not is_restored and record.at and not batch.window[0] <= record.at <= batch.window[1]:
             before = f", and seal {self._before.number} before it is of {self._before.at[:19]}" if self._before else ""
-            find(
+            self.report.find(
                 f"Entry {record.number} says {record.at[:19]}, is under {seal.name}{before}: "
                 "its time was changed, or it was put in."
             )
 
-    def _check_end(self, batch: Batch) -> None:
-        seal = batch.seal
-        if seal.kind == "seal" and batch.last and batch.last.order != seal.end:
-            self.report.find(f"Seal {seal.number} says that it ends at entry {seal.end_id}: it was edited.")
-
     def _explain(self, batch: Batch) -> None:
         """Find out which entry is the reason that a seal does not fit."""
         seal = batch.seal
-        for one in batch.differing:
-            self.report.find(f"Entry {one.number} was changed: its hash is not the one that was sealed.")
-        # What was changed, removed or is in the wrong order is a finding already.
-        if batch.list_fits() or batch.fits_sorted():
+        for number in batch.altered:
+            self.report.find(f"Entry {number} was changed: its hash is not the one that was sealed.")
+        if batch.list_fits():
+            # What was changed or removed is a finding already.
             return
-        if batch.over:
-            self._report_number(batch)
-            return
-        numbers = sorted(one.number for one in batch.held if one.number)
-        if not numbers:
-            self.report.find(f"Seal {seal.number} was edited: it does not fit the entries under it.")
-            return
-        which = f"Entry {numbers[0]}" if len(numbers) == 1 else f"One of the entries {numbers[0]} to {numbers[-1]}"
-        self.report.find(f"{which} is not as it was sealed, or seal {seal.number} over it was edited.")
-
-    def _report_number(self, batch: Batch) -> None:
-        seal = batch.seal
-        find = self.report.find
-        self._searches += 1
-        extra = batch.without_one() if self._searches <= MOST_SEARCHES else None
-        if extra is not None:
-            self.report.sealed -= 1
-            find(f"Entry {extra.number} was put in later: seal {seal.number} does not cover it.")
-            return
-        numbers = sorted(one.number for one in batch.held if one.number)
-        among = f", among the entries {numbers[0]} to {numbers[-1]}" if numbers else ""
-        covers = f"Seal {seal.number} covers {seal.count} entries, and {batch.taken} are here"
-        following = self._records.peek()
-        if batch.over > 0:
-            find(f"{covers}: {batch.over} put in later{among}.")
-        elif following is None:
-            last = f"the last one here is entry {numbers[-1]}" if numbers else "none of them is here"
-            find(f"{covers}: the end was cut off; {last}.")
-        elif gone := self._gaps([*numbers, following.number], -batch.over):
-            find(f"{covers}: {-batch.over} removed (entry {', '.join(map(str, gone))} is missing).")
+        among = f" (entries {batch.numbers[0]} to {batch.numbers[-1]})" if batch.numbers else ""
+        covers = f"Seal {seal.number} covers {seal.count} entries, and {batch.taken} are here{among}"
+        if batch.taken > seal.count:
+            self.report.find(f"{covers}: {batch.taken - seal.count} put in later.")
+        elif batch.taken == seal.count:
+            self.report.find(f"{covers}: one of them is not as it was sealed, or the seal was edited.")
+        elif self._records.peek() is None:
+            self.report.find(f"{covers}: the end was cut off.")
         else:
-            find(f"{covers}: {-batch.over} removed{among or f', before entry {following.number}'}.")
-
-    def _gaps(self, numbers: list[int], missing: int) -> list[int]:
-        """Return the numbers that are missing in between, if exactly so many are."""
-        first = self._highest + 1
-        if max(numbers) - first > len(numbers) + missing + 100:
-            return []
-        gone = sorted(set(range(first, max(numbers))) - set(numbers))
-        return gone if len(gone) == missing else []
+            self.report.find(f"{covers}: {seal.count - batch.taken} removed.")
 
     def end(self) -> None:
         """Check and count what is not sealed yet."""
         last = self._before
-        before = last.end if last else (0, 0)
-        times = window(last.at if last else "", "")
+        end = last.end if last else (0, 0)
+        first, _ = window(last.at if last else "", "")
         find = self.report.find
         while (record := self._records.peek()) is not None:
             self._records.take()
             self.report.unsealed += 1
-            if record.hash is not None and record.listed not in (None, record.hash):
+            if record.is_altered:
                 find(f"Entry {record.number} was changed: its hash is not the one that is listed.")
-            if record.xid is None:
+            if record.order is None:
                 continue
             if last and (record.order <= last.end or record.number <= last.after_id):
                 find(f"Entry {record.number} was put in later: seal {last.number} ends after it, without it.")
-            elif record.order <= before:
+            elif record.order <= end:
                 find(f"Entry {record.number}, not sealed yet, is out of order.")
-            if record.at < times[0]:
+            elif record.at < first:
                 find(f"Entry {record.number} says {record.at[:19]}, and is not sealed yet: its time was changed.")
-            before = record.order
-        self._report_missing()
-
-    def _report_missing(self) -> None:
-        """Find entries whose details are missing although no removal is recorded."""
-        if self.report.left_out:
-            return
-        gone = self.report.missing.without(self.report.removed)
+            end = record.order
+        # In a bundle without details, nothing records what was removed.
+        gone = Ranges() if self.report.left_out else self.report.missing.without(self.report.removed)
         if gone.runs:
-            self.report.find(
-                f"The details of {len(gone)} entries are missing, and no entry tells of their removal: {shown(gone)}."
-            )
+            find(f"The details of {len(gone)} entries are missing, and no entry tells of their removal: {shown(gone)}.")
 
 
 def check_ledger(
@@ -1149,14 +1045,14 @@ class Heads:
 # --- Bundles --------------------------------------------------------------------------------------------------------
 
 
-def open_file(path: str, *, flags: int = 0) -> BinaryIO:
+def open_file(path: str, flags: int = 0) -> BinaryIO:
     """Open a file, and nothing that only looks like one: a pipe or a device might never end."""
 
     def opener(name: str, given: int) -> int:
         return os.open(name, given | getattr(os, "O_NONBLOCK", 0) | flags)
 
     try:
-        file = open(path, "rb", opener=opener)
+        file = open(path, "rb", opener=opener)  # noqa: SIM115
     except OSError as error:
         raise Unreadable(f"{shown(path)} cannot be read: {shown(error.strerror)}.") from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -1203,7 +1099,7 @@ class Bundle:
     def _open(self, name: str) -> tuple[BinaryIO, int]:
         """Open one of the files; return how many bytes it may have, too. Other files in the bundle are never read."""
         if self._zip is None:
-            return open_file(os.path.join(self.path, name), flags=getattr(os, "O_NOFOLLOW", 0)), sys.maxsize
+            return open_file(os.path.join(self.path, name), getattr(os, "O_NOFOLLOW", 0)), sys.maxsize
         try:
             member = self._zip.getinfo(self._root + name)
             kind = stat.S_IFMT(member.external_attr >> 16)
@@ -1460,7 +1356,9 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
             report.find(f"Entry {one.entry['id']} is about another message.")
     if report.findings or heading is None:
         return Proof(report, [])
-    return Proof(report, [*_heading_lines(heading), *itertools.chain.from_iterable(map(_entry_lines, entries))])
+    others = (one for one in entries if one is not heading)
+    lines = [f"Message {message}", "The proof is about:", *_lines_of(heading)]
+    return Proof(report, lines + [line for one in others for line in _lines_of(one)])
 
 
 def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> list[Proven]:
@@ -1548,23 +1446,14 @@ def _actor_of(entry: dict[str, Any]) -> str:
     return f"{entry['actor_kind']} {entry['actor_id']}"
 
 
-def _heading_lines(one: Proven) -> list[str]:
+def _lines_of(one: Proven) -> list[str]:
+    """Say what an entry says, with its details."""
     entry = one.entry
     outcome = f" ({entry['outcome']})" if "outcome" in entry else ""
-    return [
-        f"Message: {entry['message']}",
-        f"Action: {shown(entry['action'])}{outcome}",
-        f"Actor: {shown(_actor_of(entry))}",
-        f"Time: {entry['at'][:19]} UTC",
-        f"By entry {entry['id']} under {one.seal.name}.",
+    lines = [
+        f"Entry {entry['id']} of {entry['at'][:19]} UTC, under {one.seal.name}:",
+        f"    {shown(entry['action'])}{outcome} by {shown(_actor_of(entry))} through {shown(entry['surface'])}",
     ]
-
-
-def _entry_lines(one: Proven) -> list[str]:
-    entry = one.entry
-    outcome = f" ({entry['outcome']})" if "outcome" in entry else ""
-    line = f"Entry {entry['id']}, {entry['at'][:19]} UTC: {shown(entry['action'])}{outcome}"
-    lines = [f"{line} by {shown(_actor_of(entry))} through {shown(entry['surface'])}."]
     if one.fields is None and entry["detail_hashes"]:
         names = ", ".join(shown(name) for name in sorted(entry["detail_hashes"]))
         lines.append(f"    MISSING details, removed or left out: {names}")
