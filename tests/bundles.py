@@ -93,7 +93,9 @@ class Book:
         before = self.seals[-1] if self.seals else None
         self.key = key or self.key
         batch = self.entries[self.size :]
-        end = (batch[-1]["xid"], batch[-1]["id"]) if batch else (before["end_xid"], before["end_id"]) if before else None
+        end = (
+            (batch[-1]["xid"], batch[-1]["id"]) if batch else (before["end_xid"], before["end_id"]) if before else None
+        )
         made = {
             "v": 2,
             "number": len(self.seals) + 1,
