@@ -1,10 +1,6 @@
-"""What the offline verifier reckons with: Ed25519 and the tree against others, and the proofs that build on them."""
+"""The offline verifier's Ed25519 and JSON, and the proofs of one message that build on them."""
 
-import base64
-import copy
-import email.message
 import json
-import zlib
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -13,22 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.verifier import countersign_verify as verifier
-from tests.bundles import book, canonical, fingerprint, path_of, proof_nodes, raw, root_of
-
-# The roots over the first 0 to 8 of these leaves are those of the known vectors of RFC 6962 and RFC 9162 trees.
-KNOWN_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-KNOWN_ROOTS = [
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-]
-HASHES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70)
+from tests.bundles import MESSAGE, book, canonical, entry_hash, fingerprint, raw, sign
 
 
 @given(st.binary(max_size=80), st.integers(0, 64 * 8 - 1), st.sampled_from(["none", "signature", "key", "data"]))
@@ -88,89 +69,23 @@ def test_points_have_one_spelling():
             assert verifier.point_of((y + verifier.P).to_bytes(32, "little")) is None
 
 
-def test_known_trees():
-    leaves = [verifier.leaf_of(bytes.fromhex(text)) for text in KNOWN_LEAVES]
-    assert [verifier.Edge().grown(leaves[:size]).root() for size in range(9)] == KNOWN_ROOTS
-
-
-@given(HASHES, st.lists(st.integers(0, 70), max_size=8))
-def test_tree_that_grows_has_the_root_of_the_definition(leaves, steps):
-    edge = verifier.Edge()
-    for step in [*steps, len(leaves)]:
-        edge = edge.grown(leaves[edge.size : edge.size + step])
-        assert edge.root() == root_of(leaves[: edge.size]).hex()
-    assert edge.size == len(leaves)
-
-
-@given(HASHES, st.data())
-def test_consistency_is_proved_by_its_own_path_only(leaves, data):
-    first = data.draw(st.integers(1, len(leaves)))
-    size, path = len(leaves), path_of(first, leaves)
-    old, new = root_of(leaves[:first]).hex(), root_of(leaves).hex()
-    assert verifier.is_consistent(first, size, old, new, path)
-    other = "ab" * 32
-    assert not verifier.is_consistent(first, size, other, new, path)
-    assert not verifier.is_consistent(first, size, old, other, path)
-    assert not verifier.is_consistent(first, size, old, new, [*path, b"x" * 32])
-    if path:
-        assert not verifier.is_consistent(first, size, old, new, path[:-1])
-        position = data.draw(st.integers(0, len(path) - 1))
-        assert not verifier.is_consistent(first, size, old, new, [*path[:position], b"x" * 32, *path[position + 1 :]])
-    if first > 1:
-        assert not verifier.is_consistent(first - 1, size, old, new, path)
-
-
-@given(HASHES, st.data())
-def test_leaves_and_nodes_lead_to_the_root(leaves, data):
-    wanted = data.draw(st.sets(st.integers(0, len(leaves) - 1), min_size=1, max_size=6))
-    nodes = {(level, index): bytes.fromhex(text) for level, index, text in proof_nodes(wanted, leaves)}
-    known_leaves = {index: leaves[index] for index in wanted}
-    root, used = verifier.root_from(known_leaves, nodes, len(leaves))
-    assert (root, used) == (root_of(leaves).hex(), len(nodes))
-    if nodes:
-        gone = data.draw(st.sampled_from(sorted(nodes)))
-        with pytest.raises(ValueError, match="is missing"):
-            verifier.root_from(known_leaves, {key: value for key, value in nodes.items() if key != gone}, len(leaves))
-
-
 def test_json_that_could_be_read_in_two_ways_is_refused():
-    texts = ['{"a":1,"a":2}', "NaN", "[Infinity]", "1.5", "1e400", "9" * 5000, "[" * 200_000, '{"a":', ""]
+    texts = ['{"a":1,"a":2}', "NaN", "[Infinity]", "1.5", "1e400", "9" * 5000, "[" * 200_000, '{"a":', "", '"\\ud800"']
     for text in (*map(str.encode, texts), b"\xff", b'"\xed\xa0\x80"'):
         with pytest.raises(ValueError, match=r"\w"):
             pytest.fail(f"{text[:20]!r}: {verifier.read_json(text)}")
 
 
-MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
-# Of its entries in the ledger that `made` gives.
-INDEXES = (5, 10, 15)
-
-
-def _proof(made):
-    """Return the proof of the message, as the desk hands it out."""
-    leaves = made.leaves(made.seals[-1]["size"])
-    details = [{name: made.details[index][name] for name in ("salt", "fields")} for index in INDEXES]
-    entries = [{"position": index, "entry": canonical(made.entries[index]).decode()} for index in INDEXES]
-    proof = {
-        "v": 1,
-        "kind": "message",
-        "message": MESSAGE,
-        "made_at": "2026-11-21T02:04:33.000000+00:00",
-        "product": "Countersign",
-        "entries": [entry | detail for entry, detail in zip(entries, details, strict=True)],
-        "nodes": [list(one) for one in proof_nodes(set(INDEXES), leaves)],
-        "seal": made.seals[-1],
-    }
-    return copy.deepcopy(proof)
-
-
 @pytest.fixture(scope="module")
 def made():
-    """A ledger with three entries about one message."""
+    """A ledger with three entries about one message, two of them under one seal."""
     made = book(5)
-    for _ in range(3):
-        made.write(message=MESSAGE)
-        made.write(4)
+    made.write(2, message=MESSAGE)
+    made.write(4)
     made.seal()
+    made.write(message=MESSAGE, action="message.approved", outcome="approve")
+    made.seal()
+    made.write(message=MESSAGE)
     return made
 
 
@@ -178,114 +93,138 @@ def _check(proof, **options):
     return verifier.check_proof(json.dumps(proof).encode(), **options)
 
 
-def test_proof_of_a_message_holds_and_says_what_happened(made):
-    kind, report, lines = _check(_proof(made), trust=verifier.Trust([fingerprint(raw(made.key))]))
-    assert (kind, report.findings, report.entries) == ("message", [], 3)
-    assert lines[0] == "Entry 6, 2026-11-21T02:04:33 UTC: message.opened by person 7 through web."
-    assert lines[1:3] == ["    actor: Ana", "    reason: “ 6\\x0a"]
-    removed = _proof(made)
-    removed["entries"][1].update(salt=None, fields=None)
-    assert _check(removed).report.findings == []
+def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys):
+    report, lines = _check(made.proof(), trust=verifier.Trust([fingerprint(raw(made.key))]))
+    assert (report.findings, report.entries) == ([], 3)
+    assert lines[:5] == [
+        f"Message {MESSAGE}",
+        "The proof is about:",
+        "Entry 12 of 2026-11-21T02:04:33 UTC, under seal 3 of 2026-11-21T02:04:33 UTC:",
+        "    message.approved (approve) by person 7 through web",
+        "    actor: Ana",
+    ]
+    assert "    reason: “ 6\\x0a" in lines
+    (tmp_path / "proof.json").write_text(json.dumps(made.proof()))
+    assert verifier.main([str(tmp_path / "proof.json")]) == 0
+    says = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
+    assert says in capsys.readouterr().out
+    assert verifier.main([str(tmp_path / "proof.json"), "--head", str(tmp_path / "proof.json")]) == 2
 
 
-def _altered(made, change):
-    proof = _proof(made)
-    change(proof)
-    return proof
+def test_details_that_were_removed_are_named_as_missing(made):
+    proof = made.proof()
+    proof["batches"][0]["entries"][1].update(salt=None, fields=None)
+    report, lines = _check(proof)
+    assert report.findings == []
+    assert lines.count("    MISSING details, removed or left out: actor, reason") == 1
 
 
-def _edit(proof, index, before, after):
-    one = proof["entries"][index]
-    one["entry"] = one["entry"].replace(before, after)
+def test_forged_entry_is_not_printed(made):
+    proof = made.proof()
+    one = proof["batches"][1]["entries"][0]
+    forged = canonical(json.loads(one["entry"]) | {"actor_id": "1"}).decode()
+    one.update(entry=forged, salt=None, fields=None)
+    proof["about"]["actor"] = "person 1"
+    report, lines = _check(proof)
+    assert report.findings == ["Entry 12 is not what seal 3 covers: it was changed."]
+    assert lines == []
+    # With a hash of its own.
+    proof["batches"][1]["hashes"] = [entry_hash(json.loads(forged))]
+    assert _check(proof).report.findings == ["The hashes are not those that seal 3 covers."]
 
 
-def _change(number, **says):
-    return lambda proof: proof["entries"][number].update(says)
+def _in_batch(place, **says):
+    return lambda proof: proof["batches"][place].update(says)
 
 
-NOT_LED = "does not lead to seal 2: the node over"
+def _in_entry(place, **says):
+    return lambda proof: proof["batches"][0]["entries"][place].update(says)
+
+
+def _in_seal(**says):
+    return lambda proof: proof["batches"][1]["seal"].update(says)
+
+
 # What is said of a proof, and how it was altered.
 ALTERED = [
-    ("are not those that seal 2", lambda proof: _edit(proof, 1, "opened", "closed")),
-    ("are not those that seal 2", lambda proof: proof["nodes"][0].__setitem__(2, "0" * 64)),
-    ("are not those that seal 2", lambda proof: proof["nodes"].append([9, 9, "0" * 64])),
-    ('details of entry 11 do not fit: "actor"', lambda proof: proof["entries"][1]["fields"].update(actor="Bob")),
+    (
+        'details of entry 7 do not fit: "actor"',
+        lambda proof: proof["batches"][0]["entries"][1]["fields"].update(actor=""),
+    ),
     ("Entry 6 is about another message", lambda proof: proof.update(message=MESSAGE[:-1] + "2")),
-    (NOT_LED, lambda proof: proof["nodes"].pop()),
-    (NOT_LED, lambda proof: proof["entries"].pop()),
-    ("Seal 2 is not signed by its key", lambda proof: proof["seal"].update(note="x")),
-    ("not in canonical form", lambda proof: _edit(proof, 1, ":", ": ")),
-    ("names no entry", lambda proof: proof.update(entries=[])),
+    ("The hashes are not those that seal 2", lambda proof: proof["batches"][0]["hashes"].pop()),
+    ("The hashes are not those that seal 2", lambda proof: proof["batches"][0]["hashes"].reverse()),
+    ("Seal 3 is not signed by its key", _in_seal(note="x")),
+    ("Seal 2 does not come after seal 3", lambda proof: proof["batches"].reverse()),
+    ("The proof holds an entry twice", lambda proof: proof["batches"].append(proof["batches"][1])),
+    ("of which it says that it is not sealed yet", lambda proof: proof["not_sealed"].append(6)),
+    ("The heading names an entry that is not in", lambda proof: proof["about"].update(entry=13)),
+    ('The heading lies: "action" is message.rejected', lambda proof: proof["about"].update(action="message.rejected")),
+    ('The heading lies: "actor" is person 8', lambda proof: proof["about"].update(actor="person 8")),
+    ('The heading lies: "at" is 2026', lambda proof: proof["about"].update(at="2026")),
+    ('The heading lies: "at" is None', lambda proof: proof["about"].update(at=None)),
 ]
 UNREADABLE = [
-    _change(1, position=5),
-    _change(1, position=True),
-    _change(2, position=10**12),
-    lambda proof: proof["nodes"].append(proof["nodes"][0]),
-    lambda proof: proof["nodes"].append([0, 1]),
-    lambda proof: proof.update(entries=[1]),
-    lambda proof: proof.update(seal=None),
-    lambda proof: proof.update(v=2),
+    _in_entry(1, index=0),
+    _in_entry(1, index=True),
+    _in_entry(1, index=2**62),
+    _in_entry(1, salt=None),
+    _in_entry(1, fields=None),
+    _in_entry(1, fields={"actor": 1}),
+    _in_entry(1, more=1),
+    _in_entry(1, entry="{}"),
+    _in_batch(0, entries=[]),
+    _in_batch(0, entries=[1]),
+    _in_batch(0, hashes=["x"]),
+    _in_batch(0, seal=None),
+    _in_seal(count="1"),
+    _in_seal(at="2026-13-21T02:04:33.000000+00:00"),
+    lambda proof: proof["not_sealed"].append("6"),
+    lambda proof: proof.update(batches=[]),
+    lambda proof: proof.update(batches=None),
+    lambda proof: proof.update(v=1),
     lambda proof: proof.update(kind="other"),
-    lambda proof: proof.pop("nodes"),
+    lambda proof: proof.update(more=1),
+    lambda proof: proof.pop("about"),
+    lambda proof: proof["about"].pop("actor"),
 ]
 
 
 def test_altered_proof_does_not_hold(made):
     for wanted, change in ALTERED:
-        found = _check(_altered(made, change)).report.findings
-        assert any(wanted in one for one in found), (wanted, found)
+        proof = json.loads(json.dumps(made.proof()))
+        change(proof)
+        report, lines = _check(proof)
+        assert any(wanted in one for one in report.findings), (wanted, report.findings)
+        assert lines == []
 
 
 def test_proof_of_another_form_and_what_is_no_proof_cannot_be_read(made):
     for number, change in enumerate(UNREADABLE):
+        proof = json.loads(json.dumps(made.proof()))
+        change(proof)
         with pytest.raises(verifier.Unreadable):
-            pytest.fail(f"{number}: {_check(_altered(made, change))}")
-    begin, end = b"-----BEGIN COUNTERSIGN PROOF-----", b"-----END COUNTERSIGN PROOF-----"
-    for data in (b"", b"hello", b"{}", begin + b"\nAAAA\n" + end):
+            pytest.fail(f"{number}: {_check(proof)}")
+    for data in (b"", b"hello", b"{}", b"[]", b"null", b"[" * 100_000, b'{"v":2,"v":2}', b"[" + b"1," * 10**6 + b"1]"):
         with pytest.raises(verifier.Unreadable):
-            pytest.fail(f"{data}: {verifier.check_proof(data)}")
+            pytest.fail(f"{data[:20]!r}: {verifier.check_proof(data)}")
 
 
-def test_proof_trusts_only_the_key_of_the_caller(made):
-    found = _check(_proof(made), trust=verifier.Trust(["0" * 64])).report.findings
-    assert found == [f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not the key that you trust."]
+def test_entry_outside_of_what_its_seal_says_does_not_hold(made):
+    for says in ({"after_id": 12}, {"end_id": 11}, {"end_id": 13}, {"at": "2026-11-21T01:04:33.000000+00:00"}):
+        proof = made.proof()
+        proof["batches"][1]["seal"] = sign(proof["batches"][1]["seal"], made.key, **says)
+        assert _check(proof).report.findings == ["Entry 12 does not belong where it is under seal 3."]
 
 
-def _packed(proof):
-    data = base64.encodebytes(zlib.compress(json.dumps(proof).encode())).decode()
-    return f"-----BEGIN COUNTERSIGN PROOF-----\n{data}-----END COUNTERSIGN PROOF-----\n"
-
-
-def test_proof_is_found_in_a_text_a_quoted_answer_and_an_email(made):
-    block = _packed(_proof(made))
-    quoted = "".join(f"> {line}\r\n" for line in block.splitlines())
-    mail = email.message.EmailMessage()
-    mail["Subject"] = "The proof"
-    mail.set_content("Here it is.\n\n" + block, cte="base64")
-    crossed = email.message.EmailMessage()
-    crossed.set_content("Grüße\n" + block, cte="quoted-printable")
-    for data in (f"Hello\n\n{block}\nBye".encode(), quoted.encode(), mail.as_bytes(), crossed.as_bytes()):
-        assert verifier.check_proof(data).report.findings == []
-
-
-def test_packed_proof_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(verifier, "LARGEST_FILE", 1000)
-    bomb = base64.encodebytes(zlib.compress(b" " * 100_000))
-    with pytest.raises(verifier.Unreadable, match="too large"):
-        verifier.check_proof(b"-----BEGIN COUNTERSIGN PROOF-----\n" + bomb + b"-----END COUNTERSIGN PROOF-----")
-
-
-def test_proof_of_consistency_holds_for_two_heads_of_one_ledger_only():
-    made = book(5, 8, 30)
-    proof = {"v": 1, "kind": "consistency", "first": made.seals[0], "second": made.seals[2]}
-    path = [one.hex() for one in path_of(5, made.leaves())]
-    assert _check({**proof, "path": path}).report.findings == []
-    assert "two histories" in _check({**proof, "path": path[:-1]}).report.findings[0]
-    swapped = {**proof, "first": made.seals[2], "second": made.seals[0], "path": path}
-    assert "does not come before" in _check(swapped).report.findings[0]
-    other = book()
-    other.write(5, actor_id="9")
-    other.seal()
-    assert "two histories" in _check({**proof, "first": other.seals[0], "path": path}).report.findings[0]
-    assert _check({**proof, "second": made.seals[0], "path": []}).report.findings == []
+def test_proof_trusts_only_the_keys_of_the_caller(made):
+    (found, _) = _check(made.proof(), trust=verifier.Trust(["0" * 64])).report.findings
+    assert found == f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not a key that you trust."
+    proof = made.proof()
+    other = Ed25519PrivateKey.generate()
+    proof["batches"][1]["seal"] = sign(proof["batches"][1]["seal"], other)
+    report = _check(proof).report
+    assert (report.findings, "only a bundle shows how one follows the other" in report.notes[0]) == ([], True)
+    keys = [raw(made.key)]
+    assert len(_check(proof, trust=verifier.Trust(keys)).report.findings) == 1
+    assert _check(proof, trust=verifier.Trust([*keys, raw(other)])).report.findings == []
