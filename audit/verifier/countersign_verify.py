@@ -57,7 +57,7 @@ MOST_UNSIGNED = 3
 # A central directory of a .zip larger than that lists far more than the files of a bundle.
 LARGEST_ZIP_READ = MIB
 # Each entry has at least one hash, and hashes cannot be compressed: a member that shrinks more holds something else.
-MOST_RATIO = 50
+MOST_RATIO = 25
 
 
 class Unreadable(Exception):
@@ -785,7 +785,8 @@ class Batch:
         self.window = window(before.at if before else "", seal.at)
         self.taken = 0
         self.altered: list[int] = []
-        self.numbers: list[int] = []
+        self.lowest = MOST
+        self.highest = 0
         self._found = hashlib.sha256()
         self._listed = hashlib.sha256()
 
@@ -796,9 +797,8 @@ class Batch:
         self._listed.update(record.listed or record.hash or b"")
         if record.is_altered and len(self.altered) < MOST_FINDINGS:
             self.altered.append(record.number)
-        # The lowest and the highest number.
-        self.numbers = sorted({*self.numbers, record.number})
-        del self.numbers[1:-1]
+        self.lowest = min(self.lowest, record.number)
+        self.highest = max(self.highest, record.number)
 
     def fits(self) -> bool:
         """Whether the entries are those that were sealed."""
@@ -917,7 +917,7 @@ class Ledger:
         if batch.list_fits():
             # What was changed or removed is a finding already.
             return
-        among = f" (entries {batch.numbers[0]} to {batch.numbers[-1]})" if batch.numbers else ""
+        among = f" (entries {batch.lowest} to {batch.highest})" if batch.taken else ""
         covers = f"Seal {seal.number} covers {seal.count} entries, and {batch.taken} are here{among}"
         if batch.taken > seal.count:
             self.report.find(f"{covers}: {batch.taken - seal.count} put in later.")
@@ -989,22 +989,20 @@ class Heads:
     @classmethod
     def read(cls, data: bytes) -> Heads:
         """Parse a file or a text: one JSON object, or one a line. An incomplete last line is ignored."""
-        data = data.lstrip()
-        whole = data.rstrip() if data.rstrip().endswith(b"}") else data[: data.rfind(b"\n") + 1].rstrip()
+        whole = data.strip()
+        if not whole.endswith(b"}"):
+            whole = whole[: whole.rfind(b"\n") + 1] or whole
+        try:
+            return cls([Seal(read_json(whole))])
+        except ValueError as error:
+            why = error
         lines = [line for line in whole.split(b"\n") if line.strip()]
         try:
-            return cls([Seal(read_json(whole or data))])
+            if len(lines) > 1:
+                return cls([Seal(read_json(line)) for line in lines])
         except ValueError as error:
-            if len(lines) < 2:
-                raise Unreadable(f"The saved checkpoint cannot be read: {error}.") from None
-        return cls([cls._one(line) for line in lines])
-
-    @staticmethod
-    def _one(line: bytes) -> Seal:
-        try:
-            return Seal(read_json(line))
-        except ValueError as error:
-            raise Unreadable(f"A saved checkpoint cannot be read: {error}.") from None
+            why = error
+        raise Unreadable(f"The saved checkpoint cannot be read: {why}.")
 
     def meet(self, seal: Seal) -> None:
         """Mark a checkpoint that is this seal as found."""
@@ -1015,31 +1013,32 @@ class Heads:
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
         """Report the checkpoints that were not found, the first ones with the reason."""
-        for place, head in enumerate(sorted(self._wanted.values(), key=lambda one: one.number)):
-            if place >= 20:
-                report.more += 1
+        found = 0
+        for head in sorted(self._wanted.values(), key=lambda one: one.number):
+            named = f"The saved checkpoint, {head.name}"
+            restored = next((seal for seal in self._restores if seal.at > head.at), None)
+            is_beyond = self._last is None or head.number > self._last.number
+            if excuse_restored and restored is not None:
+                report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
+            elif is_beyond and "" < report.made_at < head.at and head.is_signed():
+                report.younger.append(
+                    f"{named}, is younger than this bundle, which says that it was made at {report.made_at[:19]}: "
+                    "take a newer bundle."
+                )
+            elif found < 20:
+                found += 1
+                report.find(f"{named}, {self._reason(head, restored)}")
             else:
-                self._report(head, report, excuse_restored)
+                report.more += 1
 
-    def _report(self, head: Seal, report: Report, excuse_restored: bool) -> None:
-        named = f"The saved checkpoint, {head.name}"
-        restored = next((seal for seal in self._restores if seal.at > head.at), None)
-        is_beyond = self._last is None or head.number > self._last.number
+    def _reason(self, head: Seal, restored: Seal | None) -> str:
         if not head.is_signed():
-            report.find(f"{named}, is not signed by its key: it proves nothing.")
-        elif excuse_restored and restored is not None:
-            report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
-        elif is_beyond and "" < report.made_at < head.at:
-            report.younger.append(
-                f"{named}, is younger than this bundle, which says that it was made at {report.made_at[:19]}: "
-                "take a newer bundle."
-            )
-        elif is_beyond:
+            return "is not signed by its key: it proves nothing."
+        if self._last is None or head.number > self._last.number:
             here = f"seal {self._last.number}" if self._last else "none"
-            report.find(f"{named}, is not here: the end was cut off, for the last seal here is {here}.")
-        else:
-            why = f" Seal {restored.number} reports a restore: older entries are missing." if restored else ""
-            report.find(f"{named}, is not the seal {head.number} that is here: what it covers was altered.{why}")
+            return f"is not here: the end was cut off, for the last seal here is {here}."
+        why = f" Seal {restored.number} reports a restore: older entries are missing." if restored else ""
+        return f"is not the seal {head.number} that is here: what it covers was altered.{why}"
 
 
 # --- Bundles --------------------------------------------------------------------------------------------------------
@@ -1158,10 +1157,10 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
             fields, digest, number, salt = fields_of(read_canonical(line), "it", "fields", "hash", "id", "salt")
             if not is_number(number, 1) or not is_text(digest, _HEX):
                 raise ValueError("it does not say which entry")
-            if salt is None and fields == {}:
-                yield Item(None, number, bytes.fromhex(digest))
-            else:
-                yield Item(None, number, bytes.fromhex(digest), salt_of(salt), details_of(fields))
+            item = Item(None, number, bytes.fromhex(digest))
+            if (salt, fields) != (None, {}):
+                item = with_details(item, salt, fields)
+            yield item
         except ValueError as error:
             raise Unreadable(f"Line {place} of details.jsonl cannot be read: {error}.") from None
 
@@ -1169,18 +1168,13 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
 _SALT = re.compile("[0-9a-f]{32}")
 
 
-def salt_of(value: Any) -> bytes:
-    """Return a salt. Raises ValueError."""
-    if not is_text(value, _SALT):
+def with_details(item: Item, salt: Any, fields: Any) -> Item:
+    """Return the item with its details. Raises ValueError where they are none."""
+    if not is_text(salt, _SALT):
         raise ValueError("its salt is none")
-    return bytes.fromhex(value)
-
-
-def details_of(value: Any) -> dict[str, str]:
-    """Return details by name. Raises ValueError."""
-    if not isinstance(value, dict) or not all(type(text) is str for text in value.values()):
+    if not isinstance(fields, dict) or not all(type(text) is str for text in fields.values()):
         raise ValueError("its details are no texts")
-    return value
+    return item._replace(salt=bytes.fromhex(salt), fields=fields)
 
 
 # In canonical JSON only a field is like this: quotation marks in texts are escaped, and details have hashes.
@@ -1346,7 +1340,7 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
     except ValueError as error:
         raise Unreadable(f"The proof cannot be read: {error}.") from None
     except RecursionError:
-        raise Unreadable("The proof cannot be read: it is nested too deeply.") from None
+        raise Unreadable("The proof is nested too deeply.") from None
     if len({one.entry["id"] for one in entries}) < len(entries):
         report.find("The proof holds an entry twice.")
     if not {one.entry["id"] for one in entries}.isdisjoint(not_sealed):
@@ -1384,8 +1378,9 @@ def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> 
         entry = read_entry(line)
         if entry_hash(line) != hashes[index]:
             report.find(f"Entry {entry['id']} is not what seal {seal.number} covers: it was changed.")
-        is_missing = salt is None and fields is None
-        item = Item(line, None, None, *(() if is_missing else (salt_of(salt), details_of(fields))))
+        item = Item(line)
+        if (salt, fields) != (None, None):
+            item = with_details(item, salt, fields)
         check_details(entry, item, report)
         _check_proof_place(entry, index, seal, report)
         report.count()
@@ -1576,7 +1571,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except Unreadable as error:
         sys.stderr.write(f"Cannot be read: {error}\n")
-        return 2
+    except RecursionError:
+        sys.stderr.write("Cannot be read: it is nested too deeply.\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -593,7 +593,7 @@ def _limited(megabytes, *arguments, seconds=10):
 @pytest.mark.slow
 def test_hostile_input_takes_little_memory_and_time(tmp_path):
     assert _limited(200, _many_keys().write_to(tmp_path / "keys")) == 0
-    assert _limited(250, _many_removals().write_to(tmp_path / "removals")) in (1, 2)
+    assert _limited(250, _many_removals().write_to(tmp_path / "removals")) == 0
     for name, data in {
         "lists": b"[" + b"[]," * 5_000_000 + b"[]]",
         "numbers": b"[" + b"1000," * 3_000_000 + b"1]",
