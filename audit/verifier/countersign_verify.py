@@ -1107,7 +1107,7 @@ class Bundle:
             if kind not in (0, stat.S_IFREG):
                 raise Unreadable(f"{name} in the bundle is not a file.")
             packed = min(member.compress_size, self._size)
-            file = io.BufferedReader(self._zip.open(member), A_READ)  # type: ignore[arg-type]
+            file = io.BufferedReader(self._zip.open(member), A_READ)  # type: ignore[type-var]
         except KeyError:
             raise Unreadable(f"{name} is missing in the bundle.") from None
         except _ZIP_ERRORS as error:
