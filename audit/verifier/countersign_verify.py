@@ -103,7 +103,7 @@ class Ranges:
     def over(cls, numbers: Iterable[int]) -> Ranges:
         """Return the ranges of these numbers."""
         made = cls()
-        for number in sorted(numbers):
+        for number in sorted(set(numbers)):
             made.add(number)
         return made
 
