@@ -800,13 +800,10 @@ class Batch:
         self.lowest = min(self.lowest, record.number)
         self.highest = max(self.highest, record.number)
 
-    def fits(self) -> bool:
-        """Whether the entries are those that were sealed."""
-        return self.taken == self.seal.count and self._found.hexdigest() == self.seal.entries
-
-    def list_fits(self) -> bool:
-        """Whether the list is of those that were sealed."""
-        return self.taken == self.seal.count and self._listed.hexdigest() == self.seal.entries
+    def fits(self, *, as_listed: bool = False) -> bool:
+        """Whether the entries are those that were sealed, as they are or as they are listed."""
+        digest = self._listed if as_listed else self._found
+        return self.taken == self.seal.count and digest.hexdigest() == self.seal.entries
 
 
 class Ledger:
@@ -914,7 +911,7 @@ class Ledger:
         seal = batch.seal
         for number in batch.altered:
             self.report.find(f"Entry {number} was changed: its hash is not the one that was sealed.")
-        if batch.list_fits():
+        if batch.fits(as_listed=True):
             # What was changed or removed is a finding already.
             return
         among = f" (entries {batch.lowest} to {batch.highest})" if batch.taken else ""
@@ -983,7 +980,8 @@ class Heads:
     def __init__(self, heads: Iterable[Seal] = ()) -> None:
         self._wanted = {(head.number, head.hash): head for head in heads}
         self.number = len(self._wanted)
-        self._restores: list[Seal] = []
+        # The latest one.
+        self._restored: Seal | None = None
         self._last: Seal | None = None
 
     @classmethod
@@ -1007,8 +1005,8 @@ class Heads:
     def meet(self, seal: Seal) -> None:
         """Mark a checkpoint that is this seal as found."""
         self._last = seal
-        if seal.kind == "restored":
-            self._restores.append(seal)
+        if seal.kind == "restored" and (self._restored is None or seal.at > self._restored.at):
+            self._restored = seal
         self._wanted.pop((seal.number, seal.hash), None)
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
@@ -1016,7 +1014,7 @@ class Heads:
         found = 0
         for head in sorted(self._wanted.values(), key=lambda one: one.number):
             named = f"The saved checkpoint, {head.name}"
-            restored = next((seal for seal in self._restores if seal.at > head.at), None)
+            restored = self._restored if self._restored and self._restored.at > head.at else None
             is_beyond = self._last is None or head.number > self._last.number
             if excuse_restored and restored is not None:
                 report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
