@@ -894,8 +894,8 @@ class Ledger:
         if record.order is not None:
             if record.order <= batch.end or (record.number <= seal.after_id and not is_restored):
                 self.report.find(
-                    f"Entry {record.number} under seal {seal.number} is behind entry {batch.end[1]}, which was written "
-                    "after it: their order was changed, or it was put in later."
+                    f"Entry {batch.end[1]} is before entry {record.number} under seal {seal.number} but was written "
+                    "after it: their order was changed, or one was put in later."
                 )
             batch.end = record.order
         # Entries under a `restored` seal may be much older.
@@ -914,12 +914,14 @@ class Ledger:
         if batch.fits(as_listed=True):
             # What was changed or removed is a finding already.
             return
-        among = f" (entries {batch.lowest} to {batch.highest})" if batch.taken else ""
-        covers = f"Seal {seal.number} covers {seal.count} entries, and {batch.taken} are here{among}"
+        among = f"{batch.lowest} to {batch.highest}" if batch.taken else "none"
+        covers = f"Seal {seal.number} covers {seal.count} entries, and {batch.taken} are here ({among})"
         if batch.taken > seal.count:
             self.report.find(f"{covers}: {batch.taken - seal.count} put in later.")
         elif batch.taken == seal.count:
-            self.report.find(f"{covers}: one of them is not as it was sealed, or the seal was edited.")
+            self.report.find(
+                f"One of the entries {among} is not as it was sealed, or seal {seal.number} over it was edited."
+            )
         elif self._records.peek() is None:
             self.report.find(f"{covers}: the end was cut off.")
         else:
@@ -1348,9 +1350,7 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
             report.find(f"Entry {one.entry['id']} is about another message.")
     if report.findings or heading is None:
         return Proof(report, [])
-    others = (one for one in entries if one is not heading)
-    lines = [f"Message {message}", "The proof is about:", *_lines_of(heading)]
-    return Proof(report, lines + [line for one in others for line in _lines_of(one)])
+    return Proof(report, [*_heading_lines(heading), *itertools.chain.from_iterable(map(_entry_lines, entries))])
 
 
 def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> list[Proven]:
@@ -1439,14 +1439,26 @@ def _actor_of(entry: dict[str, Any]) -> str:
     return f"{entry['actor_kind']} {entry['actor_id']}"
 
 
-def _lines_of(one: Proven) -> list[str]:
+def _action_of(entry: dict[str, Any]) -> str:
+    return shown(entry["action"]) + (f" ({entry['outcome']})" if "outcome" in entry else "")
+
+
+def _heading_lines(one: Proven) -> list[str]:
+    """Say what a proof is about, from what was sealed."""
+    return [
+        f"Message: {one.entry['message']}",
+        f"Action: {_action_of(one.entry)}",
+        f"Actor: {shown(_actor_of(one.entry))}",
+        f"Time: {one.entry['at'][:19]} UTC",
+        f"By entry {one.entry['id']} under {one.seal.name}. All entries of the proof:",
+    ]
+
+
+def _entry_lines(one: Proven) -> list[str]:
     """Say what an entry says, with its details."""
     entry = one.entry
-    outcome = f" ({entry['outcome']})" if "outcome" in entry else ""
-    lines = [
-        f"Entry {entry['id']} of {entry['at'][:19]} UTC, under {one.seal.name}:",
-        f"    {shown(entry['action'])}{outcome} by {shown(_actor_of(entry))} through {shown(entry['surface'])}",
-    ]
+    what = f"{_action_of(entry)} by {shown(_actor_of(entry))} through {shown(entry['surface'])}"
+    lines = [f"Entry {entry['id']}, {entry['at'][:19]} UTC: {what}."]
     if one.fields is None and entry["detail_hashes"]:
         names = ", ".join(shown(name) for name in sorted(entry["detail_hashes"]))
         lines.append(f"    MISSING details, removed or left out: {names}")

@@ -139,7 +139,7 @@ NOT_SIGNED = "Seal 3 is not signed by its key"
 # What is said, and the lies of which it is said.
 LIES = {
     "Entry 8 was changed: its hash": [lambda made: made.entries[7].update(actor_id="9")],
-    "(entries 6 to 13): one of them is not as it was sealed": [lambda made: _change(made, 7, actor_id="9")],
+    "One of the entries 6 to 13 is not as it was sealed, or seal 2": [lambda made: _change(made, 7, actor_id="9")],
     NOT_SIGNED: [
         lambda made: (_change(made, 7, actor_id="9"), _sign_again(made, 1)),
         lambda made: _edit_seal(made, 3, at=AT.format(9)),
@@ -155,20 +155,18 @@ LIES = {
         lambda made: made.entries.pop(7),
         lambda made: (made.entries.pop(7), made.entries.pop(7)),
     ],
-    "Seal 2 covers 8 entries, and 7 are here (entries 6 to 13): 1 removed": [lambda made: _remove(made, 7)],
+    "Seal 2 covers 8 entries, and 7 are here (6 to 13): 1 removed": [lambda made: _remove(made, 7)],
     "Seal 1 covers 5 entries, and 4 are here": [lambda made: _remove(made, 0)],
     "Entry 900 was put in later: details.jsonl": [lambda made: _insert(made, 7, 900, is_listed=False)],
-    "Seal 2 covers 8 entries, and 9 are here (entries 6 to 900): 1 put in later": [lambda made: _insert(made, 7, 900)],
+    "Seal 2 covers 8 entries, and 9 are here (6 to 900): 1 put in later": [lambda made: _insert(made, 7, 900)],
     "Entry 900 was put in later: seal 3 ends after it": [
         lambda made: (_insert(made, 16, 900), _change(made, 17, xid="703"))
     ],
     "Entry 8 appears twice": [lambda made: _insert(made, 8, 8)],
-    "Entry 8 under seal 2 is behind entry 9, which": [lambda made: (_swap(made.entries, 7), _swap(made.details, 7))],
+    "Entry 9 is before entry 8 under seal 2 but": [lambda made: (_swap(made.entries, 7), _swap(made.details, 7))],
     "Entry 8 was removed": [lambda made: _swap(made.entries, 7)],
-    "Entry 8 under seal 2 is behind entry 7, which": [lambda made: _change(made, 7, xid="701")],
-    "Seal 3 covers 3 entries, and 1 are here (entries 14 to 14): the end was cut off": [
-        lambda made: _remove(made, -1, -1, -1)
-    ],
+    "Entry 7 is before entry 8 under seal 2 but": [lambda made: _change(made, 7, xid="701")],
+    "Seal 3 covers 3 entries, and 1 are here (14 to 14): the end was cut off": [lambda made: _remove(made, -1, -1, -1)],
     '"entries" is 17 there, and 16 here': [
         lambda made: (_remove(made, -1), made.manifest.update(unsealed=1, entries=17))
     ],

@@ -96,11 +96,13 @@ def _check(proof, **options):
 def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys):
     report, lines = _check(made.proof(), trust=verifier.Trust([fingerprint(raw(made.key))]))
     assert (report.findings, report.entries) == ([], 3)
-    assert lines[:5] == [
-        f"Message {MESSAGE}",
-        "The proof is about:",
-        "Entry 12 of 2026-11-21T02:04:33 UTC, under seal 3 of 2026-11-21T02:04:33 UTC:",
-        "    message.approved (approve) by person 7 through web",
+    assert lines[:7] == [
+        f"Message: {MESSAGE}",
+        "Action: message.approved (approve)",
+        "Actor: person 7",
+        "Time: 2026-11-21T02:04:33 UTC",
+        "By entry 12 under seal 3 of 2026-11-21T02:04:33 UTC. All entries of the proof:",
+        "Entry 6, 2026-11-21T02:04:33 UTC: message.opened by person 7 through web.",
         "    actor: Ana",
     ]
     assert "    reason: “ 6\\x0a" in lines
