@@ -938,15 +938,16 @@ class Ledger:
             self.report.unsealed += 1
             if record.is_altered:
                 find(f"Entry {record.number} was changed: its hash is not the one that is listed.")
-            if record.order is None:
+            if record.xid is None:
                 continue
-            if last and (record.order <= last.end or record.number <= last.after_id):
+            order = (record.xid, record.number)
+            if last and (order <= last.end or record.number <= last.after_id):
                 find(f"Entry {record.number} was put in later: seal {last.number} ends after it, without it.")
-            elif record.order <= end:
+            elif order <= end:
                 find(f"Entry {record.number}, not sealed yet, is out of order.")
             elif record.at < first:
                 find(f"Entry {record.number} says {record.at[:19]}, and is not sealed yet: its time was changed.")
-            end = record.order
+            end = order
         # In a bundle without details, nothing records what was removed.
         gone = Ranges() if self.report.left_out else self.report.missing.without(self.report.removed)
         if gone.runs:
