@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from common.postgres.rows import run
 
 # Details are removed only by a database function, which records who removed whose (audit.retention).
-APPEND_ONLY = ("audit_entry", "audit_entrydetail", "audit_seal", "audit_leaf", "audit_block", "audit_anchor")
+APPEND_ONLY = ("audit_entry", "audit_entrydetail", "audit_seal", "audit_sealedentry", "audit_anchor")
 
 # A table's owner, or a role that can become its owner, can switch its triggers off and on again unnoticed.
 _EXAMINE = """

@@ -112,7 +112,8 @@ class Entry(models.Model):
     outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
     # Proves that the desk wrote the entry: a MAC with a key that the database does not have (audit.recording.mac_of).
     mac = models.CharField(max_length=64, blank=True, default="", db_default="")
-    leaf_hash = models.CharField(max_length=64)
+    # SHA-256 over all other columns (audit.recording.canonical_entry).
+    hash = models.CharField(max_length=64)
 
     objects = EntryQuerySet.as_manager()
 
@@ -123,7 +124,7 @@ class Entry(models.Model):
             # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
             # the few out of order are found at once.
             BrinIndex(fields=["at", "id"], name="entry_at_brin"),
-            # The next entries to seal, in the order of the tree.
+            # The next entries to seal, in the order of the seals.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
             models.Index(fields=["action", "id"], name="entry_action"),
@@ -171,12 +172,9 @@ class EntryDetail(models.Model):
 
 # --- Seals, docs/ledger.md ------------------------------------------------------------------------------------------
 
-# Leaves under one stored hash: a power of two, so that a block is a whole subtree wherever the tree ends.
-BLOCK = 256
-
 
 class Seal(models.Model):
-    """A signed statement: these entries, in this order, and no others before this horizon."""
+    """A signed statement: this batch of entries, in this order, follows those of the seal before it."""
 
     class Kind(models.TextChoices):
         SEAL = "seal", "Seal"
@@ -189,13 +187,16 @@ class Seal(models.Model):
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SEAL)
     # Counts the restores. Transaction ids are only comparable within one.
     epoch = models.PositiveIntegerField(default=1)
-    # How many leaves the tree has, and the hash over them.
+    # How many entries its batch has, and how many are under this seal and all before it.
+    count = models.BigIntegerField()
     size = models.BigIntegerField()
-    root = models.CharField(max_length=64)
+    # SHA-256 over the hashes of the batch's entries, in order.
+    entries = models.CharField(max_length=64)
     # SHA-256 over what the seal before signed and its signature; empty for the first.
     previous = models.CharField(max_length=64, blank=True)
-    # Every entry of this epoch with a transaction id below this is in the tree.
-    horizon = TransactionIdField()
+    # The last entry's transaction and number: of this epoch, what comes up to there is sealed.
+    end_xid = TransactionIdField()
+    end_id = models.BigIntegerField()
     # Entries up to this number belong to earlier epochs.
     after_id = models.BigIntegerField(default=0)
     # The database cluster's own identifier; another one means that the ledger was restored elsewhere.
@@ -206,6 +207,10 @@ class Seal(models.Model):
     next_key = models.CharField(max_length=64, blank=True)
     note = models.TextField(blank=True)
     signature = models.CharField(max_length=128)
+
+    class Meta:
+        # Restores and changes of the key: few among many seals.
+        indexes = [models.Index(fields=["number"], condition=~Q(kind="seal"), name="seal_special")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.number} over {self.size}"
@@ -226,26 +231,17 @@ class Seal(models.Model):
         return bytes.fromhex(self.next_key or self.key)
 
 
-class Leaf(models.Model):
-    """An entry's position in the tree, from 0, and its leaf hash when it was sealed."""
+class SealedEntry(models.Model):
+    """The seal that covers an entry, and the entry's hash as it was sealed, which stays if the entry is altered."""
 
-    position = models.BigIntegerField(primary_key=True)
-    entry = models.BigIntegerField(unique=True)
+    entry = models.BigIntegerField(primary_key=True)
     seal = models.BigIntegerField()
+    # Its place among all sealed entries, from 0. Where an entry is gone, nothing else shows where it was.
+    position = models.BigIntegerField(unique=True)
     hash = models.BinaryField()
 
     def __str__(self) -> str:
-        return f"leaf {self.position}"
-
-
-class Block(models.Model):
-    """The hash over one whole block of leaves, so that no proof has to read the ledger from its beginning."""
-
-    number = models.BigIntegerField(primary_key=True)
-    hash = models.BinaryField()
-
-    def __str__(self) -> str:
-        return f"block {self.number}"
+        return f"entry {self.entry} under seal {self.seal}"
 
 
 class Anchor(models.Model):
@@ -260,6 +256,8 @@ class Anchor(models.Model):
     # The name of the file or destination, and the seal's reference there.
     place = models.CharField(max_length=200)
     reference = models.CharField(max_length=64, blank=True)
+    # The seal that was written there before, so that a removed anchor is noticed; 0 where that is not known.
+    previous = models.BigIntegerField(default=0)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -375,7 +373,7 @@ class CheckQuerySet(models.QuerySet["Check"]):
 
 
 class Check(models.Model):
-    """One check of the whole ledger, from its first leaf to the newest seal."""
+    """One check of the whole ledger, from its first entry to the newest seal."""
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -24,7 +25,7 @@ from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
 from common.postgres.rows import batch, insert, run
-from common.words import BY, CONTENT, TO, vector, words_of, words_of_address
+from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
 
 NOTHING = "nothing"
 
@@ -125,9 +126,9 @@ def canonical_entry(entry: Any) -> bytes:
     return canonical_json(authenticated_columns(entry) | position | ({"mac": entry.mac} if entry.mac else {}))
 
 
-def leaf_hash(entry: Any) -> str:
-    """Return the RFC 9162 leaf hash (prefix 0x00) of the entry."""
-    return hashlib.sha256(b"\0" + canonical_entry(entry)).hexdigest()
+def entry_hash(entry: Any) -> str:
+    """Return the hash of the entry, computed from its other columns."""
+    return hashlib.sha256(canonical_entry(entry)).hexdigest()
 
 
 def mac_of(entry: Any) -> str:
@@ -170,6 +171,22 @@ def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple
     if about is not None and hasattr(about, "ledger_words"):
         pairs += about.ledger_words()
     return vector((label, _words(text[:_LONGEST])) for label, text in pairs)
+
+
+def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
+    """Whether the stored words have every word of these details. They may have more: those of the message."""
+    there = lexemes(stored)
+    return all(
+        label in there.get(word, set())
+        for name, text in fields.items()
+        for label, word in ((_label(name), word) for word in _words_once(text[:_LONGEST]))
+    )
+
+
+@lru_cache(maxsize=4096)
+def _words_once(text: str) -> frozenset[str]:
+    """Return the words of a text. Many entries have the same ones: actors, addresses, reasons."""
+    return frozenset(_words(text))
 
 
 def _label(name: str) -> str:
@@ -266,7 +283,7 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
 
 def _insert_at(position: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
     entry.id, entry.xid, entry.at = position.number, position.xid, position.at
-    entry.leaf_hash = leaf_hash(entry)
+    entry.hash = entry_hash(entry)
     detail.entry = entry
     with batch():
         insert(entry)
@@ -298,7 +315,7 @@ def _append(entry: Entry, removes: Sequence[int], detail: list[Any], change: Cha
         if row is None:
             raise NothingChanged
         told, change.row = row[0], row[1:]
-    number, xid, entry.leaf_hash, at = told.split(" ")
+    number, xid, entry.hash, at = told.split(" ")
     entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from audit.models import Entry, EntryDetail, Leaf
+from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
@@ -95,8 +95,8 @@ def name_earlier_removals() -> int:
 
 
 def _sealed() -> "QuerySet[EntryDetail]":
-    """Details of entries that stand in the tree (relies on the unique entry of a leaf), but of those of removals."""
-    sealed = EntryDetail.objects.filter(Exists(Leaf.objects.filter(entry=OuterRef("pk"))))
+    """Details of sealed entries, but for those of removals."""
+    sealed = EntryDetail.objects.filter(Exists(SealedEntry.objects.filter(entry=OuterRef("pk"))))
     return sealed.exclude(entry__action__in=_REMOVALS)
 
 

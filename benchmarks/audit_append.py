@@ -98,7 +98,7 @@ def bare_insert() -> Callable[[], None]:
     }
     sql = (
         "INSERT INTO bench_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint,"
-        " trace, detail_hashes, mac, leaf_hash) VALUES (nextval('audit_entry_id_seq'), pg_current_xact_id(),"
+        " trace, detail_hashes, mac, hash) VALUES (nextval('audit_entry_id_seq'), pg_current_xact_id(),"
         " clock_timestamp(), 'worker', 'bench', 'worker', 'message.served', 1, %(message)s, '', '', %(hashes)s,"
         " %(mac)s, %(hash)s);"
         "INSERT INTO bench_detail (entry_id, salt, fields, words) VALUES (currval('audit_entry_id_seq'), %(salt)s,"

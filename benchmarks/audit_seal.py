@@ -29,9 +29,9 @@ GRANT ALL ON bench_chain TO PUBLIC;
 """
 _LINK = """
 INSERT INTO bench_chain (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-  detail_hashes, leaf_hash)
+  detail_hashes, hash)
 SELECT nextval('audit_entry_id_seq'), pg_current_xact_id(), clock_timestamp(), 'worker', 'bench', 'worker',
-  'message.served', 1, %s, '', '', '{}', encode(sha256((coalesce((SELECT leaf_hash FROM bench_chain
+  'message.served', 1, %s, '', '', '{}', encode(sha256((coalesce((SELECT hash FROM bench_chain
     ORDER BY id DESC LIMIT 1), '') || %s)::bytea), 'hex')
 """
 
@@ -161,28 +161,28 @@ def begin_after_these() -> None:
     from django.db import transaction
 
     from audit.models import Entry, Seal
-    from audit.sealing.growth import Growth
-    from audit.sealing.preconditions import check_base, read_database_state
+    from audit.sealing.batch import Batch
+    from audit.sealing.preconditions import read_database_state
 
     with transaction.atomic():
         facts = read_database_state()
         last_id = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        Growth(check_base(None)).seal(
-            facts, kind=Seal.Kind.RESTORED, epoch=1, after_id=last_id, horizon=facts.horizon, note="for a benchmark"
-        )
+        fields = {"epoch": 1, "after_id": last_id, "end_xid": facts.horizon, "end_id": last_id}
+        Batch(None).seal(facts, kind=Seal.Kind.RESTORED, note="for a benchmark", **fields)
 
 
 def _check_the_seals() -> int:
     """Return how many entries the last seal covers, after looking that none of the benchmark's is missing."""
     from audit.models import Entry
-    from audit.sealing.preconditions import check_base, latest_seal
+    from audit.sealing.preconditions import check_end, latest_seal
     from audit.sealing.sealer import seal_all
 
     while seal_all():
         pass
     last = latest_seal()
     assert last is not None
-    missing = Entry.objects.filter(pk__gt=last.after_id).count() - check_base(last).size
+    check_end(last)
+    missing = Entry.objects.filter(pk__gt=last.after_id).count() - last.size
     if missing:
         raise RuntimeError(f"{missing} entries are under no seal")
     return last.size

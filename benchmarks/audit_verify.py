@@ -20,9 +20,10 @@ from benchmarks.ledger_rows import rows
 from benchmarks.result import Figure, Need, Result, sized
 
 # As the sealer makes them under load.
-UNDER_A_SEAL = 10_000
+UNDER_A_SEAL = 1000
 RUNS = sized(3, smoke=1)
-GOAL, MOST_MEMORY = 0.15, 250.0
+# The verifier is written to be read, and uses one processor.
+GOAL, MOST_MEMORY = 0.01, 250.0
 FILES = ("entries.jsonl", "details.jsonl", "seals.jsonl")
 _HASH = """
 import hashlib, sys
@@ -45,7 +46,7 @@ def measure() -> Result:
         seconds(bare_command)
         durations = [(seconds(bare_command), seconds(verify_command)) for _ in range(RUNS)]
     bare, verified = (statistics.median(times) for times in zip(*durations, strict=True))
-    # The largest of all processes that were waited for, helpers included.
+    # The largest of all processes that were waited for.
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return Result(
         question=__doc__ or "",
@@ -71,22 +72,34 @@ def seconds(command: list[str]) -> float:
 
 def write_bundle(folder: Path, number: int) -> None:
     """Write a bundle with so many entries, each with three details, as a desk at work has them."""
-    key, edge, leaves = Ed25519PrivateKey.generate(), verifier.Edge(), []
+    key = Ed25519PrivateKey.generate()
+    hashes: list[bytes] = []
     seals: list[dict[str, Any]] = []
     with (folder / FILES[0]).open("wb") as entries, (folder / FILES[1]).open("wb") as details:
         for entry_number in range(1, number + 1):
             line, listed = _lines(entry_number)
-            leaves.append(verifier.leaf_of(line))
+            hashes.append(verifier.entry_hash(line))
             entries.write(line + b"\n")
-            details.write(listed.replace(b"LEAF", leaves[-1].hex().encode()) + b"\n")
+            details.write(listed.replace(b"HASH", hashes[-1].hex().encode()) + b"\n")
             if entry_number % UNDER_A_SEAL == 0 or entry_number == number:
-                edge, leaves = edge.grown(leaves), []
-                seals.append(_seal(edge, seals[-1] if seals else None, key))
+                seals.append(_seal(hashes, entry_number, seals[-1] if seals else None, key))
+                hashes.clear()
     (folder / FILES[2]).write_bytes(b"".join(verifier.canonical(seal) + b"\n" for seal in seals))
     public = key.public_key().public_bytes_raw().hex()
     keys = [{"key": public, "fingerprint": verifier.fingerprint_of(public), "first_seal": 1}]
     (folder / "keys.json").write_text(json.dumps({"keys": keys}))
-    manifest = {"v": 1, "entries": number, "seals": len(seals), "size": number, "root": edge.root(), "unsealed": 0}
+    manifest = {
+        "v": 2,
+        "product": "Countersign",
+        "version": "0",
+        "made_at": "2026-11-21T02:05:00.000000+00:00",
+        "entries": number,
+        "seals": len(seals),
+        "size": number,
+        "unsealed": 0,
+        "details": "included",
+        "last": verifier.Seal(seals[-1]).hash,
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -112,20 +125,22 @@ def _lines(entry_number: int) -> tuple[bytes, bytes]:
         "trace": "",
         "detail_hashes": hashes,
     }
-    listed = {"id": entry_number, "leaf": "LEAF", "salt": salt.hex(), "fields": fields}
+    listed = {"id": entry_number, "hash": "HASH", "salt": salt.hex(), "fields": fields}
     return verifier.canonical(entry), verifier.canonical(listed)
 
 
-def _seal(edge: verifier.Edge, before: dict[str, Any] | None, key: Ed25519PrivateKey) -> dict[str, Any]:
+def _seal(hashes: list[bytes], last: int, before: dict[str, Any] | None, key: Ed25519PrivateKey) -> dict[str, Any]:
     signed = {
-        "v": 1,
+        "v": 2,
         "number": before["number"] + 1 if before else 1,
         "kind": "seal",
         "epoch": 1,
-        "size": edge.size,
-        "root": edge.root(),
+        "count": len(hashes),
+        "size": last,
+        "entries": verifier.batch_hash(hashes),
         "previous": verifier.Seal(before).hash if before else "",
-        "horizon": str(701 + edge.size),
+        "end_xid": str(700 + last),
+        "end_id": last,
         "after_id": 0,
         "cluster": "",
         "at": "2026-11-21T02:04:33.000000+00:00",
@@ -133,4 +148,4 @@ def _seal(edge: verifier.Edge, before: dict[str, Any] | None, key: Ed25519Privat
         "next_key": "",
         "note": "",
     }
-    return {**signed, "signature": key.sign(b"countersign seal v1\n" + verifier.canonical(signed)).hex()}
+    return {**signed, "signature": key.sign(b"countersign seal v2\n" + verifier.canonical(signed)).hex()}

@@ -12,7 +12,7 @@ _AT_ONCE = 50_000
 _FILL = """
 WITH made AS (
   INSERT INTO {entry} (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-    detail_hashes, mac, leaf_hash)
+    detail_hashes, mac, hash)
   SELECT nextval('audit_entry_id_seq'), '3', now() - interval '400 days' + n * interval '30 seconds',
     CASE WHEN n %% 4 = 0 THEN 'person' ELSE 'worker' END, (n %% 40)::text,
     (ARRAY['web', 'webhook', 'worker'])[1 + n %% 3],

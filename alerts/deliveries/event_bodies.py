@@ -118,7 +118,7 @@ def _entry() -> RowQuery[Entry]:
 
 def _event_id(entry: Entry) -> str:
     """The id of an act is the same at every destination, and unique across desks: its hash is salted."""
-    return f"evt_{entry.leaf_hash[:32]}"
+    return f"evt_{entry.hash[:32]}"
 
 
 def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:

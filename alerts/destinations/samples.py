@@ -124,7 +124,7 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> tu
 
 def _sample_entry(action: str, connection: int | None) -> Entry:
     """Return an entry of this act, in an existing connection if there is one."""
-    entry = Entry(id=0, at=_AT, action=action, connection=connection, leaf_hash=_FINGERPRINT)
+    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_FINGERPRINT)
     entry.detail = EntryDetail(fields=_DETAILS.get(action, {}))
     return entry
 

@@ -196,4 +196,4 @@ def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
 def seals_of(entries: list[int]) -> dict[int, int]:
     """Return the seals of these entries. Their ids are sent as one array, however many there are."""
     keys = "{" + ",".join(map(str, entries)) + "}"
-    return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows)
+    return dict(run("SELECT entry, seal FROM audit_sealedentry WHERE entry = ANY (%s::bigint[])", [keys]).rows)

@@ -13,7 +13,7 @@ from common.fingerprint import FINGERPRINT, short_fingerprint
 
 COLUMNS = (
     *("id", "at", "action", "sentence", "actor", "actor_kind", "actor_id", "surface", "address", "connection"),
-    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "details", "leaf_hash", "seal"),
+    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "details", "hash", "seal"),
 )
 # Details that have a column of their own.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
@@ -83,7 +83,7 @@ def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
         *(entry.connection or "", entry.message or "", line.subject),
         *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
         *(details.get("reason", ""), json.dumps(others, ensure_ascii=False, sort_keys=True) if others else ""),
-        *(entry.leaf_hash, seal or ""),
+        *(entry.hash, seal or ""),
     )
 
 

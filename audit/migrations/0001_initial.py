@@ -32,10 +32,10 @@ CREATE TRIGGER audit_entrydetail_whole BEFORE TRUNCATE ON audit_entrydetail
 -- What was sealed never changes.
 CREATE TRIGGER audit_seal_rows BEFORE UPDATE OR DELETE ON audit_seal FOR EACH ROW EXECUTE FUNCTION audit_refuse();
 CREATE TRIGGER audit_seal_whole BEFORE TRUNCATE ON audit_seal FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
-CREATE TRIGGER audit_leaf_rows BEFORE UPDATE OR DELETE ON audit_leaf FOR EACH ROW EXECUTE FUNCTION audit_refuse();
-CREATE TRIGGER audit_leaf_whole BEFORE TRUNCATE ON audit_leaf FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
-CREATE TRIGGER audit_block_rows BEFORE UPDATE OR DELETE ON audit_block FOR EACH ROW EXECUTE FUNCTION audit_refuse();
-CREATE TRIGGER audit_block_whole BEFORE TRUNCATE ON audit_block FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_sealedentry_rows BEFORE UPDATE OR DELETE ON audit_sealedentry
+    FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_sealedentry_whole BEFORE TRUNCATE ON audit_sealedentry
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 CREATE TRIGGER audit_anchor_rows BEFORE UPDATE OR DELETE ON audit_anchor FOR EACH ROW EXECUTE FUNCTION audit_refuse();
 CREATE TRIGGER audit_anchor_whole BEFORE TRUNCATE ON audit_anchor FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 """
@@ -55,15 +55,15 @@ DECLARE
   number bigint := nextval('audit_entry_id_seq');
   at timestamptz := clock_timestamp();
   told text := to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US');
-  leaf text := encode(sha256('\\x00'::bytea || convert_to(
+  hash text := encode(sha256(convert_to(
     up_to_time || told || up_to_number || number || up_to_xid || xid::text || '"}', 'UTF8')), 'hex');
 BEGIN
   INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-    detail_hashes, outcome, mac, leaf_hash)
+    detail_hashes, outcome, mac, hash)
   VALUES (number, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-    detail_hashes, outcome, mac, leaf);
+    detail_hashes, outcome, mac, hash);
   INSERT INTO audit_entrydetail (entry_id, salt, fields, words) VALUES (number, salt, fields, words);
-  RETURN number || ' ' || xid::text || ' ' || leaf || ' ' || told;
+  RETURN number || ' ' || xid::text || ' ' || hash || ' ' || told;
 END
 $$;
 """
@@ -82,8 +82,8 @@ BEGIN
     RAISE EXCEPTION 'the ledger is append-only: % removes no details', action;
   END IF;
   WITH removed AS (
-    DELETE FROM audit_entrydetail detail USING audit_entry entry, audit_leaf leaf
-     WHERE detail.entry_id = ANY(numbers) AND entry.id = detail.entry_id AND leaf.entry = detail.entry_id
+    DELETE FROM audit_entrydetail detail USING audit_entry entry, audit_sealedentry sealed
+     WHERE detail.entry_id = ANY(numbers) AND entry.id = detail.entry_id AND sealed.entry = detail.entry_id
        AND entry.action NOT IN ('ledger.details_removed', 'ledger.details_erased')
     RETURNING detail.entry_id AS number
   ), placed AS (
@@ -113,13 +113,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Block',
-            fields=[
-                ('number', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('hash', models.BinaryField()),
-            ],
-        ),
-        migrations.CreateModel(
             name='Entry',
             fields=[
                 ('id', models.BigIntegerField(primary_key=True, serialize=False)),
@@ -136,7 +129,7 @@ class Migration(migrations.Migration):
                 ('detail_hashes', models.JSONField(default=dict)),
                 ('outcome', models.CharField(blank=True, db_default='', default='', max_length=16)),
                 ('mac', models.CharField(blank=True, db_default='', default='', max_length=64)),
-                ('leaf_hash', models.CharField(max_length=64)),
+                ('hash', models.CharField(max_length=64)),
             ],
         ),
         migrations.CreateModel(
@@ -156,11 +149,11 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='Leaf',
+            name='SealedEntry',
             fields=[
-                ('position', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('entry', models.BigIntegerField(unique=True)),
+                ('entry', models.BigIntegerField(primary_key=True, serialize=False)),
                 ('seal', models.BigIntegerField()),
+                ('position', models.BigIntegerField(unique=True)),
                 ('hash', models.BinaryField()),
             ],
         ),
@@ -181,10 +174,12 @@ class Migration(migrations.Migration):
                 ('number', models.BigIntegerField(primary_key=True, serialize=False)),
                 ('kind', models.CharField(choices=[('seal', 'Seal'), ('restored', 'Restored'), ('key', 'Key')], default='seal', max_length=8)),
                 ('epoch', models.PositiveIntegerField(default=1)),
+                ('count', models.BigIntegerField()),
                 ('size', models.BigIntegerField()),
-                ('root', models.CharField(max_length=64)),
+                ('entries', models.CharField(max_length=64)),
                 ('previous', models.CharField(blank=True, max_length=64)),
-                ('horizon', audit.fields.TransactionIdField()),
+                ('end_xid', audit.fields.TransactionIdField()),
+                ('end_id', models.BigIntegerField()),
                 ('after_id', models.BigIntegerField(default=0)),
                 ('cluster', models.CharField(blank=True, max_length=32)),
                 ('at', models.DateTimeField()),
@@ -202,6 +197,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('file', 'File'), ('discord', 'Discord')], max_length=8)),
                 ('place', models.CharField(max_length=200)),
                 ('reference', models.CharField(blank=True, max_length=64)),
+                ('previous', models.BigIntegerField(default=0)),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
@@ -286,6 +282,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='export',
             index=models.Index(fields=['person', 'asked_at'], name='export_of_person'),
+        ),
+        migrations.AddIndex(
+            model_name='seal',
+            index=models.Index(condition=models.Q(('kind', 'seal'), _negated=True), fields=['number'], name='seal_special'),
         ),
         migrations.AddIndex(
             model_name='savedsearch',

@@ -1,6 +1,6 @@
-"""Writes heads outside the database, out of reach of anybody who alters it.
+"""Writes checkpoints outside the database, out of reach of anybody who alters it.
 
-The file's last line says how far the ledger was. A database that does not know that head is older than what was sealed;
+The file's last line says how far the ledger was. A database that does not know that seal is older than what was sealed;
 then nothing more is sealed until an operator has said why.
 """
 
@@ -22,26 +22,28 @@ from django.db.models import Max
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
 from audit.sealing.preconditions import SEALER, SealingRefused
-from audit.sealing.signing import head_line
+from audit.sealing.signing import seal_line
 
 log = logging.getLogger(__name__)
 
 # Read from the end of the file: far more than the seals between two writes.
 _TAIL = 1024 * 1024
-# The most heads that are written at once.
+# The most checkpoints that are written at once.
 _AT_ONCE = 500
 # How long a seal may be missing in the file before the status page says so.
 PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
 
 
-def add_anchor(seal: Seal, kind: str, place: str, reference: str = "") -> Anchor:
-    """Store where a seal was written outside the database."""
-    return Anchor.objects.create(seal=seal.number, kind=kind, place=place[-200:], reference=reference)
+def add_anchor(seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0) -> Anchor:
+    """Store where a seal was written outside the database, and the seal that was written there before it."""
+    return Anchor.objects.create(
+        seal=seal.number, kind=kind, place=place[-200:], reference=reference, previous=previous
+    )
 
 
 def write_anchors() -> int:
-    """Write the heads that are not in the seals' file yet; return how many. A failure here does not stop sealing."""
+    """Write the seals that are not in the seals' file yet; return how many. A failure here does not stop sealing."""
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:
         return 0
@@ -50,18 +52,23 @@ def write_anchors() -> int:
         with _locked(path) as file:
             heads = list(_heads_at_end(file))
             wanted = _since_last_break(pending, heads[0] if heads else None)
-            there = {(head["number"], head["signature"]) for head in heads}
-            _append(file, [seal for seal in wanted if (seal.number, seal.signature) not in there])
+            there = [(head["number"], head["signature"]) for head in reversed(heads)]
+            new = [seal for seal in wanted if (seal.number, seal.signature) not in there]
+            _append(file, new)
     except OSError as error:
         _record_failure(f"The seals' file {path} cannot be written: {error.strerror}.", pending[0])
         return 0
+    lines = [*there, *((seal.number, seal.signature) for seal in new)]
+    before = dict(zip(lines[1:], lines, strict=False))
     for seal in wanted:
-        add_anchor(seal, Anchor.Kind.FILE, str(path))
+        previous, signature = before.get((seal.number, seal.signature), (0, ""))
+        # A line from before a restore has no anchor here.
+        add_anchor(seal, Anchor.Kind.FILE, str(path), previous=previous if _is_stored(previous, signature) else 0)
     return len(wanted)
 
 
 def unknown_heads() -> list[dict[str, Any]]:
-    """Return the heads at the end of the file, the newest first, up to the first that the database knows."""
+    """Return the checkpoints at the end of the file, the newest first, up to the first that the database knows."""
     try:
         with Path(settings.SEAL_FILE).open("rb") as file:
             return list(takewhile(lambda head: not _is_known(head), _heads_at_end(file)))
@@ -85,15 +92,15 @@ def check_not_rolled_back(last: Seal | None) -> None:
 
 
 def _is_known(head: dict[str, Any]) -> bool:
-    """Whether the head is in the database, or a restore was sealed after it was written."""
+    """Whether the checkpoint is in the database, or a restore was sealed after it was written."""
     return (
-        _is_stored(head)
+        _is_stored(head["number"], head["signature"])
         or Seal.objects.filter(kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])).exists()
     )
 
 
-def _is_stored(head: dict[str, Any]) -> bool:
-    return Seal.objects.filter(number=head["number"], signature=head["signature"]).exists()
+def _is_stored(number: int, signature: str) -> bool:
+    return Seal.objects.filter(number=number, signature=signature).exists()
 
 
 def _after_newest_anchor() -> Any:
@@ -103,7 +110,7 @@ def _after_newest_anchor() -> Any:
 
 def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> list[Seal]:
     """Return what may follow the file's end: all of it, or, where that is not known here, what a restore began."""
-    if head is None or _is_stored(head):
+    if head is None or _is_stored(head["number"], head["signature"]):
         return pending
     at = datetime.fromisoformat(head["at"])
     return list(dropwhile(lambda seal: seal.kind != Seal.Kind.RESTORED or seal.at <= at, pending))
@@ -131,7 +138,7 @@ def _append(file: IO[bytes], seals: list[Seal]) -> None:
         end -= len(tail) - tail.rfind(b"\n") - 1
         file.truncate(end)
     file.seek(end)
-    file.write(b"".join(head_line(seal) for seal in seals))
+    file.write(b"".join(seal_line(seal) for seal in seals))
     file.flush()
     os.fsync(file.fileno())
 
@@ -143,7 +150,7 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
 
 
 def _heads_at_end(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the heads at the end of the file, the newest first. Incomplete lines are skipped."""
+    """Yield the checkpoints at the end of the file, the newest first. Incomplete lines are skipped."""
     for line in reversed(_read_tail(file)[1].splitlines(keepends=True)):
         try:
             head = json.loads(line)

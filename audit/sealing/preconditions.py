@@ -1,6 +1,7 @@
-"""What must hold before anything is sealed: the last seal, the tree that it speaks of, and the database as it is now.
+"""What must hold before anything is sealed: the last seal, the batch under it, and the database as it is now.
 
-A signature over a broken base would hide the break, so all of it is checked again each time.
+A signature over a broken end would hide the break, so the end is checked again each time. The whole ledger is checked
+by the daily check, and before the first seal after a restore.
 """
 
 from dataclasses import dataclass
@@ -9,10 +10,9 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Max
 
-from audit.models import Entry, Leaf, Seal
+from audit.models import Entry, Seal, SealedEntry
 from audit.recording import SystemActor, record
-from audit.sealing.signing import head_hash, is_signed, signed_bytes
-from audit.sealing.tree import TreeIncomplete, read_edge, root_of
+from audit.sealing.signing import is_signed, seal_hash, signed_bytes
 from common.postgres.rows import run
 
 BROKEN = "ledger.broken"
@@ -51,19 +51,6 @@ class DatabaseState:
     cluster: str
 
 
-@dataclass
-class TreeBase:
-    """The last seal, and the edge of the tree at which the next leaf comes."""
-
-    last: Seal | None
-    blocks: list[bytes]
-    rest: list[bytes]
-
-    @property
-    def size(self) -> int:
-        return self.last.size if self.last else 0
-
-
 def latest_seal() -> Seal | None:
     """Return the newest seal."""
     return Seal.objects.order_by("-number").first()
@@ -85,23 +72,31 @@ def read_cluster() -> str:
     return str(run("SELECT system_identifier::text FROM pg_control_system()").row()[0])
 
 
-def check_base(last: Seal | None) -> TreeBase:
-    """Return the base of the next seal. Raises SealingRefused where it does not match the last seal."""
-    size = last.size if last else 0
+def check_end(last: Seal | None) -> None:
+    """Raise SealingRefused where the last seal does not fit the entries under it or the seal before it."""
+    number, size = (last.number, last.size) if last else (0, 0)
     if last is not None:
         _check_signature(last)
         _check_link(last)
-    leaves = Leaf.objects.aggregate(last=Max("position"))["last"]
-    if (leaves is not None and leaves >= size) or (leaves is None and size):
-        stand = "the tree has leaves that no seal speaks of" if leaves is not None else "the tree is empty"
-        raise SealingRefused(f"Seal {last.number if last else 0} is over {size} entries, and {stand}.")
-    try:
-        blocks, rest = read_edge(size)
-    except TreeIncomplete as missing:
-        raise SealingRefused(f"The tree under seal {last.number if last else 0} is not whole: {missing}") from None
-    if last is not None and root_of(blocks, rest).hex() != last.root:
-        raise SealingRefused(f"The tree is not the one that seal {last.number} was made over.")
-    return TreeBase(last, blocks, rest)
+    newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
+    sealed = 0 if newest is None else newest + 1
+    if sealed != size:
+        what = "entries are sealed that no seal covers" if sealed > size else "not all of them are listed as sealed"
+        raise SealingRefused(f"Seal {number} is over {size} entries, and {what}.")
+    if last is not None and last.entries != stored_batch_hash(last):
+        raise SealingRefused(f"The sealed hashes of the entries are not the ones that seal {number} was made over.")
+
+
+# By the database, because a batch of a restore may be long.
+_BATCH = """
+SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY position), ''::bytea)), 'hex')
+  FROM audit_sealedentry WHERE position >= %s AND position < %s
+"""
+
+
+def stored_batch_hash(seal: Seal) -> str:
+    """Return the hash over the hashes of a seal's entries as they were sealed."""
+    return str(run(_BATCH, [seal.size - seal.count, seal.size]).row()[0])
 
 
 def _check_signature(last: Seal) -> None:
@@ -114,7 +109,7 @@ def _check_link(last: Seal) -> None:
     if last.number == 1:
         if last.previous:
             raise SealingRefused("The first seal names one before it.")
-    elif before is None or head_hash(before) != last.previous:
+    elif before is None or seal_hash(before) != last.previous:
         raise SealingRefused(f"Seal {last.number} does not follow the seal before it.")
     elif last.kind != Seal.Kind.RESTORED and before.expected_key.hex() != last.key:
         raise SealingRefused(f"Seal {last.number} is signed with a key that the seal before it does not name.")

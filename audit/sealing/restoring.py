@@ -3,15 +3,17 @@
 Transaction ids of another cluster, or from before a restore, say nothing about the order of new ones.
 """
 
+import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from audit.models import BLOCK, Entry, Seal
-from audit.recording import ActorLike, leaf_hash, record
-from audit.sealing.growth import AT_ONCE, Growth, not_sealed_up_to
-from audit.sealing.preconditions import SealingRefused, TreeBase, check_base, read_database_state
-from audit.sealing.tree import fold
+from audit.models import Entry, Seal
+from audit.recording import ActorLike, entry_hash, record
+from audit.sealing.batch import AT_MOST, Batch, not_sealed_up_to
+from audit.sealing.preconditions import SealingRefused, check_end, read_database_state
+from audit.sealing.signing import seal_hash
 from common.postgres.rows import run
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
@@ -42,16 +44,18 @@ def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: bytes | None
     What was sealed is compared with the entries first, all of it, whose time is the ledger's length.
     Must be called by whoever holds the sealers' lock and has written nothing yet.
     """
-    base = check_base(last)
-    _check_entries(base)
+    check_end(last)
+    _check_entries(last)
     begin, last_id = _close_epoch()
-    growth = Growth(base)
-    growth.take(not_sealed_up_to(last_id, at_once=AT_ONCE))
-    fields = {"epoch": last.epoch + 1, "after_id": last_id, "note": because} | ({"key": key} if key else {})
-    seal = growth.seal(read_database_state(), kind=Seal.Kind.RESTORED, horizon=begin, **fields)
-    details = {"seal": str(seal.number), "epoch": str(seal.epoch), "entries": str(growth.added), "reason": because}
+    batch = Batch(last)
+    for entries in not_sealed_up_to(last_id):
+        batch.take(entries)
+    # The new epoch's entries have greater numbers, and transactions from `begin` on.
+    fields = {"epoch": last.epoch + 1, "after_id": last_id, "end_xid": begin, "end_id": last_id, "note": because}
+    seal = batch.seal(read_database_state(), key=key, kind=Seal.Kind.RESTORED, **fields)
+    details = {"seal": str(seal.number), "epoch": str(seal.epoch), "entries": str(seal.count), "reason": because}
     record("ledger.restored", actor=actor, details=details)
-    return growth.added
+    return seal.count
 
 
 def _close_epoch() -> tuple[int, int]:
@@ -76,37 +80,41 @@ def _close_epoch() -> tuple[int, int]:
 
 # --- Comparing what was sealed with the entries of the backup -------------------------------------------------------
 
-# Blocks whose entries are held in memory at once.
-_AT_ONCE = 4
+
+def _check_entries(last: Seal) -> None:
+    """Raise SealingRefused for the first entry that is not what was sealed, or the first seal that is out of place."""
+    sealed, previous = _sealed_hashes(), ""
+    for seal in Seal.objects.filter(number__lte=last.number).order_by("number").iterator():
+        if seal.previous != previous:
+            raise SealingRefused(f"Seal {seal.number} does not follow the seal before it.")
+        previous = seal_hash(seal)
+        digest = hashlib.sha256()
+        for one in islice(sealed, seal.count):
+            digest.update(one)
+        if digest.hexdigest() != seal.entries:
+            raise SealingRefused(f"The entries under seal {seal.number} are not the ones that it was made over.")
 
 
-def _check_entries(base: TreeBase) -> None:
-    """Raise SealingRefused for the first entry that is not what was sealed. The root over `base` was checked before."""
-    for start in range(0, base.size, BLOCK * _AT_ONCE):
-        end = min(start + BLOCK * _AT_ONCE, base.size)
-        hashes = _hashes(start, end)
-        for first in range(start, end - BLOCK + 1, BLOCK):
-            block = hashes[first - start : first - start + BLOCK]
-            if fold(block) != base.blocks[first // BLOCK]:
-                raise SealingRefused(f"The leaves from {first} to {first + BLOCK - 1} are not those of their block.")
+def _sealed_hashes() -> Iterator[bytes]:
+    """Yield the hashes of the sealed entries in order, each computed again from its entry."""
+    position = -1
+    while rows := _sealed_after(position):
+        for entry in rows:
+            position, sealed = position + 1, bytes(entry.sealed_hash)
+            if entry.position != position:
+                raise SealingRefused(f"No entry is listed as sealed at position {position}.")
+            if entry.pk is None:
+                raise SealingRefused(f"Entry {entry.sealed} was sealed, and is not there.")
+            if entry_hash(entry) != sealed.hex():
+                raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
+            yield sealed
 
 
-def _hashes(start: int, end: int) -> list[bytes]:
-    """Return the hashes of these leaves, each computed again from its entry."""
-    found: Iterable[Any] = Entry.objects.raw(
-        "SELECT entry.*, leaf.position, leaf.entry AS sealed, leaf.hash AS sealed_hash FROM audit_leaf leaf"
-        "  LEFT JOIN audit_entry entry ON entry.id = leaf.entry"
-        " WHERE leaf.position >= %s AND leaf.position < %s ORDER BY leaf.position",
-        [start, end],
+def _sealed_after(position: int) -> list[Any]:
+    found = Entry.objects.raw(
+        "SELECT entry.*, sealed.position, sealed.entry AS sealed, sealed.hash AS sealed_hash"
+        "  FROM audit_sealedentry sealed LEFT JOIN audit_entry entry ON entry.id = sealed.entry"
+        " WHERE sealed.position > %s ORDER BY sealed.position LIMIT %s",
+        [position, AT_MOST],
     )
-    hashes = []
-    for entry in found:
-        sealed = bytes(entry.sealed_hash)
-        if entry.pk is None:
-            raise SealingRefused(f"Entry {entry.sealed} was sealed, and is not there.")
-        if leaf_hash(entry) != sealed.hex():
-            raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
-        hashes.append(sealed)
-    if len(hashes) != end - start:
-        raise SealingRefused(f"Of the leaves from {start} to {end - 1} only {len(hashes)} are there.")
-    return hashes
+    return list(found)

@@ -1,7 +1,7 @@
 """Seals entries that no open transaction can precede any more: one seal per transaction, one sealer at a time.
 
 It writes nothing before it has read the horizon, so that it never waits for itself. Whoever kills it leaves a whole
-seal or none; the primary keys of seals and leaves keep two from forking the chain even without the lock.
+seal or none; the keys of seals and sealed entries keep two from forking the chain even without the lock.
 """
 
 import logging
@@ -12,12 +12,12 @@ from django.db import transaction
 from audit.models import Seal
 from audit.recording import record
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.growth import AT_ONCE, Growth, between, end_of_step
+from audit.sealing.batch import Batch, entries_after
 from audit.sealing.preconditions import (
     SEALER,
     DatabaseState,
     SealingRefused,
-    check_base,
+    check_end,
     latest_seal,
     read_database_state,
     record_refusal,
@@ -27,8 +27,6 @@ from common.postgres.rows import run
 
 log = logging.getLogger(__name__)
 
-# Entries under one seal, where more of them wait.
-STEP = 10_000
 # Seconds after which the rest is left to the next run: a task has a limit of its own.
 LONGEST = 30.0
 # Held to the end of the transaction, never longer: a pooler may hand the session to somebody else.
@@ -39,11 +37,11 @@ def seal_all() -> int:
     """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
     sealed, ends = 0, time.monotonic() + LONGEST
     # Later entries wait for the next run; otherwise a busy desk would keep this loop running.
-    wanted = read_database_state().horizon
+    horizon = read_database_state().horizon
     while signing.public_keys() and time.monotonic() < ends:
         try:
             with transaction.atomic():
-                made = _seal_next() if hold_lock() else None
+                made = _seal_next(horizon) if hold_lock() else None
         except SealingRefused as refused:
             log.error("not sealed", extra={"reason": str(refused)})
             if refused.is_breach:
@@ -52,9 +50,6 @@ def seal_all() -> int:
         if made is None:
             break
         sealed += made
-        last = latest_seal()
-        if last is not None and last.kind == Seal.Kind.SEAL and last.horizon >= wanted:
-            break
     return sealed
 
 
@@ -63,13 +58,13 @@ def hold_lock() -> bool:
     return bool(run("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK).row()[0])
 
 
-def _seal_next() -> int | None:
-    """Make one seal; return over how many new entries, None where there is nothing to do."""
+def _seal_next(horizon: int) -> int | None:
+    """Make one seal, of transactions below the horizon; return over how many entries, None where there are none."""
     state = read_database_state()
     last = latest_seal()
     anchors.check_not_rolled_back(last)
     if last is None:
-        return _seal_step(last, state)
+        return _seal_batch(last, state, horizon)
     signer = last.expected_key
     if signer not in signing.public_keys():
         raise SealingRefused(signing.missing_key(signer), is_breach=False)
@@ -79,28 +74,29 @@ def _seal_next() -> int | None:
         return restoring.begin_epoch(last, because=restoring.OTHER_CLUSTER, actor=SEALER)
     if signer != signing.public_key():
         return _change_key(last, state)
-    return _seal_step(last, state)
+    return _seal_batch(last, state, horizon)
 
 
-def _seal_step(last: Seal | None, state: DatabaseState) -> int | None:
-    begin, after_id = (last.horizon, last.after_id) if last else (0, 0)
-    horizon = end_of_step(begin, state.horizon, after_id=after_id, at_most=STEP)
-    if horizon is None:
+def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | None:
+    entries = entries_after(last, below=horizon)
+    if not entries:
         return None
-    growth = Growth(check_base(last))
-    growth.take(between(begin, horizon, after_id=after_id, at_once=AT_ONCE), at=state.at)
-    seal = growth.seal(state, horizon=horizon)
-    if growth.misdated:
-        numbers = str(Ranges.over(growth.misdated))
+    check_end(last)
+    batch = Batch(last)
+    batch.take(entries, at=state.at)
+    seal = batch.seal(state)
+    if batch.misdated:
+        numbers = str(Ranges.over(batch.misdated))
         log.error("entries out of their time", extra={"seal": seal.number, "entries": numbers})
         record("ledger.misdated", actor=SEALER, details={"seal": str(seal.number), "numbers": numbers})
-    return growth.added
+    return seal.count
 
 
 def _change_key(last: Seal, state: DatabaseState) -> int:
     """Seal, with the old key, which key comes next."""
     new = signing.public_key()
-    seal = Growth(check_base(last)).seal(state, kind=Seal.Kind.KEY, horizon=last.horizon, next_key=new.hex())
+    check_end(last)
+    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new.hex())
     details = {"before": signing.key_fingerprint(last.expected_key), "after": signing.key_fingerprint(new)}
     record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), **details})
     return 0

@@ -94,22 +94,20 @@ def _seed(text: str) -> bytes:
     return seed
 
 
-# --- Heads ----------------------------------------------------------------------------------------------------------
+# --- Seals as they are signed and handed out ------------------------------------------------------------------------
 
-VERSION = 1
-_CONTEXT = b"countersign seal v1\n"
-
-
+VERSION = 2
+_CONTEXT = b"countersign seal v2\n"
 SEAL_FIELDS = (
-    *("v", "number", "kind", "epoch", "size", "root", "previous", "horizon", "after_id", "cluster", "at"),
-    *("key", "next_key", "note"),
+    *("v", "number", "kind", "epoch", "count", "size", "entries", "previous", "end_xid", "end_id", "after_id"),
+    *("cluster", "at", "key", "next_key", "note"),
 )
 
 
 def signed_fields(seal: Seal) -> dict[str, Any]:
     """Return all that a seal says."""
     at = seal.at.astimezone(UTC).isoformat(timespec="microseconds")
-    texts = {"v": VERSION, "kind": str(seal.kind), "horizon": str(seal.horizon), "at": at}
+    texts = {"v": VERSION, "kind": str(seal.kind), "end_xid": str(seal.end_xid), "at": at}
     return {name: texts[name] if name in texts else getattr(seal, name) for name in SEAL_FIELDS}
 
 
@@ -118,16 +116,16 @@ def signed_bytes(seal: Seal) -> bytes:
     return _CONTEXT + canonical_json(signed_fields(seal))
 
 
-def head_json(seal: Seal) -> dict[str, Any]:
-    """Return the head that outsiders keep: the seal and its signature."""
+def seal_json(seal: Seal) -> dict[str, Any]:
+    """Return the checkpoint that outsiders keep: the seal and its signature."""
     return {**signed_fields(seal), "signature": seal.signature}
 
 
-def head_line(seal: Seal) -> bytes:
-    """Return the head as one line of a file."""
-    return canonical_json(head_json(seal)) + b"\n"
+def seal_line(seal: Seal) -> bytes:
+    """Return the checkpoint as one line of a file."""
+    return canonical_json(seal_json(seal)) + b"\n"
 
 
-def head_hash(seal: Seal) -> str:
-    """Return what the next seal calls `previous`."""
+def seal_hash(seal: Seal) -> str:
+    """Return the seal's hash, which the next seal calls `previous`."""
     return hashlib.sha256(signed_bytes(seal) + bytes.fromhex(seal.signature)).hexdigest()

@@ -111,11 +111,12 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
 
 def _unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
     """Return how many entries no seal covers yet, up to so many, and since when the oldest of them waits."""
+    xid, number, after_id = (last.end_xid, last.end_id, last.after_id) if last else (0, 0, 0)
     number, oldest = run(
-        "WITH new AS (SELECT at FROM audit_entry WHERE xid >= %s AND id > %s"
+        "WITH new AS (SELECT at FROM audit_entry WHERE (xid, id) > (%s, %s) AND id > %s"
         "  AND xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid, id LIMIT %s)"
         " SELECT count(*), min(at) FROM new",
-        [str(last.horizon if last else 0), last.after_id if last else 0, at_most],
+        [str(xid), number, after_id, at_most],
     ).row()
     return number, oldest
 
@@ -123,8 +124,12 @@ def _unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
     """Return the oldest entry that no seal covers, where it has waited for longer: one part of a count by one query."""
     last = Seal.objects.order_by("-number")
-    horizon = Coalesce(Subquery(last.values("horizon")[:1]), Cast(Value("0"), TransactionIdField()))
-    after_id = Coalesce(Subquery(last.values("after_id")[:1]), Value(0), output_field=models.BigIntegerField())
+    end_xid = Coalesce(Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField()))
+    end_id, after_id = (
+        Coalesce(Subquery(last.values(name)[:1]), Value(0), output_field=models.BigIntegerField())
+        for name in ("end_id", "after_id")
+    )
     now = Func(Func(function="pg_current_snapshot"), function="pg_snapshot_xmax", output_field=TransactionIdField())
-    waiting = Entry.objects.filter(xid__gte=horizon, xid__lt=now, id__gt=after_id).order_by("xid", "id")
+    waiting = Entry.objects.filter(xid__gte=end_xid, xid__lt=now, id__gt=after_id)
+    waiting = waiting.exclude(xid=end_xid, id__lte=end_id).order_by("xid", "id")
     return Entry.objects.filter(pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from audit.models import Entry, Leaf, Seal
+from audit.models import Entry, Seal, SealedEntry
 from audit.trail.entries import Line, lines
 from audit.trail.sentences import PROVED, SAYS, Answer, Sentence, addresses_of, duration, lines_of, listed, sentence
 from common.references import split_reference
@@ -44,7 +44,7 @@ def summary_of(message: UUID) -> Summary:
     entries = Entry.objects.of_message(message)
     found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
     numbers = list(entries.values_list("pk", flat=True))
-    seals = list(Leaf.objects.filter(entry__in=numbers).values_list("seal", flat=True))
+    seals = list(SealedEntry.objects.filter(entry__in=numbers).values_list("seal", flat=True))
     newest = Seal.objects.filter(number=max(seals)).first() if seals else None
     coverage = SealCoverage(len(seals), len(numbers), newest)
     notes = list(_what_was_removed(found))

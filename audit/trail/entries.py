@@ -56,7 +56,7 @@ class Line:
             "message": str(entry.message) if entry.message else None,
             "fingerprint": entry.fingerprint,
             "trace": entry.trace,
-            "leaf_hash": entry.leaf_hash,
+            "hash": entry.hash,
             "details": self.details,
             "details_removed": self.is_redacted,
         }

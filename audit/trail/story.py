@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from audit.models import Leaf, Seal
+from audit.models import Seal, SealedEntry
 from audit.trail.entries import Line
 from audit.trail.sentences import duration
 
@@ -144,7 +144,8 @@ class Chapter:
 
 def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Chapter]:
     """Return the story of these entries, oldest first; `before` is the entry before the first of them."""
-    seals = dict(Leaf.objects.filter(entry__in=[line.entry.pk for line in found]).values_list("entry", "seal"))
+    sealed = SealedEntry.objects.filter(entry__in=[line.entry.pk for line in found])
+    seals = dict(sealed.values_list("entry", "seal"))
     times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
     chapters: list[Chapter] = []
     kind, seen = "", set[str]()

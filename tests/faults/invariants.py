@@ -8,7 +8,7 @@ import hashlib
 from typing import Any
 
 from audit.models import Entry
-from audit.recording import detail_hash, leaf_hash
+from audit.recording import detail_hash, entry_hash
 from common.references import references_in
 from tests.faults.desk_rig import DeskRig
 from tests.faults.records import Held
@@ -156,7 +156,7 @@ def _i8_ledger_verifies(rig: DeskRig) -> None:
     for row in rig.sql(query, rig.verified):
         salt, fields = bytes(row.pop("salt")), row.pop("fields")
         entry = Entry(**row)
-        assert entry.leaf_hash == leaf_hash(entry), f"I8: entry {entry.pk} was altered"
+        assert entry.hash == entry_hash(entry), f"I8: entry {entry.pk} was altered"
         hashes = {name: detail_hash(salt, name, text) for name, text in fields.items()}
         assert hashes == entry.detail_hashes, f"I8: the details of entry {entry.pk} were altered"
         rig.verified = entry.pk

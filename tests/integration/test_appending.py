@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import Entry, EntryDetail
-from audit.recording import ReservedPosition, detail_hash, leaf_hash, record
+from audit.recording import ReservedPosition, detail_hash, entry_hash, record
 from common.logs import trace_id
 from people.actors import Actor
 from tests.ledger import ACTOR
@@ -19,7 +19,7 @@ AWKWARD = ['"', "\\", "%", "%s", "'", "}{", "\u2028", "é", "\N{PILE OF POO}", "
 
 def _check(entry):
     stored = Entry.objects.get(pk=entry.pk)
-    assert stored.leaf_hash == entry.leaf_hash == leaf_hash(stored)
+    assert stored.hash == entry.hash == entry_hash(stored)
     assert (stored.xid, stored.at) == (entry.xid, entry.at)
     detail = EntryDetail.objects.get(pk=entry.pk)
     hashes = {name: detail_hash(bytes(detail.salt), name, text) for name, text in detail.fields.items()}

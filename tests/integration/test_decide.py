@@ -178,7 +178,7 @@ def note_opened_ago(message, person, hours):
     """Record that the message was opened that long ago; entries cannot be changed, so it is written with that time."""
     Entry(
         id=-message.pk, xid=1, at=clock() - timedelta(hours=hours), actor_kind="person", actor_id=str(person.pk),
-        surface="web", action="message.opened", message=message.public_id, leaf_hash="0" * 64,
+        surface="web", action="message.opened", message=message.public_id, hash="0" * 64,
         fingerprint=message.revision.fingerprint,
     ).save(force_insert=True)  # fmt: skip
 

@@ -21,7 +21,7 @@ from audit.export import download
 from audit.export.download import Download
 from audit.export.exports import Cut, NotExported, begin_export, start_export, take_cut
 from audit.export.formats import COLUMNS, FORMATS
-from audit.models import Entry, Export, Leaf
+from audit.models import Entry, Export, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
 from audit.trail import lines
@@ -163,13 +163,13 @@ def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details
     message, actor = make_message(connection), auditor.actor(surface="web")
     about = {"message": message.public_id, "fingerprint": message.revision.fingerprint}
     opened = record("message.opened", actor=actor, details={"reason": "Dana asked"}, **about)
-    Leaf.objects.create(position=0, entry=opened.pk, seal=7, hash=b"x")
+    SealedEntry.objects.create(entry=opened.pk, seal=7, position=0, hash=b"x")
     (row,) = rows_of(whole(auditor, "action=message.opened", "csv"))
     # The entry itself does not repeat it.
     assert row["subject"] == "Your refund for order 4471"
     fingerprint = message.revision.fingerprint
     assert (row["fingerprint"], row["fingerprint_sha256"]) == (short_fingerprint(fingerprint), fingerprint)
-    assert (row["id"], row["seal"], row["leaf_hash"]) == (str(opened.pk), "7", opened.leaf_hash)
+    assert (row["id"], row["seal"], row["hash"]) == (str(opened.pk), "7", opened.hash)
     assert (row["actor"], row["sentence"]) == ("Max Weber", "opened the message")
     for name in ("csv-bare", "jl-bare"):
         text = whole(auditor, "", name)

@@ -18,8 +18,8 @@ from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 
 from approvals.tasks import read_refusals
-from audit.models import Entry, EntryDetail, Leaf
-from audit.recording import leaf_hash, record, recorded
+from audit.models import Entry, EntryDetail, SealedEntry
+from audit.recording import entry_hash, record, recorded
 from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
@@ -352,5 +352,5 @@ def test_erasing_the_details_leaves_the_ledger_checkable(reviewer, connection):
     redacted = [line.is_redacted for line in lines(Entry.objects.filter(message=message.public_id))]
     assert redacted.count(True) == erased.removed == len(redacted) - 1 > 1
     for entry in Entry.objects.filter(pk__lte=before[-1]["id"]):
-        assert leaf_hash(entry) == entry.leaf_hash == bytes(Leaf.objects.get(entry=entry.pk).hash).hex()
+        assert entry_hash(entry) == entry.hash == bytes(SealedEntry.objects.get(entry=entry.pk).hash).hex()
     assert len(check_chain()) == 1

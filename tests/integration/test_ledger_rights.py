@@ -103,7 +103,9 @@ def test_tables_belong_to_another_role_and_the_application_adds_and_reads(applic
     assert {name for name, *_ in rows} == set(TABLES)
     assert {tuple(rest) for _, *rest in rows} == {("countersign_owner", False, False)}
     assert application.execute("SELECT count(*) FROM audit_entry").fetchone() == (3,)
-    application.execute("INSERT INTO audit_anchor (seal, kind, place, reference) VALUES (1, 'file', 'elsewhere', '')")
+    application.execute(
+        "INSERT INTO audit_anchor (seal, kind, place, reference, previous) VALUES (1, 'file', 'x', '', 0)"
+    )
 
 
 def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
@@ -129,8 +131,10 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
 
 @pytest.mark.proves("security 57")
 def test_triggers_refuse_even_the_owner(application):
-    application.execute("INSERT INTO audit_block (number, hash) VALUES (0, 'x')")
-    application.execute("INSERT INTO audit_anchor (seal, kind, place, reference) VALUES (1, 'file', 'x', '')")
+    application.execute("INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')")
+    application.execute(
+        "INSERT INTO audit_anchor (seal, kind, place, reference, previous) VALUES (1, 'file', 'x', '', 0)"
+    )
     with as_role(database.settings_dict["USER"]) as owner:
         for table, act in CHANGES:
             if (table, act) == ("audit_entrydetail", "DELETE"):
@@ -145,11 +149,11 @@ def test_single_database_role_and_missing_triggers_are_detected():
     assert set(examine_guards().changeable) == {*APPEND_ONLY}
     assert examine_guards().without_triggers == ()
     with database.cursor() as cursor:
-        cursor.execute("ALTER TABLE audit_leaf DISABLE TRIGGER audit_leaf_rows")
+        cursor.execute("ALTER TABLE audit_sealedentry DISABLE TRIGGER audit_sealedentry_rows")
         try:
-            assert examine_guards().without_triggers == ("audit_leaf",)
+            assert examine_guards().without_triggers == ("audit_sealedentry",)
         finally:
-            cursor.execute("ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_rows")
+            cursor.execute("ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows")
 
 
 @pytest.mark.proves("security 57")

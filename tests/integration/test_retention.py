@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 
 from audit import retention
-from audit.models import Entry, EntryDetail, Leaf
-from audit.recording import leaf_hash
+from audit.models import Entry, EntryDetail, SealedEntry
+from audit.recording import entry_hash
 from audit.retention import remove_old_details
 from audit.tasks import forget_details
 from audit.trail import lines
@@ -65,7 +65,7 @@ def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_r
     seal_here()
     EntryDetail.objects.filter(entry__action="message.held").delete()
     entry = Entry.objects.of_action("message.held").get()
-    assert leaf_hash(entry) == entry.leaf_hash == bytes(Leaf.objects.get(entry=entry.pk).hash).hex()
+    assert entry_hash(entry) == entry.hash == bytes(SealedEntry.objects.get(entry=entry.pk).hash).hex()
     (shown,) = signed_in(auditor).get("/audit/?action=message.held&format=json").json()["entries"]
     assert (shown["details"], shown["details_removed"]) == ({}, True)
 
@@ -75,7 +75,7 @@ def test_details_that_are_recent_unsealed_or_without_a_limit_stay(message, setti
     grow_old(Entry.objects.all(), days=29)
     make_message(message.connection)
     assert remove_old_details() == 0, "what is sealed is not old, and what is not sealed stays"
-    grow_old(Entry.objects.exclude(pk__in=Leaf.objects.values("entry")), days=31)
+    grow_old(Entry.objects.exclude(pk__in=SealedEntry.objects.values("entry")), days=31)
     assert remove_old_details() == 0, "what is old is not sealed"
     grow_old(Entry.objects.all(), days=3_000)
     settings.AUDIT_DETAILS_DAYS = 0

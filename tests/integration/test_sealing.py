@@ -9,10 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.db.models.signals import post_save
 
-from audit.models import BLOCK, Block, Entry, EntryDetail, Leaf, Seal
+from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing import sealer, signing, status
-from audit.sealing.preconditions import SealingRefused, check_base, latest_seal, read_database_state
+from audit.sealing.preconditions import SealingRefused, check_end, latest_seal, read_database_state
 from audit.sealing.sealer import seal_all
 from audit.sealing.signing import signed_bytes
 from audit.sealing.status import sealing_state
@@ -35,22 +35,20 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
     (seal,) = check_chain()
     assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (1, "seal", 1, 5, 0)
     assert seal.cluster == read_database_state().cluster != ""
-    assert list(Leaf.objects.order_by("position").values_list("entry", flat=True)) == [entry.pk for entry in made]
-    # One less than a block, across two boundaries at once, and one entry.
-    for number in (BLOCK - 6, BLOCK + 3, 1):
-        append_in_one_transaction(number)
-        assert seal_all() == number
-    assert [seal.size for seal in check_chain()] == [5, 255, 514, 515]
-    assert Block.objects.count() == 2
+    assert list(SealedEntry.objects.order_by("position").values_list("entry", flat=True)) == [one.pk for one in made]
+    append()
+    assert seal_all() == 1
+    assert [(seal.count, seal.size) for seal in check_chain()] == [(5, 5), (1, 6)]
 
 
-def test_many_entries_are_sealed_in_steps_and_transactions_are_never_parted(monkeypatch):
-    monkeypatch.setattr(sealer, "STEP", 10)
-    append(4)
-    append_in_one_transaction(25)
-    append(12)
-    assert seal_all() == 41
-    assert [seal.size for seal in check_chain()] == [4, 29, 39, 41]
+def test_transaction_of_2500_entries_spans_three_seals():
+    append()
+    append_in_one_transaction(2500)
+    append()
+    assert seal_all() == 2502
+    seals = check_chain()
+    assert [seal.count for seal in seals] == [1000, 1000, 502]
+    assert seals[0].end_xid == seals[1].end_xid < seals[2].end_xid
 
 
 def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
@@ -122,9 +120,14 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     assert "Put it back into SEAL_KEY" in now.why
 
     settings.SEAL_KEYS = [new, old]
-    # The three, and the entry about the key itself at the next beat.
-    assert (seal_all(), seal_all()) == (4, 0)
-    assert [(seal.kind, seal.size) for seal in check_chain()] == [("seal", 2), ("key", 2), ("seal", 6)]
+    # The entry about the key itself follows at the next beat.
+    assert (seal_all(), seal_all(), seal_all()) == (3, 1, 0)
+    assert [(seal.kind, seal.size) for seal in check_chain()] == [
+        ("seal", 2),
+        ("key", 2),
+        ("seal", 5),
+        ("seal", 6),
+    ]
     settings.SEAL_KEYS = [new]
     append()
     assert seal_all() == 1
@@ -135,22 +138,21 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
 
 
 BREAKS = [
-    ("UPDATE audit_seal SET root = repeat('0', 64) WHERE number = 2", "signature of seal 2"),
-    ("UPDATE audit_seal SET size = 3 WHERE number = 2", "signature of seal 2"),
+    ("UPDATE audit_seal SET entries = repeat('0', 64) WHERE number = 2", "signature of seal 2"),
+    ("UPDATE audit_seal SET end_id = end_id - 1 WHERE number = 2", "signature of seal 2"),
     ("UPDATE audit_seal SET note = 'x' WHERE number = 1", "does not follow the seal before it"),
-    ("DELETE FROM audit_seal WHERE number = 2", "leaves that no seal speaks of"),
+    ("DELETE FROM audit_seal WHERE number = 2", "entries are sealed that no seal covers"),
     ("DELETE FROM audit_seal WHERE number = 1", "does not follow the seal before it"),
-    ("UPDATE audit_leaf SET hash = sha256('x') WHERE position = 259", "not the one that seal 2 was made over"),
-    ("DELETE FROM audit_leaf WHERE position = 257", "not whole"),
-    ("UPDATE audit_block SET hash = sha256('x')", "not the one that seal 2 was made over"),
-    ("DELETE FROM audit_block", "not whole"),
-    ("DELETE FROM audit_leaf", "the tree is empty"),
+    ("UPDATE audit_sealedentry SET hash = sha256('x') WHERE position = 3", "not the ones that seal 2 was made over"),
+    ("DELETE FROM audit_sealedentry WHERE position = 3", "not the ones that seal 2 was made over"),
+    ("DELETE FROM audit_sealedentry WHERE position = 5", "not all of them are listed as sealed"),
+    ("DELETE FROM audit_sealedentry", "not all of them are listed as sealed"),
     ("UPDATE audit_entry SET actor_id = 'x' WHERE id = (SELECT max(id) FROM audit_entry)", "as it was written"),
 ]
 
 
 def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
-    append_in_one_transaction(BLOCK)
+    append(2)
     seal_all()
     append(4)
     seal_all()
@@ -203,7 +205,7 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
             forged = [seal.previous, seal.key, signature, number]
             as_superuser("UPDATE audit_seal SET previous = %s, key = %s, signature = %s WHERE number = %s", forged)
             with pytest.raises(SealingRefused, match=named):
-                check_base(latest_seal())
+                check_end(latest_seal())
             transaction.set_rollback(True)
 
 

@@ -21,7 +21,7 @@ from dashboard.health.checks import applied_migrations
 from launcher.keys import NAMES
 
 OPERATOR = SystemActor(kind="command", id="backup", label="an operator")
-_SEAL = "SELECT number, size, root, at FROM audit_seal ORDER BY number DESC LIMIT 1"
+_SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"
 _LINE_AT_MOST = 64 * 1024
 
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
     A line of the file is written after its seal was committed. So a dump that begins after the copy knows every seal of
     the copy, and a restore of both goes on by itself. The other way round the copy would name seals that the dump does
     not have, as if somebody had cut the newest entries off, and an honest restore would look forged. That the copy may
-    lack the newest seals of the dump does no harm: a head proves what was before it, not that nothing came after it.
+    lack the newest seals of the dump does no harm: a seal proves what was before it, not that nothing came after it.
     """
 
     help = __doc__
@@ -104,7 +104,7 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
     at, entries = session.execute("SELECT now(), (SELECT count(*) FROM audit_entry)").fetchone() or (None, 0)
     assert isinstance(at, datetime)
     seal = session.execute(_SEAL).fetchone()
-    named = dict(zip(("number", "size", "root", "at"), (*seal[:3], seal[3].isoformat()), strict=True)) if seal else None
+    named = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()} if seal else None
     migrations = session.execute("SELECT app, name FROM django_migrations ORDER BY app, name").fetchall()
     return {
         "version": product_version(),

@@ -103,7 +103,7 @@ def _lost_since(*, is_outside: bool) -> str:
     here = Entry.objects.count()
     outside = (
         f"the outside copy of the seals goes on to seal {newest['number']} of "
-        f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries (root {newest['root'][:16]}...)."
+        f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries."
     )
     if newest["size"] <= here:
         return f"No entry that was sealed is lost: the backup has {here:,}, and {outside}"

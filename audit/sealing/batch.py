@@ -1,0 +1,143 @@
+"""Collects the entries of the next seal and signs it: one transaction, or nothing.
+
+Before an entry is sealed, it is checked that the desk wrote it and that its time fits.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from audit.models import Entry, Seal, SealedEntry
+from audit.recording import entry_hash, is_authentic
+from audit.sealing.preconditions import DatabaseState, SealingRefused
+from audit.sealing.signing import public_key, seal_hash, sign, signed_bytes
+from audit.verifier.countersign_verify import window
+from common.postgres.rows import run
+
+# The most entries of one seal, and in memory at once.
+AT_MOST = 1000
+
+
+class Batch:
+    """The entries that the next seal takes."""
+
+    def __init__(self, last: Seal | None) -> None:
+        self.last = last
+        self.number = last.number + 1 if last else 1
+        self.size = last.size if last else 0
+        self.count = 0
+        self.misdated: list[int] = []
+        self._digest = hashlib.sha256()
+        self._had_macs = _has_macs()
+        self._end = (last.end_xid, last.end_id) if last else (0, 0)
+
+    def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
+        """Add these entries, and note which were not written between the last seal and `at`.
+
+        Raises SealingRefused for one that is not as the desk wrote it.
+        """
+        if at is not None:
+            self.misdated += _misdated(entries, before=self.last.at if self.last else None, at=at)
+        for entry in entries:
+            if entry_hash(entry) != entry.hash:
+                raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
+        _check_macs(entries, had_macs=self._had_macs)
+        self._had_macs = self._had_macs or any(entry.mac for entry in entries)
+        run(
+            "INSERT INTO audit_sealedentry (entry, seal, position, hash)"
+            " SELECT entry, %s, %s + rank - 1, decode(hash, 'hex')"
+            "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, rank)",
+            [self.number, self.size, [entry.pk for entry in entries], [entry.hash for entry in entries]],
+        )
+        for entry in entries:
+            self._digest.update(bytes.fromhex(entry.hash))
+            self._end = (entry.xid, entry.pk)
+        self.count += len(entries)
+        self.size += len(entries)
+
+    def seal(self, state: DatabaseState, *, key: bytes | None = None, **fields: Any) -> Seal:
+        """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
+        last = self.last
+        key = key or (last.expected_key if last else public_key())
+        epoch, after_id = (last.epoch, last.after_id) if last else (1, 0)
+        end_xid, end_id = self._end
+        values = {"epoch": epoch, "after_id": after_id, "end_xid": end_xid, "end_id": end_id} | fields
+        seal = Seal(
+            number=self.number,
+            count=self.count,
+            size=self.size,
+            entries=self._digest.hexdigest(),
+            previous=seal_hash(last) if last else "",
+            cluster=state.cluster,
+            at=state.at,
+            key=key.hex(),
+            **values,
+        )
+        seal.signature = sign(signed_bytes(seal), key=key).hex()
+        seal.save(force_insert=True)
+        return seal
+
+
+# --- Whether the desk wrote them ------------------------------------------------------------------------------------
+
+
+def _has_macs() -> bool:
+    """Whether the last entry that was sealed has a code. Entries of releases before 0009 have none."""
+    last = SealedEntry.objects.order_by("-position").values_list("entry", flat=True)[:1]
+    return Entry.objects.filter(pk__in=last).exclude(mac="").exists()
+
+
+def _check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
+    """Raise SealingRefused for an entry that the desk did not write, or that repeats another one.
+
+    With `had_macs`, entries with codes were sealed before these, and an entry without a code is refused too.
+    """
+    first: dict[str, int] = {}
+    for entry in entries:
+        if not entry.mac:
+            if had_macs:
+                raise SealingRefused(f"Entry {entry.pk} was not written by the desk: it has no code.")
+            continue
+        had_macs = True
+        if not is_authentic(entry):
+            raise SealingRefused(f"Entry {entry.pk} was not written by the desk: its code does not fit.")
+        if entry.mac in first:
+            raise SealingRefused(f"Entry {entry.pk} repeats entry {first[entry.mac]}.")
+        first[entry.mac] = entry.pk
+    if earlier := Entry.objects.filter(mac__in=list(first)).exclude(pk__in=first.values()).first():
+        raise SealingRefused(f"Entry {first[earlier.mac]} repeats entry {earlier.pk}.")
+
+
+def _misdated(entries: Sequence[Entry], *, before: datetime | None, at: datetime) -> list[int]:
+    """Return the numbers of entries whose time does not lie between the seal before and this moment."""
+    begin, end = window(before.isoformat() if before else "", at.isoformat())
+    return [one.pk for one in entries if not begin <= one.at.isoformat(timespec="microseconds") <= end]
+
+
+# --- What is sealed next. Raw SQL, for the order of rows: entry_to_seal serves it -----------------------------------
+
+
+def entries_after(last: Seal | None, *, below: int) -> list[Entry]:
+    """Return the entries of the next seal: those that follow the last one, of transactions below this horizon."""
+    end, after_id = ((last.end_xid, last.end_id), last.after_id) if last else ((0, 0), 0)
+    return _in_order("entry.xid < %s AND entry.id > %s", [str(below), after_id], after=end)
+
+
+def not_sealed_up_to(last_id: int) -> Iterator[list[Entry]]:
+    """Yield every entry up to this number that no seal covers, some at a time: what a restore leaves behind."""
+    where = "entry.id <= %s AND NOT EXISTS (SELECT FROM audit_sealedentry sealed WHERE sealed.entry = entry.id)"
+    end = (0, 0)
+    while entries := _in_order(where, [last_id], after=end):
+        yield entries
+        end = (entries[-1].xid, entries[-1].pk)
+
+
+def _in_order(where: str, parameters: list[Any], *, after: tuple[int, int]) -> list[Entry]:
+    """Return the next entries in the order of seals. The index is read from `after` on, not from its beginning."""
+    found = Entry.objects.raw(
+        f"SELECT entry.* FROM audit_entry entry WHERE {where} AND (entry.xid, entry.id) > (%s, %s)"  # noqa: S608
+        " ORDER BY entry.xid, entry.id LIMIT %s",
+        [*parameters, str(after[0]), after[1], AT_MOST],
+    )
+    return list(found)
