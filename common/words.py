@@ -14,10 +14,14 @@ TO, FROM, BY, CONTENT = "A", "B", "C", "D"
 # A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a megabyte, two bytes for a position.
 MAX_WORD, MAX_POSITION = 60, 16_383
 MAX_BYTES, MAX_TEXT = 500_000, 200_000
+# PostgreSQL stores so many positions of a word.
+MOST_POSITIONS = 255
 MAX_ASKED = 12
 
 _WORD = re.compile(r"\w+")
 _SHOWS_NOTHING = re.compile(r"[\x00-\x20\x7f]+")
+# Of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3 'word':2B`.
+_LEXEME = re.compile(r"'((?:[^']|'')*+)'(?::([0-9A-D,]*+))?")
 _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 
@@ -76,10 +80,24 @@ def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
                 if (size := size + len(word.encode()) + 8) > MAX_BYTES:
                     return _written(positions)
                 found = positions[word] = []
-            # PostgreSQL stores 255 positions of a word.
-            if len(found) < 255:
+            if len(found) < MOST_POSITIONS:
                 found.append(f"{min(position, MAX_POSITION)}{label}")
     return _written(positions)
+
+
+def lexemes(stored: str) -> dict[str, set[str]]:
+    """Return the words of a tsvector as PostgreSQL writes it, each with its labels.
+
+    Of a word with more positions than PostgreSQL stores it is not known which labels it had: it gets all.
+    """
+    found: dict[str, set[str]] = {}
+    for word, text in _LEXEME.findall(stored):
+        positions = text.split(",")
+        labels = {place[-1] if place[-1:] in ("A", "B", "C") else CONTENT for place in positions}
+        if len(positions) >= MOST_POSITIONS or positions[-1].startswith(str(MAX_POSITION)):
+            labels = {TO, FROM, BY, CONTENT}
+        found[word.replace("''", "'").replace("\\\\", "\\")] = labels
+    return found
 
 
 def _written(positions: dict[str, list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Posts the ledger's newest head where a third party keeps it, once an hour where it is newer.
+"""Posts the ledger's newest checkpoint where a third party keeps it, once an hour where it is newer.
 
 A post holds numbers and hashes only: no word of any message, nor anybody's name. It is not recorded in the ledger, or
 each would ask for the next; where a head was posted is in Anchor and at the destination.
@@ -17,6 +17,7 @@ from alerts.models import Destination
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import add_anchor
 from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import seal_hash
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _RETRY = timedelta(minutes=5)
 
 
 def post_heads(*, only: int | None = None) -> int:
-    """Post the newest head wherever it is due, or at one destination only, and return how many were accepted."""
+    """Post the newest checkpoint wherever it is due, or at one destination only, and return how many were accepted."""
     seal = latest_seal()
     if seal is None:
         return 0
@@ -39,11 +40,11 @@ def post_heads(*, only: int | None = None) -> int:
 
 
 def head_lines(seal: Seal) -> tuple[str, ...]:
-    """Return what is posted, a title first. The page that compares heads reads these words."""
+    """Return what is posted, a title first. The page that compares checkpoints reads these words."""
     return (
         f"Ledger of Countersign: seal {seal.number}",
         f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC",
-        f"root `{seal.root}`",
+        f"hash `{seal_hash(seal)}`",
         f"key `{seal.key_fingerprint}`",
     )
 
@@ -72,7 +73,7 @@ def _post(destination: Destination, seal: Seal) -> bool:
 
 def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bool:
     Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now() + wait)
-    log.warning("head not posted", extra={"destination": destination.pk, "reason": str(error)})
+    log.warning("checkpoint not posted", extra={"destination": destination.pk, "reason": str(error)})
     return False
 
 
@@ -82,6 +83,7 @@ def _posted(destination: Destination, seal: Seal, posted: Posted) -> bool:
     Destination.objects.filter(pk=destination.pk).update(**values)
     # Two channels may have the same name: the end of the address distinguishes them.
     address = channel_of(destination.kind).address(destination)
-    add_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {address}", posted.message_id)
-    log.info("head posted", extra={"destination": destination.pk, "seal": seal.number})
+    place = f"{destination.name}, {address}"
+    add_anchor(seal, Anchor.Kind.DISCORD, place, posted.message_id, previous=destination.witnessed_seal or 0)
+    log.info("checkpoint posted", extra={"destination": destination.pk, "seal": seal.number})
     return True

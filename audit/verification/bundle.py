@@ -19,7 +19,7 @@ from django.conf import settings
 
 from audit.models import Seal
 from audit.recording import canonical_entry
-from audit.sealing.signing import head_line
+from audit.sealing.signing import seal_hash, seal_line
 from audit.verification.database import Row, one_moment, sealed_rows, unsealed_rows
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
@@ -41,8 +41,9 @@ class BundleSummary:
     made_at: datetime
     entries: int = 0
     seals: int = 0
-    root: str = verifier.EMPTY.hex()
     size: int = 0
+    # The last seal's hash, empty without a seal.
+    last: str = ""
     # Key and the number of the first seal that it signed.
     keys: list[tuple[str, int]] = field(default_factory=list)
 
@@ -89,11 +90,11 @@ def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None
         {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number} for key, number in summary.keys
     ]
     manifest = {
-        "v": 1,
+        "v": 2,
         "product": "Countersign",
         "version": product_version(),
         "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        **{name: getattr(summary, name) for name in ("entries", "seals", "size", "root", "unsealed")},
+        **{name: getattr(summary, name) for name in ("entries", "seals", "size", "last", "unsealed")},
         "details": "included" if details else "left out",
     }
     for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
@@ -103,18 +104,20 @@ def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None
 
 def _write_seals(folder: Path, summary: BundleSummary) -> None:
     with (folder / "seals.jsonl").open("wb") as file:
+        seal: Seal | None = None
         for seal in Seal.objects.order_by("number").iterator():
-            file.write(head_line(seal))
+            file.write(seal_line(seal))
             summary.seals += 1
-            summary.size, summary.root = seal.size, seal.root
             if not summary.keys or summary.keys[-1][0] != seal.key:
                 summary.keys.append((seal.key, seal.number))
+        if seal:
+            summary.size, summary.last = seal.size, seal_hash(seal)
 
 
 def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress: Callable[[int], None] | None) -> None:
     with (folder / "entries.jsonl").open("wb") as entries, (folder / "details.jsonl").open("wb") as listed:
         for row in chain(sealed_rows(), unsealed_rows()):
-            # An entry that is gone stays listed by its leaf, so that a verifier names it.
+            # An entry that is gone stays listed by its hash, so that a verifier names it.
             listed.write(_detail_line(row, details=details))
             if row.id is None:
                 continue
@@ -127,8 +130,8 @@ def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress
 def _detail_line(row: Row, *, details: bool) -> bytes:
     salt = row.salt if details else None
     listed = {
-        "id": row.leaf_entry if row.id is None else row.id,
-        "leaf": row.leaf_hash if row.leaf is None else row.leaf.hex(),
+        "id": row.sealed_id if row.id is None else row.id,
+        "hash": row.hash if row.sealed_hash is None else row.sealed_hash.hex(),
         "salt": None if salt is None else salt.hex(),
         "fields": {} if salt is None else row.fields,
     }

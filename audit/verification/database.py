@@ -1,55 +1,51 @@
 """Reads the whole ledger of the database as one moment saw it, and checks it with the code that checks a bundle."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max
 
-from audit.models import BLOCK, Anchor, Block, Seal
-from audit.recording import canonical_entry
+from audit.models import Seal
+from audit.recording import are_found_by, canonical_entry
 from audit.sealing import signing
-from audit.sealing.tree import fold
+from audit.verification.anchored import check_anchors, read_end_of_file
 from audit.verifier import countersign_verify as verifier
 from common.postgres.rows import run
 
-# --- Rows, in the order of the tree and some at a time --------------------------------------------------------------
+# --- Rows, in the order of the seals and some at a time ------------------------------------------------------------
 
 AT_ONCE = 1000
 
 _ENTRY = (
     "entry.id, entry.xid::text AS xid, entry.at, entry.actor_kind, entry.actor_id, entry.surface, entry.action,"
     " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.outcome, entry.mac,"
-    " entry.leaf_hash, detail.salt, detail.fields"
+    " entry.hash, detail.salt, detail.fields, detail.words"
 )
 # Both follow primary keys, and entry_to_seal for the order of what is not sealed.
 _SEALED = f"""
-SELECT leaf.position, leaf.entry, leaf.seal, leaf.hash, {_ENTRY}
-  FROM audit_leaf leaf LEFT JOIN audit_entry entry ON entry.id = leaf.entry
-  LEFT JOIN audit_entrydetail detail ON detail.entry_id = leaf.entry ORDER BY leaf.position
+SELECT sealed.position, sealed.entry, sealed.seal, sealed.hash, {_ENTRY}
+  FROM audit_sealedentry sealed LEFT JOIN audit_entry entry ON entry.id = sealed.entry
+  LEFT JOIN audit_entrydetail detail ON detail.entry_id = sealed.entry ORDER BY sealed.position
 """  # noqa: S608
 _UNSEALED = f"""
 SELECT NULL, NULL, NULL, NULL, {_ENTRY}
   FROM audit_entry entry LEFT JOIN audit_entrydetail detail ON detail.entry_id = entry.id
- WHERE NOT EXISTS (SELECT FROM audit_leaf leaf WHERE leaf.entry = entry.id) ORDER BY entry.xid, entry.id
+ WHERE NOT EXISTS (SELECT FROM audit_sealedentry sealed WHERE sealed.entry = entry.id) ORDER BY entry.xid, entry.id
 """  # noqa: S608
 
 
 class Row(NamedTuple):
-    """One leaf with its entry and what is left of the details. Without `id` the entry is gone; without `leaf`, new."""
+    """One entry with what is left of its details. Without `id` it is gone; without `sealed_hash` no seal covers it."""
 
     position: int | None
-    leaf_entry: int | None
-    leaf_seal: int | None
-    leaf: bytes | None
+    sealed_id: int | None
+    seal: int | None
+    sealed_hash: bytes | None
     id: int | None
     xid: str
     at: datetime
@@ -64,9 +60,10 @@ class Row(NamedTuple):
     detail_hashes: dict[str, str]
     outcome: str
     mac: str
-    leaf_hash: str
+    hash: str
     salt: bytes | None
     fields: dict[str, str] | None
+    words: str | None
 
 
 @contextmanager
@@ -80,12 +77,12 @@ def one_moment() -> Iterator[None]:
 
 
 def sealed_rows() -> Iterator[Row]:
-    """Yield every leaf with its entry."""
+    """Yield every sealed entry, also where only its hash is left."""
     return _rows(_SEALED)
 
 
 def unsealed_rows() -> Iterator[Row]:
-    """Yield every entry that has no leaf, in the order in which the next seal would take them."""
+    """Yield every entry that no seal covers, in the order in which the next seal would take them."""
     return _rows(_UNSEALED)
 
 
@@ -107,9 +104,6 @@ def _json(text: Any) -> Any:
 
 
 # --- The check ------------------------------------------------------------------------------------------------------
-
-# Only the end of the file of heads is read: each head covers all earlier entries.
-_TAIL = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -142,15 +136,15 @@ def check_database(progress: Callable[[int], None] | None = None) -> CheckResult
     heads = _heads(report)
     with one_moment():
         chain = verifier.Chain(report, verifier.Trust(key.hex() for key in signing.public_keys()))
-        seals = (chain.read(signing.head_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
-        leaves = _Leaves(report)
-        items = _items(leaves, report)
+        seals = (chain.read(signing.seal_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
+        positions = _Positions(report)
+        items = _items(positions, report)
         verifier.check_ledger(report, items, (seal for seal in seals if seal), heads, excuse_restored=True)
         if chain.keys:
             # Before its first seal a desk has nothing that its key could have signed.
             chain.end()
-        leaves.end(report.last.size if report.last else 0)
-        _check_anchors(report)
+        positions.end(report.last.size if report.last else 0)
+        check_anchors(report)
     return CheckResult(
         entries=report.entries,
         seals=report.seals,
@@ -162,12 +156,9 @@ def check_database(progress: Callable[[int], None] | None = None) -> CheckResult
 
 
 def _heads(report: verifier.Report) -> verifier.Heads:
-    """Return the content of the seals' file; none where there is no file."""
+    """Return the seals at the end of the seals' file; none where there is no file."""
     try:
-        with Path(settings.SEAL_FILE).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            is_cut, data = file.tell() > 0, file.read()
-        data = data.partition(b"\n")[2] if is_cut else data
+        data = read_end_of_file()
         return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
     except FileNotFoundError:
         report.note("There is no seals' file, so deleted newest entries cannot be detected.")
@@ -178,72 +169,56 @@ def _heads(report: verifier.Report) -> verifier.Heads:
     return verifier.Heads()
 
 
-def _items(leaves: "_Leaves", report: verifier.Report) -> Iterator[verifier.Item]:
+def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifier.Item]:
     for row in sealed_rows():
-        yield from leaves.missing_before(row)
-        leaves.take(row)
+        yield from positions.missing_before(row)
+        positions.take(row)
         if row.id is None:
-            yield verifier.Item(None, row.leaf_entry, row.leaf)
+            yield verifier.Item(None, row.sealed_id, row.sealed_hash)
             continue
-        if row.leaf is not None and row.leaf_hash != row.leaf.hex():
-            report.find(f"Entry {row.id} and its leaf in the tree do not have the same hash.")
-        yield _item(row, row.leaf)
+        if row.sealed_hash is not None and row.hash != row.sealed_hash.hex():
+            report.find(f"Entry {row.id} and the list of sealed entries do not have the same hash.")
+        yield _item(row, row.sealed_hash, report)
     for row in unsealed_rows():
-        yield _item(row, bytes.fromhex(row.leaf_hash) if len(row.leaf_hash) == 64 else None)
+        yield _item(row, bytes.fromhex(row.hash) if len(row.hash) == 64 else None, report)
 
 
-def _item(row: Row, leaf: bytes | None) -> verifier.Item:
-    return verifier.Item(canonical_entry(row), row.id, leaf, row.salt, row.fields)
+def _item(row: Row, sealed_hash: bytes | None, report: verifier.Report) -> verifier.Item:
+    if row.fields is not None and not are_found_by(row.words or "", row.fields):
+        report.find(f"The search words of entry {row.id} were changed: a search may not find it.")
+    return verifier.Item(canonical_entry(row), row.id, sealed_hash, row.salt, row.fields)
 
 
-class _Leaves:
-    """What only the database has: positions without gaps, the seal that each leaf names, and the blocks' hashes."""
+class _Positions:
+    """What only the database has: positions without gaps, and the seal that each sealed entry is listed under."""
 
     def __init__(self, report: verifier.Report) -> None:
         self._report = report
         self._next = 0
-        self._block: list[bytes] = []
-        self._blocks = dict(Block.objects.values_list("number", "hash"))
         self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
         self._seal = next(self._seals, None)
 
     def missing_before(self, row: Row) -> Iterator[verifier.Item]:
-        """Yield an empty item for each leaf that is gone."""
+        """Yield an empty item for each position that is missing."""
         assert row.position is not None
         for position in range(self._next, row.position):
-            self._report.find(f"The leaf at position {position} is missing.")
-            self._next = position + 1
-            self._block = []
+            self._report.find(f"No entry is listed as sealed at position {position}.")
             yield verifier.Item(None)
 
     def take(self, row: Row) -> None:
-        """Check one leaf's position, seal and block."""
+        """Check one entry's position and seal."""
         assert row.position is not None
         while self._seal is not None and row.position >= self._seal[1]:
             self._seal = next(self._seals, None)
-        if self._seal is not None and row.leaf_seal != self._seal[0]:
+        if self._seal is not None and row.seal != self._seal[0]:
             self._report.find(
-                f"The leaf of entry {row.leaf_entry} names seal {row.leaf_seal}, and seal {self._seal[0]} covers it."
+                f"Entry {row.sealed_id} is listed under seal {row.seal}, and seal {self._seal[0]} covers it."
             )
         self._next = row.position + 1
-        self._block.append(row.leaf or b"")
-        if self._next % BLOCK == 0:
-            self._end_block(row.position // BLOCK)
-
-    def _end_block(self, number: int) -> None:
-        stored = self._blocks.get(number)
-        if len(self._block) == BLOCK and (stored is None or bytes(stored) != fold(self._block)):
-            self._report.find(f"The kept hash over the leaves {number * BLOCK} to {self._next - 1} is not theirs.")
-        self._block = []
 
     def end(self, size: int) -> None:
-        """Check that there are no more leaves than the last seal covers."""
+        """Check that no more entries are listed as sealed than the last seal covers."""
         if self._next > size:
-            self._report.find(f"The tree has {self._next} leaves, and the last seal says {size}: seals were removed.")
-
-
-def _check_anchors(report: verifier.Report) -> None:
-    newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
-    last = report.last.number if report.last else 0
-    if newest > last:
-        report.find(f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted.")
+            self._report.find(
+                f"{self._next} entries are listed as sealed, and the last seal covers {size}: seals were removed."
+            )

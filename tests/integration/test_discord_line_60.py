@@ -166,10 +166,10 @@ def deliver_all():
 @pytest.mark.proves("security 60")
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
     fields = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
-    head = head_lines(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **fields))
+    head = head_lines(Seal(number=7, size=1200, key="b" * 64, signature="a" * 128, **fields))
     body = channel_of("discord_webhook").lines_body(head)
     assert body["allowed_mentions"] == {"parse": []}
     assert find_errors(body) == {}
-    ordinary = {"Ledger", "of", "Countersign", "seal", "entries", "sealed", "root", "key", "UTC"}
+    ordinary = {"Ledger", "of", "Countersign", "seal", "entries", "sealed", "hash", "key", "UTC"}
     words = set(re.findall(r"[A-Za-z]+", re.sub("`[^`]*`", "", body["content"])))
     assert words == ordinary

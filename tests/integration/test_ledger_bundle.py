@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from audit.models import Entry, Leaf, Seal
+from audit.models import Entry, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
@@ -72,13 +72,13 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
     # Removed or omitted details are reported, and the bundle verifies.
-    number = Leaf.objects.get(position=0).entry
+    number = SealedEntry.objects.get(position=0).entry
     with transaction.atomic():
         record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}, removes=[number])
     for name, missing, details in (("with", 1, True), ("without", 10, False)):
         write_bundle(tmp_path / name, details=details)
         report = verifier.check_bundle(str(tmp_path / name))
-        assert (report.findings, report.without_details) == ([], missing)
+        assert (report.findings, len(report.missing)) == ([], missing)
         assert (b"tested" in (tmp_path / name / "details.jsonl").read_bytes()) == details
 
 
@@ -140,7 +140,7 @@ def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(ledger
         write_bundle(tmp_path / "dangling")
 
 
-def test_deleted_entry_stays_listed_by_its_leaf_hash(ledger, tmp_path):
+def test_deleted_entry_stays_listed_by_its_hash(ledger, tmp_path):
     gone = Entry.objects.oldest_first()[1].pk
     as_superuser("DELETE FROM audit_entry WHERE id = %s", [gone])
     write_bundle(tmp_path / "bundle")
@@ -154,9 +154,9 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "ledger-october.zip")
     page = (settings.BASE_DIR / "docs" / "auditors.md").read_text()
-    commands = re.findall(r"^(?:\./run manage|python3 countersign_verify\.py) .*$", page, re.M)
+    commands = re.findall(r"^(?:\./run manage|python3 -I countersign_verify\.py) .*$", page, re.M)
     assert len(commands) >= 7
-    (tmp_path / "proof.txt").write_text(prove(uuid.UUID(int=7), actor=ACTOR, form="text").as_text())
+    (tmp_path / "proof.json").write_text(prove(uuid.UUID(int=7), actor=ACTOR, form="json").as_json())
     for command in commands:
         program, *words = shlex.split(command)
         if program == "./run":
@@ -164,7 +164,7 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
                 call_command(*words[1:])
             continue
         key = signing.key_fingerprint(signing.public_key())
-        arguments = [key if word == "KEY-FINGER-PRNT" else word for word in words[1:]]
+        arguments = [key if word == "KEY-FINGER-PRNT" else word for word in words[2:]]
         ran = subprocess.run(
             [sys.executable, "-I", "-S", VERIFIER, *arguments], capture_output=True, text=True, check=False
         )

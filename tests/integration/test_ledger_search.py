@@ -1,5 +1,6 @@
 """Ledger search: by every field, by words, in the person's time zone, and within the visible scope."""
 
+import json
 import re
 import uuid
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from audit.actions import ACTIONS, TECHNICAL
 from audit.models import Entry, SavedSearch
-from audit.recording import ReservedPosition, found_by, record
+from audit.recording import ReservedPosition, are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters, actions_of
 from common.logs import trace_id
@@ -118,6 +119,27 @@ def test_each_detail_is_found_under_its_label():
     both = vector([(CONTENT, ["no"]), (TO, ["lee"]), (CONTENT, ["refund"])])
     assert found_by({"reason": "no"}, Refund(), [(TO, "lee")]) == both
     assert found_by({"reason": "no"}, object()) == vector([(CONTENT, ["no"])])
+
+
+# Signs that PostgreSQL quotes, more positions of a word than it stores, and more words than it counts.
+ODD_DETAILS = [
+    {"reason": r"o'hara \ d'été", "to": r"o'hara\x@n.io", "trigger.run": "r7"},
+    {"reason": "x " * 300, "to": "x"},
+    {"a": "a " * 1000} | {f"b{number}": f"{number}b " * 1000 for number in range(20)} | {"to": "b"},
+]
+
+
+@pytest.mark.parametrize("details", ODD_DETAILS, ids=["signs", "positions", "words"])
+def test_stored_words_have_every_word_of_the_details(details):
+    entry = write(details=details, words=[(CONTENT, "Refund")])
+    with database.cursor() as cursor:
+        cursor.execute("SELECT fields, words FROM audit_entrydetail WHERE entry_id = %s", [entry.pk])
+        fields, stored = cursor.fetchone()
+        assert are_found_by(stored, json.loads(fields))
+        cursor.execute("SELECT ts_delete(%s::tsvector, 'ana')", [stored])
+        assert not are_found_by(cursor.fetchone()[0], json.loads(fields))
+    assert not are_found_by("", {"reason": "x"})
+    assert not are_found_by("'x':1", {"to": "x"}), "the word is there, and not as a recipient"
 
 
 def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(desk, auditor):

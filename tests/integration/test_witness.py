@@ -12,10 +12,12 @@ from alerts.models import Card, Delivery, Destination
 from audit.models import Anchor, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
+from audit.sealing.signing import seal_hash
 from audit.trail import lines
+from audit.verification.database import check_database
 from tests.alerting import deliver
 from tests.factories import make_message
-from tests.ledger import append
+from tests.ledger import append, as_superuser
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +61,7 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     ((method, path, body),) = discord.calls
     assert (method, path) == ("POST", f"{PATH}?wait=true")
     key = signing.key_fingerprint(bytes.fromhex(head.key))
-    for expected in (f"seal {head.number}", "5 entries", head.root, key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
+    for expected in (f"seal {head.number}", "5 entries", seal_hash(head), key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
         assert expected in body["content"]
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["content"]) < 400
@@ -75,7 +77,7 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
 
     # The text can be compared as it is copied from a channel.
     copied = body["content"].replace("*", "").replace("`", "")
-    page = signed_in(reviewer).post("/audit/verify/compare/", {"head": copied}).content.decode()
+    page = signed_in(reviewer).post("/audit/verify/compare/", {"pasted": copied}).content.decode()
     assert "Everything under this checkpoint is still there." in page
 
 
@@ -100,6 +102,17 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     assert dict(posted) == {"#proofs": 3, "#others": 3}
     # A post is not recorded: it would require the next seal.
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
+
+
+def test_removed_record_of_a_post_is_named(discord, witness):
+    for _ in range(2):
+        seal()
+        assert post_heads() == 1
+        an_hour_passes()
+    assert check_database().findings == []
+    as_superuser("DELETE FROM audit_anchor WHERE kind = 'discord' AND seal = 1")
+    named = "Seal 1 was written to Discord before seal 2, and its anchor was removed."
+    assert check_database().findings == [named]
 
 
 def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, connection):
