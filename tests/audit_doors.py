@@ -5,15 +5,8 @@ from tests.doors_of import A, Door, U, nothing
 AUDIT_DOORS: dict[str, Door] = {
     "seen-decision": Door("shows a past verdict as it was seen", "mailbox", needs="verdict"),
     "trace-proof-json": Door("downloads the proof of a message", "mailbox", writes=True, fields=nothing, needs="seal"),
-    "trace-proof-text": Door(
-        "downloads the proof of a message as text", "mailbox", writes=True, fields=nothing, needs="seal"
-    ),
     "trace-proof-html": Door(
-        "downloads the proof of a message as a self-verifying page",
-        "mailbox",
-        writes=True,
-        fields=nothing,
-        needs="seal",
+        "downloads the readable page of a proof", "mailbox", writes=True, fields=nothing, needs="seal"
     ),
     "seen-body": Door("shows the rendered message of a past verdict", "mailbox", needs="verdict"),
     "save-search": Door("saves a search of the ledger", "own", writes=True, fields=lambda w: {"name": "Mine"}),
@@ -28,8 +21,10 @@ AUDIT_DOORS: dict[str, Door] = {
     ),
     "ledger-state": Door("shows the ledger status and the results of checks", "own"),
     "check-ledger": Door("starts a check of the whole ledger", "desk", (A, U), fields=nothing),
-    "compare-ledger": Door("compares the ledger with a saved checkpoint", "own", fields=lambda w: {"head": "none"}),
-    "newest-head": Door("downloads the ledger's newest head", "own"),
+    "compare-ledger": Door(
+        "compares the ledger with a checkpoint or checks a proof", "own", fields=lambda w: {"pasted": "none"}
+    ),
+    "newest-head": Door("downloads the ledger's newest checkpoint", "own"),
     "verifier": Door("downloads the verifier", "own"),
     "export": Door(
         *("exports entries, for what one may see", "own", (A, U)),

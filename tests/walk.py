@@ -66,7 +66,7 @@ PUBLIC = {
     *("account_login", "account_logout", "multimail-webhook", "discord-interactions", "join"),
 }
 POST_ONLY = {
-    *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
+    *("trace-proof-json", "trace-proof-html"),
     *(
         "verdict",
         "undo",

@@ -1,12 +1,11 @@
-"""The proof of one message: its sealed entries and the fewest hashes that lead from them to a signed head.
+"""The proof of one message: its sealed entries, with the hashes of their batches and the seals over them.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`, and by the page that `proof_page` makes of it.
+docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof` makes a page of it for people.
 """
 
-import base64
 import json
-import textwrap
-import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -14,23 +13,22 @@ from uuid import UUID
 
 from django.db import transaction
 
-from audit.models import Entry, Leaf, Seal
+from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import ActorLike, canonical_entry, record
-from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import head_json
-from audit.sealing.tree import proof_nodes
-from audit.trail import Line, lines
+from audit.sealing.signing import seal_json
+from audit.trail.entries import Line, lines
 from common.postgres import clock
+from common.postgres.rows import run
 
-VERSION = 1
-# Entries of one message; a proof of more would be a bundle.
-MOST = 10_000
-_BEGIN, _END = "-----BEGIN COUNTERSIGN PROOF-----", "-----END COUNTERSIGN PROOF-----"
-_WIDTH = 76
+VERSION = 2
+# What a proof may have, as the verifier has it; a proof of more would be a bundle.
+MOST_ENTRIES, MOST_HASHES, MOST_BYTES = 10_000, 200_000, 16 * 1024 * 1024
+# A decision is what a proof is wanted for; of other acts, the newest that is no step of a program.
+_DECISIONS = ("verdict.given",)
 
 
-class NothingSealed(Exception):
-    """Nothing is sealed yet; the sentence says why."""
+class NotProvable(Exception):
+    """There is no proof of this message; the sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -38,84 +36,111 @@ class Proof:
     """A proof, and the lines that it is about."""
 
     data: dict[str, Any]
+    # The newest seal.
     seal: Seal
     lines: tuple[Line, ...]
-    not_sealed: tuple[int, ...]
+    has_details: bool
+
+    @property
+    def not_sealed(self) -> list[int]:
+        """The numbers of later entries, which nothing proves."""
+        return list(self.data["not_sealed"])
 
     def as_json(self) -> str:
         """Return the proof as a file."""
         return json.dumps(self.data, ensure_ascii=False, indent=1) + "\n"
 
-    def as_text(self) -> str:
-        """Return the proof as text that can be sent by e-mail, with words that say what it is."""
-        packed = base64.b64encode(zlib.compress(json.dumps(self.data, separators=(",", ":")).encode(), 9)).decode()
-        return "\n".join([*self._words(), "", _BEGIN, *textwrap.wrap(packed, _WIDTH), _END, ""])
-
-    def _words(self) -> list[str]:
-        """The head of the text: none of these is proved, and none was written by anybody but us."""
-        entries = len(self.data["entries"])
-        return [
-            f"Proof of {entries} {'entry' if entries == 1 else 'entries'} about the message {self.data['message']},",
-            f"made {self.data['made_at'][:16]} UTC under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
-            f"The seal is signed with the key {self.seal.key_fingerprint}: compare it with the one",
-            "under Audit, Ledger status, or with a copy from elsewhere.",
-            *self._left_out(),
-            "Check it: python3 countersign_verify.py THIS-FILE",
-        ]
-
-    def _left_out(self) -> list[str]:
-        if not self.not_sealed:
-            return []
-        named = ", ".join(f"{one}" for one in self.not_sealed[:20])
-        more = f" and {len(self.not_sealed) - 20} more" if len(self.not_sealed) > 20 else ""
-        return [f"Not included, because not sealed yet: entries {named}{more}."]
-
 
 def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = True) -> Proof:
-    """Return the proof of one message as it is now, and record who took it. Raises NothingSealed."""
-    found = lines(Entry.objects.of_message(message).oldest_first()[: MOST + 1])
-    if len(found) > MOST:
-        raise NothingSealed(f"This message has more than {MOST:,} entries. Export a bundle of the ledger instead.")
-    seal = latest_seal()
-    leaves = Leaf.objects.filter(entry__in=[line.entry.pk for line in found], position__lt=seal.size if seal else 0)
-    positions = dict(leaves.order_by("position").values_list("entry", "position"))
-    if seal is None or not positions:
-        raise NothingSealed("No entry of this message is sealed yet. Try again in a few seconds.")
+    """Return the proof of one message as it is now, and record who took it. Raises NotProvable."""
+    found = lines(Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1])
+    if len(found) > MOST_ENTRIES:
+        raise NotProvable(
+            f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
+        )
     by_number = {line.entry.pk: line for line in found}
-    sealed = {position: by_number[number] for number, position in positions.items()}
-    not_sealed = tuple(number for number in by_number if number not in positions)
+    sealed = list(SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position"))
+    if not sealed:
+        raise NotProvable("No entry of this message is sealed yet. Try again in a few seconds.")
+    seals = list(Seal.objects.filter(number__in={one.seal for one in sealed}).order_by("number"))
+    if sum(seal.count for seal in seals) > MOST_HASHES:
+        raise NotProvable(
+            "The entries of this message are under too many seals. Export a bundle of the ledger instead."
+        )
+    proved = {one.entry for one in sealed}
+    details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
     data = {
         "v": VERSION,
         "kind": "message",
-        "message": str(message),
-        "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "product": "Countersign",
-        "entries": [_entry(line, position, with_details=with_details) for position, line in sealed.items()],
-        "not_sealed": list(not_sealed),
-        "nodes": [[level, index, digest.hex()] for level, index, digest in proof_nodes(sealed, seal.size)],
-        "seal": head_json(seal),
+        "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
+        "message": str(message),
+        "about": _about([by_number[one.entry] for one in sealed]),
+        "batches": list(_batches(seals, sealed, by_number, details)),
+        "not_sealed": sorted(by_number.keys() - proved),
     }
+    made = Proof(data, seals[-1], tuple(by_number[one.entry] for one in sealed), with_details)
+    if len(made.as_json().encode()) > MOST_BYTES:
+        raise NotProvable("The proof of this message would be too large. Export a bundle of the ledger instead.")
     with transaction.atomic():
         record(
             "ledger.proof_taken",
             actor=actor,
-            connection=next((line.entry.connection for line in sealed.values() if line.entry.connection), None),
+            connection=next((line.entry.connection for line in made.lines if line.entry.connection), None),
             message=message,
             details={
                 "format": form,
                 "entries": str(len(sealed)),
-                "seal": str(seal.number),
+                "seal": str(made.seal.number),
                 "personal details": "with" if with_details else "without",
             },
         )
-    return Proof(data, seal, tuple(sealed.values()), not_sealed)
+    return made
 
 
-def _entry(line: Line, position: int, *, with_details: bool) -> dict[str, Any]:
-    detail = getattr(line.entry, "detail", None) if with_details else None
+def _about(found: Sequence[Line]) -> dict[str, Any]:
+    """Return the heading: what the proof is about. The verifier compares it with the entry that it names."""
+    decisions = [line.entry for line in found if line.entry.action in _DECISIONS]
+    acts = [line.entry for line in found if line.entry.actor_kind == "person"]
+    entry = (decisions or acts or [line.entry for line in found])[-1]
     return {
-        "position": position,
-        "entry": canonical_entry(line.entry).decode(),
-        "salt": bytes(detail.salt).hex() if detail else None,
-        "fields": dict(detail.fields) if detail else None,
+        "action": entry.action,
+        "actor": f"{entry.actor_kind} {entry.actor_id}",
+        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "entry": entry.pk,
     }
+
+
+def _batches(
+    seals: Sequence[Seal],
+    sealed: Sequence[SealedEntry],
+    by_number: dict[int, Line],
+    details: dict[Any, EntryDetail],
+) -> Iterator[dict[str, Any]]:
+    under = defaultdict(list)
+    for one in sealed:
+        under[one.seal].append(one)
+    for seal in seals:
+        first = seal.size - seal.count
+        yield {
+            "seal": seal_json(seal),
+            "hashes": _hashes(first, seal.size),
+            "entries": [
+                {
+                    "index": one.position - first,
+                    "entry": canonical_entry(by_number[one.entry].entry).decode(),
+                    "salt": bytes(details[one.entry].salt).hex() if one.entry in details else None,
+                    "fields": details[one.entry].fields if one.entry in details else None,
+                }
+                for one in under[seal.number]
+            ],
+        }
+
+
+def _hashes(first: int, end: int) -> list[str]:
+    """Return the sealed hashes of these positions, in order."""
+    found = run(
+        "SELECT encode(hash, 'hex') FROM audit_sealedentry WHERE position >= %s AND position < %s ORDER BY position",
+        [first, end],
+    )
+    return [digest for (digest,) in found.rows]

@@ -12,13 +12,13 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Entry, EntryQuerySet
 from audit.trail.answers import message_origin, summary_of
 from audit.trail.entries import lines
-from audit.trail.proof import NothingSealed, prove
-from audit.trail.proof_page import proof_page
+from audit.trail.proof import NotProvable, prove
+from audit.trail.readable_proof import readable_proof
 from audit.trail.story import chapters_of
 from common.pages import DeskRequest, page_or_fragment
 
 PAGE = 500
-_TYPES = {"json": "application/json", "txt": "text/plain; charset=utf-8", "html": "text/html; charset=utf-8"}
+_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
 class PageForm(forms.Form):
@@ -83,9 +83,9 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     with_details = ProofForm(request.GET or request.POST).wants_details()
     try:
         made = prove(public_id, actor=request.actor, form=form, with_details=with_details)
-    except NothingSealed as nothing:
-        return _page(request, public_id, error=str(nothing), status=409)
-    text = proof_page(made) if form == "html" else made.as_json() if form == "json" else made.as_text()
+    except NotProvable as why:
+        return _page(request, public_id, error=str(why), status=409)
+    text = readable_proof(made) if form == "html" else made.as_json()
     headers = {"Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'}
     return HttpResponse(text, content_type=_TYPES[form], headers=headers)
 
