@@ -250,6 +250,7 @@ ACTIONS: dict[str, str] = {
     "ledger.bundled": "exported a bundle of the whole ledger",
     "ledger.proof_taken": "downloaded a proof of the message",
     "ledger.consistency_asked": "compared the ledger with a saved checkpoint",
+    "ledger.proof_checked": "checked a proof",
     "ledger.misdated": "found entries whose time does not match their position",
     "ledger.details_removed": "removed the personal details of old entries",
     "ledger.details_erased": "removed the personal details of a message",

@@ -11,7 +11,7 @@ from launcher.heartbeat import SILENT_LOOKS, Heartbeat
 from launcher.paths import PYTHON, ROOT
 
 # What it can be asked: the desk's jobs and the gateway's.
-JOBS = ("rendering.jobs", "mirror.attachments.jobs", "gateway.jobs")
+JOBS = ("rendering.jobs", "mirror.attachments.jobs", "audit.verification.jobs", "gateway.jobs")
 
 
 class Parser(EmbeddedServer):

@@ -1,6 +1,5 @@
-"""Compares the ledger with a head that somebody saved: whether everything under it is still there, unaltered."""
+"""Compares the ledger with a checkpoint that somebody saved, and checks proofs that somebody received."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,34 +7,13 @@ from django.db import transaction
 
 from audit.models import Check, Seal
 from audit.recording import record
+from audit.sealing import signing
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import SEAL_FIELDS, head_json, is_signed
-from audit.sealing.tree import TreeIncomplete, consistency_path, stored_root
-from audit.verifier import countersign_verify as verifier
+from audit.sealing.signing import is_signed, key_fingerprint, seal_hash, signed_bytes
+from audit.verification.parsed import CheckedProof, Checkpoint, read_evidence
 
-# A witness's post (alerts.deliveries.witness), as it is copied out of a channel.
-_POST = re.compile(
-    r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b", re.S | re.I
-)
-_NO_HEAD = (
-    "This is not a checkpoint. Paste a whole line of the seals' file, the file under “Newest checkpoint”, or the "
-    "whole post of a Discord channel."
-)
-
-
-class NoHead(ValueError):
-    """The input is no head; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class SavedHead:
-    """A saved head: a whole one with its signature, or a post in a channel, which has no `seal`."""
-
-    number: int
-    size: int
-    root: str
-    seal: verifier.Seal | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
+# The newest seals, whose chain a comparison follows; checks follow all of it.
+MOST_SEALS = 10_000
 
 
 @dataclass
@@ -45,11 +23,10 @@ class Comparison:
     The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it proves nothing.
     """
 
-    head: SavedHead
+    checkpoint: Checkpoint
     outcome: str = "same"
     steps: list[tuple[bool | None, str]] = field(default_factory=list)
     last: Seal | None = None
-    path: list[bytes] = field(default_factory=list)
     # A check of the whole ledger that went at least that far.
     check: Check | None = None
 
@@ -69,109 +46,93 @@ class Comparison:
         """The sentence of the result: the last one, because a difference ends the comparison."""
         return self.steps[-1][1]
 
-    def proof(self) -> dict[str, Any]:
-        """Return the proof of consistency as docs/ledger.md describes it, for the verifier."""
-        first = Seal.objects.get(number=self.head.number)
-        heads = {"first": head_json(first), "second": head_json(self.last or first)}
-        return {"v": 1, "kind": "consistency", **heads, "path": [one.hex() for one in self.path]}
 
+def compare_with(content: bytes, *, actor: Any) -> Comparison | CheckedProof:
+    """Compare a checkpoint or check a proof, and record that and what came of it. Raises EvidenceUnreadable.
 
-def read_head(text: str) -> SavedHead:
-    """Return the head in what somebody pasted: JSON, the last line of several, or a post. Raises NoHead."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    for candidate in (text, *lines[-1:]):
-        try:
-            found = verifier.read_json(candidate.strip().encode())
-        except ValueError:
-            continue
-        return _read_fields(found)
-    if post := _POST.search(text):
-        return SavedHead(int(post[1]), int(post[2].replace(",", "")), post[3].lower())
-    raise NoHead(_NO_HEAD)
-
-
-def _read_fields(found: Any) -> SavedHead:
-    if not isinstance(found, dict):
-        raise NoHead(_NO_HEAD)
-    if found.get("kind") == "consistency" and isinstance(found.get("second"), dict):
-        return _read_fields(found["second"])
-    if missing := sorted({*SEAL_FIELDS, "signature"} - found.keys()):
-        are = "is" if len(missing) == 1 else "are"
-        raise NoHead(f"This checkpoint is incomplete: {', '.join(missing)} {are} missing.")
-    try:
-        seal = verifier.Seal(found)
-    except ValueError:
-        raise NoHead("This checkpoint is malformed: it was not written by a desk, or it was changed.") from None
-    return SavedHead(seal.number, seal.size, seal.root, seal, found)
+    Must not be called within a transaction: another process reads it.
+    """
+    return _compare(read_evidence(content, keys=known_keys()), actor=actor)
 
 
 @transaction.atomic
-def compare_with(head: SavedHead, *, actor: Any) -> Comparison:
-    """Compare, and record that it was asked and what came of it."""
-    made = Comparison(head, last=latest_seal())
-    if _check_signature(made) and _check_seal(made) and _check_tree(made):
-        made.check = Check.objects.finished().filter(up_to__gte=head.number).newest_first().first()
-    details = {"seal": str(head.number), "result": made.outcome, "answer": made.answer}
+def _compare(found: Checkpoint | CheckedProof, *, actor: Any) -> Comparison | CheckedProof:
+    if isinstance(found, CheckedProof):
+        details = {"result": "does not hold" if found.findings else "holds", "answer": (found.findings or [""])[0]}
+        record("ledger.proof_checked", actor=actor, details=details)
+        return found
+    made = Comparison(found, last=latest_seal())
+    if _check_signature(made) and _check_seal(made) and made.last:
+        made.check = Check.objects.finished().filter(up_to__gte=found.number).newest_first().first()
+        _check_chain(made, made.last)
+    details = {"seal": str(found.number), "result": made.outcome, "answer": made.answer}
     record("ledger.consistency_asked", actor=actor, details=details)
     return made
 
 
+def known_keys() -> set[str]:
+    """Return every key that signed a seal here, and those that sign now."""
+    first = Seal.objects.filter(number=1).values_list("key", flat=True)
+    special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
+    ours = {key.hex() for key in signing.public_keys()}
+    return ours.union(first, *special) - {""}
+
+
 def _check_signature(made: Comparison) -> bool:
-    seal = made.head.seal
-    if seal is None:
+    checkpoint = made.checkpoint
+    if not checkpoint.key:
         return made.add(None, "A post has no signature, so only its numbers are compared.")
-    if not is_signed(seal.signed, seal.signature, bytes.fromhex(seal.key)):
+    if not checkpoint.is_signed:
         sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
         return made.add(False, sentence, "unsigned")
-    named = verifier.fingerprint_of(seal.key)
-    if not Seal.objects.filter(key=seal.key).exists():
+    named = key_fingerprint(bytes.fromhex(checkpoint.key))
+    if checkpoint.key not in known_keys():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
         return made.add(False, f"{sentence} was replaced.")
     return made.add(True, f"Its signature is valid: the key {named} signed it, and signed seals here.")
 
 
 def _check_seal(made: Comparison) -> bool:
-    head, last = made.head, made.last
-    here = Seal.objects.filter(number=head.number).first()
+    checkpoint, last = made.checkpoint, made.last
+    here = Seal.objects.filter(number=checkpoint.number).first()
     if here is None:
         ends = f"and the database ends at seal {last.number}" if last else "and the database has none"
-        sentence = f"It is seal {head.number}, {ends}: newer entries were deleted, or an old backup was restored."
-        return made.add(False, f"{sentence}{_restore_since(head)}")
-    saved = head.fields or {"size": head.size, "root": head.root}
-    stored = head_json(here)
-    if others := [name for name in stored if name in saved and saved[name] != stored[name]]:
-        are = "is" if len(others) == 1 else "are"
-        sentence = f"Seal {head.number} in the database differs: {', '.join(others)} {are} not the same."
-        return made.add(False, f"{sentence}{_restore_since(head)}")
-    return made.add(True, f"Seal {head.number} in the database is the same.")
+        sentence = f"It is seal {checkpoint.number}, {ends}: newer entries were deleted, or an old backup was restored."
+        return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
+    if (here.size, seal_hash(here)) != (checkpoint.size, checkpoint.hash):
+        sentence = f"Seal {checkpoint.number} in the database is another one: its hash or its size differs."
+        return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
+    return made.add(True, f"Seal {checkpoint.number} in the database is the same.")
 
 
-def _restore_since(head: SavedHead) -> str:
-    """Name the restore that was recorded after this head was made, if there was one."""
+def _restore_since(checkpoint: Checkpoint) -> str:
+    """Name the restore that was recorded after this checkpoint was made, if there was one."""
     restored = Seal.objects.filter(kind=Seal.Kind.RESTORED)
-    if head.seal is not None:
-        restored = restored.filter(at__gt=head.seal.at)
+    if checkpoint.at:
+        restored = restored.filter(at__gt=checkpoint.at)
     seal = restored.order_by("-number").first()
     return f" Seal {seal.number} says that the database was restored since: {seal.note}" if seal else ""
 
 
-def _check_tree(made: Comparison) -> bool:
-    head, last = made.head, made.last
-    assert last is not None
-    try:
-        made.path = consistency_path(head.size, last.size)
-        if head.size == last.size:
-            holds = stored_root(head.size).hex() == head.root
-        else:
-            holds = verifier.is_consistent(head.size, last.size, head.root, last.root, made.path)
-    except TreeIncomplete as missing:
-        return made.add(False, f"The hash tree is incomplete: {missing}")
-    is_one = head.size == 1
-    under = "The one entry under it is" if is_one else f"The {head.size:,} entries under it are"
-    begins = f"the first of those under seal {last.number}"
-    if not holds:
-        return made.add(False, f"{under} not {begins}.")
-    if head.size == last.size:
-        return made.add(True, f"{under} unchanged: nothing was removed, added or moved.")
-    steps = f"{len(made.path)} hash{'es' if len(made.path) != 1 else ''} prove it"
-    return made.add(True, f"{under} still {begins}: {steps}.")
+def _check_chain(made: Comparison, last: Seal) -> bool:
+    """Follow the chain from the checkpoint's seal to the newest one, as far back as a request may take."""
+    number = made.checkpoint.number
+    first = max(number, last.number - MOST_SEALS + 1)
+    before: Seal | None = None
+    expected = first
+    for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
+        if seal.number != expected:
+            return made.add(False, f"Seal {expected} is missing.")
+        if before and (seal.previous, seal.size) != (seal_hash(before), before.size + seal.count):
+            return made.add(False, f"Seal {seal.number} does not follow the seal before it.")
+        before, expected = seal, expected + 1
+    if not is_signed(signed_bytes(last), bytes.fromhex(last.signature), bytes.fromhex(last.key)):
+        return made.add(False, f"The signature of seal {last.number}, the newest one, does not match.")
+    if number == last.number:
+        return made.add(True, "It is the newest seal: nothing was sealed since.")
+    if first > number and not made.check:
+        sentence = f"The seals before seal {first} are older than a comparison goes; a full check follows them too."
+        return made.add(None, sentence)
+    if first > number:
+        return made.add(None, f"The seals before seal {first} were followed by the last full check.")
+    return made.add(True, f"Every seal from there to seal {last.number}, the newest one, follows the one before it.")

@@ -1,4 +1,4 @@
-"""The ledger's status for its page: how far it is sealed, where heads are stored, and what checks found."""
+"""The ledger's status for its page: how far it is sealed, where checkpoints are stored, and what checks found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,7 @@ from functools import cached_property
 from django.contrib.auth import get_user_model
 
 from audit.models import Anchor, Check, Seal
+from audit.sealing.signing import seal_hash
 from audit.sealing.status import COUNTED, SealingState, sealing_state
 
 SEALS = 25
@@ -21,12 +22,12 @@ class LedgerStatus:
     check: Check | None
     running: Check | None
     given_up: Check | None
-    # The newest head of each location outside the database.
+    # The newest checkpoint of each location outside the database.
     locations: list[Anchor]
 
     @property
     def condition(self) -> str:
-        """The most urgent state; `inside`: sealed, but not all heads are stored outside the database."""
+        """The most urgent state; `inside`: sealed, but not all checkpoints are stored outside the database."""
         state = self.sealing
         if self.check and self.check.is_broken:
             return "broken"
@@ -39,6 +40,11 @@ class LedgerStatus:
         if state.last is None:
             return "empty"
         return "inside" if state.why else "well"
+
+    @property
+    def last_hash(self) -> str:
+        """The newest seal's hash."""
+        return seal_hash(self.sealing.last) if self.sealing.last else ""
 
     @property
     def unsealed(self) -> str:
@@ -72,16 +78,14 @@ def ledger_status(now: datetime) -> LedgerStatus:
     return LedgerStatus(sealing_state(now), finished, running, given_up, list(Anchor.objects.raw(_LOCATIONS)))
 
 
-def seals_before(number: int | None) -> tuple[list[tuple[Seal, int]], int | None]:
-    """Return a page of seals, newest first, each with how many entries it added, and the number that ends the page."""
+def seals_before(number: int | None) -> tuple[list[tuple[Seal, str]], int | None]:
+    """Return a page of seals, newest first, each with its hash, and the number that ends the page."""
     seals = Seal.objects.order_by("-number")
     found = list((seals.filter(number__lt=number) if number else seals)[: SEALS + 1])
-    sizes = [*(seal.size for seal in found[1:]), 0]
-    rows = [(seal, seal.size - before) for seal, before in zip(found, sizes, strict=False)]
-    return rows[:SEALS], found[SEALS - 1].number if len(found) > SEALS else None
+    return [(seal, seal_hash(seal)) for seal in found[:SEALS]], found[SEALS - 1].number if len(found) > SEALS else None
 
 
-# Each location is found by one step in anchor_place, however many heads it holds.
+# Each location is found by one step in anchor_place, however many checkpoints it holds.
 _LOCATIONS = """
 WITH RECURSIVE place AS (
   (SELECT kind, place FROM audit_anchor ORDER BY kind, place LIMIT 1)

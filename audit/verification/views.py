@@ -1,17 +1,19 @@
-"""The ledger's status: its seals, what checks found, and how a saved head compares with it."""
+"""The ledger's status: its seals, what checks found, and how a saved checkpoint compares with it."""
 
 from pathlib import Path
 from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import head_json
+from audit.sealing.signing import seal_json
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
-from audit.verification.comparison import NoHead, SavedHead, compare_with, read_head
+from audit.verification.comparison import compare_with
+from audit.verification.parsed import CheckedProof, EvidenceUnreadable
 from audit.verification.status import ledger_status, seals_before
 from audit.verifier import countersign_verify
 from common.forms import first_error
@@ -29,25 +31,36 @@ class SealsForm(forms.Form):
         return self.cleaned_data["before"] if self.is_valid() else None
 
 
-class HeadForm(forms.Form):
-    """A head that somebody saved, and whether the proof is wanted as a file."""
+# What is pasted, in characters, and what is uploaded: the site takes no larger bodies.
+MOST_PASTED, MOST_UPLOADED = 300_000, 3 * 1024 * 1024
+_TOO_LARGE = "This is too large for this page. Check it with countersign_verify.py on your machine."
 
-    # A head is about a thousand characters; of a file, its last lines.
-    head = forms.CharField(
-        max_length=20_000,
-        error_messages={
-            "required": "Paste the checkpoint that you saved.",
-            "max_length": "This is too long for a checkpoint. Paste a single line of the seals' file.",
-        },
-    )
-    wanted = forms.ChoiceField(choices=[("file", "Download the proof")], required=False)
 
-    def clean_head(self) -> SavedHead:
-        """Return the head, or say why it is none."""
-        try:
-            return read_head(self.cleaned_data["head"])
-        except NoHead as why:
-            raise forms.ValidationError(str(why)) from None
+class EvidenceForm(forms.Form):
+    """A checkpoint that somebody saved, or a proof that somebody received: pasted, or as a file."""
+
+    pasted = forms.CharField(required=False, max_length=MOST_PASTED, error_messages={"max_length": _TOO_LARGE})
+    file = forms.FileField(required=False, error_messages={"empty": "The file is empty."})
+
+    def clean_file(self) -> "UploadedFile[bytes] | None":
+        """Refuse a file that is too large."""
+        found: UploadedFile[bytes] | None = self.cleaned_data["file"]
+        if found and (found.size or 0) > MOST_UPLOADED:
+            raise forms.ValidationError(_TOO_LARGE)
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a form with neither."""
+        cleaned = super().clean() or {}
+        if not self.errors and not cleaned.get("pasted") and not cleaned.get("file"):
+            raise forms.ValidationError("Paste a checkpoint or a proof, or choose a file.")
+        return cleaned
+
+    def content(self) -> bytes:
+        """Return the bytes of the file, or else of what was pasted."""
+        if file := self.cleaned_data["file"]:
+            return bytes(file.read())
+        return str(self.cleaned_data["pasted"]).encode("utf-8", "surrogatepass")
 
 
 def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
@@ -86,27 +99,27 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def compare_ledger(request: DeskRequest) -> HttpResponse:
-    """Compare the ledger with a head that somebody saved; the proof is handed out as a file where it is asked for."""
-    form = HeadForm(request.POST)
+    """Compare the ledger with a checkpoint that somebody saved, or check a proof."""
+    form, pasted = EvidenceForm(request.POST, request.FILES), str(request.POST.get("pasted", ""))[:2000]
     if not form.is_valid():
-        return _page(
-            request, head_error=first_error(form)[1], head=str(request.POST.get("head", ""))[:2000], status=422
-        )
-    compared = compare_with(form.cleaned_data["head"], actor=request.actor)
-    if compared.is_same and form.cleaned_data["wanted"] == "file":
-        first, second = compared.head.number, compared.last.number if compared.last else 0
-        return _as_file(compared.proof(), f"countersign-consistency-{first}-{second}.json")
-    return _page(request, compared=compared, head=request.POST["head"])
+        return _page(request, evidence_error=first_error(form)[1], pasted=pasted, status=422)
+    try:
+        found = compare_with(form.content(), actor=request.actor)
+    except EvidenceUnreadable as why:
+        return _page(request, evidence_error=str(why), pasted=pasted, status=422)
+    if isinstance(found, CheckedProof):
+        return _page(request, proof=found)
+    return _page(request, compared=found, pasted=pasted)
 
 
 @login_required
 @require_safe
 def newest_head(request: DeskRequest) -> HttpResponse:
-    """Download the newest head, to be saved where nobody of the desk can change it."""
+    """Download the newest checkpoint, to be saved where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
         return _page(request, error="Nothing is sealed yet, so there is no checkpoint.", status=409)
-    return _as_file(head_json(last), f"countersign-head-{last.number}.json")
+    return _as_file(seal_json(last), f"countersign-checkpoint-{last.number}.json")
 
 
 @login_required

@@ -1,20 +1,24 @@
 """The ledger status page, and comparing the ledger with a saved checkpoint."""
 
+import io
 import json
-import subprocess
-import sys
 
 import pytest
 from django.db import transaction
 from django.template.loader import render_to_string
 
+from alerts.deliveries.witness import head_lines
 from audit.models import Check, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.anchors import add_anchor, write_anchors
 from audit.sealing.sealer import seal_all
-from audit.sealing.signing import head_json, head_line, signed_bytes
-from audit.verification import status
-from audit.verification.comparison import NoHead, compare_with, read_head
+from audit.sealing.signing import seal_hash, seal_json, seal_line, signed_bytes
+from audit.trail.proof import prove
+from audit.verification import comparison, status
+from audit.verification.bundle import VERIFIER
+from audit.verification.comparison import compare_with
+from audit.verification.parsed import EvidenceUnreadable
+from tests.factories import make_message
 from tests.ledger import append, as_superuser, new_key, seal_here
 from tests.markup import compact
 
@@ -40,12 +44,12 @@ def sealed(db):
 
 
 def saved(seal):
-    return json.dumps(head_json(seal))
+    return json.dumps(seal_json(seal))
 
 
 def compared(person, text):
     """The text of the comparison, and its verdict."""
-    found = compare_with(read_head(text), actor=person.actor(surface="web"))
+    found = compare_with(text.encode(), actor=person.actor(surface="web"))
     return " ".join(sentence for _, sentence in found.steps), found.outcome
 
 
@@ -74,7 +78,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     with django_assert_max_num_queries(24):
         page = words(client.get(PATH))
     for expected in (
-        seals[-1].root,
+        seal_hash(seals[-1]),
         signing.key_fingerprint(bytes.fromhex(seals[-1].key)),
         "is sealed.",
         "A file on the desk's host",
@@ -99,7 +103,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
 def test_page_says_why_sealing_stopped(signed_in, reviewer):
     append()
     seal_all()
-    as_superuser("UPDATE audit_seal SET root = %s", ["0" * 64])
+    as_superuser("UPDATE audit_seal SET entries = %s", ["0" * 64])
     append()
     seal_all()
     page = words(signed_in(reviewer).get(PATH))
@@ -127,105 +131,138 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
     assert "The ledger failed verification" in compact(render_to_string("audit/_seal_line.html"))
 
 
-def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer, sealed):
+def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer, sealed, monkeypatch):
     for number in (1, 3, 5):
-        text = head_line(sealed[number - 1]).decode() if number == 3 else saved(sealed[number - 1])
+        text = saved(sealed[number - 1])
+        if number == 3:
+            text = b"".join(map(seal_line, sealed[:3])).decode()
         page_text, verdict = compared(reviewer, text)
         assert verdict == "same"
         assert f"Seal {number} in the database is the same." in page_text
-    # A post in a channel is compared by its numbers.
-    post = f"Ledger: seal 2\n{sealed[1].size} entries\nroot {sealed[1].root}\nkey AAAA-BBBB-CCCC"
+    assert "It is the newest seal" in page_text
+    # A post in a channel is compared by its numbers, whatever was copied with it.
+    post = "Countersign APP — today at 10:12\n" + "\n".join(head_lines(sealed[1]))
     page_text, verdict = compared(reviewer, post)
     assert ("A post has no signature" in page_text, verdict) == (True, "same")
-    page_text, verdict = compared(reviewer, post.replace(sealed[1].root, "0" * 64))
-    assert "Seal 2 in the database differs: root is not the same." in page_text
-    assert verdict == "differs"
-    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(sealed[4])}))
+    page_text, verdict = compared(reviewer, post.replace(seal_hash(sealed[1]), "0" * 64))
+    assert ("Seal 2 in the database is another one" in page_text, verdict) == (True, "differs")
+    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])}))
     assert "Everything under this checkpoint is still there." in page
     assert "none has covered this checkpoint yet" in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
-    checks = [compare_with(read_head(saved(seal)), actor=reviewer.actor(surface="web")).check for seal in sealed[3:]]
+    actor = reviewer.actor(surface="web")
+    checks = [compare_with(saved(seal).encode(), actor=actor).check for seal in sealed[3:]]
     assert checks == [Check.objects.get(), None]
     noted = Entry.objects.of_action("ledger.consistency_asked").select_related("detail").newest_first()
     results = [("5", "same"), ("4", "same"), ("5", "same"), ("2", "differs"), ("2", "same")]
     results += [(number, "same") for number in "531"]
     assert [(one.detail.fields["seal"], one.detail.fields["result"]) for one in noted] == results
+    # A request follows the newest seals only.
+    monkeypatch.setattr(comparison, "MOST_SEALS", 2)
+    page_text, verdict = compared(reviewer, saved(sealed[1]))
+    assert ("before seal 4 were followed by the last full check" in page_text, verdict) == (True, "same")
 
 
 def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
     def cut_the_end():
         as_superuser("DELETE FROM audit_seal WHERE number = 5")
-        as_superuser("DELETE FROM audit_leaf WHERE seal = 5")
-
-    def change_a_leaf():
-        as_superuser("UPDATE audit_leaf SET hash = decode(repeat('00', 32), 'hex') WHERE position = 2")
+        as_superuser("DELETE FROM audit_sealedentry WHERE seal = 5")
 
     def seal_again_without_an_entry():
         # Whoever has the key can seal another history; a saved checkpoint reveals it.
-        for table in ("seal", "leaf", "block", "anchor"):
+        for table in ("seal", "sealedentry", "anchor"):
             as_superuser(f"DELETE FROM audit_{table}")
         as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = (SELECT min(id) FROM audit_entry)")
         as_superuser("DELETE FROM audit_entry WHERE id = (SELECT min(id) FROM audit_entry)")
         seal_here()
 
-    for alter, number, words in (
+    for alter, number, expected in (
         (cut_the_end, 5, "It is seal 5, and the database ends at seal 4"),
-        (change_a_leaf, 1, "are not the first of those under seal 5"),
-        (change_a_leaf, 5, "are not the first of those under seal 5"),
-        (seal_again_without_an_entry, 1, "Seal 1 in the database differs:"),
+        ("UPDATE audit_seal SET note = 'x' WHERE number = 3", 1, "Seal 4 does not follow the seal before it."),
+        ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing."),
+        ("UPDATE audit_seal SET size = size + 1 WHERE number = 5", 1, "Seal 5 does not follow the seal before it."),
+        ("UPDATE audit_seal SET note = 'x' WHERE number = 5", 1, "The signature of seal 5, the newest one, does not"),
+        (seal_again_without_an_entry, 1, "Seal 1 in the database is another one"),
     ):
         with transaction.atomic():
-            alter()
+            alter() if callable(alter) else as_superuser(alter)
             page_text, verdict = compared(reviewer, saved(sealed[number - 1]))
-            assert (words in page_text, verdict) == (True, "differs"), page_text
+            assert (expected in page_text, verdict) == (True, "differs"), page_text
             transaction.set_rollback(True)
 
 
 def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_in, reviewer, sealed, settings):
-    altered = {**head_json(sealed[2]), "size": 20}
+    altered = {**seal_json(sealed[2]), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
     assert "Its signature does not match" in page_text
     assert verdict == "unsigned"
-    settings.SEAL_KEYS = [new_key()]
+    ours, settings.SEAL_KEYS = settings.SEAL_KEYS, [new_key()]
     foreign = Seal.objects.get(number=3)
     foreign.key = signing.public_key().hex()
     foreign.signature = signing.sign(signed_bytes(foreign), key=signing.public_key()).hex()
+    settings.SEAL_KEYS = ours
     page_text, verdict = compared(reviewer, saved(foreign))
     assert "which signed no seal here" in page_text
     assert verdict == "differs"
-    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(foreign)}))
+    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(foreign)}))
     assert "This is not the ledger of this checkpoint." in page
 
 
-def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer):
+def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monkeypatch):
     append()
     seal_here()
-    head = head_json(Seal.objects.get())
-    texts = ["", "hello", "[]", "{}", '{"v": 1}', "[" * 3000, "\x00", '{"v": 1, "number": 1e400}']
-    changes = ({"size": "7"}, {"number": True}, {"at": "yesterday"}, {"root": "ab"}, {"horizon": "x"}, {"more": 1})
+    head = seal_json(Seal.objects.get())
+    texts = ["hello", "[]", "{}", '{"v": 1}', "{" * 3000, "\x00", '{"v": 1, "number": 1e400}', '{"a":1,"a":1}']
+    # It took minutes, when a regular expression looked for posts.
+    texts.append("seal 1 1 entries " * 1100)
+    changes = ({"size": "7"}, {"number": True}, {"at": "yesterday"}, {"entries": "ab"}, {"end_xid": "x"}, {"more": 1})
     for text in (*texts, *(json.dumps({**head, **change}) for change in changes)):
-        with pytest.raises(NoHead, match=r"This (?:is not a )?checkpoint"):
-            read_head(text)
+        with pytest.raises(EvidenceUnreadable, match=r"^This (?:is neither a checkpoint|checkpoint cannot be read)"):
+            compare_with(text.encode(), actor=reviewer.actor(surface="web"))
     client = signed_in(reviewer)
-    for text in ("hello", "x" * 20_001):
-        answer = client.post(f"{PATH}compare/", {"head": text})
-        assert (answer.status_code, 'id="head-problem"' in words(answer)) == (422, True)
+    for fields, why in (
+        ({"pasted": "hello"}, "This is neither a checkpoint nor a proof."),
+        ({}, "Paste a checkpoint or a proof, or choose a file."),
+        ({"pasted": "x" * 300_001}, "This is too large for this page."),
+        ({"file": io.BytesIO(b"")}, "The file is empty."),
+        ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large for this page."),
+    ):
+        answer = client.post(f"{PATH}compare/", fields)
+        assert (answer.status_code, 'id="evidence-problem"' in words(answer)) == (422, True)
+        assert why in words(answer)
+    monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
+    monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
+    answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
+    assert (answer.status_code, "cannot be read at this moment" in words(answer)) == (422, True)
     assert not Entry.objects.of_action("ledger.consistency_asked").exists()
 
 
-def test_downloaded_checkpoint_proof_and_verifier_work_on_another_machine(signed_in, reviewer, sealed, tmp_path):
+def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(connection, signed_in, reviewer):
+    message = make_message(connection)
+    seal_here()
+    # The proof is of this desk where a key of this desk signed it.
+    proof = prove(message.public_id, actor=reviewer.actor(surface="web"), form="json").as_json()
     client = signed_in(reviewer)
-    assert client.get(f"{PATH}head.json").json() == head_json(sealed[-1])
-    answer = client.post(f"{PATH}compare/", {"head": saved(sealed[1]), "wanted": "file"})
-    assert answer["Content-Disposition"] == 'attachment; filename="countersign-consistency-2-5.json"'
-    proof, verifier = tmp_path / "proof.json", tmp_path / "countersign_verify.py"
-    proof.write_bytes(answer.content)
-    verifier.write_bytes(client.get(f"{PATH}countersign_verify.py").content)
-    command = [sys.executable, "-I", str(verifier), str(proof)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    lie = json.loads(answer.content)
-    lie["path"][0] = "0" * 64
-    proof.write_text(json.dumps(lie))
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    for fields in ({"pasted": proof}, {"file": io.BytesIO(proof.encode())}):
+        page = words(client.post(f"{PATH}compare/", fields))
+        assert "This proof holds." in page
+        assert f"Message: {message.public_id}" in page
+        assert "Whether others exist, only a whole bundle shows." in page
+    lie = proof.replace('"action": "', '"action": "x')
+    assert lie != proof
+    page = words(client.post(f"{PATH}compare/", {"pasted": lie}))
+    assert "This proof does not hold." in page
+    assert "The heading lies" in page
+    answer = client.post(f"{PATH}compare/", {"pasted": proof.replace('"salt": ', '"salt": null, "salt": ', 1)})
+    assert (answer.status_code, "appears twice" in words(answer)) == (422, True)
+    as_superuser("DELETE FROM audit_seal")
+    assert "which is not a key that you trust" in words(client.post(f"{PATH}compare/", {"pasted": proof}))
+    noted = Entry.objects.of_action("ledger.proof_checked").select_related("detail").oldest_first()
+    assert [one.detail.fields["result"] for one in noted] == ["holds", "holds", "does not hold", "does not hold"]
+
+
+def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer, sealed):
+    client = signed_in(reviewer)
+    assert client.get(f"{PATH}head.json").json() == seal_json(sealed[-1])
+    assert client.get(f"{PATH}countersign_verify.py").content == VERIFIER.read_bytes()

@@ -1,0 +1,82 @@
+"""What the parser does for the ledger's pages: reads a checkpoint, or checks a proof, that somebody pasted or uploaded.
+
+Both may be anybody's bytes. The verifier is the one that auditors run.
+"""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+from audit.verifier import countersign_verify as verifier
+from parsing.jobs import MEGABYTE, Job, unpack
+
+# A number of a post, and the words of one that are looked at: whoever copies a post copies some words around it.
+_DIGITS, _WORDS = 15, 500
+_NOT_KNOWN = (
+    "This is neither a checkpoint nor a proof. Paste a whole line of the seals' file, the file under “Newest "
+    "checkpoint”, the whole post of a Discord channel, or a proof file."
+)
+
+
+def _read(request: bytes) -> bytes:
+    """Return what was pasted: `error`, a sentence; or `checkpoint`; or `proof`, what the verifier says of it."""
+    asked, (content,) = unpack(request)
+    try:
+        found = _found(content.strip(), asked["keys"])
+    except verifier.Unreadable as error:
+        found = {"error": str(error)}
+    return json.dumps(found).encode()
+
+
+def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
+    if not content.startswith(b"{"):
+        return _post(content.decode("utf-8", "replace"))
+    if _is_proof(content):
+        if not keys:
+            return {"error": "This desk has no key and no seal, so this is no proof of its ledger."}
+        checked = verifier.check_proof(content, verifier.Trust(keys))
+        report = checked.report
+        return {"proof": {"findings": report.findings, "notes": report.notes, "lines": checked.lines}}
+    # Of several lines the last one counts.
+    for candidate in (content, content.splitlines()[-1]):
+        try:
+            seal = verifier.Seal(verifier.read_json(candidate))
+        except ValueError as error:
+            why = str(error)
+        else:
+            named = {name: getattr(seal, name) for name in ("number", "size", "hash", "at", "key")}
+            return {"checkpoint": {**named, "is_signed": seal.is_signed()}}
+    return {"error": f"This checkpoint cannot be read: {why}."}
+
+
+def _is_proof(content: bytes) -> bool:
+    try:
+        found = verifier.read_json(content)
+    except ValueError:
+        # Most likely lines of the seals' file; anything else is refused as such.
+        return b'"batches"' in content
+    return isinstance(found, dict) and "batches" in found
+
+
+def _post(text: str) -> dict[str, Any]:
+    """Read the post of a witness (alerts.deliveries.witness), word by word."""
+    words = text.replace("*", " ").replace("`", " ").lower().split()[:_WORDS]
+    found: dict[str, Any] = {}
+    for before, word in pairwise(words):
+        number = before.replace(",", "")
+        if before == "seal" and _is_number(word):
+            found.setdefault("number", int(word))
+        elif word.strip(",.") in ("entry", "entries") and _is_number(number):
+            found.setdefault("size", int(number))
+        elif before == "hash" and len(word) == 64 and not set(word) - set("0123456789abcdef"):
+            found.setdefault("hash", word)
+    if len(found) < 3:
+        return {"error": _NOT_KNOWN}
+    return {"checkpoint": found}
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= _DIGITS
+
+
+JOBS = {"read_evidence": Job(_read, seconds=10, memory=512 * MEGABYTE)}
