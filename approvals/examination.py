@@ -43,6 +43,7 @@ from risk.findings import worst_first
 from risk.phrases import OwnPhrase, read_phrase
 from risk.score import score_of
 from risk.similarity import alike, amounts, bands, shape
+from risk.sums import sums_of
 
 log = logging.getLogger(__name__)
 
@@ -289,10 +290,10 @@ def queue_columns(
     """
     try:
         found = list(findings)
+        sums = sums_of(content, parsed)
         similar = _search_and_similarity(message, content, parsed)
         columns = {**_people(message, content), **similar, **risk_facets(found)}
-        text = f"{content.subject}\n{text_of(content, parsed.words)}"
-        columns["policy_facts"] = stored_facts(content, text, found)
+        columns |= {"amounts": amounts(sums), "policy_facts": stored_facts(content, sums, found)}
         # A read that shows nothing else needs no other answer of the policy.
         is_same = all(getattr(message, name) == columns[name] for name in _ASKED_BY_POLICY)
         return {**columns, "policy_applied": message.policy_applied if is_same else 0}
@@ -362,7 +363,6 @@ def _search_and_similarity(message: Message, content: Content, parsed: ParsedCon
     return {
         "shape": shape(content, parsed.template),
         "bands": bands(content, parsed.template),
-        "amounts": amounts(f"{content.subject}\n{text}"),
         "has_attachments": bool(content.attachments),
         "search": _stored(vector(parts)),
     }

@@ -15,6 +15,7 @@ from common.fingerprint import Content
 from rendering.invisibles import stripped
 from rendering.links import host_of
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
+from risk.sums import Sums
 
 # Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
 MAX_DISTANCE = 8
@@ -144,13 +145,7 @@ _LANE = 16
 _SPREAD = [sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)]
 
 
-_CODES = "eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|cny|brl|euros?|dollars?|pounds?|francs?"
-_MONEY = rf"(?:[$€£¥₹]|\b(?:{_CODES})\b)"
-_SUM_NUMBER = r"\d[\d.,'’ \u00a0\u202f]{0,24}"
-_SUM = re.compile(rf"{_MONEY}\s?({_SUM_NUMBER})|({_SUM_NUMBER})\s?{_MONEY}", re.IGNORECASE)
-
-
-def amounts(text: str) -> str:
-    """Return the same 32 digits for texts that name the same sums in the same order; empty where none is named."""
-    sums = [re.sub(r"\D", "", found[1] or found[2]) for found in _SUM.finditer(text)]
-    return hashlib.blake2b(" ".join(sums).encode(), digest_size=16).hexdigest() if sums else ""
+def amounts(sums: Sums) -> str:
+    """Return the same 32 digits for messages that name the same sums in the same order; empty where none is named."""
+    named = " ".join((*sums.named, *sums.unread))
+    return hashlib.blake2b(named.encode("utf-8", "replace"), digest_size=16).hexdigest() if named else ""

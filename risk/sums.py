@@ -1,60 +1,455 @@
-"""Finds the sums of money that a text names, for rules that ask for more approvals above an amount. Pure.
+"""Reads the sums of money that a text names, for rules on sums, and says where one could not be read. Pure and linear.
 
-In doubt it reads the larger number: 1.200 is one thousand two hundred.
+Strict: of several readings the largest counts (1.200 is one thousand two hundred), and a number near money that is not
+read for certain makes the sum unknown. Case, width, script of the digits, invisible characters, signs of Markdown and
+all kinds of space and line break are folded first.
 """
 
+import html
 import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-_CODES = (
-    "aed ars aud bgn brl cad chf clp cny cop czk dkk eur gbp hkd huf idr ils inr isk jpy kes krw mxn myr ngn nok nzd "
-    "php pln ron rub sar sek sgd thb try twd uah usd vnd zar"
+from common.fingerprint import Content
+from common.words import MAX_TEXT
+from rendering import ParsedContent
+from rendering.invisibles import stripped
+from risk.money import (
+    CJK,
+    CJK_MONEY,
+    CLOCK,
+    CODES,
+    COUNTED,
+    DOLLARS,
+    MONTHS,
+    NAMED,
+    NAMES,
+    SIGNS,
+    THOUSANDS,
+    TIMES,
+    UNSURE_TIMES,
+    currency_of,
+    folded,
+    is_number_word,
 )
-# A sign or word that several currencies share names none.
-_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "$": "", "¥": ""}
-_WORDS = {"euro": "EUR", "euros": "EUR", "rupees": "INR", "dollar": "", "dollars": "", "pound": "", "pounds": "",
-          "franc": "", "francs": "", "franken": "", "kronor": "", "kroner": ""}  # fmt: skip
-_TIMES = {"k": 3, "thousand": 3, "tausend": 3, "tsd": 3, "mio": 6, "million": 6, "millions": 6, "millionen": 6, "m": 6,
-          "mn": 6, "bn": 9, "billion": 9, "billions": 9, "mrd": 9, "milliarden": 9}  # fmt: skip
-# Blanks only part groups of three.
-_NUMBER = r"(?<!\d)\d(?:[\d.,'’]|[ \u00a0\u202f](?=\d{3}(?!\d))){0,24}[-–]{0,2}"
-_SCALE = rf"(?:[ \u00a0\u202f]?(?:{'|'.join(sorted(_TIMES, key=len, reverse=True))})\b\.?)?"
-_MONEY = rf"(?:[$€£¥₹]|\b(?:{'|'.join((*_CODES.split(), *_WORDS))})\b)"
-_BLANK = r"[ \u00a0\u202f]?"
-_SUM = re.compile(rf"({_MONEY}){_BLANK}({_NUMBER})({_SCALE})|({_NUMBER})({_SCALE}){_BLANK}({_MONEY})", re.IGNORECASE)
+
 _LARGEST = Decimal(10) ** 15
+# So many words from money a number is near: from money with a number of its own, and from money without.
+_NEAR, _NEAR_WITHOUT = 3, 6
+MOST_UNREAD, _MOST_PASSAGE = 3, 60
 
 
-def largest_sums(text: str) -> dict[str, str]:
-    """Return the largest sum that a text names in each currency, as a decimal text, by its code.
+@dataclass(frozen=True)
+class Sums:
+    """The sums that texts name: each in its order, and the largest by the code of its currency, as decimal texts.
 
-    By the empty code those whose currency is not certain, such as "$5". Sums that only words name are not found.
+    By the empty code those whose currency is not certain, such as "$5". `unread` are passages with a number near money
+    that is not among them: where there is one, the sum is unknown.
     """
-    found: dict[str, Decimal] = {}
-    for match in _SUM.finditer(text):
-        money, number, scale = match.group(1, 2, 3) if match[1] else match.group(6, 4, 5)
-        currency = _currency(money.lower())
-        value = min(_number(number).scaleb(_TIMES.get(scale.strip(" .\u00a0\u202f").lower(), 0)), _LARGEST)
-        found[currency] = max(value, found.get(currency, Decimal(0)))
-    return {currency: f"{value:f}" for currency, value in sorted(found.items())}
+
+    named: tuple[str, ...] = ()
+    largest: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
-def _currency(money: str) -> str:
-    if money in _SIGNS:
-        return _SIGNS[money]
-    return _WORDS[money] if money in _WORDS else money.upper()
+def sums_of(content: Content, parsed: ParsedContent) -> Sums:
+    """Return the sums that a message names: its subject, its text as it is written and as it is shown, its HTML.
+
+    Where it hides text, shows it in another order or cannot be laid out, its recipient may read another sum.
+    """
+    as_text = parsed.shown if content.html is None else parsed.text_part
+    shown = [parsed.shown] if as_text is None else [parsed.shown, as_text]
+    found = read_sums((content.subject, content.markdown or "", parsed.template, as_text.plain if as_text else ""))
+    hidden = [part.text for one in shown for part in one.hidden]
+    hidden += [part.written for one in shown for part in one.reordered]
+    hidden += ["" for one in shown if one.doubt]
+    unread = (*found.unread, *(_short(one) for one in hidden))
+    return replace(found, unread=unread[:MOST_UNREAD])
 
 
-def _number(written: str) -> Decimal:
-    """Return a number in the reading in which it is largest."""
-    digits = "".join(one for one in written if one.isdecimal() or one in ".,")
-    before, separator, after = _last_part(digits)
-    # Three digits after a separator are a group, unless it is the second kind (1,200.500); a fraction has one.
-    is_fraction = separator and separator not in before and (len(after) != 3 or ("," in before or "." in before))
-    whole = re.sub(r"\D", "", before if is_fraction else digits)
-    return Decimal(f"{whole or 0}.{re.sub(r'[^0-9]', '', after) or 0}") if is_fraction else Decimal(whole or 0)
+def read_sums(texts: Iterable[str]) -> Sums:
+    """Return the sums that these texts name, each text by itself."""
+    named: list[str] = []
+    unread: list[str] = []
+    largest: dict[str, Decimal] = {}
+    for text in texts:
+        found = _Reading(text[:MAX_TEXT])
+        for currency, value in found.sums:
+            named.append(f"{value.normalize():f}")
+            largest[currency] = max(value, largest.get(currency, Decimal(0)))
+        unread += found.unread
+        if len(text) > MAX_TEXT:
+            unread.append(_short(text[MAX_TEXT : MAX_TEXT + _MOST_PASSAGE]))
+    by_code = {one: f"{value:f}" for one, value in sorted(largest.items())}
+    return Sums(tuple(named), by_code, tuple(dict.fromkeys(unread))[:MOST_UNREAD])
 
 
-def _last_part(digits: str) -> tuple[str, str, str]:
-    at = max(digits.rfind("."), digits.rfind(","))
-    return (digits[:at], digits[at], digits[at + 1 :]) if at >= 0 else (digits, "", "")
+def _short(passage: str) -> str:
+    return " ".join(stripped(passage).split())[:_MOST_PASSAGE]
+
+
+class _Plain(dict[int, str]):
+    """What each character is read as: a digit as 0 to 9, any other numeral behind a mark, the rest in its usual form."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        usual = unicodedata.normalize("NFKC", character)
+        if character in "*_~`\\":
+            # Signs of Markdown, inside which a number goes on.
+            usual = ""
+        elif character.isdecimal():
+            usual = str(unicodedata.decimal(character))
+        elif unicodedata.category(character) == "Sc":
+            usual = usual if len(usual) == 1 else "¤"
+        elif unicodedata.category(character)[0] == "M":
+            usual = ""
+        elif character not in TIMES and unicodedata.numeric(character, None) is not None:
+            usual = f"\x01{character}"
+        self[code] = usual
+        return usual
+
+
+_PLAIN = _Plain()
+_BLANKS = re.compile(r"\s+")
+_PARAGRAPH = "\n\n"
+
+
+def _fold(text: str) -> str:
+    written = unicodedata.normalize("NFC", stripped(html.unescape(text)))
+    return _BLANKS.sub(lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ", written.translate(_PLAIN))
+
+
+_TOKEN = re.compile(
+    r"(?P<url>(?:https?://|www\.)[^\s<>\"'()\[\]]++)|(?P<odd>\x01.)|(?P<digits>[0-9]++)"
+    rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
+    re.IGNORECASE | re.DOTALL,
+)
+_NUMBER, _MONEY, _ZEROS, _WORD, _URL = "number", "money", "zeros", "word", "url"
+_PART_OF_SIGN = "part of a sign"
+
+
+@dataclass(slots=True)
+class _Item:
+    """A part of a text that matters, of one of these kinds. `gap` is what stands before it.
+
+    A number without a value, or of money that has `zeros` of its own ("kEUR").
+    """
+
+    kind: str
+    text: str
+    gap: str
+    start: int
+    end: int
+    value: Decimal | None = None
+    code: str = ""
+    zeros: int = 0
+
+
+_SEPARATOR = "[.,'’‘٬٫·]"
+_TIGHT = re.compile(_SEPARATOR)
+_LOOSE = re.compile(f" | ?{_SEPARATOR} ?")
+
+
+def _tokens(text: str) -> list[_Item]:
+    """Cut a folded text into numbers, signs of money, addresses, and words."""
+    found: list[_Item] = []
+    after = 0
+    for token in _TOKEN.finditer(text):
+        kind, one = token.lastgroup or "", token.group()
+        is_money = kind == "sign" and unicodedata.category(one) == "Sc"
+        if kind == "sign" and not is_money:
+            continue
+        gap = text[after : token.start()]
+        after = token.end()
+        if kind == "digits" and found and found[-1].kind == _NUMBER and _goes_on(gap, one):
+            found[-1].text += gap + one
+            found[-1].end = after
+            continue
+        item = _Item(_WORD, one, gap, token.start(), after)
+        if is_money:
+            item.kind, item.code = _MONEY, SIGNS.get(one, "")
+        elif kind in ("digits", "odd"):
+            item.kind = _NUMBER
+        elif kind == "url":
+            item.kind = _URL
+        found.append(item)
+    return found
+
+
+def _goes_on(gap: str, digits: str) -> bool:
+    """Whether these digits belong to the number before them: behind a separator, and three of them behind a blank."""
+    return bool(_TIGHT.fullmatch(gap)) or (len(digits) == 3 and bool(_LOOSE.fullmatch(gap)))
+
+
+_BETWEEN_LETTERS = frozenset((".", " ", ". ", "-", ""))
+
+
+def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
+    """Join letters that stand apart and spell money: "E U R", "U.S.", "EU R"."""
+    found: list[_Item] = []
+    at = 0
+    while at < len(items):
+        letters, end = items[at].text, at + 1
+        while (
+            end < len(items)
+            and items[end].kind == items[end - 1].kind == _WORD
+            and len(letters) < 3
+            and items[end].gap in _BETWEEN_LETTERS
+        ):
+            letters += items[end].text
+            end += 1
+        is_code = len(letters) == 3 and letters.upper() in CODES
+        is_spelled = letters.isupper() or end - at == 3
+        if end - at > 1 and is_spelled and (is_code or letters == "US"):
+            found.append(_Item(_WORD, letters, items[at].gap, items[at].start, items[end - 1].end))
+            at = end
+        else:
+            found.append(items[at])
+            at += 1
+    return found
+
+
+def _classified(items: Sequence[_Item]) -> list[_Item]:
+    """Say which words are money or add zeros, and give each number its value, with the zeros behind it."""
+    for before, item, after in _neighbours(items):
+        if item.kind == _NUMBER:
+            item.value = _value(item.text)
+        elif item.kind == _WORD:
+            _classify_word(item, before, after)
+    for before, item, _ in _neighbours(items):
+        # "5OOO", "x5", "5000ff": a token with another letter in it is no number.
+        if before is not None and not item.gap and {before.kind, item.kind} in ({_NUMBER, _WORD}, {_NUMBER}):
+            before.value = item.value = None
+    found: list[_Item] = []
+    for item in items:
+        last = found[-1] if found else None
+        if item.kind == _ZEROS and last is not None and last.kind == _NUMBER:
+            last.value = None if last.value is None else min(last.value.scaleb(item.zeros), _LARGEST)
+            last.text += item.gap + item.text
+            last.end = item.end
+        elif item.kind == _MONEY and last is not None and last.kind == _WORD and (code := _named(last, item)):
+            found[-1] = _Item(_MONEY, item.text, last.gap, last.start, item.end, code=code)
+        elif item.kind != _PART_OF_SIGN:
+            found.append(item)
+    return found
+
+
+def _neighbours(items: Sequence[_Item]) -> Iterator[tuple[_Item | None, _Item, _Item | None]]:
+    for at, item in enumerate(items):
+        yield items[at - 1] if at else None, item, items[at + 1] if at + 1 < len(items) else None
+
+
+def _named(word: _Item, money: _Item) -> str:
+    """Return which currency "dollars" are behind "US"; empty where the word does not say that."""
+    before, name = folded(word.text), folded(money.text)
+    return next((code for (one, start), code in NAMED.items() if before == one and name.startswith(start)), "")
+
+
+def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> None:
+    key = folded(item.text)
+    follows = before is not None and before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
+    leads_money = after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
+    if (zeros := TIMES.get(key)) and follows:
+        if not item.gap or leads_money or key not in UNSURE_TIMES:
+            item.kind, item.zeros = _ZEROS, zeros
+            return
+    if after is not None and after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
+        # "k€", where the number follows.
+        after.zeros = 3 if zeros == 12 else zeros
+    is_spaced = after is not None and after.gap == " " and item.text.isupper() and len(key) > 1
+    if after is not None and after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
+        after.code = DOLLARS[key]
+        after.gap, after.start, item.kind = item.gap, item.start, _PART_OF_SIGN
+        return
+    code = currency_of(item.text, before=before.text if before is not None else "", follows_number=follows)
+    if code is None and follows and (not item.gap or len(item.text) == 4):
+        # "5000EURplus", "5000 EURs"
+        code = _code(item.text[:3])
+    if code is None and after is not None and after.kind == _NUMBER and not after.gap:
+        code = _code(item.text[-3:])
+    if code is None and item.text[:1] in tuple("kKTMm") and (code := _code(item.text[1:].upper())) is not None:
+        item.zeros = 6 if item.text[0] in "Mm" else 3
+    if code is not None:
+        item.kind, item.code = _MONEY, code
+        item.zeros = 3 if key in THOUSANDS else item.zeros
+
+
+def _code(letters: str) -> str | None:
+    return letters if letters in CODES else None
+
+
+def _is_money(item: _Item) -> bool:
+    return item.kind == _MONEY or (item.kind == _WORD and currency_of(item.text, follows_number=True) is not None)
+
+
+_DIGITS = re.compile(r"[0-9]+")
+_OTHERS = re.compile(r"[^0-9]+")
+_SAME = str.maketrans("’‘٬·٫", "'''.,")
+
+
+def _value(written: str) -> Decimal | None:
+    """Return a number in the reading in which it is largest; None where its parts follow no custom."""
+    groups = _DIGITS.findall(written)
+    separators = [one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)]
+    if not groups or "\x01" in written:
+        return None
+    cents = ""
+    if separators and separators.count(separators[-1]) == 1 and separators[-1] in ".," and len(groups[-1]) < 3:
+        cents = groups.pop()
+        separators.pop()
+    if not _are_groups(groups, separators):
+        return None
+    whole = "".join(groups)
+    return _LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
+
+
+def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
+    """Whether digits are grouped by thousands, or as lakh and crore are."""
+    first, *others = groups
+    if not others:
+        return len(first) == 1 or first[0] != "0"
+    if len(set(separators)) > 1 or len(others[-1]) != 3:
+        return False
+    if len(others) == 1 and separators[0] in ".,":
+        return True
+    sizes = {len(one) for one in others[:-1]}
+    return (len(first) < 4 and sizes <= {3}) or (len(first) < 3 and separators[0] == "," and sizes == {2})
+
+
+# Between a number and money, or two numbers: the one does not belong to the other.
+_APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•]")
+_STOP = re.compile(r"\n\n|[!?;…] ")
+_ONE_NUMBER = re.compile(r"[ .,'’]+")
+_TIMES_SIGN = re.compile(r"[×⋅∙✕✖]")
+
+
+class _Reading:
+    """The sums of one text, by the codes of their currencies, and the passages in which one could not be read."""
+
+    def __init__(self, text: str) -> None:
+        self._text = _fold(text)
+        self._items = _classified(_joined_letters(_tokens(self._text)))
+        self._codes: dict[int, dict[str, Decimal]] = {}
+        self.unread: list[str] = []
+        money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
+        own = {at: self._numbers_of(at) for at in money}
+        for at in money:
+            for number in own[at]:
+                self._read(number, at)
+        for at in money:
+            self._look_around(at, own[at])
+        if money and "\u202e" in text:
+            # What follows is shown backwards.
+            self._note(money[0], money[0])
+
+    @property
+    def sums(self) -> list[tuple[str, Decimal]]:
+        """Each number as a sum in the currencies beside it; one without a name only where no other names it."""
+        return [
+            (code, value)
+            for _, named in sorted(self._codes.items())
+            for code, value in named.items()
+            if code or len(named) == 1
+        ]
+
+    def _numbers_of(self, money: int) -> list[int]:
+        """Return the numbers on both sides of money; those set apart from it only where there is no other."""
+        sides = [one for one in (money - 1, money + 1) if self._is_number(one)]
+        # "on 30.11.2026 EUR 20"
+        sides = [one for one in sides if not _DATE.fullmatch(self._items[one].text)] or sides
+        close = [one for one in sides if not self._is_apart(one, money)]
+        return close or sides
+
+    def _is_number(self, at: int) -> bool:
+        return 0 <= at < len(self._items) and self._items[at].kind == _NUMBER
+
+    def _is_apart(self, number: int, money: int) -> bool:
+        gap = self._items[max(number, money)].gap
+        return bool(_APART.search(gap.replace(": ", " ") if number > money else gap))
+
+    def _read(self, number: int, money: int) -> None:
+        value, named = self._items[number].value, self._items[money]
+        if value is None:
+            self._note(number, money)
+            return
+        value = min(value.scaleb(named.zeros), _LARGEST)
+        codes = self._codes.setdefault(number, {})
+        codes[named.code] = max(value, codes.get(named.code, Decimal(0)))
+
+    def _look_around(self, money: int, own: Sequence[int]) -> None:
+        """Note each number near money that is neither read nor says what else it is."""
+        largest = max((value for one in own for value in self._codes.get(one, {}).values()), default=None)
+        for step in (-1, 1):
+            for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):
+                at = money + step * distance
+                if not 0 <= at < len(self._items):
+                    break
+                gap = self._items[max(at, at - step)].gap
+                if own and self._stops(gap, at):
+                    break
+                if at not in self._codes and self._is_doubtful(at, step, gap, largest, distance):
+                    self._note(at, money)
+
+    def _stops(self, gap: str, at: int) -> bool:
+        return bool(_STOP.search(gap)) or (". " in gap and self._items[at].text[:1].isupper())
+
+    def _is_doubtful(self, at: int, step: int, gap: str, largest: Decimal | None, distance: int) -> bool:
+        item = self._items[at]
+        beside = at - step
+        if item.kind == _URL:
+            return largest is None and distance == 1 and gap in ("", " ") and bool(_DIGITS.search(item.text))
+        if item.kind in (_WORD, _ZEROS):
+            is_far = distance > 3 if largest is None else beside not in self._codes and distance > 1
+            return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
+        if item.kind != _NUMBER:
+            return False
+        is_factor = bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
+        if is_factor:
+            return True
+        if self._is_explained(at):
+            return False
+        if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
+            return True
+        return largest is None or item.value is None or item.value > largest
+
+    def _is_explained(self, at: int) -> bool:
+        """Whether a number says that it is no sum: a date, a time, a percentage, a count of something, or a name."""
+        item = self._items[at]
+        before = self._items[at - 1] if at else None
+        after = self._items[at + 1] if at + 1 < len(self._items) else None
+        following = self._text[item.end : item.end + 2]
+        if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
+            return True
+        if before is not None and before.kind == _WORD and self._explains(before, item, NAMES):
+            return True
+        if before is not None and before.kind == _WORD and item.gap in ("", "-") and before.text.isupper():
+            # "INV-2207"
+            return True
+        if after is not None and after.kind == _WORD and self._explains(item, after, CLOCK | COUNTED):
+            return True
+        around = [one for one in (before, after) if one is not None]
+        if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
+            return _is_in_date(item)
+        return any(one.kind == _NUMBER and self._are_one(item, one) for one in around)
+
+    def _explains(self, first: _Item, second: _Item, words: frozenset[str]) -> bool:
+        word = first if first.kind == _WORD else second
+        return folded(word.text) in words and second.gap.strip() in ("", ".", ":", "-", ".:", "°")
+
+    def _are_one(self, item: _Item, other: _Item) -> bool:
+        """Whether two numbers are parts of a time or of a date: 9:30, 2026-11-30, 3/4."""
+        second = max(item, other, key=lambda one: one.start)
+        return second.gap in (":", "-", "/") and _is_in_date(item) and _is_in_date(other)
+
+    def _note(self, one: int, other: int) -> None:
+        first, last = sorted((one, other))
+        self.unread.append(_short(self._text[self._items[first].start : self._items[last].end]))
+
+
+_DATE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2}|[0-9]{4})")
+
+
+def _is_in_date(item: _Item) -> bool:
+    return item.text.isdecimal() and (len(item.text) < 3 or (len(item.text) == 4 and item.text[:2] in ("19", "20")))

@@ -165,7 +165,7 @@ def demand_of(
         # Without a policy one approval decides, so none is ever given beside a decision.
         return Demand()
     in_force = policy_from(facts["policy"])
-    asked = Requirement(version=in_force.policy.number)
+    asked, unread_sums = Requirement(version=in_force.policy.number), ()
     if in_force.policy.rules:
         known = facts_of(
             message,
@@ -174,8 +174,8 @@ def demand_of(
             lists=in_force.lists,
             calendars=in_force.calendars,
         )
-        asked = in_force.policy.required(known)
-    return _demand(
+        asked, unread_sums = in_force.policy.required(known), known.unread_sums
+    demand = _demand(
         in_force,
         asked,
         approvals_from(facts["approvals"]),
@@ -186,6 +186,7 @@ def demand_of(
         now=now,
         is_decided=is_decided,
     )
+    return replace(demand, unread_sums=unread_sums)
 
 
 def with_possible(message: Message, demand: Demand) -> Demand:

@@ -32,7 +32,7 @@ from policy.rules.drafts import Rules
 from policy.rules.evaluation import Requirement, required
 from policy.rules.lookups import lookups_for
 from policy.rules.names import names_for
-from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, listed, outcome_in_words
+from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, listed, outcome_in_words, unread_sums_in_words
 from rendering import parse_content
 
 MAX_TEXT = 20_000
@@ -233,12 +233,13 @@ def _known(facts: MessageFacts, names: Names) -> list[tuple[str, str]]:
     """Return what the rules know of the message, for people."""
     unknown = "not known: every condition on it holds"
     amounts = [f"{one.value:f} {one.currency or '(any currency)'}" for one in facts.amounts or ()]
+    unread = unread_sums_in_words(facts.unread_sums)
     rows = [
         ("Recipients", facts.recipients, list(facts.recipients or ())[:20]),
         ("Risk", facts.risk_level, [facts.risk_level or "none"]),
         ("Findings", facts.findings, [names.findings.get(one, one) for one in sorted(facts.findings or ())]),
         ("Own words", facts.own_words, sorted(facts.own_words or ())),
-        ("Amounts", facts.amounts, amounts),
+        ("Amounts", unread or facts.amounts, [unread] if unread else amounts),
         ("Attachments", facts.attachments, sorted(facts.attachments or ())),
         ("Origin", facts.origins, [ORIGINS.get(one, "Received mail") for one in sorted(facts.origins or ())]),
         ("Try", facts.tries, [str(facts.tries)]),

@@ -70,6 +70,8 @@ class MessageFacts:
     findings: frozenset[str] | None = frozenset()
     own_words: frozenset[str] | None = frozenset()
     amounts: tuple[Amount, ...] | None = ()
+    # Where a sum could not be read, for people; then `amounts` is None.
+    unread_sums: tuple[str, ...] = field(default=(), compare=False)
     attachments: frozenset[str] | None = frozenset()
     origins: frozenset[str] | None = frozenset()
     tries: int | None = 1

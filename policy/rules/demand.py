@@ -8,7 +8,7 @@ from functools import cached_property
 from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.evaluation import Progress, Requirement, helps, progress
 from policy.rules.hours import Calendars, hours_in_words, is_open, next_opening
-from policy.rules.rules import Names, effects_in_words, listed
+from policy.rules.rules import Names, effects_in_words, listed, unread_sums_in_words
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Demand:
     is_readable: bool = True
     # Whether all who may approve it together could give what is asked for.
     is_possible: bool = True
+    # Where a sum could not be read.
+    unread_sums: tuple[str, ...] = ()
 
     @property
     def effects(self) -> Effects:
@@ -85,7 +87,11 @@ class Demand:
     def sentences(self) -> tuple[str, ...]:
         """What each rule that applies asks, in their order: "Payments: 2 approvals of Finance are needed."."""
         names = Names(groups=self.groups, calendars=self._calendar_names)
-        return tuple(f"{one.name}: {effects_in_words(one.then, names)}." for one in self.requirement.spoke)
+        spoke = self.requirement.spoke
+        asks_sums = any(one.when.amount is not None for one in spoke)
+        unread = unread_sums_in_words(self.unread_sums) if asks_sums else ""
+        sentences = [f"{one.name}: {effects_in_words(one.then, names)}." for one in spoke]
+        return tuple(filter(None, (*sentences, unread)))
 
     @property
     def version_in_words(self) -> str:

@@ -14,7 +14,7 @@ from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
 from mirror.models import Message
 from policy.rules.conditions import Amount, MessageFacts, own_word_key
 from policy.rules.hours import Calendars
-from risk.sums import largest_sums
+from risk.sums import Sums
 
 # The columns of messages that `facts_of` reads.
 COLUMNS = ("connection", "mailbox", "direction", "sent_by_key", "written_to", "risk_level", "rules", "trigger",
@@ -27,11 +27,12 @@ CLAIMED = {"discord": ("discord_user", "discord_user_id", "discord_interaction_i
 _WORD = re.compile(r"\A“([^“”]*)”")
 
 
-def stored_facts(content: Content, text: str, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a message's columns lack, to be stored with them. `text` is its subject and everything it says."""
+def stored_facts(content: Content, sums: Sums, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a message's columns lack, to be stored with them. A sum that could not be read makes all unknown."""
     shows_text = "markdown" in content.coverage or "html" in content.coverage
     return {
-        "amounts": largest_sums(text) if shows_text else None,
+        "amounts": dict(sums.largest) if shows_text and not sums.unread else None,
+        "unread_sums": list(sums.unread),
         "attachments": _kinds(content) if "attachments" in content.coverage else None,
         "own_words": own_words_in(findings),
     }
@@ -106,6 +107,7 @@ def facts_from(
         findings=frozenset(message.rules) if is_known else None,
         own_words=_as_set(stored.get("own_words")),
         amounts=amounts_in(stored.get("amounts")),
+        unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
         attachments=_as_set(stored.get("attachments")),
         origins=_origins(message.trigger, is_inbound=is_inbound),
         tries=message.try_number,

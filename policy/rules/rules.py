@@ -200,6 +200,16 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
         yield f"it is approved and sent only within {hours_in_words(hours, names.calendars)}"
 
 
+def unread_sums_in_words(passages: Sequence[str]) -> str:
+    """Return where sums could not be read, as a sentence; empty where all were."""
+    if not passages:
+        return ""
+    if not any(passages):
+        return "The sums could not be read: rules on sums apply."
+    near = listed([f"“{one}”" for one in passages if one], "and")
+    return f"A sum could not be read near {near}: rules on sums apply."
+
+
 def duration_in_words(minutes: int) -> str:
     """Return so many minutes in the largest unit that fits: "2 days"."""
     for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):

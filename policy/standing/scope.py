@@ -66,6 +66,7 @@ class StandingScope:
             ("It contains an own word.", facts.own_words == frozenset()),
             ("Nobody has written to a recipient before.", facts.is_first_contact is False),
             ("It has an attachment.", facts.attachments == frozenset()),
+            ("A sum in it could not be read.", facts.amounts is not None),
             ("It names a larger sum, or one in another currency.", self._bounds_all(facts)),
             ("It did not come from an agent.", facts.origins == ORIGINS),
             ("Changes were requested of it before.", facts.tries == 1),
@@ -84,9 +85,7 @@ class StandingScope:
 
     def _bounds_all(self, facts: MessageFacts) -> bool:
         bounds = dict(self.sums)
-        return facts.amounts is not None and all(
-            one.currency in bounds and one.value <= bounds[one.currency] for one in facts.amounts
-        )
+        return all(one.currency in bounds and one.value <= bounds[one.currency] for one in facts.amounts or ())
 
     @property
     def sums_in_words(self) -> str:

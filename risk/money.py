@@ -1,0 +1,210 @@
+"""The words, codes and signs of money, and the words of numbers beside them, in the languages that mail is written in.
+
+Data, and how a word is looked up. Pure.
+"""
+
+import unicodedata
+from functools import lru_cache
+
+from risk.check_greeting import folded as without_accents
+from risk.lookalikes import has_mixed_scripts, passes_for_latin, skeleton
+
+# Chinese, Japanese and Korean characters, each of which is a word.
+CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_FIRST_CJK = "\u3040"
+_LONGEST = 40
+
+
+@lru_cache(maxsize=8192)
+def folded(word: str) -> str:
+    """Return a word as it is looked up: in lower case, without accents and vowel signs."""
+    if word >= _FIRST_CJK:
+        return word[:_LONGEST]
+    return "".join(one for one in without_accents(word[:_LONGEST]) if unicodedata.category(one)[0] != "M")
+
+
+# A word, code or sign that several currencies share names none, and stands for the empty code.
+CODES = frozenset(
+    "aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf "
+    "clf clp cny cnh cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp gbp gel ghs gip gmd gnf gtq gyd hkd "
+    "hnl htg huf idr ils inr iqd irr isk jmd jod jpy kes kgs khr kmf kpw krw kwd kyd kzt lak lbp lkr lrd lsl lyd mad "
+    "mdl mga mkd mmk mnt mop mru mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar "
+    "ron rsd rub rwf sar sbd scr sdg sek sgd shp sle sos srd ssp stn svc syp szl thb tjs tmt tnd top try ttd twd tzs "
+    "uah ugx usd uyu uzs ved ves vnd vuv wst xaf xcd xcg xof xpf yer zar zmw zwg btc eth usdt usdc".upper().split()
+)
+SIGNS = {
+    "€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₴": "UAH", "₩": "KRW", "₪": "ILS", "฿": "THB",
+    "₫": "VND", "₦": "NGN", "₱": "PHP", "₿": "BTC",
+}  # fmt: skip
+_WORDS = {
+    "EUR": "欧元 歐元 ユーロ 유로 euro euros eurs eurot euroa euron eura eiro evro avro евро євро ευρω يورو אירו यूरो",
+    "GBP": "英镑 英鎊 quid sterling",
+    "CHF": "sfr franken",
+    "PLN": "zł",
+    "CZK": "kč korun koruna koruny",
+    "RUB": "руб rouble roubles rubel",
+    "UAH": "грн",
+    "BGN": "лв лева",
+    "INR": "rupien rupias roupies रुपये रुपए रुपया",
+    "IDR": "rupiah rp",
+    "MYR": "rm",
+    "BRL": "reais",
+    "TRY": "tl lira liras lirası",
+    "CNY": "yuan renminbi rmb 人民币 人民幣",
+    "USD": "美元 美金",
+    "HKD": "港币 港幣 港元",
+    "JPY": "日元 日圆 日圓 yen 円",
+    "KRW": "韩元 韓元 원",
+    "THB": "baht บาท",
+    "VND": "đồng vnđ",
+    "ILS": "שקל שקלים",
+    "NGN": "naira",
+    "PHP": "piso",
+    "": "ドル ポンド 달러 파운드 δολάρια δολάριο दॉलर डॉलर دولار דולר ดอลลาร์ pound pounds pfund livre livres libra libras sterlina sterline libre "
+    "franc francs franchi franco fr kr kron kronor kroner krona krone kronen krónur ft buck bucks cent cents centime "
+    "centimes penny pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
+    "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling shillings "
+    "won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
+}
+# Ordinary words too: they name money only after a number, or as a code in capitals.
+_ORDINARY = frozenset(
+    "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
+    "ft grand won dong real rand sol soles mark marks crown crowns cent cents som lev lei leu libra libre libras "
+    "livre livres franco lira franken sterling buck kron penny pence 元 円 圆 圓 块 塊 角 원".split()
+)
+# How words begin that name money in each of their forms.
+_BEGINNINGS = {
+    folded(word): code
+    for word, code in {
+        "dollar": "", "dolar": "", "доллар": "", "долар": "", "рубл": "RUB", "ruble": "RUB", "гривн": "UAH",
+        "гривен": "UAH", "hryvn": "UAH", "zlot": "PLN", "złot": "PLN", "forint": "HUF", "rupee": "INR",
+        "ringgit": "MYR", "shekel": "ILS", "bitcoin": "BTC",
+    }.items()
+}  # fmt: skip
+# Whose money a word may be that is an ordinary one otherwise: "Danish crowns".
+_NATIONS = frozenset(
+    "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
+    "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
+)
+_CURRENCY = {folded(one): one for one in CODES}
+_CURRENCY |= {folded(word): code for code, words in _WORDS.items() for word in words.split()}
+# Names of money that add zeros too.
+THOUSANDS = frozenset(("grand",))
+# Those of Chinese, Japanese and Korean, which no space sets apart.
+CJK_MONEY = "|".join(sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True))
+_LOOKS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
+# Letters before a sign of dollars; a code of one names them too.
+DOLLARS = {
+    "us": "USD", "a": "AUD", "au": "AUD", "c": "CAD", "ca": "CAD", "can": "CAD", "nz": "NZD", "hk": "HKD", "s": "SGD",
+    "sg": "SGD", "r": "BRL", "nt": "TWD", "mx": "MXN",
+} | {one.lower(): one for one in CODES if one.endswith("D") or one in ("MXN", "BRL", "ARS", "CLP", "COP")}  # fmt: skip
+# What stands before the name of a currency, and which one it is then.
+NAMED = {
+    ("us", "dollar"): "USD", ("american", "dollar"): "USD", ("canadian", "dollar"): "CAD",
+    ("australian", "dollar"): "AUD", ("singapore", "dollar"): "SGD", ("british", "pound"): "GBP",
+    ("swiss", "franc"): "CHF", ("schweizer", "franken"): "CHF", ("swedish", "kron"): "SEK",
+    ("danish", "kron"): "DKK", ("norwegian", "kron"): "NOK", ("indian", "rupee"): "INR",
+}  # fmt: skip
+
+# How many zeros a word adds. Where languages differ, the larger number.
+TIMES = {
+    folded(word): zeros
+    for zeros, words in {
+        2: "hundred hundreds hundert 百",
+        3: "k thousand thousands tausend tsd mille mil mila migliaia tys tis тыс тисяч тысяч bin 千",
+        4: "万 萬 만",
+        5: "lakh lakhs lac lacs",
+        6: "m mio mln million millions millionen millón millones milhão milhões milione milioni mm млн",
+        7: "crore crores cr",
+        8: "億 亿 억",
+        9: "b bn mrd mld mlrd mia billion billions milliard milliards milliarde milliarden miliardi млрд",
+        12: "t tn trn trillion trillions billionen billón billones bilhão bilhões",
+    }.items()
+    for word in words.split()
+}
+# Of one letter, and ordinary letters: only glued to the number, or right before the money.
+UNSURE_TIMES = frozenset(("b", "t", "mm", "bin", "mil", "mia", "cr"))
+
+_NUMBER_WORDS = frozenset(
+    map(
+        folded,
+        (
+            "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+            "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "
+            "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
+            "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
+            "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
+            "ochenta noventa cien ciento due tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
+            "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
+            "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
+            "пять десять двадцать сто тысяча"
+        ).split(),
+    )
+)
+_PARTS_OF_NUMBER_WORDS = tuple(
+    map(folded, "hundert tausend million milliard hundred thousand honderd duizend cientos mila tusen тысяч".split())
+)
+# What a digit may be that looks like a letter.
+_PASSES_FOR_DIGIT = frozenset("oil")
+
+
+def currency_of(word: str, *, before: str = "", follows_number: bool = False) -> str | None:
+    """Return the code of the currency that a word names, empty where several have it; None for another word.
+
+    `before` is the word before it.
+    """
+    found, is_ordinary = _looked_up(word)
+    is_sure = not is_ordinary or follows_number or word in CODES or folded(before) in _NATIONS
+    return found if is_sure else None
+
+
+@lru_cache(maxsize=8192)
+def _looked_up(word: str) -> tuple[str | None, bool]:
+    key = folded(word)
+    if key not in _CURRENCY and not word.isascii() and (has_mixed_scripts(word) or passes_for_latin(word)):
+        key = _LOOKS.get(skeleton(word[:_LONGEST]), key)
+    by_beginning = next((code for start, code in _BEGINNINGS.items() if key.startswith(start)), None)
+    return _CURRENCY.get(key, by_beginning), key in _ORDINARY
+
+
+def is_number_word(word: str) -> bool:
+    """Whether a word is a number, or letters that look like one."""
+    key = folded(word)
+    if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
+        return True
+    return (key in TIMES and len(key) > 3) or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
+
+
+_MONTHS = (
+    "january february march april may june july august september october november december januar februar märz mai juni "
+    "juli oktober dezember janvier février mars avril juin juillet août septembre octobre novembre décembre enero "
+    "febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre jan feb mar apr jun jul aug sep "
+    "sept oct nov dec okt dez"
+)
+MONTHS = frozenset(map(folded, _MONTHS.split()))
+CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
+# Behind a number: it counts something else than money.
+COUNTED = frozenset(
+    map(
+        folded,
+        (
+            "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "
+            "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
+            "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
+            "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
+            "mb gb tb ms km cm kg px"
+        ).split(),
+    )
+)
+# Before a number: it is the name of something.
+NAMES = frozenset(
+    map(
+        folded,
+        (
+            "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
+            "id customer account contract booking page step item line room flight version chapter section article "
+            "clause policy po bestellung bestellnummer auftrag auftragsnummer rechnung rechnungsnummer nummer kunde "
+            "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie"
+        ).split(),
+    )
+)
