@@ -23,14 +23,12 @@ MAX_DISTANCE = 8
 # Text after so many characters is compared as it is (shape); words after so many are left out (bands).
 MAX_MASKED, MAX_WORDS = 200_000, 4000
 
-_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'()\[\]]{1,2000}", re.IGNORECASE)
-_ADDRESS = re.compile(r"[\w.+%'-]{1,64}@[\w.-]{1,255}")
-# A number with its currency, its separators and its date: 1.200,00 EUR, $5, 3/4/2026, INV-2207-B.
-_FILLED_IN = re.compile(r"(?:[$€£¥₹]\s?)?(?:[^\W\d_]{1,10}[-/])?\b\w{0,12}\d[\w.,:/'’-]{0,40}(?:\s?[$€£¥₹%])?")
-_WITH_NUMBER = re.compile(
-    r"(?:\b(?:eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|euros?|dollars?|pounds?) )?#"
-    r"(?: (?:eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|euros?|dollars?|pounds?|am|pm|uhr)\b| #)*"
-)
+# Of ASCII only: mail programs end a link at other characters, and show what follows as text.
+_URL = re.compile(r"(?:https?://|www\.)[!#-&*-;=?-Z\\^-~]{1,2000}", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}")
+# A number with its separators, and several with blanks between: 1.200,00, 9:30, 3/4/2026, 1 200. Letters beside digits
+# are words, and so is a currency: a template fills in neither.
+_NUMBERS = re.compile(r"\d++(?:[.,:/'’-]\d++)*+(?: \d++(?:[.,:/'’-]\d++)*+)*+")
 _MONTHS = (
     "january february march april may june july august september october november december "
     "januar februar märz mai juni juli oktober dezember "
@@ -39,8 +37,8 @@ _MONTHS = (
     "jan feb mar apr jun jul aug sep sept oct nov dec okt dez"
 )
 _DATE = re.compile(
-    rf"#(?: (?:of|de|of the))? (?:{'|'.join(_MONTHS.split())})\b\.?(?: (?:de )?#)?"
-    rf"|\b(?:{'|'.join(_MONTHS.split())})\b\.? #(?: #)?"
+    rf"#(?:st|nd|rd|th|\.)?(?: (?:of|de|of the))? (?:{'|'.join(_MONTHS.split())})\b(?:\.?,? (?:de )?#)?"
+    rf"|\b(?:{'|'.join(_MONTHS.split())})\b\.? #(?:st|nd|rd|th)?(?:,? #)?"
 )
 _DIGITS = {ord(str(digit)): f"{chr(ord('k') + digit)}x" for digit in range(10)}
 _WORD = re.compile(r"[^\W_]+|[#*@]")
@@ -107,8 +105,7 @@ def _mask(text: str, named: Iterable[str]) -> str:
     for name in named:
         text = re.sub(rf"\b{re.escape(name)}\b", "*", text)
     text = _ADDRESS.sub("@", _URL.sub(_host, _NAMES.sub("*", text.lower())))
-    text = _SPACES.sub(" ", _FILLED_IN.sub("#", text))
-    return _WITH_NUMBER.sub("#", _DATE.sub("#", _WITH_NUMBER.sub("#", text))).strip() + rest
+    return _DATE.sub("#", _NUMBERS.sub("#", _SPACES.sub(" ", text))).strip() + rest
 
 
 def _host(url: re.Match[str]) -> str:

@@ -66,7 +66,7 @@ class StandingScope:
             ("It contains an own word.", facts.own_words == frozenset()),
             ("Nobody has written to a recipient before.", facts.is_first_contact is False),
             ("It has an attachment.", facts.attachments == frozenset()),
-            ("A sum in it could not be read.", facts.amounts is not None),
+            ("A sum in it could not be read.", facts.amounts is not None and facts.unread_sums == ()),
             ("It names a larger sum, or one in another currency.", self._bounds_all(facts)),
             ("It did not come from an agent.", facts.origins == ORIGINS),
             ("Changes were requested of it before.", facts.tries == 1),

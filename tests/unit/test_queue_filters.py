@@ -8,6 +8,7 @@ from django.http import QueryDict
 from approvals.queue.filters import Filters, Position, QueueForm, as_number, at_time, read_position
 from mirror.models import Mailbox
 from risk.similarity import amounts
+from risk.sums import read_sums
 
 MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, address="sales@yourteam.example")]
 
@@ -116,6 +117,10 @@ def test_time_keeps_its_last_microsecond():
 
 
 def test_amounts_are_distinguished_and_other_numbers_are_not():
-    assert amounts("Invoice 7: pay EUR 1.200,00 by 3 May") == amounts("Invoice 8: pay 1.200,00 EUR by 4 May")
-    assert amounts("pay EUR 1.200") != amounts("pay EUR 12.000")
-    assert amounts("order 4471") == ""
+    def named(text):
+        return amounts(read_sums([text]))
+
+    assert named("Invoice 7: pay EUR 1.200,00 by 3 May") == named("Invoice 8: pay 1.200,00 EUR by 4 May")
+    assert named("pay EUR 1.200") != named("pay EUR 12.000")
+    assert named("pay 1200EUR") != named("pay 12000EUR")
+    assert named("order 4471") == ""

@@ -40,8 +40,8 @@ def message(subject="Invoice 2207", html=False, **fields):
 # Other words where the message is filled in.
 FILLINGS = {
     "name": ["Bob", "Ms. van Dyke", "Anna Müller"],
-    "number": ["4471-B/22"],
-    "amount": ["€ 45", "12.000,50 €", "$99"],
+    "number": ["INV-9/22"],
+    "amount": ["EUR 45", "EUR 12.000,50", "EUR ４５", "EUR 1 200"],
     "day": ["June 12", "12.06.2026", "June 12, 2026"],
     "address": ["a.b+c@northwind.example"],
     "link": ["https://pay.acme.example/i/99/xyz"],
@@ -62,6 +62,20 @@ def test_messages_that_say_or_carry_something_else_have_another_shape():
         message(link="https://pay.evil.example/i/2207?token=abc"),
         message(link="https://pay2.acme.example/i/2207?token=abc"),
         message(subject="Reminder 2207"),
+        # A token with a letter is a word, and so is a currency.
+        message(number="1we 1are 1closing"),
+        message(number="１we"),
+        message(number="2207 1we"),
+        message(number="INV-2207-B"),
+        message(number="INV-²½"),
+        message(number="INV-Ⅻ"),
+        message(amount="USD 1,200.00"),
+        message(amount="1,200.00"),
+        message(amount="EUR 5k"),
+        message(amount="EUR five"),
+        message(day="3 May 1pay"),
+        message(address="everything@closing"),
+        message(link="https://pay.acme.example/i/2207，we are closing"),
         Content(**{**same, "markdown": message().markdown + " Thanks."}),
         Content(**same, attachments=(Attachment("a.pdf", "", 1),)),
         Content(**same, html="<p>Something else</p>"),
@@ -122,3 +136,16 @@ def test_alike_ends_where_it_says_and_asks_for_whole_bands():
     assert not alike(one, far)
     assert not alike(one, [])
     assert not alike([], [])
+
+
+def test_html_that_shows_the_same_words_otherwise_has_another_shape():
+    whole = Content(html="<p>Hello Dana,</p><p>it is done: 4 <b>of</b> 5.<img src=cid:1 alt=Logo></p>")
+    same = Content(html="<p>Hello Bob,</p><p>it is done: 7 <b>of</b> 8.<img src=cid:1 alt=Logo></p>")
+    others = [
+        Content(html=whole.html.replace("alt=Logo", "alt='We are closing'")),
+        Content(html=whole.html.replace("<img", "<img src=data:image/png;base64,AAAA><img")),
+        Content(html=whole.html.replace("<b>of</b>", "<b>o</b> f")),
+        Content(html=whole.html.replace("<b>of</b>", "<textarea>Pay now</textarea>")),
+    ]
+    assert shape(whole) == shape(same)
+    assert [one for one in others if shape(one) == shape(whole)] == []
