@@ -134,6 +134,8 @@ def read_link(
     if scheme in PLAIN_SCHEMES and not written_out:
         goes_to = partial(_is_target, scheme=scheme, host=host, target=target)
         claim = _claim((text, *labels), goes_to, scheme) or _split_claim(before, text, after, goes_to)
+        if scheme in _CALLING and not claim:
+            claim = _other_phone(text, labels, f"{before}{text}{after}", target)
     flags = [*flags, *(["text_says_other_domain"] if claim else []), *host_flags(host)]
     shown = shown or next(filter(None, heard), "")
     return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out, claim=claim)
@@ -219,6 +221,37 @@ def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHos
     """Return the address that a link's text names only with the text around it, where the link does not go there."""
     named = find_hosts_across(before, text, after) if text.strip() and (before or after) else []
     return next((one.text for one in named if not goes_to(one)), "")
+
+
+# A phone number as texts write it. Shorter ones are dates, times and sums.
+_PHONE = re.compile(r"(?:\+|\b00)?\(?\d(?:[ ()./\u2010-\u2015-]{0,3}\d){5,19}")
+_CALLING = frozenset({"tel", "sms"})
+# A country's code, which may be left out.
+_MOST_CODE = 3
+
+
+def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> str:
+    """Return the first text of a link that shows a phone number which it does not call; `whole` is what `text` is in."""
+    called = re.split("[?;,]", unquote(target.partition(":")[2]), maxsplit=1)[0]
+    is_split = any(map(str.isdecimal, text)) and not _PHONE.search(readable(text[:MAX_TEXT]))
+    for one in (whole if is_split else text, *labels):
+        for found in _PHONE.finditer(readable(one[:MAX_TEXT]).replace("(0)", "")):
+            if not _is_same_phone(found.group(), called):
+                return _one_line(one)
+    return ""
+
+
+def _is_same_phone(shown: str, called: str) -> bool:
+    (one, is_whole), (other, is_other_whole) = sorted((_phone(shown), _phone(called)), key=lambda read: len(read[0]))
+    if is_whole and is_other_whole:
+        return one == other
+    return bool(one) and other.endswith(one) and len(other) - len(one) <= _MOST_CODE
+
+
+def _phone(written: str) -> tuple[str, bool]:
+    """Return the digits of a number without the zeros before it, and whether they have the country's code."""
+    digits = "".join(str(unicodedata.decimal(one)) for one in written if one.isdecimal())
+    return digits.lstrip("0"), written.strip().startswith("+") or digits.startswith("00")
 
 
 def _is_target(named: NamedHost, *, scheme: str, host: str, target: str) -> bool:

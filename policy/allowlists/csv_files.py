@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from common.csv_rows import FORMULA, csv_row
+from common.csv_rows import csv_row, without_escapes
 from common.patterns import read_pattern
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
 
@@ -49,7 +49,7 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
             raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows. Split it into several files.")
         if not any(cell.strip() for cell in cells):
             continue
-        row = dict(zip(header, (_unescaped(cell) for cell in cells), strict=False))
+        row = dict(zip(header, (without_escapes(cell.strip(" ")) for cell in cells), strict=False))
         try:
             if len(cells) > len(header):
                 raise ValueError(f"It has {len(cells)} columns, and the header {len(header)}.")
@@ -151,9 +151,3 @@ def _moment(text: str) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!a} is not a date or time such as 2026-12-31 or 2026-12-31T18:00.") from None
-
-
-def _unescaped(cell: str) -> str:
-    """Remove the quote that our files put before values that look like formulas."""
-    cell = cell.strip(" ")
-    return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA and cell[1:2] else cell

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import threading
 import uuid
 from datetime import timedelta
@@ -25,7 +26,7 @@ from audit.models import Entry, Export, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
 from audit.trail import lines
-from common.csv_rows import FORMULA, harmless
+from common.csv_rows import FORMULA, harmless, without_escapes
 from common.fingerprint import short_fingerprint
 from people.actors import Actor, worker
 from people.models import Grant, Person
@@ -156,7 +157,13 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     # A spreadsheet reads the recorded value as text.
     assert [row["subject"].removeprefix("'") for row in rows[:4]] == HOSTILE[:4]
     assert json.loads(rows[0]["details"]) == {"other": "=1+1"}
-    assert {harmless(text) for text in ("Dana", "a=b", "")} == {"Dana", "a=b", ""}
+    plain = ("Dana", "a=b", "", "a; b-c", "=HYPERLINK(1;'x')"[1:])
+    assert [harmless(text) for text in plain] == list(plain)
+    # Programs that split at semicolons or tabs begin other cells there.
+    for text in ("a;=1", "a; -1", "a\t@x", 'a;"+1"', "a;;=1", "a\t \ufeff＝1", ";'=1"):
+        cells = re.split(r"[;\t]", harmless(text))
+        assert not [one for one in cells if one.strip('\ufeff "').startswith(FORMULA)], text
+        assert without_escapes(harmless(text)) == text
 
 
 def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details(auditor, connection):

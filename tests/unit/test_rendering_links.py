@@ -21,6 +21,13 @@ LIES = [
     ("ana@acme.example", "mailto:eva@acme.example"),
     ("acme.example", "mailto:ana@evil.example"),
     ("https://acme.example", "tel:+491234"),
+    ("+49 30 1234567", "tel:+4930999999"),
+    ("Call 030/123 45-67 today", "tel:+493012345670"),
+    ("+49 30 1234567", "tel:+7-49-30-1234567"),
+    ("(555) 010-9999", "sms:+15550100000?body=555-010-9999"),
+    ("+４９ ３０ １２３４５６７", "tel:+4930999999"),
+    ("+49 30 1234567", "tel:"),
+    ("ana@acme.example", "sms:+491234567"),
     ("acme.company", "https://evil.example/"),
     ("see acme.company now", "https://evil.example/"),
     # KnownDomains below a private suffix belong to others.
@@ -45,6 +52,12 @@ TRUTHS = [
     ("Ana@Acme.example", "mailto:ana@acme.example?subject=hi"),
     ("", "https://acme.example/"),
     ("12.30", "https://acme.example/"),
+    ("+49 (0)30 123 45 67", "tel:+49-30-1234567"),
+    ("030 1234567", "tel:+49301234567;ext=12"),
+    ("0049 30 1234567, 24/7", "tel:+49301234567"),
+    ("06 1234 5678", "tel:+390612345678"),
+    ("(555) 010-9999", "sms:+15550109999?body=Hi%201234567"),
+    ("Call us", "tel:+49301234567"),
     ("acme.example", "mailto:ana@acme.example"),
     ("shop.github.io", "https://www.shop.github.io/a"),
     ("company.logo", "https://evil.example/"),
@@ -230,3 +243,8 @@ def test_what_a_tag_would_fetch_is_found():
     nothing = [("a", {"href": FAR}), ("img", {"src": "cid:1"}), ("blockquote", {"cite": FAR}), ("p", {})]
     assert [tag for tag, attributes in nothing if loads_of(tag, attributes)] == []
     assert [load.kind for load in loads_of("iframe", {"srcdoc": "x"})] == ["embedded page"]
+
+
+def test_phone_number_that_goes_on_beside_its_link_is_read_whole():
+    honest, lying = (f"<p>+49 <a href=tel:{called}>30 123</a>4567</p>" for called in ("+49301234567", "+4930999999"))
+    assert [render_message(Content(html=one)).links[0].claim for one in (honest, lying)] == ["", "30 1234567"]
