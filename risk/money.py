@@ -69,8 +69,7 @@ _WORDS = {
 # Ordinary words too: they name money only after a number, or as a code in capitals.
 _ORDINARY = frozenset(
     "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
-    "ft grand won dong real rand sol soles mark marks crown crowns cent cents som lev lei leu libra libre libras "
-    "livre livres franco lira franken sterling buck kron penny pence 元 円 圆 圓 块 塊 角 원".split()
+    "ft grand won real sol mark som lev lei leu cent libra libre livre franco 块 塊 角 원".split()
 )
 # How words begin that name money in each of their forms.
 _BEGINNINGS = {

@@ -36,6 +36,8 @@ from risk.money import (
 )
 
 _LARGEST = Decimal(10) ** 15
+# What is longer is not read to its end, and its sum is unknown. Addresses count little.
+MOST_READ, _MOST_ADDRESS = 60_000, 40
 # So many words from money a number is near: from money with a number of its own, and from money without.
 _NEAR, _NEAR_WITHOUT = 3, 6
 MOST_UNREAD, _MOST_PASSAGE = 3, 60
@@ -74,14 +76,18 @@ def read_sums(texts: Iterable[str]) -> Sums:
     named: list[str] = []
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
-    for text in texts:
-        found = _Reading(text[:MAX_TEXT])
+    for text in map(html.unescape, texts):
+        folded_text = _fold(text[:MAX_TEXT])
+        found = _Reading(folded_text[:MOST_READ])
         for currency, value in found.sums:
             named.append(f"{value.normalize():f}")
             largest[currency] = max(value, largest.get(currency, Decimal(0)))
         unread += found.unread
-        if len(text) > MAX_TEXT:
-            unread.append(_short(text[MAX_TEXT : MAX_TEXT + _MOST_PASSAGE]))
+        if _RIGHT_TO_LEFT in text:
+            # What follows is shown backwards.
+            unread.append(_short(text.partition(_RIGHT_TO_LEFT)[2][:_MOST_PASSAGE]))
+        if len(text) > MAX_TEXT or len(folded_text) > MOST_READ:
+            unread.append(_short(folded_text[MOST_READ : MOST_READ + _MOST_PASSAGE]))
     by_code = {one: f"{value:f}" for one, value in sorted(largest.items())}
     return Sums(tuple(named), by_code, tuple(dict.fromkeys(unread))[:MOST_UNREAD])
 
@@ -114,15 +120,18 @@ class _Plain(dict[int, str]):
 _PLAIN = _Plain()
 _BLANKS = re.compile(r"\s+")
 _PARAGRAPH = "\n\n"
+_RIGHT_TO_LEFT = "\u202e"
+_URL_SIGNS = "[^\\s<>\"'()\\[\\]]"
+_ADDRESS = re.compile(rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+){_URL_SIGNS}++", re.IGNORECASE)
 
 
 def _fold(text: str) -> str:
-    written = unicodedata.normalize("NFC", stripped(html.unescape(text)))
+    written = _ADDRESS.sub(r"\1", unicodedata.normalize("NFC", stripped(text)))
     return _BLANKS.sub(lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ", written.translate(_PLAIN))
 
 
 _TOKEN = re.compile(
-    r"(?P<url>(?:https?://|www\.)[^\s<>\"'()\[\]]++)|(?P<odd>\x01.)|(?P<digits>[0-9]++)"
+    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<digits>[0-9]++)"
     rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
@@ -164,7 +173,6 @@ def _tokens(text: str) -> list[_Item]:
         gap = text[after : token.start()]
         after = token.end()
         if kind == "digits" and found and found[-1].kind == _NUMBER and _goes_on(gap, one):
-            found[-1].text += gap + one
             found[-1].end = after
             continue
         item = _Item(_WORD, one, gap, token.start(), after)
@@ -175,6 +183,8 @@ def _tokens(text: str) -> list[_Item]:
         elif kind == "url":
             item.kind = _URL
         found.append(item)
+    for item in found:
+        item.text = text[item.start : item.end]
     return found
 
 
@@ -195,7 +205,7 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
         while (
             end < len(items)
             and items[end].kind == items[end - 1].kind == _WORD
-            and len(letters) < 3
+            and len(letters) + len(items[end].text) <= 3
             and items[end].gap in _BETWEEN_LETTERS
         ):
             letters += items[end].text
@@ -227,7 +237,6 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
         last = found[-1] if found else None
         if item.kind == _ZEROS and last is not None and last.kind == _NUMBER:
             last.value = None if last.value is None else min(last.value.scaleb(item.zeros), _LARGEST)
-            last.text += item.gap + item.text
             last.end = item.end
         elif item.kind == _MONEY and last is not None and last.kind == _WORD and (code := _named(last, item)):
             found[-1] = _Item(_MONEY, item.text, last.gap, last.start, item.end, code=code)
@@ -250,6 +259,7 @@ def _named(word: _Item, money: _Item) -> str:
 def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> None:
     key = folded(item.text)
     follows = before is not None and before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
+    is_glued = follows and not item.gap
     leads_money = after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
     if (zeros := TIMES.get(key)) and follows:
         if not item.gap or leads_money or key not in UNSURE_TIMES:
@@ -264,13 +274,15 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
         after.gap, after.start, item.kind = item.gap, item.start, _PART_OF_SIGN
         return
     code = currency_of(item.text, before=before.text if before is not None else "", follows_number=follows)
-    if code is None and follows and (not item.gap or len(item.text) == 4):
+    if code is None and (is_glued or (follows and len(item.text) == 4)):
         # "5000EURplus", "5000 EURs"
         code = _code(item.text[:3])
     if code is None and after is not None and after.kind == _NUMBER and not after.gap:
         code = _code(item.text[-3:])
-    if code is None and item.text[:1] in tuple("kKTMm") and (code := _code(item.text[1:].upper())) is not None:
-        item.zeros = 6 if item.text[0] in "Mm" else 3
+    if code is None and item.text[:1] in tuple("kKTMm"):
+        # "kEUR", "5kkr"
+        code = currency_of(item.text[1:]) if is_glued else _code(item.text[1:].upper())
+        item.zeros = 0 if code is None else 6 if item.text[0] in "Mm" else 3
     if code is not None:
         item.kind, item.code = _MONEY, code
         item.zeros = 3 if key in THOUSANDS else item.zeros
@@ -328,9 +340,9 @@ _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]")
 class _Reading:
     """The sums of one text, by the codes of their currencies, and the passages in which one could not be read."""
 
-    def __init__(self, text: str) -> None:
-        self._text = _fold(text)
-        self._items = _classified(_joined_letters(_tokens(self._text)))
+    def __init__(self, folded_text: str) -> None:
+        self._text = folded_text
+        self._items = _classified(_joined_letters(_tokens(folded_text)))
         self._codes: dict[int, dict[str, Decimal]] = {}
         self.unread: list[str] = []
         money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
@@ -340,9 +352,6 @@ class _Reading:
                 self._read(number, at)
         for at in money:
             self._look_around(at, own[at])
-        if money and "\u202e" in text:
-            # What follows is shown backwards.
-            self._note(money[0], money[0])
 
     @property
     def sums(self) -> list[tuple[str, Decimal]]:
@@ -386,14 +395,11 @@ class _Reading:
                 at = money + step * distance
                 if not 0 <= at < len(self._items):
                     break
-                gap = self._items[max(at, at - step)].gap
-                if own and self._stops(gap, at):
+                second = self._items[max(at, at - step)]
+                if own and (_STOP.search(second.gap) or (". " in second.gap and second.text[:1].isupper())):
                     break
-                if at not in self._codes and self._is_doubtful(at, step, gap, largest, distance):
+                if at not in self._codes and self._is_doubtful(at, step, second.gap, largest, distance):
                     self._note(at, money)
-
-    def _stops(self, gap: str, at: int) -> bool:
-        return bool(_STOP.search(gap)) or (". " in gap and self._items[at].text[:1].isupper())
 
     def _is_doubtful(self, at: int, step: int, gap: str, largest: Decimal | None, distance: int) -> bool:
         item = self._items[at]
@@ -445,7 +451,8 @@ class _Reading:
 
     def _note(self, one: int, other: int) -> None:
         first, last = sorted((one, other))
-        self.unread.append(_short(self._text[self._items[first].start : self._items[last].end]))
+        start = self._items[first].start
+        self.unread.append(_short(self._text[start : min(self._items[last].end, start + 2 * _MOST_PASSAGE)]))
 
 
 _DATE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2}|[0-9]{4})")

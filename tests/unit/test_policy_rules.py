@@ -18,7 +18,6 @@ from policy.rules.evaluation import Requirement, helps, progress, required
 from policy.rules.hours import Hours, hours_in_words, is_open, next_opening
 from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, rules_from_json
 from policy.rules.satisfiable import Staff, problems
-from risk.sums import read_sums
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
@@ -137,25 +136,6 @@ def test_conditions_hold_together_and_one_of_several_values_is_enough():
 
 def test_own_words_are_compared_as_findings_name_them():
     assert own_word_key("“Final” INVOICE") == own_word_key("'final' invoice")
-
-
-@pytest.mark.parametrize(
-    ("text", "sums"),
-    [
-        ("Please pay 1.200,00 EUR", {"EUR": "1200.00"}),
-        ("1.200 EUR or 900 EUR", {"EUR": "1200"}),
-        ("$5k and €1,200.50", {"": "5000", "EUR": "1200.50"}),
-        ("2.5 million dollars", {"": "2500000"}),
-        ("Room 100, page 20", {}),
-    ],
-)
-def test_sums_are_read_in_the_largest_reading(text, sums):
-    assert read_sums([text]).largest == sums
-
-
-@given(st.text("0123456789., €$kKm", max_size=60))
-def test_any_text_has_finite_sums(text):
-    assert all(Decimal(value) >= 0 for value in read_sums([text]).largest.values())
 
 
 def test_hours_follow_the_clock_of_their_zone_when_it_changes():

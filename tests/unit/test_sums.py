@@ -1,0 +1,200 @@
+"""Sums of money in texts: read right, or known not to be read; never missed, and never smaller than they are."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.fingerprint import Content
+from demo.messages.business import BUSINESS
+from demo.messages.message import blanks, fill_in
+from demo.messages.support import SUPPORT
+from policy.rules.conditions import Conditions, MessageFacts
+from policy.rules.facts import amounts_in, stored_facts
+from rendering.render import parse_content
+from risk.sums import MOST_READ, read_sums, sums_of
+from tests.linear import is_linear
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+READ = {
+    "Please pay 1.200,00 EUR": {"EUR": "1200.00"},
+    "1.200 EUR or 900 EUR": {"EUR": "1200"},
+    "$5k and €1,200.50": {"": "5000", "EUR": "1200.50"},
+    "2.5 million dollars": {"": "2500000"},
+    # A sentence's end is no part of a number.
+    "We paid EUR 241.00.": {"EUR": "241.00"},
+    "Order 7, in 2026. EUR 50 are due.": {"EUR": "50"},
+    **dict.fromkeys(
+        (
+            *("5000EUR", "EUR5000", "EUR: 5000", "EUR  5000", "5000 \u2009 EUR", "5000\nEUR", "5000\u00a0eur", "5.000€"),
+            *("5\u202f000 EUR", "5'000 EUR", "5, 000 EUR", "5&nbsp;000&nbsp;&euro;", "**5**000 *EUR*", "5\\.000 EUR"),
+            *("E\u200bUR 5\u00ad000", "E U R 5000", "ＥＵＲ ５０００", "٥٠٠٠ EUR", "५००० EUR", "5000 ЕUR", "5000,- EUR"),
+            *("5 k€", "kEUR 5", "5 Tsd. Euro", "EUR 5 thousand", "5000 (EUR)", "(5000) EUR", "5000 - EUR", "5000EURplus"),
+        ),
+        {"EUR": "5000"},
+    ),
+    "5000 US dollars": {"USD": "5000"},
+    "US$ 5000": {"USD": "5000"},
+    "$5000 USD": {"USD": "5000"},
+    "give us $5": {"": "5"},
+    "C$5000": {"CAD": "5000"},
+    "5000 Canadian dollars": {"CAD": "5000"},
+    "5000 kr": {"": "5000"},
+    "500 zł, 500 Kč, 500 рублей, 500 TL, Rs. 500/-": {
+        "": "500",
+        "CZK": "500",
+        "PLN": "500",
+        "RUB": "500",
+        "TRY": "500",
+    },
+    "1,00,000 rupees": {"INR": "100000"},
+    "5000元": {"": "5000"},
+    "5万円": {"JPY": "50000"},
+    "5000원을": {"KRW": "5000"},
+    "5000ドル": {"": "5000"},
+    "5 grand": {"": "5000"},
+    # Of the numbers on both sides the largest counts.
+    "Order 7 EUR 5000": {"EUR": "5000"},
+    "20-5000 EUR": {"EUR": "5000"},
+}
+UNKNOWN = [
+    *("5½ EUR", "EUR 5²", "Ⅻ EUR", "① EUR", "五千元", "5OOO EUR", "EUR 5ООО", "lOOO EUR", "1e3 EUR", "x5 EUR", "007 EUR"),
+    *("five thousand euros", "fünftausend Euro", "two hundred 50 EUR", "deux cents euros", "5 thousand 500 EUR"),
+    *("5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000", "5000 Danish crowns"),
+    *("5, 50 EUR", "5 5000 EUR", "50 00 EUR", "5,0000 EUR", "1.0845 USD", "100 x 50 EUR", "3 × 5000 EUR"),
+    *("https://x.example/5000 EUR", "\u202e0005 EUR", "word " * (MOST_READ // 5) + "EUR 5"),
+]  # fmt: skip
+# What stands near no money, or says what it is.
+QUIET = [
+    "Room 100, page 20, on 3 May 2026 at 9:30, call +49 30 1234567",
+    "all 5 orders, top 10, try 3 times, we won 3 games",
+    "EUR 20 for order 4471, within 5 days, on 30.11.2026 at 14:00 with 19 % VAT",
+    "Invoice INV-2207 (EUR 1,200.00) is payable in EUR by 3 May",
+    "[EUR 20](https://pay.example/i/2207)",
+    "3 mugs for EUR 20",
+]
+
+
+@pytest.mark.parametrize("text", READ)
+def test_sums_are_read_in_the_largest_reading(text):
+    found = read_sums([text])
+    assert (found.largest, found.unread) == (READ[text], ())
+
+
+def test_number_near_money_that_is_not_read_makes_the_sum_unknown():
+    assert [text[-40:] for text in UNKNOWN if not read_sums([text]).unread] == []
+    assert read_sums(["Pay 5000 Danish crowns now."]).unread == ("5000 Danish crowns",)
+
+
+def test_numbers_that_say_what_else_they_are_leave_the_sum_known():
+    assert {text: found.unread for text in QUIET if (found := read_sums([text])).unread} == {}
+
+
+def test_sums_of_the_ordinary_mail_of_the_demo_are_all_known():
+    unread = {}
+    for one in (*SUPPORT, *BUSINESS):
+        for number in range(5):
+            values = blanks(number, NOON)
+            content = Content(subject=fill_in(one.subject, values), markdown=fill_in(one.body, values))
+            unread[one.name] = sums_of(content, parse_content(content)).unread
+    assert {name: found for name, found in unread.items() if found} == {}
+
+
+def facts(**fields):
+    content = Content(**fields)
+    stored = stored_facts(content, sums_of(content, parse_content(content)), [])
+    return amounts_in(stored["amounts"]), stored["unread_sums"]
+
+
+def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
+    whole = "<p>We pay 50<b>00</b>&nbsp;<i>EU</i><wbr>R.</p>"
+    beside = "<table><tr><td>5000</td><td>EUR</td></tr></table>"
+    for html in (whole, beside, "<img alt='5000 EUR'>", "<textarea>5000 EUR</textarea>"):
+        assert [str(one.value) for one in facts(html=html, markdown="Hello")[0]] == ["5000"], html
+    assert [str(one.value) for one in facts(subject="5000 EUR", html="<p>Hello</p>")[0]] == ["5000"]
+    assert [str(one.value) for one in facts(html="<p>Hello</p>", markdown="5000 EUR")[0]] == ["5000"]
+    # A cell touches the next one, and is not one word with it.
+    assert [str(one.value) for one in facts(html="<table><td>Order 4471<td>EUR 20</table>")[0]] == ["20"]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>5<span style='display:none'> and </span>500 EUR</p>",
+        "<p>5<b style='float:left'>000</b> EUR</p><p style='position:absolute;top:0'>1</p>",
+        "<p>5 EUR</p>" + "<b>" * 300,
+    ],
+)
+def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
+    amounts, unread = facts(html=html)
+    assert amounts is None
+    assert unread
+    asked = Conditions.from_json({"amount": "100000", "currency": "USD"})
+    assert asked.apply_to(MessageFacts(1, NOON, amounts=amounts))
+
+
+SPACES = st.sampled_from(["", " ", "  ", "\u00a0", "\u2009", "\u202f", "\u3000", "\n", "\r\n", "\t", "\u200b", " \u00ad"])
+MONEY = {
+    "EUR": ["EUR", "€", "euro", "Euros", "евро"],
+    "USD": ["USD", "US$", "US dollars", "U.S. dollars"],
+    "": ["kr", "$", "dollars", "pesos", "元", "Fr."],
+    "PLN": ["PLN", "zł"],
+    "INR": ["INR", "₹", "rupees"],
+}
+DIGITS = ["0123456789", "０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९"]
+
+
+def written(value, style):
+    """Return an amount as people write it: plain, in groups of several kinds, or with a word for its zeros."""
+    whole, cents = divmod(value, 100)
+    end = f"{cents:02}"
+    groups = f"{whole:,}"
+    return {
+        "plain": f"{whole}.{end}",
+        "comma": f"{groups}.{end}",
+        "point": f"{groups.replace(',', '.')},{end}",
+        "blank": f"{groups.replace(',', ' ')},{end}",
+        "thin": f"{groups.replace(',', chr(0x202F))},{end}",
+        "quote": groups.replace(",", "'") + f".{end}",
+        "whole": f"{whole}",
+        "dash": f"{groups},-",
+        "zeros": f"{whole}k",
+    }[style]
+
+
+@given(st.data())
+def test_no_spelling_of_a_sum_is_missed_or_read_smaller(data):
+    code = data.draw(st.sampled_from(sorted(MONEY)))
+    value = data.draw(st.integers(100, 10**9))
+    style = data.draw(st.sampled_from("plain comma point blank thin quote whole dash zeros".split()))
+    number = written(value, style).translate(str.maketrans(DIGITS[0], data.draw(st.sampled_from(DIGITS))))
+    money = data.draw(st.sampled_from(MONEY[code]))
+    money = data.draw(st.sampled_from([money, money.upper(), money.lower(), money.title()]))
+    between = data.draw(SPACES) + data.draw(st.sampled_from(["", ":", "-", "–", "(", "*", "~", " of ", ", ", ". ", "="]))
+    between += data.draw(SPACES) if "\n" not in between else ""
+    first, second = (money, number) if data.draw(st.booleans()) else (number, money)
+    before = data.draw(st.sampled_from(["", "Pay ", "(", "“", "for order 7: ", "x", "7 ", "USD 1 or ", "\n", "**"]))
+    after = data.draw(st.sampled_from(["", ".", ". Then 5 more.", ")", "”", "!", " each", "x", " 1", "**", ",", " for 3"]))
+    # A number in the next sentence, which begins with the money, is another sum.
+    after = after if after != " 1" or not any(one in between for one in ".,:(") else ""
+    # Another letter would make another word of one.
+    before += " " * (before == "x" and first[0].isalpha())
+    after = " " * (after == "x" and second[-1].isalpha()) + after
+    found = read_sums([f"{before}{first}{between}{second}{after}"])
+    least = Decimal(value // 100) * (1000 if style == "zeros" else 1)
+    largest = [Decimal(one) for name, one in found.largest.items() if name in ("", code)]
+    assert found.unread or max(largest, default=Decimal(0)) >= least
+
+
+@given(st.text("0123456789., \n-'x€$kKmEURusd½五元\u202f٥O*", max_size=80))
+def test_any_text_has_finite_sums(text):
+    assert all(Decimal(value) >= 0 for value in read_sums([text]).largest.values())
+
+
+@pytest.mark.proves("security 38")
+def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
+    for piece in ("1.", "EUR 1 ", "5OOO EUR ", "E U R ", "1 x EUR ", "½", "\n\n1", "https://", "&euro;"):
+        small, large = ((piece * length)[:length] for length in (MOST_READ // 16, MOST_READ))
+        assert is_linear(lambda text: read_sums([text]), small, large), piece
