@@ -231,7 +231,7 @@ _MOST_CODE = 3
 
 
 def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> str:
-    """Return the first text of a link that shows a phone number which it does not call; `whole` is what `text` is in."""
+    """Return the first text of a link with a phone number which it does not call; `whole` is what `text` is in."""
     called = re.split("[?;,]", unquote(target.partition(":")[2]), maxsplit=1)[0]
     is_split = any(map(str.isdecimal, text)) and not _PHONE.search(readable(text[:MAX_TEXT]))
     for one in (whole if is_split else text, *labels):

@@ -60,11 +60,12 @@ _WORDS = {
     "ILS": "שקל שקלים",
     "NGN": "naira",
     "PHP": "piso",
-    "": "ドル ポンド 달러 파운드 δολάρια δολάριο दॉलर डॉलर دولار דולר ดอลลาร์ pound pounds pfund livre livres libra libras sterlina sterline libre "
-    "franc francs franchi franco fr kr kron kronor kroner krona krone kronen krónur ft buck bucks cent cents centime "
-    "centimes penny pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
-    "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling shillings "
-    "won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
+    "": "ドル ポンド 달러 파운드 δολάρια δολάριο दॉलर डॉलर دولار דולר ดอลลาร์ "
+    "pound pounds pfund livre livres libra libras sterlina sterline libre franc francs franchi franco fr "
+    "kr kron kronor kroner krona krone kronen krónur ft dol dols buck bucks cent cents centime centimes penny "
+    "pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
+    "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling "
+    "shillings won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
 }
 # Ordinary words too: they name money only after a number, or as a code in capitals.
 _ORDINARY = frozenset(
@@ -133,7 +134,7 @@ _NUMBER_WORDS = frozenset(
             "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
             "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
             "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
-            "ochenta noventa cien ciento due tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
+            "ochenta noventa cien ciento tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
             "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
             "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
             "пять десять двадцать сто тысяча"
@@ -141,7 +142,7 @@ _NUMBER_WORDS = frozenset(
     )
 )
 _PARTS_OF_NUMBER_WORDS = tuple(
-    map(folded, "hundert tausend million milliard hundred thousand honderd duizend cientos mila tusen тысяч".split())
+    map(folded, "hundert tausend million milliard hundred thousand honderd duizend cientos tusen тысяч".split())
 )
 # What a digit may be that looks like a letter.
 _PASSES_FOR_DIGIT = frozenset("oil")
@@ -171,16 +172,17 @@ def is_number_word(word: str) -> bool:
     key = folded(word)
     if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
         return True
-    return (key in TIMES and len(key) > 3) or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
+    return (key in TIMES and len(key) > 4) or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
 
 
-_MONTHS = (
-    "january february march april may june july august september october november december januar februar märz mai juni "
-    "juli oktober dezember janvier février mars avril juin juillet août septembre octobre novembre décembre enero "
-    "febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre jan feb mar apr jun jul aug sep "
-    "sept oct nov dec okt dez"
-)
-MONTHS = frozenset(map(folded, _MONTHS.split()))
+MONTH_NAMES = (
+    "january february march april may june july august september october november december "
+    "januar februar märz mai juni juli oktober dezember "
+    "janvier février mars avril juin juillet août septembre octobre novembre décembre "
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre "
+    "jan feb mar apr jun jul aug sep sept oct nov dec okt dez"
+).split()
+MONTHS = frozenset(map(folded, MONTH_NAMES))
 CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
 # Behind a number: it counts something else than money.
 COUNTED = frozenset(

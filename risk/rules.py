@@ -52,11 +52,11 @@ RULES = {
             "extensions. Milder: pages that open in a browser.",
         ),
         Rule(
-            "link_text_lies", 2, "high", 60, "misleading link",
+            "link_text_lies", 3, "high", 60, "misleading link",
             "A link's text names a different address from the one it opens.",
-            "Compares the registered domain or mail address in a link's text with the one it opens, whatever "
-            "characters its dots are. The link's title, its picture's alternative text and the words beside it count "
-            "as text.",
+            "Compares the registered domain, mail address or phone number in a link's text with the one it opens, "
+            "writes to or calls, whatever characters its dots are. The link's title, its picture's alternative text "
+            "and the words beside it count as text.",
         ),
         Rule(
             "hidden_text", 3, "high", 60, "hidden text",

@@ -15,6 +15,7 @@ from common.fingerprint import Content
 from rendering.invisibles import stripped
 from rendering.links import host_of
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
+from risk.money import MONTH_NAMES
 from risk.sums import Sums
 
 # Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
@@ -29,16 +30,10 @@ _ADDRESS = re.compile(r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}
 # A number with its separators, and several with blanks between: 1.200,00, 9:30, 3/4/2026, 1 200. Letters beside digits
 # are words, and so is a currency: a template fills in neither.
 _NUMBERS = re.compile(r"\d++(?:[.,:/'’-]\d++)*+(?: \d++(?:[.,:/'’-]\d++)*+)*+")
-_MONTHS = (
-    "january february march april may june july august september october november december "
-    "januar februar märz mai juni juli oktober dezember "
-    "janvier février mars avril juin juillet août septembre octobre novembre décembre "
-    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre "
-    "jan feb mar apr jun jul aug sep sept oct nov dec okt dez"
-)
+_ANY_MONTH = "|".join(MONTH_NAMES)
 _DATE = re.compile(
-    rf"#(?:st|nd|rd|th|\.)?(?: (?:of|de|of the))? (?:{'|'.join(_MONTHS.split())})\b(?:\.?,? (?:de )?#)?"
-    rf"|\b(?:{'|'.join(_MONTHS.split())})\b\.? #(?:st|nd|rd|th)?(?:,? #)?"
+    rf"#(?:st|nd|rd|th|\.)?(?: (?:of|de|of the))? (?:{_ANY_MONTH})\b(?:\.?,? (?:de )?#)?"
+    rf"|\b(?:{_ANY_MONTH})\b\.? #(?:st|nd|rd|th)?(?:,? #)?"
 )
 _DIGITS = {ord(str(digit)): f"{chr(ord('k') + digit)}x" for digit in range(10)}
 _WORD = re.compile(r"[^\W_]+|[#*@]")

@@ -97,7 +97,7 @@ def _short(passage: str) -> str:
 
 
 class _Plain(dict[int, str]):
-    """What each character is read as: a digit as 0 to 9, any other numeral behind a mark, the rest in its usual form."""
+    """What each character is read as: a digit as 0 to 9, another numeral behind a mark, the rest in its usual form."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -143,7 +143,7 @@ _PART_OF_SIGN = "part of a sign"
 class _Item:
     """A part of a text that matters, of one of these kinds. `gap` is what stands before it.
 
-    A number without a value, or of money that has `zeros` of its own ("kEUR").
+    A number without a `value` cannot be read. Words for zeros have `zeros`, and so has money such as "kEUR".
     """
 
     kind: str
@@ -261,10 +261,10 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
     follows = before is not None and before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
     leads_money = after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
-    if (zeros := TIMES.get(key)) and follows:
-        if not item.gap or leads_money or key not in UNSURE_TIMES:
-            item.kind, item.zeros = _ZEROS, zeros
-            return
+    zeros = TIMES.get(key)
+    if zeros and follows and (is_glued or leads_money or key not in UNSURE_TIMES):
+        item.kind, item.zeros = _ZEROS, zeros
+        return
     if after is not None and after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€", where the number follows.
         after.zeros = 3 if zeros == 12 else zeros
@@ -279,6 +279,9 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
         code = _code(item.text[:3])
     if code is None and after is not None and after.kind == _NUMBER and not after.gap:
         code = _code(item.text[-3:])
+    if item.text == "R" and after is not None and after.kind == _NUMBER and after.gap in ("", " "):
+        # As rand are written.
+        code = "ZAR"
     if code is None and item.text[:1] in tuple("kKTMm"):
         # "kEUR", "5kkr"
         code = currency_of(item.text[1:]) if is_glued else _code(item.text[1:].upper())
@@ -334,6 +337,7 @@ def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
 _APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•]")
 _STOP = re.compile(r"\n\n|[!?;…] ")
 _ONE_NUMBER = re.compile(r"[ .,'’]+")
+_SIGNS_ONLY = re.compile(r"[^\s]+")
 _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]")
 
 
@@ -412,13 +416,22 @@ class _Reading:
         if item.kind != _NUMBER:
             return False
         is_factor = bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
-        if is_factor:
+        if is_factor or self._is_spelled(at, beside):
             return True
         if self._is_explained(at):
             return False
         if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
             return True
         return largest is None or item.value is None or item.value > largest
+
+    def _is_spelled(self, at: int, beside: int) -> bool:
+        """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and day is not meant."""
+        first = min(at, beside) - (at < beside)
+        three = self._items[max(first, 0) : first + 3]
+        if beside not in self._codes or len(three) < 3 or any(one.kind != _NUMBER for one in three):
+            return False
+        is_date = [len(one.text) for one in three] == [4, 2, 2]
+        return not is_date and all(one.gap and _SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
 
     def _is_explained(self, at: int) -> bool:
         """Whether a number says that it is no sum: a date, a time, a percentage, a count of something, or a name."""

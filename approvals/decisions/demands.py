@@ -165,7 +165,8 @@ def demand_of(
         # Without a policy one approval decides, so none is ever given beside a decision.
         return Demand()
     in_force = policy_from(facts["policy"])
-    asked, unread_sums = Requirement(version=in_force.policy.number), ()
+    asked = Requirement(version=in_force.policy.number)
+    unread_sums: tuple[str, ...] = ()
     if in_force.policy.rules:
         known = facts_of(
             message,
@@ -174,7 +175,8 @@ def demand_of(
             lists=in_force.lists,
             calendars=in_force.calendars,
         )
-        asked, unread_sums = in_force.policy.required(known), known.unread_sums
+        asked = in_force.policy.required(known)
+        unread_sums = known.unread_sums
     demand = _demand(
         in_force,
         asked,

@@ -32,7 +32,15 @@ from policy.rules.drafts import Rules
 from policy.rules.evaluation import Requirement, required
 from policy.rules.lookups import lookups_for
 from policy.rules.names import names_for
-from policy.rules.rules import Names, PolicyRule, as_sentence, conditions_in_words, listed, outcome_in_words, unread_sums_in_words
+from policy.rules.rules import (
+    Names,
+    PolicyRule,
+    as_sentence,
+    conditions_in_words,
+    listed,
+    outcome_in_words,
+    unread_sums_in_words,
+)
 from rendering import parse_content
 
 MAX_TEXT = 20_000

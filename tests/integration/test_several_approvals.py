@@ -402,3 +402,23 @@ def test_a_message_that_nobody_can_approve_says_so_and_whom_to_ask(message, revi
     assert problems_now() == []
     Grant.objects.filter(person=with_third).delete()
     assert [one.blocks for one in problems_now()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks", "says"),
+    [
+        *((one, True, "") for one in ("5000EUR", "EUR5000", "EUR: 5000", "5000 \u2009EUR", "5000\nEUR", "5000 kr")),
+        ("EUR 241.00.", False, ""),
+        ("5000 Danish crowns", True, "A sum could not be read near “5000 Danish crowns”: rules on sums apply."),
+        ("Order 5000", False, ""),
+    ],
+)
+def test_sum_asks_for_two_however_it_is_written_and_one_that_cannot_be_read_too(
+    connection, signed_in, reviewer, text, asks, says
+):
+    put_in_force({"when": {"amount": "1000", "currency": "EUR"}, "then": {"approvals": {"0": 2}}})
+    message = make_message(connection, markdown=f"Hello Dana,\n\nwe will pay {text}\n")
+    page = signed_in(reviewer).get(reverse("message", args=[message.public_id])).content.decode()
+    assert says in page
+    assert ("A sum could not be read" in page) == bool(says)
+    assert (decide(message, reviewer).decision is None) == asks

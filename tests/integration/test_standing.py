@@ -159,6 +159,7 @@ def serve(upstream, connection, message):
     upstream.decides(200, status="approved", id=message.upstream_id)
 
 
+REFUND = "Hello Dana,\n\nyour refund of {} for order 3999 is on its way."
 OUTSIDE = {
     "another key": ({"sent_by_key": "01OTHER"}, ""),
     "another key's name": ({"sent_by_key_name": "Other bot"}, "another name or owner"),
@@ -166,6 +167,9 @@ OUTSIDE = {
     "somebody else": ({"to_addresses": ["eve@northwind.example"]}, "goes to somebody else"),
     "a hidden copy": ({"bcc": ["eve@evil.example"]}, "goes to somebody else"),
     "a larger sum": ({"number": 4471}, "larger sum"),
+    "a sum that cannot be read": ({"markdown": REFUND.format("39.9999 EUR")}, "could not be read"),
+    "a sum without its currency": ({"markdown": REFUND.format("3999")}, ""),
+    "words of digits and letters": ({"subject": "Your refund for order 1we 1are 1closing"}, ""),
     "a Discord command": ({"metadata": {"discord_user": "ana#1"}}, "not come from an agent"),
     "another name": ({"from_name": "The bank"}, "sender's name"),
     "replies elsewhere": ({"reply_to": "x@yourteam.example"}, "Replies would go"),

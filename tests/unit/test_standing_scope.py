@@ -96,6 +96,11 @@ def test_scope_is_stored_whole(one, draft):
         StandingScope.from_json({**SCOPE.as_json(), "sums": ["x"]})
 
 
+def test_sum_that_could_not_be_read_keeps_a_message_out():
+    assert "A sum in it could not be read." in SCOPE.misfits(replace(FACTS, amounts=None), DRAFT)
+    assert SCOPE.misfits(FACTS, DRAFT) == ()
+
+
 def test_sentence_names_every_bound():
     said = sentence(SCOPE, key="Refund bot", mailbox="support@yourteam.example", subject="Your refund")
     for part in ("Refund bot", "anybody at acme.example or dana@northwind.example", "100 EUR", "no attachment"):
