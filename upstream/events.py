@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from common.unique_keys import DuplicateKey, unique_keys
+
 # Every spelling of each kind.
 _SPELLINGS = {
     "received": "message.received email.received inbound",
@@ -204,6 +206,8 @@ def _load(body: bytes) -> dict[str, Any]:
             # Only an escape can bring in half a surrogate pair or U+0000.
             json.dumps(payload, ensure_ascii=False).encode("utf-8")
             payload = storable(payload)
+    except DuplicateKey as error:
+        raise UnreadableEvent(str(error)) from None
     except UnicodeError:
         raise UnreadableEvent("The body holds text that is not valid Unicode.") from None
     except (ValueError, RecursionError):
@@ -211,14 +215,6 @@ def _load(body: bytes) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise UnreadableEvent("The body must be a JSON object.")
     return payload
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; of two values by one name nobody could say which one counts."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise UnreadableEvent("The body gives a name twice in one object.")
-    return found
 
 
 def _number(text: str) -> float:
@@ -232,7 +228,7 @@ def _constant(name: str) -> None:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_float=_number, parse_constant=_constant)
 
 
 def _depth(text: str) -> int:

@@ -9,12 +9,13 @@ import time
 from collections import Counter
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from common.addresses import client_address
 from common.pages import DeskRequest
+from common.unique_keys import DuplicateKey, unique_keys
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,13 @@ def csp_report(request: DeskRequest) -> HttpResponse:
     if wait := seconds_to_wait(client_address(request), at=time.time()):
         return HttpResponse(status=429, headers={"Retry-After": str(wait)})
     try:
-        report = json.loads(request.read(MOST_OF_REPORT)).get("csp-report", {})
+        report = json.loads(request.read(MOST_OF_REPORT), object_pairs_hook=unique_keys).get("csp-report", {})
         blocked = str(report.get("blocked-uri", ""))[:200].partition("?")[0]
         log.warning(
             "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}
         )
+    except DuplicateKey as error:
+        return JsonResponse({"error": str(error)}, status=400)
     except (ValueError, AttributeError, RecursionError):
         log.warning("policy report unreadable")
     return HttpResponse(status=204)

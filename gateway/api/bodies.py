@@ -19,6 +19,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from common.mail_addresses import clean_address, clean_addresses
+from common.unique_keys import DuplicateKey, unique_keys
 from gateway import middleware
 from gateway.errors import BadRequest, Invalid
 from gateway.states import GateTiming, Mode
@@ -258,7 +259,9 @@ class StrictParser(Parser):
         """Return the object in the body. Raises BadRequest, or Invalid for text that cannot be kept."""
         raw = request.body
         try:
-            value = json.loads(raw) if raw.strip() else {}
+            value = json.loads(raw, object_pairs_hook=unique_keys) if raw.strip() else {}
+        except DuplicateKey as error:
+            raise BadRequest(str(error), code="invalid_json") from error
         except RecursionError as error:
             raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
         except ValueError as error:

@@ -195,6 +195,9 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
     bad += [with_options(good, one) for one in ('["x"]', '[{"value": "x"}]', "3", '{"a": 1}')]
     bad += [with_options(good, json.dumps([{"name": "to", "value": one}])) for one in ({}, [], "x" * 6001)]
     bad += [json.dumps({**good, **change}).encode() for change in changes]
+    doubled = json.dumps(good).encode().replace(b"{", b'{"token": "other", ', 1)
+    assert 'the name "token" twice' in sent(doubled).json()["error"]
+    bad.append(doubled)
     for body in bad:
         assert sent(body).status_code == 400, body[:200]
     assert sent(b" " * (256 * 1024 + 1)).status_code == 413

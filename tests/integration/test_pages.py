@@ -92,6 +92,8 @@ def test_upstream_id_that_is_unknown_is_404_and_one_of_two_connections_asks_whic
 def test_report_of_a_browser_is_read_with_care(client):
     for body in (b"[" * 16_000, b"[]", b"{", b"\xff"):
         assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
+    answer = client.post("/csp-report/", b'{"a": 1, "a": 2}', content_type="application/csp-report")
+    assert (answer.status_code, 'the name "a" twice' in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ def test_hostile_json_is_kept_apart_once_and_harms_nobody(client, connection):
         assert (answer.status_code, answer.json()["stored"]) == (400, True), body[:80]
         event = WebhookEvent.objects.latest("pk")
         assert (event.result, bytes(event.body), bool(event.error)) == ("poison", body, True), body[:80]
+        assert (b"01F" in body) == ('the name "email_id" twice' in answer.json()["error"])
         if number <= 3:
             assert post_event(client, connection, body).status_code == 400
         assert (WebhookEvent.objects.count(), Message.objects.count()) == (number, 0)

@@ -58,8 +58,9 @@ def interactions(request: HttpRequest) -> HttpResponse:
         return _refused(401, "Discord's signature is not valid.")
     try:
         received = read_interaction(body)
-    except NoInteraction:
-        return _refused(400, "This is signed, but it is not an interaction that Discord documents.")
+    except NoInteraction as error:
+        sentence = "This is signed, but it is not an interaction that Discord documents."
+        return _refused(400, f"{sentence} {error}".strip())
     return _json(200, _answer_to(received))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from alerts.channels.discord.replies import REASON
 from alerts.models import Interaction
+from common.unique_keys import DuplicateKey, unique_keys
 
 PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
 _KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
@@ -16,7 +17,7 @@ _MOST_TYPED = 6000
 
 
 class NoInteraction(Exception):
-    """The body is signed, but is no interaction that Discord documents."""
+    """The body is signed, but is no interaction that Discord documents; with a sentence where more can be said."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class Received:
 def read_interaction(body: bytes) -> Received:
     """Return what came. Raises NoInteraction."""
     try:
-        read = json.loads(body)
+        read = json.loads(body, object_pairs_hook=unique_keys)
         if any(_is_unfit(text) for text in _texts(read)):
             raise NoInteraction
+    except DuplicateKey as error:
+        raise NoInteraction(str(error)) from None
     except (ValueError, RecursionError):
         raise NoInteraction from None
     whole = _object(read)
