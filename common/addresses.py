@@ -1,6 +1,8 @@
 """Where a request came from. Forwarding headers count only from proxies in TRUSTED_PROXIES."""
 
-from ipaddress import ip_address
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -8,9 +10,27 @@ from django.http import HttpRequest
 
 def client_address(request: HttpRequest) -> str:
     """Return the network address of whoever asks."""
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return address_in(request.META)
+
+
+def address_in(environ: Mapping[str, Any]) -> str:
+    """Return the same from a WSGI environment."""
+    peer = str(environ.get("REMOTE_ADDR", ""))
+    forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
     return forwarded.split(",")[-1].strip() if forwarded and peer in settings.TRUSTED_PROXIES else peer
+
+
+def network_of(address: str) -> str:
+    """Return what limits count as one address: of IPv6 the /64 network, all of which one host may use."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed.packed, 64), strict=False))
 
 
 def came_unencrypted(request: HttpRequest) -> bool:

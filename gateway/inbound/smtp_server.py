@@ -2,13 +2,15 @@
 
 No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does those: docs/operators/email.md.
 Database work runs in one thread and parsing in another, one message at a time, so that a hostile one delays neither
-the network nor other sessions. Messages that wait share one budget of memory.
+the network nor other sessions. Messages that wait share one budget of memory. No address gets more than its share of
+sessions and memory.
 """
 
 import asyncio
 import logging
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +21,7 @@ from aiosmtpd.smtp import SMTP
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils import timezone
 
+from common.addresses import network_of
 from gateway.inbound.apply_report import ForgedReport, ReportTooEarly, take_report
 from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, mailbox_for, receive_mail, sending_mailbox
@@ -28,10 +31,15 @@ from gateway.messages.verp import ForgedAddress, email_id_in
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# A session may take five minutes, so there must be more places than a few slow clients take.
+# A message may take five minutes, so there must be more places than a few slow clients take.
 MAX_SESSIONS = 300
-# The limit for all messages that are being received or stored.
+# Postfix allows one address as many. A mail server in front is one address, and opens 20 unless told otherwise.
+MAX_SESSIONS_OF_ADDRESS = 50
+# The last places are for addresses with fewer sessions than FEW: then no handful of addresses takes all.
+RESERVED, FEW = 60, 3
+# The limits for all messages that are being received or stored, and for those of one address.
 MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES_OF_ADDRESS = 32 * 1024 * 1024
 # After this many idle seconds the connection to the database is closed.
 IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
@@ -43,13 +51,19 @@ MAX_MESSAGE = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
 # A client that guesses addresses is disconnected.
 MAX_UNKNOWN = 20
-# For a command, and for a whole message; RFC 5321 asks for five minutes.
-TIMEOUT = 300
+# For the next command, and for all commands up to DATA. RFC 5321 suggests five minutes, which servers take only for the
+# message: what waits so long before it, holds a place and sends nothing.
+COMMAND_SECONDS = 30
+SECONDS_BEFORE_DATA = 60
+# For a whole message, and for storing it.
+MESSAGE_SECONDS = 300
 # How often each command may come in a session; a pool of connections of a busy server stays well below.
 _CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
 _TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
 _TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
 _TOO_MANY_LINES = f"554 5.6.0 The message has more than {MAX_LINES} lines"
+_TOO_MANY = b"421 4.3.2 Too many connections, try again later\r\n"
+_TOO_LATE = b"421 4.4.2 The connection waited too long, try again later\r\n"
 _LONG_LINE = "500 5.5.2 A line is too long"
 _BACKLOG = 100
 
@@ -59,12 +73,34 @@ class Reception:
 
     def __init__(self) -> None:
         self.connections: set[asyncio.WriteTransport] = set()
-        # How many more bytes may be received.
+        self.sessions_of: Counter[str] = Counter()
+        # How many more bytes may be received, and how many each address has now.
         self.bytes = MAX_BYTES
+        self.bytes_of: Counter[str] = Counter()
         self._storing = ThreadPoolExecutor(1, "inbound-store")
         self._reading = ThreadPoolExecutor(1, "inbound-read")
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
+
+    def has_room_for(self, address: str) -> bool:
+        """Whether one more session of this address may begin."""
+        own, free = self.sessions_of[address], MAX_SESSIONS - len(self.connections)
+        return own < MAX_SESSIONS_OF_ADDRESS and free > 0 and (free > RESERVED or own < FEW)
+
+    def take_bytes(self, address: str, size: int) -> bool:
+        """Take memory for so many more bytes of this address; return whether there was enough."""
+        if size > self.bytes or self.bytes_of[address] + size > MAX_BYTES_OF_ADDRESS:
+            return False
+        self.bytes -= size
+        self.bytes_of[address] += size
+        return True
+
+    def give_bytes_back(self, address: str, size: int) -> None:
+        """Give memory back."""
+        self.bytes += size
+        self.bytes_of[address] -= size
+        if not self.bytes_of[address]:
+            del self.bytes_of[address]
 
     async def admit(self, address: str) -> str:
         """Return the answer to a recipient."""
@@ -176,29 +212,50 @@ class InboundSession(SMTP):  # type: ignore[misc]
     # Of a line of a message; commands have limits of their own. Servers break at 1,000, scripts do not.
     line_length_limit = 16_000
 
-    def __init__(self, reception: Reception, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, reception: Reception, *, address: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             Commands(reception),
             data_size_limit=MAX_MESSAGE,
             hostname=socket.gethostname(),
             ident="ESMTP Countersign",
-            timeout=TIMEOUT,
+            timeout=COMMAND_SECONDS,
             command_call_limit=_CALLS,
             auth_exclude_mechanism=("LOGIN", "PLAIN"),
             loop=loop,
         )
-        self._reception = reception
+        self._reception, self._address = reception, address
         self._held = 0
+        self._until_data: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:
         """Begin."""
         self._reception.connections.add(transport)
+        self._reception.sessions_of[self._address] += 1
         super().connection_made(transport)
+        self._expect_data()
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
         self._reception.connections.discard(self.transport)
+        self._reception.sessions_of[self._address] -= 1
+        if not self._reception.sessions_of[self._address]:
+            del self._reception.sessions_of[self._address]
+        self._stop_expecting_data()
         super().connection_lost(error)
+
+    def _expect_data(self) -> None:
+        """Begin the time within which the next message must begin, whatever commands come before it."""
+        self._stop_expecting_data()
+        self._until_data = self.loop.call_later(SECONDS_BEFORE_DATA, self._timeout_cb)
+
+    def _stop_expecting_data(self) -> None:
+        if self._until_data:
+            self._until_data.cancel()
+
+    def _timeout_cb(self) -> None:
+        """Say why, and close."""
+        self.transport.write(_TOO_LATE)
+        super()._timeout_cb()
 
     def hang_up(self) -> None:
         """Close the connection once the answer is out."""
@@ -220,14 +277,18 @@ class InboundSession(SMTP):  # type: ignore[misc]
         # Reports and automatic replies have an empty one.
         sender = envelope.mail_from.removeprefix("<>")
         try:
+            self._stop_expecting_data()
+            self._reset_timeout(MESSAGE_SECONDS)
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             content, reply = await self._read_message()
             # Storing may take longer than the client's time limit.
-            self._reset_timeout()
+            self._reset_timeout(MESSAGE_SECONDS)
             self._set_post_data_state()
             await self.push(
                 reply or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
             )
+            self._reset_timeout()
+            self._expect_data()
         finally:
             self._give_back()
 
@@ -262,25 +323,34 @@ class InboundSession(SMTP):  # type: ignore[misc]
             return _TOO_LARGE
         if lines > MAX_LINES:
             return _TOO_MANY_LINES
-        if self._reception.bytes < more:
+        if not self._reception.take_bytes(self._address, more):
             return _TOO_BUSY
-        self._reception.bytes -= more
         self._held += more
         return ""
 
     def _give_back(self) -> None:
-        self._reception.bytes += self._held
+        self._reception.give_bytes_back(self._address, self._held)
         self._held = 0
 
 
-class BusyProtocol(asyncio.Protocol):
-    """Answers a connection over the limit."""
+class NewConnection(asyncio.Protocol):
+    """Begins a session, or answers 421: a connection's address is known only once it is made."""
+
+    def __init__(self, reception: Reception, *, loop: asyncio.AbstractEventLoop) -> None:
+        self._reception, self._loop = reception, loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send 421 and close."""
+        """Hand the connection to a session, or close it."""
         assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
-        transport.close()
+        # None where it has ended already.
+        address = network_of((transport.get_extra_info("peername") or [""])[0])
+        if not self._reception.has_room_for(address):
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        session = InboundSession(self._reception, address=address, loop=self._loop)
+        transport.set_protocol(session)
+        session.connection_made(transport)
 
 
 class Listener:
@@ -317,12 +387,8 @@ class Listener:
     async def _serve(self) -> None:
         reception = self._reception
 
-        def session() -> asyncio.BaseProtocol:
-            if len(reception.connections) >= MAX_SESSIONS:
-                return BusyProtocol()
-            return InboundSession(reception, loop=self._loop)
-
-        server = await self._loop.create_server(session, sock=self._socket, backlog=_BACKLOG)
+        begin = partial(NewConnection, reception, loop=self._loop)
+        server = await self._loop.create_server(begin, sock=self._socket, backlog=_BACKLOG)
         await self._ended.wait()
         server.close()
         for connection in reception.connections:

@@ -3,6 +3,7 @@
 import contextlib
 import smtplib
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -14,7 +15,6 @@ from django.db import connection as database
 
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.inbound import smtp_server
-from gateway.inbound import smtp_server as listening
 from gateway.inbound.receive import digest_of
 from gateway.inbound.smtp_server import Listener
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
@@ -221,22 +221,56 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     assert received().markdown == "few words"
 
 
-def test_message_without_free_memory_is_deferred(world: World, listener: Listener, client: smtplib.SMTP):
+def test_message_without_free_memory_is_deferred(
+    world: World, listener: Listener, client: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
+):
     reception = listener._reception
-    free, reception.bytes = reception.bytes, 100
-    assert deliver(client, mail("x" * 200)) == 452
-    reception.bytes = free
+    free = reception.bytes
+    # An address gets half of it, so that it leaves others some.
+    assert (free, smtp_server.MAX_BYTES_OF_ADDRESS) == (64 * 1024**2, 32 * 1024**2)
+    with monkeypatch.context() as patched:
+        patched.setattr(reception, "bytes", 100)
+        assert deliver(client, mail("x" * 200)) == 452
+    with monkeypatch.context() as patched:
+        patched.setattr(smtp_server, "MAX_BYTES_OF_ADDRESS", 100)
+        assert deliver(client, mail("x" * 200)) == 452
     assert deliver(client, mail("x" * 200)) == 250
-    wait_for(lambda: reception.bytes == free, 60, "the reserved memory is released")
+    wait_for(lambda: (reception.bytes, reception.bytes_of) == (free, {}), 60, "the reserved memory is released")
 
 
-def test_one_connection_too_many_gets_a_temporary_error(
+def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(world: World, listener: Listener):
+    with contextlib.ExitStack() as opened:
+
+        def greetings(source: str, number: int) -> Counter[bytes]:
+            """Open so many connections from this address, keep them, and count the statuses of their greetings."""
+            connections = [
+                opened.enter_context(
+                    socket.create_connection(("127.0.0.1", listener.port), timeout=60, source_address=(source, 0))
+                )
+                for _ in range(number)
+            ]
+            return Counter(one.recv(100)[:3] for one in connections)
+
+        assert greetings("127.0.0.2", 300) == {b"220": 50, b"421": 250}
+        # Nor do several addresses: the last places are only for those that have few.
+        assert sum(greetings(f"127.0.0.{number}", 60)[b"220"] for number in range(3, 9)) == 190 + 2 * smtp_server.FEW
+        with connected(listener) as client:
+            assert deliver(client, mail()) == 250
+    wait_for(lambda: not listener._reception.sessions_of, 60, "the sessions are forgotten")
+
+
+def test_session_without_a_message_is_ended_soon_and_told_why(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(listening, "MAX_SESSIONS", 1)
-    with connected(listener), pytest.raises(smtplib.SMTPConnectError, match="421"):
-        smtplib.SMTP("127.0.0.1", listener.port)
-    wait_for(lambda: smtplib.SMTP("127.0.0.1", listener.port), 60, "room again")
+    assert (smtp_server.COMMAND_SECONDS, smtp_server.SECONDS_BEFORE_DATA) == (30, 60)
+    for name in ("COMMAND_SECONDS", "SECONDS_BEFORE_DATA"):
+        with monkeypatch.context() as patched:
+            patched.setattr(smtp_server, name, 0.2)
+            raw = socket.create_connection(("127.0.0.1", listener.port), timeout=60)
+            with raw, raw.makefile("rb") as lines:
+                assert lines.readline().startswith(b"220")
+                assert lines.readline().startswith(b"421 4.4.2"), name
+                assert lines.readline() == b""
 
 
 def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
