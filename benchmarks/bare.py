@@ -37,4 +37,4 @@ urlpatterns = [path("", person_page)]
 # The product's middleware is there already, as its apps insist on it; a handler that is made now has none.
 settings.ROOT_URLCONF = __name__
 settings.MIDDLEWARE = []
-application = WsgiBridge(WSGIHandler(), import_module(settings.BODY_RULES))
+application = WsgiBridge(WSGIHandler(), import_module(settings.REQUEST_RULES))

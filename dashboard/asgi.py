@@ -42,7 +42,7 @@ async def _beat() -> None:
         await asyncio.sleep(EVERY)
 
 
-_bridge = WsgiBridge(wsgi_application, import_module(settings.BODY_RULES))
+_bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -87,10 +87,10 @@ DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 # A request's body may take so many seconds, and one more for each so many bytes of it that have come.
 REQUEST_BODY_SECONDS = env_int("REQUEST_BODY_SECONDS", 30)
 REQUEST_BODY_RATE = env_int("REQUEST_BODY_RATE", 10_000)
-# How large a body each address takes, and from whom.
-BODY_RULES = "gateway.body_rules" if SERVE == "gateway" else "dashboard.serving.body_rules"
+# Whose a request is, and how large a body each address takes.
+REQUEST_RULES = "gateway.request_rules" if SERVE == "gateway" else "dashboard.serving.request_rules"
 # Read by the live process, which knows no settings.
-LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
+LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
 # --- what is installed --------------------------------------------------------------------------------------------

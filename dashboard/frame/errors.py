@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -39,6 +40,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         "Nothing was decided. Go back and try again. If you run this desk: "
         "add the host name in the address to ALLOWED_HOSTS."
     )
+    if isinstance(exception, TooManyFieldsSent):
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        sentence = f"Nothing was decided. The address or form has more than {most:,} fields. Go back and send fewer."
     return _plain_error(400, "This request cannot be read", sentence)
 
 

@@ -1,7 +1,8 @@
 """Runs a WSGI application in a few threads, behind an event loop that waits for slow clients.
 
 A thread gets a request when its body is complete, and is free again when the answer is: neither a client that sends
-slowly nor one that reads slowly holds a thread. A body that is too slow is answered 408.
+slowly nor one that reads slowly holds a thread. A body that is too slow is answered 408. How much one client may have
+in progress is in `usage.py`.
 """
 
 import asyncio
@@ -17,16 +18,16 @@ from typing import Any, Protocol
 from django.conf import settings
 
 from common.threads import LastUsedExecutor
+from dashboard.serving import usage
+from dashboard.serving.usage import THREADS, CountedRequest, Environ, Refused, Usages
 
 log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-THREADS = 4
 # Larger requests and responses are buffered on disk.
 IN_MEMORY = 256 * 1024
 # A larger body is accepted only from known senders.
@@ -34,8 +35,8 @@ SMALL_BODY = 64 * 1024
 PIECE = 128 * 1024
 
 
-class BodyRules(Protocol):
-    """How many bytes of body to read; 0 means none, so that the headers alone decide the response."""
+class RequestRules(usage.RequestRules, Protocol):
+    """Says too how many bytes of body to read; 0 means none, so that the headers alone decide the response."""
 
     def most_body(self, environ: Environ) -> int:
         """Return it by the headers alone, without blocking."""
@@ -44,49 +45,83 @@ class BodyRules(Protocol):
         """Return it for a large body. This may query the database."""
 
 
-class BodyTooSlow(Exception):
+class TooManyParameters(Refused):
+    """The address has more query parameters than Django reads; not every view would find out."""
+
+    status, code = 400, "too_many_parameters"
+
+    def __init__(self) -> None:
+        self.sentence = f"The address has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} query parameters."
+        super().__init__(self.sentence)
+
+
+class BodyTooSlow(Refused):
     """The body was not received in time."""
 
+    status, code = 408, "request_timeout"
+    sentence = "The request body did not arrive in time."
 
-class BodyTooLarge(Exception):
+
+class BodyTooLarge(Refused):
     """The body is larger than this URL allows."""
 
+    status, code = 413, "too_large"
+    sentence = "The body is too large."
 
-class BodyIncomplete(Exception):
+
+class BodyIncomplete(Refused):
     """The client ended the connection, or its half of it, before the body was complete."""
+
+    status, code = 400, "bad_request"
+    sentence = "The body ended before its Content-Length was reached."
+
+
+class ApplicationFailed(Refused):
+    """The application had an error before its response began."""
+
+    status, code = 500, "internal"
+    sentence = "The desk had an error, which was logged."
 
 
 class WsgiBridge:
     """An ASGI application that answers by a WSGI application."""
 
-    def __init__(self, application: Application, rules: BodyRules) -> None:
+    def __init__(self, application: Application, rules: RequestRules) -> None:
         self._application, self._rules = application, rules
+        self._usages = Usages(rules)
         self._pool = LastUsedExecutor(THREADS, "request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         environ = environ_of(scope)
+        request = self._usages.request(environ)
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                is_read = await self._take_body(environ, receive, body)
-            except BodyIncomplete:
-                await _refuse(send, 400, "bad_request", "The body ended before its Content-Length was reached.")
-                return
-            except BodyTooSlow:
-                log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
-                await _refuse(send, 408, "request_timeout", "The request body did not arrive in time.")
-                return
-            except BodyTooLarge:
-                await _refuse(send, 413, "too_large", "The body is too large.")
-                return
-            body.seek(0)
-            environ["wsgi.input"] = body
-            await self._run(environ, send, is_read=is_read)
+                if environ["QUERY_STRING"].count("&") >= settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:
+                    raise TooManyParameters
+                is_read = await self._take_body(environ, request, receive, body)
+                request.begin()
+                await request.take_thread()
+                # What others hold for this client may have become too much meanwhile.
+                request.check_held()
+                body.seek(0)
+                environ["wsgi.input"] = body
+                await self._run(environ, request, send, is_read=is_read)
+            except Refused as refusal:
+                if isinstance(refusal, BodyTooSlow):
+                    log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
+                # First, as this client may not read the refusal either.
+                request.end()
+                await _refuse(send, refusal)
+            finally:
+                request.end()
 
-    async def _take_body(self, environ: Environ, receive: Receive, body: "SpooledTemporaryFile[bytes]") -> bool:
+    async def _take_body(
+        self, environ: Environ, request: CountedRequest, receive: Receive, body: "SpooledTemporaryFile[bytes]"
+    ) -> bool:
         """Read the body into `body`, and set its length in `environ`; False if it is not read.
 
-        Raises BodyTooSlow, BodyTooLarge and BodyIncomplete.
+        Raises Refused.
         """
         is_chunked = bool(environ.pop("HTTP_TRANSFER_ENCODING", ""))
         length = environ.get("CONTENT_LENGTH", "")
@@ -97,23 +132,28 @@ class WsgiBridge:
         if declared > most > 0:
             raise BodyTooLarge
         if most and (is_chunked or declared > SMALL_BODY):
-            most = await asyncio.get_running_loop().run_in_executor(self._pool, self._rules.most_of_sender, environ)
+            request.begin()
+            await request.take_thread()
+            try:
+                most = await asyncio.get_running_loop().run_in_executor(self._pool, self._rules.most_of_sender, environ)
+            finally:
+                request.give_thread_back()
         if not most:
             # The application's response says what is missing; it does not read the body.
             environ.pop("CONTENT_LENGTH", None)
             return False
-        await _receive_body(receive, body, most=most)
+        await _receive_body(receive, request, body, most=most)
         environ["CONTENT_LENGTH"] = str(body.tell())
         return True
 
-    async def _run(self, environ: Environ, send: Send, *, is_read: bool) -> None:
+    async def _run(self, environ: Environ, request: CountedRequest, send: Send, *, is_read: bool) -> None:
         """Run the application in a thread, and send its response at the client's pace."""
-        answer = BufferedResponse(environ, asyncio.get_running_loop())
+        answer = BufferedResponse(environ, request, asyncio.get_running_loop())
         self._pool.submit(answer.make, self._application)
         try:
             await _wait_for_change(answer)
             if answer.has_failed and not answer.has_begun:
-                await _refuse(send, 500, "internal", "The desk had an error, which was logged.")
+                await _refuse(send, ApplicationFailed())
                 return
             # The unread rest of a body would be parsed as the connection's next request.
             headers = answer.headers if is_read else [*answer.headers, (b"connection", b"close")]
@@ -168,7 +208,9 @@ def environ_of(scope: Scope) -> Environ:
     return environ
 
 
-async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *, most: int) -> None:
+async def _receive_body(
+    receive: Receive, request: CountedRequest, body: "SpooledTemporaryFile[bytes]", *, most: int
+) -> None:
     """Read the body within `seconds_allowed`."""
     began = time.monotonic()
     while True:
@@ -182,6 +224,8 @@ async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *
         body.write(message.get("body", b""))
         if body.tell() > most:
             raise BodyTooLarge
+        request.hold_body(body.tell())
+        request.check_held()
         if not message.get("more_body"):
             return
 
@@ -194,7 +238,7 @@ def seconds_allowed(received: int) -> float:
 class BufferedResponse:
     """The application's response: written by its thread at full speed, and read by the event loop."""
 
-    def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, environ: Environ, request: CountedRequest, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 500
         self.has_begun = False
         self.headers: list[tuple[bytes, bytes]] = []
@@ -204,7 +248,7 @@ class BufferedResponse:
         # Set when nobody reads it any more.
         self.is_abandoned = False
         self.changed = asyncio.Event()
-        self._environ, self._loop = environ, loop
+        self._environ, self._request, self._loop = environ, request, loop
         self._buffer = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
         self._lock = Lock()
         self._written = self._read = 0
@@ -234,6 +278,7 @@ class BufferedResponse:
             self._buffer.seek(self._read)
             piece = self._buffer.read(PIECE)
             self._read += len(piece)
+        self._request.hold_answer(self._written - self._read)
         return piece
 
     @property
@@ -261,7 +306,14 @@ class BufferedResponse:
             self._notify()
 
     def _notify(self) -> None:
-        self._loop.call_soon_threadsafe(self.changed.set)
+        self._loop.call_soon_threadsafe(self._has_changed)
+
+    def _has_changed(self) -> None:
+        """Note what the thread has done. The event loop does this, also while it waits for the client to read."""
+        self._request.hold_answer(self._written - self._read)
+        if self.is_complete:
+            self._request.give_thread_back()
+        self.changed.set()
 
 
 async def _wait_for_change(answer: BufferedResponse) -> None:
@@ -269,9 +321,9 @@ async def _wait_for_change(answer: BufferedResponse) -> None:
     answer.changed.clear()
 
 
-async def _refuse(send: Send, status: int, code: str, sentence: str) -> None:
+async def _refuse(send: Send, refusal: Refused) -> None:
     """Answer without the application, and end the connection."""
-    body = json.dumps({"error": sentence, "code": code}).encode()
+    body = json.dumps({"error": refusal.sentence, "code": refusal.code}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -279,5 +331,7 @@ async def _refuse(send: Send, status: int, code: str, sentence: str) -> None:
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if refusal.retry_after:
+        headers.append((b"retry-after", str(refusal.retry_after).encode()))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -105,6 +105,9 @@ def test_error_page_says_what_is_wrong_and_links_onward(connection, reviewer):
         assert 'href="/queue/"' in page, status
         assert (f'href="/queue/{message.public_id}/"' in page) == (status == 405)
         check_headers(answer)
+    client = Client(raise_request_exception=False)
+    answer = client.post("/accounts/login/", {f"field{number}": "" for number in range(1001)})
+    assert (answer.status_code, "more than 1,000 fields" in answer.content.decode()) == (400, True)
 
 
 def test_stream_that_the_proxy_does_not_pass_on_says_so(client, settings):

@@ -3,7 +3,7 @@
 import pytest
 
 from dashboard.frame.csp_reports import seconds_to_wait
-from dashboard.serving import body_rules
+from dashboard.serving import request_rules
 from upstream.signatures import HEADER
 
 TOKEN = "a-token-of-a-monitor"
@@ -64,4 +64,4 @@ def test_body_without_the_headers_it_needs_is_not_waited_for():
         ("/csp-report/", {}, 16 * 1024),
         ("/accounts/login/", {}, 4 * 1024 * 1024),
     ]
-    assert [case for case in cases if body_rules.most_body({"PATH_INFO": case[0], **case[1]}) != case[2]] == []
+    assert [case for case in cases if request_rules.most_body({"PATH_INFO": case[0], **case[1]}) != case[2]] == []

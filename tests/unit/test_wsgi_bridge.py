@@ -2,18 +2,30 @@
 
 import asyncio
 import json
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from dashboard.serving import bridge as wsgi_bridge
-from dashboard.serving.bridge import THREADS, WsgiBridge, seconds_allowed
+from dashboard.serving import usage
+from dashboard.serving.bridge import THREADS, WsgiBridge, environ_of, seconds_allowed
 
 MANY = 3 * THREADS
 
 
 class Rules:
     """Waits for bodies of up to a megabyte; for none at /no, and for large ones only of somebody with a cookie."""
+
+    SESSION_THREADS = 2
+    IS_ONE_BY_ONE = True
+    SIGNED_PATHS = ("/signed",)
+    HEALTH_PATHS = ("/health",)
+
+    def session_of(self, environ):
+        return environ.get("HTTP_COOKIE", "")
 
     def most_body(self, environ):
         return 0 if environ["PATH_INFO"] == "/no" else 1_000_000
@@ -37,9 +49,9 @@ def large(environ, start_response):
 class Client:
     """One request, whose parts come when they come, and what was answered."""
 
-    def __init__(self, *parts, path="/", headers=(), reads=True):
+    def __init__(self, *parts, path="/", headers=(), reads=True, address="192.0.2.7"):
         self.scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1"}
-        self.scope |= {"headers": list(headers), "client": ("192.0.2.7", 4711), "server": ("127.0.0.1", 8000)}
+        self.scope |= {"headers": list(headers), "client": (address, 4711), "server": ("127.0.0.1", 8000)}
         self.parts, self.reads = list(parts), reads
         self.status, self.headers, self.body, self.is_whole = 0, {}, b"", False
 
@@ -78,6 +90,9 @@ def ask(*clients, waiting=(), application=echo):
         for one in under_way:
             one.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        # Notes of threads that are on their way are taken in.
+        await asyncio.sleep(0)
+        assert {(one.requests, one.held) for one in bridge._usages._known.values()} <= {(0, 0)}
 
     # In a thread of its own: browser tests leave a loop running in theirs.
     with ThreadPoolExecutor(1) as pool:
@@ -160,3 +175,115 @@ def test_header_with_an_underscore_is_not_mistaken_for_one_with_a_dash(name):
 def test_more_answers_than_threads_are_all_sent():
     clients = ask(*[Client(b"whole", b"", headers=[length(5)]) for _ in range(5 * wsgi_bridge.THREADS)])
     assert {client.status for client in clients} == {200}
+
+
+def with_cookie(value, **options):
+    return Client(headers=[(b"cookie", value.encode())], **options)
+
+
+def ask_during_flood(flood, others, *, application=None):
+    """Return how many of the flood were answered with what, while the rest keep every thread that they can have.
+
+    The others must be answered meanwhile.
+    """
+    is_over = threading.Event()
+
+    def busy(environ, start_response):
+        if "flood" in environ.get("HTTP_COOKIE", ""):
+            is_over.wait(60)
+        start_response("200 OK", [])
+        return [b"x" * 100]
+
+    async def run():
+        bridge = WsgiBridge(application or busy, Rules())
+        tasks = [asyncio.create_task(bridge(one.scope, one.receive, one.send)) for one in flood]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(bridge(one.scope, one.receive, one.send) for one in others))
+        answered = Counter(one.status for one in flood if one.status)
+        is_over.set()
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return answered
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(asyncio.run, asyncio.wait_for(run(), timeout=30)).result()
+        finally:
+            is_over.set()
+
+
+def test_session_with_200_requests_keeps_nobody_waiting_and_is_refused_more(caplog):
+    colleague, elsewhere = with_cookie("other"), with_cookie("third", address="198.51.100.9")
+    stranger, webhook = Client(), Client(path="/signed/1")
+    flood = [with_cookie("flood") for _ in range(200)]
+    answered = ask_during_flood(flood, [colleague, elsewhere, stranger, webhook])
+    assert [one.status for one in (colleague, elsewhere, stranger, webhook)] == [200] * 4
+    assert answered == {429: 100}
+    refused = next(one for one in flood if one.status == 429)
+    assert (refused.headers[b"retry-after"], refused.headers[b"connection"]) == (b"2", b"close")
+    assert json.loads(refused.body)["error"].startswith("This session or API key has too many requests")
+    # One line for all of them, and no cookie in it.
+    assert [record.message for record in caplog.records] == ["requests refused"]
+
+
+def test_requests_of_a_session_run_one_by_one_and_pass_one_that_takes_long(monkeypatch):
+    async def second_waits():
+        usages, environ = usage.Usages(Rules()), environ_of(with_cookie("a").scope)
+        first, second = usages.request(environ), usages.request(environ)
+        await first.take_thread()
+        waiting = asyncio.create_task(second.take_thread())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        first.give_thread_back()
+        await waiting
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, second_waits()).result()
+    # Such as an export, beside which its page asks how far it is.
+    monkeypatch.setattr(usage, "_TURN", replace(usage._TURN, seconds=0.1))
+    pages = [with_cookie("flood"), with_cookie("flood", path="/other")]
+    is_over = threading.Event()
+
+    def export(environ, start_response):
+        if environ["PATH_INFO"] == "/":
+            assert is_over.wait(60)
+        is_over.set()
+        return echo(environ, start_response)
+
+    assert [one.status for one in ask(*pages, application=export)] == [200, 200]
+
+
+def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_and_is_refused_more():
+    elsewhere = with_cookie("other", address="2001:db8:0:1::1")
+    flood = [with_cookie(f"flood{number}", address=f"2001:db8::{number:x}") for number in range(400)]
+    assert ask_during_flood(flood, [elsewhere]) == {429: 100}
+    assert elsewhere.status == 200
+
+
+def test_full_process_refuses_with_503_and_answers_health_checks(monkeypatch):
+    monkeypatch.setattr(usage, "_PROCESS", replace(usage._PROCESS, requests=3))
+    health, late = Client(path="/health/"), with_cookie("late")
+    flood = [with_cookie(f"flood{number}", address=f"192.0.2.{number}") for number in range(6)]
+    assert ask_during_flood(flood, [health, late]) == {503: 3}
+    assert (health.status, late.status, late.headers[b"retry-after"]) == (200, 503, b"2")
+
+
+def test_session_that_reads_nothing_is_refused_more_answers_and_a_colleague_is_not(monkeypatch):
+    monkeypatch.setattr(usage, "_SESSION_SHARE", replace(usage._SESSION_SHARE, held=5_000_000))
+    flood = [with_cookie("unread", reads=False) for _ in range(20)]
+    again, colleague = with_cookie("unread"), with_cookie("other")
+    answered = ask_during_flood(flood, [again, colleague], application=large)
+    assert again.status == 429
+    assert (colleague.status, len(colleague.body)) == (200, 3_000_000)
+    # Two are held, and of a third nobody knew the size before it was made.
+    assert answered[200] <= 3
+
+
+def test_bodies_that_come_slowly_are_held_for_one_address_up_to_its_share(monkeypatch):
+    monkeypatch.setattr(usage, "_STRANGERS", replace(usage._STRANGERS, held=1_000_000))
+    part, headers = b"x" * 50_000, [length(60_000)]
+    flood = [Client(part, headers=headers) for _ in range(30)]
+    colleague = Client(b"whole", b"", headers=[length(5), (b"cookie", b"other")])
+    assert ask_during_flood(flood, [colleague], application=echo) == {429: 10}
+    assert colleague.status == 200

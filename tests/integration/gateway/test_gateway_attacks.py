@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from gateway import body_rules
+from gateway import request_rules
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.domains import dns_records
 from gateway.models import ApiKey, Mailbox, Suppression
@@ -173,13 +173,13 @@ def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     # Connections are closed between requests, but the test's transaction needs its own.
-    monkeypatch.setattr(body_rules, "close_old_connections", lambda: None)
+    monkeypatch.setattr(request_rules, "close_old_connections", lambda: None)
     most, own = 30 * 1024 * 1024, world.keys["agent"]
-    assert [body_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [0, most, most]
-    assert body_rules.most_body({"PATH_INFO": "/send_email", "HTTP_X_API_KEY": own}) == most
-    assert [body_rules.most_of_sender(headers(key)) for key in ("", "nobody", own)] == [0, 0, most]
+    assert [request_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [0, most, most]
+    assert request_rules.most_body({"PATH_INFO": "/send_email", "HTTP_X_API_KEY": own}) == most
+    assert [request_rules.most_of_sender(headers(key)) for key in ("", "nobody", own)] == [0, 0, most]
     ApiKey.objects.filter(sha256=hash_key(own)).update(revoked_at=timezone.now())
-    assert body_rules.most_of_sender(headers(own)) == 0
+    assert request_rules.most_of_sender(headers(own)) == 0
 
 
 def test_body_without_a_key_is_read_on_public_paths():
@@ -190,7 +190,7 @@ def test_body_without_a_key_is_read_on_public_paths():
         for method in operations.keys() & {"post", "put", "patch", "delete"}
         if not operations[method].get("security")
     }
-    assert without_key == set(body_rules.OPEN)
+    assert without_key == set(request_rules.OPEN)
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""How large a body the gateway takes, and from whom: without a key only what signing up needs, which is small."""
+"""What the gateway says about requests by their headers: whose they are, and how large a body it takes.
+
+Without a key it takes only the bodies that signing up needs, which are small.
+"""
 
 from typing import Any
 
@@ -10,13 +13,18 @@ from gateway.auth import bearer_token
 from gateway.models import ApiKey
 from gateway.models.accounts import hash_key
 
+SIGNED_PATHS: tuple[str, ...] = ()
+HEALTH_PATHS = ("/health",)
+# One key may be that of a whole product, such as this desk, and most of a call is waiting for the database.
+SESSION_THREADS = 3
+IS_ONE_BY_ONE = False
 # Where a body needs no key.
 OPEN = ("/v1/account", "/v1/account/challenge", "/v1/account/resend-confirmation", "/v1/confirm")
 
 
 def most_body(environ: dict[str, Any]) -> int:
     """Return how many bytes of body to wait for; 0 where a key is needed and none is given."""
-    if not _key(environ) and environ["PATH_INFO"] not in OPEN:
+    if not session_of(environ) and environ["PATH_INFO"] not in OPEN:
         return 0
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
 
@@ -25,14 +33,14 @@ def most_of_sender(environ: dict[str, Any]) -> int:
     """Return the same for a body that is not small: 0 for whoever has no valid key. Asks the database."""
     close_old_connections()
     try:
-        key = ApiKey.objects.by_hash(hash_key(_key(environ)))
+        key = ApiKey.objects.by_hash(hash_key(session_of(environ)))
     except AnyDatabaseError:
         # The key cannot be checked; the API answers 503 if the database stays away.
         return most_body(environ)
     return most_body(environ) if key is not None and key.revoked_at is None else 0
 
 
-def _key(environ: dict[str, Any]) -> str:
-    """Return the key's text as `gateway.auth` reads it: a bearer token wins over X-API-Key."""
+def session_of(environ: dict[str, Any]) -> str:
+    """Return the API key's text as `gateway.auth` reads it: a bearer token wins over X-API-Key."""
     token = bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
     return str(environ.get("HTTP_X_API_KEY", "")).strip() if token is None else token

@@ -1,6 +1,9 @@
-"""The largest body of each URL of the desk, and the headers that are required before a body is read."""
+"""What the desk says about requests by their headers: the largest body of each URL, and whose request it is."""
 
 from typing import Any
+
+from django.conf import settings
+from django.http import parse_cookie
 
 from alerts.channels.discord.interactions import endpoint as interactions
 from alerts.channels.discord.interactions.endpoint import SIGNATURE, TIMESTAMP
@@ -11,10 +14,16 @@ from upstream.signatures import HEADER
 
 # Forms, and a list of allowed recipients as a file, which may have a megabyte.
 _MOST = 4 * 1024 * 1024
+_INTERACTIONS = "/discord/interactions/"
+SIGNED_PATHS = (PATH, _INTERACTIONS)
+HEALTH_PATHS = ("/healthz", "/readyz")
+SESSION_THREADS = 2
+# Python runs one thread at a time, so a browser's pages take no longer one after the other; and others keep half of it.
+IS_ONE_BY_ONE = True
 # A path's prefix, the largest body there, and the required headers.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
-    ("/discord/interactions/", interactions.MAX_BODY, (SIGNATURE, TIMESTAMP)),
+    (_INTERACTIONS, interactions.MAX_BODY, (SIGNATURE, TIMESTAMP)),
     ("/csp-report/", MOST_OF_REPORT, ()),
 )
 
@@ -30,3 +39,8 @@ def most_body(environ: dict[str, Any]) -> int:
 def most_of_sender(environ: dict[str, Any]) -> int:
     """Return the same for a large body: signatures can be checked only after it was read."""
     return most_body(environ)
+
+
+def session_of(environ: dict[str, Any]) -> str:
+    """Return the session's cookie; empty without one."""
+    return parse_cookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME, "")
