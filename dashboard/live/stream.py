@@ -6,12 +6,14 @@ dashboard who may see what, at connect and every half minute. A person gets only
 
 import asyncio
 import contextlib
+import hashlib
 import http.client
 import json
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,7 +45,14 @@ HEARTBEAT = 15.0
 BEAT = "event: beat\ndata: 1\n\n"
 RECHECK = 30.0
 MAX_WAITING = 100
-STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
+# One for each browser of a person, as its tabs share one. A browser whose tabs cannot (plain http from another machine)
+# opens six connections to one address at most.
+STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
+# Streams whose reader is being looked up: of one session, and in all, as a client can present any cookie.
+MOST_OPENING_OF_SESSION, MOST_OPENING = STREAMS_PER_PERSON, 200
+RETRY_AFTER = 5
+# As many as Django reads elsewhere.
+MOST_PARAMETERS = 1000
 WATCH = 2.0
 LASTS = 42.0
 MOST = 5000
@@ -127,6 +136,8 @@ class Readers:
 
 _pages: set[Page] = set()
 _readers = Readers()
+# How many streams of each session, by the digest of its cookies, are being opened.
+_opening: Counter[str] = Counter()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,7 +146,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "http":
         path = scope["path"].rstrip("/")
-        if path == "/live/health":
+        if scope["query_string"].count(b"&") >= MOST_PARAMETERS:
+            sentence = f"The address has more than {MOST_PARAMETERS:,} query parameters."
+            await _answer(send, 400, {"error": sentence, "code": "too_many_parameters"})
+        elif path == "/live/health":
             await _answer(send, 200, {"status": "ok", "pages": len(_pages)})
         elif path == "/live" and scope["method"] == "GET":
             await _stream(scope, receive, send)
@@ -210,8 +224,15 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return
     cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
     try:
-        # Without a cookie do not ask the dashboard.
-        reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
+        with _counted_opening(headers.get("cookie", "")):
+            # Without a cookie do not ask the dashboard.
+            reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
+    except TooManyOpening:
+        wait = (b"retry-after", str(RETRY_AFTER).encode())
+        await _answer(
+            send, 429, {"error": "Too many live streams are being opened."}, [*(cors if origin else []), wait]
+        )
+        return
     except OSError:
         await _answer(send, 503, {"error": "The desk is not responding."}, cors if origin else [])
         return
@@ -220,6 +241,35 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return
     page = Page(reader[1], reader[0])
     _displace_oldest(page.person)
+    _pages.add(page)
+    try:
+        await _begin(send, cors if origin else [])
+        await _feed(page, headers, receive, send)
+    finally:
+        _pages.discard(page)
+
+
+class TooManyOpening(Exception):
+    """Too many streams of this session, or of all, are being opened."""
+
+
+@contextlib.contextmanager
+def _counted_opening(cookie: str) -> Iterator[None]:
+    """Count a stream that is being opened. Raises TooManyOpening."""
+    session = hashlib.sha256(cookie.encode()).hexdigest()
+    if _opening[session] >= MOST_OPENING_OF_SESSION or _opening.total() >= MOST_OPENING:
+        raise TooManyOpening
+    _opening[session] += 1
+    try:
+        yield
+    finally:
+        _opening[session] -= 1
+        if not _opening[session]:
+            del _opening[session]
+
+
+async def _begin(send: Send, cors: list[tuple[bytes, bytes]]) -> None:
+    """Send the headers of a stream."""
     await send(
         {
             "type": "http.response.start",
@@ -230,19 +280,17 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
                 (b"x-accel-buffering", b"no"),
                 (b"x-content-type-options", b"nosniff"),
                 (b"vary", b"Origin"),
-                *(cors if origin else []),
+                *cors,
             ],
         }
     )
-    _pages.add(page)
-    try:
-        await _feed(page, headers, receive, send)
-    finally:
-        _pages.discard(page)
 
 
 def _displace_oldest(person: str) -> None:
-    """End the oldest streams of this person, so that one more stays within the limit."""
+    """End the oldest streams of this person, so that one more stays within the limit.
+
+    The oldest, because a page that was just opened is the one that somebody looks at. The others poll for a while.
+    """
     own = sorted((page for page in _pages if page.person == person), key=lambda page: page.opened_at)
     for page in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
         page.displace()

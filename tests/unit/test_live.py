@@ -141,7 +141,7 @@ def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
         sent.append(message)
 
     monkeypatch.setattr(live, "_ask_reader", lambda _: pytest.fail("the desk was asked"))
-    scope = {"type": "http", "method": "GET", "path": "/live/", "headers": [(b"host", b"127.0.0.1")]}
+    scope = {"type": "http", "method": "GET", "path": "/live/", "query_string": b"", "headers": []}
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, live.application(scope, None, send)).result()
     assert sent[0]["status"] == 401
