@@ -151,6 +151,15 @@ def examine_disk() -> list[Finding]:
     return [Finding(f"The disk of DATA_DIR is nearly full: {left}", advice)]
 
 
+def examine_proxy() -> list[Finding]:
+    """Return whether all clients count as one address."""
+    if not settings.IS_BEHIND_PROXY or settings.TRUSTED_PROXIES:
+        return []
+    sentence = "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address."
+    advice = "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all."
+    return [Finding(sentence, advice, is_stuck=False)]
+
+
 def _version() -> Iterator[Finding]:
     version = connection.pg_version  # type: ignore[attr-defined]
     if version < OLDEST_POSTGRESQL:

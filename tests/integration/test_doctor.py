@@ -153,6 +153,12 @@ FOUNDATIONS = [
 ]  # fmt: skip
 
 
+def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(healthy_connection, settings, run_doctor):
+    for is_behind, proxies in ((False, []), (True, []), (True, ["10.0.0.5"])):
+        settings.IS_BEHIND_PROXY, settings.TRUSTED_PROXIES = is_behind, proxies
+        assert ("TRUSTED_PROXIES is not set" in run_doctor()[1]) == (is_behind and not proxies)
+
+
 def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
     for sql, patch, is_stuck, words in FOUNDATIONS:
         with rolled_back(), monkeypatch.context() as patched, database.cursor() as cursor:

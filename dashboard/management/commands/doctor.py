@@ -86,7 +86,7 @@ class Command(BaseCommand):
 
 
 def _examine() -> tuple[list[Finding], list[str]]:
-    found, facts = checks.examine_disk(), []
+    found, facts = [*checks.examine_disk(), *checks.examine_proxy()], []
     wrong, about = checks.examine_redis()
     found += wrong
     facts.append(about)
