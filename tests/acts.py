@@ -88,6 +88,7 @@ QUIET_TASKS = {
     "approvals.tasks.read_suppressed": "copies whom MultiMail writes to no more; what a finding says of it is kept",
     "approvals.tasks.read_contacts": "copies the contacts of an account; a ruling names the list that it went by",
     "approvals.tasks.count_hits": "counts what was told when it was held",
+    "approvals.tasks.count_unsigned": "stores a count, which says of nobody that they did something",
     "approvals.tasks.reweigh": "does what rule.weighed told",
     "approvals.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
     "alerts.tasks.sweep": "wakes drain",
@@ -100,6 +101,7 @@ PROVED_TASKS = {
     "approvals.tasks.bring_minimum": "test_oversight_minimum.py::"
     "test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes",
     "approvals.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
+    "approvals.tasks.check_reports": "test_unconfirmed_reports.py",
     "approvals.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",
     "approvals.tasks.reject_set_apart": "test_brake.py",

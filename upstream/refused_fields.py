@@ -10,6 +10,14 @@ OPTIONAL = ("decided_by", "expected_fingerprint", "reason")
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
+# "Reason" is a word of plain English too, so that it has to stand as a name.
+_NAMED = {
+    "decided_by": re.compile(r"\bdecided_by\b"),
+    "expected_fingerprint": re.compile(r"\bexpected_fingerprint\b"),
+    "reason": re.compile(
+        r"""^reason$|["'`]reason["'`]|\b(?:field|property|parameter|key)s?:? reason\b|[./:]reason\b"""
+    ),
+}
 MAX_DEPTH = 8
 
 
@@ -21,7 +29,7 @@ def refused_fields(sent: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[
     # Beside its sentence an error may tell how the message was decided; that is no complaint.
     complaint = {key: value for key, value in answer.items() if key not in OPTIONAL or not isinstance(value, str)}
     texts = list(_texts(complaint, sent, MAX_DEPTH))
-    named = [name for name in OPTIONAL if name in sent and any(_names(name, text) for text in texts)]
+    named = [name for name in OPTIONAL if name in sent and any(_NAMED[name].search(text) for text in texts)]
     if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
         named = [name for name in named if name != "reason"]
     return tuple(named)
@@ -39,11 +47,3 @@ def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
     elif isinstance(value, list) and depth:
         for inner in value:
             yield from _texts(inner, sent, depth - 1)
-
-
-def _names(name: str, text: str) -> bool:
-    """Whether a text names this field. "Reason" is a word of plain English too, so that it has to stand as a name."""
-    if "_" in name:
-        return re.search(rf"\b{name}\b", text) is not None
-    as_name = rf"""^{name}$|["'`]{name}["'`]|\b(?:field|property|parameter|key)s?:? {name}\b|[./:]{name}\b"""
-    return re.search(as_name, text) is not None

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from alerts.channels.discord.embeds import custom_id
 from alerts.channels.discord.interactions.receiving import judge_press
-from alerts.models import Interaction
+from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from audit.models import Entry
 from mirror.models import Revision
@@ -20,6 +20,7 @@ from tests.factories import make_message
 pytestmark = pytest.mark.django_db
 
 APP, ANA, TOKEN = "119000000000000001", "118000000000000042", "aW50ZXJhY3Rpb246dG9rZW4"
+CHANNEL, CARD = "115000000000000003", "116000000000000004"
 _numbers = count(1_300_000_000_000_000_000)
 
 
@@ -33,15 +34,18 @@ def discord(settings):
 @pytest.fixture
 def message(connection, reviewer):
     DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
-    return make_message(connection)
+    held = make_message(connection)
+    channel = Destination.objects.create(name="Approvals", kind="discord_bot", channel=CHANNEL)
+    Card.objects.get_or_create(destination=channel, message=held, discord_message_id=CARD)
+    return held
 
 
 def defer(message, act="approve", **fields):
     """Return a press that had to wait for another lock, as the endpoint stores it."""
-    options = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": ""}
+    options = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": CARD}
     return Interaction.objects.create(
         discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
-        token=TOKEN, options=json.dumps(options), **fields,
+        discord_channel_id=CHANNEL, token=TOKEN, options=json.dumps(options), **fields,
     )  # fmt: skip
 
 
