@@ -31,6 +31,7 @@ import os
 import re
 import stat
 import struct
+import types
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -90,7 +91,7 @@ class Ranges:
         """Return the ranges of these numbers."""
         made = cls()
         for number in sorted(set(numbers)):
-            made.add(number)
+            made.add(number, number)
         return made
 
     def __str__(self) -> str:
@@ -99,12 +100,12 @@ class Ranges:
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.runs)
 
-    def add(self, number: int) -> None:
-        """Add a number; it joins the last range where it follows it."""
-        if self.runs and self.runs[-1][1] + 1 == number:
-            self.runs[-1] = (self.runs[-1][0], number)
-        else:
-            self.runs.append((number, number))
+    def add(self, first: int, last: int) -> None:
+        """Add a range; it joins the one before if it begins in it or right after it."""
+        if self.runs and self.runs[-1][0] <= first <= self.runs[-1][1] + 1:
+            first, before = self.runs.pop()
+            last = max(last, before)
+        self.runs.append((first, last))
 
     def take(self, others: Ranges) -> None:
         """Add all numbers of the others. Raises ValueError where they become too many ranges to hold."""
@@ -116,13 +117,10 @@ class Ranges:
 
     def merged(self) -> list[tuple[int, int]]:
         """Return the ranges in order, without overlaps."""
-        merged: list[tuple[int, int]] = []
+        made = Ranges()
         for first, last in sorted(self.runs):
-            if merged and first <= merged[-1][1] + 1:
-                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-            else:
-                merged.append((first, last))
-        return merged
+            made.add(first, last)
+        return made.runs
 
     def without(self, others: Ranges) -> Ranges:
         """Return the numbers that are not in the others; looks at each number."""
@@ -134,7 +132,7 @@ class Ranges:
                 while end < number:
                     begin, end = next(gone)
                 if number < begin:
-                    left.add(number)
+                    left.add(number, number)
         return left
 
 
@@ -143,7 +141,7 @@ class Report:
 
     def __init__(self, progress: Callable[[int], None] | None = None, *, is_strict: bool = False) -> None:
         self.findings: list[str] = []
-        # Findings beyond those that are stored.
+        # Findings beyond those that are stored; from then on no more signatures are checked.
         self.more = 0
         self.notes: list[str] = []
         # Saved checkpoints that are younger than the bundle, so that it cannot have them.
@@ -164,14 +162,10 @@ class Report:
 
     def find(self, sentence: str) -> None:
         """Add a finding: something that does not hold."""
-        if self.is_full():
-            self.more += 1
-        else:
+        if len(self.findings) < MOST_FINDINGS:
             self.findings.append(sentence)
-
-    def is_full(self) -> bool:
-        """Whether no more findings are stored: then no more signatures are checked."""
-        return len(self.findings) >= MOST_FINDINGS
+        else:
+            self.more += 1
 
     def note(self, sentence: str) -> None:
         """Add a note: something to know that is no finding."""
@@ -203,17 +197,13 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{shown(text)[:40]} is no number of a ledger")
+def _number(text: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,19}", text):
+        raise ValueError(f"{shown(text)[:40]} is no number of a ledger")
+    return int(text)
 
 
-def _whole(text: str) -> int:
-    return int(text) if len(text) <= 20 else _no_number(text)
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_float=_no_number, parse_constant=_no_number, parse_int=_whole
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_number, parse_float=_number, parse_constant=_number)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -244,8 +234,8 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     return value
 
 
-# What a field may be: the pattern of a text, the least number, or a function that tells.
-Rule = Union[str, int, Callable[[Any], bool]]
+# What a field may be: the pattern of a text, the least number, a function that tells, or None for anything.
+Rule = Union[str, int, Callable[[Any], bool], None]
 MOST = 2**63
 TEXT = "(?s).*"
 HASH = "[0-9a-f]{64}"
@@ -262,11 +252,7 @@ def fits(value: Any, rule: Rule) -> bool:
         return type(value) is str and re.fullmatch(rule, value) is not None
     if isinstance(rule, int):
         return type(value) is int and rule <= value < MOST
-    return rule(value)
-
-
-def anything(_: Any) -> bool:
-    return True
+    return rule is None or rule(value)
 
 
 def or_null(rule: Rule) -> Rule:
@@ -426,30 +412,12 @@ _SEAL: dict[str, Rule] = {
 LONGEST_BATCH = 1000
 
 
-class Seal:
-    """One seal, with what it signs. Raises ValueError where a field is missing, unknown or malformed."""
-
-    number: int
-    kind: str
-    epoch: int
-    count: int
-    size: int
-    entries: str
-    previous: str
-    end_xid: str
-    end_id: int
-    after_id: int
-    cluster: str
-    at: str
-    key: str
-    next_key: str
-    note: str
-    signature: str
+class Seal(types.SimpleNamespace):
+    """One seal: its fields, and what follows from them. Raises ValueError where one is missing, unknown or malformed."""
 
     def __init__(self, value: Any) -> None:
-        fields = fields_of(value, "a seal", _SEAL)
-        vars(self).update(fields)
-        signed = {name: field for name, field in fields.items() if name != "signature"}
+        super().__init__(**fields_of(value, "a seal", _SEAL))
+        signed = {name: field for name, field in value.items() if name != "signature"}
         self.signed_bytes = b"countersign seal v2\n" + canonical(signed)
         self.hash = hashlib.sha256(self.signed_bytes + bytes.fromhex(self.signature)).hexdigest()
         # Transaction and number of the last entry under it.
@@ -474,21 +442,15 @@ class Chain:
         self._verified: Seal | None = None
 
     def read(self, line: bytes) -> Seal | None:
-        """Parse and check the seal of a line; None, with a finding, where the line holds none."""
+        """Check the seal of a line against the one before; None, with a finding, where the line holds none."""
+        last = self.last
+        expected = last.number + 1 if last else 1
         try:
             seal = Seal(read_json(line, is_canonical=True))
         except ValueError as error:
-            expected = self.last.number + 1 if self.last else 1
             self.report.refuse(f"Seal {expected} cannot be read: {error}.")
             return None
-        self.check(seal)
-        return seal
-
-    def check(self, seal: Seal) -> None:
-        """Check this seal by itself and against the one before."""
         find = self.report.find
-        last = self.last
-        expected = last.number + 1 if last else 1
         if seal.number < expected:
             find(f"Seal {seal.number} comes after seal {expected - 1}: it is there twice, or out of order.")
         elif seal.number > expected:
@@ -512,9 +474,10 @@ class Chain:
         self.last = seal
         self.report.last = seal
         self.report.seals += 1
+        return seal
 
     def _check_signature(self, seal: Seal | None) -> None:
-        if not self.signatures or seal is None or seal is self._verified or self.report.is_full():
+        if not self.signatures or seal is None or seal is self._verified or self.report.more:
             return
         self._verified = seal
         if not seal.is_signed():
@@ -530,7 +493,12 @@ class Chain:
             self._check_signature(last)
             self._check_signature(seal)
         if seal.key != (last.next_key or last.key):
-            self._check_new_key(seal)
+            named = f"Seal {number} is signed with the key {fingerprint_of(seal.key)}, which no seal before it names"
+            if is_restored and self.trust.has(seal.key):
+                self.report.note(f"{named}: it was lost, as the seal says, and you trust this one.")
+            else:
+                advice = " If the desk lost its key, ask its operator, and trust this one with --key."
+                find(f"{named}: the key was swapped.{advice if is_restored else ''}")
         if seal.epoch != last.epoch + is_restored:
             find(f"Seal {number} says epoch {seal.epoch}, and seal {last.number} before it epoch {last.epoch}.")
         if seal.size != last.size + seal.count:
@@ -549,16 +517,6 @@ class Chain:
             find(f"Seal {number} ends elsewhere than may follow seal {last.number}.")
         if seal.cluster and last.cluster and seal.cluster != last.cluster:
             find(f"Seal {number} is from a different cluster than seal {last.number}, and reports no restore.")
-
-    def _check_new_key(self, seal: Seal) -> None:
-        named = f"Seal {seal.number} is signed with the key {fingerprint_of(seal.key)}, which no seal before it names"
-        if seal.kind != "restored":
-            self.report.find(f"{named}: the key was swapped.")
-        elif self.trust.has(seal.key):
-            self.report.note(f"{named}: it was lost, as the seal says, and you trust this one.")
-        else:
-            advice = "If the desk lost its key, ask its operator, and trust this one with --key."
-            self.report.find(f"{named}: the key was swapped. {advice}")
 
     def end(self) -> None:
         """Check the last signature, which covers all, and that one of the trusted keys signed."""
@@ -617,11 +575,11 @@ def check_details(entry: dict[str, Any], item: Item, report: Report) -> None:
     """Compare the details of an entry, where they were not removed, with the hashes in the entry."""
     number = entry["id"]
     hashes = entry["detail_hashes"]
-    if item.salt is None or item.fields is None:
+    if not item.salt or item.fields is None:
         if item.fields:
             report.find(f"Entry {number} has details without a salt: they are not its own.")
         if hashes:
-            report.missing.add(number)
+            report.missing.add(number, number)
         return
     report.with_details += 1
     for name in sorted(hashes.keys() | item.fields.keys()):
@@ -759,13 +717,11 @@ class Batch:
         """Compare what was taken with the seal, and name what does not fit."""
         seal = self.seal
         fits = self.fits()
+        wrong = "is as it was sealed, but listed with another hash"
+        if not fits:
+            wrong = "was changed: its hash is not the one that was sealed"
         for number in self.altered:
-            what = (
-                "is as it was sealed, but listed with another hash"
-                if fits
-                else "was changed: its hash is not the one that was sealed"
-            )
-            report.find(f"Entry {number} {what}.")
+            report.find(f"Entry {number} {wrong}.")
         if fits:
             if seal.kind == "seal" and self.end and self.end != seal.end:
                 report.find(f"Seal {seal.number} says that it ends at entry {seal.end_id}: it was edited.")
@@ -817,9 +773,8 @@ def check_ledger(
     # In a bundle without details, nothing records what was removed.
     gone = Ranges() if report.left_out else report.missing.without(report.removed)
     if gone.runs:
-        report.find(
-            f"The details of {len(gone)} entries are missing, and no entry tells of their removal: {shown(gone)}."
-        )
+        missing = f"The details of {len(gone)} entries are missing"
+        report.find(f"{missing}, and no entry tells of their removal: {shown(gone)}.")
 
 
 def _batches(seals: Iterable[Seal], heads: Heads) -> Iterator[Batch]:
@@ -840,7 +795,6 @@ class Heads:
         self._missing = {(head.number, head.hash): head for head in heads}
         # The latest one.
         self._restored: Seal | None = None
-        self._last: Seal | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Heads:
@@ -859,20 +813,19 @@ class Heads:
 
     def meet(self, seal: Seal) -> None:
         """Mark a checkpoint that is this seal as found."""
-        self._last = seal
         if seal.kind == "restored" and (self._restored is None or seal.at > self._restored.at):
             self._restored = seal
         self._missing.pop((seal.number, seal.hash), None)
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
         """Report the checkpoints that were not found."""
-        last = self._last.number if self._last else 0
+        last = report.last.number if report.last else 0
         for head in sorted(self._missing.values(), key=lambda one: one.number):
             named = f"The saved checkpoint, {head.name}"
             restored = self._restored if self._restored and self._restored.at > head.at else None
             if excuse_restored and restored:
                 report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
-            elif report.is_full():
+            elif report.more:
                 report.more += 1
             elif not head.is_signed():
                 report.find(f"{named}, is not signed by its key: it proves nothing.")
@@ -881,8 +834,7 @@ class Heads:
                 report.find(f"{named}, is not the seal {head.number} that is here: what it covers was altered.{why}")
             elif report.made_at and head.at > report.made_at:
                 report.younger.append(
-                    f"{named}, is younger than this bundle, which says that it was made at {report.made_at[:19]}: "
-                    "take a newer bundle."
+                    f"{named}, is younger than this bundle of {report.made_at[:19]}: take a newer one."
                 )
             else:
                 here = f"seal {last}" if last else "none"
@@ -898,8 +850,8 @@ def open_file(path: str) -> BinaryIO:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise Unreadable(f"{shown(path)} is not a file.")
         return open(path, "rb")
-    except (OSError, ValueError) as error:
-        raise Unreadable(f"{shown(path)} cannot be read: {shown(error)}.") from None
+    except OSError as error:
+        raise Unreadable(f"{shown(path)} cannot be read: {error.strerror}.") from None
 
 
 class _Archive(io.BufferedReader):
@@ -911,16 +863,7 @@ class _Archive(io.BufferedReader):
         return super().read(size)
 
 
-_READING_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+_ZIP_ERRORS = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
 class Bundle:
@@ -930,20 +873,18 @@ class Bundle:
         self._root = path
         self._zip: zipfile.ZipFile | None = None
         self._most = sys.maxsize
-        if not os.path.isdir(path):
-            self._open_zip(path)
-
-    def _open_zip(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
         file = open_file(path)
         self._most = os.fstat(file.fileno()).st_size * MOST_RATIO + MIB
         try:
             self._zip = zipfile.ZipFile(_Archive(file.detach()))  # type: ignore[attr-defined]
-        except _READING_ERRORS as error:
+        except _ZIP_ERRORS as error:
             raise Unreadable(f"{shown(path)} cannot be read as a bundle: {shown(error)}.") from None
         names = self._zip.namelist()
+        manifests = [name for name in names if re.fullmatch("([^/]*/)?manifest[.]json", name)]
         if len(set(names)) != len(names):
             raise Unreadable(f"{shown(path)} holds a file twice.")
-        manifests = [name for name in names if re.fullmatch("([^/]*/)?manifest[.]json", name)]
         if len(manifests) != 1:
             raise Unreadable(f"{shown(path)} is no bundle: it holds {len(manifests)} files manifest.json.")
         self._root = manifests[0][: -len("manifest.json")]
@@ -964,7 +905,7 @@ class Bundle:
                 yield file
         except KeyError:
             raise Unreadable(f"{name} is missing in the bundle.") from None
-        except _READING_ERRORS as error:
+        except _ZIP_ERRORS as error:
             raise Unreadable(f"{name} in the bundle cannot be read: {shown(error)}.") from None
 
     def lines(self, name: str) -> Iterator[bytes]:
@@ -1001,11 +942,9 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
             listed = fields_of(read_json(line, is_canonical=True), "details", _LISTED)
         except ValueError as error:
             raise Unreadable(f"Line {place} of details.jsonl cannot be read: {error}.") from None
-        yield Item(None, listed["id"], bytes.fromhex(listed["hash"]), _salt_of(listed), listed["fields"])
-
-
-def _salt_of(value: dict[str, Any]) -> bytes | None:
-    return None if value["salt"] is None else bytes.fromhex(value["salt"])
+        yield Item(
+            None, listed["id"], bytes.fromhex(listed["hash"]), bytes.fromhex(listed["salt"] or ""), listed["fields"]
+        )
 
 
 # In canonical JSON only a field is like this: quotation marks in texts are escaped, and details have hashes.
@@ -1079,7 +1018,7 @@ def check_bundle(
         if manifest[name] != value:
             report.find(f'manifest.json lies: "{name}" is {manifest[name]} there, and {value} here.')
     keys = [{"key": key, "fingerprint": fingerprint_of(key), "first_seal": number} for key, number in chain.keys]
-    if canonical(bundle.json("keys.json", {"keys": anything})) != canonical({"keys": keys}):
+    if canonical(bundle.json("keys.json", {"keys": None})) != canonical({"keys": keys}):
         report.find("keys.json does not hold the keys that signed, in the order of their use.")
     return report
 
@@ -1092,12 +1031,12 @@ _PROOF: dict[str, Rule] = {
     "product": "Countersign",
     "made_at": is_time,
     "message": UUID,
-    "about": anything,
-    "batches": list_of(anything, 1),
+    "about": None,
+    "batches": list_of(None, 1),
     "not_sealed": list_of(1),
 }
 _ABOUT: dict[str, Rule] = {"action": TEXT, "actor": TEXT, "at": TEXT, "entry": 1}
-_BATCH: dict[str, Rule] = {"seal": anything, "hashes": list_of(HASH), "entries": list_of(anything, 1)}
+_BATCH: dict[str, Rule] = {"seal": None, "hashes": list_of(HASH), "entries": list_of(None, 1)}
 _PLACED: dict[str, Rule] = {"index": 0, "entry": TEXT, "salt": or_null(SALT), "fields": or_null(object_of(TEXT))}
 EXISTS = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
 
@@ -1191,8 +1130,16 @@ def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> 
         entry = read_entry(line)
         if entry_hash(line) != hashes[index]:
             report.find(f"Entry {entry['id']} is not what seal {seal.number} covers: it was changed.")
-        check_details(entry, Item(line, salt=_salt_of(placed), fields=placed["fields"]), report)
-        _check_proof_place(entry, index, seal, report)
+        check_details(entry, Item(line, salt=bytes.fromhex(placed["salt"] or ""), fields=placed["fields"]), report)
+        order = (int(entry["xid"]), entry["id"])
+        is_last = index == seal.count - 1
+        is_in_place = seal.after_id < entry["id"] and order <= seal.end and (order == seal.end) == is_last
+        if seal.kind == "restored":
+            is_in_place = entry["id"] <= seal.after_id
+        elif entry["at"] > window("", seal.at)[1]:
+            is_in_place = False
+        if not is_in_place:
+            report.find(f"Entry {entry['id']} does not belong where it is under seal {seal.number}.")
         report.count()
         proven.append(Proven(entry, placed["fields"], seal))
     return proven
@@ -1208,25 +1155,12 @@ def _check_proof_seal(seal: Seal, report: Report, trust: Trust, signatures: bool
                 f"Seal {last.number} is signed with the key {fingerprint_of(last.key)}, and seal {seal.number} with "
                 f"{fingerprint_of(seal.key)}: only a bundle shows how one follows the other."
             )
-    if signatures and not report.is_full() and not seal.is_signed():
+    if signatures and not report.more and not seal.is_signed():
         report.find(f"Seal {seal.number} is not signed by its key: it was edited.")
     if trust and not trust.has(seal.key):
         report.find(f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust.")
     report.last = seal
     report.seals += 1
-
-
-def _check_proof_place(entry: dict[str, Any], index: int, seal: Seal, report: Report) -> None:
-    """Check what the seal over an entry says of its place and time."""
-    order = (int(entry["xid"]), entry["id"])
-    if seal.kind == "restored":
-        is_wrong = entry["id"] > seal.after_id
-    else:
-        is_last = index == seal.count - 1
-        is_wrong = entry["id"] <= seal.after_id or order > seal.end or (order == seal.end) != is_last
-        is_wrong = is_wrong or entry["at"] > window("", seal.at)[1]
-    if is_wrong:
-        report.find(f"Entry {entry['id']} does not belong where it is under seal {seal.number}.")
 
 
 def _lines_of(one: Proven) -> list[str]:
@@ -1256,20 +1190,13 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
         lines.append(f"The last seal is number {last.number} of {last.at[:19]} UTC, signed with the key {key}.")
     if last and not trust:
         lines.append("NOT checked: whether that key is the desk's. Compare it with what the desk shows, or give --key.")
-    return lines + ["NOT checked: " + shown(sentence) for sentence in report.younger]
-
-
-def _bundle_lines(report: Report, has_head: bool) -> list[str]:
-    lines = []
+    lines += ["NOT checked: " + shown(sentence) for sentence in report.younger]
     if report.unsealed:
         lines.append(f"NOT checked: {report.unsealed} entries not sealed yet, protected only by permissions.")
-    if report.missing.runs:
-        why = "this bundle leaves them out" if report.left_out else shown(report.missing)
-        lines.append(f"{len(report.missing)} entries are without their details: {why}.")
-    if not has_head:
-        lines.append(
-            "NOT checked: whether the end is there. A cut-off end can only be found with a saved checkpoint (--head)."
-        )
+    if report.missing.runs and report.left_out:
+        lines.append(f"{len(report.missing)} entries are without their details: this bundle leaves them out.")
+    elif report.missing.runs:
+        lines.append(f"{len(report.missing)} entries are without their details: {shown(report.missing)}.")
     return lines
 
 
@@ -1288,26 +1215,25 @@ def _read_heads(values: list[str]) -> Heads | None:
     return Heads.read(b"\n".join(part.strip() for part in parts)) if parts else None
 
 
-def _is_bundle(path: str) -> bool:
-    if os.path.isdir(path):
-        return True
-    with open_file(path) as file:
-        return file.read(2) == b"PK"
-
-
 def _run(options: argparse.Namespace) -> int:
     trust = Trust(options.key)
     signatures = not options.no_signatures
     heads = _read_heads(options.head)
-    if _is_bundle(options.path):
+    is_bundle = os.path.isdir(options.path)
+    if not is_bundle:
+        with open_file(options.path) as file:
+            data = file.read(LARGEST_PROOF + 1)
+        is_bundle = data.startswith(b"PK")
+    if is_bundle:
         report = check_bundle(options.path, trust, heads, signatures=signatures)
-        what = f"{report.entries} entries, {report.entries - report.unsealed} of them under {report.seals} seals."
-        lines = _result_lines(report, trust, what) + _bundle_lines(report, heads is not None)
+        sealed = report.entries - report.unsealed
+        lines = _result_lines(report, trust, f"{report.entries} entries, {sealed} of them under {report.seals} seals.")
+        if heads is None:
+            lines.append("NOT checked: whether the end is there. Only a saved checkpoint (--head) shows a cut-off end.")
     elif heads is not None:
         raise Unreadable("--head is for a bundle: a proof of one message cannot show what a checkpoint covers.")
     else:
-        with open_file(options.path) as file:
-            report, lines = check_proof(file.read(LARGEST_PROOF + 1), trust, signatures=signatures)
+        report, lines = check_proof(data, trust, signatures=signatures)
         lines += _result_lines(report, trust, "see above." if report.findings else EXISTS + ".")
     is_unsigned = not signatures or report.last is None
     if is_unsigned:
