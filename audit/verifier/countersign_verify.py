@@ -22,6 +22,7 @@ if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]
 
 import argparse
+import collections
 import contextlib
 import datetime
 import hashlib
@@ -77,12 +78,10 @@ class Ranges:
         end = 0
         for part in text.split(" ") if text else ():
             found = re.fullmatch("([1-9][0-9]{0,18})(?:-([1-9][0-9]{0,18}))?", part)
-            if found is None:
-                raise ValueError("it names no numbers")
-            first = int(found[1])
-            last = int(found[2] or first)
+            first = int(found[1]) if found else 0
+            last = int(found[2] or first) if found else 0
             if not end < first <= last:
-                raise ValueError("its ranges overlap, or are not in order")
+                raise ValueError("its numbers are none, overlap, or are not in order")
             self.runs.append((first, last))
             end = last
 
@@ -413,7 +412,7 @@ LONGEST_BATCH = 1000
 
 
 class Seal(types.SimpleNamespace):
-    """One seal: its fields, and what follows from them. Raises ValueError where one is missing, unknown or malformed."""
+    """One seal: its fields, and what follows from them. Raises ValueError where one is malformed."""
 
     def __init__(self, value: Any) -> None:
         super().__init__(**fields_of(value, "a seal", _SEAL))
@@ -522,9 +521,9 @@ class Chain:
         """Check the last signature, which covers all, and that one of the trusted keys signed."""
         self._check_signature(self.last)
         if self.keys and self.trust and not any(self.trust.has(key) for key, _ in self.keys):
+            signer = fingerprint_of(self.keys[-1][0])
             self.report.find(
-                "None of the seals is signed by the key that you trust; the last one is signed by "
-                f"{fingerprint_of(self.keys[-1][0])}."
+                f"None of the seals is signed by the key that you trust; the last one is signed by {signer}."
             )
 
 
@@ -618,7 +617,7 @@ class Record(NamedTuple):
 def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
     """Check each entry for everything that may be wrong with it alone."""
     # Which numbers were seen: a bit each, 256 of them together.
-    seen: dict[int, int] = {}
+    seen: dict[int, int] = collections.defaultdict(int)
     for position, item in enumerate(items, start=1):
         who = f"Entry {item.number}" if item.number else f"The entry at position {position}"
         if item.line is None:
@@ -635,11 +634,10 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
             yield Record(item.number or 0, None, "", digest, is_altered)
             continue
         number = entry["id"]
-        page = seen.get(number >> 8, 0)
         bit = 1 << (number & 255)
-        seen[number >> 8] = page | bit
-        if page & bit:
+        if seen[number >> 8] & bit:
             report.find(f"Entry {number} appears twice.")
+        seen[number >> 8] |= bit
         check_details(entry, item, report)
         if entry["action"] in REMOVALS:
             _take_removal(number, item.fields, report)
@@ -693,18 +691,15 @@ class Batch:
 
     def add(self, record: Record, report: Report) -> None:
         """Take an entry, and check its order and its time."""
-        is_early = record.number <= self.seal.after_id and not self.is_restored
+        seal = self.seal
+        is_early = record.number <= seal.after_id and not self.is_restored
         if record.order and self.end and (record.order <= self.end or is_early):
-            report.find(
-                f"Entry {self.end[1]} is before entry {record.number} under seal {self.seal.number} but was written "
-                "after it: their order was changed, or one was put in later."
-            )
+            place = f"Entry {self.end[1]} is before entry {record.number} under seal {seal.number}"
+            report.find(f"{place} but was written after it: their order was changed, or one was put in later.")
         if record.at and not self.window[0] <= record.at <= self.window[1]:
             before = f", and seal {self.before.number} before it is of {self.before.at[:19]}" if self.before else ""
-            report.find(
-                f"Entry {record.number} says {record.at[:19]}, is under {self.seal.name}{before}: "
-                "its time was changed, or it was put in."
-            )
+            says = f"Entry {record.number} says {record.at[:19]}, is under {seal.name}{before}"
+            report.find(f"{says}: its time was changed, or it was put in.")
         if record.is_altered and len(self.altered) < MOST_FINDINGS:
             self.altered.append(record.number)
         self.digest.update(record.hash)
@@ -1229,7 +1224,9 @@ def _run(options: argparse.Namespace) -> int:
         sealed = report.entries - report.unsealed
         lines = _result_lines(report, trust, f"{report.entries} entries, {sealed} of them under {report.seals} seals.")
         if heads is None:
-            lines.append("NOT checked: whether the end is there. Only a saved checkpoint (--head) shows a cut-off end.")
+            lines.append(
+                "NOT checked: whether the end is there. A cut-off end can only be found with a saved checkpoint."
+            )
     elif heads is not None:
         raise Unreadable("--head is for a bundle: a proof of one message cannot show what a checkpoint covers.")
     else:

@@ -105,7 +105,7 @@ def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys)
         "Entry 6, 2026-11-21T02:04:33 UTC: message.opened by person 7 through web.",
         "    actor: Ana",
     ]
-    assert "    reason: “ 6\\x0a" in lines
+    assert "    reason: “ 6\\n" in lines
     (tmp_path / "proof.json").write_text(json.dumps(made.proof()))
     assert verifier.main([str(tmp_path / "proof.json")]) == 0
     says = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
@@ -135,10 +135,6 @@ def test_forged_entry_is_not_printed(made):
     assert _check(proof).report.findings == ["The hashes are not those that seal 3 covers."]
 
 
-def _in_batch(place, **says):
-    return lambda proof: proof["batches"][place].update(says)
-
-
 def _in_entry(place, **says):
     return lambda proof: proof["batches"][0]["entries"][place].update(says)
 
@@ -164,31 +160,15 @@ ALTERED = [
     ('The heading lies: "action" is message.rejected', lambda proof: proof["about"].update(action="message.rejected")),
     ('The heading lies: "actor" is person 8', lambda proof: proof["about"].update(actor="person 8")),
     ('The heading lies: "at" is 2026', lambda proof: proof["about"].update(at="2026")),
-    ('The heading lies: "at" is None', lambda proof: proof["about"].update(at=None)),
 ]
+# The corpus of test_countersign_verify_mutations.py has the rest.
 UNREADABLE = [
     _in_entry(1, index=0),
-    _in_entry(1, index=True),
-    _in_entry(1, index=2**62),
     _in_entry(1, salt=None),
     _in_entry(1, fields=None),
-    _in_entry(1, fields={"actor": 1}),
-    _in_entry(1, more=1),
     _in_entry(1, entry="{}"),
-    _in_batch(0, entries=[]),
-    _in_batch(0, entries=[1]),
-    _in_batch(0, hashes=["x"]),
-    _in_batch(0, seal=None),
-    _in_seal(count="1"),
     _in_seal(at="2026-13-21T02:04:33.000000+00:00"),
-    lambda proof: proof["not_sealed"].append("6"),
     lambda proof: proof.update(batches=[]),
-    lambda proof: proof.update(batches=None),
-    lambda proof: proof.update(v=1),
-    lambda proof: proof.update(kind="other"),
-    lambda proof: proof.update(more=1),
-    lambda proof: proof.pop("about"),
-    lambda proof: proof["about"].pop("actor"),
 ]
 
 
