@@ -147,7 +147,7 @@ class Book:
             "seals": len(self.seals),
             "size": self.size,
             "last": seal_hash(self.seals[-1]) if self.seals else "",
-            "unsealed": len(self.entries) - self.size,
+            "unsealed": max(0, len(self.entries) - self.size),
             "details": "included",
             **self.manifest,
         }

@@ -87,7 +87,6 @@ class Ranges:
 
     @classmethod
     def over(cls, numbers: Iterable[int]) -> Ranges:
-        """Return the ranges of these numbers."""
         made = cls()
         for number in sorted(set(numbers)):
             made.add(number, number)
@@ -115,7 +114,6 @@ class Ranges:
                 raise ValueError("it and others name too many ranges")
 
     def merged(self) -> list[tuple[int, int]]:
-        """Return the ranges in order, without overlaps."""
         made = Ranges()
         for first, last in sorted(self.runs):
             made.add(first, last)
@@ -160,14 +158,12 @@ class Report:
         self._is_strict = is_strict
 
     def find(self, sentence: str) -> None:
-        """Add a finding: something that does not hold."""
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(sentence)
         else:
             self.more += 1
 
     def note(self, sentence: str) -> None:
-        """Add a note: something to know that is no finding."""
         if len(self.notes) < MOST_FINDINGS and sentence not in self.notes:
             self.notes.append(sentence)
 
@@ -178,7 +174,6 @@ class Report:
         self.find(sentence)
 
     def count(self) -> None:
-        """Count an entry, and report progress now and then."""
         self.entries += 1
         if self._progress and self.entries % 10_000 == 0:
             self._progress(self.entries)
@@ -222,10 +217,8 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
         # Only an escape can hide half a character.
         if (is_canonical or "\\u" in text) and canonical(value) != data and is_canonical:
             raise ValueError("it is not in canonical form")
-    except UnicodeDecodeError:
-        raise ValueError("it is no UTF-8") from None
-    except UnicodeEncodeError:
-        raise ValueError("it holds half a character") from None
+    except UnicodeError:
+        raise ValueError("it is no UTF-8, or holds half a character") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -329,7 +322,6 @@ def point_of(data: bytes) -> Point | None:
 
 
 def bytes_of(point: Point) -> bytes:
-    """Encode a point as 32 bytes."""
     inverse = pow(point[2], P - 2, P)
     x = point[0] * inverse % P
     y = point[1] * inverse % P
@@ -387,7 +379,6 @@ class Trust:
         return bool(self._names)
 
     def has(self, key: str) -> bool:
-        """Whether this key is one of them."""
         whole = hashlib.sha256(bytes.fromhex(key)).hexdigest()
         short = fingerprint_of(key).replace("-", "")
         return not self._names.isdisjoint([key.upper(), whole.upper(), short])
@@ -424,7 +415,6 @@ class Seal(types.SimpleNamespace):
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 
     def is_signed(self) -> bool:
-        """Whether its signature is that of the key it names."""
         return is_signed(self.signed_bytes, bytes.fromhex(self.signature), bytes.fromhex(self.key))
 
 
@@ -545,7 +535,6 @@ REMOVALS = ("ledger.details_removed", "ledger.details_erased")
 
 
 def entry_hash(line: bytes) -> bytes:
-    """Return the hash of an entry, given its canonical JSON."""
     return hashlib.sha256(line).digest()
 
 
@@ -555,7 +544,6 @@ def batch_hash(hashes: Iterable[bytes]) -> str:
 
 
 def read_entry(line: bytes) -> dict[str, Any]:
-    """Parse an entry. Raises ValueError where it is not canonical, or none."""
     return fields_of(read_json(line, is_canonical=True), "an entry", _ENTRY, {"outcome", "mac"})
 
 
@@ -677,7 +665,6 @@ class Batch:
         self.highest = 0
 
     def fits(self) -> bool:
-        """Whether these are the entries that were sealed."""
         return self.taken == self.seal.count and self.digest.hexdigest() == self.seal.entries
 
     def wants(self, record: Record) -> bool:
@@ -807,26 +794,23 @@ class Heads:
             raise Unreadable(f"The saved checkpoint cannot be read: {error}.") from None
 
     def meet(self, seal: Seal) -> None:
-        """Mark a checkpoint that is this seal as found."""
         if seal.kind == "restored" and (self._restored is None or seal.at > self._restored.at):
             self._restored = seal
         self._missing.pop((seal.number, seal.hash), None)
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
-        """Report the checkpoints that were not found."""
         last = report.last.number if report.last else 0
         for head in sorted(self._missing.values(), key=lambda one: one.number):
             named = f"The saved checkpoint, {head.name}"
-            restored = self._restored if self._restored and self._restored.at > head.at else None
-            if excuse_restored and restored:
+            restored = self._restored
+            if excuse_restored and restored and restored.at > head.at:
                 report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
             elif report.more:
                 report.more += 1
             elif not head.is_signed():
                 report.find(f"{named}, is not signed by its key: it proves nothing.")
             elif head.number <= last:
-                why = f" Seal {restored.number} reports a restore: older entries are missing." if restored else ""
-                report.find(f"{named}, is not the seal {head.number} that is here: what it covers was altered.{why}")
+                report.find(f"{named}, is not the seal {head.number} that is here: what it covers was altered.")
             elif report.made_at and head.at > report.made_at:
                 report.younger.append(
                     f"{named}, is younger than this bundle of {report.made_at[:19]}: take a newer one."
@@ -886,7 +870,6 @@ class Bundle:
 
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[BinaryIO]:
-        """Open one of the files. Others in the bundle are never read."""
         try:
             if self._zip:
                 member = self._zip.getinfo(self._root + name)
@@ -904,7 +887,6 @@ class Bundle:
             raise Unreadable(f"{name} in the bundle cannot be read: {shown(error)}.") from None
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of a file, without their ends."""
         left = self._most
         with self._open(name) as file:
             while line := file.readline(LONGEST_LINE + 1):
@@ -931,7 +913,6 @@ _LISTED: dict[str, Rule] = {"id": 1, "hash": HASH, "salt": or_null(SALT), "field
 
 
 def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
-    """Parse the lines of details.jsonl."""
     for place, line in enumerate(lines, start=1):
         try:
             listed = fields_of(read_json(line, is_canonical=True), "details", _LISTED)
@@ -947,7 +928,6 @@ _NUMBER = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
 def _number_in(line: bytes | None) -> int | None:
-    """Return the number of an entry, read without parsing all of the line."""
     found = _NUMBER.search(line) if line is not None else None
     return int(found[1]) if found else None
 
@@ -1044,8 +1024,6 @@ class Proof(NamedTuple):
 
 
 class Proven(NamedTuple):
-    """An entry of a proof."""
-
     entry: dict[str, Any]
     fields: dict[str, str] | None
     seal: Seal
@@ -1142,14 +1120,11 @@ def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> 
 
 def _check_proof_seal(seal: Seal, report: Report, trust: Trust, signatures: bool) -> None:
     last = report.last
-    if last is not None:
-        if seal.number <= last.number or seal.size < last.size + seal.count or seal.epoch < last.epoch:
-            report.find(f"Seal {seal.number} does not come after seal {last.number}.")
-        if seal.key != last.key:
-            report.note(
-                f"Seal {last.number} is signed with the key {fingerprint_of(last.key)}, and seal {seal.number} with "
-                f"{fingerprint_of(seal.key)}: only a bundle shows how one follows the other."
-            )
+    if last and (seal.number <= last.number or seal.size < last.size + seal.count or seal.epoch < last.epoch):
+        report.find(f"Seal {seal.number} does not come after seal {last.number}.")
+    if last and seal.key != last.key:
+        keys = f"the key {fingerprint_of(last.key)}, and seal {seal.number} with {fingerprint_of(seal.key)}"
+        report.note(f"Seal {last.number} is signed with {keys}: only a bundle shows how one follows the other.")
     if signatures and not report.more and not seal.is_signed():
         report.find(f"Seal {seal.number} is not signed by its key: it was edited.")
     if trust and not trust.has(seal.key):
@@ -1244,7 +1219,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", help="a bundle or a proof")
     parser.add_argument("--head", action="append", default=[], help="a file of saved checkpoints, or the JSON of one")
