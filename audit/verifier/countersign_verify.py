@@ -36,7 +36,7 @@ import types
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple, Union
+from typing import Any, BinaryIO, NamedTuple
 
 MIB = 1024 * 1024
 # Longer lines and files are refused before they are parsed.
@@ -226,43 +226,44 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     return value
 
 
-# What a field may be: the pattern of a text, the least number, a function that tells, or None for anything.
-Rule = Union[str, int, Callable[[Any], bool], None]
+# What a field may be: functions that return something true, and may raise TypeError for what is of another type.
+Rule = Callable[[Any], object]
 MOST = 2**63
-TEXT = "(?s).*"
-HASH = "[0-9a-f]{64}"
-HASH_OR_EMPTY = "([0-9a-f]{64})?"
-UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-XID = "0|[1-9][0-9]{0,19}"
-SALT = "[0-9a-f]{32}"
-_TIME = "(19[7-9][0-9]|2[0-9]{3})-[0-9]{2}-[0-9]{2}T(?!24)[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}[+]00:00"
+TEXT = re.compile("(?s).*").fullmatch
+HASH = re.compile("[0-9a-f]{64}").fullmatch
+HASH_OR_EMPTY = re.compile("([0-9a-f]{64})?").fullmatch
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+XID = re.compile("0|[1-9][0-9]{0,19}").fullmatch
+SALT = re.compile("[0-9a-f]{32}").fullmatch
+LIKE_TIME = re.compile(
+    "(19[7-9][0-9]|2[0-9]{3})-[0-9]{2}-[0-9]{2}T(?!24)[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}[+]00:00"
+).fullmatch
 
 
-def fits(value: Any, rule: Rule) -> bool:
-    """Whether a value is what a field may be."""
-    if isinstance(rule, str):
-        return type(value) is str and re.fullmatch(rule, value) is not None
-    if isinstance(rule, int):
-        return type(value) is int and rule <= value < MOST
-    return rule is None or rule(value)
+def anything(_: Any) -> bool:
+    return True
+
+
+def number_from(least: int) -> Rule:
+    return lambda value: type(value) is int and least <= value < MOST
 
 
 def or_null(rule: Rule) -> Rule:
-    return lambda value: value is None or fits(value, rule)
+    return lambda value: value is None or rule(value)
 
 
 def list_of(rule: Rule, least: int = 0) -> Rule:
-    return lambda value: isinstance(value, list) and len(value) >= least and all(fits(one, rule) for one in value)
+    return lambda value: type(value) is list and len(value) >= least and all(map(rule, value))
 
 
 def object_of(rule: Rule) -> Rule:
-    return lambda value: isinstance(value, dict) and all(fits(one, rule) for one in value.values())
+    return lambda value: type(value) is dict and all(map(rule, value.values()))
 
 
 def is_time(value: Any) -> bool:
     """Whether this is a time in the one form that a ledger has, which sorts as time does."""
     try:
-        return fits(value, _TIME) and bool(datetime.datetime.fromisoformat(value))
+        return bool(LIKE_TIME(value) and datetime.datetime.fromisoformat(value))
     except ValueError:
         return False
 
@@ -274,7 +275,11 @@ def fields_of(value: Any, what: str, rules: dict[str, Rule], may_be_absent: Iter
     if value.get("v", 2) != 2:
         raise ValueError("it is of a version that this verifier does not know")
     for name, field in value.items():
-        if not fits(field, rules[name]):
+        try:
+            is_right = rules[name](field)
+        except TypeError:
+            is_right = False
+        if not is_right:
             raise ValueError(f'its field "{name}" is not what it must be')
     return value
 
@@ -387,16 +392,16 @@ class Trust:
 # --- Seals ----------------------------------------------------------------------------------------------------------
 
 _SEAL: dict[str, Rule] = {
-    **dict.fromkeys(("v", "number", "epoch"), 1),
-    **dict.fromkeys(("count", "size", "end_id", "after_id"), 0),
+    **dict.fromkeys(("v", "number", "epoch"), number_from(1)),
+    **dict.fromkeys(("count", "size", "end_id", "after_id"), number_from(0)),
     **dict.fromkeys(("entries", "key"), HASH),
     **dict.fromkeys(("previous", "next_key"), HASH_OR_EMPTY),
-    "kind": "seal|restored|key",
+    "kind": re.compile("seal|restored|key").fullmatch,
     "end_xid": XID,
-    "cluster": "[0-9]{0,32}",
+    "cluster": re.compile("[0-9]{0,32}").fullmatch,
     "at": is_time,
     "note": TEXT,
-    "signature": "[0-9a-f]{128}",
+    "signature": re.compile("[0-9a-f]{128}").fullmatch,
 }
 # Entries of a seal of the kind `seal`.
 LONGEST_BATCH = 1000
@@ -521,13 +526,13 @@ class Chain:
 
 _ENTRY: dict[str, Rule] = {
     **dict.fromkeys(("actor_kind", "actor_id", "surface", "action", "fingerprint", "trace"), TEXT),
-    "id": 1,
+    "id": number_from(1),
     "xid": XID,
     "at": is_time,
-    "connection": or_null(-MOST),
+    "connection": or_null(number_from(-MOST)),
     "message": or_null(UUID),
     "detail_hashes": object_of(HASH),
-    "outcome": "[a-z_]{1,16}",
+    "outcome": re.compile("[a-z_]{1,16}").fullmatch,
     "mac": HASH,
 }
 # Entries that record a removal, and name the entries whose details were removed.
@@ -909,7 +914,7 @@ class Bundle:
             raise Unreadable(f"{name} cannot be read: {error}.") from None
 
 
-_LISTED: dict[str, Rule] = {"id": 1, "hash": HASH, "salt": or_null(SALT), "fields": object_of(TEXT)}
+_LISTED: dict[str, Rule] = {"id": number_from(1), "hash": HASH, "salt": or_null(SALT), "fields": object_of(TEXT)}
 
 
 def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
@@ -957,12 +962,12 @@ def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
 
 
 _MANIFEST: dict[str, Rule] = {
-    **dict.fromkeys(("v", "entries", "seals", "size", "unsealed"), 0),
-    "product": "Countersign",
+    **dict.fromkeys(("v", "entries", "seals", "size", "unsealed"), number_from(0)),
+    "product": re.compile("Countersign").fullmatch,
     "version": TEXT,
     "made_at": is_time,
     "last": HASH_OR_EMPTY,
-    "details": "included|left out",
+    "details": re.compile("included|left out").fullmatch,
 }
 
 
@@ -993,7 +998,7 @@ def check_bundle(
         if manifest[name] != value:
             report.find(f'manifest.json lies: "{name}" is {manifest[name]} there, and {value} here.')
     keys = [{"key": key, "fingerprint": fingerprint_of(key), "first_seal": number} for key, number in chain.keys]
-    if canonical(bundle.json("keys.json", {"keys": None})) != canonical({"keys": keys}):
+    if canonical(bundle.json("keys.json", {"keys": anything})) != canonical({"keys": keys}):
         report.find("keys.json does not hold the keys that signed, in the order of their use.")
     return report
 
@@ -1001,18 +1006,23 @@ def check_bundle(
 # --- Proofs ---------------------------------------------------------------------------------------------------------
 
 _PROOF: dict[str, Rule] = {
-    "v": 1,
-    "kind": "message",
-    "product": "Countersign",
+    "v": number_from(1),
+    "kind": re.compile("message").fullmatch,
+    "product": re.compile("Countersign").fullmatch,
     "made_at": is_time,
     "message": UUID,
-    "about": None,
-    "batches": list_of(None, 1),
-    "not_sealed": list_of(1),
+    "about": anything,
+    "batches": list_of(anything, 1),
+    "not_sealed": list_of(number_from(1)),
 }
-_ABOUT: dict[str, Rule] = {"action": TEXT, "actor": TEXT, "at": TEXT, "entry": 1}
-_BATCH: dict[str, Rule] = {"seal": None, "hashes": list_of(HASH), "entries": list_of(None, 1)}
-_PLACED: dict[str, Rule] = {"index": 0, "entry": TEXT, "salt": or_null(SALT), "fields": or_null(object_of(TEXT))}
+_ABOUT: dict[str, Rule] = {"action": TEXT, "actor": TEXT, "at": TEXT, "entry": number_from(1)}
+_BATCH: dict[str, Rule] = {"seal": anything, "hashes": list_of(HASH), "entries": list_of(anything, 1)}
+_PLACED: dict[str, Rule] = {
+    "index": number_from(0),
+    "entry": TEXT,
+    "salt": or_null(SALT),
+    "fields": or_null(object_of(TEXT)),
+}
 EXISTS = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
 
 
@@ -1066,7 +1076,8 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
     heading = by_number[about["entry"]]
     for name, value in (("action", heading.entry["action"]), ("actor", heading.actor), ("at", heading.entry["at"])):
         if about[name] != value:
-            find(f'The heading lies: "{name}" is {shown(about[name])} there, and {shown(value)} in the entry.')
+            sealed = f"{shown(value)} in entry {about['entry']}"
+            find(f'The heading lies: "{name}" is {shown(about[name])} there, and {sealed}.')
     if report.findings:
         return Proof(report, [])
     lines = [
@@ -1192,16 +1203,16 @@ def _run(options: argparse.Namespace) -> int:
     is_bundle = os.path.isdir(options.path)
     if not is_bundle:
         with open_file(options.path) as file:
-            data = file.read(LARGEST_PROOF + 1)
-        is_bundle = data.startswith(b"PK")
+            is_bundle = file.read(2) == b"PK"
+            file.seek(0)
+            data = b"" if is_bundle else file.read(LARGEST_PROOF + 1)
     if is_bundle:
         report = check_bundle(options.path, trust, heads, signatures=signatures)
         sealed = report.entries - report.unsealed
         lines = _result_lines(report, trust, f"{report.entries} entries, {sealed} of them under {report.seals} seals.")
         if heads is None:
-            lines.append(
-                "NOT checked: whether the end is there. A cut-off end can only be found with a saved checkpoint."
-            )
+            only = "A cut-off end can only be found with a saved checkpoint (--head)."
+            lines.append(f"NOT checked: whether the end is there. {only}")
     elif heads is not None:
         raise Unreadable("--head is for a bundle: a proof of one message cannot show what a checkpoint covers.")
     else:

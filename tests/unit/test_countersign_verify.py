@@ -338,10 +338,6 @@ def _line(name, number, *change):
     return changed
 
 
-def _with_wild_number(value):
-    return _line("entries.jsonl", 7, b'"connection":null', b'"connection":' + value)
-
-
 def _all_of(name, data):
     return lambda: {name: data}
 
@@ -357,13 +353,9 @@ UNREADABLE = {
     "does not have the fields of an entry": _line("entries.jsonl", 7, b',"trace":""', b""),
     'its field "id"': _line("entries.jsonl", 7, b'"id":8', b'"id":9223372036854775808'),
     'its field "xid"': _line("entries.jsonl", 7, b'"xid":"', b'"xid":"0'),
-    "NaN is no number": _with_wild_number(b"NaN"),
-    "1.0 is no number": _with_wild_number(b"1.0"),
-    "88888 is no number of a ledger": _with_wild_number(b"8" * 5000),
-    "it is nested too deeply": _with_wild_number(b"[" * 100_000 + b"]" * 100_000),
-    "it is no UTF-8": _line("entries.jsonl", 7, b"web", b"\xff"),
+    "88888 is no number of a ledger": _line("entries.jsonl", 7, b":null", b":" + b"8" * 5000),
+    "it is nested too deeply": _line("entries.jsonl", 7, b":null", b":" + b"[" * 100_000),
     "half a character": _line("entries.jsonl", 7, b"web", b"\\ud800"),
-    "it is no JSON": _line("entries.jsonl", 7, b"{", b""),
     "entries.jsonl ends within a line": _line("entries.jsonl", 15, b"}\n", b""),
     "a line that is too long": _line("entries.jsonl", 7, b"web", b"w" * 5_000_000),
     'Line 8 of details.jsonl cannot be read: its field "salt"': _line("details.jsonl", 7, b'"salt":"', b'"salt":"00'),
