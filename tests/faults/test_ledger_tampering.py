@@ -205,7 +205,7 @@ CHANGES = [
         "No entry is listed as sealed at position 4",
         "Seal 2 covers 5 entries, and 4 are here",
     ),
-    (_insert, "before entry 10000 under seal 4"),
+    (_insert, "Entry 10000 was put in later"),
     (_insert_with_a_sealed_hash, "Seal 2 covers 5 entries, and 6 are here"),
     (_swap, "Entry {next} is before entry {entry}"),
     (_cut, "seal 3 of", "seal 3 of", "--head"),
