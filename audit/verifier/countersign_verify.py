@@ -670,7 +670,7 @@ class Batch:
         self.highest = 0
 
     def fits(self) -> bool:
-        return self.taken == self.seal.count and self.digest.hexdigest() == self.seal.entries
+        return bool(self.taken == self.seal.count and self.digest.hexdigest() == self.seal.entries)
 
     def wants(self, record: Record) -> bool:
         """Whether the next entry belongs here by what it says; one that cannot say it, where some are missing."""
@@ -678,8 +678,8 @@ class Batch:
             # What follows was put in, or was left behind for a restore to take.
             return False
         if record.order is None:
-            return self.taken < self.seal.count
-        return record.number <= self.seal.after_id if self.is_restored else record.order <= self.seal.end
+            return bool(self.taken < self.seal.count)
+        return bool(record.number <= self.seal.after_id if self.is_restored else record.order <= self.seal.end)
 
     def add(self, record: Record, report: Report) -> None:
         """Take an entry, and check its order and its time."""
@@ -881,7 +881,7 @@ class Bundle:
                 is_link = stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG)
                 if is_link or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise Unreadable(f"{name} in the bundle is not a file, or compressed in a way that no desk uses.")
-                file = io.BufferedReader(self._zip.open(member), MIB)  # type: ignore[type-var]
+                file: BinaryIO = io.BufferedReader(self._zip.open(member), MIB)  # type: ignore[type-var]
             else:
                 file = open_file(os.path.join(self._root, name))
             with file:
