@@ -41,7 +41,7 @@ from risk.addresses import bare_address, everybody
 from risk.findings import may_have_left as may_have_left_finding
 from risk.findings import worst_first
 from risk.phrases import OwnPhrase, read_phrase
-from risk.score import score_of
+from risk.score import HIGH, score_of
 from risk.similarity import alike, amounts, bands, shape
 from risk.sums import sums_of
 
@@ -286,7 +286,8 @@ def queue_columns(
 ) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
-    A message that cannot be sorted must still be readable: after an error the columns are those of an empty message.
+    A message that cannot be sorted must still be readable: after an error it is found by no word, high risk, and what
+    the policy asks of it is not known, so that every rule applies.
     """
     try:
         found = list(findings)
@@ -299,7 +300,8 @@ def queue_columns(
         return {**columns, "policy_applied": message.policy_applied if is_same else 0}
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        return {"search": _stored(""), "written_to": None, "policy_facts": None, "policy_applied": 0}
+        unknown = {"written_to": None, "policy_facts": None, "policy_applied": 0}
+        return {**unknown, "search": _stored(""), "shape": "", "bands": [], "risk": HIGH, "risk_level": "high"}
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

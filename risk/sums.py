@@ -5,7 +5,6 @@ read for certain makes the sum unknown. Case, width, script of the digits, invis
 all kinds of space and line break are folded first.
 """
 
-import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from decimal import Decimal
 from common.fingerprint import Content
 from common.words import MAX_TEXT
 from rendering import ParsedContent
+from rendering.html_reading import decode
 from rendering.invisibles import stripped
 from risk.money import (
     CJK,
@@ -76,7 +76,7 @@ def read_sums(texts: Iterable[str]) -> Sums:
     named: list[str] = []
     unread: list[str] = []
     largest: dict[str, Decimal] = {}
-    for text in map(html.unescape, texts):
+    for text in map(decode, texts):
         folded_text = _fold(text[:MAX_TEXT])
         found = _Reading(folded_text[:MOST_READ])
         for currency, value in found.sums:

@@ -12,6 +12,8 @@ _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
 _WORDS = {"to": "the recipients", "cc": "the recipients", "bcc": "the recipients", "subject": "the subject"}
 # How much of a difference the ledger keeps as text; the two versions are kept whole.
 MAX_DIFFERENCE = 50_000
+# Lines of both texts together; comparing takes time that grows with their square.
+MOST_LINES = 6_000
 
 
 def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
@@ -52,6 +54,9 @@ def _lines(first: Content, edited: Replacement) -> Iterator[str]:
         yield f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
     if is_text_changed(first, edited):
         before, after = (first.markdown or "").splitlines(), edited.markdown.splitlines()
+        if len(before) + len(after) > MOST_LINES:
+            yield "The text was changed; it has too many lines to show which. Both versions are kept whole."
+            return
         yield from difflib.unified_diff(before, after, "first version", "corrected version", lineterm="", n=1)
 
 

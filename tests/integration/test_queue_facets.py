@@ -41,9 +41,12 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
         raise RecursionError
 
     monkeypatch.setattr(examination, "amounts", fail)
-    message = make_message(connection, markdown=LIES)
+    message = make_message(connection, markdown="Dear Dana, your report is ready.")
     assert message.revision is not None
-    assert columns(message)["search"] == ""
+    found = columns(message)
+    assert (found["search"], found["risk_level"]) == ("", "high")
+    # Every rule of the policy applies to what is not known.
+    assert Message.objects.get().policy_facts is None
 
 
 @pytest.mark.slow

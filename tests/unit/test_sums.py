@@ -201,3 +201,7 @@ def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
     for piece in ("1.", "EUR 1 ", "5OOO EUR ", "E U R ", "1 x EUR ", "½", "\n\n1", "https://", "&euro;"):
         small, large = ((piece * length)[:length] for length in (MOST_READ // 8, MOST_READ))
         assert is_linear(lambda text: read_sums([text]), small, large), piece
+
+
+def test_character_references_of_any_length_are_read():
+    assert read_sums(["Pay &#53;&#x30;00 EUR &#" + "1" * 5_000 + ";"]).largest == {"EUR": "5000"}
