@@ -125,7 +125,7 @@ class Parser:
         digest, error = told[:_DIGEST], told[_DIGEST:].decode("ascii", "replace")
         _, status = os.waitpid(one.pid, 0)
         with one.connection as connection:
-            if status and digest and not one.is_late:
+            if status and digest:
                 self._kills[digest] = self._kills.pop(digest, 0) + 1
                 if len(self._kills) > MOST_KEPT:
                     del self._kills[next(iter(self._kills))]
@@ -150,6 +150,8 @@ class Parser:
             os.write(tell, digest)
             if self._kills.get(digest, 0) >= MOST_KILLS:
                 os._exit(_KNOWN)
+            if _has_gone(connection):
+                os._exit(0)
             answer = job.run(content)
             connection.sendall(b"answer %d\n" % len(answer))
             connection.sendall(answer)
@@ -168,6 +170,14 @@ def _reason(status: int) -> str:
         return "time or memory"
     known = {_OUT_OF_MEMORY: "memory", _KNOWN: "killed before"}
     return known.get(status, f"a crash ({status})")
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether the client waits no longer; it sends nothing after its request."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def _head(connection: socket.socket) -> tuple[str, int]:

@@ -7,6 +7,7 @@ no pattern and no message can keep a process busy.
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -94,6 +95,7 @@ class SearchedText:
         self._positions: dict[str, list[int]] = {}
         for position, word in enumerate(self._words):
             self._positions.setdefault(word, []).append(position)
+        self._distinct = sorted(self._positions)
 
     def find(self, phrase: Phrase) -> Match | None:
         """Return the first place in the text that fits the phrase, None where none does."""
@@ -116,7 +118,12 @@ class SearchedText:
         """Return the positions of the words that fit, in order."""
         if is_plain(pattern):
             return self._positions.get(pattern, ())
-        return sorted(at for word, found in self._positions.items() if fits(word, pattern) for at in found)
+        # Only words with the pattern's beginning are looked at: a long text has very many.
+        beginning = _beginning(pattern)
+        first = bisect_left(self._distinct, beginning)
+        last = bisect_left(self._distinct, f"{beginning}\U0010ffff")
+        fitting = [word for word in self._distinct[first:last] if fits(word, pattern)]
+        return sorted(at for word in fitting for at in self._positions[word])
 
 
 def is_plain(pattern: str) -> bool:

@@ -61,10 +61,10 @@ class Unreadable(Exception):
 
 
 def shown(value: Any) -> str:
-    """Return foreign text with control and bidi characters escaped, so that it cannot manipulate a terminal."""
-    text = str(value)
+    """Return foreign text that cannot manipulate a terminal: without control and bidi characters, or wide gaps."""
+    text = re.sub("  +", " ", str(value)[:2000])
     safe = (one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text[:500])
-    return "".join(safe) + ("..." if len(text) > 500 else "")
+    return "".join(safe) + ("..." if len(text) > 500 or len(str(value)) > 2000 else "")
 
 
 class Ranges:
@@ -1140,6 +1140,8 @@ def _check_proof_seal(seal: Seal, report: Report, trust: Trust, signatures: bool
         report.find(f"Seal {seal.number} is not signed by its key: it was edited.")
     if trust and not trust.has(seal.key):
         report.find(f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust.")
+    if (seal.count > LONGEST_BATCH and seal.kind == "seal") or (seal.count and seal.kind == "key"):
+        report.find(f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal.")
     report.last = seal
     report.seals += 1
 
