@@ -160,7 +160,7 @@ def _rejected_like(message: Message, content: Content, parsed: ParsedContent) ->
     Test messages are compared only with test messages. A next version that was requested matches nothing, whatever
     else was rejected.
     """
-    own_shape, own_bands = shape(content, parsed.template), bands(content, parsed.template)
+    own_shape, own_bands = shape(content, parsed), bands(content, parsed)
     if not own_shape or message.answers_id is not None:
         return None
     if same := earlier_mail.rejected_with_shape(message, own_shape):
@@ -363,8 +363,8 @@ def _search_and_similarity(message: Message, content: Content, parsed: ParsedCon
         (CONTENT, words_of(text)),
     )
     return {
-        "shape": shape(content, parsed.template),
-        "bands": bands(content, parsed.template),
+        "shape": shape(content, parsed),
+        "bands": bands(content, parsed),
         "has_attachments": bool(content.attachments),
         "search": _stored(vector(parts)),
     }

@@ -152,6 +152,22 @@ def host_of(url: str) -> str:
     return _split_target(_IGNORED.sub("", url).strip(_EDGES))[1]
 
 
+def origin_of(target: str) -> str:
+    """Return the scheme, the host and the port that a link goes to, as browsers read it."""
+    target = _IGNORED.sub("", target).strip(_EDGES)
+    scheme, host, _ = _split_target(target)
+    if scheme not in WEB_SCHEMES:
+        return f"{scheme}:{host}"
+    rest = target.partition(":")[2] if _PARTS.match(target) else target
+    _, port = _host_and_port(_authority(rest).rpartition("@")[2])
+    return f"{scheme}://{host}:{port or _DEFAULT_PORTS[scheme]}"
+
+
+def _authority(rest: str) -> str:
+    """Return what stands between the scheme of a web address and its path."""
+    return _WEB.match(rest).group(1)  # type: ignore[union-attr]
+
+
 def is_remote(url: str) -> bool:
     """Whether loading `url` would reach another machine. A relative address has none to reach in a message."""
     url = _IGNORED.sub("", url).strip(_EDGES).replace("\\", "/").lower()
@@ -279,8 +295,7 @@ def _split_target(target: str) -> tuple[str, str, list[str]]:
         return scheme, host, flags
     if scheme not in WEB_SCHEMES:
         return scheme, "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
-    authority = _WEB.match(rest).group(1)  # type: ignore[union-attr]
-    user, at, host_and_port = authority.rpartition("@")
+    user, at, host_and_port = _authority(rest).rpartition("@")
     flags = ["credentials_in_url"] if at and user else []
     flags += ["not_https"] if scheme == "http" else []
     host, port = _host_and_port(host_and_port)

@@ -9,6 +9,7 @@ from common.fingerprint import Content
 from parsing.client import ParserKilled, parse
 from rendering.result import NOT_SAFE, FetchedPicture, ParsedContent, RenderedMessage, Words
 from rendering.source_view import render_source
+from rendering.texts import outline_of_text
 
 # Seconds that a page waits; its thread is needed by others.
 PATIENCE = 20.0
@@ -41,7 +42,8 @@ def parse_content(content: Content) -> ParsedContent:
 def unparsed_content(content: Content) -> ParsedContent:
     """Return a content that cannot be read safely: its source is its text."""
     source = content.html or ""
-    return ParsedContent(shown=render_source(content, NOT_SAFE), words=source, template=source)
+    shown = render_source(content, NOT_SAFE)
+    return ParsedContent(shown=shown, words=source, template=source, outlines=(outline_of_text(source),))
 
 
 def _asked(job: str, request: Any) -> Any:

@@ -13,10 +13,10 @@ from common.signature_block import with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import mark
-from rendering.result import Doubt, FetchedPicture, ParsedContent, RemotePicture, RenderedMessage, Words
+from rendering.result import Doubt, FetchedPicture, Outline, ParsedContent, RemotePicture, RenderedMessage, Words
 from rendering.sanitise import seal, to_tree
 from rendering.source_view import document, left_out, render_source, secret_text
-from rendering.texts import template_of, words_of
+from rendering.texts import outline_of, outline_of_text, template_of, words_of
 
 # Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000
@@ -51,17 +51,31 @@ def parse_content(content: Content) -> ParsedContent:
     """Return all that findings, search and comparison need of a content."""
     shown = render_message(content)
     if content.html is None:
-        return ParsedContent(shown=shown)
-    read = ParsedContent(shown=shown, words=words_of(content.html), template=template_of(content.html))
+        return ParsedContent(shown=shown, outlines=(_outline(content),))
+    read = ParsedContent(
+        shown=shown,
+        words=words_of(content.html),
+        template=template_of(content.html),
+        outlines=(_outline(content),),
+    )
     if not content.markdown:
         return read
     text = replace(content, html=None)
+    read = replace(read, outlines=(*read.outlines, _outline(text)))
     signed = render_message(text)
     # Of the message's additions, only the signature is part of its text.
     is_signed = bool(content.additions.get("signature"))
     return replace(
         read, text_part=signed, unsigned=render_message(replace(text, additions={})) if is_signed else signed
     )
+
+
+def _outline(content: Content) -> Outline:
+    """Return the outline of what the sender wrote, without the mailbox's signature."""
+    try:
+        return outline_of(_source(replace(content, additions={})))
+    except Doubt:
+        return outline_of_text(content.html or content.markdown or "")
 
 
 def _source(content: Content) -> str:

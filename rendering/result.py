@@ -145,12 +145,20 @@ class RenderedMessage:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """The text of a body with a mark (`texts.TAG`) in the place of each tag, and a digest of what the tags are."""
+
+    text: str
+    markup: str = ""
+
+
+@dataclass(frozen=True)
 class ParsedContent:
     """A content as the parser read it, for findings, search and comparison with earlier messages.
 
     `shown` is the message as its recipient gets it. Of a message with two parts, `text_part` is its text alone, and
     `unsigned` that without the mailbox's signature. `words` is the text of its HTML, whether it shows or not;
-    `template` the same with line ends and the targets of links.
+    `template` the same with line ends and the targets of links. `outlines` are those of its bodies, for comparison.
     """
 
     shown: RenderedMessage
@@ -158,6 +166,7 @@ class ParsedContent:
     unsigned: RenderedMessage | None = None
     words: str = ""
     template: str = ""
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def is_unsafe(self) -> bool:
@@ -171,4 +180,5 @@ class ParsedContent:
             name: RenderedMessage.from_json(stored[name]) if stored[name] else None
             for name in ("shown", "text_part", "unsigned")
         }
-        return cls(**{**stored, **renderings})
+        outlines = tuple(Outline(**one) for one in stored["outlines"])
+        return cls(**{**stored, **renderings, "outlines": outlines})

@@ -5,6 +5,7 @@ show them side by side, never to judge one by the other.
 """
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 from common.fingerprint import Content
+from rendering import ParsedContent
 from rendering.invisibles import stripped
-from rendering.links import host_of
+from rendering.links import find_hosts, origin_of, readable
+from rendering.texts import TAG, without_marks
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
 from risk.money import MONTH_NAMES
 from risk.sums import Sums
@@ -24,46 +27,54 @@ MAX_DISTANCE = 8
 # Text after so many characters is compared as it is (shape); words after so many are left out (bands).
 MAX_MASKED, MAX_WORDS = 200_000, 4000
 
+# Stand in a masked text for what was filled in. No message's own text holds them.
+_NAME, _ADDRESS, _NUMBER, _MONTH = "\ue001", "\ue002", "\ue003", "\ue004"
+
 # Of ASCII only: mail programs end a link at other characters, and show what follows as text.
 _URL = re.compile(r"(?:https?://|www\.)[!#-&*-;=?-Z\\^-~]{1,2000}", re.IGNORECASE)
-_ADDRESS = re.compile(r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}")
+_MAIL_ADDRESS = re.compile(r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}")
 # A number with its separators, and several with blanks between: 1.200,00, 9:30, 3/4/2026, 1 200. Letters beside digits
 # are words, and so is a currency: a template fills in neither.
 _NUMBERS = re.compile(r"\d++(?:[.,:/'’-]\d++)*+(?: \d++(?:[.,:/'’-]\d++)*+)*+")
 _ANY_MONTH = "|".join(MONTH_NAMES)
-_DATE = re.compile(
-    rf"#(?:st|nd|rd|th|\.)?(?: (?:of|de|of the))? (?:{_ANY_MONTH})\b(?:\.?,? (?:de )?#)?"
-    rf"|\b(?:{_ANY_MONTH})\b\.? #(?:st|nd|rd|th)?(?:,? #)?"
+# A month beside its day or year. Of these only the month is filled in: a month is a word, too ("5 may come").
+_MONTH_AFTER = re.compile(
+    rf"(?P<day>{_NUMBER})(?:st|nd|rd|th)?(?P<between>\.?(?: (?:of|de|of the))? )(?:{_ANY_MONTH})\b"
 )
-_DIGITS = {ord(str(digit)): f"{chr(ord('k') + digit)}x" for digit in range(10)}
-_WORD = re.compile(r"[^\W_]+|[#*@]")
-# A name with what stands before and inside it: Ms. * van *.
-_NAMES = re.compile(
-    rf"(?:\b(?:{'|'.join(sorted(TITLES | PARTICLES))})\b\.?\s){{0,4}}\*"
-    rf"(?:\s(?:(?:{'|'.join(sorted(PARTICLES))})\s)?\*){{0,6}}"
-)
+_MONTH_BEFORE = re.compile(rf"\b(?:{_ANY_MONTH})\b(?P<between>\.? )(?P<day>{_NUMBER})(?:st|nd|rd|th)?\b")
+_WORD = re.compile(rf"[^\W_]+|[{_NAME}{_ADDRESS}{_NUMBER}{_MONTH}]")
+_ANY_PARTICLE = "|".join(sorted(PARTICLES))
+# What stands between the words of a name: van, de la.
+_INSIDE_NAME = rf"(?:[-'’]|\s(?:(?:{_ANY_PARTICLE})\s){{0,3}})"
+_TITLES = re.compile(rf"(?:\b(?:{'|'.join(sorted(TITLES | PARTICLES))})\b\.?\s){{1,4}}(?={_NAME})", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 
 
-def shape(content: Content, template: str) -> str:
-    """Return the same 32 digits for messages that differ in numbers, amounts, dates, addresses and names greeted only.
+def shape(content: Content, parsed: ParsedContent) -> str:
+    """Return the same 32 digits for messages that differ in numbers, dates, addresses and the name greeted only.
 
-    `template` is what the parser gave of its HTML. Empty for a message without words.
+    Where links go and the markup are part of it as they are. Empty for a message without words.
     """
-    masked = _masked(content, template)
+    masked = "\n".join(map(_mask, [*_written(content), *(one.text for one in parsed.outlines)]))
     if not _WORD.search(masked):
         return ""
     kinds = sorted(attachment.name.rpartition(".")[2].lower()[:10] for attachment in content.attachments[:100])
-    written = "\n".join((masked, *kinds)).encode("utf-8", "replace")
+    shown = (parsed.shown, *([parsed.text_part] if parsed.text_part else []))
+    origins = [[origin_of(link.target) for link in one.links] for one in shown]
+    markup = [one.markup for one in parsed.outlines]
+    written = json.dumps([masked, origins, markup, kinds]).encode()
     return hashlib.blake2b(written, digest_size=16).hexdigest()
 
 
-def bands(content: Content, template: str) -> list[int]:
+def bands(content: Content, parsed: ParsedContent) -> list[int]:
     """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the band's index in the bits above.
 
     Of two messages whose simhashes differ in three bits or fewer, one band is the same. None without words.
     """
-    words = _WORD.findall(_masked(content, template)[:MAX_MASKED])[:MAX_WORDS]
+    texts = _written(content)
+    if content.html is not None:
+        texts.append(parsed.outlines[0].text)
+    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED])[:MAX_WORDS]
     simhash = _simhash(_shingles(words)) if words else None
     if simhash is None:
         return []
@@ -81,32 +92,53 @@ def _joined(found: Sequence[int]) -> int:
     return sum((band & 0xFFFF) << 16 * (band >> 16) for band in found)
 
 
-def _masked(content: Content, template: str) -> str:
-    """Return the message's text, with a sign in place of each value that a template would fill in."""
-    return _masked_parts(content.subject, content.markdown or "", None if content.html is None else template)
+def _written(content: Content) -> list[str]:
+    """Return what is shown as it is written: the subject, and the text as mail programs without HTML show it."""
+    return [without_marks(content.subject), without_marks(content.markdown or "")]
 
 
-# The same message is asked about several times in a row.
-@lru_cache(maxsize=2)
-def _masked_parts(subject: str, markdown: str, template: str | None) -> str:
-    bodies = [markdown] if template is None else [markdown, template]
-    named = next((name for body in bodies if (name := greeting_of(body).words)), ())
-    return "\n".join(_mask(text, named) for text in (subject, *bodies) if text)
-
-
-def _mask(text: str, named: Iterable[str]) -> str:
+# The texts of the same message are asked about several times in a row.
+@lru_cache(maxsize=8)
+def _mask(text: str) -> str:
+    """Return a text with a mark in place of each value that a template would fill in."""
     text, rest = text[:MAX_MASKED], text[MAX_MASKED:]
-    text = unicodedata.normalize("NFKC", stripped(text))
-    for name in named:
-        text = re.sub(rf"\b{re.escape(name)}\b", "*", text)
-    text = _ADDRESS.sub("@", _URL.sub(_host, _NAMES.sub("*", text.lower())))
-    return _DATE.sub("#", _NUMBERS.sub("#", _SPACES.sub(" ", text))).strip() + rest
+    text = _without_name(unicodedata.normalize("NFKC", stripped(text)))
+    text = _SPACES.sub(" ", text.lower())
+    masked: list[str] = []
+    hosts: list[str] = []
+    end = 0
+    for url in _URL.finditer(text):
+        masked += (_mask_values(text[end : url.start()]), _origin(url.group()))
+        hosts += _hosts(text[end : url.start()])
+        end = url.end()
+    masked.append(_mask_values(text[end:]))
+    hosts += _hosts(text[end:])
+    return " ".join(("".join(masked).strip(), *hosts)) + rest
 
 
-def _host(url: re.Match[str]) -> str:
-    """A link is known by the host it goes to, numbers included; its path and its query belong to the one message."""
-    address = url.group() if "://" in url.group() else f"http://{url.group()}"
-    return f" {re.sub(r'[^a-z]', ' ', host_of(address).translate(_DIGITS))} "
+def _without_name(text: str) -> str:
+    """Mask the name where it is greeted. Anywhere else, the words that stand in its place could say anything."""
+    words = greeting_of(text.replace(TAG, "")).words
+    if not words:
+        return text
+    name = _INSIDE_NAME.join(map(re.escape, words))
+    return _TITLES.sub("", re.sub(rf"\b{name}\b", _NAME, text, count=1))
+
+
+def _mask_values(text: str) -> str:
+    text = _NUMBERS.sub(_NUMBER, _MAIL_ADDRESS.sub(_ADDRESS, text))
+    text = _MONTH_AFTER.sub(rf"\g<day>\g<between>{_MONTH}", text)
+    return _MONTH_BEFORE.sub(rf"{_MONTH}\g<between>\g<day>", text)
+
+
+def _origin(url: str) -> str:
+    """A link is known by where it goes, numbers included; its path and its query belong to the one message."""
+    return f" {origin_of(url if '://' in url[:8] else f'http://{url}')} "
+
+
+def _hosts(text: str) -> list[str]:
+    """Return the hosts that a text names without a scheme: mail programs make links of them."""
+    return [one.host for one in find_hosts(readable(text)) if not one.local]
 
 
 def _shingles(words: Sequence[str]) -> set[str]:

@@ -49,8 +49,8 @@ def judge(message):
     content, parsed = message
     known = replace(KNOWN, text_part=parsed.text_part, unsigned=parsed.unsigned)
     find_risks(content, parsed.shown, known)
-    shape(content, parsed.template)
-    bands(content, parsed.template)
+    shape(content, parsed)
+    bands(content, parsed)
 
 
 def is_linear_in(part, unit, length):

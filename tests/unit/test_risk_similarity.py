@@ -3,7 +3,7 @@
 from itertools import combinations
 
 from common.fingerprint import Attachment, Content
-from rendering.texts import template_of
+from rendering.render import parse_content
 from risk import similarity
 from risk.similarity import MAX_DISTANCE, alike
 
@@ -23,11 +23,11 @@ FILLED = {
 
 
 def shape(content):
-    return similarity.shape(content, template_of(content.html or ""))
+    return similarity.shape(content, parse_content(content))
 
 
 def bands(content):
-    return similarity.bands(content, template_of(content.html or ""))
+    return similarity.bands(content, parse_content(content))
 
 
 def message(subject="Invoice 2207", html=False, **fields):
@@ -42,7 +42,7 @@ FILLINGS = {
     "name": ["Bob", "Ms. van Dyke", "Anna Müller"],
     "number": ["INV-9/22"],
     "amount": ["EUR 45", "EUR 12.000,50", "EUR ４５", "EUR 1 200"],
-    "day": ["June 12", "12.06.2026", "June 12, 2026"],
+    "day": ["12 June", "1 march"],
     "address": ["a.b+c@northwind.example"],
     "link": ["https://pay.acme.example/i/99/xyz"],
     "subject": ["Invoice 99"],
@@ -149,3 +149,66 @@ def test_html_that_shows_the_same_words_otherwise_has_another_shape():
     ]
     assert shape(whole) == shape(same)
     assert [one for one in others if shape(one) == shape(whole)] == []
+
+
+def test_link_that_goes_elsewhere_makes_another_shape():
+    pairs = [
+        ("https://pay.acme.com/r/1", "https://pay-acme.com/r/1"),
+        ("https://www.dropbox.com/r/1", "https://www.dropb4.com/r/1"),
+        ("https://acme.com/r/1", "http://acme.com/r/1"),
+        ("https://acme.com/r/1", "https://acme.com:8443/r/1"),
+        ("https://acme.example/r/1", r"https://acme.example\.evil.com/r/1"),
+        ("https://acme.example/r/1", "https://acme.example&period;evil.com/r/1"),
+        ("https://münchen.example/r/1", "https://munchen.example/r/1"),
+        # Mail programs make links of these.
+        ("www.acme4.com/r/1", "www.acme5.com/r/1"),
+        ("acme4.com/r/1", "acme5.com/r/1"),
+    ]
+    as_text = [[Content(markdown=f"See {target} for it") for target in pair] for pair in pairs]
+    as_markdown = [[Content(markdown=f"[See it]({target})") for target in pair] for pair in pairs]
+    as_html = [[Content(html=f"<a href='{target}'>See it</a>") for target in pair] for pair in pairs]
+    for one, other in (*as_text, *as_markdown, *as_html):
+        assert shape(one) != shape(other), other
+    assert shape(as_html[0][0]) == shape(Content(html="<a href='https://pay.acme.com:443/r/2'>See it</a>"))
+
+
+def test_other_markup_makes_another_shape():
+    pairs = [
+        ("<p>we do not pay", "<p>we do <s>not</s> pay"),
+        ("<p>we do <s>not</s> pay", "<p>we <s>do</s> not pay"),
+        ("<p>we do <b>not</b> pay", "<p>we do <b style='text-decoration:line-through'>not</b> pay"),
+        ("<p>we do <b>not</b> pay", "<style>b{text-decoration:line-through}</style><p>we do <b>not</b> pay"),
+        ("<style>b{color:red}</style><b>no</b>", "<style>b{font-size:0}</style><b>no</b>"),
+        ("<p><font color=red>no</font>", "<p><font color=white>no</font>"),
+        ("<p class=a>no", "<p class=b>no"),
+        ("<p>do you not", "<h1>do</h1><h1>you</h1><blockquote>not</blockquote>"),
+        (
+            "<table><tr><td>a<td>b<tr><td>yes<td>no</table>",
+            "<table><tr><td>a<td>b<td>yes<tr><td>no</table>",
+        ),
+        ("<ol><li>pay", "<ol start=5000><li>pay"),
+        # A mark that a message holds is no tag.
+        ("<p>do <s>not</s> pay", "<s></s><p>do \ue000not\ue000 pay"),
+    ]
+    for one, other in pairs:
+        assert shape(Content(html=one)) != shape(Content(html=other)), other
+    for one, other in (("do not pay", "do ~~not~~ pay"), ("we do\n\nnot pay", "we\n\ndo not pay")):
+        assert shape(Content(markdown=one)) != shape(Content(markdown=other)), other
+
+
+def test_only_the_name_greeted_and_whole_values_are_left_free():
+    pairs = [
+        ("Hi Dana,\n\nDana is here.", "Hi Pay Evil Now,\n\nNow Pay Evil Now is here."),
+        ("Hi Dana,\n\nthank you, Dana.", "Hi Never Pay,\n\nthank you, Never Pay."),
+        ("Hi Dana,\n\n5 come.", "Hi Dana,\n\n5 may come."),
+        ("Hi Dana,\n\norder 4 is late.", "Hi Dana,\n\norder 4 may be is late."),
+        ("Hi Dana,\n\nwe *pay* you.", "Hi Dana,\n\nwe do *pay* you."),
+        # What a value is replaced by can be written, too.
+        ("we pay EUR 20", "we pay EUR #"),
+        ("write to a@acme.example", "write to @"),
+    ]
+    for one, other in pairs:
+        assert shape(Content(markdown=one)) != shape(Content(markdown=other)), other
+    for name in ("Bob", "Ms. van Dyke", "Anna van der Berg", "Anna Smith-Jones"):
+        named = (Content(markdown=f"Hi {one},\n\nit is done.") for one in ("Dana", name))
+        assert len(set(map(shape, named))) == 1
