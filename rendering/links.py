@@ -160,7 +160,7 @@ def origin_of(target: str) -> str:
         return f"{scheme}:{host}"
     rest = target.partition(":")[2] if _PARTS.match(target) else target
     _, port = _host_and_port(_authority(rest).rpartition("@")[2])
-    return f"{scheme}://{host}:{port or _DEFAULT_PORTS[scheme]}"
+    return f"{scheme}://{host}" + ("" if port in ("", _DEFAULT_PORTS[scheme]) else f":{port}")
 
 
 def _authority(rest: str) -> str:

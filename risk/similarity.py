@@ -42,7 +42,9 @@ _MONTH_AFTER = re.compile(
     rf"(?P<day>{_NUMBER})(?:st|nd|rd|th)?(?P<between>\.?(?: (?:of|de|of the))? )(?:{_ANY_MONTH})\b"
 )
 _MONTH_BEFORE = re.compile(rf"\b(?:{_ANY_MONTH})\b(?P<between>\.? )(?P<day>{_NUMBER})(?:st|nd|rd|th)?\b")
-_WORD = re.compile(rf"[^\W_]+|[{_NAME}{_ADDRESS}{_NUMBER}{_MONTH}]")
+# In bands a date is one word, with its month or without.
+_SIGNS = str.maketrans({_NAME: "*", _ADDRESS: "@", _NUMBER: "#", _MONTH: ""})
+_WORD = re.compile(r"[^\W_]+|[#*@]")
 _ANY_PARTICLE = "|".join(sorted(PARTICLES))
 # What stands between the words of a name: van, de la.
 _INSIDE_NAME = rf"(?:[-'’]|\s(?:(?:{_ANY_PARTICLE})\s){{0,3}})"
@@ -56,7 +58,7 @@ def shape(content: Content, parsed: ParsedContent) -> str:
     Where links go and the markup are part of it as they are. Empty for a message without words.
     """
     masked = "\n".join(map(_mask, [*_written(content), *(one.text for one in parsed.outlines)]))
-    if not _WORD.search(masked):
+    if not _WORD.search(masked.translate(_SIGNS)):
         return ""
     kinds = sorted(attachment.name.rpartition(".")[2].lower()[:10] for attachment in content.attachments[:100])
     shown = (parsed.shown, *([parsed.text_part] if parsed.text_part else []))
@@ -74,7 +76,7 @@ def bands(content: Content, parsed: ParsedContent) -> list[int]:
     texts = _written(content)
     if content.html is not None:
         texts.append(parsed.outlines[0].text)
-    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED])[:MAX_WORDS]
+    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED].translate(_SIGNS))[:MAX_WORDS]
     simhash = _simhash(_shingles(words)) if words else None
     if simhash is None:
         return []

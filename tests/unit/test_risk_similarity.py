@@ -166,7 +166,10 @@ def test_link_that_goes_elsewhere_makes_another_shape():
     ]
     as_text = [[Content(markdown=f"See {target} for it") for target in pair] for pair in pairs]
     as_markdown = [[Content(markdown=f"[See it]({target})") for target in pair] for pair in pairs]
-    as_html = [[Content(html=f"<a href='{target}'>See it</a>") for target in pair] for pair in pairs]
+    # In an attribute nothing escapes the backslash: it begins the path.
+    as_html = [
+        [Content(html=f"<a href='{target}'>See it</a>") for target in pair] for pair in pairs if "\\" not in pair[1]
+    ]
     for one, other in (*as_text, *as_markdown, *as_html):
         assert shape(one) != shape(other), other
     assert shape(as_html[0][0]) == shape(Content(html="<a href='https://pay.acme.com:443/r/2'>See it</a>"))
