@@ -27,11 +27,13 @@ def make_refund(connection: Connection, number: int = 4471, **fields: Any) -> Me
     )
 
 
-def make_record(connection: Connection, *people: Person, number: int = 24, outcome: str = "approve") -> list[Message]:
+def make_record(
+    connection: Connection, *people: Person, number: int = 24, outcome: str = "approve", **fields: Any
+) -> list[Message]:
     """Let people decide so many such messages, one every day until yesterday; return them."""
     made = []
     for place in range(number):
-        message = make_refund(connection, 4000 + place)
+        message = make_refund(connection, 4000 + place, **fields)
         decision = decide(message, people[place % len(people)], outcome, "" if outcome == "approve" else "No").decision
         ago = timedelta(days=number - place)
         Decision.objects.filter(pk=decision.pk).update(state="applied", recorded_at=Now() - ago, changed_at=Now() - ago)

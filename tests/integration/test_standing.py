@@ -178,6 +178,50 @@ OUTSIDE = {
 }  # fmt: skip
 
 
+LOOKS_ALIKE = {
+    "a dash in the host": ("see https://pay.acme.com/r/1", "see https://pay-acme.com/r/1"),
+    "a digit in the host": ("see https://www.dropbox.com/r/1", "see https://www.dropb4.com/r/1"),
+    "an escape in the host": (
+        "[see it](https://acme.example/r/1)",
+        r"[see it](https://acme.example\.evil.com/r/1)",
+    ),
+    "a line through a word": (
+        "<p>we do not need your card number",
+        "<p>we do <s>not</s> need your card number",
+    ),
+    "a style": (
+        "<p>we do <b>not</b> need your card number",
+        "<p>we do <b style='text-decoration:line-through'>not</b> need your card number",
+    ),
+    "words of the greeting": (
+        "Hello Dana,\n\nthank you, Dana, for waiting",
+        "Hello Fraud Against You,\n\nthank you, Fraud Against You Against Fraud, for waiting",
+    ),
+    "a month": ("your order 4471 is on its way", "your order 4471 may be is on its way"),
+}
+
+
+@pytest.mark.parametrize("what", LOOKS_ALIKE)
+def test_another_link_markup_or_name_than_was_signed_is_left_to_people(
+    connection, reviewer, admin, second, monkeypatch, what
+):
+    switch_on()
+    for name in ("LEAST", "LEAST_DAYS"):
+        monkeypatch.setattr(record, name, 1)
+    signed, sent = (
+        {"html_body": text, "markdown": None} if text.startswith("<") else {"markdown": text}
+        for text in LOOKS_ALIKE[what]
+    )
+    [message] = make_record(connection, reviewer, number=1, **signed)
+    let_through(sign(message, admin, second))
+    make_refund(connection, **sent)
+    assert approve_due() == 0
+    assert not StandingUse.objects.exists()
+    make_refund(connection, **signed)
+    assert approve_due() == 1
+    assert the_use().kind == "approved"
+
+
 @pytest.mark.parametrize("what", OUTSIDE)
 def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection, what):
     fields, why = OUTSIDE[what]
