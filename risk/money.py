@@ -1,9 +1,12 @@
 """The words, codes and signs of money, and the words of numbers beside them, in the languages that mail is written in.
 
-Data, and how a word is looked up. Pure.
+Data, and how a word is looked up and a number is valued. Pure.
 """
 
+import re
 import unicodedata
+from collections.abc import Sequence
+from decimal import Decimal
 from functools import lru_cache
 
 from risk.check_greeting import folded as without_accents
@@ -34,7 +37,7 @@ CODES = frozenset(
 )
 SIGNS = {
     "€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₴": "UAH", "₩": "KRW", "₪": "ILS", "฿": "THB",
-    "₫": "VND", "₦": "NGN", "₱": "PHP", "₿": "BTC",
+    "₫": "VND", "₦": "NGN", "₱": "PHP", "₿": "BTC", "💶": "EUR", "💷": "GBP", "💴": "", "💵": "", "💰": "",
 }  # fmt: skip
 _WORDS = {
     "EUR": "欧元 歐元 ユーロ 유로 euro euros eurs eurot euroa euron eura eiro evro avro евро євро ευρω يورو אירו यूरो",
@@ -42,7 +45,7 @@ _WORDS = {
     "CHF": "sfr franken",
     "PLN": "zł",
     "CZK": "kč korun koruna koruny",
-    "RUB": "руб rouble roubles rubel",
+    "RUB": "руб р rouble roubles rubel",
     "UAH": "грн",
     "BGN": "лв лева",
     "INR": "rupien rupias roupies रुपये रुपए रुपया",
@@ -53,24 +56,37 @@ _WORDS = {
     "CNY": "yuan renminbi rmb 人民币 人民幣",
     "USD": "美元 美金",
     "HKD": "港币 港幣 港元",
-    "JPY": "日元 日圆 日圓 yen 円",
+    "JPY": "日元 日圆 日圓 yen 円 엔",
     "KRW": "韩元 韓元 원",
     "THB": "baht บาท",
     "VND": "đồng vnđ",
-    "ILS": "שקל שקלים",
+    "ILS": "שקל שקלים שח nis",
     "NGN": "naira",
+    "TWD": "台币 台幣",
+    "KES": "ksh kshs",
+    "TZS": "tsh",
+    "UGX": "ush",
+    "BDT": "tk",
+    "KZT": "тенге тг",
+    "VES": "bs",
+    "AED": "dhs دإ",
+    "SAR": "رس",
+    "EGP": "جم",
+    "KWD": "kd دك",
+    "LBP": "لل",
     "PHP": "piso",
     "": "ドル ポンド 달러 파운드 δολάρια δολάριο दॉलर डॉलर دولار דולר ดอลลาร์ "
     "pound pounds pfund livre livres libra libras sterlina sterline libre franc francs franchi franco fr "
     "kr kron kronor kroner krona krone kronen krónur ft dol dols buck bucks cent cents centime centimes penny "
     "pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
     "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling "
-    "shillings won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
+    "shillings dh уе won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
 }
 # Ordinary words too: they name money only after a number, or as a code in capitals.
 _ORDINARY = frozenset(
-    "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
-    "ft grand won real sol mark som lev lei leu cent libra libre livre franco 块 塊 角 원".split()
+    folded(one)
+    for one in "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
+    "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р رس دإ جم دك لل 块 塊 角 원 엔".split()
 )
 # How words begin that name money in each of their forms.
 _BEGINNINGS = {
@@ -78,7 +94,7 @@ _BEGINNINGS = {
     for word, code in {
         "dollar": "", "dolar": "", "доллар": "", "долар": "", "рубл": "RUB", "ruble": "RUB", "гривн": "UAH",
         "гривен": "UAH", "hryvn": "UAH", "zlot": "PLN", "złot": "PLN", "forint": "HUF", "rupee": "INR",
-        "ringgit": "MYR", "shekel": "ILS", "bitcoin": "BTC",
+        "ringgit": "MYR", "бакс": "", "динар": "", "денар": "MKD", "shekel": "ILS", "bitcoin": "BTC",
     }.items()
 }  # fmt: skip
 # Whose money a word may be that is an ordinary one otherwise: "Danish crowns".
@@ -86,6 +102,7 @@ _NATIONS = frozenset(
     "danish swedish norwegian icelandic czech slovak african brazilian korean vietnamese turkish italian swiss french "
     "belgian romanian moldovan bulgarian peruvian malaysian german cyprus irish egyptian syrian lebanese uzbek".split()
 )
+_BAHT = folded("บาท")
 _CURRENCY = {folded(one): one for one in CODES}
 _CURRENCY |= {folded(word): code for code, words in _WORDS.items() for word in words.split()}
 # Names of money that add zeros too.
@@ -106,24 +123,57 @@ NAMED = {
     ("danish", "kron"): "DKK", ("norwegian", "kron"): "NOK", ("indian", "rupee"): "INR",
 }  # fmt: skip
 
+# Before a number, as rand, quetzales and soles are written.
+LETTERS = {"R": "ZAR", "Q": "GTQ", "S/": "PEN", "S/.": "PEN"}
+# Other abbreviations of money that points divide.
+JOINED = frozenset(("US", "LE", "уе", "رس", "دإ", "جم", "دك", "لل", "שח"))
+
 # How many zeros a word adds. Where languages differ, the larger number.
 TIMES = {
     folded(word): zeros
     for zeros, words in {
-        2: "hundred hundreds hundert 百",
-        3: "k thousand thousands tausend tsd mille mil mila migliaia tys tis тыс тисяч тысяч bin 千",
+        1: "십",
+        2: "hundred hundreds hundert hunderter 百 백",
+        3: "k thousand thousands tausend tausender tsd thsd ths thou mil mila mille migliaia tys tysiąc tysiące tysięcy "
+        "tis tisíc tisíce тыс тисяч тысяч bin ezer ribu rb tuhat tuhatta tusen tusind duizend nghìn ngàn हजार 千 仟 천",
         4: "万 萬 만",
-        5: "lakh lakhs lac lacs",
-        6: "m mio mln million millions millionen millón millones milhão milhões milione milioni mm млн",
-        7: "crore crores cr",
+        5: "l lakh lakhs lac lacs लाख",
+        6: "m mn mio mln mill mills million millions millionen millón millones milhão milhões milione milioni mm млн "
+        "juta jt triệu",
+        7: "crore crores cr करोड़",
         8: "億 亿 억",
-        9: "b bn mrd mld mlrd mia billion billions milliard milliards milliarde milliarden miliardi млрд",
+        9: "b bn bil bill mrd mld mlrd mia billion billions milliard milliards milliarde milliarden miliardi miliar "
+        "miliard milyar tỷ млрд",
         12: "t tn trn trillion trillions billionen billón billones bilhão bilhões",
     }.items()
     for word in words.split()
 }
 # Of one letter, and ordinary letters: only glued to the number, or right before the money.
-UNSURE_TIMES = frozenset(("b", "t", "mm", "bin", "mil", "mia", "cr"))
+UNSURE_TIMES = frozenset(("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr"))
+# Of several letters, and in ordinary use too: beside a sum only.
+_BESIDE_ONLY = UNSURE_TIMES | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
+# What says that a sum is paid several times: near it, and only beside it.
+_PRODUCTS = frozenset(
+    map(
+        folded, "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát".split()
+    )
+)
+_PRODUCTS_BESIDE = frozenset(
+    map(folded, "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly".split())
+)
+
+
+def multiplies(word: str, *, is_beside: bool) -> bool:
+    """Whether a word near a sum adds zeros to it."""
+    key = folded(word)
+    return key in TIMES and (is_beside or key not in _BESIDE_ONLY)
+
+
+def is_of_products(word: str, *, is_beside: bool) -> bool:
+    """Whether a word near a sum says that it is meant several times."""
+    key = folded(word)
+    return key in _PRODUCTS or (is_beside and key in _PRODUCTS_BESIDE)
+
 
 _NUMBER_WORDS = frozenset(
     map(
@@ -131,19 +181,28 @@ _NUMBER_WORDS = frozenset(
         (
             "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
             "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "
+            "zero zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig "
             "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
             "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
             "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
             "ochenta noventa cien ciento tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
             "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
             "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
-            "пять десять двадцать сто тысяча"
+            "два две три четыре пять шесть семь восемь девять десять двадцать сто тысяча "
+            "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dva tři čtyři pět šest sedm osm devět deset "
+            "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz "
+            "kaksi kolme neljä viisi kuusi seitsemän kahdeksan yhdeksän kymmenen fem"
         ).split(),
     )
 )
 _PARTS_OF_NUMBER_WORDS = tuple(
-    map(folded, "hundert tausend million milliard hundred thousand honderd duizend cientos tusen тысяч".split())
+    map(
+        folded,
+        "hundert tausend million milliard hundred thous honderd duizend cientos tusen tusind тысяч миллион миллиард "
+        "พัน หมื่น แสน ล้าน".split(),
+    )
 )
+_THOUSANDS_BEHIND = tuple(word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2)
 # What a digit may be that looks like a letter.
 _PASSES_FOR_DIGIT = frozenset("oil")
 
@@ -164,6 +223,9 @@ def _looked_up(word: str) -> tuple[str | None, bool]:
     if key not in _CURRENCY and not word.isascii() and (has_mixed_scripts(word) or passes_for_latin(word)):
         key = _LOOKS.get(skeleton(word[:_LONGEST]), key)
     by_beginning = next((code for start, code in _BEGINNINGS.items() if key.startswith(start)), None)
+    if key.endswith(_BAHT):
+        # Thai sets no space between words.
+        by_beginning = "THB"
     return _CURRENCY.get(key, by_beginning), key in _ORDINARY
 
 
@@ -171,6 +233,9 @@ def is_number_word(word: str) -> bool:
     """Whether a word is a number, or letters that look like one."""
     key = folded(word)
     if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
+        return True
+    if any(key.endswith(end) and key[: -len(end)] in _NUMBER_WORDS for end in _THOUSANDS_BEHIND):
+        # "cinquemila"
         return True
     return (key in TIMES and len(key) > 4) or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
 
@@ -209,3 +274,38 @@ NAMES = frozenset(
         ).split(),
     )
 )
+
+# A sum is read up to here.
+LARGEST = Decimal(10) ** 15
+DIGITS = re.compile(r"[0-9]+")
+_OTHERS = re.compile(r"[^0-9]+")
+_SAME = str.maketrans("’‘٬·٫", "'''.,")
+
+
+def value_of(written: str) -> Decimal | None:
+    """Return a number in the reading in which it is largest; None where its parts follow no custom."""
+    groups = DIGITS.findall(written)
+    separators = [one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)]
+    if not groups or "\x01" in written:
+        return None
+    cents = ""
+    if separators and separators.count(separators[-1]) == 1 and separators[-1] in ".," and len(groups[-1]) < 3:
+        cents = groups.pop()
+        separators.pop()
+    if not _are_groups(groups, separators):
+        return None
+    whole = "".join(groups)
+    return LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
+
+
+def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
+    """Whether digits are grouped by thousands, or as lakh and crore are."""
+    first, *others = groups
+    if not others:
+        return len(first) == 1 or first[0] != "0"
+    if len(set(separators)) > 1 or len(others[-1]) != 3:
+        return False
+    if len(others) == 1 and separators[0] in ".,":
+        return True
+    sizes = {len(one) for one in others[:-1]}
+    return (len(first) < 4 and sizes <= {3}) or (len(first) < 3 and separators[0] == "," and sizes == {2})

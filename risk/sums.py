@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import accumulate
 
 from common.fingerprint import Content
 from common.words import MAX_TEXT
@@ -22,7 +23,11 @@ from risk.money import (
     CLOCK,
     CODES,
     COUNTED,
+    DIGITS,
     DOLLARS,
+    JOINED,
+    LARGEST,
+    LETTERS,
     MONTHS,
     NAMED,
     NAMES,
@@ -33,9 +38,11 @@ from risk.money import (
     currency_of,
     folded,
     is_number_word,
+    is_of_products,
+    multiplies,
+    value_of,
 )
 
-_LARGEST = Decimal(10) ** 15
 # What is longer is not read to its end, and its sum is unknown. Addresses count little.
 MOST_READ, _MOST_ADDRESS = 60_000, 40
 # So many words from money a number is near: from money with a number of its own, and from money without.
@@ -119,6 +126,8 @@ class _Plain(dict[int, str]):
 
 _PLAIN = _Plain()
 _BLANKS = re.compile(r"\s+")
+# Between two words of a line; at its start it is the sign of a list.
+_STAR = re.compile(r"(?<=\S) \* (?=\S)")
 _PARAGRAPH = "\n\n"
 _RIGHT_TO_LEFT = "\u202e"
 _URL_SIGNS = "[^\\s<>\"'()\\[\\]]"
@@ -127,11 +136,13 @@ _ADDRESS = re.compile(rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+)
 
 def _fold(text: str) -> str:
     written = _ADDRESS.sub(r"\1", unicodedata.normalize("NFC", stripped(text)))
+    written = _STAR.sub(" × ", written)
     return _BLANKS.sub(lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ", written.translate(_PLAIN))
 
 
+_ISO_DATE = "(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
 _TOKEN = re.compile(
-    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<digits>[0-9]++)"
+    rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_ISO_DATE})|(?P<digits>[0-9]++)"
     rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
@@ -167,18 +178,18 @@ def _tokens(text: str) -> list[_Item]:
     after = 0
     for token in _TOKEN.finditer(text):
         kind, one = token.lastgroup or "", token.group()
-        is_money = kind == "sign" and unicodedata.category(one) == "Sc"
+        is_money = kind == "sign" and (unicodedata.category(one) == "Sc" or one in SIGNS)
         if kind == "sign" and not is_money:
             continue
         gap = text[after : token.start()]
         after = token.end()
-        if kind == "digits" and found and found[-1].kind == _NUMBER and _goes_on(gap, one):
+        if kind in ("date", "digits") and found and found[-1].kind == _NUMBER and _goes_on(gap, one):
             found[-1].end = after
             continue
         item = _Item(_WORD, one, gap, token.start(), after)
         if is_money:
             item.kind, item.code = _MONEY, SIGNS.get(one, "")
-        elif kind in ("digits", "odd"):
+        elif kind in ("date", "digits", "odd"):
             item.kind = _NUMBER
         elif kind == "url":
             item.kind = _URL
@@ -193,7 +204,7 @@ def _goes_on(gap: str, digits: str) -> bool:
     return bool(_TIGHT.fullmatch(gap)) or (len(digits) == 3 and bool(_LOOSE.fullmatch(gap)))
 
 
-_BETWEEN_LETTERS = frozenset((".", " ", ". ", "-", ""))
+_BETWEEN_LETTERS = frozenset(("", ".", "-", "|", '"', "״"))
 
 
 def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
@@ -206,13 +217,13 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
             end < len(items)
             and items[end].kind == items[end - 1].kind == _WORD
             and len(letters) + len(items[end].text) <= 3
-            and items[end].gap in _BETWEEN_LETTERS
+            and items[end].gap.strip() in _BETWEEN_LETTERS
         ):
             letters += items[end].text
             end += 1
         is_code = len(letters) == 3 and letters.upper() in CODES
-        is_spelled = letters.isupper() or end - at == 3
-        if end - at > 1 and is_spelled and (is_code or letters == "US"):
+        is_spelled = is_code and (letters.isupper() or end - at == 3)
+        if end - at > 1 and (is_spelled or letters in JOINED):
             found.append(_Item(_WORD, letters, items[at].gap, items[at].start, items[end - 1].end))
             at = end
         else:
@@ -225,7 +236,7 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
     """Say which words are money or add zeros, and give each number its value, with the zeros behind it."""
     for before, item, after in _neighbours(items):
         if item.kind == _NUMBER:
-            item.value = _value(item.text)
+            item.value = value_of(item.text)
         elif item.kind == _WORD:
             _classify_word(item, before, after)
     for before, item, _ in _neighbours(items):
@@ -236,12 +247,27 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
     for item in items:
         last = found[-1] if found else None
         if item.kind == _ZEROS and last is not None and last.kind == _NUMBER:
-            last.value = None if last.value is None else min(last.value.scaleb(item.zeros), _LARGEST)
+            last.value = None if last.value is None else min(last.value.scaleb(item.zeros), LARGEST)
             last.end = item.end
         elif item.kind == _MONEY and last is not None and last.kind == _WORD and (code := _named(last, item)):
             found[-1] = _Item(_MONEY, item.text, last.gap, last.start, item.end, code=code)
         elif item.kind != _PART_OF_SIGN:
             found.append(item)
+    return found
+
+
+# "5000,-": money of a currency that is not named.
+_DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
+
+
+def _with_dashes(items: Sequence[_Item], text: str) -> list[_Item]:
+    """Add money behind each number that ends as a sum does, where no other money stands beside it."""
+    found: list[_Item] = []
+    for before, item, after in _neighbours(items):
+        found.append(item)
+        has_name = any(one is not None and one.kind == _MONEY for one in (before, after))
+        if item.kind == _NUMBER and not has_name and (dashes := _DASHED.match(text, item.end)):
+            found.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
     return found
 
 
@@ -273,18 +299,21 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
         after.code = DOLLARS[key]
         after.gap, after.start, item.kind = item.gap, item.start, _PART_OF_SIGN
         return
+    follows = follows or (before is not None and item.gap in ("", " ") and is_number_word(before.text))
     code = currency_of(item.text, before=before.text if before is not None else "", follows_number=follows)
+    if follows and item.text in ("đ", "Đ"):
+        code = "VND"
     if code is None and (is_glued or (follows and len(item.text) == 4)):
         # "5000EURplus", "5000 EURs"
         code = _code(item.text[:3])
     if code is None and after is not None and after.kind == _NUMBER and not after.gap:
         code = _code(item.text[-3:])
-    if item.text == "R" and after is not None and after.kind == _NUMBER and after.gap in ("", " "):
-        # As rand are written.
-        code = "ZAR"
-    if code is None and item.text[:1] in tuple("kKTMm"):
+    if after is not None and after.kind == _NUMBER:
+        code = _code(LETTERS.get(item.text + after.gap.strip(), "")) or code
+    if code is None and item.text[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
-        code = currency_of(item.text[1:]) if is_glued else _code(item.text[1:].upper())
+        rest = item.text[1:]
+        code = currency_of(rest) if follows or rest.upper() in CODES else None
         item.zeros = 0 if code is None else 6 if item.text[0] in "Mm" else 3
     if code is not None:
         item.kind, item.code = _MONEY, code
@@ -299,46 +328,14 @@ def _is_money(item: _Item) -> bool:
     return item.kind == _MONEY or (item.kind == _WORD and currency_of(item.text, follows_number=True) is not None)
 
 
-_DIGITS = re.compile(r"[0-9]+")
-_OTHERS = re.compile(r"[^0-9]+")
-_SAME = str.maketrans("’‘٬·٫", "'''.,")
-
-
-def _value(written: str) -> Decimal | None:
-    """Return a number in the reading in which it is largest; None where its parts follow no custom."""
-    groups = _DIGITS.findall(written)
-    separators = [one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)]
-    if not groups or "\x01" in written:
-        return None
-    cents = ""
-    if separators and separators.count(separators[-1]) == 1 and separators[-1] in ".," and len(groups[-1]) < 3:
-        cents = groups.pop()
-        separators.pop()
-    if not _are_groups(groups, separators):
-        return None
-    whole = "".join(groups)
-    return _LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
-
-
-def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
-    """Whether digits are grouped by thousands, or as lakh and crore are."""
-    first, *others = groups
-    if not others:
-        return len(first) == 1 or first[0] != "0"
-    if len(set(separators)) > 1 or len(others[-1]) != 3:
-        return False
-    if len(others) == 1 and separators[0] in ".,":
-        return True
-    sizes = {len(one) for one in others[:-1]}
-    return (len(first) < 4 and sizes <= {3}) or (len(first) < 3 and separators[0] == "," and sizes == {2})
-
-
 # Between a number and money, or two numbers: the one does not belong to the other.
-_APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•]")
+_APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•×⋅∙✕✖]")
 _STOP = re.compile(r"\n\n|[!?;…] ")
 _ONE_NUMBER = re.compile(r"[ .,'’]+")
 _SIGNS_ONLY = re.compile(r"[^\s]+")
-_TIMES_SIGN = re.compile(r"[×⋅∙✕✖]")
+_TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
+_SENTENCE = re.compile(r"\n\n|[.!?…] ")
+_BLANK_OR_CELL = re.compile(r"[\s|]*")
 
 
 class _Reading:
@@ -346,14 +343,21 @@ class _Reading:
 
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
-        self._items = _classified(_joined_letters(_tokens(folded_text)))
+        self._items = _with_dashes(_classified(_joined_letters(_tokens(folded_text))), folded_text)
         self._codes: dict[int, dict[str, Decimal]] = {}
+        self._sentences = list(accumulate(bool(_SENTENCE.search(item.gap)) for item in self._items))
         self.unread: list[str] = []
         money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
         own = {at: self._numbers_of(at) for at in money}
         for at in money:
             for number in own[at]:
                 self._read(number, at)
+        # The sentences in which a number stands that is no sum.
+        self._counting = {
+            self._sentences[at]
+            for at, item in enumerate(self._items)
+            if at not in self._codes and self._counts(at, item)
+        }
         for at in money:
             self._look_around(at, own[at])
 
@@ -384,10 +388,10 @@ class _Reading:
 
     def _read(self, number: int, money: int) -> None:
         value, named = self._items[number].value, self._items[money]
-        if value is None:
+        if value is None or is_number_word(named.text):
             self._note(number, money)
             return
-        value = min(value.scaleb(named.zeros), _LARGEST)
+        value = min(value.scaleb(named.zeros), LARGEST)
         codes = self._codes.setdefault(number, {})
         codes[named.code] = max(value, codes.get(named.code, Decimal(0)))
 
@@ -400,7 +404,7 @@ class _Reading:
                 if not 0 <= at < len(self._items):
                     break
                 second = self._items[max(at, at - step)]
-                if own and (_STOP.search(second.gap) or (". " in second.gap and second.text[:1].isupper())):
+                if own and self._ends_nearness(at, second):
                     break
                 if at not in self._codes and self._is_doubtful(at, step, second.gap, largest, distance):
                     self._note(at, money)
@@ -409,20 +413,58 @@ class _Reading:
         item = self._items[at]
         beside = at - step
         if item.kind == _URL:
-            return largest is None and distance == 1 and gap in ("", " ") and bool(_DIGITS.search(item.text))
+            return largest is None and distance == 1 and gap in ("", " ") and bool(DIGITS.search(item.text))
         if item.kind in (_WORD, _ZEROS):
+            if largest is not None and self._is_factor(at, beside):
+                return True
             is_far = distance > 3 if largest is None else beside not in self._codes and distance > 1
             return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:
             return False
         is_factor = bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
-        if is_factor or self._is_spelled(at, beside):
+        if is_factor or self._is_spelled(at, beside) or self._goes_on_in_cell(at, beside):
             return True
         if self._is_explained(at):
-            return False
+            # "5000 days of EUR", "EUR number 5000"
+            return largest is None and distance > 1 and self._is_explained_by(at, beside)
         if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
             return True
         return largest is None or item.value is None or item.value > largest
+
+    def _ends_nearness(self, at: int, second: _Item) -> bool:
+        """Whether a sentence ends between two items; a number right behind "!" or a line end still belongs to it."""
+        if ". " in second.gap and second.text[:1].isupper():
+            return True
+        is_right_behind = self._items[at].kind == _NUMBER and ("\n\n" not in second.gap or not second.gap.strip())
+        return not is_right_behind and bool(_STOP.search(second.gap))
+
+    def _is_factor(self, at: int, beside: int) -> bool:
+        """Whether a word near a sum makes it larger: adds zeros, or takes it as many times as its sentence says."""
+        item = self._items[at]
+        if item.gap in ("'", "’"):
+            # "I'm"
+            return False
+        is_beside = beside in self._codes or self._items[beside].kind == _MONEY
+        if multiplies(item.text, is_beside=is_beside):
+            return True
+        is_product = is_of_products(item.text, is_beside=is_beside) or (is_beside and item.gap.strip() == "/")
+        return is_product and self._sentences[at] in self._counting
+
+    def _counts(self, at: int, item: _Item) -> bool:
+        """Whether this is a number that may say how many times a sum is meant."""
+        if item.kind == _WORD:
+            return is_number_word(item.text)
+        return item.kind == _NUMBER and not self._is_explained(at, counts=CLOCK)
+
+    def _goes_on_in_cell(self, at: int, beside: int) -> bool:
+        """Whether two cells of a table hold one number: 5 and 000."""
+        second = self._items[max(at, beside)]
+        is_cut = bool(second.gap) and bool(_BLANK_OR_CELL.fullmatch(second.gap))
+        return beside in self._codes and is_cut and len(DIGITS.match(second.text)[0]) == 3
+
+    def _is_explained_by(self, at: int, beside: int) -> bool:
+        word = self._items[beside]
+        return word.kind == _WORD and folded(word.text) in NAMES | CLOCK | COUNTED | MONTHS
 
     def _is_spelled(self, at: int, beside: int) -> bool:
         """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and day is not meant."""
@@ -433,7 +475,7 @@ class _Reading:
         is_date = [len(one.text) for one in three] == [4, 2, 2]
         return not is_date and all(one.gap and _SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
 
-    def _is_explained(self, at: int) -> bool:
+    def _is_explained(self, at: int, counts: frozenset[str] = CLOCK | COUNTED) -> bool:
         """Whether a number says that it is no sum: a date, a time, a percentage, a count of something, or a name."""
         item = self._items[at]
         before = self._items[at - 1] if at else None
@@ -446,9 +488,12 @@ class _Reading:
         if before is not None and before.kind == _WORD and item.gap in ("", "-") and before.text.isupper():
             # "INV-2207"
             return True
-        if after is not None and after.kind == _WORD and self._explains(item, after, CLOCK | COUNTED):
+        if after is not None and after.kind == _WORD and self._explains(item, after, counts):
             return True
-        around = [one for one in (before, after) if one is not None]
+        # A number that was read as a sum is no part of a date or time.
+        around = [
+            self._items[one] for one in (at - 1, at + 1) if 0 <= one < len(self._items) and one not in self._codes
+        ]
         if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
             return _is_in_date(item)
         return any(one.kind == _NUMBER and self._are_one(item, one) for one in around)
@@ -468,7 +513,7 @@ class _Reading:
         self.unread.append(_short(self._text[start : min(self._items[last].end, start + 2 * _MOST_PASSAGE)]))
 
 
-_DATE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.(?:[0-9]{2}|[0-9]{4})")
+_DATE = re.compile(rf"[0-9]{{1,2}}\.[0-9]{{1,2}}\.(?:[0-9]{{2}}|[0-9]{{4}})|{_ISO_DATE}")
 
 
 def _is_in_date(item: _Item) -> bool:
