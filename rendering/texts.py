@@ -17,6 +17,11 @@ _SPACES = re.compile(r"\s+")
 TAG = "\ue000"
 # Characters for private use, which no message needs. The first is `TAG`; the others are for whoever compares texts.
 _MARKS = re.compile("[\ue000-\ue00f]")
+# Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+# A number alone in its cell; of what heads its column, so much counts.
+_BARE = re.compile(r"[0-9][0-9.,'’ ]{0,30}")
+_LONGEST_HEAD = 40
 _TEXT_INSIDE = frozenset({"title", "textarea", "xmp"})
 
 
@@ -29,9 +34,12 @@ def words_of(source: str) -> str:
 
 
 def template_of(source: str) -> str:
-    """Return the text of HTML in its order with line ends, then the attributes that are read and its links' targets."""
+    """Return the text of HTML in its order with line ends, then the attributes that are read and its links' targets.
+
+    At its end stands each number that fills a cell of a table, behind what heads its column.
+    """
     try:
-        return "".join(_template(source))
+        return "".join((*_template(source), *_columns(source)))
     except Doubt:
         return source
 
@@ -70,17 +78,32 @@ def outline_of_text(source: str) -> Outline:
 
 def _template(source: str) -> Iterator[str]:
     attributes: dict[str, None] = {}
+    raised = 0
+    next_number: int | None = None
     for token in tokens(source):
         if token.kind == "text":
             # A line end in the source is a blank.
-            yield _SPACES.sub(" ", token.data)
+            written = _SPACES.sub(" ", token.data)
+            yield written.translate(_RAISED) if raised else written
         elif token.kind == "lost" or (token.kind == "raw" and token.name in _TEXT_INSIDE):
             yield f"\n{token.data}\n"
         elif token.kind in ("start", "end"):
             yield "\n\n" if token.name in _PARAGRAPHS else "\n" if token.name in _LINES else ""
+            if token.name in ("sup", "sub"):
+                raised = max(raised + (1 if token.kind == "start" else -1), 0)
+            elif token.kind == "start" and token.name in ("ol", "li"):
+                # A list whose numbers its author chose.
+                next_number = _number(token.attributes.get("start" if token.name == "ol" else "value"), next_number)
+                if token.name == "li" and next_number is not None:
+                    yield f"{next_number}. "
+                    next_number += 1
             attributes |= {_shortened(token.attributes[name]): None for name in _READ if token.attributes.get(name)}
     for one in attributes:
         yield f"\n\n{one}"
+
+
+def _number(written: str | None, otherwise: int | None) -> int | None:
+    return int(written) if written and re.fullmatch("[0-9]{1,9}", written.strip()) else otherwise
 
 
 def _shortened(value: str) -> str:
@@ -88,3 +111,29 @@ def _shortened(value: str) -> str:
     if not value.lower().startswith("data:"):
         return value
     return f"data {hashlib.blake2b(value.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
+
+
+def _columns(source: str) -> Iterator[str]:
+    """Yield numbers with the heads of their columns, such as "Amount (EUR) 5000"."""
+    heads: list[str] = []
+    for row in _rows(source):
+        if row and not heads:
+            heads = [one[:_LONGEST_HEAD] for one in row]
+        elif not row:
+            heads = []
+        yield from (f"\n\n{head} {one}" for head, one in zip(heads, row, strict=False) if _BARE.fullmatch(one))
+
+
+def _rows(source: str) -> Iterator[list[str]]:
+    """Yield the texts of the cells of each row, and an empty row where a table begins or ends."""
+    cells: list[list[str]] = []
+    for token in tokens(source):
+        if token.kind == "text" and cells:
+            cells[-1].append(token.data)
+        elif token.kind == "start" and token.name in ("td", "th"):
+            cells.append([])
+        elif token.name in ("tr", "table") and token.kind in ("start", "end"):
+            if cells or token.name == "table":
+                yield [" ".join("".join(one).split()) for one in cells]
+            cells = []
+    yield [" ".join("".join(one).split()) for one in cells]

@@ -45,7 +45,7 @@ _WORDS = {
     "CHF": "sfr franken",
     "PLN": "zł",
     "CZK": "kč korun koruna koruny",
-    "RUB": "руб р rouble roubles rubel",
+    "RUB": "руб р тр rouble roubles rubel",
     "UAH": "грн",
     "BGN": "лв лева",
     "INR": "rupien rupias roupies रुपये रुपए रुपया",
@@ -80,13 +80,14 @@ _WORDS = {
     "kr kron kronor kroner krona krone kronen krónur ft dol dols buck bucks cent cents centime centimes penny "
     "pence pennies rs rupiya peso pesos dinar dinars dirham dirhams riyal riyals rial rials ريال درهم "
     "دينار جنيه ليرة leu lei lev leva kuna tenge grand som soum taka birr cedi cedis kwacha shilling "
-    "shillings dh уе won dong real rand sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
+    "shillings dh уе won dong real rand rands sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
 }
 # Ordinary words too: they name money only after a number, or as a code in capitals.
 _ORDINARY = frozenset(
     folded(one)
     for one in "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
-    "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р رس دإ جم دك لل 块 塊 角 원 엔".split()
+    "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р тр رس دإ جم دك لل "
+    "块 塊 角 원 엔".split()
 )
 # How words begin that name money in each of their forms.
 _BEGINNINGS = {
@@ -106,7 +107,7 @@ _BAHT = folded("บาท")
 _CURRENCY = {folded(one): one for one in CODES}
 _CURRENCY |= {folded(word): code for code, words in _WORDS.items() for word in words.split()}
 # Names of money that add zeros too.
-THOUSANDS = frozenset(("grand",))
+THOUSANDS = frozenset(("grand", "тр"))
 # Those of Chinese, Japanese and Korean, which no space sets apart.
 CJK_MONEY = "|".join(sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True))
 _LOOKS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
@@ -124,9 +125,12 @@ NAMED = {
 }  # fmt: skip
 
 # Before a number, as rand, quetzales and soles are written.
-LETTERS = {"R": "ZAR", "Q": "GTQ", "S/": "PEN", "S/.": "PEN"}
+LETTERS = {
+    "R": "ZAR", "Q": "GTQ", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
+    "LE": "EGP", "DH": "", "Ft": "HUF",
+}  # fmt: skip
 # Other abbreviations of money that points divide.
-JOINED = frozenset(("US", "LE", "уе", "رس", "دإ", "جم", "دك", "لل", "שח"))
+JOINED = frozenset(("US", "LE", "уе", "тр", "رس", "دإ", "جم", "دك", "لل", "שח"))
 
 # How many zeros a word adds. Where languages differ, the larger number.
 TIMES = {
@@ -134,8 +138,9 @@ TIMES = {
     for zeros, words in {
         1: "십",
         2: "hundred hundreds hundert hunderter 百 백",
-        3: "k thousand thousands tausend tausender tsd thsd ths thou mil mila mille migliaia tys tysiąc tysiące tysięcy "
-        "tis tisíc tisíce тыс тисяч тысяч bin ezer ribu rb tuhat tuhatta tusen tusind duizend nghìn ngàn हजार 千 仟 천",
+        3: "k thousand thousands tausend tausender tsd thsd ths thou mil mila mille migliaia tys tysiąc tysiące "
+        "tysięcy tis tisíc tisíce тыс тисяч тысяч bin ezer ribu rb tuhat tuhatta tusen tusind duizend nghìn ngàn हजार "
+        "千 仟 천",
         4: "万 萬 만",
         5: "l lakh lakhs lac lacs लाख",
         6: "m mn mio mln mill mills million millions millionen millón millones milhão milhões milione milioni mm млн "
@@ -237,7 +242,9 @@ def is_number_word(word: str) -> bool:
     if any(key.endswith(end) and key[: -len(end)] in _NUMBER_WORDS for end in _THOUSANDS_BEHIND):
         # "cinquemila"
         return True
-    return (key in TIMES and len(key) > 4) or (len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key))
+    return (key in TIMES and (len(key) > 4 or key >= _FIRST_CJK)) or (
+        len(key) > 2 and _PASSES_FOR_DIGIT.issuperset(key)
+    )
 
 
 MONTH_NAMES = (
@@ -249,6 +256,8 @@ MONTH_NAMES = (
 ).split()
 MONTHS = frozenset(map(folded, MONTH_NAMES))
 CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
+# Of these, what counts hours too.
+COUNTS_HOURS = frozenset(("h", "heures", "ore"))
 # Behind a number: it counts something else than money.
 COUNTED = frozenset(
     map(

@@ -23,6 +23,7 @@ from risk.money import (
     CLOCK,
     CODES,
     COUNTED,
+    COUNTS_HOURS,
     DIGITS,
     DOLLARS,
     JOINED,
@@ -309,7 +310,7 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
     if code is None and after is not None and after.kind == _NUMBER and not after.gap:
         code = _code(item.text[-3:])
     if after is not None and after.kind == _NUMBER:
-        code = _code(LETTERS.get(item.text + after.gap.strip(), "")) or code
+        code = _code(LETTERS.get(item.text + after.gap.strip(" ."), "")) or code
     if code is None and item.text[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
         rest = item.text[1:]
@@ -335,6 +336,7 @@ _ONE_NUMBER = re.compile(r"[ .,'’]+")
 _SIGNS_ONLY = re.compile(r"[^\s]+")
 _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
+_THREE_DIGITS = re.compile(r"[0-9]{3}(?![0-9])")
 _BLANK_OR_CELL = re.compile(r"[\s|]*")
 
 
@@ -412,10 +414,13 @@ class _Reading:
     def _is_doubtful(self, at: int, step: int, gap: str, largest: Decimal | None, distance: int) -> bool:
         item = self._items[at]
         beside = at - step
+        if largest is not None and _TIMES_SIGN.search(gap) and self._sentences[at] in self._counting:
+            return True
         if item.kind == _URL:
             return largest is None and distance == 1 and gap in ("", " ") and bool(DIGITS.search(item.text))
         if item.kind in (_WORD, _ZEROS):
-            if largest is not None and self._is_factor(at, beside):
+            is_beside = beside in self._codes or self._items[beside].kind == _MONEY
+            if (largest is not None or distance == 1) and self._is_factor(at, is_beside=is_beside):
                 return True
             is_far = distance > 3 if largest is None else beside not in self._codes and distance > 1
             return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
@@ -434,33 +439,33 @@ class _Reading:
     def _ends_nearness(self, at: int, second: _Item) -> bool:
         """Whether a sentence ends between two items; a number right behind "!" or a line end still belongs to it."""
         if ". " in second.gap and second.text[:1].isupper():
-            return True
+            # "Mio. EUR 5"
+            return second.kind != _MONEY or not multiplies(self._items[at].text, is_beside=True)
         is_right_behind = self._items[at].kind == _NUMBER and ("\n\n" not in second.gap or not second.gap.strip())
         return not is_right_behind and bool(_STOP.search(second.gap))
 
-    def _is_factor(self, at: int, beside: int) -> bool:
+    def _is_factor(self, at: int, *, is_beside: bool) -> bool:
         """Whether a word near a sum makes it larger: adds zeros, or takes it as many times as its sentence says."""
         item = self._items[at]
         if item.gap in ("'", "’"):
             # "I'm"
             return False
-        is_beside = beside in self._codes or self._items[beside].kind == _MONEY
-        if multiplies(item.text, is_beside=is_beside):
-            return True
-        is_product = is_of_products(item.text, is_beside=is_beside) or (is_beside and item.gap.strip() == "/")
-        return is_product and self._sentences[at] in self._counting
+        return multiplies(item.text, is_beside=is_beside) or (
+            self._sentences[at] in self._counting
+            and (is_of_products(item.text, is_beside=is_beside) or (is_beside and item.gap.strip() == "/"))
+        )
 
     def _counts(self, at: int, item: _Item) -> bool:
         """Whether this is a number that may say how many times a sum is meant."""
         if item.kind == _WORD:
             return is_number_word(item.text)
-        return item.kind == _NUMBER and not self._is_explained(at, counts=CLOCK)
+        return item.kind == _NUMBER and not self._is_explained(at, counts=CLOCK - COUNTS_HOURS)
 
     def _goes_on_in_cell(self, at: int, beside: int) -> bool:
         """Whether two cells of a table hold one number: 5 and 000."""
         second = self._items[max(at, beside)]
         is_cut = bool(second.gap) and bool(_BLANK_OR_CELL.fullmatch(second.gap))
-        return beside in self._codes and is_cut and len(DIGITS.match(second.text)[0]) == 3
+        return beside in self._codes and is_cut and bool(_THREE_DIGITS.match(second.text))
 
     def _is_explained_by(self, at: int, beside: int) -> bool:
         word = self._items[beside]
@@ -505,7 +510,9 @@ class _Reading:
     def _are_one(self, item: _Item, other: _Item) -> bool:
         """Whether two numbers are parts of a time or of a date: 9:30, 2026-11-30, 3/4."""
         second = max(item, other, key=lambda one: one.start)
-        return second.gap in (":", "-", "/") and _is_in_date(item) and _is_in_date(other)
+        if second.gap == ":":
+            return len(item.text) < 3 and len(other.text) < 3
+        return second.gap in ("-", "/") and _is_in_date(item) and _is_in_date(other)
 
     def _note(self, one: int, other: int) -> None:
         first, last = sorted((one, other))

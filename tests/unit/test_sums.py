@@ -25,6 +25,8 @@ SPELLINGS = (
     *("E\u200bUR 5\u00ad000", "E U R 5000", "ＥＵＲ ５０００", "٥٠٠٠ EUR", "५००० EUR", "5000 ЕUR", "5000,- EUR"),
     *("5 k€", "kEUR 5", "5 Tsd. Euro", "EUR 5 thousand", "5000 (EUR)", "(5000) EUR", "5000 - EUR", "5000EURplus"),
 )
+GLUED = {"đ": "VND", " баксов": "", "엔": "JPY", "台币": "TWD", "円": "JPY", "元": "", " тенге": "KZT", " лева": "BGN"}
+LEADING = {"NIS": "ILS", "Dhs": "AED", "KSh": "KES", "Tk.": "BDT", "Bs": "VES", "Q": "GTQ", "KD": "KWD", "💶": "EUR"}
 READ = {
     "Please pay 1.200,00 EUR": {"EUR": "1200.00"},
     "1.200 EUR or 900 EUR": {"EUR": "1200"},
@@ -50,7 +52,16 @@ READ = {
     "5000ドル": {"": "5000"},
     "5 grand": {"": "5000"},
     "R 5,000": {"ZAR": "5000"},
-    "2026-11-30 EUR 20 is due": {"EUR": "30"},
+    "2026-11-30 EUR 20 is due": {"EUR": "20"},
+    "Rp 5 juta": {"IDR": "5000000"},
+    "5 tEUR or 5 tkr": {"": "5000", "EUR": "5000"},
+    "5 т.р. or 5000 р.": {"RUB": "5000"},
+    "5000,- or 5000.-": {"": "5000"},
+    "5 000,- Kč": {"CZK": "5000"},
+    "5000 ر.س": {"SAR": "5000"},
+    "S/ 5000": {"PEN": "5000"},
+    **{f"5000{one}": {code: "5000"} for one, code in GLUED.items()},
+    **{f"{one} 5000": {code: "5000"} for one, code in LEADING.items()},
     # Of the numbers on both sides the largest counts.
     "Order 7 EUR 5000": {"EUR": "5000"},
     "20-5000 EUR": {"EUR": "5000"},
@@ -61,6 +72,17 @@ UNKNOWN = [
     *("five thousand euros", "fünftausend Euro", "two hundred 50 EUR", "deux cents euros", "5 thousand 500 EUR"),
     *("5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000", "5000 Danish crowns"),
     *("5, 50 EUR", "5 5000 EUR", "50 00 EUR", "5,0000 EUR", "1.0845 USD", "100 x 50 EUR", "3 × 5000 EUR"),
+    # A number that was read as a sum is no half of a date or time.
+    *("EUR 20-2000", "€20-1999", "€20/2000", "€20:2099", "2026-20 EUR", "1999:2 EUR", "EUR 5 2026:2", "EUR 2026-11-30"),
+    *("EUR 5 (thousand)", "EUR 5 (k)", "k EUR 5", "Mio. EUR 5", "Tsd. EUR 5", "EUR 5.k", "in thousands of EUR: 5"),
+    *("₹5 cr", "INR 5 L", "£5 mil", "$5 bil", "EUR 5 thousnd", "5 พันบาท", "R$ 5 mil", "mil euros", "万円"),
+    *("50 times EUR 100", "50 × EUR 100", "50 * EUR 100", "50 @ EUR 100", "50h @ 100€", "50 à 100 EUR"),
+    *("EUR 100 each, for 50 of you", "50 pieces of 100 EUR", "EUR 100/day, 50 days", "50 Tage je 100 EUR"),
+    *("50 mal 100 Euro", "fifty times EUR 100", "EUR 100 a day for 50 days", "100 EUR pro Person, 50 Personen"),
+    *("EUR 10; 5000", "EUR 10! 5000", "EUR 10 today! 5000 tomorrow", "EUR 10? 5000!", "EUR 10\n\n5000"),
+    *("5000h EUR", "5000 days of EUR", "EUR number 5000", "EUR, no 5000", "1999 May EUR"),
+    *("cinquemila euro", "pięć tysięcy złotych", "pět tisíc korun", "миллион рублей", "beş bin lira", "ötezer forint"),
+    *("viisi tuhatta euroa", "cinco mil reais", "vijfduizend euro", "오천 원", "백만원", "fem tusen kroner"),
     *("https://x.example/5000 EUR", "\u202e0005 EUR", "word " * (MOST_READ // 5) + "EUR 5"),
 ]  # fmt: skip
 # What stands near no money, or says what it is.
@@ -71,6 +93,8 @@ QUIET = [
     "Invoice INV-2207 (EUR 1,200.00) is payable in EUR by 3 May",
     "[EUR 20](https://pay.example/i/2207)",
     "3 mugs for EUR 20",
+    "EUR 20 each, to pay in EUR within 30 days, on 3 May 2026 or 2026-05-03 at 9:30",
+    "EUR 9 per month, less 5 %. I'm here until 14:00.",
 ]
 
 
@@ -116,9 +140,19 @@ def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
     assert [str(one.value) for one in facts(html="<table><td>Order 4471<td>EUR 20</table>")[0]] == ["20"]
 
 
+def test_sum_below_its_currency_in_a_table_is_read():
+    row = "<tr><td>License for the year<td>5000<td>soon<td>Dana<td>-<td>7<td>Ana"
+    head = "<tr><th>Item<th>Amount (EUR)<th>Due<th>Contact<th>Note<th>Ref<th>Paid by"
+    assert "5000" in [str(one.value) for one in facts(html=f"<table>{head}{row * 9}</table>")[0]]
+
+
 @pytest.mark.parametrize(
     "html",
     [
+        "<p>EUR 10<sup>6</sup> now</p>",
+        "<ol start=5000><li>Pay EUR now</ol>",
+        "<ol><li value=5000>Pay EUR now</ol>",
+        "<table><tr><td>5<td>500<td>EUR</table>",
         "<p>5<span style='display:none'> and </span>500 EUR</p>",
         "<p>5<b style='float:left'>000</b> EUR</p><p style='position:absolute;top:0'>1</p>",
         "<p>5 EUR</p>" + "<b>" * 300,
