@@ -117,10 +117,9 @@ def _columns(source: str) -> Iterator[str]:
     """Yield numbers with the heads of their columns, such as "Amount (EUR) 5000"."""
     heads: list[str] = []
     for row in _rows(source):
-        if row and not heads:
+        if not row or not heads:
             heads = [one[:_LONGEST_HEAD] for one in row]
-        elif not row:
-            heads = []
+            continue
         yield from (f"\n\n{head} {one}" for head, one in zip(heads, row, strict=False) if _BARE.fullmatch(one))
 
 

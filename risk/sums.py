@@ -468,8 +468,10 @@ class _Reading:
         return beside in self._codes and is_cut and bool(_THREE_DIGITS.match(second.text))
 
     def _is_explained_by(self, at: int, beside: int) -> bool:
-        word = self._items[beside]
-        return word.kind == _WORD and folded(word.text) in NAMES | CLOCK | COUNTED | MONTHS
+        """Whether the word that explains a number stands between it and money; "3 May 2026" is a date all the same."""
+        key = folded(self._items[beside].text)
+        is_date = key in MONTHS and self._is_number(2 * beside - at)
+        return not is_date and key in NAMES | CLOCK | COUNTED | MONTHS
 
     def _is_spelled(self, at: int, beside: int) -> bool:
         """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and day is not meant."""

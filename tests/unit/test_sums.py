@@ -93,7 +93,7 @@ QUIET = [
     "Invoice INV-2207 (EUR 1,200.00) is payable in EUR by 3 May",
     "[EUR 20](https://pay.example/i/2207)",
     "3 mugs for EUR 20",
-    "EUR 20 each, to pay in EUR within 30 days, on 3 May 2026 or 2026-05-03 at 9:30",
+    "EUR 20, to pay in EUR within 30 days, on 3 May 2026 or 2026-05-03 at 9:30",
     "EUR 9 per month, less 5 %. I'm here until 14:00.",
 ]
 
