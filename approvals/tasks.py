@@ -140,7 +140,7 @@ def read_connection(connection_id: int) -> str:
 
 @_in_slot(Connection)
 def check_reports(connection_id: int) -> str:
-    """Have what webhooks reported of held messages confirmed or refuted."""
+    """Have what webhooks reported of the end of messages confirmed or refuted."""
     outcome = reads.check_reports(connection_id=connection_id, now=clock())
     if outcome == "again":
         enqueue(check_reports.name, connection_id, countdown=NEXT_READ)
@@ -316,7 +316,8 @@ def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
 
 def _apply_reports(message_ids: list[int]) -> None:
     for message in Message.objects.filter(pk__in=message_ids).select_related("connection"):
-        closing.apply_reports(message)
+        if closing.apply_reports(message):
+            enqueue(ask_about.name, message.pk)
 
 
 @shared_task

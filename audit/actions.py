@@ -23,7 +23,7 @@ ACTIONS: dict[str, str] = {
     "message.extended": "extended the deadline of the message",
     "message.left_behind": "left the message at MultiMail because its connection was removed",
     "webhook.late": "sent an event that came too late to change anything",
-    "webhook.unconfirmed": "reported the end of a held message, which a read has to confirm",
+    "webhook.unconfirmed": "reported the end of the message, which a read has to confirm",
     "webhook.refuted": "found that a webhook had reported something else than MultiMail does",
     "webhook.unknown": "sent an event that this version does not know",
     "webhook.poison": "sent an event that could not be applied",

@@ -51,12 +51,20 @@ START = ""
 _S, _E = MessageState, MessageEvent
 _OPEN = (START, _S.SCHEDULED, _S.HELD, _S.GONE)
 _APPROVED = (_S.APPROVED, _S.SCHEDULED_APPROVED)
+_UNSENT = (_S.REJECTED, _S.CANCELLED, _S.FAILED)
 
 
 def _from(states: tuple[str, ...], event: str, to: str) -> dict[tuple[str, str], str]:
     return {(state, event): to for state in states}
 
 
+# Whatever had been reported, evidence that a message left wins over an end without sending.
+_CORRECTIONS: Mapping[tuple[str, str], str] = {
+    **_from(_UNSENT, _E.SENT, _S.SENT),
+    **_from(_UNSENT, _E.DELIVERED, _S.DELIVERED),
+    **_from((_S.REJECTED, _S.CANCELLED), _E.BOUNCED, _S.BOUNCED),
+    **_from(_UNSENT, _E.COMPLAINED, _S.COMPLAINED),
+}
 # An event that skips ahead is applied as if those between had come, because webhooks are lost and reordered. A pair
 # that is not listed would move the message backwards: the event is stored and changes nothing.
 MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
@@ -81,12 +89,37 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((START, _S.HELD), _E.GONE, _S.GONE),
     # The one step back: whatever was concluded or reported, the queue has what MultiMail lists as held.
     **_from(tuple(state for state in _S if state not in (_S.SCHEDULED, _S.HELD)), _E.FOUND, _S.HELD),
+    **_CORRECTIONS,
+}
+# Events that a webhook alone may tell of a message in these states, because a later event can still end it otherwise.
+_NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
+    _S.HELD: (),
+    _S.GONE: (),
+    _S.SCHEDULED: (_E.PENDING,),
+    _S.APPROVED: (_E.SCHEDULED, _E.RECEIVED, _E.RELEASED, _E.SENT, _E.DELIVERED),
+    _S.SCHEDULED_APPROVED: (),
+    _S.REJECTED: (),
+    _S.CANCELLED: (),
+    # One that bounces for good fails too.
+    _S.FAILED: (_E.BOUNCED,),
 }
 
 
 def next_message_state(state: str, event: str) -> str | None:
     """Return the state after `event`, or None when the event comes too late to change anything."""
     return MESSAGE_TRANSITIONS.get((state, event))
+
+
+def is_correction(state: str, event: str) -> bool:
+    """Whether `event` tells that a message left which had ended without being sent."""
+    return (state, event) in _CORRECTIONS
+
+
+def needs_confirmation(state: str, event: str) -> bool:
+    """Whether `event` ends a message that has not ended, or corrects how it ended: a webhook alone proves neither."""
+    if next_message_state(state, event) is None or state not in _NEXT_STEPS:
+        return False
+    return event not in _NEXT_STEPS[state]
 
 
 def contradicts(state: str, event: str) -> bool:
@@ -100,7 +133,7 @@ def contradicts(state: str, event: str) -> bool:
 @cache
 def _events_before(state: str) -> frozenset[str]:
     """Return the events of all paths forward that lead to a state."""
-    forward = {step: to for step, to in MESSAGE_TRANSITIONS.items() if step[1] != _E.FOUND}
+    forward = {step: to for step, to in MESSAGE_TRANSITIONS.items() if step[1] != _E.FOUND and step not in _CORRECTIONS}
     before = {state}
     while more := {source for (source, _), to in forward.items() if to in before} - before:
         before |= more
@@ -117,10 +150,10 @@ def implied_event(before: str, event: str) -> str:
 
 
 def decision_behind(event: str) -> str:
-    """Return which decision an event about a held message means: approved, rejected; empty where it needs none."""
-    if event in (_E.REJECTED, _E.CANCELLED):
-        return str(event) if event == _E.REJECTED else ""
-    return "approved"
+    """Return which decision alone leads to an event: approved, rejected; empty where something else has to happen."""
+    if event in (_E.CANCELLED, _E.FAILED, _E.BOUNCED, _E.COMPLAINED):
+        return ""
+    return "rejected" if event == _E.REJECTED else "approved"
 
 
 class DecisionState(models.TextChoices):

@@ -141,14 +141,16 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
-    """Whether an event about a held, locked message tells what a decision of ours did, so no read has to confirm it.
+    """Whether an event about a locked message tells what a decision of ours did, so no read has to confirm it.
 
-    MultiMail has answered that it carried the decision out, or the event names a call that may have left.
+    MultiMail has answered that it carried the decision out, which alone leads to the event, or the event names a call
+    that may have left.
     """
     outcome = decision_behind(event)
     for one in _decisions_under_lock(message):
         agrees = outcome in ("", report_expected(one))
-        is_carried_out = one.state == DecisionState.APPLIED and one.changed_at >= message.changed_at
+        is_newer = one.state == DecisionState.APPLIED and one.changed_at >= message.changed_at
+        is_carried_out = is_newer and outcome != ""
         is_named = one.state in UNSETTLED and one.may_have_left and one.reference in reason
         if agrees and (is_carried_out or is_named):
             return True

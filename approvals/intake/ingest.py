@@ -27,9 +27,11 @@ from mirror.states import (
     MessageState,
     contradicts,
     implied_event,
-    next_message_state,
+    is_correction,
+    needs_confirmation,
     reported_of,
 )
+from mirror.sync.reads import can_ask
 from people.actors import Actor, Role, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
@@ -158,7 +160,7 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
 def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confirmed: bool = False) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction.
 
-    An event that ends a held message changes nothing until a read confirms it: then it is applied again, as
+    An event that ends a message changes nothing until a read confirms it: then it is applied again, perhaps as
     `is_confirmed`. What tells of a decision of ours needs no read.
     """
     if event.name in (REFUSED, TEST):
@@ -178,9 +180,14 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confir
     if found := known_message.one():
         message = Message.objects.for_event().get(pk=found[0])
         message.connection = connection
-        if not is_confirmed and _needs_read(message, event):
+        if not is_confirmed and needs_read(message, event):
             return _await_read(message, event, actor, position)
-        return _apply_to_known(message, event, actor, position, is_old=is_old)
+        was = message.state
+        applied = _apply_to_known(message, event, actor, position, is_old=is_old)
+        if not is_correction(was, _kind(event, message.direction)):
+            return applied
+        # No read has told which is true, so a person has to know of both.
+        return Applied(Result.LATE, ask=message, contradicts=True)
     # None where it is not known, or has no address yet.
     found_mailbox = known_mailbox.one()
     mailbox = found_mailbox[0] if found_mailbox else None
@@ -249,16 +256,22 @@ def _begin(
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
-def _needs_read(message: Message, event: Event) -> bool:
-    """Whether an event ends a held message, and nothing but the event says so."""
+def needs_read(message: Message, event: Event) -> bool:
+    """Whether an event ends a locked message or a decision in doubt, nothing but the event says so, and a read can.
+
+    Where MultiMail cannot be asked about one message, only what the whole list shows can be checked: held messages.
+    """
     kind = _kind(event, message.direction)
-    if message.state != MessageState.HELD or next_message_state(message.state, kind) is None:
+    if message.state != MessageState.HELD and not can_ask(message):
+        return False
+    settles = kind in _DECIDING and message.state != MessageState.HELD
+    if not needs_confirmation(message.state, kind) and not (settles and settle.decisions_to_settle(message)):
         return False
     return not settle.is_of_ours(message, event=kind, reason=event.reason)
 
 
 def _await_read(message: Message, event: Event, actor: Actor, position: EntryPosition) -> Applied:
-    """Note what was reported of a held message: it stays as it is, and nothing else of the event is used."""
+    """Note what was reported of a message: it stays as it is, and nothing else of the event is used."""
     message.reported = _kind(event, message.direction)
     message.save(update_fields=["reported"])
     details = {"event": event.name, "reason": event.reason, "decided_by": event.decided_by}

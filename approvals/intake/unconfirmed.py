@@ -1,41 +1,57 @@
-"""What webhooks reported of held messages, and a read then confirmed or refuted. A webhook alone ends nothing.
+"""What webhooks reported of the end of messages, and a read then confirmed or refuted. A webhook alone ends nothing.
 
-Whoever has a connection's signing secret can sign anything. So an event that ends a held message waits as CHECKING;
-the message stays in the queue, and the commands here end the event by what a read showed.
+Whoever has a connection's signing secret can sign anything. So an event that ends a message waits as CHECKING; the
+message stays as it is, and the commands here end the event by what a read showed.
 """
 
 from datetime import datetime
 
 from django.db.models.functions import Now
 
-from approvals.intake.ingest import apply_again
+from approvals.intake.ingest import apply_again, needs_read
 from audit.recording import record
 from mirror.models import Message, WebhookEvent
 from mirror.querysets import WebhookEventQuerySet
 from mirror.states import MessageState
 from mirror.sync.health import ACTOR
 from people.actors import webhook
+from upstream.events import parse
 
 Result = WebhookEvent.Result
+_MOVED = ("state", "changed_at", "upstream_status", "upstream_reason", "upstream_decided_by")
 
 
-def apply_confirmed(message: Message) -> None:
-    """Apply what waited for a read that found a locked message no longer held, in the caller's transaction.
+# What a read that answered proves of the events that still wait after it was applied.
+ABSENT = "absent"
+TOLD = "told"
+NO_READ = "no read"
 
-    What the read told has been applied before; an event that contradicts it is refuted.
+
+def apply_waiting(message: Message, *, read: str, before: datetime | None = None) -> None:
+    """Apply or refute what webhooks reported of a locked message, in the caller's transaction.
+
+    What a read TOLD has been applied before: an event that would still need a read is refuted, if it came `before`
+    that read began. Where MultiMail does not know the message (ABSENT), the events are the best that is known. With
+    NO_READ, only what needs no read by now is applied. What cannot be ended yet waits on.
     """
     actor, refuted = webhook(message.connection.slug), []
     for row in WebhookEvent.objects.unconfirmed_about(message).select_related("connection").order_by("pk"):
-        applied, error = apply_again(row, actor=actor, is_confirmed=True)
-        if applied.contradicts:
+        if read != ABSENT and needs_read(message, parse(bytes(row.body))):
+            if read == TOLD and (before is None or row.received_at < before):
+                refuted.append(row.pk)
+            continue
+        was = message.state
+        applied, error = apply_again(row, actor=actor, is_confirmed=read == ABSENT)
+        message.refresh_from_db(fields=_MOVED)
+        if applied.contradicts and message.state == was:
             refuted.append(row.pk)
             continue
         handled = {} if applied.is_open else {"handled_at": Now()}
         WebhookEvent.objects.filter(pk=row.pk).update(result=applied.result, error=error, **handled)
-    message.refresh_from_db(fields=["state", "changed_at", "upstream_status", "upstream_reason", "upstream_decided_by"])
-    explanation = f"MultiMail no longer holds it: it is {MessageState(message.state).label.lower()}."
+    explanation = f"A read found that it is {MessageState(message.state).label.lower()}."
     _refute(message, WebhookEvent.objects.filter(pk__in=refuted), explanation)
-    _forget_report(message)
+    if not WebhookEvent.objects.unconfirmed_about(message).exists():
+        _forget_report(message)
 
 
 def refute(message: Message, *, before: datetime) -> bool:

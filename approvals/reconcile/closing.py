@@ -24,6 +24,8 @@ SETTLE_TIME = timedelta(seconds=30)
 _CONFIRMED_BY_READING = "by reading, as a webhook had reported"
 # What a row of the list says of itself anyway; `gone` is reopened where the row is stored.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
+# MultiMail's word for mail that waits for its time, before review or after.
+_SCHEDULED = "scheduled"
 _EVENTS = {
     "approved": MessageEvent.APPROVED,
     "rejected": MessageEvent.REJECTED,
@@ -32,12 +34,13 @@ _EVENTS = {
 
 
 @transaction.atomic
-def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
-    """End a held message by what MultiMail says became of it, else by our own decision or by webhooks, else as gone."""
+def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
+    """End a held message by what a read that began then tells, else by our own decision or by webhooks, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"
-    if not upstream.reported and not upstream.later_events:
+    read = unconfirmed.TOLD if upstream.reported or upstream.later_events else unconfirmed.ABSENT
+    if read == unconfirmed.ABSENT:
         decision = locked.decisions.order_by("-pk").first()
         in_doubt = decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN)
         if in_doubt and not locked.reported:
@@ -47,7 +50,7 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
     _apply(locked, upstream, now)
     if locked.reported:
-        unconfirmed.apply_confirmed(locked)
+        unconfirmed.apply_waiting(locked, read=read, before=_proves_until(locked, began))
     if locked.state == MessageState.HELD:
         store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
@@ -55,14 +58,16 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
 
 
 @transaction.atomic
-def catch_up(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
-    """Apply what MultiMail reports of a decided message; "nothing new" where all of it is known."""
+def catch_up(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
+    """Apply what a read that began then tells of a message that is not held; "nothing new" where all is known."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.is_practice:
         return "gone"
     applied = _apply(locked, upstream, now)
     if locked.reported:
-        unconfirmed.apply_confirmed(locked)
+        is_told = upstream.reported or upstream.status == _SCHEDULED
+        read = unconfirmed.TOLD if is_told else unconfirmed.ABSENT
+        unconfirmed.apply_waiting(locked, read=read, before=_proves_until(locked, began))
     agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))
     if upstream.reported and agrees and locked.asked_at:
         # MultiMail confirms what the mirror shows, so older contradicting events need no person.
@@ -120,18 +125,24 @@ def refute_reports(message: Message, *, began: datetime) -> None:
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD or not locked.reported:
         return
-    # Hosted MultiMail may list a message for a moment longer than it holds it.
-    before = began if locked.connection.is_our_gateway else began - SETTLE_TIME
     Message.objects.filter(pk=locked.pk).update(missing_since=None)
-    unconfirmed.refute(locked, before=before)
+    unconfirmed.refute(locked, before=_proves_until(locked, began) or began)
+
+
+def _proves_until(message: Message, began: datetime | None) -> datetime | None:
+    """Return until when the webhooks came that a read which began then can refute."""
+    # Hosted MultiMail may be a moment behind, for instance list a message that it holds no longer.
+    return began - SETTLE_TIME if began and not message.connection.is_our_gateway else began
 
 
 @transaction.atomic
-def apply_reports(message: Message) -> None:
-    """Apply what still waits for a read of a message that has ended meanwhile, by our own decision for instance."""
+def apply_reports(message: Message) -> bool:
+    """Apply what no longer needs a read, of a message that is not held; return whether a read must come."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is not None and locked.reported and locked.state != MessageState.HELD:
-        unconfirmed.apply_confirmed(locked)
+    if locked is None or not locked.reported or locked.state == MessageState.HELD:
+        return False
+    unconfirmed.apply_waiting(locked, read=unconfirmed.NO_READ)
+    return bool(locked.reported)
 
 
 @transaction.atomic

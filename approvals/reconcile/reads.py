@@ -92,31 +92,34 @@ def ask_about(*, message_id: int, now: datetime) -> str:
         if not upstream.held:
             if message.state == MessageState.HELD:
                 if upstream.reported or upstream.later_events:
-                    return closing.close(message, upstream, now)
+                    return closing.close(message, upstream, now, began=began)
                 # Not known there, maybe only to this key: a whole read shows whether it is held.
                 return read_everything(connection_id=message.connection_id, now=now)
-            return closing.catch_up(message, upstream, now)
-        if message.state == MessageState.HELD:
-            closing.refute_reports(message, began=began)
-        else:
+            return closing.catch_up(message, upstream, now, began=began)
+        if message.state != MessageState.HELD:
             closing.reopen(message.connection, upstream_id=message.upstream_id, began=began, now=now)
+        is_mirrored = upstream.row is None or mirror_row(message.connection, upstream.row, now)
+        closing.refute_reports(message, began=began)
         if upstream.row is None:
             return "held"
-        return "held again" if mirror_row(message.connection, upstream.row, now) else "unreadable"
+        return "held again" if is_mirrored else "unreadable"
 
 
 def check_reports(*, connection_id: int, now: datetime) -> str:
-    """Find out whether what webhooks reported of held messages is true: a few are asked about, many are read at once.
+    """Find out whether what webhooks reported is true: a few are asked about, many held messages are read at once.
+
+    What is not held can only be asked about one by one; the sweep asks about the rest.
 
     "again" asks for one more read: absence from one list alone proves nothing where no message can be asked about.
     """
     began = clock()
     reported = Message.objects.reported_unconfirmed().filter(connection=connection_id).select_related("connection")
-    for message in reported.reported_and_ended():
-        closing.apply_reports(message)
+    rest = [message for message in reported.reported_and_ended() if closing.apply_reports(message)]
+    asked = ", ".join(ask_about(message_id=message.pk, now=now) for message in rest[:FEW])
+    reported = reported.filter(state=MessageState.HELD)
     few = list(reported[: FEW + 1])
     if not few:
-        return "nothing to check"
+        return asked or "nothing to check"
     if len(few) <= FEW and all(map(reads.can_ask, few)):
         return ", ".join(ask_about(message_id=message.pk, now=now) for message in few)
     outcome = read_everything(connection_id=connection_id, now=now)
@@ -288,7 +291,7 @@ class _Reading:
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
                 return
             upstream = reads.UpstreamStatus()
-        closing.close(message, upstream, self.now)
+        closing.close(message, upstream, self.now, began=self.began)
 
     def _is_over(self) -> bool:
         """Whether the rest is left to the next read; otherwise renew the lease when due."""

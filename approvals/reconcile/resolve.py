@@ -30,7 +30,7 @@ def resolve(*, decision_id: int) -> str:
     began = clock()
     upstream = _ask(decision.message)
     if upstream is not None and upstream.reported:
-        closing.catch_up(decision.message, upstream, clock())
+        closing.catch_up(decision.message, upstream, clock(), began=began)
         decision.refresh_from_db()
         return decision.state
     if upstream is None:

@@ -134,7 +134,7 @@ class WebhookEvent(models.Model):
         APPLIED = "applied"
         DUPLICATE = "duplicate"
         LATE = "late"
-        # It reports the end of a held message: a read has to confirm it. A read found the opposite.
+        # It reports the end of a message: a read has to confirm it. A read found the opposite.
         CHECKING = "checking"
         REFUTED = "refuted"
         UNKNOWN = "unknown"

@@ -69,7 +69,7 @@ class Message(models.Model):
     asked_at = models.DateTimeField(null=True, blank=True)
     # Fetches of its content that began and did not end, so that content that kills its worker is given up.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
-    # What a webhook last reported of it while it was held, until a read confirms or refutes that; mostly empty.
+    # What a webhook last reported of its end, until a read confirms or refutes that; mostly empty.
     reported = models.CharField(max_length=20, blank=True, default="", db_default="")
     revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     upstream_reason = models.TextField(blank=True)

@@ -198,7 +198,7 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(~is_asked, result__in=("poison", "late", "refuted"), handled_at=None)
 
     def unconfirmed_about(self, message: "Message") -> Self:
-        """Those that report the end of a held message, as long as no read confirmed them (event_to_look_at)."""
+        """Those that report the end of a message, as long as no read confirmed them (event_to_look_at)."""
         checking = self.filter(result="checking", handled_at=None, connection=message.connection_id)
         return checking.filter(email_id=message.upstream_id)
 

@@ -228,8 +228,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.exclude(reported="")
 
     def reported_and_ended(self) -> Self:
-        """Those of them that are held no longer (message_reported)."""
-        return self.reported_unconfirmed().exclude(state=MessageState.HELD).filter(connection__removed_at=None)
+        """Those of them that are not held and were not asked about in the last minute (message_reported)."""
+        waits = self.reported_unconfirmed().exclude(state=MessageState.HELD).filter(connection__removed_at=None)
+        return waits.filter(Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1)))
 
     def for_event(self) -> Self:
         """With what an event needs to know, without the content and without the account's keys."""

@@ -239,3 +239,123 @@ def test_webhook_that_names_other_content_has_the_message_read_again(connection)
         body = event_body(email_id=message.upstream_id, **fields)
         stored = receive_webhook(connection=connection, body=body, secret_used="current")
         assert (stored.ask is not None) is asks, fields
+
+
+SCHEDULED_THERE = {"status": "scheduled", "decision": "approved", "decided_by": "the desk"}
+# The state, a false event, and what a read by id tells; then the message stays, and the webhook is refuted.
+FALSE_ENDS = [
+    ("scheduled_approved", "message.cancelled", SCHEDULED_THERE, "scheduled_approved"),
+    ("scheduled_approved", "message.bounced", SCHEDULED_THERE, "scheduled_approved"),
+    ("scheduled_approved", "message.delivered", SCHEDULED_THERE, "scheduled_approved"),
+    ("approved", "message.cancelled", SCHEDULED_THERE, "scheduled_approved"),
+    ("approved", "message.failed", {"status": "sent", "decision": "approved"}, "sent"),
+    ("scheduled", "message.delivered", {"status": "scheduled"}, "scheduled"),
+    ("rejected", "message.sent", {"status": "rejected", "decision": "rejected"}, "rejected"),
+]
+
+
+@pytest.mark.parametrize(("state", "name", "there", "after"), FALSE_ENDS)
+def test_webhook_alone_ends_nothing_that_has_not_ended(
+    client, connection, upstream, admin, signed_in, state, name, there, after
+):
+    message = make_message(connection)
+    Message.objects.filter(pk=message.pk).update(state=state)
+    upstream.holds(**there)
+    assert report(client, message, name, decided_by="Mallory", reason="Withdrawn") == "checking"
+    message.refresh_from_db()
+    assert (message.state, message.upstream_decided_by) == (state, "")
+    page = signed_in(admin).get(f"/queue/{message.public_id}/").content.decode()
+    assert " ".join(page.split()).count(f"Said to be {message.reported}: being checked.") == 1
+    check(connection)
+    message.refresh_from_db()
+    assert (message.state, message.reported) == (after, "")
+    assert [name in one.what for one in refuted_for(admin)] == [True]
+
+
+@pytest.mark.parametrize(("state", "name", "there", "after"), [
+    ("scheduled_approved", "message.cancelled", {"status": "cancelled", "decision": "approved"}, "cancelled"),
+    ("scheduled", "message.cancelled", {"status": "cancelled"}, "cancelled"),
+    ("scheduled_approved", "message.sent", {"status": "sent", "decision": "approved"}, "sent"),
+    ("approved", "message.complained", {"status": "sent", "decision": "approved"}, "complained"),
+    # The gateway has forgotten it, so that the webhook is the best that is known.
+    ("scheduled_approved", "message.cancelled", {}, "cancelled"),
+])  # fmt: skip
+def test_true_end_is_applied_as_soon_as_it_was_read_and_needs_nobody(
+    client, connection, upstream, admin, state, name, there, after
+):
+    message = make_message(connection)
+    Message.objects.filter(pk=message.pk).update(state=state)
+    upstream.holds(**there)
+    assert report(client, message, name) == "checking"
+    check(connection)
+    message.refresh_from_db()
+    assert (message.state, message.reported) == (after, "")
+    assert not WebhookEvent.objects.filter(handled_at=None, result__in=("checking", "refuted", "late")).exists()
+
+
+def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(client, connection, reviewer):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
+    Decision.objects.filter(pk=decision.pk).update(state="applied", may_have_left=True, changed_at=Now())
+    # Also before the webhook about our own approval has come.
+    assert report(client, message, "message.cancelled") == "checking"
+    reason = f"Fine [countersign:{decision.reference}]"
+    assert report(client, message, reason=reason) == "applied"
+    assert report(client, message, "message.failed") == "checking"
+    assert [report(client, message, f"message.{name}") for name in ("sent", "delivered")] == ["applied", "applied"]
+
+
+def test_false_reject_does_not_settle_a_decision_in_doubt(client, connection, upstream, reviewer, admin):
+    for state, outcome in (("gone", "unattributed"), ("approved", "unknown")):
+        message = make_message(connection)
+        decision = decide(message, reviewer).decision
+        Decision.objects.filter(pk=decision.pk).update(state=outcome, may_have_left=True, attempt=1)
+        Message.objects.filter(pk=message.pk).update(state=state)
+        assert report(client, message, "oversight.rejected", decided_by="Mallory", reason="No") == "checking"
+        decision.refresh_from_db()
+        assert decision.state == outcome
+        upstream.holds(
+            status="sent", decision="approved", reason=f"[countersign:{decision.reference}]", decided_by="the desk"
+        )
+        check(connection)
+        decision.refresh_from_db()
+        message.refresh_from_db()
+        assert (decision.state, message.state) == ("applied", "sent")
+    assert len(refuted_for(admin)) > 0
+
+
+def test_many_reports_of_mail_that_is_not_held_are_asked_about_by_the_sweep(client, connection, upstream, admin):
+    messages = [make_message(connection) for _ in range(5)]
+    Message.objects.update(state="scheduled_approved")
+    upstream.holds(status="cancelled", decision="approved")
+    for message in messages:
+        report(client, message, "message.cancelled")
+    check(connection)
+    assert Message.objects.filter(state="cancelled").count() == 3
+    tasks.sweep()
+    for message in Message.objects.reported_and_ended():
+        ask_about(message_id=message.pk, now=clock())
+    assert Message.objects.filter(state="cancelled").count() == 5
+    assert refuted_for(admin) == []
+
+
+def test_no_wrong_end_is_for_good_where_only_the_whole_list_can_be_read(client, hosted):
+    message = make_message(hosted)
+    Message.objects.update(state="scheduled_approved")
+    assert report(client, message, "message.cancelled") == "applied"
+    # It moves, and a person learns that the two webhooks disagree.
+    assert report(client, message, "message.sent") == "late"
+    message.refresh_from_db()
+    assert message.state == "sent"
+    assert report(client, message, "message.delivered") == "applied"
+    assert WebhookEvent.objects.get(result="late").handled_at is None
+
+
+@pytest.mark.parametrize("wrong", ["cancelled", "rejected", "failed"])
+def test_read_that_tells_of_sending_corrects_a_wrong_end(connection, upstream, wrong):
+    message = make_message(connection)
+    Message.objects.update(state=wrong)
+    upstream.holds(status="sent", decision="approved", delivered_at="2026-11-20T10:00:00Z")
+    ask_about(message_id=message.pk, now=clock())
+    message.refresh_from_db()
+    assert message.state == "delivered"

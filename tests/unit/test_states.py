@@ -19,6 +19,7 @@ from mirror.states import (
     Outcome,
     contradicts,
     implied_event,
+    needs_confirmation,
     next_decision_state,
     next_message_state,
     reported_of,
@@ -26,13 +27,16 @@ from mirror.states import (
 )
 
 S, E = MessageState, MessageEvent
-ENDS = (S.REJECTED, S.CANCELLED, S.COMPLAINED, S.RELEASED)
+ENDS = (S.COMPLAINED, S.RELEASED)
 # How far along a message is; nothing may ever lower it.
 RANK = {
-    START: 0, S.SCHEDULED: 1, S.HELD: 2, S.GONE: 3, S.APPROVED: 4, S.SCHEDULED_APPROVED: 5, S.SENT: 6, S.DELIVERED: 7,
-    S.FAILED: 8, S.BOUNCED: 9, S.COMPLAINED: 10, S.REJECTED: 8, S.CANCELLED: 8, S.RECEIVED: 8, S.RELEASED: 9,
+    START: 0, S.SCHEDULED: 1, S.HELD: 2, S.GONE: 3, S.APPROVED: 4, S.SCHEDULED_APPROVED: 5, S.REJECTED: 6,
+    S.CANCELLED: 6, S.FAILED: 6, S.SENT: 7, S.DELIVERED: 8, S.BOUNCED: 9, S.COMPLAINED: 10, S.RECEIVED: 8,
+    S.RELEASED: 9,
 }  # fmt: skip
 OPEN, APPROVED = (START, S.SCHEDULED, S.HELD, S.GONE), (S.APPROVED, S.SCHEDULED_APPROVED)
+# Evidence that a message left wins over an end without sending.
+UNSENT = (S.REJECTED, S.CANCELLED, S.FAILED)
 # Where each event takes a message, and from where.
 WAYS = {
     E.PENDING: {S.HELD: (START, S.SCHEDULED), S.RELEASED: (S.RECEIVED,)},
@@ -40,10 +44,10 @@ WAYS = {
     E.RECEIVED: {S.RECEIVED: (START,), S.RELEASED: (S.HELD, S.GONE, S.APPROVED)},
     E.APPROVED: {S.APPROVED: OPEN},
     E.RELEASED: {S.RELEASED: (START, S.HELD, S.GONE, S.RECEIVED, S.APPROVED)},
-    E.SENT: {S.SENT: (*OPEN, *APPROVED)},
-    E.DELIVERED: {S.DELIVERED: (*OPEN, *APPROVED, S.SENT)},
-    E.BOUNCED: {S.BOUNCED: (*OPEN, *APPROVED, S.SENT, S.DELIVERED, S.FAILED)},
-    E.COMPLAINED: {S.COMPLAINED: (*OPEN, *APPROVED, S.SENT, S.DELIVERED, S.BOUNCED)},
+    E.SENT: {S.SENT: (*OPEN, *APPROVED, *UNSENT)},
+    E.DELIVERED: {S.DELIVERED: (*OPEN, *APPROVED, *UNSENT, S.SENT)},
+    E.BOUNCED: {S.BOUNCED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED)},
+    E.COMPLAINED: {S.COMPLAINED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED, S.BOUNCED)},
     E.REJECTED: {S.REJECTED: OPEN},
     E.CANCELLED: {S.CANCELLED: (*OPEN, *APPROVED)},
     E.FAILED: {S.FAILED: (*OPEN, *APPROVED)},
@@ -81,8 +85,21 @@ def test_event_that_comes_late_contradicts_only_what_another_way_led_to():
                 after = next_message_state(state, event)
                 assert after or not contradicts(state, event), (order, state, event)
                 state = after or state
-    for state, event in ((S.REJECTED, E.SENT), (S.REJECTED, E.APPROVED), (S.SENT, E.REJECTED), (S.CANCELLED, E.SENT)):
+    for state, event in (
+        (S.REJECTED, E.APPROVED),
+        (S.SENT, E.REJECTED),
+        (S.SENT, E.CANCELLED),
+        (S.DELIVERED, E.FAILED),
+    ):
         assert contradicts(state, event), (state, event)
+
+
+def test_webhook_alone_tells_only_the_next_step_of_a_message_that_has_not_ended():
+    open_states = (S.SCHEDULED, S.HELD, S.GONE, *APPROVED, *UNSENT)
+    alone = {(s, e) for s in open_states for e in E if next_message_state(s, e) and not needs_confirmation(s, e)}
+    steps = (E.SCHEDULED, E.RECEIVED, E.RELEASED, E.SENT, E.DELIVERED)
+    assert alone == {(S.SCHEDULED, E.PENDING), (S.FAILED, E.BOUNCED)} | {(S.APPROVED, step) for step in steps}
+    assert not any(needs_confirmation(s, e) for s in (START, S.SENT, S.DELIVERED, S.BOUNCED) for e in E if e != E.FOUND)
 
 
 @pytest.mark.proves("states 1")
