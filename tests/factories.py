@@ -80,17 +80,17 @@ def post_event(client: Any, connection: Connection, body: bytes, **headers: str)
 
 
 def post_confirmed(client: Any, connection: Connection, body: bytes) -> Any:
-    """Post a signed webhook, and let a read confirm what it reports of a held message."""
+    """Post a signed webhook, and let a read confirm what it reports of the message's end."""
     answer = post_event(client, connection, body)
     confirm_reports()
     return answer
 
 
 def confirm_reports() -> None:
-    """Let a read find that MultiMail holds none of the messages whose end webhooks reported."""
+    """Let a read find that MultiMail knows none of the messages whose end webhooks reported."""
     for message in Message.objects.reported_unconfirmed().select_related("connection"):
         closing.close(message, UpstreamStatus(), clock())
-        closing.apply_reports(message)
+        closing.catch_up(message, UpstreamStatus(), clock())
 
 
 def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:

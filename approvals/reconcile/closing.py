@@ -35,7 +35,7 @@ _EVENTS = {
 
 @transaction.atomic
 def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
-    """End a held message by what a read that began then tells, else by our own decision or by webhooks, else as gone."""
+    """End a held message by what a read that began then tells, else by our decision or by webhooks, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"

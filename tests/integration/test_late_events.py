@@ -61,9 +61,10 @@ STATUSES = [
     ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
     ("gone", {"status": "sent", "decision": None}, "sent"),
     ("gone", {"status": "deleted", "decision": None}, "gone"),
-    # A webhook that arrived meanwhile is never undone.
+    # A webhook that arrived meanwhile is never undone, unless the message was sent after all.
     ("delivered", {}, "delivered"),
-    ("rejected", {}, "rejected"),
+    ("sent", {"status": "rejected", "decision": "rejected"}, "sent"),
+    ("rejected", {}, "sent"),
 ]
 
 
