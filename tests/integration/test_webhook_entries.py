@@ -79,7 +79,7 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
             else:
                 stored = receive_event(connection, number, *step)
         message = Message.objects.get(upstream_id=f"01E{number}")
-        entries = list(Entry.objects.exclude(pk__in=before).oldest_first())
+        entries = list(Entry.objects.filter(message=message.public_id).exclude(pk__in=before).oldest_first())
         wanted = "".join(name for name in ("fetch", "ask") if getattr(stored, name) == message)
         assert [stored.result, message.state, wanted, [entry.action for entry in entries]] == expected, steps
         for entry in entries:
