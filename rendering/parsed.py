@@ -7,9 +7,8 @@ from typing import Any
 
 from common.fingerprint import Content
 from parsing.client import ParserKilled, parse
-from rendering.result import NOT_SAFE, FetchedPicture, ParsedContent, RenderedMessage, Words
+from rendering.result import NOT_SAFE, FetchedPicture, ParsedContent, RenderedMessage, Words, outline_of_text
 from rendering.source_view import render_source
-from rendering.texts import outline_of_text
 
 # Seconds that a page waits; its thread is needed by others.
 PATIENCE = 20.0

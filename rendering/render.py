@@ -13,10 +13,19 @@ from common.signature_block import with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import mark
-from rendering.result import Doubt, FetchedPicture, Outline, ParsedContent, RemotePicture, RenderedMessage, Words
+from rendering.result import (
+    Doubt,
+    FetchedPicture,
+    Outline,
+    ParsedContent,
+    RemotePicture,
+    RenderedMessage,
+    Words,
+    outline_of_text,
+)
 from rendering.sanitise import seal, to_tree
 from rendering.source_view import document, left_out, render_source, secret_text
-from rendering.texts import outline_of, outline_of_text, template_of, words_of
+from rendering.texts import outline_of, template_of, words_of
 
 # Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000

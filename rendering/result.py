@@ -1,5 +1,6 @@
 """The result of rendering a message: plain values, nothing that could act."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -144,12 +145,28 @@ class RenderedMessage:
         )
 
 
+# Stands for a tag in an outline. No text of a message holds it: see `without_marks`.
+TAG = "\ue000"
+# Characters for private use, which no message needs. The first is `TAG`; the others are for whoever compares texts.
+_MARKS = re.compile("[\ue000-\ue00f]")
+
+
+def without_marks(text: str) -> str:
+    """Return `text` with a sign in place of the characters that are used as marks."""
+    return _MARKS.sub("\ufffd", text)
+
+
 @dataclass(frozen=True)
 class Outline:
-    """The text of a body with a mark (`texts.TAG`) in the place of each tag, and a digest of what the tags are."""
+    """The text of a body with a mark (`TAG`) in the place of each tag, and a digest of what the tags are."""
 
     text: str
     markup: str = ""
+
+
+def outline_of_text(source: str) -> Outline:
+    """Return the outline of a body whose markup is not read."""
+    return Outline(without_marks(source))
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,13 @@ import re
 from collections.abc import Iterator
 
 from rendering.html_reading import BLOCKS, TABLE_PARTS, tokens
-from rendering.result import Doubt, Outline
+from rendering.result import TAG, Doubt, Outline, without_marks
 
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
 _LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
 # Attributes that are read, or that lead to what is read.
 _READ = ("alt", "title", "value", "placeholder", "label", "aria-label", "content", "href", "src", "background")
 _SPACES = re.compile(r"\s+")
-# Stands for a tag in an outline. No text of a message holds it: see `without_marks`.
-TAG = "\ue000"
-# Characters for private use, which no message needs. The first is `TAG`; the others are for whoever compares texts.
-_MARKS = re.compile("[\ue000-\ue00f]")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 # A number alone in its cell; of what heads its column, so much counts.
@@ -44,11 +40,6 @@ def template_of(source: str) -> str:
         return source
 
 
-def without_marks(text: str) -> str:
-    """Return `text` with a sign in place of the characters that are used as marks."""
-    return _MARKS.sub("\ufffd", text)
-
-
 def outline_of(source: str) -> Outline:
     """Return the outline of HTML. Raises Doubt."""
     text: list[str] = []
@@ -69,11 +60,6 @@ def outline_of(source: str) -> Outline:
         text.append("\n\n" if token.name in _PARAGRAPHS else "\n" if token.name in _LINES else "")
     text += (f"\n\n{TAG}{without_marks(one)}" for one in values)
     return Outline("".join(text), markup.hexdigest())
-
-
-def outline_of_text(source: str) -> Outline:
-    """Return the outline of a body whose markup is not read."""
-    return Outline(without_marks(source))
 
 
 def _template(source: str) -> Iterator[str]:

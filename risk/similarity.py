@@ -16,7 +16,7 @@ from common.fingerprint import Content
 from rendering import ParsedContent
 from rendering.invisibles import stripped
 from rendering.links import find_hosts, origin_of, readable
-from rendering.texts import TAG, without_marks
+from rendering.result import TAG, without_marks
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
 from risk.money import MONTH_NAMES
 from risk.sums import Sums
