@@ -126,7 +126,7 @@ NAMED = {
 
 # Before a number, as rand, quetzales and soles are written.
 LETTERS = {
-    "R": "ZAR", "Q": "GTQ", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
+    "R": "ZAR", "S/": "PEN", "KD": "KWD", "NIS": "ILS", "Tk": "BDT", "TK": "BDT", "Bs": "VES", "BS": "VES",
     "LE": "EGP", "DH": "", "Ft": "HUF",
 }  # fmt: skip
 # Other abbreviations of money that points divide.

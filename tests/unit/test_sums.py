@@ -26,7 +26,7 @@ SPELLINGS = (
     *("5 k€", "kEUR 5", "5 Tsd. Euro", "EUR 5 thousand", "5000 (EUR)", "(5000) EUR", "5000 - EUR", "5000EURplus"),
 )
 GLUED = {"đ": "VND", " баксов": "", "엔": "JPY", "台币": "TWD", "円": "JPY", "元": "", " тенге": "KZT", " лева": "BGN"}
-LEADING = {"NIS": "ILS", "Dhs": "AED", "KSh": "KES", "Tk.": "BDT", "Bs": "VES", "Q": "GTQ", "KD": "KWD", "💶": "EUR"}
+LEADING = {"NIS": "ILS", "Dhs": "AED", "KSh": "KES", "Tk.": "BDT", "Bs": "VES", "KD": "KWD", "💶": "EUR"}
 READ = {
     "Please pay 1.200,00 EUR": {"EUR": "1200.00"},
     "1.200 EUR or 900 EUR": {"EUR": "1200"},
