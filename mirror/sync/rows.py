@@ -35,11 +35,19 @@ FOUND_AGAIN = "by reading, it had been taken for gone"
 # The errors of a row with an unexpected shape; other errors are not the row's fault.
 UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
+# The messages that threads of this process store now. Each counts one try, however often it is asked for meanwhile.
+_in_progress: dict[tuple[int, str], object] = {}
 
 
 def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) -> bool:
-    """Mirror one row; False for an unreadable one, so that it does not stop the others. Raises ParserUnavailable."""
+    """Mirror one row; False for an unreadable one, so that it does not stop the others. Raises ParserUnavailable.
+
+    A row whose message another thread stores at the moment is left to that thread.
+    """
     upstream_id = str(row["id"])
+    key, mine = (connection.pk, upstream_id), object()
+    if _in_progress.setdefault(key, mine) is not mine:
+        return True
     try:
         message = _count_try(connection, upstream_id, row, now)
         if message is not None:
@@ -48,6 +56,8 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
         # The error's text may contain the row, and bodies must not be logged.
         log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
         return False
+    finally:
+        del _in_progress[key]
     return True
 
 
