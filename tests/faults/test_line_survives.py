@@ -12,7 +12,7 @@ from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
-PROCESSES = ["web", "gateway", "live", "worker-desk", "worker-out", "demo", "redis", "postgres"]
+PROCESSES = ["web", "gateway", "live", "parser", "worker-desk", "worker-out", "demo", "redis", "postgres"]
 
 
 @pytest.fixture
