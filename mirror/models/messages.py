@@ -234,9 +234,9 @@ class Revision(models.Model):
     fingerprint = models.CharField(max_length=64)
     findings = models.JSONField(default=list)
     # The text of its HTML without markup, whether it shows or not.
-    html_text = models.TextField(blank=True, default="")
+    html_text = models.TextField(blank=True, default="", db_default="")
     # The parser was killed over it twice: only its source is shown, and it is not parsed again by itself.
-    is_unsafe = models.BooleanField(default=False)
+    is_unsafe = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
