@@ -80,7 +80,7 @@ def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product
     page = admin("/connections/")
     card = page.get_by_role("region", name="Demo gateway")
     expect(card.get_by_text("Healthy")).to_be_visible()
-    expect(page.get_by_text("with a wrong signature in the last two minutes")).to_be_visible()
+    expect(page.get_by_text("with a wrong signature in the last day")).to_be_visible()
     page.set_viewport_size({"width": 320, "height": 740})
     assert is_narrow(page)
     before = card.locator("dd time").first.get_attribute("datetime")

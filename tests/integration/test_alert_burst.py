@@ -17,7 +17,7 @@ from audit.models import Entry
 from launcher.paths import ROOT
 from mirror.models import Message
 from tests.alerting import PROGRAM, discord
-from tests.factories import event_body, make_connection, make_message, post_event
+from tests.factories import confirm_reports, event_body, make_connection, make_message, post_event
 from tests.stack import wait_for
 
 # Seconds: the lease of a dead worker, and the channel's rate window.
@@ -90,6 +90,7 @@ def send_events(client, gateway, standin):
         message = make_message(gateway, subject=f"Number {number}")
         for name in NAMES:
             post_event(client, gateway, event_body(name, email_id=message.upstream_id))
+            confirm_reports()
     rows = {message.public_id: message.pk for message in Message.objects.all()}
     Delivery.objects.bulk_create(
         Delivery(kind="event", destination=program, message_id=rows[entry.message], entry=entry.pk, action=entry.action)

@@ -18,7 +18,9 @@ from mirror.states import (
     MessageState,
     Outcome,
     contradicts,
+    decision_behind,
     implied_event,
+    is_correction,
     needs_confirmation,
     next_decision_state,
     next_message_state,
@@ -103,6 +105,20 @@ def test_webhook_alone_tells_only_the_next_step_of_a_message_that_has_not_ended(
 
 
 @pytest.mark.proves("states 1")
+def test_only_evidence_of_sending_corrects_an_end_without_it():
+    left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
+    found = {(state, event) for state in [START, *S] for event in E if is_correction(state, event)}
+    # One that bounces for good fails too.
+    expected = {pair for pair in MESSAGE_TRANSITIONS if pair[0] in UNSENT and pair[1] in left}
+    assert found == expected - {(S.FAILED, E.BOUNCED)}
+
+
+def test_event_tells_the_decision_behind_it():
+    none = (E.CANCELLED, E.FAILED, E.BOUNCED, E.COMPLAINED)
+    expected = {event: "" if event in none else "rejected" if event == E.REJECTED else "approved" for event in E}
+    assert {event: decision_behind(event) for event in E} == expected
+
+
 def test_message_never_moves_backwards():
     for state, event in itertools.product([START, *MessageState], MessageEvent):
         after = next_message_state(state, event)
