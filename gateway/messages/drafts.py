@@ -17,7 +17,7 @@ from gateway.text import one_plain_line
 _MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
 MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
-_ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
+_ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
