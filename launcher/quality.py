@@ -21,7 +21,14 @@ _FAST = "not slow and not soak"
 _SHELL = "chromium-headless-shell"
 _CHROMIUM = (_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Style sheets and scripts, in the form that CONTRIBUTING.md names.
-_ASSETS = ("static/**/*.css", "static/**/*.js", "demo/assets/*.css", "demo/assets/*.js", "tests/browser/*.js")
+_ASSETS = (
+    "static/**/*.css",
+    "static/**/*.js",
+    "demo/assets/*.css",
+    "demo/assets/*.js",
+    "tests/browser/*.js",
+    "tests/judge/*.js",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
