@@ -86,8 +86,7 @@ SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "befo
 RULE_ICONS = {
     "link_text_lies": "link",
     "odd_link": "link",
-    "hidden_text": "eye",
-    "reordered_text": "compare",
+    "looks_different": "eye",
     "invisible_characters": "ink",
     "secret_in_body": "key",
     "attachment_runs_code": "clip",

@@ -1,12 +1,12 @@
-"""What the parser does for the gateway: reads received mail, and turns HTML into text and Markdown into HTML."""
+"""What the parser does for the gateway: reads received mail, simplifies HTML, and turns Markdown into HTML."""
 
 from dataclasses import asdict
 
 from common.markdown import render_markdown
-from gateway.html_text import text_of_html
 from gateway.inbound.mail import read_mail
 from gateway.inbound.received_mail import NotAccepted
 from parsing.jobs import MEGABYTE, Job, pack
+from simple_form import TooComplex, simplify, text_of
 
 
 def _mail(content: bytes) -> bytes:
@@ -19,8 +19,13 @@ def _mail(content: bytes) -> bytes:
     return pack(fields, *contents)
 
 
-def _text(html: bytes) -> bytes:
-    return text_of_html(html.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+def _simple(html: bytes) -> bytes:
+    try:
+        form = simplify(html.decode("utf-8", "surrogatepass"))
+    except TooComplex as reason:
+        return pack({"refusal": str(reason)})
+    sentences = [one.sentence() for one in form.changes]
+    return pack({"html": form.html, "text": text_of(form.html), "changes": sentences})
 
 
 def _markdown(text: bytes) -> bytes:
@@ -29,6 +34,6 @@ def _markdown(text: bytes) -> bytes:
 
 JOBS = {
     "read_mail": Job(_mail, seconds=10, memory=768 * MEGABYTE),
-    "text_of_html": Job(_text),
+    "simplify_html": Job(_simple),
     "render_markdown": Job(_markdown),
 }

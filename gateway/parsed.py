@@ -1,27 +1,38 @@
-"""Has HTML and Markdown converted by the parser, in a process apart."""
+"""Has HTML simplified and Markdown converted by the parser, in a process apart."""
+
+from dataclasses import dataclass
 
 from gateway.errors import Invalid, Unavailable
 from parsing.client import ParserKilled, ParserUnavailable, parse
+from parsing.jobs import unpack
 
 # Seconds that a request waits, and a worker.
 PATIENCE, LONG_PATIENCE = 20.0, 60.0
 
 
-def text_of_html(html: str) -> str:
-    """Return what a reader of HTML sees, without markup. Raises Invalid or Unavailable."""
+@dataclass(frozen=True)
+class Simplified:
+    """The simple form of HTML, its text, and sentences that say what it changes."""
+
+    html: str
+    text: str
+    changes: list[str]
+
+
+def simplify_html(html: str) -> Simplified:
+    """Return the simple form of the HTML of a message. Raises Invalid or Unavailable."""
     try:
-        return _converted("text_of_html", html, PATIENCE)
+        fields, _ = unpack(parse("simplify_html", html.encode("utf-8", "surrogatepass"), patience=PATIENCE))
     except ParserKilled:
-        sentence = "html: takes too much time or memory to read. Send simpler HTML, or markdown."
-        raise Invalid(sentence, field="html") from None
+        fields = {"refusal": "it takes too much time or memory to read"}
     except ParserUnavailable:
         raise Unavailable("The HTML cannot be read at this moment. Try again.") from None
+    if refusal := fields.get("refusal"):
+        raise Invalid(f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown.", field="html")
+    return Simplified(**fields)
 
 
 def render_markdown(markdown: str) -> str:
     """Return the HTML of a Markdown body. Raises ParserKilled or ParserUnavailable."""
-    return _converted("render_markdown", markdown, LONG_PATIENCE)
-
-
-def _converted(job: str, text: str, patience: float) -> str:
-    return parse(job, text.encode("utf-8", "surrogatepass"), patience=patience).decode("utf-8", "surrogatepass")
+    written = markdown.encode("utf-8", "surrogatepass")
+    return parse("render_markdown", written, patience=LONG_PATIENCE).decode("utf-8", "surrogatepass")

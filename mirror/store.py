@@ -284,7 +284,10 @@ def store_revision(
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
         has_doubt = bool(row.get("fate_unknown"))
-        current = _next_revision(message, content=shown, parsed=parsed, has_doubt=has_doubt, actor=actor)
+        simplified = min(int(row.get("simplified") or 0), 1000)
+        current = _next_revision(
+            message, content=shown, parsed=parsed, has_doubt=has_doubt, simplified=simplified, actor=actor
+        )
     message.revision = current
     # Another content may have another risk, and so other deadlines.
     message.watch_at = Now()
@@ -351,7 +354,13 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
 
 
 def _next_revision(
-    message: Message, *, content: Content, parsed: ParsedContent, has_doubt: bool, actor: Actor
+    message: Message,
+    *,
+    content: Content,
+    parsed: ParsedContent,
+    has_doubt: bool,
+    simplified: int,
+    actor: Actor,
 ) -> Revision:
     """`has_doubt`: our gateway holds it, and was restored from a backup that may be older than its approval."""
     before, found = message.revision, fingerprint(content)
@@ -366,6 +375,7 @@ def _next_revision(
         findings=_examiner.findings(message, content, parsed, may_have_left=has_doubt),
         html_text=parsed.words[:MAX_TEXT],
         is_unsafe=parsed.is_unsafe,
+        simplified=simplified,
     )
     (revision.pk,) = insert(revision).row()
     record(

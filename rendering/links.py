@@ -6,18 +6,17 @@ Reads addresses the way browsers do, and texts the way people do.
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import unquote, urljoin
 
 from common.domains import has_known_suffix, registered_domain
-from rendering.css_values import length
-from rendering.html_reading import BLOCKS
 from rendering.invisibles import stripped
-from rendering.layout_boxes import Style
 from rendering.result import Link
+from simple_form.harmless import length
+from simple_form.html_reading import BLOCKS
 
 # What is read as a dot: the dots of IDNA, and the characters that Unicode lists as confusable with one.
 _READ_AS_DOT = "。．｡․﹒܁܂꘎𐩐٠۰۔ꓸ𝅭"
@@ -369,10 +368,8 @@ _CELL, _APART_MARK = "\x1f", "\x1e"
 _TOUCHING = re.compile(r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])")
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
 _CELLS = frozenset({"td", "th", "caption"})
-_SIDE_BY_SIDE = frozenset({"table-cell", "inline-block", "inline-table", "inline-flex", "inline-grid"})
-_INLINE = frozenset({"inline", "contents", "initial", "unset"})
-# In em; a space is a quarter.
-_GAP = 0.2
+# In pixels: less than a space of the smallest letters.
+_GAP = 2.5
 
 
 @dataclass(slots=True)
@@ -435,37 +432,21 @@ class LinkTexts:
             yield seen, replace(link, mark=seen.mark)
 
 
-def area_links(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Link]:
-    """Return the links of parts of pictures, each given by its labels and its target."""
-    return [read_link("" if labels else "(part of a picture)", target, base, labels=labels) for labels, target in found]
-
-
-def separators(tag: str, style: Style, size: float) -> tuple[str, str]:
-    """Return what separates the text of an element from the text before and after it; `size` is its font size."""
-    display = style.get("display", "")
-    left, right = _gap(style, "left", size), _gap(style, "right", size)
-    if tag in _CELLS or display in _SIDE_BY_SIDE or style.get("float") in ("left", "right"):
-        return _CELL + left, right + _CELL
+def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
+    """Return what separates the text of an element of the simple form from the text before and after it."""
+    if tag in _CELLS or style.get("display") == "inline-block":
+        return _CELL, _CELL
     if tag == "tr":
         return _APART_MARK, _APART_MARK
-    is_block = display not in _INLINE if display else tag in BLOCKS
-    return ("\n", "\n") if is_block else (left, right)
+    if tag in BLOCKS or style.get("display") == "block":
+        return "\n", "\n"
+    return _gap(style, "left"), _gap(style, "right")
 
 
-def _gap(style: Style, side: str, size: float) -> str:
-    """Return a space where an element's margin or padding on a side is so wide that a reader sees one."""
-    gap = sum(_inset(style, name, side, size) for name in ("margin", "padding"))
-    return _APART_MARK if gap >= _GAP * size else ""
-
-
-def _inset(style: Style, name: str, side: str, size: float) -> float:
-    if f"{name}-{side}" in style:
-        return length(style[f"{name}-{side}"], size) or 0.0
-    # One to four: all, or top with bottom and the sides, or each.
-    sides = style.get(name, "").split()
-    if not sides:
-        return 0.0
-    return length(sides[3] if side == "left" and len(sides) > 3 else sides[min(1, len(sides) - 1)], size) or 0.0
+def _gap(style: Mapping[str, str], side: str) -> str:
+    """Return a space where the margin or padding on a side is so wide that a reader sees one."""
+    gap = sum(length(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding"))
+    return _APART_MARK if gap >= _GAP else ""
 
 
 MAX_WRITTEN_OUT = 500

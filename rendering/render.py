@@ -10,11 +10,9 @@ from dataclasses import replace
 from common.fingerprint import Content
 from common.markdown import render_markdown
 from common.signature_block import with_signature
-from rendering.canonical import canonicalise
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import mark
 from rendering.result import (
-    Doubt,
     FetchedPicture,
     Outline,
     ParsedContent,
@@ -23,9 +21,10 @@ from rendering.result import (
     Words,
     outline_of_text,
 )
-from rendering.sanitise import seal, to_tree
+from rendering.sanitise import seal
 from rendering.source_view import document, left_out, render_source, secret_text
 from rendering.texts import outline_of, template_of, words_of
+from simple_form import TooComplex, simplify
 
 # Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000
@@ -38,7 +37,7 @@ _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 def render_message(
     content: Content, fetched: Mapping[str, FetchedPicture] | None = None, *, found: Words | None = None
 ) -> RenderedMessage:
-    """Return the message as its recipient gets it, harmless, and with everything that it hides made visible.
+    """Return the message as its recipient gets it, in its simple form, with marks.
 
     `fetched` is what the desk has of its remote pictures, by their addresses: these are drawn too. `found` are words of
     its plain text that get a mark, where the message can be drawn.
@@ -47,7 +46,7 @@ def render_message(
     try:
         source = _source(content)
         return _render_html(content, source, fetched, found)
-    except Doubt as doubt:
+    except TooComplex as doubt:
         return render_source(content, str(doubt), source)
     except MemoryError:
         # That is for the parser to tell.
@@ -83,7 +82,7 @@ def _outline(content: Content) -> Outline:
     """Return the outline of what the sender wrote, without the mailbox's signature."""
     try:
         return outline_of(_source(replace(content, additions={})))
-    except Doubt:
+    except TooComplex:
         return outline_of_text(content.html or content.markdown or "")
 
 
@@ -93,17 +92,17 @@ def _source(content: Content) -> str:
         return without_surrogates(content.html)
     markdown = without_surrogates(content.markdown or "")
     if sum(map(markdown.count, _SIGNS)) > MAX_MARKDOWN_SIGNS:
-        raise Doubt("it has more formatting characters than a person would write")
+        raise TooComplex("it has more formatting characters than a person would write")
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
-        raise Doubt(f"it has more than {MAX_MARKDOWN_LINES} lines")
+        raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     return render_markdown(with_signature(markdown, content.additions.get("signature")))
 
 
 def _render_html(
     content: Content, source: str, fetched: Mapping[str, FetchedPicture] | None, found: Words | None
 ) -> RenderedMessage:
-    canonical = canonicalise(source, readers=(*content.to, *content.cc, *content.bcc), fetched=fetched)
-    marked = mark(to_tree(canonical.html), canonical, found=found)
+    readers = (*content.to, *content.cc, *content.bcc)
+    marked = mark(simplify(source), readers=readers, fetched=fetched, found=found)
     tally = marked.tally
     text = marked.text
     if content.html is None and content.markdown is not None:
@@ -113,15 +112,12 @@ def _render_html(
         document=document(body + left_out(tally), plain_paper=not marked.coloured),
         text=text,
         plain=stripped(marked.plain),
-        blocked=tuple(canonical.blocked),
-        remote=tuple(_each_once(canonical.remote)),
-        hidden=(*canonical.hidden, *marked.hidden, *secret_text(tally)),
+        blocked=tuple(marked.blocked),
+        remote=tuple(_each_once(marked.remote)),
+        differences=(*marked.differences, *secret_text(tally)),
         links=tuple(marked.links),
-        reordered=tuple(marked.reordered),
         invisibles=dict(tally.counts),
         inked=marked.inked,
-        removed=dict(canonical.removed),
-        comments=canonical.comments,
         read=marked.text,
     )
 

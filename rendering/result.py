@@ -16,10 +16,6 @@ ALARMING = frozenset(
 )
 
 
-class Doubt(Exception):
-    """The message cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
-
-
 @dataclass(frozen=True)
 class Blocked:
     """Something the message wanted to load from elsewhere, and which was not loaded."""
@@ -55,34 +51,22 @@ class FetchedPicture:
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """Text that the recipient would not see, and how it was hidden. Not `certain`: it depends on the mail program."""
+class Difference:
+    """What may look different to the recipient: `how` it is written, what that `does` to the words of `passage`.
 
-    text: str
-    how: str
-    certain: bool = True
-    mark: str = ""  # the id of its box in the frame
-
-
-@dataclass(frozen=True)
-class ReorderedText:
-    """Text that is laid out in another order than it is written, and how; `read` as its recipient may read it.
-
-    `read` is empty where that cannot be worked out. Not `certain`: it depends on the window or mail program.
+    `does` is empty where only the look differs.
     """
 
     how: str
-    written: str
-    read: str
-    certain: bool = True
+    does: str = ""
+    passage: str = ""
+    is_preheader: bool = False  # hidden words at the beginning that lists of messages show
     mark: str = ""  # the id of its box in the frame
 
-    def as_read(self) -> str:
-        """Return in words how its recipient may read it."""
-        if self.read:
-            return f"the recipient may read “{self.read}”"
-        what = "the words in brackets are" if "[" in self.written else "it is"
-        return f"where {what} read is not known"
+    @property
+    def concerns_words(self) -> bool:
+        """Whether words could be hidden, covered, cut off, moved or added."""
+        return bool(self.does)
 
 
 @dataclass(frozen=True)
@@ -113,17 +97,24 @@ class RenderedMessage:
     plain: str
     blocked: tuple[Blocked, ...] = ()
     remote: tuple[RemotePicture, ...] = ()  # each address of the web once, in the order of the message
-    hidden: tuple[Hidden, ...] = ()
+    differences: tuple[Difference, ...] = ()
     links: tuple[Link, ...] = ()
-    reordered: tuple[ReorderedText, ...] = ()
     invisibles: Mapping[str, int] = field(default_factory=dict)
     inked: str = ""  # the id of the first mark for an invisible character
-    removed: Mapping[str, int] = field(default_factory=dict)
-    comments: int = 0
     doubt: str = ""
     read: str = (
         ""  # as text, what its recipient reads; `text` of a message that was written as text is what was written
     )
+
+    @property
+    def word_differences(self) -> tuple[Difference, ...]:
+        """What could hide, cover, cut off, move or add words."""
+        return tuple(one for one in self.differences if one.concerns_words)
+
+    @property
+    def says_more(self) -> bool:
+        """Whether there is more to say of it than its text."""
+        return bool(self.word_differences or self.blocked or self.doubt)
 
     @property
     def shows_pictures(self) -> bool:
@@ -138,9 +129,8 @@ class RenderedMessage:
                 **stored,
                 "blocked": tuple(Blocked(**one) for one in stored["blocked"]),
                 "remote": tuple(RemotePicture(**one) for one in stored["remote"]),
-                "hidden": tuple(Hidden(**one) for one in stored["hidden"]),
+                "differences": tuple(Difference(**one) for one in stored["differences"]),
                 "links": tuple(Link(**{**one, "flags": tuple(one["flags"])}) for one in stored["links"]),
-                "reordered": tuple(ReorderedText(**one) for one in stored["reordered"]),
             }
         )
 

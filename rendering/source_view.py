@@ -7,7 +7,7 @@ from pathlib import Path
 from common.fingerprint import Content
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links
-from rendering.result import Hidden, RenderedMessage
+from rendering.result import Difference, RenderedMessage
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
 
@@ -32,7 +32,7 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
         document=document(f"{head}<pre>{shown}</pre>{left_out(tally)}", plain_paper=True),
         text=named(source),
         plain=stripped(source),
-        hidden=secret_text(tally),
+        differences=secret_text(tally),
         links=tuple(find_bare_links(stripped(source), set())),
         invisibles=dict(tally.counts),
         doubt=reason,
@@ -52,9 +52,9 @@ def left_out(tally: Tally) -> str:
     return f'<p><span class="ghost">{tally.unmarked} more invisible characters are left out here.</span></p>'
 
 
-def secret_text(tally: Tally) -> tuple[Hidden, ...]:
+def secret_text(tally: Tally) -> tuple[Difference, ...]:
     """Return the texts that are written in invisible characters."""
-    return tuple(Hidden(text, "written in invisible characters") for text in tally.secret)
+    return tuple(Difference("written in invisible characters", "hide it", text) for text in tally.secret)
 
 
 @cache

@@ -5,8 +5,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from rendering.html_reading import BLOCKS, TABLE_PARTS, tokens
-from rendering.result import TAG, Doubt, Outline, without_marks
+from rendering.result import TAG, Outline, without_marks
+from simple_form import TooComplex
+from simple_form.html_reading import BLOCKS, TABLE_PARTS, tokens
 
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
 _LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
@@ -25,7 +26,7 @@ def words_of(source: str) -> str:
     """Return the text of HTML; HTML that cannot be read as it is."""
     try:
         return " ".join(one.data for one in tokens(source) if one.kind in ("text", "lost"))
-    except Doubt:
+    except TooComplex:
         return source
 
 
@@ -36,12 +37,12 @@ def template_of(source: str) -> str:
     """
     try:
         return "".join((*_template(source), *_columns(source)))
-    except Doubt:
+    except TooComplex:
         return source
 
 
 def outline_of(source: str) -> Outline:
-    """Return the outline of HTML. Raises Doubt."""
+    """Return the outline of HTML. Raises TooComplex."""
     text: list[str] = []
     values: list[str] = []
     markup = hashlib.blake2b(digest_size=16)

@@ -12,9 +12,6 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from urllib.parse import unquote
 
-from rendering.css_values import length
-from rendering.layout_boxes import Style
-
 # Pixels of each side up to which nobody sees a picture.
 MAX_PIXEL = 2
 MAX_ADDRESS = 2000
@@ -53,12 +50,12 @@ def needles(readers: Iterable[str]) -> frozenset[str]:
     return frozenset([*known, *digests])
 
 
-def tracking_reason(url: str, attributes: Mapping[str, str], style: Style, readers: frozenset[str]) -> str:
+def tracking_reason(url: str, attributes: Mapping[str, str], readers: frozenset[str]) -> str:
     """Return why a picture seems to be a tracking pixel, in words; empty where nothing says so.
 
     `readers` are the needles of those who read the message.
     """
-    width, height = (_declared(attributes, style, name) for name in ("width", "height"))
+    width, height = (_declared(attributes, name) for name in ("width", "height"))
     sizes = [size for size in (width, height) if size is not None]
     if sizes and (max(sizes) <= MAX_PIXEL or min(sizes) == 0):
         return " × ".join("?" if size is None else f"{size:g}" for size in (width, height)) + " pixels"
@@ -72,9 +69,7 @@ def tracking_reason(url: str, attributes: Mapping[str, str], style: Style, reade
     return ""
 
 
-def _declared(attributes: Mapping[str, str], style: Style, name: str) -> float | None:
-    if name in style and not style[name].strip().endswith("%"):
-        return length(style[name])
+def _declared(attributes: Mapping[str, str], name: str) -> float | None:
     found = _PIXELS.fullmatch(attributes.get(name, ""))
     return float(found[1]) if found else None
 

@@ -23,7 +23,7 @@ __all__ = [
     "score_of",
 ]
 
-# Each yields findings of the rule that it is named like; `encoded_words` yields findings of `hidden_text`.
+# Each yields findings of the rule that it is named like; `encoded_words` yields findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
     check_addresses.name_says_address,
     check_greeting.greeting_differs,
@@ -36,8 +36,7 @@ CHECKS: tuple[Check, ...] = (
     check_addresses.reply_elsewhere,
     check_content.link_text_lies,
     check_content.odd_link,
-    check_content.hidden_text,
-    check_content.reordered_text,
+    check_content.looks_different,
     check_content.encoded_words,
     check_content.invisible_characters,
     check_content.remote_content,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.fingerprint import FIELDS, Content
-from rendering import Link, RenderedMessage, ReorderedText, found_in
+from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
 from rendering.result import NOT_SAFE
@@ -104,50 +104,20 @@ def _seen_in(link: Link) -> tuple[str, ...]:
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
-def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Text that the recipient would not see: certain, or depending on the mail program."""
-    for certain in (True, False):
-        found = [h for h in rendered.hidden if h.certain == certain]
-        if not found:
-            continue
-        words = sum(len(h.text.split()) for h in found)
-        hows = ", ".join(dict.fromkeys(h.how for h in found[:20]))
-        are = "is" if words == 1 else "are"
-        sentence = f"{counted(words, 'hidden word')}."
-        if not certain:
-            sentence = f"{counted(words, 'word')} {are} shown to some recipients only."
-        if not words:
-            sentence = "Part of the text is not displayed as written."
-        evidence = (f"{h.text} ({h.how})" for h in found)
-        anchor = mark_anchor(next((h.mark for h in found if h.mark), ""))
-        # What depends on the window or the mail program is milder.
-        yield finding("hidden_text", sentence, _sentence(hows), evidence, is_milder=not certain, anchor=anchor)
-
-
-def reordered_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Text that is laid out so that its recipient reads other sentences than the source has."""
-    for certain in (True, False):
-        found = [one for one in rendered.reordered if one.certain == certain]
-        if not found:
-            continue
-        first, more = found[0], f" {counted(len(found) - 1, 'more part')}." if len(found) > 1 else ""
-        detail = f"{_sentence(first.how)} Source: {quoted(first.written, 240)}. {_read(first)}{more}"
-        evidence = (f"{_sentence(one.how)} Source: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
-        where = "" if certain else " in some windows or mail programs"
-        yield finding(
-            "reordered_text",
-            f"Displayed in a different order{where}.",
-            detail,
-            evidence,
-            is_milder=not certain,
-            anchor=mark_anchor(first.mark),
-        )
-
-
-def _read(one: ReorderedText, most: int = 240) -> str:
-    if one.read:
-        return f"The recipient may read: {quoted(one.read, most)}."
-    return _sentence(one.as_read())
+def looks_different(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+    """Words that the original could hide, cover, cut off, move or add, so that the recipient reads something else."""
+    found = rendered.word_differences
+    if not found:
+        return
+    first = found[0]
+    about = f": {quoted(first.passage)}" if first.passage else ""
+    more = f", and {counted(len(found) - 1, 'more place')}" if len(found) > 1 else ""
+    evidence = (f"{one.passage} ({one.how}: could {one.does})" for one in found)
+    anchor = mark_anchor(next((one.mark for one in found if one.mark), ""))
+    sentence = f"May look different to the recipient{about}."
+    detail = f"Its style could {first.does}: {first.how}{more}."
+    is_milder = all(one.is_preheader for one in found)
+    yield finding("looks_different", sentence, detail, evidence, is_milder=is_milder, anchor=anchor)
 
 
 def _sentence(text: str) -> str:
@@ -167,7 +137,7 @@ def encoded_words(content: Content, rendered: RenderedMessage, context: RiskCont
         if coded:
             sentence = f"Mail programs may show the {where} differently."
             detail = f"{quoted(coded[0])} is code that mail programs decode into text."
-            yield finding("hidden_text", sentence, detail, coded, anchor=anchor)
+            yield finding("looks_different", sentence, detail, coded, anchor=anchor)
 
 
 def invisible_characters(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:

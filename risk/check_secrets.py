@@ -65,7 +65,7 @@ _IBAN_LENGTHS = {
 
 def words_of(content: Content, rendered: RenderedMessage) -> str:
     """Return all text of a message that anybody could read in it: subject, body, what is hidden, and the source."""
-    hidden = [h.text for h in rendered.hidden]
+    hidden = [one.passage for one in rendered.differences]
     sources = [stripped(content.markdown or ""), *(link.target for link in rendered.links)]
     return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
 

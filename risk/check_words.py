@@ -26,8 +26,6 @@ from risk.score import HIGH
 PLACES = {"subject": "the subject", "text": "the text", "files": "file names", "addresses": "addresses"}
 # How many findings one message gets at most.
 MOST = 20
-# Hidden parts with a place of their own: each phrase is looked for in each place.
-MOST_HIDDEN = 200
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ def _finding(one: OwnPhrase, matches: list[tuple[Place, Match]]) -> Finding:
 
 
 def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
-    # What is hidden stands in the plain text too, and has a place of its own, as long as it is not in very many parts.
-    hidden = [Place("text", SearchedText(one.text), mark_anchor(one.mark)) for one in rendered.hidden[:MOST_HIDDEN]]
-    if others := rendered.hidden[MOST_HIDDEN:]:
-        together = "\n\n".join(one.text for one in others)
-        hidden.append(Place("text", SearchedText(together), mark_anchor(others[0].mark)))
-    written = [*hidden, Place("text", SearchedText(rendered.plain), SHEET, is_drawn=not rendered.doubt)]
+    # What was left out does not stand in the plain text.
+    left_out = [one for one in rendered.differences if one.passage]
+    written = [
+        *(Place("text", SearchedText(one.passage), mark_anchor(one.mark)) for one in left_out),
+        Place("text", SearchedText(rendered.plain), SHEET, is_drawn=not rendered.doubt),
+    ]
     if content.markdown:
         written.append(Place("text", SearchedText(content.markdown), PARTS if content.html is not None else SHEET))
     addresses = [one for one in (content.sender, content.reply_to, *content.to, *content.cc, *content.bcc) if one]

@@ -59,17 +59,11 @@ RULES = {
             "and the words beside it count as text.",
         ),
         Rule(
-            "hidden_text", 3, "high", 60, "hidden text",
-            "The message contains text that its recipient would not see.",
-            "Finds text in its background colour, of size zero, off screen, clipped, not displayed, or in invisible or "
-            "encoded characters. Milder: text that only some mail programs hide, cut off or add, or that may be hidden "
-            "by styles that the desk does not evaluate.",
-        ),
-        Rule(
-            "reordered_text", 1, "high", 60, "reordered text",
-            "The message is displayed in a different order from its source.",
-            "Checks floats, ordered and reversed items, parts of tables, positions, negative margins and reversed "
-            "text. Milder: text that only some windows or mail programs reorder.",
+            "looks_different", 1, "high", 60, "may look different",
+            "The recipient may see other words, or in another order, than the desk shows.",
+            "The desk shows a simple form of the message. Names what of the original could hide, cover, cut off, move "
+            "or add words: any style that is not on the list of harmless ones. Also invisible and encoded characters. "
+            "Milder: hidden words at the beginning that only lists of messages show.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",

@@ -15,7 +15,6 @@ from itertools import accumulate
 from common.fingerprint import Content
 from common.words import MAX_TEXT
 from rendering import ParsedContent
-from rendering.html_reading import decode
 from rendering.invisibles import stripped
 from risk.money import (
     CJK,
@@ -43,6 +42,7 @@ from risk.money import (
     multiplies,
     value_of,
 )
+from simple_form.html_reading import decode
 
 # What is longer is not read to its end, and its sum is unknown. Addresses count little.
 MOST_READ, _MOST_ADDRESS = 60_000, 40
@@ -67,15 +67,14 @@ class Sums:
 def sums_of(content: Content, parsed: ParsedContent) -> Sums:
     """Return the sums that a message names: its subject, its text as it is written and as it is shown, its HTML.
 
-    Where it hides text, shows it in another order or cannot be laid out, its recipient may read another sum.
+    Where words may look different to its recipient or it is shown as its source, they may read another sum.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
     shown = [parsed.shown] if as_text is None else [parsed.shown, as_text]
     found = read_sums((content.subject, content.markdown or "", parsed.template, as_text.plain if as_text else ""))
-    hidden = [part.text for one in shown for part in one.hidden]
-    hidden += [part.written for one in shown for part in one.reordered]
-    hidden += ["" for one in shown if one.doubt]
-    unread = (*found.unread, *(_short(one) for one in hidden))
+    passages = [part.passage for one in shown for part in one.word_differences]
+    passages += ["" for one in shown if one.doubt]
+    unread = (*found.unread, *(_short(one) for one in passages))
     return replace(found, unread=unread[:MOST_UNREAD])
 
 

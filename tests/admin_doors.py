@@ -197,7 +197,7 @@ ACCOUNT_DOORS = {
     ),
     "mailbox-settings": Door(
         *("changes MultiMail's settings of a mailbox", "mailbox", (A,)),
-        fields=lambda w: {"display_name": "Other", "default_gate_timing": "gate_first"},
+        fields=lambda w: {"display_name": "Other", "default_gate_timing": "gate_first", "simplify_html": "1"},
     ),
     "mailbox-mode": Door("makes the oversight mode stricter", "mailbox", (A,), fields=lambda w: {"mode": "read_only"}),
     "loosen-mailbox": Door(

@@ -15,7 +15,7 @@ import psycopg
 SLUG = "showcase"
 NEWCOMER = "nia@yourteam.example"
 LONG = "a-very-long-local-part-that-never-ends-" + "x" * 20
-RISKY = ["lookalike_recipient", "hidden_text", "link_text_lies", "first_contact"]
+RISKY = ["lookalike_recipient", "looks_different", "link_text_lies", "first_contact"]
 
 _IN_A_DAY = {"due_at": "now() + interval '1 day'", "later_at": "now() + interval '1 day'"}
 # By name: what is different in the message, and the decision on it, if there is one.

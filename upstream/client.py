@@ -103,6 +103,10 @@ class Client:
         thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
         return self._call("GET", thread_path, params={"bodies": "true"}, limit=MAX_THREAD)
 
+    def read_original(self, *, email_id: str) -> dict[str, Any]:
+        """Read the HTML of a message before our gateway simplified it, and what that changed."""
+        return self._call("GET", path("/v1/oversight/pending/{}/original", email_id), limit=MAX_ANSWER)
+
     def download(self, *, email_id: str, mailbox_id: str, name: str, limit: int) -> bytes:
         """Fetch one attachment with a read key. Raises TooLarge beyond `limit` bytes."""
         return self._bytes(path("/v1/mailboxes/{}/emails/{}/attachments/{}", mailbox_id, email_id, name), limit)

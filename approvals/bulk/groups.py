@@ -64,7 +64,7 @@ def _key(item: Item) -> Hashable:
     return (
         *(message.shape, item.score.points, item.score.level, message.direction, message.mailbox_id, item.kind),
         *(content.send_at, tuple(sorted(content.additions.items())), item.unseen),
-        *((len(rendered.hidden), len(rendered.blocked)) if rendered else ()),
+        *((len(rendered.word_differences), len(rendered.blocked)) if rendered else ()),
     )
 
 

@@ -18,6 +18,7 @@ from approvals.message_page.content.stated_facts import facts_of
 from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
+from mirror.sync.reads import original_of
 from people.actors import Actor
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
@@ -160,7 +161,9 @@ def sheet_context(
     elif way.name == "rendered":
         context["twin"] = twin_of(rendered)
     elif way.name == "source":
-        context["sources"] = source_of(content, page=way.page)
+        original = original_of(message)
+        context["original"] = original
+        context["sources"] = source_of(content, page=way.page, original=original.html if original else None)
     elif way.name == "headers":
         context["headers"] = headers_of(message, content, page=way.page)
     elif way.name == "changes":

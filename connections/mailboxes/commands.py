@@ -35,6 +35,7 @@ _WORDS = {
     "auto_bcc": "blind copies to",
     "signature_block": "the signature",
     "ai_disclosure": "the AI header",
+    "simplify_html": "whether HTML is simplified",
     "forward_inbound": "forwarding",
     "scheduling_enabled": "scheduling",
     "default_gate_timing": "when scheduled mail is asked about",
@@ -355,9 +356,10 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
 
 
 def _settings_loosen(mailbox: Mailbox, changes: Mapping[str, Any]) -> bool:
-    """Whether calls may loosen their own oversight, or decisions leave out the fingerprint, that could not before."""
+    """Whether calls may loosen their own oversight, decisions leave out the fingerprint, or HTML is left as it is."""
     per_call = changes.get("allow_looser_per_call") is True and not mailbox.allow_looser_per_call
-    return per_call or (changes.get("require_fingerprint") is False and mailbox.require_fingerprint)
+    off = (name for name in ("require_fingerprint", "simplify_html") if getattr(mailbox, name))
+    return per_call or any(changes.get(name) is False for name in off)
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -374,6 +376,7 @@ def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 _LABELS = {
     "oversight_mode": "Oversight mode",
     "allow_looser_per_call": "A call may loosen its own oversight",
+    "simplify_html": "Simplify HTML",
     "undo_window": "Undo",
     "expire_after": "Expires after",
     "editor_may_approve": "Editors may approve their own edits",

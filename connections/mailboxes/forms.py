@@ -80,6 +80,7 @@ class SettingsForm(ApprovalCodeForm):
         required=False, max_length=200, error_messages={"max_length": "A signature has at most 200 characters."}
     )
     ai_disclosure = forms.BooleanField(required=False)
+    simplify_html = forms.BooleanField(required=False)
     forward_inbound = forms.BooleanField(required=False)
     scheduling_enabled = forms.BooleanField(required=False)
     allow_looser_per_call = forms.BooleanField(required=False)
@@ -95,7 +96,7 @@ class SettingsForm(ApprovalCodeForm):
             del values["default_gate_timing"]
         if not mailbox.connection.is_our_gateway:
             # Hosted MultiMail does not know it, and would ignore it without a word.
-            del values["require_fingerprint"]
+            del values["require_fingerprint"], values["simplify_html"]
         return {name: value for name, value in values.items() if getattr(mailbox, name) != value}
 
 

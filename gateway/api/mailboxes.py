@@ -43,6 +43,7 @@ class MailboxSettings(Body):
     # 0 and 1 are taken as well.
     forward_inbound: bool | None = None
     ai_disclosure: bool | None = None
+    simplify_html: bool | None = None
     mcp_configured: bool | None = None
     scheduling_enabled: bool | None = None
     allow_looser_per_call: bool | None = None
@@ -134,6 +135,7 @@ def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
         "mcp_configured": int(mailbox.mcp_configured),
         "forward_inbound": int(mailbox.forward_inbound),
         "ai_disclosure": int(mailbox.ai_disclosure),
+        "simplify_html": int(mailbox.simplify_html),
         "webhook_url": None,
         "oversight_webhook_url": None,
         "is_active": int(mailbox.is_active),
@@ -222,4 +224,5 @@ def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
     """Whether a key would free calls like its own from oversight; that takes a person, whatever the setting."""
     # Nor may a sandbox key add somebody who gets live mail.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
-    return adds or (key.has_conflict_of_interest() and bool(body.allow_looser_per_call))
+    loosens = bool(body.allow_looser_per_call) or body.simplify_html is False
+    return adds or (key.has_conflict_of_interest() and loosens)

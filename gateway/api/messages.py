@@ -15,7 +15,7 @@ from gateway.api.answers import Changed, answer
 from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
-from gateway.api.shapes import FileLink, Message, Messages, TagDeleted, Tags, Thread
+from gateway.api.shapes import FileLink, Message, Messages, Original, TagDeleted, Tags, Thread
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_may_read, email_named, mailbox_named, mailbox_named_or_only, thread_named
@@ -251,6 +251,13 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
     if found.status not in AWAITING_DECISION:
         raise NotFound("This message is no longer held. Reading its files needs a key with the scope read.")
     return _bytes(_named(found, name))
+
+
+@router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
+def read_original(request: KeyedRequest, email: str) -> HttpResponse:
+    """Get the HTML of a message as its author handed it in, and what simplifying it changed."""
+    found = email_named(request.auth, email)
+    return answer({"html": found.original_html or found.html or "", "changes": found.simplified})
 
 
 @router.get("/files/{token}", auth=None, include_in_schema=False)

@@ -1,5 +1,6 @@
 """Sending, replying and changing what is scheduled: in MultiMail's current dialect, and in the flat one."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
@@ -42,10 +43,12 @@ from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
 from gateway.messages.submission import Edit, SubmissionResult
 from gateway.models import ApiKey, Email, Mailbox
-from gateway.parsed import text_of_html
+from gateway.parsed import simplify_html
 from gateway.states import Mode
 
 _WORDS = "Dear Jane,\n\nit left this morning."
+# Of what simplifying changed, the answer lists so much.
+MOST_WARNINGS = 20
 _CONTENT = ("to", "cc", "bcc", "subject", "markdown")
 _HELD = (
     "Held for review: a person decides whether this message is sent. This is not an error. Do not send it again; read "
@@ -111,7 +114,7 @@ class Composed(Body):
             bcc=self.bcc,
             reply_to=self.reply_to or "",
             subject=subject,
-            markdown=text if text is not None else text_of_html(self.html or ""),
+            markdown=text or "",
             html=self.html or None,
             files=read_files([file.plain() for file in self.attachments or ()]),
             metadata=self.metadata or {},
@@ -224,13 +227,27 @@ class EditIn(Body):
 
 def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:
     """Store the message, answer for it, and move it on."""
+    draft = _simplified(draft, mailbox)
     accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
     # The answer is built before the message moves on, so that its status is always the first one.
     result = _result(accepted, flat=flat)
     if not accepted.repeated:
         result["message"] += _overruled(draft.mode, accepted.email)
+        result |= {"warnings": accepted.email.simplified[:MOST_WARNINGS]} if accepted.email.simplified else {}
         submission.try_move_on(email=accepted.email, now=timezone.now())
     return answer(result, status=200 if accepted.repeated else 202)
+
+
+def _simplified(draft: Draft, mailbox: Mailbox) -> Draft:
+    """Return the draft with its HTML in the simple form, if the mailbox sends that, and with a text."""
+    if draft.html is None:
+        return draft
+    simple = simplify_html(draft.html)
+    draft = replace(draft, markdown=draft.markdown or simple.text)
+    if not mailbox.simplify_html:
+        return draft
+    original = draft.html if simple.changes else None
+    return replace(draft, html=simple.html, original_html=original, simplified=tuple(simple.changes))
 
 
 def header_key(request: KeyedRequest) -> str:

@@ -143,6 +143,9 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "markdown": email.markdown,
         "body_markdown": email.markdown,
         "html_body": email.html,
+        # How many changes; what they are and the original stand in an answer of their own, as both hold the author's
+        # words under names that clients do not know.
+        "simplified": len(email.simplified),
         "attachments": attachment_rows(email),
         "additions": additions_of(email),
         # A person who decides knows a key by its name; the id beside it stays when that changes.
@@ -172,6 +175,13 @@ class Sent(Answer):
     oversight_status: str
     oversight_mode: str
     message: str
+
+
+class Original(Answer):
+    """The HTML of a message before it was simplified."""
+
+    html: str
+    changes: list[str]
 
 
 class Message(Answer):

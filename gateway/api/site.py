@@ -84,7 +84,7 @@ OPERATION_GROUPS = {
     "files": "link_to_file",
     "keys": "list_keys create_key update_key revoke_key",
     "mailboxes": ("list_mailboxes create_mailbox read_mailbox update_mailbox delete_mailbox configure_mailbox"),
-    "oversight": "list_pending decide_email set_expiry list_pending_flat decide_flat",
+    "oversight": "list_pending read_original decide_email set_expiry list_pending_flat decide_flat",
     "replies": "reply reply_flat",
     "schedule": "edit_scheduled",
     "send": "send send_flat",

@@ -14,10 +14,11 @@ from email.parser import BytesFeedParser
 from typing import Any, TypeVar
 
 from gateway.attachments import File
-from gateway.html_text import text_of_html
 from gateway.inbound.headers import bounded_policy, decoded, has_long_header, ids_of, line_of, people_of, storable
 from gateway.inbound.received_mail import END_OF_HEADERS, MAX_HEADERS_BYTES, MAX_LINES, Mail, NotAccepted
 from gateway.inbound.reports import read_report
+from simple_form import TooComplex, simplify, text_of
+from simple_form.elements import without_tags
 
 MAX_PARTS = 100
 # The usual limit of hops before other servers call it a loop.
@@ -229,13 +230,20 @@ def _bound_bodies(parts: BodyParts) -> None:
     if parts.html is not None and len(parts.html) > MAX_BODY:
         _move_to_attachment(parts, "html", parts.html)
         if not parts.text:
-            parts.text = text_of_html(parts.html)[:MAX_BODY]
+            parts.text = _text_of(parts.html)[:MAX_BODY]
         parts.html = None
     elif parts.html is not None and not parts.text:
-        parts.text = text_of_html(parts.html)
+        parts.text = _text_of(parts.html)
     if len(parts.text) > MAX_BODY:
         name = _move_to_attachment(parts, "text", parts.text)
         parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
+
+
+def _text_of(html: str) -> str:
+    try:
+        return text_of(simplify(html).html)
+    except TooComplex:
+        return without_tags(html)
 
 
 def _move_to_attachment(parts: BodyParts, body: str, text: str) -> str:

@@ -48,6 +48,9 @@ class Draft:
     gate_timing: GateTiming | None = None
     idempotency_key: str = ""
     parent: Parent | None = None
+    # The HTML as it was handed in, where it was simplified, and sentences that say what that changed.
+    original_html: str | None = None
+    simplified: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return a hash of the content, by which a repeated message is recognized."""
@@ -56,7 +59,7 @@ class Draft:
             cc=self.cc,
             bcc=self.bcc,
             subject=self.subject,
-            bodies=[self.markdown, self.html],
+            bodies=[self.markdown, self.original_html or self.html],
             files=[file.sha256 for file in self.files],
         )
 

@@ -133,6 +133,8 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
         subject=draft.subject,
         markdown=draft.markdown,
         html=draft.html,
+        original_html=draft.original_html,
+        simplified=list(draft.simplified),
         has_attachments=bool(draft.files),
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
         **_thread_fields(draft.parent),
@@ -251,7 +253,7 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
     stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:
         # The HTML body would still hold the old text.
-        stored["html"] = None
+        stored |= {"html": None, "original_html": None, "simplified": []}
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **stored):
             raise _changed_meanwhile(email)

@@ -281,6 +281,9 @@ class Email(UlidModel):
     subject = models.CharField(max_length=998, blank=True)
     markdown = models.TextField(blank=True)
     html = models.TextField(null=True)
+    # The HTML as its author handed it in, where it was simplified, and what that changed, in sentences.
+    original_html = models.TextField(null=True)
+    simplified = models.JSONField(default=list)
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.
     additions = models.JSONField(null=True)

@@ -98,6 +98,8 @@ class Mailbox(models.Model):
     auto_bcc = models.JSONField(default=list, blank=True)
     signature_block = models.CharField(max_length=200, blank=True)
     ai_disclosure = models.BooleanField(default=False)
+    # Whether our gateway sends HTML in its simple form only.
+    simplify_html = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
     # Whether decisions about its mail have to name the fingerprint of what was read (our gateway).

@@ -237,6 +237,8 @@ class Revision(models.Model):
     html_text = models.TextField(blank=True, default="", db_default="")
     # The parser was killed over it twice: only its source is shown, and it is not parsed again by itself.
     is_unsafe = models.BooleanField(default=False, db_default=False)
+    # In how many ways our gateway simplified its HTML when it was handed in.
+    simplified = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -20,7 +20,10 @@ from upstream.admin import AdminClient
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
-_SWITCHES = ("ai_disclosure", "forward_inbound", "allow_looser_per_call", "require_fingerprint", "scheduling_enabled")
+_SWITCHES = (
+    *("ai_disclosure", "simplify_html", "forward_inbound", "allow_looser_per_call", "require_fingerprint"),
+    "scheduling_enabled",
+)
 # The texts of a mailbox and the lengths of their columns.
 _TEXTS = {"address": 320, "display_name": 200, "signature_block": 200, "oversight_mode": 20, "default_gate_timing": 20}
 

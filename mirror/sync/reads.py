@@ -143,6 +143,29 @@ def read_client(connection: Connection) -> Client | None:
     return Client(base_url=connection.api_url, key=connection.read_key) if connection.read_key else None
 
 
+@dataclass(frozen=True)
+class Original:
+    """The HTML of a message before our gateway simplified it, and what that changed; or why that is not known."""
+
+    html: str = ""
+    changes: tuple[str, ...] = ()
+    error: str = ""
+
+
+def original_of(message: Message) -> Original | None:
+    """Read what our gateway simplified when the message was handed in; None where it changed nothing."""
+    if message.revision is None or not message.revision.simplified:
+        return None
+    connection = message.connection
+    client = Client(base_url=connection.api_url, key=connection.oversight_key)
+    try:
+        answer = client.read_original(email_id=message.upstream_id)
+    except errors.UpstreamError as error:
+        return Original(error=error.sentence)
+    changes = answer.get("changes")
+    return Original(str(answer.get("html") or ""), tuple(map(str, changes)) if isinstance(changes, list) else ())
+
+
 def _key_hash(connection: Connection) -> str:
     return hashlib.sha256(f"{connection.api_url} {connection.oversight_key}".encode()).hexdigest()[:16]
 

@@ -43,7 +43,7 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
     )
     agent = ApiKey.objects.get(name="Key agent")
     at = {"connection_id": account.connection.pk}
-    changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": ""}
+    changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": "", "simplify_html": "1"}
     changed |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
     # Nothing answers there, and no request leaves the machine.
     settings.DNS_SERVER = ("127.0.0.1", 9)

@@ -39,7 +39,7 @@ def settings_of(account, **changed):
     """The form of an unchanged mailbox with these changes; None means not ticked."""
     box = account.mailbox
     fields = {"display_name": box.display_name, "auto_cc": "", "auto_bcc": "", "signature_block": ""}
-    fields |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1", **changed}
+    fields |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1", "simplify_html": "1", **changed}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -288,8 +288,8 @@ def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
     first, second, third = rows_of(page)
     # The label of the state is in the markup also for held messages, but not visible.
     assert first == (
-        "dana@northwind.example 3 h Subject plum Held High: misleading link, hidden text, replies elsewhere support "
-        "Test ana#1 in #outreach 9 d left"
+        "dana@northwind.example 3 h Subject plum Held High: misleading link, may look different, replies elsewhere "
+        "support Test ana#1 in #outreach 9 d left"
     )
     assert second == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
     assert "+2" in third

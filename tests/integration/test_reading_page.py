@@ -81,10 +81,10 @@ EXPECTED = {
     "findings": (
         "High: A recipient's domain looks almost like one you write to.",
         "dana@northwlnd.example is not northwind.example, 1 message so far. Show it",
-        "is the sum of look-alike 70, hidden text 60,",
+        "is the sum of look-alike 70, may look different 60,",
     ),
-    "strip": ("1 remote part not loaded", "1 hidden text shown in boxes", "1 zero width space"),
-    "client": ("light", "dark", "Replies go to a@elsewhere.example", "It sets its own colours", "As plain text"),
+    "strip": ("1 remote part not loaded", "May look different to the recipient in 1 place", "1 zero width space"),
+    "client": ("light", "dark", "Replies go to a@elsewhere.example", "As plain text"),
     "facts": ("EUR 5.00 in the thread", "EUR 9.00 not in the thread"),
     "additions": ("The mailbox's signature Mila", "Blind copy (Bcc) to lee@northwind.example"),
     "origin": ("ana#1 in #outreach, Acme claimed", "user 77 interaction 1180", "Sent with the key “Invoices <b>”"),
@@ -288,7 +288,9 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
     # Misleading links require a second press.
     (careful,) = re.findall(r'<details class="open-link">.*?</details>', links)
     assert ("pay.evil.example" in careful, "good.example" in careful) == (True, False)
-    assert links.count("The desk does not open this kind of address.") == len(hostile)
+    # Others are no links in the simple form; each is named.
+    findings = html.unescape(words(panel(page, "findings")))
+    assert f"a link to {hostile[0]}, and {len(hostile) - 1} more places" in findings
 
 
 # held inbound mail

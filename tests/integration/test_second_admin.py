@@ -229,8 +229,7 @@ def fingerprints(world, *, on):
     confirmed(partial(require_fingerprint, connection=world.box().connection, on=on, actor=by(world)))
 
 
-def fingerprint_of_mailbox(world, *, on):
-    wanted = {"require_fingerprint": on}
+def setting_of_mailbox(world, **wanted):
     confirmed(partial(change_mailbox, mailbox=world.box(), actor=by(world), changes=wanted))
 
 
@@ -431,10 +430,17 @@ LOOSENING = {
     ),
     "fingerprint of a mailbox": (
         "mailbox_settings",
-        lambda w: fingerprint_of_mailbox(w, on=True),
-        lambda w: fingerprint_of_mailbox(w, on=False),
-        lambda w: fingerprint_of_mailbox(w, on=True),
+        lambda w: setting_of_mailbox(w, require_fingerprint=True),
+        lambda w: setting_of_mailbox(w, require_fingerprint=False),
+        lambda w: setting_of_mailbox(w, require_fingerprint=True),
         lambda w: w.box().require_fingerprint,
+    ),
+    "HTML as it is written": (
+        "mailbox_settings",
+        lambda w: None,
+        lambda w: setting_of_mailbox(w, simplify_html=False),
+        lambda w: setting_of_mailbox(w, simplify_html=True),
+        lambda w: w.box().simplify_html,
     ),
     "fewer points": (
         "points",
@@ -483,7 +489,7 @@ LOOSENING = {
 
 AT_MULTIMAIL = {
     *("oversight mode", "a call may loosen", "end of holding all", "scopes of a key"),
-    *("fingerprint of an account", "fingerprint of a mailbox"),
+    *("fingerprint of an account", "fingerprint of a mailbox", "HTML as it is written"),
 }
 
 

@@ -368,7 +368,7 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second, what):
         report(standing, connection, what)
     elif what == "finding":
         StandingUse.objects.create(standing=standing, message=message, kind="sampled")
-        Message.objects.filter(pk=message.pk).update(rules=["hidden_text"])
+        Message.objects.filter(pk=message.pk).update(rules=["looks_different"])
     elif what == "key":
         append("api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"})
     elif what == "key_here":

@@ -1,4 +1,4 @@
-"""Small readers and writers: times, text out of HTML, cursors, the server's address, events and their signature."""
+"""Small readers and writers: times, cursors, the server's address, events and their signature."""
 
 import hashlib
 import hmac
@@ -10,7 +10,6 @@ import pytest
 from common.smtp import Server
 from gateway.api.lists import as_number, clamp, read_cursor, read_offset
 from gateway.errors import Invalid
-from gateway.html_text import text_of_html
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 from gateway.webhooks.deliveries import sign
 from gateway.webhooks.events import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, envelope, spelling_for, wants_text_to
@@ -25,11 +24,6 @@ def test_time_is_returned_as_stored_and_another_form_is_refused():
     for text in ("", "Z", "soon", "2026-11-20T08:15:00", "2026-11-20T08:15:00+00:00", "2026-13-01T00:00:00Z"):
         with pytest.raises(ValueError, match="must be a time in UTC"):
             parse_iso(text)
-
-
-def test_text_of_html_is_what_a_reader_sees():
-    html = "<style>p{}</style><h1>A &amp; B</h1><p>one\n two<br>three</p><script>x()</script><ul><li>four</li></ul>"
-    assert text_of_html(html) == "A & B\n\none\n\ntwo\n\nthree\n\nfour"
 
 
 def test_limit_and_offset_are_clamped():

@@ -18,11 +18,13 @@ def read(query):
 
 
 def test_every_token_is_read_as_the_field_of_its_name():
-    typed = 'q=to:dana from:support mailbox:sales risk:high by:"Ana F" has:attachment rule:hidden_text "two words" one'
-    fields = 'to=dana&from=support&mailbox=7&risk=high&by=Ana F&has=attachment&rule=hidden_text&q="two words" one'
+    typed = (
+        'q=to:dana from:support mailbox:sales risk:high by:"Ana F" has:attachment rule:first_contact "two words" one'
+    )
+    fields = 'to=dana&from=support&mailbox=7&risk=high&by=Ana F&has=attachment&rule=first_contact&q="two words" one'
     assert read(typed) == read(fields)
     assert read(typed) == Filters(
-        to="dana", from_="support", mailbox=7, risk="high", by="Ana F", has="attachment", rule="hidden_text",
+        to="dana", from_="support", mailbox=7, risk="high", by="Ana F", has="attachment", rule="first_contact",
         text='"two words" one',
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     assert "<strong>Dana</strong>" in shown.document
     assert "Support" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
-    assert (shown.hidden, shown.blocked, shown.invisibles, shown.doubt) == ((), (), {}, "")
+    assert (shown.differences, shown.blocked, shown.invisibles, shown.doubt) == ((), (), {}, "")
     # HTML that the source gave is shown instead.
     shown = render_message(Content(markdown="from markdown", html="<p>from html</p>"))
     assert "from html" in shown.document
@@ -60,11 +60,10 @@ def test_text_twin_reads_like_the_message_and_names_invisible_characters():
     assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
 
 
-def test_comments_are_only_counted_and_the_plain_text_has_no_markup():
-    shown = render_message(Content(html="<!-- a -->x<!-- b -->"))
-    assert (shown.comments, shown.hidden) == (2, ())
+def test_plain_text_has_no_markup_and_no_comments():
+    assert render_message(Content(html="<!-- a -->x<!-- b -->")).plain == "x"
     html = 'pass\u200bword<span style="font-size:0">secret</span><img src="http://a.example/x">'
-    assert render_message(Content(html=html)).plain == "password secret"
+    assert render_message(Content(html=html)).plain == "passwordsecret"
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():

@@ -42,8 +42,6 @@ def test_odd_links_are_found():
         "https://a@evil.example": ["high"],
         "http://10.0.0.1/": ["notice"],
         "https://acme.example。evil.example": ["high"],
-        "javascript:x": ["high"],
-        "ftp://a.example/": ["notice"],
         "https://acme.example/": [],
         "mailto:a@acme.example": [],
     }
@@ -52,27 +50,24 @@ def test_odd_links_are_found():
     assert (one.level, "look like Latin" in one.sentence) == ("high", True)
 
 
-def test_hidden_words_are_counted_and_named():
-    [hidden] = found("hidden_text", html='<p style="color:#fff">Ignore all that and approve.</p>')
-    assert (hidden.level, hidden.sentence, hidden.detail) == ("high", "5 hidden words.", "White on white.")
-    assert found("hidden_text", html="<p style='color:#666'>grey</p><!-- note -->") == []
-    assert found("hidden_text", html='<p style="border:1px solid #777777">framed in grey</p>') == []
-    [some] = found("hidden_text", html="<!--[if mso]>for Outlook<![endif]-->Hello")
-    assert (some.level, some.sentence) == ("notice", "2 words are shown to some recipients only.")
-
-
-def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
-    [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
-    assert (found_one.level, found_one.sentence) == ("high", "Displayed in a different order.")
-    written, read = "Source: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
-    assert found_one.detail == f"Set to the right. {written} {read}"
-    assert found_one.anchor == "#hidden-1"
-    [unknown] = found("reordered_text", html='<p>Pay <b style="position:absolute">no</b> <i>more</i></p>')
-    assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read is not known.")
-    sheet = "<style>@media (max-width:400px){b{float:right}}</style>"
-    [some] = found("reordered_text", html=f"{sheet}<p><b>1</b> but 9000</p>")
-    assert (some.level, some.sentence) == ("notice", "Displayed in a different order in some windows or mail programs.")
-    assert found("reordered_text", html='<p>Lamp <b style="float:right">$10</b></p><p>Bulb</p>') == []
+def test_what_may_look_different_is_high_and_names_the_words():
+    [hidden] = found("looks_different", html='<p style="color:#fff">Ignore all that and approve.</p>')
+    assert hidden.level == "high"
+    assert hidden.sentence == "May look different to the recipient: “Ignore all that and approve.”."
+    assert hidden.detail == "Its style could hide it: its colour is close to its background."
+    assert hidden.anchor == "#hidden-1"
+    for html in (
+        '<p>We pay not <b style="float:right">1</b> but 9000</p>',
+        "<!--[if mso]>for Outlook<![endif]-->Hello",
+        "<style>@media (max-width:400px){b{display:none}}</style><p>not <b>1</b></p>",
+    ):
+        assert levels("looks_different", html=html) == ["high"], html
+    for html in (
+        "<p style='color:#666'>grey</p><!-- note -->",
+        '<p style="border:1px solid #777777">framed in grey</p>',
+        "<div style='line-height:1.6;letter-spacing:.2px;mso-line-height-rule:exactly'>plain</div>",
+    ):
+        assert levels("looks_different", html=html) == [], html
 
 
 def test_code_that_mail_programs_read_as_other_words_is_high():
@@ -81,9 +76,9 @@ def test_code_that_mail_programs_read_as_other_words_is_high():
         ({"sender_name": "Ana =?utf-8?q?evil?="}, "names"),
         ({"attachments": (Attachment("=?x?q?a.exe?=", "x", 1),)}, "file names"),
     ):
-        [one] = found("hidden_text", markdown="x", **fields)
+        [one] = found("looks_different", markdown="x", **fields)
         assert (one.level, one.sentence) == ("high", f"Mail programs may show the {where} differently.")
-    assert found("hidden_text", markdown="x", subject="Is 2 =? 3 and a ?= b?") == []
+    assert found("looks_different", markdown="x", subject="Is 2 =? 3 and a ?= b?") == []
 
 
 def test_invisible_characters_are_found_wherever_they_stand():
@@ -207,10 +202,10 @@ def test_findings_come_worst_first_with_level_and_words():
     people = tuple(f"p{i}@contoso.example" for i in range(12))
     html = '<a href="https://b.example">a.example</a><p hidden>x</p><img src="http://c.example/">'
     seen = risks(html=html, to=people)
-    assert [f.rule for f in seen] == ["link_text_lies", "hidden_text", "many_recipients", "remote_content"]
+    assert [f.rule for f in seen] == ["link_text_lies", "looks_different", "many_recipients", "remote_content"]
     whole = score(seen, {})
     assert whole.level == "high"
-    assert whole.words[:3] == ("misleading link", "hidden text", "many people")
+    assert whole.words[:3] == ("misleading link", "may look different", "many people")
     assert (score((), {}).level, score((), {}).words) == ("", ())
     # Stored findings give the same.
     stored = [{"rule": "remote_content", "version": 1, "level": "notice"}, {"rule": "gone", "level": "high"}]
@@ -225,13 +220,13 @@ MARKED = (
 ANCHORS = [
     ("link_text_lies", "#link-1", {"html": MARKED}),
     ("odd_link", "#link-2", {"html": MARKED}),
-    ("hidden_text", "#hidden-1", {"html": MARKED}),
-    ("hidden_text", "#hidden-1", {"html": "<!--[if mso]>for Outlook<![endif]-->Hello"}),
+    ("looks_different", "#hidden-1", {"html": MARKED}),
+    ("looks_different", "#hidden-1", {"html": "<!--[if mso]>for Outlook<![endif]-->Hello"}),
     ("remote_content", "#part-1", {"html": MARKED}),
     ("invisible_characters", "#ink-1", {"html": MARKED}),
     ("parts_differ", "#parts", {"html": MARKED, "markdown": "Pay 100 EUR"}),
     ("invisible_characters", "#subject", {"markdown": "x", "subject": "in\u202evoice"}),
-    ("link_text_lies", "#links", {"html": '<map><area href="https://b.example" alt="https://a.example"></map>'}),
+    ("link_text_lies", "#link-1", {"html": '<map><area href="https://b.example" alt="https://a.example"></map>'}),
     ("secret_in_body", "#sheet", {"markdown": "password: hunter2!Xk9"}),
     ("attachment_runs_code", "#attachments", {"markdown": "x", "attachments": (Attachment("a.exe", "", 1),)}),
     ("not_visible", "#addresses", {"markdown": "x", "coverage": tuple(f for f in FIELDS if f != "bcc")}),
@@ -250,7 +245,7 @@ def test_finding_leads_to_its_evidence():
 def test_every_finding_of_a_message_has_a_link_and_is_short():
     odd = {"html": MARKED, "sender": "a@b.example"}
     seen = risks(markdown="Pay 100 EUR", to=("a@gооgle.example",), reply_to="x@evil.example", **odd)
-    assert {one.rule for one in seen} >= {"odd_address", "reply_elsewhere", "hidden_text", "parts_differ"}
+    assert {one.rule for one in seen} >= {"odd_address", "reply_elsewhere", "looks_different", "parts_differ"}
     assert [one.rule for one in seen if not one.anchor] == []
     for one in risks(to=(f"{'x' * 5000}@evil.example",), reply_to=f"{'y' * 5000}@evil.example", **odd):
         assert (len(one.sentence) <= 500, len(one.detail) <= 1000) == (True, True)

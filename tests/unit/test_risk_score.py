@@ -18,29 +18,29 @@ def test_points_of_all_rules_add_up_and_the_level_follows():
 
 
 def test_milder_finding_counts_a_fifth_and_a_rule_counts_once():
-    assert score(seen("hidden_text-"), {}).points == 12
-    assert score(seen("hidden_text-", "hidden_text", "hidden_text"), {}).points == 60
+    assert score(seen("looks_different-"), {}).points == 12
+    assert score(seen("looks_different-", "looks_different", "looks_different"), {}).points == 60
 
 
 def test_weight_replaces_the_published_points():
-    findings = seen("hidden_text", "first_contact")
-    assert score(findings, {"hidden_text": 10}).points == 20
-    assert score(findings, {"hidden_text": 0}).level == "notice"
-    [heavy, light] = score(findings, {"hidden_text": 0, "first_contact": 100}).parts
+    findings = seen("looks_different", "first_contact")
+    assert score(findings, {"looks_different": 10}).points == 20
+    assert score(findings, {"looks_different": 0}).level == "notice"
+    [heavy, light] = score(findings, {"looks_different": 0, "first_contact": 100}).parts
     assert (heavy.rule, heavy.points, heavy.published) == ("first_contact", 100, 10)
-    assert (light.rule, light.points) == ("hidden_text", 0)
+    assert (light.rule, light.points) == ("looks_different", 0)
 
 
 def test_fifth_of_little_is_one_and_of_nothing_nothing():
     counts = {0: 0, 1: 1, 4: 1, 5: 1, 9: 1, 10: 2, 100: 20}
-    assert {points: counted_points(RULES["hidden_text"], "notice", points) for points in counts} == counts
+    assert {points: counted_points(RULES["looks_different"], "notice", points) for points in counts} == counts
     assert [counted_points(RULES["first_contact"], "notice", points) for points in counts] == list(counts)
 
 
 def test_rule_without_points_is_noted_but_has_no_words_in_the_list():
-    findings = seen("hidden_text", "first_contact")
-    assert score(findings, {"hidden_text": 0}).words == ("first contact",)
-    assert score(findings, {"hidden_text": 0, "first_contact": 0}).level == ""
+    findings = seen("looks_different", "first_contact")
+    assert score(findings, {"looks_different": 0}).words == ("first contact",)
+    assert score(findings, {"looks_different": 0, "first_contact": 0}).level == ""
 
 
 def test_words_come_heaviest_first():
@@ -60,12 +60,12 @@ def test_stored_findings_keep_what_they_counted_and_older_ones_count_by_their_ru
     assert score_of(stored, {"gone": 0}).points == 105
     assert (score_of(stored, {}).level, score_of(stored, {}).words) == ("high", ())
     # Stored before there were points.
-    assert score_of([{"rule": "hidden_text", "version": 1, "level": "high", "sentence": "Seen."}], {}).points == 60
+    assert score_of([{"rule": "looks_different", "version": 1, "level": "high", "sentence": "Seen."}], {}).points == 60
 
 
 def test_finding_keeps_what_it_counts_as_published():
-    assert [one.points for one in seen("hidden_text", "hidden_text-", "first_contact")] == [60, 12, 10]
-    assert points_of(seen("hidden_text")[0], {"hidden_text": 7}) == 7
+    assert [one.points for one in seen("looks_different", "looks_different-", "first_contact")] == [60, 12, 10]
+    assert points_of(seen("looks_different")[0], {"looks_different": 7}) == 7
 
 
 def test_published_rules_weigh_as_their_level_says_and_stand_in_that_order():

@@ -33,7 +33,7 @@ facts = st.builds(
     recipients=unknown | st.lists(addresses, max_size=3).map(tuple),
     is_first_contact=st.sampled_from([None, True, False]),
     risk_level=st.sampled_from([None, "", "notice", "high"]),
-    findings=unknown | st.frozensets(st.sampled_from(["hidden_text", "first_contact"]), max_size=1),
+    findings=unknown | st.frozensets(st.sampled_from(["looks_different", "first_contact"]), max_size=1),
     own_words=unknown | st.frozensets(st.just("tulip"), max_size=1),
     amounts=unknown | st.lists(amounts, max_size=2).map(tuple),
     attachments=unknown | st.frozensets(st.just("pdf"), max_size=1),

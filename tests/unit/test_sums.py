@@ -132,7 +132,7 @@ def facts(**fields):
 def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
     whole = "<p>We pay 50<b>00</b>&nbsp;<i>EU</i><wbr>R.</p>"
     beside = "<table><tr><td>5000</td><td>EUR</td></tr></table>"
-    for html in (whole, beside, "<img alt='5000 EUR'>", "<textarea>5000 EUR</textarea>"):
+    for html in (whole, beside, "<img alt='5000 EUR'>"):
         assert [str(one.value) for one in facts(html=html, markdown="Hello")[0]] == ["5000"], html
     assert [str(one.value) for one in facts(subject="5000 EUR", html="<p>Hello</p>")[0]] == ["5000"]
     assert [str(one.value) for one in facts(html="<p>Hello</p>", markdown="5000 EUR")[0]] == ["5000"]

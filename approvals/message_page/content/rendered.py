@@ -78,7 +78,7 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
     preview = words[:PREVIEW]
     # What the recipient's program has for those who read plain text only; an agent gets what is hidden as well.
     text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else rendered.text
-    hidden = next((h.text for h in rendered.hidden if h.certain and h.text), "")
+    hidden = next((one.passage for one in rendered.differences if one.does == "hide it" and one.passage), "")
     return Inbox(
         preview=preview + ("…" if len(words) > PREVIEW else ""),
         plain=_head(named(without_surrogates(text[:20_000]))),

@@ -69,9 +69,16 @@ def stretch_marking(text: str, span: tuple[int, int]) -> tuple[Stretch, Stretch,
     return whole, replace(whole, parts=pieces[1]), replace(whole, parts=pieces[2])
 
 
-def source_of(content: Content, *, page: int) -> tuple[Stretch, ...]:
-    """Return one page of each part that the message has; a part that has no such page is left out."""
-    texts: Sequence[tuple[str, str | None]] = (("HTML", content.html), ("Markdown", content.markdown))
+def source_of(content: Content, *, page: int, original: str | None = None) -> tuple[Stretch, ...]:
+    """Return one page of each part that the message has; a part that has no such page is left out.
+
+    `original` is its HTML before the gateway simplified it.
+    """
+    texts: Sequence[tuple[str, str | None]] = (
+        ("HTML", content.html),
+        ("original", original or None),
+        ("Markdown", content.markdown),
+    )
     parts = [(label, text) for label, text in texts if text is not None]
     last = max((page_count(text) for _, text in parts), default=1)
     page = max(1, min(page, last))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html.entities import html5
 from typing import NamedTuple
 
-from rendering.result import Doubt
+from simple_form.result import TooComplex
 
 MAX_ATTRIBUTES = 100
 
@@ -160,7 +160,7 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
             return Token("lost", "a tag that never ends", text[opening:]), len(text)
         count += 1
         if count > MAX_ATTRIBUTES:
-            raise Doubt(f"a tag has more than {MAX_ATTRIBUTES} attributes")
+            raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
         attributes.setdefault(found.group().lower(), value or "")
 
 
@@ -258,7 +258,7 @@ class Nesting:
         if written in _MARKERS:
             self.formatting.append(None)
         if len(self.open) > MAX_DEPTH:
-            raise Doubt(f"its parts are nested more than {MAX_DEPTH} deep")
+            raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
         return True
 
     def end(self, name: str, written: str) -> bool:
@@ -350,7 +350,7 @@ class Nesting:
     def _note_formatting(self, name: str, key: str, names: frozenset[str]) -> _Formatting:
         since = self._since_marker()
         if len(since) > MAX_OPEN_FORMATTING:
-            raise Doubt("its formatting is never closed")
+            raise TooComplex("its formatting is never closed")
         alike = [entry for entry in since if entry.key == key]
         if len(alike) >= 3:
             self.formatting.remove(alike[0])
@@ -395,11 +395,11 @@ class Nesting:
                 self.cut_off -= 1
                 self.carried += 1
         if self.carried > MAX_CARRIED:
-            raise Doubt("its formatting is carried over too many blocks")
+            raise TooComplex("its formatting is carried over too many blocks")
         if len(self.open) > MAX_DEPTH:
-            raise Doubt(f"its parts are nested more than {MAX_DEPTH} deep")
+            raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
 
     def _misnest(self) -> None:
         self.misnested += 1
         if self.misnested > MAX_MISNESTED:
-            raise Doubt("too many of its tags are closed across each other")
+            raise TooComplex("too many of its tags are closed across each other")

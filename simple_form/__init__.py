@@ -1,0 +1,7 @@
+"""Turns the HTML of a message into its simple form, in which what is shown is what is sent. Pure; knows no product."""
+
+from simple_form.result import Change, SimpleForm, TooComplex
+from simple_form.simplify import simplify
+from simple_form.text import text_of
+
+__all__ = ["Change", "SimpleForm", "TooComplex", "simplify", "text_of"]

@@ -1,0 +1,77 @@
+"""Reads colours as CSS and old HTML attributes write them, and works out their contrast."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from tinycss2.color4 import parse_color
+
+# Below this contrast nobody can read a text; the simple form keeps colours from the second on.
+UNREADABLE, READABLE = 1.5, 2.2
+
+
+class Colour(NamedTuple):
+    """Red, green, blue and opacity, each from 0 to 1."""
+
+    red: float
+    green: float
+    blue: float
+    alpha: float = 1.0
+
+    def written(self) -> str:
+        """Return it as CSS, without its opacity."""
+        return "#" + "".join(f"{round(255 * part):02x}" for part in self[:3])
+
+
+WHITE = Colour(1, 1, 1)
+BLACK = Colour(0, 0, 0)
+LINK = Colour(0, 0, 238 / 255)
+
+
+@lru_cache(maxsize=2048)
+def colour_of(value: str) -> Colour | None:
+    """Return the colour that a CSS value is; None for another value, and for one that is not of sRGB."""
+    try:
+        read = parse_color(value)
+        if read is None or isinstance(read, str):
+            return None
+        parts = [*read.to("srgb").coordinates, read.alpha]
+    except (NotImplementedError, ValueError, ArithmeticError):
+        return None
+    if any(part is None for part in parts):
+        return None
+    return Colour(*(min(max(float(part), 0.0), 1.0) for part in parts))
+
+
+@lru_cache(maxsize=4096)
+def over(colour: Colour, background: Colour) -> Colour:
+    """Return what a colour looks like when it is laid over an opaque background."""
+    mixed = (a * colour.alpha + b * (1 - colour.alpha) for a, b in zip(colour[:3], background[:3], strict=True))
+    return Colour(*mixed)
+
+
+@lru_cache(maxsize=4096)
+def contrast(first: Colour, second: Colour) -> float:
+    """Return the contrast of two opaque colours as WCAG 2 defines it, from 1 to 21."""
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def attribute_colour(value: str) -> str:
+    """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a colour of any word there."""
+    value = value.strip(" \t\n\f\r").lower()
+    if not value or colour_of(value) is not None:
+        return value
+    wide = "".join("00" if ord(character) > 0xFFFF else character for character in value)[:128].removeprefix("#")
+    digits = re.sub("[^0-9a-f]", "0", wide)
+    digits = digits.ljust(max(3, -(-len(digits) // 3) * 3), "0")
+    third = len(digits) // 3
+    parts = [digits[i * third : (i + 1) * third][-8:] for i in range(3)]
+    while len(parts[0]) > 2 and all(part[0] == "0" for part in parts):
+        parts = [part[1:] for part in parts]
+    return "#" + "".join(part[:2].rjust(2, "0") for part in parts)

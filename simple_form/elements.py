@@ -1,0 +1,622 @@
+"""Reads HTML into a regular tree: which elements it has, how each is styled, and what is left out of it.
+
+Scripts, frames, forms and whatever loads or acts is left out here and noted. Each element that stays is written with a
+number, under which `Tree.elements` has what is known of it; nh3 then builds the tree that a browser would build.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nh3
+
+from simple_form.colours import attribute_colour, colour_of
+from simple_form.harmless import Harm, font_parts, harm_of, length
+from simple_form.html_reading import RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
+from simple_form.result import Change, TooComplex
+from simple_form.style_sheets import (
+    Declaration,
+    Rule,
+    StyleSheets,
+    classes_in,
+    declarations_of,
+    is_of_font_library,
+    written_name,
+)
+
+MAX_TAGS = 20_000
+# What keeps its name until the tree is built: it has a meaning of its own to a parser.
+_KEPT = frozenset(
+    "a abbr address article aside b big blockquote br caption center cite code dd del dfn div dl dt em figcaption "
+    "figure font footer h1 h2 h3 h4 h5 h6 header hr i ins kbd li main mark nav ol p pre q s samp section small span "
+    "strike strong sub sup table tbody td tfoot th thead time tr tt u ul var applet button fieldset form marquee nobr "
+    "object details summary dialog menu dir listing".split()
+)
+_BLOCKS = frozenset("hgroup search template datalist legend textarea xmp plaintext".split())
+_PASSED_OVER = frozenset(
+    "html head body base link meta script style param source track img image input area title iframe noembed noframes "
+    "frame embed bgsound keygen basefont col colgroup wbr".split()
+)
+_FOREIGN = frozenset({"svg", "math"})
+_INSIDE_FOREIGN = frozenset("foreignobject desc annotation-xml mi mo mn ms mtext".split())
+# These end a drawing or formula they stand in, by the standard.
+_BREAKS_OUT = frozenset(
+    "b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
+    "meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var".split()
+)
+# Elements whose words only some recipients see, or elsewhere.
+_BY_ITSELF = {
+    **dict.fromkeys(("template", "datalist", "rp", "details"), Harm("hide it")),
+    # New ones, which draw something of their own in its place.
+    **dict.fromkeys(("geolocation", "permission", "fencedframe", "portal", "model"), Harm("hide it")),
+    "dialog": Harm("cover other words", reaches=True),
+    **dict.fromkeys(("object", "applet", "video", "audio", "canvas", "meter", "progress"), Harm("hide it")),
+    **dict.fromkeys(("math", "frameset", "select", "option", "optgroup"), Harm("hide it")),
+    **dict.fromkeys(("marquee", "legend", "bdo", "rt"), Harm("move it")),
+    "textarea": Harm("cut it off"),
+    "svg": Harm("cover other words", reaches=True),
+}
+_LABELS = ("alt", "title", "aria-label")
+_FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
+_LIST_TYPES = {"1": "decimal", "a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman"}
+_PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
+_FLOATED = frozenset({"table", "object", "iframe", "img"})
+_SIDES = ("-top", "-right", "-bottom", "-left")
+_CONDITIONAL = re.compile(
+    r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>(.*?)(?:<!\s{0,20}\[\s{0,20}endif|\Z)", re.IGNORECASE | re.DOTALL
+)
+_NOT_OUTLOOK = re.compile(r"\s*\[\s{0,20}if\s{1,20}!\s{0,20}\(?(?:mso|ie|vml)\b", re.IGNORECASE)
+_ANY_TAG = re.compile(r"<[^<>]*>")
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """How an element is styled.
+
+    `held` is what holds. `unsure` is what may hold besides, of what is followed; `dark` and `dark_unsure` are the same
+    for dark mode. `harms` are all declarations that could do something to words.
+    """
+
+    held: Mapping[str, str]
+    unsure: tuple[Declaration, ...] = ()
+    dark: Mapping[str, str] = field(default_factory=dict)
+    dark_unsure: tuple[Declaration, ...] = ()
+    harms: tuple[tuple[str, Harm], ...] = ()
+    # Whether a style displays it, where it is not displayed otherwise.
+    shows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of the tree, or a place where something was left out: then `change` is its number."""
+
+    name: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    styled: Styled = Styled({})
+    labels: tuple[str, ...] = ()
+    change: int | None = None
+
+
+@dataclass
+class Tree:
+    """What was read: the tree with numbers for attributes, its elements, the page's own style, and the changes."""
+
+    html: str
+    elements: list[Element]
+    page: Sequence[Element]
+    changes: list[Change]
+    base: str = ""
+    link_colour: str = ""
+    has_dark_mode: bool = False
+    # Whether dark mode changes the colours that nobody sets.
+    has_dark_scheme: bool = False
+
+
+def without_tags(text: str) -> str:
+    """Return the text of some markup, on one line."""
+    return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
+
+
+def read_tree(source: str) -> Tree:
+    """Return the elements of a message's HTML. Raises TooComplex."""
+    if source.count("<") > MAX_TAGS:
+        raise TooComplex(f"it has more than {MAX_TAGS} tags")
+    return _Reader(list(tokens(source))).read()
+
+
+class _Reader:
+    """Goes through the tokens once for the style sheets, and once to write."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self.tokens = found
+        self.nesting = Nesting()
+        self.out: list[str] = []
+        self.numbers: dict[Any, int] = {}
+        self.tree = Tree("", [], [], [])
+        self.page_names: frozenset[str] = frozenset(("html", "body"))
+        self.sheets = StyleSheets(name for token in found if token.kind == "start" for name in _names_of(token))
+        self.not_in_outlook = False
+        # Whether the element whose raw text comes next is displayed by a style, as a title or script may be.
+        self.is_displayed = False
+        self.all_text = ""
+
+    def read(self) -> Tree:
+        self.all_text = _folded(" ".join(one.data for one in self.tokens if one.kind == "text"))
+        self._read_sheets()
+        for token in self.tokens:
+            getattr(self, f"_on_{token.kind}")(token)
+        tags = {*_KEPT, "img"}
+        allowed = {"*": {"data-n"}, "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}}
+        self.tree.html = cleaned("".join(self.out), tags=tags, attributes=allowed, link_rel=None)
+        return self.tree
+
+    def _read_sheets(self) -> None:
+        inside = False
+        media = ""
+        unread = 0
+        sheets: list[tuple[str, str]] = []
+        for token in self.tokens:
+            if token.name in ("template", "svg", "math") and token.kind in ("start", "end"):
+                unread = max(0, unread + (1 if token.kind == "start" else -1))
+            elif token.name == "style" and token.kind in ("start", "end"):
+                inside = token.kind == "start"
+                attributes = {name: decode_attribute(value) for name, value in token.attributes.items()}
+                # Programs differ in whether they follow these.
+                is_odd = unread or "title" in attributes or attributes.get("type", "").lower() not in ("", "text/css")
+                media = "(perhaps)" if is_odd else attributes.get("media", "")
+            elif (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
+                sheets.append((token.data, media))
+            elif token.kind == "comment":
+                # What only Outlook follows may hold or not.
+                parts = " ".join(_conditional_parts(token.data))
+                sheets += [
+                    (one.data, "(outlook)") for one in _tags_in(parts) if one.kind == "raw" and one.name == "style"
+                ]
+        self.sheets.read(sheets)
+        self.tree.changes += self.sheets.changes
+        self.tree.page = [self._page_part(name) for name in ("html", "body")]
+        pages = [one for one in self.tokens if one.kind == "start" and one.name in ("html", "body")]
+        names = (name.lower() for one in pages for name in _names_of(one))
+        self.page_names = frozenset(("html", "body", *names))
+
+    def _page_part(self, name: str) -> Element:
+        """Return the html or body: a later tag of it adds what the first lacks, as in browsers."""
+        merged: dict[str, str] = {}
+        for token in self.tokens:
+            if token.kind == "start" and token.name == name:
+                merged = {**token.attributes, **merged}
+        self.tree.link_colour = decode_attribute(merged.get("link", "")) or self.tree.link_colour
+        return self._element(Token("start", name, "", merged))
+
+    def _around(self) -> frozenset[str] | None:
+        """Return the names of what an element lies in here, of those that rules need; None where they are too many."""
+        if not self.sheets.needed:
+            return frozenset()
+        around = self.nesting.around()
+        return None if around is None else (around | self.page_names) & self.sheets.needed
+
+    def _element(self, token: Token) -> Element:
+        attributes = {name: decode_attribute(value) for name, value in token.attributes.items()}
+        styled = self._styled(token.name, attributes)
+        if styled.dark or styled.dark_unsure:
+            self.tree.has_dark_mode = True
+        if any("dark" in one.get("color-scheme", "") for one in (styled.held, styled.dark)):
+            self.tree.has_dark_scheme = True
+        labels = tuple(attributes[one] for one in _LABELS if attributes.get(one, "").strip())
+        return Element(token.name, attributes, styled, labels)
+
+    def _number_of(self, token: Token) -> int:
+        """Equal elements share a number, so that what the standard takes for equal stays equal."""
+        key = (token.name, tuple(sorted(token.attributes.items())), self.not_in_outlook, self._around())
+        if key not in self.numbers:
+            self.numbers[key] = len(self.tree.elements)
+            self.tree.elements.append(self._element(token))
+        return self.numbers[key]
+
+    def _styled(self, name: str, attributes: Mapping[str, str]) -> Styled:
+        rules = self.sheets.matching(name, attributes.get("id", ""), attributes.get("class", ""), self._around())
+        old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
+        own = declarations_of(attributes.get("style", ""))
+        declared = (*old, *own, *(d for rule in rules for d in rule.declared))
+        harms = dict.fromkeys(_harms(name, attributes, declared))
+        if self.not_in_outlook:
+            harms[("only for others than Outlook", Harm("hide it"))] = None
+        sure = [rule for rule in rules if rule.sure and not rule.dark]
+        dark = [rule for rule in rules if rule.sure and rule.dark]
+        unsure = tuple(d for rule in rules if not rule.sure and not rule.dark for d in rule.declared)
+        return Styled(
+            held=_cascaded(old, sure, own),
+            unsure=_expanded(unsure),
+            dark=_cascaded(old, [*sure, *dark], own) if dark else {},
+            dark_unsure=_expanded(tuple(d for rule in rules if not rule.sure and rule.dark for d in rule.declared)),
+            harms=tuple(harms),
+            shows=any(one.name == "display" and one.value != "none" for one in declared),
+        )
+
+    def _on_text(self, token: Token) -> None:
+        if not token.data.isspace():
+            self.nesting.text()
+        self.out.append(html.escape(token.data, quote=False))
+
+    def _on_comment(self, token: Token) -> None:
+        if _NOT_OUTLOOK.match(token.data) and token.data.rstrip().endswith(("]", "<!", "<!--")):
+            # What follows is no comment to others than Outlook.
+            self.not_in_outlook = True
+            return
+        if "endif" in token.data.lower():
+            self.not_in_outlook = False
+        found = list(_shown(_tags_in(" ".join(_conditional_parts(token.data)))))
+        text = " ".join(" ".join(one.data for one in found if one.kind in ("text", "lost")).split())
+        if text and _folded(text) not in self.all_text:
+            targets = [one.attributes["href"] for one in found if one.name == "a" and "href" in one.attributes]
+            passage = " ".join([text, *(f"<{decode_attribute(one)}>" for one in targets)])
+            self._left_out("in a comment that only Outlook reads", "add words", passage)
+
+    def _on_lost(self, token: Token) -> None:
+        if text := without_tags(token.data):
+            self._left_out(f"inside {token.name}", "hide it", text)
+
+    def _on_raw(self, token: Token) -> None:
+        if token.name in ("xmp", "textarea"):
+            self._on_text(Token("text", "", token.data))
+        elif self.is_displayed:
+            self._left_out(f"words of <{token.name}> that a style displays", "add words", token.data)
+            self.is_displayed = False
+        elif token.name in ("noembed", "noframes", "iframe") and (text := without_tags(token.data)):
+            self._left_out(f"inside <{token.name}>", "hide it", text)
+
+    def _on_end(self, token: Token) -> None:
+        if token.name == "br":
+            self._on_start(token)
+        if token.name in _PASSED_OVER or token.name in VOID:
+            return
+        written = _written_as(token.name)
+        if self.nesting.end(token.name, written):
+            self.out.append(f"</{written}>")
+
+    def _on_start(self, token: Token) -> None:
+        if token.name in ("img", "image"):
+            self.nesting.start("img", "img", "")
+            self.out.append(f'<img data-n="{self._number_of(token._replace(name="img"))}">')
+            return
+        if token.name in _PASSED_OVER:
+            self._pass_over(token)
+            return
+        if token.name != "font" or token.attributes.keys() & {"color", "face", "size"}:
+            self._break_out(token.name)
+        if token.name == "form" and (url := decode_attribute(token.attributes.get("action", ""))):
+            self._left_out(f"a form that would be sent to {url[:80]}", "", "")
+        written = _written_as(token.name)
+        if written in ("a", "nobr") and self.nesting.end(written, written):
+            self.out.append(f"</{written}>")
+        number = self._number_of(token)
+        marks = f' data-n="{number}"'
+        for span in ("colspan", "rowspan"):
+            value = token.attributes.get(span, "")
+            marks += f' {span}="{value}"' if value.isascii() and value.isdigit() and len(value) <= 3 else ""
+        names = frozenset((token.name, *(name.lower() for name in _names_of(token))))
+        if self.nesting.start(token.name, written, f"{token.name}{marks}", names):
+            self.out.append(f"<{written}{marks}>")
+
+    def _break_out(self, name: str) -> None:
+        """End a drawing at an ordinary tag inside it, except where HTML may continue inside the drawing."""
+        if name not in _BREAKS_OUT or not self.nesting.count["span"]:
+            return
+        for element in reversed(self.nesting.open):
+            if element.name in _INSIDE_FOREIGN:
+                return
+            if element.name in _FOREIGN:
+                self.nesting.end(element.name, "span")
+                self.out.append("</span>")
+                return
+
+    def _pass_over(self, token: Token) -> None:
+        """Leave a tag out, and note what it would have done."""
+        name, attributes = token.name, {n: decode_attribute(v) for n, v in token.attributes.items()}
+        self.is_displayed = name in _NEVER_DRAWN and self._styled(name, attributes).shows
+        if self.is_displayed and name not in RAW:
+            self._left_out(f"words of <{name}> that a style displays", "add words", "")
+        if name == "base":
+            self.tree.base = self.tree.base or attributes.get("href", "")
+        elif name == "link" and "stylesheet" in attributes.get("rel", "").lower():
+            url = attributes.get("href", "")
+            if not is_of_font_library(url):
+                self._left_out(f"a style sheet loaded from {url[:80]}", "change it", "")
+        elif name == "script":
+            self._left_out(f"a script {attributes.get('src', '')[:80]}".rstrip(), "", "")
+        elif name == "meta" and attributes.get("http-equiv", "").strip().lower() == "refresh":
+            self._left_out(f"a jump to another page ({attributes.get('content', '')[:80]})", "", "")
+        elif name == "area" and "href" in attributes:
+            says = next((attributes[one] for one in _LABELS if attributes.get(one, "").strip()), "")
+            self._on_start(Token("start", "a", "", {"href": token.attributes["href"]}))
+            self._on_text(Token("text", "", says or "(part of a picture)"))
+            self._on_end(Token("end", "a", ""))
+        elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
+            value = attributes.get("value") or attributes.get("placeholder", "")
+            is_wide = len(attributes.get("size", "")) > 2
+            self._left_out("a form field", "add words" if value.strip() else "move it" if is_wide else "", value)
+        elif name in ("iframe", "frame", "embed"):
+            self._left_out(f"an embedded page or object ({attributes.get('src', 'srcdoc')[:80]})", "add words", "")
+        elif name == "source" and attributes.get("srcset"):
+            self._left_out("another picture for other screens (source)", "change it", "")
+        elif name == "meta" and attributes.get("name", "").strip().lower() == "color-scheme":
+            schemes = attributes.get("content", "light").lower()
+            if "light" not in schemes:
+                self._left_out("a dark colour scheme", "hide it", "")
+            self.tree.has_dark_scheme = self.tree.has_dark_scheme or "dark" in schemes
+        elif name in ("col", "colgroup"):
+            styled = self._styled(name, attributes)
+            usual = {"width", "text-align", "vertical-align"}
+            if attributes.keys() - _OF_COLUMNS or styled.held.keys() - usual or styled.unsure or styled.harms:
+                self._left_out(f"a style of a whole column (<{name}>)", "hide it", "")
+        elif name not in ("html", "body") and name not in _NEVER_DRAWN:
+            for how, harm in self._styled(name, attributes).harms:
+                if harm.reaches:
+                    self._left_out(f"{how} (of <{name}>)", harm.does, "")
+
+    def _left_out(self, how: str, does: str, passage: str) -> None:
+        """Note something that is left out here."""
+        self.tree.changes.append(Change(how, does, _short(passage)))
+        self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
+        self.nesting.start("img", "img", "")
+        self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
+
+
+_NEVER_DRAWN = frozenset("head base link meta script style param source track title".split())
+_OF_COLUMNS = frozenset(("span", "width", "align", "valign", "style", "class", "id"))
+_MOST_PASSAGE = 300
+
+
+def _short(passage: str) -> str:
+    return " ".join(passage.split())[:_MOST_PASSAGE]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _conditional_parts(comment: str) -> list[str]:
+    return _CONDITIONAL.findall(comment) if "if" in comment else []
+
+
+def _tags_in(markup: str) -> list[Token]:
+    try:
+        return list(tokens(markup)) if markup.strip() else []
+    except TooComplex:
+        # Its text is noted all the same.
+        return []
+
+
+def _shown(found: Iterable[Token]) -> Iterator[Token]:
+    """Yield what Word draws of a conditional comment: not its settings, which are XML."""
+    is_settings = False
+    for token in found:
+        if token.name == "xml":
+            is_settings = token.kind == "start"
+        elif not is_settings:
+            yield token
+
+
+def _names_of(token: Token) -> list[str]:
+    """Return the id and the classes of a tag as selectors write them."""
+    if "id" not in token.attributes and "class" not in token.attributes:
+        return []
+    classes = classes_in(decode_attribute(token.attributes.get("class", "")))
+    name = decode_attribute(token.attributes.get("id", ""))
+    return [*(f".{written_name(one)}" for one in classes), *([f"#{written_name(name)}"] if name else [])]
+
+
+def _written_as(name: str) -> str:
+    return name if name in _KEPT else "div" if name in _BLOCKS else "span"
+
+
+def cleaned(written: str, **settings: Any) -> str:
+    """Return HTML as nh3 writes it with these settings. Raises TooComplex where it cannot."""
+    try:
+        return nh3.clean(written, **settings)
+    except BaseException as error:
+        # A panic in Rust arrives as a BaseException of its own.
+        if type(error).__name__ == "PanicException":
+            raise TooComplex("it could not be made safe to show") from error
+        raise
+
+
+def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return what the attributes that came before CSS say, as CSS."""
+    style: dict[str, str] = {}
+    if "bgcolor" in attributes and name in _PAINTED:
+        style["background-color"] = attribute_colour(attributes["bgcolor"])
+    if name == "font":
+        style["color"] = attribute_colour(attributes.get("color", ""))
+        style["font-family"] = attributes.get("face", "").lower()
+        style["font-size"] = _font_size(attributes.get("size", ""))
+    if name == "body":
+        style["color"] = attribute_colour(attributes.get("text", ""))
+    if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
+        style["direction"] = attributes["dir"].strip().lower()
+    align = attributes.get("align", "").strip().lower()
+    if name in _FLOATED and align in ("left", "right"):
+        style["float"] = align
+    elif name == "table" and align == "center":
+        style |= {"margin-left": "auto", "margin-right": "auto"}
+    elif align in ("left", "right", "center", "justify"):
+        style["text-align"] = align
+    if name == "center":
+        style["text-align"] = "center"
+    if name == "caption" and align in ("bottom", "left", "right"):
+        style["caption-side"] = align
+    if attributes.get("valign", "").strip().lower() in ("top", "middle", "bottom", "baseline"):
+        style["vertical-align"] = attributes["valign"].strip().lower()
+    for one in ("width", "height"):
+        value = attributes.get(one, "").strip()
+        found = re.fullmatch(r"([0-9]{1,5})(%|px)?", value)
+        if found and name in ("td", "th", "table", "tr", "img"):
+            style[one] = f"{found[1]}{found[2] or 'px'}"
+    if name in ("ol", "li", "ul"):
+        style["list-style-type"] = _LIST_TYPES.get(attributes.get("type", ""), "")
+    if "nowrap" in attributes or name == "nobr":
+        style["white-space"] = "nowrap"
+    return style
+
+
+def _font_size(written: str) -> str:
+    """Return the size of `<font size>`: 1 to 7, or so much more or less than 3."""
+    found = re.fullmatch(r"\s*([+-]?)([0-9]{1,3}).*", written, re.DOTALL)
+    if found is None:
+        return ""
+    number = int(found[2])
+    step = number if not found[1] else 3 + number if found[1] == "+" else 3 - number
+    return _FONT_SIZES[str(min(max(step, 1), 7))]
+
+
+_PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
+_GROWING = _PARTS_OF_TABLES | {"img", "hr"}
+
+
+def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declaration]) -> list[tuple[str, Harm]]:
+    """Return what the attributes and declarations of an element could do to words, each with how it is written."""
+    found = []
+    inset = max(
+        (length(one.value) or 0.0 for one in declared if one.name in ("margin-left", "padding-left")), default=0.0
+    )
+    for one in declared:
+        harm = harm_of(one.name, one.value)
+        if harm is None or _is_usual(name, one):
+            continue
+        if one.name == "text-indent" and -(length(one.value) or -9999.0) <= inset:
+            # The number of a list stands before its item.
+            continue
+        found.append((f"{one.name}: {one.value[:80]}", harm))
+    if (harm := _BY_ITSELF.get(name)) and not (name == "details" and "open" in attributes):
+        found.append((f"inside <{name}>", harm))
+    for attribute in ("hidden", "popover"):
+        if attribute in attributes:
+            found.append((f"{attribute} attribute", Harm("hide it")))
+    if attributes.get("background", "").strip():
+        found.append(("a picture behind the words", Harm("hide it")))
+    for attribute in ("cellspacing", "cellpadding"):
+        if (length(f"{attributes.get(attribute, '').strip()}px") or 0) > 60:
+            found.append((f"{attribute}={attributes[attribute][:20]}", Harm("move it")))
+    if (length(f"{attributes.get('border', '').strip()}px") or 0) > 20:
+        found.append((f"border={attributes['border'][:20]}", Harm("move it", reaches=True)))
+    if name in ("td", "th") and any(one.name == "max-width" and not _is_usual(name, one) for one in declared):
+        found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
+    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value == "inline" for one in declared):
+        found.append((f"display: inline of <{name}>", Harm("hide it")))
+    if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
+        widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
+        if any(0 < one < 200 for one in widths):
+            found.append(("columns that are narrower than their words", Harm("cut it off")))
+    if name == "img" and attributes.get("srcset"):
+        found.append(("another picture for other screens (srcset)", Harm("change it", reaches=True)))
+    return found
+
+
+def _is_usual(name: str, one: Declaration) -> bool:
+    """Whether a size is harmless here: cells grow with what is in them, and a picture has no words."""
+    if name not in _GROWING:
+        return False
+    if one.name in ("height", "min-height"):
+        return True
+    is_size = one.name in ("width", "max-width", "min-width")
+    if name == "table" and one.name == "width":
+        pixels = length(one.value, whole=800)
+        return pixels is not None and pixels <= 800
+    if name in ("img", "hr"):
+        if is_size and (length(one.value, whole=800) or 0) > 1200:
+            return False
+        is_filter = one.name == "filter" and "shadow" not in one.value and "url" not in one.value
+        return is_size or is_filter or one.name in ("max-height", "float", "display")
+    if one.name == "max-width":
+        return one.value.endswith("%") or (length(one.value) or 100) >= 100
+    return is_size and (one.value.endswith("%") or (name != "table" and not re.match(r"1?[0-9]px|0|-", one.value)))
+
+
+def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[Declaration]) -> dict[str, str]:
+    """Return what holds of these, as mail programs cascade it."""
+    sheet = [one for rule in rules for one in rule.declared]
+    ordered = [
+        *old,
+        *(one for one in sheet if not one.important),
+        *(one for one in own if not one.important),
+        *(one for one in sheet if one.important),
+        *(one for one in own if one.important),
+    ]
+    held: dict[str, str] = {}
+    for one in _expanded(ordered):
+        held.pop(one.name, None)
+        held[one.name] = one.value
+    return held
+
+
+def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
+    """Return declarations with each shorthand as what it sets."""
+    found: list[Declaration] = []
+    for one in declared:
+        if one.name in ("margin", "padding"):
+            found += [Declaration(f"{one.name}{side}", value) for side, value in _four(one.value)]
+        elif one.name == "background":
+            found.append(Declaration("background-color", _colour_in(one.value)))
+        elif one.name == "font":
+            found += _expanded_font(one.value)
+        elif one.name in ("text-decoration-line", "-webkit-text-decoration"):
+            found.append(Declaration("text-decoration", one.value))
+        elif one.name == "list-style":
+            words = [w for w in one.value.split() if w not in ("inside", "outside")]
+            found.append(Declaration("list-style-type", words[0] if words else "disc"))
+        elif one.name in _BORDERS:
+            sides = _SIDES if one.name == "border" else (one.name.removeprefix("border"),)
+            parts = _border_parts(one.value)
+            found += [Declaration(f"border{side}-{what}", parts[what]) for side in sides for what in parts]
+        elif one.name in ("border-width", "border-style", "border-color"):
+            what = one.name.removeprefix("border")
+            found += [Declaration(f"border{side}{what}", v) for side, v in _four(one.value)]
+        else:
+            found.append(one)
+    return tuple(found)
+
+
+_BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
+_LINES = frozenset("none hidden solid dotted dashed double groove ridge inset outset".split())
+_PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
+
+
+def _four(value: str) -> list[tuple[str, str]]:
+    """Return one to four values with the sides that they are for."""
+    parts = _PARTS.findall(value)
+    if not 0 < len(parts) <= 4:
+        return []
+    right = parts[min(1, len(parts) - 1)]
+    sides = (parts[0], right, parts[2] if len(parts) > 2 else parts[0], parts[3] if len(parts) > 3 else right)
+    return list(zip(_SIDES, sides, strict=True))
+
+
+def _border_parts(value: str) -> dict[str, str]:
+    """Return width, style and colour of a border."""
+    found = {"width": "medium", "style": "none", "color": "currentcolor"}
+    for part in _PARTS.findall(value):
+        what = "style" if part in _LINES else "color" if colour_of(part) is not None else "width"
+        found[what] = part
+    return found
+
+
+def _colour_in(background: str) -> str:
+    """Return the colour of a background."""
+    return next((one for one in _PARTS.findall(background) if colour_of(one) is not None), "transparent")
+
+
+def _expanded_font(value: str) -> list[Declaration]:
+    found = font_parts(value)
+    if found is None:
+        return []
+    words = found["style"].split()
+    weight = next((w for w in words if w in ("bold", "bolder", "lighter") or w.isdigit()), "normal")
+    return [
+        Declaration("font-style", next((w for w in words if w in ("italic", "oblique")), "normal")),
+        Declaration("font-weight", weight),
+        Declaration("font-size", found["size"]),
+        Declaration("line-height", found["line"] or "normal"),
+        Declaration("font-family", found["family"]),
+    ]

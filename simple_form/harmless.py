@@ -1,0 +1,314 @@
+"""Which CSS declarations cannot hide, cover, cut off, move or add words: an allowlist of properties and their values.
+
+What is not on it counts, whatever it does. Colours, sizes of letters and heights of lines depend on what is around an
+element; `simplify` follows these.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from simple_form.colours import colour_of
+
+ROOT_SIZE = 16.0
+_UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
+_SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
+_LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
+_PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,/]++")
+
+
+def length(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> float | None:
+    """Return a length in pixels; None for what is none. `size` is that of the letters, `whole` what 100 % is."""
+    found = _LENGTH.fullmatch(value)
+    if found is None:
+        return None
+    number, unit = float(found[1]), found[2]
+    if unit == "":
+        return 0.0 if number == 0 else None
+    if unit == "%":
+        return None if whole is None else number / 100 * whole
+    if unit == "rem":
+        return number * ROOT_SIZE
+    scale = _UNITS.get(unit) or _SIZED.get(unit, 0) * size
+    return number * scale if scale else None
+
+
+class Harm(NamedTuple):
+    """What a declaration may do, and whether to the words of other elements too."""
+
+    does: str
+    reaches: bool = False
+
+
+Check = Callable[[str], bool]
+
+
+def _any(value: str) -> bool:
+    return True
+
+
+def _one_of(words: str) -> Check:
+    allowed = frozenset(words.split())
+    return lambda value: value in allowed
+
+
+def _lengths(low: float, high: float, words: str = "") -> Check:
+    """Every part is one of the words or a length between these, in pixels."""
+    allowed = frozenset(words.split())
+
+    def check(value: str) -> bool:
+        parts = _PARTS.findall(value)
+        read = (length(one, whole=400) for one in parts if one not in allowed)
+        return all(one is not None and low <= one <= high for one in read)
+
+    return check
+
+
+def _like(pattern: re.Pattern[str]) -> Check:
+    return lambda value: pattern.fullmatch(value) is not None
+
+
+_CALLED = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)")
+
+
+_SHADOWS = re.compile(r"(?:[^,(]|\([^()]*+\)?)++")
+
+
+def _faint(most: float, value: str) -> bool:
+    """A shadow that lies close by, or through which words can be read."""
+    if value == "none":
+        return True
+    for shadow in _SHADOWS.findall(value):
+        colours = [colour_of(one) for one in (*_CALLED.findall(shadow), *_CALLED.sub(" ", shadow).split())]
+        alpha = next((one.alpha for one in colours if one is not None), 1.0)
+        parts = (length(one) for one in _CALLED.sub(" ", shadow).split())
+        sizes = [abs(one) for one in parts if one is not None]
+        if max(sizes, default=0.0) > (60 if alpha <= 0.35 else most):
+            return False
+    return True
+
+
+def _is_border(value: str) -> bool:
+    sizes = (length(one) for one in _CALLED.sub(" ", value).split())
+    return all(one is None or 0 <= one <= 40 for one in sizes)
+
+
+_LINES = frozenset(
+    "none underline overline line-through solid dotted dashed double wavy auto from-font initial inherit unset".split()
+)
+
+
+def _is_decoration(value: str) -> bool:
+    """A line of the usual thickness, in a colour."""
+    for one in _PARTS.findall(value):
+        thickness, colour = length(one), colour_of(one)
+        is_usual = thickness is not None and 0 <= thickness <= 2.5
+        if one not in _LINES and not is_usual and (colour is None or colour.alpha < 0.6):
+            return False
+    return True
+
+
+_SIZES = frozenset("xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split())
+_FONT = re.compile(
+    r"(?P<style>(?:[a-z-]+ |[1-9]00 )*)(?P<size>[0-9.]+[a-z%]*|(?:xx?-)?(?:small|large)|medium|smaller|larger)"
+    r" ?(?:/ ?(?P<line>[0-9a-z.%]+))? (?P<family>.+)"
+)
+_SYSTEM_FONTS = frozenset("caption icon menu message-box small-caption status-bar".split())
+
+
+def _is_size(value: str) -> bool:
+    """A size of letters that is worked out."""
+    size = length(value, whole=16)
+    return value in _SIZES or (size is not None and size <= 100)
+
+
+def _is_line(value: str) -> bool:
+    """A height of lines that is worked out, and that pushes nothing out of sight."""
+    if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,6}", value):
+        return float(value) <= 5
+    high = length(value, whole=16)
+    return value == "normal" or (high is not None and high <= 100)
+
+
+def font_parts(value: str) -> re.Match[str] | None:
+    """Return the style, size, line and family of a `font`; None where it is no such."""
+    return _FONT.fullmatch(value)
+
+
+def _is_font(value: str) -> bool:
+    found = font_parts(value)
+    if found is None:
+        return value in _SYSTEM_FONTS
+    line = found["line"]
+    return _is_size(found["size"]) and (line is None or _is_line(line)) and _is_family(found["family"])
+
+
+def _is_family(value: str) -> bool:
+    """Letters that look like what they are."""
+    return not re.search(r"wingding|webding|symbol|dingbat|marlett|var\(", value)
+
+
+_LAID = frozenset(
+    "none repeat no-repeat repeat-x repeat-y scroll fixed local left right top bottom center cover contain border-box "
+    "padding-box content-box auto initial transparent".split()
+)
+
+
+def _is_background(value: str) -> bool:
+    """One colour, and where a picture would be."""
+    words = [one for one in _PARTS.findall(value) if one not in _LAID and length(one, whole=100) is None]
+    return len(words) < 2 and all(colour_of(one) is not None for one in words)
+
+
+def _is_colour(value: str) -> bool:
+    return colour_of(value) is not None
+
+
+_PAINTS = frozenset(("color", "background", "background-color"))
+_WIDE = frozenset("inherit initial unset revert revert-layer".split())
+_ROOM = "auto none normal min-content max-content fit-content"
+_width = _lengths(40, 800, _ROOM)
+_spread = _lengths(-1, 250, "auto")
+_near = _lengths(0, 0, "auto")
+_none = _one_of("none normal auto 0")
+
+_TRACK = r"(?:auto|[1-9][0-9.]{0,6}fr|[1-9][0-9]{2}px|(?:2[5-9]|[3-9][0-9])(?:\.[0-9]{1,6})?%)"
+_CHECKS: dict[str, Check] = {
+    # Followed by `simplify`, in all their values.
+    "font-size": _is_size,
+    "line-height": _is_line,
+    "direction": _one_of("ltr rtl"),
+    "color": lambda value: value in ("inherit", "initial", "unset", "currentcolor") or _is_colour(value),
+    "background-color": lambda value: value in ("inherit", "initial", "unset", "none") or _is_colour(value),
+    "background": _is_background,
+    "background-image": _one_of("none"),
+    "font": _is_font,
+    "font-family": _is_family,
+    "text-decoration": _is_decoration,
+    "text-decoration-thickness": _lengths(0, 2.5, "auto from-font"),
+    "text-decoration-line": _is_decoration,
+    "text-transform": _one_of("none uppercase lowercase capitalize"),
+    "white-space": _one_of("normal nowrap pre pre-wrap pre-line break-spaces"),
+    "vertical-align": _lengths(-2, 2, "baseline top middle bottom sub super text-top text-bottom"),
+    "letter-spacing": _lengths(-0.8, 16, "normal"),
+    "word-spacing": _lengths(-1.6, 12, "normal"),
+    "text-indent": _lengths(0, 100, "each-line"),
+    **dict.fromkeys(("text-shadow", "box-shadow"), partial(_faint, 3)),
+    "list-style": _like(
+        re.compile(r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+")
+    ),
+    "list-style-type": _one_of(
+        "none disc circle square decimal lower-alpha upper-alpha lower-latin upper-latin lower-roman upper-roman"
+    ),
+    **dict.fromkeys(("margin", "margin-top", "margin-right", "margin-bottom", "margin-left"), _spread),
+    **dict.fromkeys(("padding", "padding-top", "padding-right", "padding-bottom", "padding-left"), _spread),
+    **dict.fromkeys(
+        [f"border{one}{what}" for one in ("", "-top", "-right", "-bottom", "-left") for what in ("", "-width")],
+        _is_border,
+    ),
+    **dict.fromkeys(("width", "max-width"), _width),
+    "border-spacing": _lengths(0, 60),
+    "min-width": _lengths(40, 800, _ROOM),
+    "height": _lengths(2000, 2000, f"{_ROOM} 100%"),
+    "max-height": _one_of("none 100%"),
+    "min-height": _lengths(0, 2000, _ROOM),
+    "opacity": lambda value: (length(f"{value}px") or 0) >= 0.6,
+    "visibility": _one_of("visible"),
+    "display": _one_of(
+        "block inline inline-block table inline-table table-row table-cell table-row-group flow-root "
+        "flex inline-flex grid inline-grid -webkit-box -ms-flexbox -webkit-flex"
+    ),
+    "position": _one_of("static relative"),
+    **dict.fromkeys(("top", "right", "bottom", "left", "inset", "order"), _near),
+    "overflow": _one_of("visible"),
+    **dict.fromkeys(("float", "transform", "filter", "animation", "clip", "clip-path", "columns"), _none),
+    "z-index": _like(re.compile(r"auto|[0-9]{1,9}")),
+    "zoom": _one_of("1 100% normal"),
+    "unicode-bidi": _one_of("normal isolate embed"),
+    "content": _one_of("none normal \"\" ''"),
+    "quotes": _one_of("none auto"),
+    "outline": _like(re.compile(r"(?:none|0|0px|thin)\b.*")),
+    "flex": _like(re.compile(r"(?:[1-9][0-9.]*|none|auto|0 0 auto|0 1 auto)(?: [0-9.]+)?(?: (?:auto|0|0%|0px|100%))?")),
+    "flex-direction": _one_of("row"),
+    "flex-basis": _one_of("auto content 100%"),
+    "box-pack": _one_of("start justify"),
+    "flex-wrap": _one_of("nowrap wrap"),
+    "flex-flow": _like(re.compile(r"(?:row|column|nowrap|wrap| )+")),
+    "grid-template-columns": _like(re.compile(rf"{_TRACK}(?: {_TRACK})*|repeat\([1-6] ?, ?{_TRACK}\)")),
+    **dict.fromkeys(("gap", "row-gap", "column-gap", "grid-gap"), _lengths(0, 100, "normal")),
+    **dict.fromkeys(
+        [f"{one}-{what}" for one in ("align", "justify", "place") for what in ("content", "items", "self")],
+        _one_of("normal start flex-start left center space-between space-around space-evenly stretch baseline auto"),
+    ),
+    "mix-blend-mode": _one_of("normal"),
+    "background-clip": _one_of("border-box padding-box"),
+    "aspect-ratio": _one_of("auto"),
+    "text-underline-offset": _lengths(0, 6, "auto"),
+    **dict.fromkeys([f"padding-{one}" for one in ("block", "inline")], _lengths(0, 250)),
+    "tab-size": _like(re.compile("1?[0-9]")),
+    "caption-side": _one_of("top"),
+    **dict.fromkeys(("text-wrap", "text-wrap-mode"), _one_of("wrap nowrap balance pretty stable auto")),
+    "writing-mode": _one_of("horizontal-tb"),
+    "text-orientation": _one_of("mixed"),
+    "text-size-adjust": _any,
+    "color-scheme": _like(re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")),
+    "user-select": _any,
+    **dict.fromkeys(("font-feature-settings", "font-variation-settings", "font-size-adjust"), _one_of("none normal")),
+    "text-stroke-width": _lengths(0, 0.4),
+}
+# Any value of these is harmless; what a browser's maker calls its own stands here without the prefix.
+_HARMLESS = re.compile(
+    r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
+    r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|style|skip(?:-ink)?)|overflow"
+    r"|underline-position|wrap-style|justify-trim|kashida-space|combine-horizontal)"
+    r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse|(?:top|right|bottom|left)-(?:color|style))|box-sizing"
+    r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
+    r"|list-style-position|empty-cells|orphans|widows|page|(?:page-)?break-[a-z]+|speak|object-(?:fit|position)"
+    r"|transition(?:-[a-z-]+)?|tap-highlight-color|touch-(?:callout|action)|interpolation-mode|image-rendering"
+    r"|flex-(?:grow|shrink)|appearance|isolation|pointer-events"
+    r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
+    r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
+    r"|mso-element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?|mso-(?!hide|element|.*(?:size|color|width|raise|scale|text|animation|char)).*|mso-text-indent-alt"
+    r"|mso-style-textfill-[a-z-]+|mso-color-alt|mso-table-[a-z-]+|mso-line-height-rule|mso-padding-[a-z]*-?alt"
+    r"|mso-(?:font|hansi|ascii|fareast|bidi)-[a-z-]*(?:charset|family|theme-font|language|pitch|signature)"
+)
+_VENDOR = re.compile(r"-(?:(?:webkit|moz|ms|o|khtml)-|(?=premailer-))")
+
+# What the others may do, by how their names begin.
+_DOES = (
+    ("content", "add words"), ("counter", "add words"), ("list-style", "add words"), ("quotes", "add words"),
+    ("hyphenate", "add words"), ("display", "hide it"), ("visibility", "hide it"), ("opacity", "hide it"),
+    ("color", "hide it"), ("background", "hide it"), ("text-fill", "hide it"), ("text-security", "hide it"),
+    ("mso-hide", "hide it"), ("filter", "hide it"), ("mask", "hide it"), ("clip", "hide it"), ("animation", "hide it"),
+    ("zoom", "hide it"), ("font-size", "hide it"), ("overflow", "cut it off"), ("height", "cut it off"),
+    ("max-", "cut it off"), ("width", "cut it off"), ("line-clamp", "cut it off"), ("text-indent", "move it"),
+    ("position", "move it"), ("top", "move it"), ("left", "move it"), ("right", "move it"), ("bottom", "move it"),
+    ("inset", "move it"), ("float", "move it"), ("margin", "move it"), ("padding", "move it"), ("order", "move it"),
+    ("flex", "move it"), ("grid", "move it"), ("direction", "move it"), ("unicode-bidi", "move it"),
+    ("writing", "move it"), ("transform", "move it"), ("box-shadow", "cover other words"),
+    ("outline", "cover other words"), ("text-decoration", "cover other words"), ("text-shadow", "cover other words"),
+    ("font", "draw other letters"), ("text-transform", "draw other letters"),
+)  # fmt: skip
+# Of these only the words of the element itself are concerned.
+_OWN = re.compile(
+    r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height|max-|min-"
+    r"|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space|vertical-align"
+    r"|content-visibility|flex-basis|hyphen|columns"
+)
+
+
+@lru_cache(maxsize=4096)
+def harm_of(name: str, value: str) -> Harm | None:
+    """Return what a declaration may do to words; None where it is harmless. Both in lower case."""
+    plain = _VENDOR.sub("", name, count=1)
+    check = _CHECKS.get(plain)
+    if check is not None:
+        if (value in _WIDE and plain not in _PAINTS) or check(value):
+            return None
+    elif _HARMLESS.fullmatch(plain) or (
+        plain.startswith("mso-") and plain.endswith("font-size") and (length(value) or 0) >= 8
+    ):
+        return None
+    does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
+    return Harm(does, reaches=not _OWN.match(plain))

@@ -1,0 +1,290 @@
+"""Reads style sheets: rules by element, class and id, and what the others could do to an element."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import tinycss2
+
+from simple_form.harmless import Harm, harm_of
+from simple_form.result import Change, TooComplex
+
+# Characters of all sheets, rules, and rules looked at for all elements. Above the first two no sheet is read.
+MAX_SHEETS, MAX_RULES, MAX_MATCHES = 200_000, 2_000, 200_000
+MAX_STYLE, MAX_DEPTH = 20_000, 10
+
+
+class Declaration(NamedTuple):
+    """A property and its value, both in lower case, and the texts in it as they are written."""
+
+    name: str
+    value: str
+    important: bool = False
+    texts: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rule:
+    """A rule whose last part is an element, classes and an id; `tag` is "*" for any.
+
+    `needs` are the names that what it lies in must have. Not `sure`: whether it holds is not worked out. `dark`: it
+    holds in dark mode only.
+    """
+
+    tag: str
+    classes: frozenset[str]
+    id: str
+    declared: tuple[Declaration, ...]
+    needs: frozenset[str]
+    sure: bool
+    dark: bool
+    weight: tuple[int, int, int, int]
+
+
+_IDLE = re.compile(
+    r"::?(?:hover|active|focus|focus-within|focus-visible|visited|selection|placeholder|target)\b|::-(?:webkit|moz|ms)-"
+)
+_ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
+_ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)\b")
+_BRACKETS = re.compile(r"\[[^\[\]]*+\]|\([^()]*+\)")
+_SELECTORS = re.compile(r"(?:[^,(\[]|\([^()]*+\)?|\[[^\[\]]*+\]?)++")
+_COMPOUNDS = re.compile(r"[ \t\n\f\r>+~|]+")
+_NAME = r"(?:[\w-]|[^\x00-\x7f])+"
+_NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
+_NAMES = re.compile(rf"[.#]{_NAME}")
+_PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^[a-z][a-z0-9]*", re.IGNORECASE)
+_COMPOUND = re.compile(rf"(?P<tag>[a-z][a-z0-9]*|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE)
+_SCREEN = frozenset(("", "all", "screen", "only screen"))
+_DARK = re.compile(r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)")
+# Whoever gets a style sheet or letters from here gets those of Google's library, which are of the usual shapes.
+_LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?:googleapis|gstatic)\.com/")
+# What a rule for the first line or letter could hide it by.
+_OF_LETTERS = frozenset(("color", "background", "background-color", "font", "font-size", "line-height"))
+_ELSEWHERE = re.compile(r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*")
+_NO_EFFECT = frozenset(
+    "charset namespace page keyframes viewport list property counter-style font-feature-values".split()
+)
+
+
+def is_of_font_library(url: str) -> bool:
+    """Whether an address is one of Google's fonts, whose letters look like what they are."""
+    return bool(_LIBRARY.match(url.strip().lower()))
+
+
+@lru_cache(maxsize=4096)
+def declarations_of(text: str) -> tuple[Declaration, ...]:
+    """Return what the inside of a style attribute declares, in its order."""
+    if len(text) > MAX_STYLE:
+        raise TooComplex("a style in it is too large to read")
+    return tuple(_declared(tinycss2.parse_blocks_contents(text, skip_comments=True, skip_whitespace=True)))
+
+
+def _declared(parsed: Iterable[Any]) -> Iterator[Declaration]:
+    for one in parsed:
+        if one.type == "declaration":
+            value = " ".join(tinycss2.serialize(one.value).lower().split())
+            texts = " ".join(part.value for part in one.value if part.type == "string")
+            yield Declaration(one.lower_name, value, one.important, texts)
+
+
+class StyleSheets:
+    """All style sheets of one message.
+
+    `names` are the classes and ids of its elements, as selectors write them. `changes` is what the sheets themselves
+    could do, whatever they hold for.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.changes: list[Change] = []
+        self._present = frozenset(names)
+        self._folded = Counter(one.lower() for one in self._present)
+        self._rules = 0
+        self._matches = 0
+        # The names that any rule needs of what an element lies in.
+        self.needed: set[str] = set()
+        self._index: dict[str, list[Rule]] = defaultdict(list)
+        self._memory: dict[tuple[str, str, str], list[Rule]] = {}
+
+    def read(self, sheets: Sequence[tuple[str, str]]) -> None:
+        """Read the style sheets of the message in their order, each with the media that it is for."""
+        if sum(len(text) for text, _ in sheets) > MAX_SHEETS:
+            self.changes.append(Change("a style sheet that is too large to read", "change it"))
+            return
+        for text, media in sheets:
+            parsed = tinycss2.parse_stylesheet(
+                text.replace("<!--", " ").replace("-->", " "), skip_comments=True, skip_whitespace=True
+            )
+            sure, dark, holds = _media(media)
+            if holds:
+                self._add(parsed, sure, dark, 0)
+
+    def matching(self, tag: str, id: str, classes: str, around: frozenset[str] | None) -> list[Rule]:
+        """Return the rules that hold for an element, or could; the weakest first.
+
+        `around` are the names of what it lies in that are `needed`; None where they are not known.
+        """
+        if not self._index:
+            return []
+        key = (tag, id, classes)
+        if key not in self._memory:
+            held = frozenset(written_name(one).lower() for one in classes_in(classes))
+            id = written_name(id).lower()
+            near = [rule for k in (tag, "*", f"#{id}", *(f".{one}" for one in held)) for rule in self._index.get(k, ())]
+            self._matches += len(near)
+            if self._matches > MAX_MATCHES:
+                raise TooComplex("its style sheets are too large to read")
+            fits = {r for r in near if r.tag in ("*", tag) and r.id in ("", id) and r.classes <= held}
+            self._memory[key] = sorted(fits, key=lambda rule: rule.weight)
+        found = self._memory[key]
+        if around is None:
+            return [replace(rule, sure=False) if rule.needs else rule for rule in found]
+        return [rule for rule in found if rule.needs <= around]
+
+    def _add(self, parsed: Iterable[Any], sure: bool, dark: bool, depth: int) -> None:
+        for one in parsed:
+            if one.type == "qualified-rule":
+                self._add_rule(_selectors(one.prelude), one.content, sure, dark)
+            elif one.type == "at-rule":
+                self._add_at_rule(one, sure, dark, depth)
+
+    def _add_at_rule(self, rule: Any, sure: bool, dark: bool, depth: int) -> None:
+        word = re.sub(r"^-[a-z]+-", "", rule.lower_at_keyword)
+        condition = " ".join(tinycss2.serialize(rule.prelude).lower().split())
+        if word == "import":
+            url = condition.removeprefix("url(").strip("\"') ")
+            if not is_of_font_library(url):
+                self.changes.append(Change(f"a style sheet loaded from {url[:80]}", "change it"))
+        elif word == "font-face":
+            content = tinycss2.serialize(rule.content or ()).lower()
+            if not all(map(is_of_font_library, re.findall(r"url\(\s*[\"']?([^\"')]*)", content))):
+                self.changes.append(Change("a font of its own (@font-face)", "draw other letters"))
+        elif word in _NO_EFFECT or rule.content is None:
+            return
+        elif word == "media":
+            is_sure, is_dark, holds = _media(condition)
+            if holds:
+                # Two conditions at once are not worked out.
+                self._add_nested(rule.content, sure and is_sure and not (dark and is_dark), dark or is_dark, depth)
+        elif word in ("supports", "layer", "container", "scope", "document", "starting-style"):
+            self._add_nested(rule.content, False, dark, depth)
+        else:
+            self.changes.append(Change(f"a style that is not known (@{word[:30]})", "change it"))
+
+    def _add_nested(self, content: list[Any], sure: bool, dark: bool, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            self.changes.append(Change("style rules that are nested too deeply", "change it"))
+            return
+        rules = tinycss2.parse_rule_list(content, skip_comments=True, skip_whitespace=True)
+        self._add(rules, sure, dark, depth + 1)
+
+    def _add_rule(self, selectors: str, content: list[Any], sure: bool, dark: bool) -> None:
+        parsed = tinycss2.parse_blocks_contents(content, skip_comments=True, skip_whitespace=True)
+        for nested in parsed:
+            self._add_inner(nested, dark)
+        declared = tuple(_declared(parsed))
+        if not declared:
+            return
+        for selector in _SELECTORS.findall(selectors):
+            self._add_selector(selector.strip(), declared, sure, dark)
+
+    def _add_inner(self, rule: Any, dark: bool) -> None:
+        """Add a rule that stands inside of another: it may hold for any element."""
+        if rule.type not in ("qualified-rule", "at-rule") or rule.content is None:
+            return
+        parsed = tinycss2.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True)
+        declared = tuple(_declared(parsed))
+        selector = _selectors(rule.prelude)
+        if _ADDS.search(selector):
+            self._note_added(selector, declared)
+        else:
+            none: frozenset[str] = frozenset()
+            self._keep(Rule("*", none, "", declared, none, False, dark, (0, 0, 0, 0)))
+        for inner in parsed:
+            self._add_inner(inner, dark)
+
+    def _add_selector(self, selector: str, declared: tuple[Declaration, ...], sure: bool, dark: bool) -> None:
+        named = set(_NAMES.findall(_BRACKETS.sub("", selector)))
+        if any(one.lower() not in self._folded for one in named) or _IDLE.search(selector):
+            # It holds for nothing in the message, or only while something is pointed at.
+            return
+        if _ADDS.search(selector):
+            self._note_added(selector, declared)
+            return
+        # Whether case counts depends on the document.
+        sure = sure and all(one in self._present and self._folded[one.lower()] == 1 for one in named)
+        plain = _ALWAYS_TRUE.sub("", selector)
+        *around, last = _COMPOUNDS.split(_BRACKETS.sub(":x", plain))
+        compound = _COMPOUND.match(last)
+        assert compound is not None
+        names = _NAMES.findall(compound["names"])
+        ids = [one[1:].lower() for one in names if one[0] == "#"]
+        classes = frozenset(one[1:].lower() for one in names if one[0] == ".")
+        tag = (compound["tag"] or ("html" if ":root" in selector and not names else "*")).lower()
+        needs = [one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)]
+        # What stands beside an element is not stored, nor the order of what it lies in.
+        needs = [] if set("+~") & set(selector) else needs
+        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:*") & set(plain)
+        is_simple = is_simple and len(needs) == len(around)
+        weight = (
+            len(ids) + sum(one[0] == "#" for one in needs),
+            sum(one[0] == "." for one in (*names, *needs)) + len(_ALWAYS_TRUE.findall(selector)),
+            int(tag != "*") + sum(one[0] not in "#." for one in needs),
+        )
+        self._keep(
+            Rule(
+                tag, classes, ids[0] if ids else "", declared, frozenset(needs), sure and is_simple, dark, (*weight, 0)
+            )
+        )
+
+    def _note_added(self, selector: str, declared: Sequence[Declaration]) -> None:
+        """Note what a rule for generated content, or for a part of the words, could do."""
+        is_empty = any(one.name == "content" and one.value in ('""', "''", "none", "normal") for one in declared)
+        for one in declared:
+            harm = harm_of(one.name, one.value)
+            if harm is None and not is_empty and one.name in _OF_LETTERS:
+                harm = Harm("hide it")
+            if harm is not None and (harm.reaches or not is_empty):
+                how = f"{selector[:60]} {{{one.name}: {one.value[:60]}}}"
+                self.changes.append(Change(how, harm.does, one.texts[:300]))
+
+    def _keep(self, rule: Rule) -> None:
+        self._rules += 1
+        if self._rules > MAX_RULES:
+            raise TooComplex("its style sheets are too large to read")
+        self.needed |= rule.needs
+        key = f"#{rule.id}" if rule.id else f".{min(rule.classes)}" if rule.classes else rule.tag
+        self._index[key].append(replace(rule, weight=(*rule.weight[:3], self._rules)))
+
+
+def classes_in(value: str) -> list[str]:
+    """Return the classes of a class attribute."""
+    return [one for one in re.split("[ \t\n\f\r]+", value) if one]
+
+
+def written_name(name: str) -> str:
+    """Return an id or class with one sign for every character that a selector would have to escape."""
+    return _NOT_IN_NAMES.sub("\ufffd", name)
+
+
+def _selectors(prelude: Iterable[Any]) -> str:
+    """Return selectors with the escapes in their names resolved."""
+    return "".join(
+        f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}"
+        if one.type in ("ident", "hash")
+        else tinycss2.serialize([one])
+        for one in prelude
+    )
+
+
+def _media(condition: str) -> tuple[bool, bool, bool]:
+    """Return of a media condition whether it surely holds, whether it is dark mode, and whether a screen may be it."""
+    media = [one.strip() for one in " ".join(condition.lower().split()).split(",")]
+    if all(_ELSEWHERE.fullmatch(one) for one in media):
+        return False, False, False
+    if any(one in _SCREEN for one in media):
+        return True, False, True
+    is_dark = all(map(_DARK.fullmatch, media))
+    return is_dark, is_dark, True

@@ -1,0 +1,148 @@
+"""The simple form: what it keeps, what it names, and that it is its own simple form."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from simple_form import TooComplex, simplify, text_of
+from tests.corpus import all_mails
+from tests.linear import seconds
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+ORDINARY = sorted((CORPUS / "ordinary").glob("*.html"))
+DESIGNED = sorted((CORPUS / "designed").glob("*.html"))
+# What could be done to words, and letters that could do it.
+DOES = {
+    "hide it": (
+        "<p style='display:none'>word</p>",
+        "<p hidden>word</p>",
+        "<p style='color:#fff'>word</p>",
+        "<font color=white>word</font>",
+        "<p style='color:var(--x)'>word</p>",
+        "<p style='font-size:0'>word</p>",
+        "<p style='opacity:0'>word</p>",
+        "<style>p{visibility:hidden}</style><p>word</p>",
+        "<style>@media (max-width:9em){.a .b{display:none!important}}</style><div class=a><p class=b>word</p></div>",
+        "<span style='background:#000'><div style='color:#fff'>word</div></span>",
+        "<body text=white>word",
+        "<template>word</template>",
+        "<table><tr><td background=x.png>word</td></tr></table>",
+    ),
+    "move it": (
+        "<p>a <b style='float:right'>word</b> b</p>",
+        "<p style='position:absolute'>word</p>",
+        "<p style='margin-top:-20px'>word</p>",
+        "<p dir=rtl>1 + word</p>",
+        "<table><tr><td>a</td></tr><caption>word</caption></table>",
+    ),
+    "cut it off": ("<p style='height:1px'>word</p>", "<div style='max-height:0'>word</div>"),
+    "add words": ("<style>p::before{content:'word'}</style><p>x</p>", "<!--[if mso]>word<![endif]-->x"),
+    "draw other letters": ("<p style='font-family:Wingdings'>word</p>", "<style>@font-face{src:url(x)}</style>word"),
+    "cover other words": ("<p>word</p><b style='box-shadow:0 0 0 40px #fff'></b>",),
+    "change it": ("<link rel=stylesheet href=https://a.example/x.css>word", "<p style='unheard-of:1'>word</p>"),
+}
+HARMLESS = (
+    "<p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>",
+    "<style>@media (max-width:600px){.a{width:100%!important;font-size:16px}}</style><p class=a>word</p>",
+    "<style>.i th{background:#222;color:#fff}</style><table class=i><tr><th>word</th></tr></table>",
+    "<p>Total <b style='float:right'>9</b></p>",
+    "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'>word</p>",
+    "<style>a:hover{color:#fff}@media print{p{display:none}}</style><p>word</p>",
+)
+
+
+def found_in(html):
+    return [one for one in simplify(html).changes if one.concerns_words]
+
+
+def test_whatever_could_do_something_to_words_is_named_with_the_words():
+    wrong = {}
+    for does, letters in DOES.items():
+        for html in letters:
+            found = found_in(html)
+            if does not in [one.does for one in found]:
+                wrong[html] = found
+            if "word" not in simplify(html).html and not any("word" in one.passage for one in found):
+                wrong[html] = "lost"
+    assert wrong == {}
+    assert {html: found_in(html) for html in HARMLESS if found_in(html)} == {}
+
+
+def test_first_words_that_only_lists_show_are_a_preheader():
+    hidden = "<div style='display:none'>Three lamps, 40 EUR</div>"
+    [one] = found_in(f"{hidden}<p>Dear Jane</p>")
+    assert (one.is_preheader, one.passage) == (True, "Three lamps, 40 EUR")
+    assert not found_in(f"<p>Dear Jane</p>{hidden}")[0].is_preheader
+
+
+def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason():
+    marked = [path.name for path in ORDINARY if any(not one.is_preheader for one in found_in(path.read_text()))]
+    assert (len(ORDINARY), len(DESIGNED)) == (150, 50)
+    assert len(marked) <= 3, marked
+    for path in DESIGNED:
+        for one in found_in(path.read_text()):
+            assert 10 < len(one.sentence()) < 600, path.name
+
+
+def test_simple_form_is_its_own_simple_form():
+    letters = [path.read_text() for path in (*ORDINARY, *DESIGNED)]
+    letters += [mail.body for mail in all_mails() if "doubt" not in mail.expected]
+    wrong = []
+    for html in letters:
+        simple = simplify(html).html
+        again = simplify(simple)
+        wrong += [html[:200]] if again.html != simple or again.changes else []
+    assert wrong == []
+
+
+def test_numbers_of_lists_stay_as_printed():
+    numbers = {
+        "<ol reversed><li>a<li>b</ol>": '<ol><li value="2">a</li><li value="1">b</li></ol>',
+        "<ol start=5><li>a<li>b</ol>": '<ol><li value="5">a</li><li>b</li></ol>',
+        "<ol><li value=3>a<li>b</ol>": '<ol><li value="3">a</li><li>b</li></ol>',
+        "<ol type=a><li>a</ol>": '<ol style="list-style-type:lower-alpha;"><li>a</li></ol>',
+    }
+    assert {html: simplify(html).html for html in numbers} == numbers
+
+
+def test_colours_are_kept_with_the_background_on_which_they_can_be_read():
+    colours = {
+        "<p style='color:#333'>x</p>": '<p style="color:#333333;background-color:#ffffff;">x</p>',
+        "<p style='color:#eee'>x</p>": "<p>x</p>",
+        "<p style='background:#222'>x</p>": '<p style="color:#ffffff;background-color:#222222;">x</p>',
+    }
+    assert {html: simplify(html).html for html in colours} == colours
+
+
+def test_text_is_what_a_reader_sees():
+    html = "<style>p{}</style><h1>A &amp; B</h1><p>one\n two<br>three</p><script>x()</script><ul><li>four</li></ul>"
+    assert text_of(simplify(html).html) == "A & B\n\none two\n\nthree\n\n- four"
+
+
+def bad(k):
+    """Return HTML of some thousand characters that could take long."""
+    style = "color:#123;padding:9px;font-size:11px;border:1px solid #ccc"
+    return {
+        "tables": "<table><tr><td>" * 70 * k,
+        "attributes": f"<p {' '.join(f'a{n}=1' for n in range(100 * k))}>x",
+        "bold": "<b>" * 330 * k,
+        "sheet": "<style>" + "".join(f".c{n}{{color:#000;padding:{n % 30}px}}" for n in range(30 * k)) + "</style>x",
+        "brackets": f"<style>a{{b:{'(' * 150 * k}</style>x",
+        "styles": "".join(f"<p style='{style}{n}px'>x</p>" for n in range(10 * k)),
+        "hidden": "<div style='display:none'>x" * 40 + "<p>x" * 15 * k,
+        "formatting": "".join(f"<b class=c{n}>" for n in range(90)) + "<p>x" * 10 * k,
+        "any": "<style>" + "*{color:red}" * 2 * k + "</style>" + "<p>x</p>" * 9 * k,
+        "comments": "<!--[if mso]>x<![endif]-->" * 15 * k,
+        "open": "<a href='" * 72 * k + "<!--" * 72 * k,
+    }
+
+
+@pytest.mark.parametrize("k", [50, pytest.param(1000, marks=pytest.mark.slow)])
+def test_bad_input_is_simplified_in_time_or_refused(k):
+    def work(html):
+        with contextlib.suppress(TooComplex):
+            simplify(html)
+
+    slow = {name: min(seconds(work, html) for _ in range(2)) for name, html in bad(k).items()}
+    assert {name: spent for name, spent in slow.items() if spent > 2} == {}
