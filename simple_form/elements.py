@@ -27,6 +27,8 @@ from simple_form.style_sheets import (
 )
 
 MAX_TAGS = 20_000
+# Characters in all style attributes, and values of rules that may hold for one element.
+MAX_STYLES, MAX_UNSURE = 400_000, 100
 # What keeps its name until the tree is built: it has a meaning of its own to a parser.
 _KEPT = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code dd del dfn div dl dt em figcaption "
@@ -123,7 +125,10 @@ def read_tree(source: str) -> Tree:
     """Return the elements of a message's HTML. Raises TooComplex."""
     if source.count("<") > MAX_TAGS:
         raise TooComplex(f"it has more than {MAX_TAGS} tags")
-    return _Reader(list(tokens(source))).read()
+    found = list(tokens(source))
+    if sum(len(one.attributes.get("style", "")) for one in found) > MAX_STYLES:
+        raise TooComplex("its styles are too large to read")
+    return _Reader(found).read()
 
 
 class _Reader:
@@ -225,7 +230,9 @@ class _Reader:
             harms[("only for others than Outlook", Harm("hide it"))] = None
         sure = [rule for rule in rules if rule.sure and not rule.dark]
         dark = [rule for rule in rules if rule.sure and rule.dark]
-        unsure = tuple(d for rule in rules if not rule.sure and not rule.dark for d in rule.declared)
+        unsure = tuple({d: None for rule in rules if not rule.sure and not rule.dark for d in rule.declared})
+        if len(unsure) > MAX_UNSURE:
+            raise TooComplex("too many rules of its style sheets may hold for one element")
         return Styled(
             held=_cascaded(old, sure, own),
             unsure=_expanded(unsure),

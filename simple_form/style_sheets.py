@@ -226,8 +226,8 @@ class StyleSheets:
         needs = [one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)]
         # What stands beside an element is not stored, nor the order of what it lies in.
         needs = [] if set("+~") & set(selector) else needs
-        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:*") & set(plain)
-        is_simple = is_simple and len(needs) == len(around)
+        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:") & set(plain)
+        is_simple = is_simple and len(needs) == len(around) and ("*" not in plain or plain == "*")
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
             sum(one[0] == "." for one in (*names, *needs)) + len(_ALWAYS_TRUE.findall(selector)),
