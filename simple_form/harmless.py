@@ -262,14 +262,17 @@ _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
     r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|style|skip(?:-ink)?)|overflow"
     r"|underline-position|wrap-style|justify-trim|kashida-space|combine-horizontal)"
-    r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse|(?:top|right|bottom|left)-(?:color|style))|box-sizing"
+    r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse)"
+    r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
     r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
     r"|list-style-position|empty-cells|orphans|widows|page|(?:page-)?break-[a-z]+|speak|object-(?:fit|position)"
     r"|transition(?:-[a-z-]+)?|tap-highlight-color|touch-(?:callout|action)|interpolation-mode|image-rendering"
     r"|flex-(?:grow|shrink)|appearance|isolation|pointer-events"
-    r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
+    r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
+    r"|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
-    r"|mso-element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?|mso-(?!hide|element|.*(?:size|color|width|raise|scale|text|animation|char)).*|mso-text-indent-alt"
+    r"|mso-element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?"
+    r"|mso-(?!hide|element|.*(?:size|color|width|raise|scale|text|animation|char)).*|mso-text-indent-alt"
     r"|mso-style-textfill-[a-z-]+|mso-color-alt|mso-table-[a-z-]+|mso-line-height-rule|mso-padding-[a-z]*-?alt"
     r"|mso-(?:font|hansi|ascii|fareast|bidi)-[a-z-]*(?:charset|family|theme-font|language|pitch|signature)"
 )
@@ -292,8 +295,8 @@ _DOES = (
 )  # fmt: skip
 # Of these only the words of the element itself are concerned.
 _OWN = re.compile(
-    r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height|max-|min-"
-    r"|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space|vertical-align"
+    r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height"
+    r"|max-|min-|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space|vertical-align"
     r"|content-visibility|flex-basis|hyphen|columns"
 )
 
