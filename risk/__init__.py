@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     check_secrets.secret_in_body,
     check_secrets.payment_details,
     check_content.parts_differ,
+    check_content.subject_differs,
     check_attachments.attachment_runs_code,
     check_words.own_word,
 )

@@ -27,6 +27,7 @@ from risk.findings import (
     quoted,
 )
 from risk.lookalikes import passes_for_latin
+from risk.sums import read_sums
 
 _ODD = {
     "unusual_scheme": "does not open a web page",
@@ -117,7 +118,17 @@ def looks_different(content: Content, rendered: RenderedMessage, context: RiskCo
     sentence = f"May look different to the recipient{about}."
     detail = f"Its style could {first.does}: {first.how}{more}."
     is_milder = all(one.is_preheader for one in found)
+    if is_milder and (only_there := _only_in_preheader(content, rendered, first.passage)):
+        detail = f"Lists of messages show it beside the subject. Only there: {', '.join(sorted(only_there)[:5])}."
+        is_milder = False
     yield finding("looks_different", sentence, detail, evidence, is_milder=is_milder, anchor=anchor)
+
+
+def _only_in_preheader(content: Content, rendered: RenderedMessage, preheader: str) -> set[str]:
+    """Return the numbers and addresses that only the hidden words at the beginning say."""
+    elsewhere = f"{content.subject} {' '.join(rendered.plain.split()).replace(preheader, ' ', 1)}"
+    mails = {one.lower() for one in _MAIL.findall(preheader)} - {one.lower() for one in _MAIL.findall(elsewhere)}
+    return mails | (numbers(preheader) - numbers(elsewhere))
 
 
 def _sentence(text: str) -> str:
@@ -207,6 +218,15 @@ _WORD = re.compile(r"[^\W\d_]{2,40}")
 
 # Share of words that both parts have in common, below which they are two different messages.
 ALIKE = 0.6
+
+
+def subject_differs(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+    """A sum of money in the subject that the message does not name."""
+    only_there = set(read_sums((content.subject,)).named) - numbers(rendered.plain)
+    if only_there and numbers(rendered.plain) and not rendered.doubt:
+        sentence = "The subject names a sum that the message does not."
+        detail = f"Only in the subject: {', '.join(sorted(only_there)[:5])}."
+        yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=SUBJECT)
 
 
 def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:

@@ -63,7 +63,8 @@ RULES = {
             "The recipient may see other words, or in another order, than the desk shows.",
             "The desk shows a simple form of the message. Names what of the original could hide, cover, cut off, move "
             "or add words: any style that is not on the list of harmless ones. Also invisible and encoded characters. "
-            "Milder: hidden words at the beginning that only lists of messages show.",
+            "Milder: hidden words at the beginning that only lists of messages show, where the message says the same "
+            "numbers and addresses.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",
@@ -75,7 +76,8 @@ RULES = {
             "parts_differ", 2, "high", 60, "parts differ",
             "The HTML and the text of the message say different things.",
             "Compares the numbers of both parts: one says 100, the other 1000. Milder: the text names an "
-            "address that the HTML does not, or most of the words differ.",
+            "address that the HTML does not, most of the words differ, or the subject names a sum that the message "
+            "does not.",
         ),
         Rule(
             "name_says_address", 1, "high", 60, "misleading name",

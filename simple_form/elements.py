@@ -58,6 +58,7 @@ _BY_ITSELF = {
     **dict.fromkeys(("math", "frameset", "select", "option", "optgroup"), Harm("hide it")),
     **dict.fromkeys(("marquee", "legend", "bdo", "rt"), Harm("move it")),
     "textarea": Harm("cut it off"),
+    "plaintext": Harm("cut it off"),
     "svg": Harm("cover other words", reaches=True),
 }
 _LABELS = ("alt", "title", "aria-label")
@@ -71,6 +72,10 @@ _CONDITIONAL = re.compile(
 )
 _NOT_OUTLOOK = re.compile(r"\s*\[\s{0,20}if\s{1,20}!\s{0,20}\(?(?:mso|ie|vml)\b", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[^<>]*>")
+# Without one of these, browsers draw a page as those of 1996 did (quirks mode).
+_STANDARD = re.compile(r"!doctype html ?(?:$|system|public ?.-//w3c//dtd (?:xhtml 1|html 4\.01.*http))")
+# What a style of a paragraph may have without an effect on a table in it.
+_OF_PARAGRAPHS = re.compile(r"margin|padding|text-|font|line-height|color$|direction|white-space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,8 @@ class _Reader:
         self.page_names: frozenset[str] = frozenset(("html", "body"))
         self.sheets = StyleSheets(name for token in found if token.kind == "start" for name in _names_of(token))
         self.not_in_outlook = False
+        self.is_standard = _is_standard(found)
+        self.paragraph: int | None = None
         # Whether the element whose raw text comes next is displayed by a style, as a title or script may be.
         self.is_displayed = False
         self.all_text = ""
@@ -226,6 +233,9 @@ class _Reader:
         own = declarations_of(attributes.get("style", ""))
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))
         harms = dict.fromkeys(_harms(name, attributes, declared))
+        if not self.is_standard and name not in _GROWING | {"html", "body"}:
+            high = [one for one in declared if one.name == "height" and one.value.endswith("%")]
+            harms |= {(f"height: {one.value}", Harm("cut it off", reaches=True)): None for one in high}
         if self.not_in_outlook:
             harms[("only for others than Outlook", Harm("hide it"))] = None
         sure = [rule for rule in rules if rule.sure and not rule.dark]
@@ -304,8 +314,19 @@ class _Reader:
             value = token.attributes.get(span, "")
             marks += f' {span}="{value}"' if value.isascii() and value.isdigit() and len(value) <= 3 else ""
         names = frozenset((token.name, *(name.lower() for name in _names_of(token))))
+        paragraphs = self.nesting.count["p"]
         if self.nesting.start(token.name, written, f"{token.name}{marks}", names):
             self.out.append(f"<{written}{marks}>")
+        if token.name == "p":
+            self.paragraph = number
+        elif token.name == "table" and self.nesting.count["p"] < paragraphs and not self.is_standard:
+            self._table_in_paragraph()
+
+    def _table_in_paragraph(self) -> None:
+        """Note a style of a paragraph that a table closed: in quirks mode the table lies in the paragraph."""
+        styled = self.tree.elements[self.paragraph].styled if self.paragraph is not None else Styled({})
+        if styled.harms or styled.unsure or any(not _OF_PARAGRAPHS.match(one) for one in styled.held):
+            self._left_out("a table in a paragraph with a style", "hide it", "")
 
     def _break_out(self, name: str) -> None:
         """End a drawing at an ordinary tag inside it, except where HTML may continue inside the drawing."""
@@ -369,6 +390,16 @@ class _Reader:
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
         self.nesting.start("img", "img", "")
         self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
+
+
+def _is_standard(found: Sequence[Token]) -> bool:
+    """Whether a page says at its beginning which standard it is written by."""
+    for token in found:
+        if token.kind not in ("comment", "text") or (token.kind == "text" and not token.data.isspace()):
+            return False
+        if token.name == "declaration" and token.data.lower().startswith("!doctype"):
+            return _STANDARD.match(" ".join(token.data.lower().split())) is not None
+    return False
 
 
 _NEVER_DRAWN = frozenset("head base link meta script style param source track title".split())
@@ -492,7 +523,7 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
         harm = harm_of(one.name, one.value)
         if harm is None or _is_usual(name, one):
             continue
-        if one.name == "text-indent" and -(length(one.value) or -9999.0) <= inset:
+        if one.name == "text-indent" and -inset <= (length(one.value) or 1.0) < 0:
             # The number of a list stands before its item.
             continue
         found.append((f"{one.name}: {one.value[:80]}", harm))
@@ -510,8 +541,8 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
         found.append((f"border={attributes['border'][:20]}", Harm("move it", reaches=True)))
     if name in ("td", "th") and any(one.name == "max-width" and not _is_usual(name, one) for one in declared):
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
-    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value == "inline" for one in declared):
-        found.append((f"display: inline of <{name}>", Harm("hide it")))
+    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value.startswith("inline") for one in declared):
+        found.append((f"display: inline of <{name}>", Harm("move it", reaches=True)))
     if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
         widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
         if any(0 < one < 200 for one in widths):

@@ -33,7 +33,10 @@ _RAW_END = {name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for nam
 
 
 class Token(NamedTuple):
-    """`kind` is start, end, text, raw (the inside of a raw text element), comment or lost."""
+    """`kind` is start, end, text, raw (the inside of a raw text element), comment or lost.
+
+    A document type is a comment with the name "declaration", as are other tags that begin with `<!` or `<?`.
+    """
 
     kind: str
     name: str
@@ -133,7 +136,7 @@ def _bogus(text: str, at: int) -> tuple[Token | None, int]:
         return Token("lost", "a tag that never ends", text[at:]), len(text)
     if closing == at:
         return None, at + 1
-    return Token("comment", "", text[at:closing]), closing + 1
+    return Token("comment", "declaration", text[at:closing]), closing + 1
 
 
 def _raw(text: str, at: int, name: str) -> tuple[Token, int]:

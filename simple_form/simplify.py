@@ -64,8 +64,6 @@ _CUTTING = frozenset(
 _NARROWEST, _WIDEST = 5.0, 300.0
 _INDENTING = frozenset("blockquote dd ol ul".split())
 MOST_INDENTED, MOST_SPREAD, MOST_RAISED = 5, 240.0, 2
-# A longer word may be wider than the box around it.
-_LONG_WORD = 25
 MOST_COLOURS, MOST_ON_ONE_LINE = 6, 60
 MOST_NAMED, MOST_LOOKS, MOST_PREHEADER = 200, 12, 200
 _FONTS = frozenset(
@@ -129,6 +127,8 @@ class _Look(NamedTuple):
     # How wide a box around it is that cuts off what is wider.
     clip: float | None = None
     written: tuple[Colour, Colour] = (BLACK, WHITE)
+    # The backgrounds that words may reach which are wider than the box around them.
+    around: tuple[Colour, ...] = (WHITE,)
     written_size: float = ROOT_SIZE
     written_line: float = 1.2
     is_one_line: bool = False
@@ -419,11 +419,7 @@ class _Writer:
                 one.text.append(text)
                 one.known += len(text)
         escaped = html.escape(text, quote=False)
-        if (
-            here.look.written[1] != WHITE
-            and (here.is_block or not here.is_coloured)
-            and _longest_word(text) > _LONG_WORD
-        ):
+        if (here.is_block or not here.is_coloured) and _is_lost_outside(here.look) and not _is_unseen(text):
             colour, back = (one.written() for one in here.look.written)
             escaped = f'<span style="color:{colour};background-color:{back};">{escaped}</span>'
         self.out.append(escaped)
@@ -679,7 +675,7 @@ class _Writer:
         reference = (LINK, above.written[1]) if one.tag == "a" else above.written
         written = self._written(look)
         # A table says it again, for programs in which it does not inherit.
-        is_plain = above.written == (BLACK, WHITE)
+        is_plain = above.written == (BLACK, WHITE) and above.around == (WHITE,)
         is_restated = one.tag == "table" and not (is_plain and above.written_size == ROOT_SIZE)
         # What may be wider than the box around it has the background of its own.
         is_own = not is_plain and ("width" in held or "max-width" in held or "background-color" in held)
@@ -688,7 +684,8 @@ class _Writer:
         size, usual = _clamped(look.size), above.written_size * _SCALES.get(one.tag, 1.0)
         if size != _clamped(usual) or is_restated:
             kept["font-size"], usual = f"{size:.0f}px", size
-        one.look = look._replace(written=written, written_size=usual)
+        around = tuple(dict.fromkeys((*above.around, written[1])))
+        one.look = look._replace(written=written, written_size=usual, around=around)
         for name, words in _CHOICES.items():
             if held.get(name, "") in words:
                 kept[name] = held[name]
@@ -891,6 +888,12 @@ def _clip(held: Mapping[str, str], above: float | None) -> float | None:
         return above
     widths = [pixels for one in ("width", "max-width") if (pixels := length(held.get(one, ""))) is not None]
     return min([*widths, above or _WIDEST])
+
+
+def _is_lost_outside(look: _Look) -> bool:
+    """Whether words could not be read beside the box they are in, so that they need its background themselves."""
+    colour, back = look.written
+    return any(contrast(colour, one) < READABLE for one in look.around if one != back)
 
 
 def _longest_word(text: str) -> int:

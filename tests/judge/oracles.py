@@ -220,8 +220,8 @@ class Judge:
         # Of a table that is too wide for the window the rest is reached by scrolling.
         for at, one in enumerate(drawn):
             if one.wide > jobs[at].width:
-                inside = f'<div style="width:{jobs[at].width - 16}px">{cases[at].simple}</div>'
-                jobs[at] = Job(_page(inside), min(one.wide, SIZE[0]), ask_added=True)
+                page = _page(cases[at].simple, jobs[at].width - 16)
+                jobs[at] = Job(page, min(one.wide, SIZE[0]), ask_added=True)
         wide = [at for at, one in enumerate(drawn) if one.wide > one.picture.width]
         for at, one in zip(wide, self.draw([jobs[at] for at in wide], scheme), strict=True):
             drawn[at] = one
@@ -305,10 +305,11 @@ def _taken(session: Any, height: int) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
 
 
-def _page(simple: str) -> str:
+def _page(simple: str, width: int = 0) -> str:
+    """Return the page of a simple form, in a box of this width if one is given."""
     # A mail program may show it in either mode.
     doctype = "" if simple.count("<") % 3 == 0 else "<!doctype html>"
-    return f"{doctype}<body>{simple}"
+    return f'{doctype}<body><div style="width:{width}px">{simple}</div>' if width else f"{doctype}<body>{simple}"
 
 
 def _is_beyond(text: str, case: _Case) -> bool:

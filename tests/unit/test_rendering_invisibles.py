@@ -2,6 +2,18 @@
 
 from rendering import found_in, named, stripped
 
+# Default_Ignorable_Code_Point of DerivedCoreProperties.txt, Unicode 16.
+IGNORABLE = (
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)),
+    *(*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0),
+    *(*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)),
+)
+
+
+def test_every_character_that_unicode_says_may_be_left_undrawn_is_named():
+    between = {code: named(f"a {chr(code)} b") for code in IGNORABLE}
+    assert [hex(code) for code, text in between.items() if chr(code) in text or "[" not in text] == []
+
 
 def test_deceiving_characters_are_named():
     shown = {

@@ -176,6 +176,20 @@ def test_text_that_names_another_address_or_has_other_words_than_the_html_is_a_n
     assert levels("parts_differ", html=closed, markdown="Happy birthday, dear friend") == ["notice"]
 
 
+def test_subject_and_hidden_preheader_are_compared_with_the_message():
+    [differ] = found("parts_differ", subject="Invoice of EUR 5,000", markdown="Please pay 500 EUR.")
+    assert (differ.level, differ.evidence, differ.anchor) == ("notice", ("5000",), "#subject")
+    for subject in ("Invoice of EUR 500.00", "Order 5000", "Hello"):
+        assert found("parts_differ", subject=subject, markdown="Please pay 500 EUR.") == [], subject
+    for words, level in (
+        ("Please pay 500 EUR", "notice"),
+        ("Please pay 5000 EUR", "high"),
+        ("Ask ana@bamk.example", "high"),
+    ):
+        page = f"<div style='display:none'>{words}</div><p>Please pay 500 EUR, or ask ana@bank.example.</p>"
+        assert levels("looks_different", html=page) == [level], words
+
+
 def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
     for name, kind, level in (
         ("invoice.pdf.exe", "application/pdf", "high"),
