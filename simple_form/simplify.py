@@ -113,6 +113,9 @@ class _Look(NamedTuple):
     least: float = ROOT_SIZE
     line: float | None = None  # in pixels
     line_share: float = 1.2  # of the size, where it is not in pixels
+    # What may hold instead, of sizes and of lines as (line, line_share).
+    other_sizes: tuple[float, ...] = ()
+    other_lines: tuple[tuple[float | None, float], ...] = ()
     colours: tuple[Colour, ...] = (BLACK,)
     backs: tuple[Colour, ...] = (WHITE,)
     dark_colours: tuple[Colour, ...] = (BLACK,)
@@ -161,7 +164,9 @@ class _Look(NamedTuple):
             return "it is nearly transparent"
         if self.inset > _FAR:
             return "it is pushed out of sight"
-        if (self.line_share * self.size if self.line is None else self.line) < _CROWDED * self.size:
+        held = (self.line, self.line_share)
+        others = ((size, *line) for size in self.other_sizes or (self.size,) for line in self.other_lines or (held,))
+        if any(_is_crowded(*one) for one in ((self.size, *held), *others)):
             return "its lines lie over each other"
         return ""
 
@@ -598,7 +603,8 @@ class _Writer:
             line, share = _line(held["line-height"], size, above)
         unsure = _values(styled.unsure)
         dark_unsure = _values(styled.dark_unsure)
-        sizes = (_size(one, above.size) for one in (*unsure("font-size"), *dark_unsure("font-size")))
+        sizes = [_size(one, above.size) for one in (*unsure("font-size"), *dark_unsure("font-size"))]
+        lines = [_line(one, max([size, *sizes]), above) for one in unsure("line-height")]
         # As many levels as there are, an unsure size can make them smaller.
         least = min([size if "font-size" in held else above.least * _SCALES.get(name, 1.0), *sizes])
         is_link = name == "a" and "href" in element.attributes
@@ -629,14 +635,13 @@ class _Writer:
                 dark.get("color", "") or (colour if is_link else ""),
                 (*unsure("color"), *dark_unsure("color")),
             )
-        spread = above.spread
-        if name in ("blockquote", "dd", "ol", "ul", "menu", "dir"):
-            spread += 0
         return above._replace(
             size=size,
             least=least,
             line=line,
             line_share=share,
+            other_sizes=tuple(sizes) or (() if "font-size" in held else above.other_sizes),
+            other_lines=tuple(lines) or (() if "line-height" in held else above.other_lines),
             colours=colours,
             backs=backs,
             dark_colours=dark_colours,
@@ -657,7 +662,6 @@ class _Writer:
             is_aligned=_is_aligned(element, above, name),
             is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
             is_flex="flex" in held.get("display", "") or "grid" in held.get("display", ""),
-            spread=spread,
         )
 
     def _written(self, look: _Look) -> tuple[Colour, Colour]:
@@ -894,6 +898,11 @@ def _is_lost_outside(look: _Look) -> bool:
     """Whether words could not be read beside the box they are in, so that they need its background themselves."""
     colour, back = look.written
     return any(contrast(colour, one) < READABLE for one in look.around if one != back)
+
+
+def _is_crowded(size: float, line: float | None, share: float) -> bool:
+    """Whether lines of this height, in pixels or as a share of the size, lie over each other."""
+    return (share * size if line is None else line) < _CROWDED * size
 
 
 def _longest_word(text: str) -> int:
