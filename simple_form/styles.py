@@ -1,0 +1,237 @@
+"""Writes the style of an element of the simple form: values that were understood, within bounds."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
+
+from simple_form.colours import BLACK, LINK, READABLE, WHITE, Colour, colour_of, contrast, over
+from simple_form.harmless import ROOT_SIZE, length
+from simple_form.looks import BESIDE, NO_COLOUR, SCALES, Look
+
+ALL_SIDES = ("top", "right", "bottom", "left")
+BLOCK_BOXES = frozenset("block table flex grid flow-root table-cell".split())
+INLINE_BOXES = frozenset(("inline-block", "inline-table", "inline-flex", "inline-grid"))
+# Elements of words on a line.
+_WORDS = frozenset("a b code em i s span strong u".split())
+_PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
+# The sizes of letters of the simple form lie between these.
+_SMALLEST, _LARGEST = 10.0, 48.0
+MOST_SPREAD = 240.0
+# A box around words on a line that is higher lies over the lines next to it.
+_MOST_AROUND = 3.0
+_FONTS = frozenset(
+    (
+        *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
+        *"palatino aptos consolas menlo monospace serif sans-serif system-ui -apple-system blinkmacsystemfont".split(),
+        *("helvetica neue", "times new roman", "trebuchet ms", "courier new", "segoe ui", "open sans", "lucida grande"),
+    )
+)
+_CHOICES = {
+    "font-style": {"italic", "oblique", "normal"},
+    "font-weight": {"normal", "bold", *(str(n) for n in range(100, 1000, 100))},
+    "text-align": {"left", "right", "center", "justify"},
+    "text-transform": {"none", "uppercase", "lowercase", "capitalize"},
+    "vertical-align": {"top", "middle", "bottom", "baseline"},
+    "list-style-type": {
+        "none",
+        "disc",
+        "circle",
+        "square",
+        "decimal",
+        "lower-alpha",
+        "upper-alpha",
+        "lower-roman",
+        "upper-roman",
+    },
+}
+FOLLOWED = frozenset(
+    (
+        *_CHOICES,
+        "color",
+        "background-color",
+        "font-size",
+        "font-family",
+        "line-height",
+        "text-decoration",
+        "white-space",
+        "direction",
+        "display",
+        "width",
+        "max-width",
+        "border-collapse",
+        *(f"{kind}-{side}" for kind in ("margin", "padding") for side in ALL_SIDES),
+        *(f"border-{side}-{what}" for side in ALL_SIDES for what in ("width", "style", "color")),
+    )
+)
+
+
+class WrittenStyle(NamedTuple):
+    """The style that an element gets, and how words in it look then."""
+
+    text: str
+    look: Look
+    # Whether it has colours, and whether it has a box that is higher than the line it stands on.
+    is_coloured: bool
+    is_tall: bool
+
+
+def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_block: bool) -> WrittenStyle:
+    """Return the style of an element that is written as `tag`: of what holds for it, what may stay."""
+    display = held.get("display", "")
+    is_box = is_block or display in INLINE_BOXES
+    colours, letters = _colours(tag, held, look, above), _letters(tag, held, look, above)
+    flow = _flow(tag, held, above)
+    boxes, spread = _boxes(tag, held, look, is_box=is_box)
+    kept = {**colours, **letters, **flow, **boxes}
+    written = written_colours(look)
+    changed = look._replace(
+        written=written,
+        around=tuple(dict.fromkeys((*above.around, written[1]))),
+        written_size=_clamped(look.size) if "font-size" in kept else above.written_size * SCALES.get(tag, 1.0),
+        written_line=float(kept.get("line-height", above.written_line)),
+        spread=spread,
+    )
+    text = "".join(f"{name}:{value};" for name, value in kept.items())
+    return WrittenStyle(text, changed, "color" in kept, not is_box and _height_around(held, look.size) > _MOST_AROUND)
+
+
+def written_colours(look: Look) -> tuple[Colour, Colour]:
+    """Return colour and background: those that hold, where they can be read together."""
+    back = look.backs[0]
+    colour = over(look.colours[0], back)
+    if contrast(colour, back) < READABLE:
+        colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
+    return colour, back
+
+
+def _is_plain(above: Look) -> bool:
+    return above.written == (BLACK, WHITE) and above.around == (WHITE,)
+
+
+def _is_restated(tag: str, above: Look) -> bool:
+    """Whether a table says colours and size again, for programs in which it does not inherit them."""
+    return tag == "table" and not (_is_plain(above) and above.written_size == ROOT_SIZE)
+
+
+def _colours(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict[str, str]:
+    written = written_colours(look)
+    inherited = (LINK, above.written[1]) if tag == "a" else above.written
+    # What may be wider than the box around it has the background of its own.
+    is_own = not _is_plain(above) and ("width" in held or "max-width" in held or "background-color" in held)
+    if written == inherited and not is_own and not _is_restated(tag, above):
+        return {}
+    return {"color": written[0].written(), "background-color": written[1].written()}
+
+
+def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict[str, str]:
+    """Keep sizes, weights, lines and fonts."""
+    kept: dict[str, str] = {}
+    size = _clamped(look.size)
+    if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
+        kept["font-size"] = f"{size:.0f}px"
+    kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
+    if tag == "table" and above.is_aligned and "text-align" not in held:
+        kept["text-align"] = "left"
+    decoration = held.get("text-decoration", "").split()
+    lines = [line for line in ("underline", "line-through") if line in decoration]
+    if lines and not (lines == ["underline"] and tag in ("u", "a")):
+        kept["text-decoration"] = " ".join(lines)
+    elif "none" in decoration and tag in ("a", "u"):
+        kept["text-decoration"] = "none"
+    if "line-height" in held:
+        share = look.line / look.size if look.line and look.size else look.line_share
+        share = round(min(max(share, 1.1), 2.0), 1)
+        if share != above.written_line:
+            kept["line-height"] = str(share)
+    if font := _font(held.get("font-family", "")):
+        kept["font-family"] = font
+    return kept
+
+
+def _flow(tag: str, held: Mapping[str, str], above: Look) -> dict[str, str]:
+    """Keep what stands on a line of its own, and what stands beside other words."""
+    kept: dict[str, str] = {}
+    display, white_space = held.get("display", ""), held.get("white-space", "")
+    if tag == "pre" or white_space in ("pre", "pre-wrap", "break-spaces", "pre-line"):
+        kept["white-space"] = "pre-line" if white_space == "pre-line" else "pre-wrap"
+    is_beside = held.get("float", "none") in BESIDE or display in INLINE_BOXES
+    if is_beside and tag not in _PARTS_OF_TABLES:
+        kept["display"] = "inline-block"
+        if held.get("float") == "right":
+            # What stood at the other end of the line must not touch the words before it.
+            kept["margin-left"] = "24px"
+    elif tag in _WORDS and (above.is_flex or display in BLOCK_BOXES):
+        kept["display"] = "block"
+    return kept
+
+
+def _boxes(tag: str, held: Mapping[str, str], look: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
+    """Keep what is around the words, within bounds; the second is how much of the width is lost to it so far."""
+    kept: dict[str, str] = {}
+    spread = look.spread
+    for kind, side in product(("margin", "padding"), ALL_SIDES):
+        value = held.get(f"{kind}-{side}", "")
+        pixels = length(value, look.size)
+        if value == "auto" and kind == "margin" and side in BESIDE and tag == "table":
+            kept[f"{kind}-{side}"] = "auto"
+        if pixels is None or not (is_box or side in BESIDE):
+            continue
+        pixels = min(max(round(pixels), 0), 120 if side == "left" else 64)
+        if side in BESIDE:
+            if spread + pixels > MOST_SPREAD:
+                continue
+            spread += pixels
+        kept[f"{kind}-{side}"] = f"{pixels}px"
+    for side in ALL_SIDES:
+        if (is_box or side in BESIDE) and (border := _border_of(held, side)):
+            kept[f"border-{side}"] = border
+    is_table = tag in ("table", "td", "th")
+    for name in ("width", "max-width") if is_table or tag in ("div", "p") else ():
+        value = held.get(name, "")
+        pixels = length(value)
+        share = length(value, whole=100) if value.endswith("%") else None
+        if share is not None and (10 if is_table else 50) <= share <= 100:
+            kept[name] = f"{share:.0f}%"
+        # A narrow box that does not grow would leave words beside its background.
+        elif pixels is not None and (pixels >= 200 or (is_table and name == "width" and pixels >= 40)):
+            kept[name] = f"{min(round(pixels), 800)}px"
+    hanging = length(held.get("text-indent", ""), look.size) or 0.0
+    if hanging < 0 and -hanging <= (length(kept.get("margin-left", "")) or 0.0):
+        # The number of an item stands before it.
+        kept["text-indent"] = f"{round(hanging)}px"
+    if tag == "table" and held.get("border-collapse") == "collapse":
+        kept["border-collapse"] = "collapse"
+    return kept, spread
+
+
+def _height_around(held: Mapping[str, str], size: float) -> float:
+    """Return how many pixels a painted padding or a border has above or below words on a line."""
+    is_painted = held.get("background-color", "") not in NO_COLOUR
+    paddings = [length(held.get(f"padding-{side}", ""), size) or 0.0 for side in ("top", "bottom") if is_painted]
+    borders = [float(_border_of(held, side).partition("px")[0] or 0) for side in ("top", "bottom")]
+    return max(*borders, *paddings, 0.0)
+
+
+def _clamped(size: float) -> float:
+    return float(round(min(max(size, _SMALLEST), _LARGEST)))
+
+
+def _font(value: str) -> str:
+    """Return the well-known families of a list of fonts."""
+    names = (one.strip(" \"'") for one in value.split(","))
+    found = [f"'{one}'" if " " in one else one for one in names if one in _FONTS]
+    return ", ".join(found[:6])
+
+
+def _border_of(held: Mapping[str, str], side: str) -> str:
+    return _border(*(held.get(f"border-{side}-{what}", "") for what in ("width", "style", "color")))
+
+
+@lru_cache(maxsize=2048)
+def _border(width: str, style: str, colour: str) -> str:
+    pixels = {"thin": 1.0, "medium": 3.0, "thick": 5.0}.get(width) or length(width) or 0.0
+    if style in ("", "none", "hidden") or pixels <= 0:
+        return ""
+    read = colour_of(colour)
+    return f"{min(max(round(pixels), 1), 8)}px solid {(over(read, WHITE) if read else BLACK).written()}"
