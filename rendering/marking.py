@@ -17,11 +17,9 @@ from rendering.pictures import MAX_ALL_FETCHED, MAX_ALL_PICTURES, MAX_PIXELS, dr
 from rendering.result import Blocked, Difference, FetchedPicture, Link, RemotePicture, Words
 from rendering.tracking import needles, tracking_reason, web_address
 from simple_form import SimpleForm, TooComplex
-from simple_form.html_reading import BLOCKS, VOID
+from simple_form.html_reading import BLOCKS, VOID, pieces_of
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
-_PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
-_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 _LABELS = "\x1f"
 _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding")
 
@@ -161,20 +159,13 @@ class _Walker:
         self.drawn = self.drawn_fetched = self.pixels = 0
 
     def walked(self, found: Words | None) -> Marked:
-        at = 0
-        written = self.form.marked
-        while at < len(written):
-            piece = _PIECE.match(written, at)
-            if piece is None:
-                raise TooComplex("its structure is ambiguous")
-            at = piece.end()
-            closing, tag, attributes, text = piece.groups()
-            if text is not None:
-                self._text(html.unescape(text))
-            elif closing:
+        for piece in pieces_of(self.form.marked):
+            if piece.kind == "text":
+                self._text(piece.text)
+            elif piece.kind == "end":
                 self._end()
             else:
-                self._start(tag, {n: html.unescape(v) for n, v in _ATTRIBUTE.findall(attributes)})
+                self._start(piece.tag, piece.attributes)
         if found:
             self.page.mark_words(*found)
         self._read_links()

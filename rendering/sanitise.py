@@ -3,28 +3,14 @@
 import re
 
 from simple_form.elements import cleaned
-from simple_form.simplify import TAGS
+from simple_form.simplify import ATTRIBUTES, TAGS, VALUES
 
-_CELL = {"colspan", "rowspan"}
-# What the value of an attribute may be; those that are not named here may have any.
 _VALUES = {
-    "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
+    **VALUES,
     "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"),
     "src": re.compile(r"data:image/.*", re.DOTALL),
-    "dir": re.compile("rtl|ltr"),
-    "value": re.compile(r"-?[0-9]{1,9}"),
-    **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding"), re.compile(r"[0-9]{1,4}")),
 }
-_ATTRIBUTES = {
-    "*": {"style", "dir"},
-    "a": {"title", "id"},
-    "span": {"id"},
-    "img": {"src", "alt", "width", "height"},
-    "li": {"value"},
-    "td": _CELL,
-    "th": _CELL,
-    "table": {"cellpadding"},
-}
+_ATTRIBUTES = {**ATTRIBUTES, "a": {"title", "id"}, "span": {"id"}}
 MARKS = {"ghost", "blocked", "found"}
 
 

@@ -50,7 +50,7 @@ _BREAKS_OUT = frozenset(
 )
 # Elements whose words only some recipients see, or elsewhere.
 _BY_ITSELF = {
-    **dict.fromkeys(("template", "datalist", "rp", "details"), Harm("hide it")),
+    **dict.fromkeys(("template", "datalist", "rp", "details", "slot"), Harm("hide it")),
     # New ones, which draw something of their own in its place.
     **dict.fromkeys(("geolocation", "permission", "fencedframe", "portal", "model"), Harm("hide it")),
     "dialog": Harm("cover other words", reaches=True),

@@ -184,6 +184,36 @@ def _value(text: str, at: int) -> tuple[str, int]:
     return unquoted.group(), unquoted.end()
 
 
+class Piece(NamedTuple):
+    """A tag or a text of regular HTML. Of an end tag and of text, `attributes` is empty."""
+
+    kind: str  # start, end or text
+    tag: str
+    text: str
+    attributes: Mapping[str, str] = {}
+
+
+_PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
+_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
+
+
+def pieces_of(regular: str) -> Iterator[Piece]:
+    """Yield the tags and texts of HTML as nh3 and `simplify` write it. Raises TooComplex at any other."""
+    at = 0
+    while at < len(regular):
+        found = _PIECE.match(regular, at)
+        if found is None:
+            raise TooComplex("its structure is ambiguous")
+        at = found.end()
+        closing, tag, attributes, text = found.groups()
+        if text is not None:
+            yield Piece("text", "", html.unescape(text))
+        elif closing:
+            yield Piece("end", tag, "")
+        else:
+            yield Piece("start", tag, "", {n: html.unescape(v) for n, v in _ATTRIBUTE.findall(attributes)})
+
+
 MAX_DEPTH = 200
 MAX_CARRIED = 20_000
 MAX_MISNESTED = 500

@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 from simple_form.colours import UNREADABLE, contrast
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
+from simple_form.html_reading import pieces_of
 from simple_form.looks import BESIDE, INDENTING, Look, look_of, look_of_page
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import ALL_SIDES, FOLLOWED, INLINE_BOXES, style_of
@@ -39,7 +40,7 @@ _CUTTING = frozenset(
 # A letter of a long word has so many pixels at least.
 _NARROWEST = 5.0
 MOST_INDENTED, MOST_RAISED, MOST_ON_ONE_LINE = 5, 2, 60
-MOST_NAMED, MOST_LOOKS, MOST_PREHEADER = 200, 12, 200
+MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+")
@@ -52,17 +53,17 @@ _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800"
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
-_PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
-_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
-_VALUES = {
-    "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
-    **dict.fromkeys(("colspan", "rowspan", "width", "height", "value", "cellpadding"), re.compile(r"-?[0-9]{1,9}")),
-    "dir": re.compile("rtl|ltr"),
-}
-_ATTRIBUTES = {
+# What the attributes of the simple form are, and what their values may be; those that are not named may have any.
+ATTRIBUTES = {
     "*": {"style", "dir"}, "a": {"href"}, "img": {"src", "alt", "width", "height"}, "li": {"value"},
     "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "table": {"cellpadding"},
 }  # fmt: skip
+VALUES = {
+    "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
+    "dir": re.compile("rtl|ltr"),
+    "value": re.compile("-?[0-9]{1,9}"),
+    **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding"), re.compile("[0-9]{1,4}")),
+}
 
 
 def simplify(source: str) -> SimpleForm:
@@ -136,8 +137,7 @@ class _Writer:
         if style:
             self.out.append("</div>")
         if self.looks:
-            most = ", ".join(name for name, _ in self.looks.most_common(MOST_LOOKS))
-            self.changes.append(Change(most + (" and more" if len(self.looks) > MOST_LOOKS else "")))
+            self.changes.append(Change(_listed([name for name, _ in self.looks.most_common()], MOST_LOOKS, ", ")))
         return self._sealed("".join(self.out))
 
     def _sealed(self, written: str) -> SimpleForm:
@@ -148,7 +148,7 @@ class _Writer:
         clean = cleaned(
             _TURNING.sub("", written) if found else written,
             tags=set(TAGS),
-            attributes=_ATTRIBUTES,
+            attributes=ATTRIBUTES,
             attribute_filter=_checked,
             url_schemes={"http", "https", "mailto", "tel", "sms", "cid", "data"},
             url_relative="deny",
@@ -157,19 +157,13 @@ class _Writer:
         return SimpleForm(clean, written, tuple(self.changes))
 
     def _walk(self, tree: str) -> None:
-        at = 0
-        while at < len(tree):
-            found = _PIECE.match(tree, at)
-            if found is None:
-                raise TooComplex("its structure is ambiguous")
-            at = found.end()
-            closing, tag, attributes, text = found.groups()
-            if text is not None:
-                self._text(html.unescape(text))
-            elif closing:
+        for piece in pieces_of(tree):
+            if piece.kind == "text":
+                self._text(piece.text)
+            elif piece.kind == "end":
                 self._end()
             else:
-                self._start(tag, dict(_ATTRIBUTE.findall(attributes)))
+                self._start(piece.tag, piece.attributes)
 
     def _start(self, written: str, marks: Mapping[str, str]) -> None:
         element = self.tree.elements[int(marks["data-n"])] if "data-n" in marks else Element(written)
@@ -276,14 +270,17 @@ class _Writer:
             self.changes.append(change)
 
     def _note(self, one: _Open, harms: Iterable[tuple[str, Harm]], text: str) -> None:
-        numbers = []
-        found = dict(harms)
+        """Name what an element could do to its words, each thing once."""
+        found: dict[str, list[str]] = {}
+        for how, harm in dict(harms).items():
+            found.setdefault(harm.does, []).append(how)
         is_preheader = one.is_first and one.look.is_gone and len(text) <= MOST_PREHEADER
-        is_preheader = is_preheader and {harm.does for harm in found.values()} <= {"hide it", "cut it off"}
-        for how, harm in found.items():
+        is_preheader = is_preheader and found.keys() <= {"hide it", "cut it off"}
+        numbers = []
+        for does, hows in found.items():
             if len(self.changes) < MOST_NAMED:
                 numbers.append(str(len(self.changes)))
-                self.changes.append(Change(how, harm.does, text[:300], is_preheader))
+                self.changes.append(Change(_listed(hows, MOST_HOWS, "; "), does, text[:300], is_preheader))
         if one.slot >= 0 and numbers:
             self.out[one.slot] = f' data-change="{" ".join(numbers)}"'
 
@@ -509,8 +506,12 @@ class _Writer:
                 self.looks[name] += 1
 
 
+def _listed(names: Sequence[str], most: int, between: str) -> str:
+    return between.join(names[:most]) + (" and more" if len(names) > most else "")
+
+
 def _checked(tag: str, attribute: str, value: str) -> str | None:
-    pattern = _VALUES.get(attribute)
+    pattern = VALUES.get(attribute)
     return value if pattern is None or pattern.fullmatch(value) else None
 
 

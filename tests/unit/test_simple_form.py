@@ -110,7 +110,10 @@ def test_colours_are_kept_with_the_background_on_which_they_can_be_read():
     colours = {
         "<p style='color:#333'>x</p>": '<p style="color:#333333;background-color:#ffffff;">x</p>',
         "<p style='color:#eee'>x</p>": "<p>x</p>",
-        "<p style='background:#222'>x</p>": '<p style="color:#ffffff;background-color:#222222;">x</p>',
+        "<p style='background:#222'>x</p>": (
+            '<p style="color:#ffffff;background-color:#222222;">'
+            '<span style="color:#ffffff;background-color:#222222;">x</span></p>'
+        ),
     }
     assert {html: simplify(html).html for html in colours} == colours
 
