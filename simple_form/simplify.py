@@ -303,16 +303,8 @@ class _Writer:
                 # Words behind it on its line.
                 self._note(self.at_right, [("float: right", Harm("move it"))], "".join(self.at_right.text).strip())
                 self.at_right = None
-            widest = len(text) if here.look.is_one_line else _longest_word(text)
-            if here.look.room is not None and not here.look.is_gone and widest * here.look.size * 0.6 > here.look.room:
-                here.harms.append(("a word that is wider than its box", Harm("move it")))
-                self._collect(here)
-            if (
-                here.look.clip is not None
-                and not here.look.is_gone
-                and _longest_word(text) * _NARROWEST > here.look.clip
-            ):
-                here.harms.append(("overflow around it", Harm("cut it off")))
+            if not here.look.is_gone and (how := _too_wide(text, here.look)):
+                here.harms.append(how)
                 self._collect(here)
             if len(self.collecting) > 50:
                 raise TooComplex("too many of its parts lie in each other")
@@ -533,5 +525,16 @@ def _is_right_to_left(text: str) -> bool:
     return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), False)
 
 
-def _longest_word(text: str) -> int:
-    return max(map(len, text.split()), default=0)
+def _too_wide(text: str, look: Look) -> tuple[str, Harm] | None:
+    """Return what happens to words that are wider than the box they are in."""
+    unbroken = [text] if look.is_one_line else text.split()
+    if look.room is not None and max(map(_width, unbroken), default=0) * look.size > look.room:
+        return "a word that is wider than its box", Harm("move it")
+    if look.clip is not None and max(map(len, text.split()), default=0) * _NARROWEST > look.clip:
+        return "overflow around it", Harm("cut it off")
+    return None
+
+
+def _width(text: str) -> float:
+    """Return how wide a text is, where its letters are one high."""
+    return 0.6 * len(text) + 0.2 * sum(map(str.isupper, text))
