@@ -21,7 +21,7 @@ from simple_form.html_reading import BLOCKS, VOID, pieces_of
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 _LABELS = "\x1f"
-_DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding")
+_DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border")
 
 
 class Page:

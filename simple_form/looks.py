@@ -67,8 +67,8 @@ class Look(NamedTuple):
     raised: int = 0
     spread: float = 0.0
     is_flex: bool = False
-    # An align attribute, which tables do not inherit, has set how words are aligned.
-    is_aligned: bool = False
+    # How an align attribute, which tables do not inherit, aligns words and tables.
+    aligned: str = ""
     # Nothing in it is displayed.
     is_gone: bool = False
     opacity: float = 1.0
@@ -175,7 +175,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         outer_backs=above.block_backs if name == "table" else above.outer_backs,
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
-        is_aligned=_is_aligned(element, above, name),
+        aligned=_aligned(element, above, name),
         is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
         is_flex="flex" in held.get("display", "") or "grid" in held.get("display", ""),
     )
@@ -234,11 +234,12 @@ def _is_one_line(held: Mapping[str, str], above: Look) -> bool:
     return above.is_one_line and white_space in ("", "inherit") and wraps in ("", "inherit")
 
 
-def _is_aligned(element: Element, above: Look, name: str) -> bool:
+def _aligned(element: Element, above: Look, name: str) -> str:
     align = element.styled.held.get("text-align")
     if align is None:
-        return above.is_aligned and name != "table"
-    return name == "center" or element.attributes.get("align", "").strip().lower() == align
+        return "" if name == "table" else above.aligned
+    is_old = name == "center" or element.attributes.get("align", "").strip().lower() == align
+    return align if is_old else ""
 
 
 def _room(held: Mapping[str, str], name: str, above: Look, size: float) -> float | None:

@@ -56,13 +56,13 @@ _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
 ATTRIBUTES = {
     "*": {"style", "dir"}, "a": {"href"}, "img": {"src", "alt", "width", "height"}, "li": {"value"},
-    "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "table": {"cellpadding"},
+    "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "table": {"cellpadding", "border"},
 }  # fmt: skip
 VALUES = {
     "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
     "dir": re.compile("rtl|ltr"),
     "value": re.compile("-?[0-9]{1,9}"),
-    **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding"), re.compile("[0-9]{1,4}")),
+    **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding", "border"), re.compile("[0-9]{1,4}")),
 }
 
 
@@ -358,6 +358,8 @@ class _Writer:
             aside = [length(held.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding") for side in BESIDE]
             if wide > min(above.clip, 320) or sum(aside) > 60 or look.is_one_line:
                 yield "overflow around it", Harm("cut it off")
+        if name in ("sub", "sup") and above.raised >= MOST_RAISED:
+            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
         yield from self._moved_in_table(name)
 
     def _table(self) -> _Open:
@@ -410,8 +412,10 @@ class _Writer:
             found += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         if target:
             found += f' href="{html.escape(target)}"'
-        if name == "table" and (padding := element.attributes.get("cellpadding", "")).isdecimal():
-            found += f' cellpadding="{min(int(padding[:4]), 40)}"'
+        for one, most in (("cellpadding", 40), ("border", 8)):
+            value = element.attributes.get(one, "")
+            if name == "table" and re.fullmatch("[0-9]{1,4}", value):
+                found += f' {one}="{min(int(value), most)}"'
         return found
 
     def _target(self, href: str) -> str:

@@ -17,7 +17,7 @@ _WORDS = frozenset("a b code em i s span strong u".split())
 _PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
 # The sizes of letters of the simple form lie between these.
 _SMALLEST, _LARGEST = 10.0, 48.0
-MOST_SPREAD = 240.0
+MOST_SPREAD, MOST_HIGH = 240.0, 120.0
 # A box around words on a line that is higher lies over the lines next to it.
 _MOST_AROUND = 3.0
 _FONTS = frozenset(
@@ -82,7 +82,7 @@ def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_b
     is_box = is_block or display in INLINE_BOXES
     colours, letters = _colours(tag, held, look, above), _letters(tag, held, look, above)
     flow = _flow(tag, held, above)
-    boxes, spread = _boxes(tag, held, look, is_box=is_box)
+    boxes, spread = _boxes(tag, held, look, above, is_box=is_box)
     kept = {**colours, **letters, **flow, **boxes}
     written = written_colours(look)
     changed = look._replace(
@@ -131,7 +131,7 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
     if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
     kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
-    if tag == "table" and above.is_aligned and "text-align" not in held:
+    if tag == "table" and above.aligned and "text-align" not in held:
         kept["text-align"] = "left"
     decoration = held.get("text-decoration", "").split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
@@ -166,12 +166,14 @@ def _flow(tag: str, held: Mapping[str, str], above: Look) -> dict[str, str]:
     return kept
 
 
-def _boxes(tag: str, held: Mapping[str, str], look: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
+def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
     """Keep what is around the words, within bounds; the second is how much of the width is lost to it so far."""
     kept: dict[str, str] = {}
+    is_moved = tag == "table" and above.aligned in ("center", "right")
     spread = look.spread
     for kind, side in product(("margin", "padding"), ALL_SIDES):
-        value = held.get(f"{kind}-{side}", "")
+        usual = "auto" if is_moved and kind == "margin" and side != above.aligned else ""
+        value = held.get(f"{kind}-{side}", usual)
         pixels = length(value, look.size)
         if value == "auto" and kind == "margin" and side in BESIDE and tag == "table":
             kept[f"{kind}-{side}"] = "auto"
@@ -196,6 +198,9 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, *, is_box: bool) -> tu
         # A narrow box that does not grow would leave words beside its background.
         elif pixels is not None and (pixels >= 200 or (is_table and name == "width" and pixels >= 40)):
             kept[name] = f"{min(round(pixels), 800)}px"
+    if tag in ("td", "th") and (pixels := length(held.get("height", ""))) is not None and 0 < pixels <= MOST_HIGH:
+        # Room above and below; a cell grows with what is in it.
+        kept["height"] = f"{round(pixels)}px"
     hanging = length(held.get("text-indent", ""), look.size) or 0.0
     if hanging < 0 and -hanging <= (length(kept.get("margin-left", "")) or 0.0):
         # The number of an item stands before it.

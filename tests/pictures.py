@@ -3,6 +3,7 @@
 It starts a product with its demo for itself, adds messages in every state, and takes everything away again.
 """
 
+import html
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from launcher.quality import find_chromium
+from simple_form import simplify
 from tests.browser.looking import open_up, settled
 from tests.browser.pages import ADMIN_PAGES, MORE, OPENED, PAGES, POLICY_PAGES, POLICY_REVIEWER_PAGES
 from tests.desk import Browser as Reader
@@ -36,6 +38,11 @@ DOCS_POLICY = {
     "set-apart": ("ana", "{flood}"),
     "changes": ("ida", "/changes/"),
 }
+DESIGNED = Path(__file__).parent / "corpus" / "designed" / "037_countdown_gif_urgent.html"
+BESIDE = """<style>body{{display:flex;gap:16px;margin:12px;font:15px sans-serif}}div{{flex:1}}
+iframe{{width:100%;height:372px;margin-top:8px;border:1px solid #bbb}}</style>
+<div>As it was designed<iframe sandbox srcdoc="{}"></iframe></div>
+<div>Its simple form<iframe sandbox srcdoc="{}"></iframe></div>"""
 POLICY_BULK = {"policy sheet with 0 of 2 approvals": ("/queue/?q=invoice&group=none", *OPENED["sheet of several"][1:])}
 ALIKE = "Hello Dana,\n\nyour refund of {} EUR for order {} is on its way. It arrives within five days."
 
@@ -51,6 +58,7 @@ def main(folder: Path, wanted: list[str]) -> int:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
                 number = _take_for_docs(browser, product, reader, folder / "docs", _chosen(wanted))
+                number += _take_simple_form(browser, folder / "docs", _chosen(wanted))
                 _hold_alike(product, reader)
                 with showcase(product.known["DATABASE_URL"], like=like) as made:
                     made.make_newcomer(product.known["REVIEWER_EMAIL"])
@@ -98,6 +106,19 @@ def _take_for_docs(
         page.screenshot(path=folder / f"{name}.png")
         page.context.close()
     return len(chosen)
+
+
+def _take_simple_form(browser: Browser, folder: Path, is_wanted: Callable[[str], bool]) -> int:
+    """Take the picture of a designed newsletter beside its simple form."""
+    if not is_wanted("docs simple-form"):
+        return 0
+    source = DESIGNED.read_text()
+    page = browser.new_context(viewport={"width": 1200, "height": 430}).new_page()
+    page.route("**/*", lambda route: route.abort())
+    page.set_content(BESIDE.format(html.escape(source), html.escape(simplify(source).html)))
+    page.screenshot(path=folder / "simple-form.png")
+    page.context.close()
+    return 1
 
 
 def _hold_alike(product: Product, reader: Reader) -> None:
