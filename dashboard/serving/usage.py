@@ -54,12 +54,15 @@ class Share:
     status: int = 429
     # A request that takes longer does not count against `threads` any more.
     seconds: float | None = None
+    # With more requests in progress, a thread stays unused for as long as the last one used it.
+    pauses_above: int | None = None
 
 
 _SESSION = "This session or API key has too many requests in progress. Wait for their answers, then try again."
 _ADDRESS = "Your network address has too many requests in progress. Try again in a few seconds."
 _SESSION_SHARE = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_SESSION)
-_TURN = replace(_SESSION_SHARE, threads=1, seconds=1.0)
+# Browsers open six connections to one host.
+_TURN = replace(_SESSION_SHARE, threads=1, seconds=1.0, pauses_above=6)
 # All clients of one address that have no session, such as people in an office who sign in.
 _STRANGERS = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_ADDRESS)
 # MultiMail's webhooks and Discord's interactions come from few addresses, and many at once.
@@ -129,7 +132,8 @@ class CountedRequest:
         self._usages = usages
         self._counted = 0
         self._body = self._answer = self._held = 0
-        self._with_thread: list[Usage] = []
+        # Since when it has a thread of each.
+        self._with_thread: dict[Usage, float] = {}
 
     def begin(self) -> None:
         """Count the request. Raises OverLimit."""
@@ -180,9 +184,10 @@ class CountedRequest:
         """
         for usage in self._usages:
             await usage.threads.acquire()
-            self._with_thread.append(usage)
+            loop = asyncio.get_running_loop()
+            self._with_thread[usage] = loop.time()
             if usage.share.seconds is not None:
-                asyncio.get_running_loop().call_later(usage.share.seconds, self._give_back, usage)
+                loop.call_later(usage.share.seconds, self._give_back, usage)
 
     def give_thread_back(self) -> None:
         """Let the next one have the thread."""
@@ -191,9 +196,15 @@ class CountedRequest:
 
     def _give_back(self, usage: Usage) -> None:
         # Long ones gave it back before.
-        if usage in self._with_thread:
-            self._with_thread.remove(usage)
+        began = self._with_thread.pop(usage, None)
+        if began is None:
+            return
+        most = usage.share.pauses_above
+        if most is None or usage.requests <= most:
             usage.threads.release()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(loop.time() - began, usage.threads.release)
 
 
 class Usages:

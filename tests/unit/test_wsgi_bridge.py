@@ -254,6 +254,23 @@ def test_requests_of_a_session_run_one_by_one_and_pass_one_that_takes_long(monke
     assert [one.status for one in ask(*pages, application=export)] == [200, 200]
 
 
+def test_session_with_many_requests_in_progress_leaves_as_much_time_as_it_used(monkeypatch):
+    async def pauses_of(number):
+        loop, usages, environ = asyncio.get_running_loop(), usage.Usages(Rules()), environ_of(with_cookie("a").scope)
+        requests = [usages.request(environ) for _ in range(number)]
+        for one in requests:
+            one.begin()
+        await requests[0].take_thread()
+        pauses, began = [], loop.time()
+        monkeypatch.setattr(loop, "time", lambda: began + 0.5)
+        monkeypatch.setattr(loop, "call_later", lambda seconds, *_: pauses.append(round(seconds, 1)))
+        requests[0].give_thread_back()
+        return pauses
+
+    with ThreadPoolExecutor(1) as pool:
+        assert [pool.submit(asyncio.run, pauses_of(number)).result() for number in (6, 7)] == [[], [0.5]]
+
+
 def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_and_is_refused_more():
     elsewhere = with_cookie("other", address="2001:db8:0:1::1")
     flood = [with_cookie(f"flood{number}", address=f"2001:db8::{number:x}") for number in range(400)]
