@@ -511,6 +511,8 @@ def _font_size(written: str) -> str:
 
 _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
+# With these, a part of a table is none any more, and the cells around it move.
+_NO_TABLE = frozenset("inline inline-block inline-flex inline-grid".split())
 
 
 def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declaration]) -> list[tuple[str, Harm]]:
@@ -541,7 +543,7 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
         found.append((f"border={attributes['border'][:20]}", Harm("move it", reaches=True)))
     if name in ("td", "th") and any(one.name == "max-width" and not _is_usual(name, one) for one in declared):
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
-    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value.startswith("inline") for one in declared):
+    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value in _NO_TABLE for one in declared):
         found.append((f"display: inline of <{name}>", Harm("move it", reaches=True)))
     if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
         widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
@@ -567,6 +569,8 @@ def _is_usual(name: str, one: Declaration) -> bool:
             return False
         is_filter = one.name == "filter" and "shadow" not in one.value and "url" not in one.value
         return is_size or is_filter or one.name in ("max-height", "float", "display")
+    if one.name == "min-width" and (length(one.value, whole=800) or 0) > 800:
+        return False
     if one.name == "max-width":
         return one.value.endswith("%") or (length(one.value) or 100) >= 100
     return is_size and (one.value.endswith("%") or (name != "table" and not re.match(r"1?[0-9]px|0|-", one.value)))

@@ -261,7 +261,7 @@ _CHECKS: dict[str, Check] = {
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
     r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|style|skip(?:-ink)?)|overflow"
-    r"|underline-position|wrap-style|justify-trim|kashida-space|combine-horizontal)"
+    r"|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
     r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse)"
     r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
     r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
@@ -296,8 +296,8 @@ _DOES = (
 # Of these only the words of the element itself are concerned.
 _OWN = re.compile(
     r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height"
-    r"|max-|min-|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space|vertical-align"
-    r"|content-visibility|flex-basis|hyphen|columns"
+    r"|max-|min-|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space"
+    r"|vertical-align|content-visibility|flex-basis|hyphen|columns"
 )
 
 
