@@ -121,6 +121,7 @@ def test_colours_are_kept_with_the_background_on_which_they_can_be_read():
 def test_text_is_what_a_reader_sees():
     html = "<style>p{}</style><h1>A &amp; B</h1><p>one\n two<br>three</p><script>x()</script><ul><li>four</li></ul>"
     assert text_of(simplify(html).html) == "A & B\n\none two\n\nthree\n\n- four"
+    assert text_of(simplify("<a href='https://a.example/?a>b'>here</a>").html) == "here"
 
 
 def bad(k):
