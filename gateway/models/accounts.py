@@ -218,7 +218,7 @@ class Mailbox(UlidModel):
     forward_inbound = models.BooleanField(default=False)
     ai_disclosure = models.BooleanField(default=True)
     # Whether HTML is sent in its simple form only.
-    simplify_html = models.BooleanField(default=True)
+    simplify_html = models.BooleanField(default=True, db_default=True)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now())

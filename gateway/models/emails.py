@@ -283,7 +283,7 @@ class Email(UlidModel):
     html = models.TextField(null=True)
     # The HTML as its author handed it in, where it was simplified, and what that changed, in sentences.
     original_html = models.TextField(null=True)
-    simplified = models.JSONField(default=list)
+    simplified = models.JSONField(default=list, db_default=[])
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.
     additions = models.JSONField(null=True)
