@@ -111,7 +111,8 @@ def _is_decoration(value: str) -> bool:
 
 _SIZES = frozenset("xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split())
 _FONT = re.compile(
-    r"(?P<style>(?:[a-z-]+ |[1-9]00 )*)(?P<size>[0-9.]+[a-z%]*|(?:xx?-)?(?:small|large)|medium|smaller|larger)"
+    r"(?P<style>(?:(?!(?:xx?-)?(?:small(?:er)?|larger?) |medium )[a-z-]++ |[1-9]00 )*+)"
+    r"(?P<size>[0-9.]++[a-z%]*+|(?:xx?-)?(?:small|large)|medium|smaller|larger)"
     r" ?(?:/ ?(?P<line>[0-9a-z.%]+))? (?P<family>.+)"
 )
 _SYSTEM_FONTS = frozenset("caption icon menu message-box small-caption status-bar".split())

@@ -23,7 +23,7 @@ _HELD: dict[str, Any] = {"state": "held"}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "held": (_HELD, None),
     "reported": ({**_HELD, "reported": "approved"}, None),
-    "expiring": ({**_HELD, "expires_at": "now() + interval '9 minutes'"}, None),
+    "expiring": ({**_HELD, "expires_at": "now() + interval '58 minutes'"}, None),
     "test message": ({**_HELD, "sandbox": True}, None),
     "fetching": ({**_HELD, "hydrated_at": None, "revision_id": None, "subject": "", "recipients": []}, None),
     "unreadable": ({**_HELD, "hydrated_at": None, "revision_id": None, "fetch_tries": 3}, None),
@@ -194,7 +194,7 @@ class Showcase:
             subject="Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 4,
             state="held", risk=260, risk_level="high", rules="{" + ",".join(RISKY) + "}", outside=30,
             recipients=people, trigger={"discord_user": "u" * 200, "discord_channel": "c" * 120, "run_id": "r" * 150},
-            started_by="discord:" + "u" * 150, try_number=3, expires_at="now() + interval '9 minutes'",
+            started_by="discord:" + "u" * 150, try_number=3, expires_at="now() + interval '58 minutes'",
             revision_id=None,
         )  # fmt: skip
         whole = {
