@@ -23,7 +23,7 @@ _HELD: dict[str, Any] = {"state": "held"}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "held": (_HELD, None),
     "reported": ({**_HELD, "reported": "approved"}, None),
-    "expiring": ({**_HELD, "expires_at": "now() + interval '58 minutes'"}, None),
+    "expiring": ({**_HELD, "expires_at": "now() + interval '9 minutes'"}, None),
     "test message": ({**_HELD, "sandbox": True}, None),
     "fetching": ({**_HELD, "hydrated_at": None, "revision_id": None, "subject": "", "recipients": []}, None),
     "unreadable": ({**_HELD, "hydrated_at": None, "revision_id": None, "fetch_tries": 3}, None),
