@@ -62,7 +62,6 @@ class Look(NamedTuple):
     written_line: float = 1.2
     is_one_line: bool = False
     keeps_blanks: bool = False
-    is_struck: bool = False
     indented: int = 0
     raised: int = 0
     spread: float = 0.0

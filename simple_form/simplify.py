@@ -87,7 +87,6 @@ class _Open:
     known: int = 0
     rtl_slot: int = -1
     is_block: bool = False
-    had_words: bool = False
     problem: str | None = None
     has_right: bool = False
     is_first: bool = False
