@@ -115,7 +115,7 @@ def looks_different(content: Content, rendered: RenderedMessage, context: RiskCo
     more = f", and {counted(len(found) - 1, 'more place')}" if len(found) > 1 else ""
     evidence = (f"{one.passage} ({one.how}: could {one.does})" for one in found)
     anchor = mark_anchor(next((one.mark for one in found if one.mark), ""))
-    sentence = f"May look different to the recipient{about}."
+    sentence = f"May look different to the recipient{about}{'' if about.endswith(('.”', '!”', '?”')) else '.'}"
     detail = f"Its style could {first.does}: {first.how}{more}."
     is_milder = all(one.is_preheader for one in found)
     if is_milder and (only_there := _only_in_preheader(content, rendered, first.passage)):
