@@ -512,7 +512,7 @@ def _font_size(written: str) -> str:
 _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 # With these, a part of a table is none any more, and the cells around it move.
-_NO_TABLE = frozenset("inline inline-block inline-flex inline-grid".split())
+_NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
 
 
 def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declaration]) -> list[tuple[str, Harm]]:
@@ -544,7 +544,7 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
     if name in ("td", "th") and any(one.name == "max-width" and not _is_usual(name, one) for one in declared):
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
     if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value in _NO_TABLE for one in declared):
-        found.append((f"display: inline of <{name}>", Harm("move it", reaches=True)))
+        found.append((f"another display of <{name}>", Harm("move it", reaches=True)))
     if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
         widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
         if any(0 < one < 200 for one in widths):

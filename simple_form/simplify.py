@@ -359,6 +359,8 @@ class _Writer:
                 yield "overflow around it", Harm("cut it off")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+        if name == "bdi" and above.is_right_to_left:
+            yield "<bdi> among words from right to left", Harm("move it")
         yield from self._moved_in_table(name)
 
     def _table(self) -> _Open:
