@@ -65,6 +65,11 @@ _LABELS = ("alt", "title", "aria-label")
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 _LIST_TYPES = {"1": "decimal", "a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman"}
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
+_MARGINS = {
+    **{f"{side}margin": (side,) for side in ("left", "right", "top", "bottom")},
+    "marginwidth": ("left", "right"),
+    "marginheight": ("top", "bottom"),
+}
 _FLOATED = frozenset({"table", "object", "iframe", "img"})
 _SIDES = ("-top", "-right", "-bottom", "-left")
 _CONDITIONAL = re.compile(
@@ -472,6 +477,9 @@ def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["font-size"] = _font_size(attributes.get("size", ""))
     if name == "body":
         style["color"] = attribute_colour(attributes.get("text", ""))
+        for attribute, sides in _MARGINS.items():
+            if re.fullmatch("[0-9]{1,5}", attributes.get(attribute, "").strip()):
+                style |= {f"margin-{side}": f"{attributes[attribute].strip()}px" for side in sides}
     if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
         style["direction"] = attributes["dir"].strip().lower()
     align = attributes.get("align", "").strip().lower()
@@ -545,6 +553,8 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
     if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value in _NO_TABLE for one in declared):
         found.append((f"another display of <{name}>", Harm("move it", reaches=True)))
+    if name in ("html", "body") and any(one.name == "display" and one.value != "block" for one in declared):
+        found.append((f"another display of <{name}>", Harm("move it")))
     if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
         widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
         if any(0 < one < 200 for one in widths):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, UNREADABLE, WHITE, Colour, colour_of, contrast, over
-from simple_form.elements import Element, Tree
+from simple_form.elements import Element, Styled, Tree
 from simple_form.harmless import ROOT_SIZE, length
 from simple_form.style_sheets import Declaration
 
@@ -29,6 +29,7 @@ _TINY, _CROWDED = 6.0, 0.9
 _PALE, _FAR = 0.35, 450.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
+_WIDTHS = ("width", "max-width")
 _INSETS = tuple(f"{box}-{side}" for box in ("margin", "padding") for side in BESIDE)
 
 
@@ -162,10 +163,10 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         dark_colours=dark_colours,
         dark_backs=dark_backs,
         block_backs=backs if is_block else above.block_backs,
-        room=_room(held, name, above, size),
+        room=_room(styled, name, above, size),
         is_fixed=held.get("table-layout") == "fixed" if name == "table" else above.is_fixed,
         is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
-        clip=_clip(held, above.clip),
+        clip=_clip(styled, above.clip),
         is_one_line=_is_one_line(held, above),
         keeps_blanks=held.get("white-space", "").startswith("pre")
         or (above.keeps_blanks and "white-space" not in held),
@@ -241,13 +242,14 @@ def _aligned(element: Element, above: Look, name: str) -> str:
     return align if is_old else ""
 
 
-def _room(held: Mapping[str, str], name: str, above: Look, size: float) -> float | None:
+def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
     """Return how much room words have in pixels, where it is said; a cell is as wide as what is in it."""
+    held = styled.held
     if name in ("td", "th") and above.is_fixed:
         return length(held.get("width", ""))
     if name in ("td", "th", "table"):
-        return None
-    widths = [pixels for one in ("width", "max-width") if (pixels := length(held.get(one, ""))) is not None]
+        return above.room
+    widths = _pixels(_WIDTHS, [*held.items(), *((one.name, one.value) for one in styled.unsure)])
     room = min(widths) if widths else above.room
     if room is None:
         return None
@@ -256,9 +258,13 @@ def _room(held: Mapping[str, str], name: str, above: Look, size: float) -> float
     return room - lost - (40 if name in INDENTING else 0)
 
 
-def _clip(held: Mapping[str, str], above: float | None) -> float | None:
+def _clip(styled: Styled, above: float | None) -> float | None:
     """Return how wide the narrowest box is that cuts off what is wider; where it does not say so, as wide as a line."""
-    if all(held.get(one, "visible") == "visible" for one in ("overflow", "overflow-x")):
+    declared = [*styled.held.items(), *((one.name, one.value) for one in styled.unsure)]
+    if all(value == "visible" for name, value in declared if name in ("overflow", "overflow-x")):
         return above
-    widths = [pixels for one in ("width", "max-width") if (pixels := length(held.get(one, ""))) is not None]
-    return min([*widths, above or _WIDEST])
+    return min([*_pixels(_WIDTHS, declared), above or _WIDEST])
+
+
+def _pixels(names: Iterable[str], declared: Iterable[tuple[str, str]]) -> list[float]:
+    return [pixels for name, value in declared if name in names and (pixels := length(value)) is not None]
