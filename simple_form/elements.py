@@ -254,7 +254,7 @@ class _Reader:
             dark=_cascaded(old, [*sure, *dark], own) if dark else {},
             dark_unsure=_expanded(tuple(d for rule in rules if not rule.sure and rule.dark for d in rule.declared)),
             harms=tuple(harms),
-            shows=any(one.name == "display" and one.value != "none" for one in declared),
+            shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
         )
 
     def _on_text(self, token: Token) -> None:
