@@ -31,6 +31,8 @@ LINK = Colour(0, 0, 238 / 255)
 @lru_cache(maxsize=2048)
 def colour_of(value: str) -> Colour | None:
     """Return the colour that a CSS value is; None for another value, and for one that is not of sRGB."""
+    if "," in value and not _is_old_syntax(value):
+        return None
     try:
         read = parse_color(value)
         if read is None or isinstance(read, str):
@@ -41,6 +43,13 @@ def colour_of(value: str) -> Colour | None:
     if any(part is None for part in parts):
         return None
     return Colour(*(min(max(float(part), 0.0), 1.0) for part in parts))
+
+
+def _is_old_syntax(value: str) -> bool:
+    """Whether a function with commas is written as browsers require: no `none`, percentages throughout or nowhere."""
+    parts = value.partition("(")[2].split(",")[:3]
+    shares = sum("%" in one for one in parts)
+    return "none" not in value and shares == (2 if value.startswith("hsl") else 3 if shares else 0)
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +74,8 @@ def _luminance(colour: Colour) -> float:
 def attribute_colour(value: str) -> str:
     """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a colour of any word there."""
     value = value.strip(" \t\n\f\r").lower()
-    if not value or colour_of(value) is not None:
+    is_css = len(value) in (4, 7) if value.startswith("#") else value.isalpha()
+    if not value or (is_css and colour_of(value) is not None):
         return value
     wide = "".join("00" if ord(character) > 0xFFFF else character for character in value)[:128].removeprefix("#")
     digits = re.sub("[^0-9a-f]", "0", wide)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from simple_form.colours import colour_of
 
 ROOT_SIZE = 16.0
+LARGEST_LETTERS, LARGEST_WINDOW = 48.0, 800.0
 _UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
 _LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
@@ -53,16 +54,26 @@ def _one_of(words: str) -> Check:
     return lambda value: value in allowed
 
 
-def _lengths(low: float, high: float, words: str = "") -> Check:
-    """Every part is one of the words or a length between these, in pixels."""
+def _lengths(low: float, high: float, words: str = "", most: int = 1) -> Check:
+    """At most so many parts, each one of the words or a length between these, in pixels, whatever size letters have."""
     allowed = frozenset(words.split())
 
     def check(value: str) -> bool:
-        parts = _PARTS.findall(value)
-        read = (length(one, whole=400) for one in parts if one not in allowed)
-        return all(one is not None and low <= one <= high for one in read)
+        parts = value.split()
+        return len(parts) <= most and all(one in allowed or _is_between(one, low, high) for one in parts)
 
     return check
+
+
+def _is_between(value: str, low: float, high: float) -> bool:
+    pixels = length(value, whole=LARGEST_WINDOW)
+    if pixels is None:
+        return False
+    if pixels == 0 or not value.endswith(("em", "ex", "ch", "%")):
+        return low <= pixels <= high
+    # What depends on the size of letters or of the window is worked out for the largest.
+    largest = length(value, LARGEST_LETTERS, LARGEST_WINDOW) or 0.0
+    return (low >= 0 or pixels >= 0) and low <= pixels and largest <= high
 
 
 def _like(pattern: re.Pattern[str]) -> Check:
@@ -89,13 +100,17 @@ def _faint(most: float, value: str) -> bool:
     return True
 
 
-def _is_border(value: str) -> bool:
-    sizes = (length(one) for one in _CALLED.sub(" ", value).split())
-    return all(one is None or 0 <= one <= 40 for one in sizes)
+def _is_border(value: str, most: float = 40) -> bool:
+    """Widths, kinds of lines and colours, and nothing else."""
+    parts = [*_CALLED.findall(value), *_CALLED.sub(" ", value).split()]
+    return all(one in _LINE_STYLES or _is_between(one, 0, most) or colour_of(one) is not None for one in parts)
 
 
+_LINE_STYLES = frozenset(
+    "none hidden solid dotted dashed double groove ridge inset outset thin medium thick currentcolor windowtext initial".split()
+)
 _LINES = frozenset(
-    "none underline overline line-through solid dotted dashed double wavy auto from-font initial inherit unset".split()
+    "none underline overline line-through solid dotted dashed auto from-font initial inherit unset".split()
 )
 
 
@@ -103,7 +118,7 @@ def _is_decoration(value: str) -> bool:
     """A line of the usual thickness, in a colour."""
     for one in _PARTS.findall(value):
         thickness, colour = length(one), colour_of(one)
-        is_usual = thickness is not None and 0 <= thickness <= 2.5
+        is_usual = thickness is not None and 0 <= thickness <= (1 if "line-through" in value else 2.5)
         if one not in _LINES and not is_usual and (colour is None or colour.alpha < 0.6):
             return False
     return True
@@ -141,25 +156,52 @@ def _is_font(value: str) -> bool:
     found = font_parts(value)
     if found is None:
         return value in _SYSTEM_FONTS
-    line = found["line"]
-    return _is_size(found["size"]) and (line is None or _is_line(line)) and _is_family(found["family"])
+    words, line = found["style"].split(), found["line"]
+    is_style = len(words) <= 4 and all(one in _FONT_STYLES for one in words)
+    is_once = sum(one in _WEIGHTS for one in words) <= 1 and sum(one in _SLANTS for one in words) <= 1
+    is_drawn = _is_size(found["size"]) and (line is None or _is_line(line))
+    return is_style and is_once and is_drawn and _is_family(found["family"])
+
+
+_SLANTS = frozenset(("italic", "oblique"))
+_WEIGHTS = frozenset(("bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100))))
+_FONT_STYLES = _SLANTS | _WEIGHTS | {"normal", "small-caps"}
+_FAMILIES = re.compile(r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*)*)(?: ?, ?(?!$)|$)""")
 
 
 def _is_family(value: str) -> bool:
-    """Letters that look like what they are."""
-    return not re.search(r"wingding|webding|symbol|dingbat|marlett|var\(", value)
+    """Families whose letters look like what they are."""
+    at = 0
+    while at < len(value):
+        found = _FAMILIES.match(value, at)
+        if found is None:
+            return False
+        at = found.end()
+    return value not in _WIDE and not re.search(r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra", value)
 
 
-_LAID = frozenset(
-    "none repeat no-repeat repeat-x repeat-y scroll fixed local left right top bottom center cover contain border-box "
-    "padding-box content-box auto initial transparent".split()
-)
+# The parts of a background besides its colour, by kind; each may stand once, and positions twice.
+_LAID = {
+    **dict.fromkeys(("none",), "picture"),
+    **dict.fromkeys(("repeat", "no-repeat", "repeat-x", "repeat-y"), "repeat"),
+    **dict.fromkeys(("scroll", "fixed", "local"), "attachment"),
+    **dict.fromkeys(("left", "right"), "across"),
+    **dict.fromkeys(("top", "bottom"), "down"),
+    "center": "place",
+}
 
 
 def _is_background(value: str) -> bool:
     """One colour, and where a picture would be."""
-    words = [one for one in _PARTS.findall(value) if one not in _LAID and length(one, whole=100) is None]
-    return len(words) < 2 and all(colour_of(one) is not None for one in words)
+    parts = [*_CALLED.findall(value), *_CALLED.sub(" ", value).split()]
+    kinds = [_LAID.get(one) or ("place" if length(one, whole=100) is not None else "colour") for one in parts]
+    colours = [one for one, kind in zip(parts, kinds, strict=True) if kind == "colour"]
+    is_once = all(kinds.count(one) <= 1 for one in kinds if one != "place")
+    places = sum(one in ("across", "down", "place") for one in kinds)
+    # The two positions stand together.
+    at = [n for n, one in enumerate(kinds) if one in ("across", "down", "place")]
+    is_together = not at or at[-1] - at[0] == len(at) - 1 or bool(_CALLED.search(value))
+    return value == "initial" or (is_once and places <= 2 and is_together and all(map(colour_of, colours)))
 
 
 def _is_colour(value: str) -> bool:
@@ -167,14 +209,21 @@ def _is_colour(value: str) -> bool:
 
 
 _PAINTS = frozenset(("color", "background", "background-color"))
-_WIDE = frozenset("inherit initial unset revert revert-layer".split())
-_ROOM = "auto none normal min-content max-content fit-content"
+_WIDE = frozenset("inherit initial unset revert".split())
+# Not inherited, and what it is around may add up.
+_ADDING_UP = re.compile(
+    r"(?:margin|padding|border|outline|inset|flex|grid|overflow)(?:-.*)?|(?:min-|max-)?(?:width|height)|opacity|display"
+    r"|position|top|right|bottom|left|order|float|transform|columns|zoom|(?:row-|column-)?gap|filter|clip|clip-path"
+)
+_ROOM = "auto none normal min-content fit-content"
 _width = _lengths(40, 800, _ROOM)
 _spread = _lengths(-1, 250, "auto")
-_near = _lengths(0, 0, "auto")
+_sides = _lengths(-1, 250, "auto", most=4)
+_near = _lengths(0, 0, "auto", most=4)
 _none = _one_of("none normal auto 0")
 
-_TRACK = r"(?:auto|[1-9][0-9.]{0,6}fr|[1-9][0-9]{2}px|(?:2[5-9]|[3-9][0-9])(?:\.[0-9]{1,6})?%)"
+_SIDES = ("top", "right", "bottom", "left")
+_TRACK = r"(?:auto|[1-9][0-9.]{0,6}fr|(?:2[5-9]|[3-9][0-9])(?:\.[0-9]{1,6})?%)"
 _CHECKS: dict[str, Check] = {
     # Followed by `simplify`, in all their values.
     "font-size": _is_size,
@@ -187,14 +236,15 @@ _CHECKS: dict[str, Check] = {
     "font": _is_font,
     "font-family": _is_family,
     "text-decoration": _is_decoration,
-    "text-decoration-thickness": _lengths(0, 2.5, "auto from-font"),
+    "text-decoration-thickness": _lengths(0, 1, "auto from-font"),
+    "text-decoration-style": _one_of("solid dotted dashed"),
     "text-decoration-line": _is_decoration,
     "text-transform": _one_of("none uppercase lowercase capitalize"),
     "white-space": _one_of("normal nowrap pre pre-wrap pre-line break-spaces"),
     "vertical-align": _lengths(-2, 2, "baseline top middle bottom sub super text-top text-bottom"),
-    "letter-spacing": _lengths(-0.8, 16, "normal"),
-    "word-spacing": _lengths(-1.6, 12, "normal"),
-    "text-indent": _lengths(0, 100, "each-line"),
+    "letter-spacing": _lengths(-0.8, 10, "normal"),
+    "word-spacing": _lengths(-1.6, 6, "normal"),
+    "text-indent": _lengths(0, 100),
     **dict.fromkeys(("text-shadow", "box-shadow"), partial(_faint, 3)),
     "list-style": _like(
         re.compile(r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+")
@@ -202,14 +252,14 @@ _CHECKS: dict[str, Check] = {
     "list-style-type": _one_of(
         "none disc circle square decimal lower-alpha upper-alpha lower-latin upper-latin lower-roman upper-roman"
     ),
-    **dict.fromkeys(("margin", "margin-top", "margin-right", "margin-bottom", "margin-left"), _spread),
-    **dict.fromkeys(("padding", "padding-top", "padding-right", "padding-bottom", "padding-left"), _spread),
+    **dict.fromkeys(("margin", "padding"), _sides),
+    **dict.fromkeys([f"{box}-{side}" for box in ("margin", "padding") for side in _SIDES], _spread),
     **dict.fromkeys(
         [f"border{one}{what}" for one in ("", "-top", "-right", "-bottom", "-left") for what in ("", "-width")],
         _is_border,
     ),
     **dict.fromkeys(("width", "max-width"), _width),
-    "border-spacing": _lengths(0, 60),
+    "border-spacing": _lengths(0, 20, most=2),
     "min-width": _lengths(40, 800, _ROOM),
     "height": _lengths(2000, 2000, f"{_ROOM} 100%"),
     "max-height": _one_of("none 100%"),
@@ -229,15 +279,17 @@ _CHECKS: dict[str, Check] = {
     "unicode-bidi": _one_of("normal isolate embed"),
     "content": _one_of("none normal \"\" ''"),
     "quotes": _one_of("none auto"),
-    "outline": _like(re.compile(r"(?:none|0|0px|thin)\b.*")),
-    "flex": _like(re.compile(r"(?:[1-9][0-9.]*|none|auto|0 0 auto|0 1 auto)(?: [0-9.]+)?(?: (?:auto|0|0%|0px|100%))?")),
+    "outline": partial(_is_border, most=2),
+    "outline-width": _lengths(0, 2, "thin"),
+    "flex": _like(re.compile(r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?")),
+    "flex-shrink": _like(re.compile(r"[1-9][0-9.]*")),
     "flex-direction": _one_of("row"),
     "flex-basis": _one_of("auto content 100%"),
     "box-pack": _one_of("start justify"),
     "flex-wrap": _one_of("nowrap wrap"),
     "flex-flow": _like(re.compile(r"(?:row|column|nowrap|wrap| )+")),
     "grid-template-columns": _like(re.compile(rf"{_TRACK}(?: {_TRACK})*|repeat\([1-6] ?, ?{_TRACK}\)")),
-    **dict.fromkeys(("gap", "row-gap", "column-gap", "grid-gap"), _lengths(0, 100, "normal")),
+    **dict.fromkeys(("gap", "row-gap", "column-gap", "grid-gap"), _lengths(0, 40, "normal", most=2)),
     **dict.fromkeys(
         [f"{one}-{what}" for one in ("align", "justify", "place") for what in ("content", "items", "self")],
         _one_of("normal start flex-start left center space-between space-around space-evenly stretch baseline auto"),
@@ -246,7 +298,7 @@ _CHECKS: dict[str, Check] = {
     "background-clip": _one_of("border-box padding-box"),
     "aspect-ratio": _one_of("auto"),
     "text-underline-offset": _lengths(0, 6, "auto"),
-    **dict.fromkeys([f"padding-{one}" for one in ("block", "inline")], _lengths(0, 250)),
+    **dict.fromkeys([f"padding-{one}" for one in ("block", "inline")], _lengths(0, 250, most=2)),
     "tab-size": _like(re.compile("1?[0-9]")),
     "caption-side": _one_of("top"),
     **dict.fromkeys(("text-wrap", "text-wrap-mode"), _one_of("wrap nowrap balance pretty stable auto")),
@@ -261,14 +313,14 @@ _CHECKS: dict[str, Check] = {
 # Any value of these is harmless; what a browser's maker calls its own stands here without the prefix.
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
-    r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|style|skip(?:-ink)?)|overflow"
+    r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
     r"|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
     r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse)"
     r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
     r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
     r"|list-style-position|empty-cells|orphans|widows|page|(?:page-)?break-[a-z]+|speak|object-(?:fit|position)"
     r"|transition(?:-[a-z-]+)?|tap-highlight-color|touch-(?:callout|action)|interpolation-mode|image-rendering"
-    r"|flex-(?:grow|shrink)|appearance|isolation|pointer-events"
+    r"|flex-grow|appearance|isolation|pointer-events"
     r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
     r"|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
@@ -308,7 +360,8 @@ def harm_of(name: str, value: str) -> Harm | None:
     plain = _VENDOR.sub("", name, count=1)
     check = _CHECKS.get(plain)
     if check is not None:
-        if (value in _WIDE and plain not in _PAINTS) or check(value):
+        is_taken = value in _WIDE and plain not in _PAINTS and (value != "inherit" or not _ADDING_UP.fullmatch(plain))
+        if is_taken or check(value):
             return None
     elif _HARMLESS.fullmatch(plain) or (
         plain.startswith("mso-") and plain.endswith("font-size") and (length(value) or 0) >= 8

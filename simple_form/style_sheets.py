@@ -45,12 +45,10 @@ class Rule:
 
 
 _IDLE = re.compile(
-    r"::?(?:hover|active|focus|focus-within|focus-visible|visited|selection|placeholder|target)\b|::-(?:webkit|moz|ms)-"
+    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)\b|::-(?:webkit|moz|ms)-"
 )
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
 _ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)\b")
-_BRACKETS = re.compile(r"\[[^\[\]]*+\]|\([^()]*+\)")
-_SELECTORS = re.compile(r"(?:[^,(\[]|\([^()]*+\)?|\[[^\[\]]*+\]?)++")
 _COMPOUNDS = re.compile(r"[ \t\n\f\r>+~|]+")
 _NAME = r"(?:[\w-]|[^\x00-\x7f])+"
 _NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
@@ -64,9 +62,9 @@ _LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?:googleapis|gstatic)\.com/")
 # What a rule for the first line or letter could hide it by.
 _OF_LETTERS = frozenset(("color", "background", "background-color", "font", "font-size", "line-height"))
 _ELSEWHERE = re.compile(r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*")
-_NO_EFFECT = frozenset(
-    "charset namespace page keyframes viewport list property counter-style font-feature-values".split()
-)
+_NO_EFFECT = frozenset("charset namespace page keyframes viewport list property font-feature-values".split())
+# What generated content without words may have: it makes no box that covers or moves something.
+_OF_NOTHING = frozenset(("content", "clear", "color", "visibility", "font", "font-size", "line-height"))
 
 
 def is_of_font_library(url: str) -> bool:
@@ -159,7 +157,11 @@ class StyleSheets:
                 self.changes.append(Change(f"a style sheet loaded from {url[:80]}", "change it"))
         elif word == "font-face":
             content = tinycss2.serialize(rule.content or ()).lower()
-            if not all(map(is_of_font_library, re.findall(r"url\(\s*[\"']?([^\"')]*)", content))):
+            urls = re.findall(r"url\(\s*[\"']?([^\"')]*)", content)
+            is_odd = re.search(r"local\(|size-adjust|-override|unicode-range|\\", content)
+            # Outlook describes families that it does not bring along.
+            is_brought = "src" in content
+            if is_odd or (is_brought and not urls) or not all(map(is_of_font_library, urls)):
                 self.changes.append(Change("a font of its own (@font-face)", "draw other letters"))
         elif word in _NO_EFFECT or rule.content is None:
             return
@@ -180,15 +182,15 @@ class StyleSheets:
         rules = tinycss2.parse_rule_list(content, skip_comments=True, skip_whitespace=True)
         self._add(rules, sure, dark, depth + 1)
 
-    def _add_rule(self, selectors: str, content: list[Any], sure: bool, dark: bool) -> None:
+    def _add_rule(self, selectors: list[tuple[str, str]], content: list[Any], sure: bool, dark: bool) -> None:
         parsed = tinycss2.parse_blocks_contents(content, skip_comments=True, skip_whitespace=True)
         for nested in parsed:
             self._add_inner(nested, dark)
         declared = tuple(_declared(parsed))
         if not declared:
             return
-        for selector in _SELECTORS.findall(selectors):
-            self._add_selector(selector.strip(), declared, sure, dark)
+        for written, outside in selectors:
+            self._add_selector(written, outside, declared, sure, dark)
 
     def _add_inner(self, rule: Any, dark: bool) -> None:
         """Add a rule that stands inside of another: it may hold for any element."""
@@ -196,7 +198,7 @@ class StyleSheets:
             return
         parsed = tinycss2.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True)
         declared = tuple(_declared(parsed))
-        selector = _selectors(rule.prelude)
+        selector = ", ".join(written for written, _ in _selectors(rule.prelude))
         if _ADDS.search(selector):
             self._note_added(selector, declared)
         else:
@@ -205,9 +207,11 @@ class StyleSheets:
         for inner in parsed:
             self._add_inner(inner, dark)
 
-    def _add_selector(self, selector: str, declared: tuple[Declaration, ...], sure: bool, dark: bool) -> None:
-        named = set(_NAMES.findall(_BRACKETS.sub("", selector)))
-        if any(one.lower() not in self._folded for one in named) or _IDLE.search(selector):
+    def _add_selector(
+        self, selector: str, outside: str, declared: tuple[Declaration, ...], sure: bool, dark: bool
+    ) -> None:
+        named = set(_NAMES.findall(outside))
+        if any(one.lower() not in self._folded for one in named) or _IDLE.search(outside):
             # It holds for nothing in the message, or only while something is pointed at.
             return
         if _ADDS.search(selector):
@@ -215,22 +219,22 @@ class StyleSheets:
             return
         # Whether case counts depends on the document.
         sure = sure and all(one in self._present and self._folded[one.lower()] == 1 for one in named)
-        plain = _ALWAYS_TRUE.sub("", selector)
-        *around, last = _COMPOUNDS.split(_BRACKETS.sub(":x", plain))
+        plain = _ALWAYS_TRUE.sub("", outside)
+        *around, last = _COMPOUNDS.split(plain)
         compound = _COMPOUND.match(last)
         assert compound is not None
         names = _NAMES.findall(compound["names"])
         ids = [one[1:].lower() for one in names if one[0] == "#"]
         classes = frozenset(one[1:].lower() for one in names if one[0] == ".")
-        tag = (compound["tag"] or ("html" if ":root" in selector and not names else "*")).lower()
+        tag = (compound["tag"] or ("html" if ":root" in outside and not names else "*")).lower()
         needs = [one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)]
         # What stands beside an element is not stored, nor the order of what it lies in.
-        needs = [] if set("+~") & set(selector) else needs
-        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:") & set(plain)
+        needs = [] if set("+~") & set(outside) else needs
+        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:[") & set(plain)
         is_simple = is_simple and len(needs) == len(around) and ("*" not in plain or plain == "*")
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
-            sum(one[0] == "." for one in (*names, *needs)) + len(_ALWAYS_TRUE.findall(selector)),
+            sum(one[0] == "." for one in (*names, *needs)) + len(_ALWAYS_TRUE.findall(outside)),
             int(tag != "*") + sum(one[0] not in "#." for one in needs),
         )
         self._keep(
@@ -242,11 +246,16 @@ class StyleSheets:
     def _note_added(self, selector: str, declared: Sequence[Declaration]) -> None:
         """Note what a rule for generated content, or for a part of the words, could do."""
         is_empty = any(one.name == "content" and one.value in ('""', "''", "none", "normal") for one in declared)
+        is_empty = is_empty and "first-" not in selector
         for one in declared:
             harm = harm_of(one.name, one.value)
             if harm is None and not is_empty and one.name in _OF_LETTERS:
                 harm = Harm("hide it")
-            if harm is not None and (harm.reaches or not is_empty):
+            if is_empty and not _makes_no_box(one):
+                harm = Harm("cover other words", reaches=True)
+            elif is_empty:
+                harm = None
+            if harm is not None:
                 how = f"{selector[:60]} {{{one.name}: {one.value[:60]}}}"
                 self.changes.append(Change(how, harm.does, one.texts[:300]))
 
@@ -269,14 +278,26 @@ def written_name(name: str) -> str:
     return _NOT_IN_NAMES.sub("\ufffd", name)
 
 
-def _selectors(prelude: Iterable[Any]) -> str:
-    """Return selectors with the escapes in their names resolved."""
-    return "".join(
-        f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}"
-        if one.type in ("ident", "hash")
-        else tinycss2.serialize([one])
-        for one in prelude
-    )
+def _makes_no_box(one: Declaration) -> bool:
+    """Whether generated content without words has no extent by this, such as what ends floats."""
+    if one.name in ("height", "width", "max-height", "margin", "padding"):
+        return one.value in ("0", "0px")
+    return one.name in _OF_NOTHING or (one.name == "display" and one.value in ("block", "table", "none", "inline"))
+
+
+def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
+    """Return each selector as it is written, with escapes resolved, and with a sign for each pair of brackets in it."""
+    written, outside = [""], [""]
+    for one in prelude:
+        if one.type == "literal" and one.value == ",":
+            written.append("")
+            outside.append("")
+            continue
+        is_name = one.type in ("ident", "hash")
+        text = f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}" if is_name else tinycss2.serialize([one])
+        written[-1] += text
+        outside[-1] += ":[]" if one.type == "function" or one.type.endswith(" block") else text
+    return [(one.strip(), other.strip()) for one, other in zip(written, outside, strict=True)]
 
 
 def _media(condition: str) -> tuple[bool, bool, bool]:
