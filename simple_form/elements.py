@@ -28,7 +28,7 @@ from simple_form.style_sheets import (
 
 MAX_TAGS = 20_000
 # Characters in all style attributes, and values of rules that may hold for one element.
-MAX_STYLES, MAX_UNSURE = 400_000, 100
+MAX_STYLES, MAX_UNSURE = 400_000, 200
 # What keeps its name until the tree is built: it has a meaning of its own to a parser.
 _KEPT = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code dd del dfn div dl dt em figcaption "
@@ -50,12 +50,14 @@ _BREAKS_OUT = frozenset(
 )
 # Elements whose words only some recipients see, or elsewhere.
 _BY_ITSELF = {
-    **dict.fromkeys(("template", "datalist", "rp", "details", "slot"), Harm("hide it")),
+    **dict.fromkeys(("datalist", "rp", "details", "slot"), Harm("hide it")),
+    # What follows may be taken for a part of these.
+    **dict.fromkeys(("template", "select", "frameset", "math"), Harm("hide it", reaches=True)),
     # New ones, which draw something of their own in its place.
     **dict.fromkeys(("geolocation", "permission", "fencedframe", "portal", "model"), Harm("hide it")),
     "dialog": Harm("cover other words", reaches=True),
     **dict.fromkeys(("object", "applet", "video", "audio", "canvas", "meter", "progress"), Harm("hide it")),
-    **dict.fromkeys(("math", "frameset", "select", "option", "optgroup"), Harm("hide it")),
+    **dict.fromkeys(("option", "optgroup"), Harm("hide it")),
     **dict.fromkeys(("marquee", "legend", "bdo", "rt"), Harm("move it")),
     "textarea": Harm("cut it off"),
     "plaintext": Harm("cut it off"),
@@ -83,21 +85,30 @@ _STANDARD = re.compile(r"!doctype html ?(?:$|system|public ?.-//w3c//dtd (?:xhtm
 _OF_PARAGRAPHS = re.compile(r"margin|padding|text-|font|line-height|color$|direction|white-space")
 
 
+Values = Mapping[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Styled:
     """How an element is styled.
 
-    `held` is what holds. `unsure` is what may hold besides, of what is followed; `dark` and `dark_unsure` are the same
-    for dark mode. `harms` are all declarations that could do something to words.
+    `held` is what holds. `unsure` are the values that may hold instead, by name, of what is followed. `dark` and
+    `dark_unsure` are the colours of dark mode; what else dark mode changes is unsure. `harms` are all declarations that
+    could do something to words.
     """
 
     held: Mapping[str, str]
-    unsure: tuple[Declaration, ...] = ()
+    unsure: Values = field(default_factory=dict)
     dark: Mapping[str, str] = field(default_factory=dict)
-    dark_unsure: tuple[Declaration, ...] = ()
+    dark_unsure: Values = field(default_factory=dict)
     harms: tuple[tuple[str, Harm], ...] = ()
     # Whether a style displays it, where it is not displayed otherwise.
     shows: bool = False
+    has_dark_scheme: bool = False
+
+    def all_of(self, name: str) -> tuple[str, ...]:
+        """Return the value that holds, if any, and those that may hold instead."""
+        return (*((self.held[name],) if name in self.held else ()), *self.unsure.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,8 @@ class Tree:
     page: Sequence[Element]
     changes: list[Change]
     base: str = ""
+    # Whether it says which standard it is written by: otherwise tables do not inherit colours and sizes.
+    is_standard: bool = False
     link_colour: str = ""
     has_dark_mode: bool = False
     # Whether dark mode changes the colours that nobody sets.
@@ -153,7 +166,7 @@ class _Reader:
         self.page_names: frozenset[str] = frozenset(("html", "body"))
         self.sheets = StyleSheets(name for token in found if token.kind == "start" for name in _names_of(token))
         self.not_in_outlook = False
-        self.is_standard = _is_standard(found)
+        self.is_standard = self.tree.is_standard = _is_standard(found)
         self.paragraph: int | None = None
         # Whether the element whose raw text comes next is displayed by a style, as a title or script may be.
         self.is_displayed = False
@@ -204,7 +217,7 @@ class _Reader:
         for token in self.tokens:
             if token.kind == "start" and token.name == name:
                 merged = {**token.attributes, **merged}
-        self.tree.link_colour = decode_attribute(merged.get("link", "")) or self.tree.link_colour
+        self.tree.link_colour = attribute_colour(decode_attribute(merged.get("link", ""))) or self.tree.link_colour
         return self._element(Token("start", name, "", merged))
 
     def _around(self) -> frozenset[str] | None:
@@ -219,8 +232,7 @@ class _Reader:
         styled = self._styled(token.name, attributes)
         if styled.dark or styled.dark_unsure:
             self.tree.has_dark_mode = True
-        if any("dark" in one.get("color-scheme", "") for one in (styled.held, styled.dark)):
-            self.tree.has_dark_scheme = True
+        self.tree.has_dark_scheme = self.tree.has_dark_scheme or styled.has_dark_scheme
         labels = tuple(attributes[one] for one in _LABELS if attributes.get(one, "").strip())
         return Element(token.name, attributes, styled, labels)
 
@@ -237,24 +249,29 @@ class _Reader:
         old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
         own = declarations_of(attributes.get("style", ""))
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))
-        harms = dict.fromkeys(_harms(name, attributes, declared))
+        sure = [rule for rule in rules if rule.sure and not rule.dark]
+        dark = [rule for rule in rules if rule.sure and rule.dark]
+        held = _cascaded(old, sure, own)
+        if sum(len(rule.declared) for rule in rules if not rule.sure) > MAX_UNSURE:
+            raise TooComplex("too many rules of its style sheets may hold for one element")
+        unsure = _by_name(rule for rule in rules if not rule.sure and not rule.dark)
+        in_dark = _by_name(rule for rule in rules if rule.dark)
+        unsure |= {n: (*unsure.get(n, ()), *values) for n, values in in_dark.items() if n not in _COLOURS}
+        harms = dict.fromkeys(_harms(name, attributes, declared, held, unsure))
         if not self.is_standard and name not in _GROWING | {"html", "body"}:
             high = [one for one in declared if one.name == "height" and one.value.endswith("%")]
             harms |= {(f"height: {one.value}", Harm("cut it off", reaches=True)): None for one in high}
         if self.not_in_outlook:
             harms[("only for others than Outlook", Harm("hide it"))] = None
-        sure = [rule for rule in rules if rule.sure and not rule.dark]
-        dark = [rule for rule in rules if rule.sure and rule.dark]
-        unsure = tuple({d: None for rule in rules if not rule.sure and not rule.dark for d in rule.declared})
-        if len(unsure) > MAX_UNSURE:
-            raise TooComplex("too many rules of its style sheets may hold for one element")
+        dark_unsure = _by_name(rule for rule in rules if rule.dark and not rule.sure)
         return Styled(
-            held=_cascaded(old, sure, own),
-            unsure=_expanded(unsure),
+            held=held,
+            unsure=unsure,
             dark=_cascaded(old, [*sure, *dark], own) if dark else {},
-            dark_unsure=_expanded(tuple(d for rule in rules if not rule.sure and rule.dark for d in rule.declared)),
+            dark_unsure={n: values for n, values in dark_unsure.items() if n in _COLOURS},
             harms=tuple(harms),
             shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
+            has_dark_scheme=any(one.name == "color-scheme" and "dark" in one.value for one in declared),
         )
 
     def _on_text(self, token: Token) -> None:
@@ -283,6 +300,9 @@ class _Reader:
     def _on_raw(self, token: Token) -> None:
         if token.name in ("xmp", "textarea"):
             self._on_text(Token("text", "", token.data))
+        elif token.name == "script" and "<!--" in token.data:
+            # Another script in its comment would end elsewhere.
+            self._left_out("a script with a comment", "add words", "")
         elif self.is_displayed:
             self._left_out(f"words of <{token.name}> that a style displays", "add words", token.data)
             self.is_displayed = False
@@ -368,8 +388,9 @@ class _Reader:
             self._on_end(Token("end", "a", ""))
         elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
             value = attributes.get("value") or attributes.get("placeholder", "")
-            is_wide = len(attributes.get("size", "")) > 2
-            self._left_out("a form field", "add words" if value.strip() else "move it" if is_wide else "", value)
+            has_words = value.strip() or attributes.get("type", "").lower() in _WITH_WORDS
+            is_wide = len(attributes.get("size", "")) > 1
+            self._left_out("a form field", "add words" if has_words else "move it" if is_wide else "", value)
         elif name in ("iframe", "frame", "embed"):
             self._left_out(f"an embedded page or object ({attributes.get('src', 'srcdoc')[:80]})", "add words", "")
         elif name == "source" and attributes.get("srcset"):
@@ -384,9 +405,13 @@ class _Reader:
             usual = {"width", "text-align", "vertical-align"}
             if attributes.keys() - _OF_COLUMNS or styled.held.keys() - usual or styled.unsure or styled.harms:
                 self._left_out(f"a style of a whole column (<{name}>)", "hide it", "")
-        elif name not in ("html", "body") and name not in _NEVER_DRAWN:
-            for how, harm in self._styled(name, attributes).harms:
-                if harm.reaches:
+        if name not in ("html", "body", "col", "colgroup") and name not in _NEVER_DRAWN:
+            styled = self._styled(name, attributes)
+            boxes = [one for one in styled.held if one.startswith(("margin", "padding", "border", "width"))]
+            if name not in ("wbr", "img", "image", "area", "hr") and (boxes or styled.unsure):
+                self._left_out(f"a box of its own (of <{name}>)", "cover other words", "")
+            for how, harm in styled.harms:
+                if harm.reaches or name in ("input", "area"):
                     self._left_out(f"{how} (of <{name}>)", harm.does, "")
 
     def _left_out(self, how: str, does: str, passage: str) -> None:
@@ -407,6 +432,8 @@ def _is_standard(found: Sequence[Token]) -> bool:
     return False
 
 
+# Fields that say something by themselves.
+_WITH_WORDS = frozenset("submit reset button file date time month week datetime-local color".split())
 _NEVER_DRAWN = frozenset("head base link meta script style param source track title".split())
 _OF_COLUMNS = frozenset(("span", "width", "align", "valign", "style", "class", "id"))
 _MOST_PASSAGE = 300
@@ -473,7 +500,7 @@ def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["background-color"] = attribute_colour(attributes["bgcolor"])
     if name == "font":
         style["color"] = attribute_colour(attributes.get("color", ""))
-        style["font-family"] = attributes.get("face", "").lower()
+        style["font-family"] = " ".join(attributes.get("face", "").lower().split())
         style["font-size"] = _font_size(attributes.get("size", ""))
     if name == "body":
         style["color"] = attribute_colour(attributes.get("text", ""))
@@ -491,6 +518,10 @@ def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["text-align"] = align
     if name == "center":
         style["text-align"] = "center"
+    if name == "img" and re.fullmatch("[0-9]{1,5}", attributes.get("hspace", "").strip()):
+        style |= {f"margin-{side}": f"{attributes['hspace'].strip()}px" for side in ("left", "right")}
+    if attributes.get("dir", "").strip().lower() == "auto" and name == "table":
+        style["direction"] = "rtl"
     if name == "caption" and align in ("bottom", "left", "right"):
         style["caption-side"] = align
     if attributes.get("valign", "").strip().lower() in ("top", "middle", "bottom", "baseline"):
@@ -517,23 +548,27 @@ def _font_size(written: str) -> str:
     return _FONT_SIZES[str(min(max(step, 1), 7))]
 
 
+# How far the number of an item may stand before it, in pixels.
+_MOST_HANGING = 100.0
 _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 # With these, a part of a table is none any more, and the cells around it move.
 _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
 
 
-def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declaration]) -> list[tuple[str, Harm]]:
+def _harms(
+    name: str, attributes: Mapping[str, str], declared: Sequence[Declaration], held: Mapping[str, str], unsure: Values
+) -> list[tuple[str, Harm]]:
     """Return what the attributes and declarations of an element could do to words, each with how it is written."""
     found = []
-    inset = max(
-        (length(one.value) or 0.0 for one in declared if one.name in ("margin-left", "padding-left")), default=0.0
-    )
+    beside = ("margin-left", "padding-left")
+    inset = 0.0 if any(one in unsure for one in beside) else max(length(held.get(one, "")) or 0.0 for one in beside)
     for one in declared:
         harm = harm_of(one.name, one.value)
         if harm is None or _is_usual(name, one):
             continue
-        if one.name == "text-indent" and -inset <= (length(one.value) or 1.0) < 0:
+        indent = length(one.value) if one.name == "text-indent" and not one.value.endswith("em") else None
+        if indent is not None and -min(inset, _MOST_HANGING) <= indent < 0:
             # The number of a list stands before its item.
             continue
         found.append((f"{one.name}: {one.value[:80]}", harm))
@@ -553,6 +588,14 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
     if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value in _NO_TABLE for one in declared):
         found.append((f"another display of <{name}>", Harm("move it", reaches=True)))
+    if any(one.name.startswith("overflow") and one.value != "visible" for one in declared):
+        radius = [length(one.value) for one in declared if one.name.endswith("radius")]
+        if any(one is None or one > 16 for one in radius):
+            found.append(("round corners that cut off", Harm("cut it off")))
+    if "shadowrootmode" in attributes or (name == "object" and "data" in attributes):
+        found.append((f"another content of <{name}>", Harm("change it", reaches=True)))
+    if name == "html" and any(one.name in ("font", "font-size") and not _is_usual_size(one.value) for one in declared):
+        found.append(("another size for all lengths", Harm("move it")))
     if name in ("html", "body") and any(one.name == "display" and one.value != "block" for one in declared):
         found.append((f"another display of <{name}>", Harm("move it")))
     if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
@@ -562,6 +605,11 @@ def _harms(name: str, attributes: Mapping[str, str], declared: Sequence[Declarat
     if name == "img" and attributes.get("srcset"):
         found.append(("another picture for other screens (srcset)", Harm("change it", reaches=True)))
     return found
+
+
+def _is_usual_size(value: str) -> bool:
+    size = length(font["size"] if (font := font_parts(value)) else value, whole=16)
+    return value == "medium" or (size is not None and 10 <= size <= 20)
 
 
 def _is_usual(name: str, one: Declaration) -> bool:
@@ -599,25 +647,58 @@ def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[D
     held: dict[str, str] = {}
     for one in _expanded(ordered):
         held.pop(one.name, None)
-        held[one.name] = one.value
+        value = _WITHOUT.get((one.name, one.value), one.value)
+        if one.name not in (*_COLOURS, "text-align") and value in ("inherit", "initial", "unset", "revert"):
+            # As if it were not declared.
+            continue
+        if not value.startswith("-ms-"):
+            held[one.name] = value
     return held
+
+
+_COLOURS = frozenset(("color", "background-color"))
+_WITHOUT = {
+    ("display", "initial"): "inline", ("display", "unset"): "inline", ("font-size", "initial"): "medium",
+    ("line-height", "initial"): "normal", ("white-space", "initial"): "normal", ("direction", "initial"): "ltr",
+}  # fmt: skip
+# What is followed from element to element where it may hold.
+_FOLLOWED = re.compile(
+    r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
+    r"|(?:margin|padding)-(?:top|right|bottom|left)|border-(?:top|bottom)-width|(?:min-|max-)?width|overflow(?:-x)?"
+    r"|text-indent|letter-spacing"
+)
+
+
+def _by_name(rules: Iterable[Rule]) -> dict[str, tuple[str, ...]]:
+    """Return the values of what is followed, by name."""
+    found: dict[str, dict[str, None]] = {}
+    for one in _expanded(d for rule in rules for d in rule.declared):
+        if _FOLLOWED.fullmatch(one.name):
+            found.setdefault(one.name, {})[one.value] = None
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
     """Return declarations with each shorthand as what it sets."""
     found: list[Declaration] = []
     for one in declared:
-        if one.name in ("margin", "padding"):
+        if one.name.startswith("-webkit-"):
+            one = one._replace(name=one.name.removeprefix("-webkit-"))
+        if one.name in _LOGICAL:
+            found += [Declaration(f"padding{side}", value) for side, value in _pair(one)]
+        elif one.name in ("margin", "padding"):
             found += [Declaration(f"{one.name}{side}", value) for side, value in _four(one.value)]
         elif one.name == "background":
             found.append(Declaration("background-color", _colour_in(one.value)))
         elif one.name == "font":
             found += _expanded_font(one.value)
-        elif one.name in ("text-decoration-line", "-webkit-text-decoration"):
+        elif one.name == "text-decoration-line":
             found.append(Declaration("text-decoration", one.value))
         elif one.name == "list-style":
             words = [w for w in one.value.split() if w not in ("inside", "outside")]
-            found.append(Declaration("list-style-type", words[0] if words else "disc"))
+            found.append(Declaration("list-style-type", (words[0] if words else "disc").replace("-latin", "-alpha")))
+        elif one.name == "list-style-type":
+            found.append(Declaration(one.name, one.value.replace("-latin", "-alpha")))
         elif one.name in _BORDERS:
             sides = _SIDES if one.name == "border" else (one.name.removeprefix("border"),)
             parts = _border_parts(one.value)
@@ -633,6 +714,15 @@ def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
 _BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
 _LINES = frozenset("none hidden solid dotted dashed double groove ridge inset outset".split())
 _PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
+
+
+_LOGICAL = {"padding-inline": ("-left", "-right"), "padding-block": ("-top", "-bottom")}
+
+
+def _pair(one: Declaration) -> Iterator[tuple[str, str]]:
+    parts = one.value.split()
+    if len(parts) in (1, 2):
+        yield from zip(_LOGICAL[one.name], (parts[0], parts[-1]), strict=True)
 
 
 def _four(value: str) -> list[tuple[str, str]]:
@@ -660,6 +750,9 @@ def _colour_in(background: str) -> str:
 
 
 def _expanded_font(value: str) -> list[Declaration]:
+    if value in ("inherit", "initial", "unset", "revert"):
+        names = ("font-style", "font-weight", "font-size", "line-height", "font-family")
+        return [Declaration(one, value) for one in names]
     found = font_parts(value)
     if found is None:
         return []

@@ -107,7 +107,10 @@ def _is_border(value: str, most: float = 40) -> bool:
 
 
 _LINE_STYLES = frozenset(
-    "none hidden solid dotted dashed double groove ridge inset outset thin medium thick currentcolor windowtext initial".split()
+    (
+        *"none hidden solid dotted dashed double groove ridge inset outset thin medium thick".split(),
+        *("currentcolor", "windowtext", "initial"),
+    )
 )
 _LINES = frozenset(
     "none underline overline line-through solid dotted dashed auto from-font initial inherit unset".split()

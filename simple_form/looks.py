@@ -1,13 +1,12 @@
 """How words look at each place of a message, followed from the page inwards through all values that may hold."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, UNREADABLE, WHITE, Colour, colour_of, contrast, over
 from simple_form.elements import Element, Styled, Tree
-from simple_form.harmless import ROOT_SIZE, length
-from simple_form.style_sheets import Declaration
+from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
 
 BESIDE = ("left", "right")
 INDENTING = frozenset("blockquote dd ol ul dir menu".split())
@@ -22,14 +21,16 @@ _KEYWORD_SIZES = {
 NO_COLOUR = frozenset(("", "inherit", "currentcolor", "unset", "none", "initial", "transparent"))
 # The background of a page in dark mode.
 _NIGHT = Colour(0.07, 0.07, 0.07)
+_NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
+# Buttons have colours of their own.
+_BUTTON = ("black", "#efefef")
 MOST_COLOURS = 6
 # Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
 _TINY, _CROWDED = 6.0, 0.9
 # Less opaque than this, or so many pixels from the edge, words are not seen.
-_PALE, _FAR = 0.35, 450.0
+_PALE, FAR = 0.35, 450.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
-_WIDTHS = ("width", "max-width")
 _INSETS = tuple(f"{box}-{side}" for box in ("margin", "padding") for side in BESIDE)
 
 
@@ -49,6 +50,7 @@ class Look(NamedTuple):
     dark_backs: tuple[Colour, ...] = (WHITE,)
     # What is behind a block: the background of words on a line is not drawn behind it.
     block_backs: tuple[Colour, ...] = (WHITE,)
+    dark_block_backs: tuple[Colour, ...] = (WHITE,)
     page_back: Colour = WHITE
     room: float | None = None
     # Whether the columns of the table around it are as wide as it says, whatever is in them.
@@ -61,7 +63,10 @@ class Look(NamedTuple):
     around: tuple[Colour, ...] = (WHITE,)
     written_size: float = ROOT_SIZE
     written_line: float = 1.2
+    written_room: float = LARGEST_WINDOW
     is_one_line: bool = False
+    # Whether it says that its lines break.
+    is_wrapped: bool = False
     keeps_blanks: bool = False
     indented: int = 0
     raised: int = 0
@@ -76,6 +81,10 @@ class Look(NamedTuple):
     inset: float = 0.0
     # What is behind the table that it lies in.
     outer_backs: tuple[Colour, ...] = (WHITE,)
+    dark_outer_backs: tuple[Colour, ...] = (WHITE,)
+    # How much wider letters are by the room between them, and whether an inherited indent is below zero.
+    spacing: float = 0.0
+    is_hanging: bool = False
 
     def is_lost_outside(self) -> bool:
         """Whether words could not be read beside the box they are in, so that they need its background themselves."""
@@ -93,7 +102,7 @@ class Look(NamedTuple):
             return "its letters are too small to read"
         if self.opacity < _PALE:
             return "it is nearly transparent"
-        if self.inset > _FAR:
+        if self.inset > FAR:
             return "it is pushed out of sight"
         held = (self.line, self.line_share)
         others = ((size, *line) for size in self.other_sizes or (self.size,) for line in self.other_lines or (held,))
@@ -104,7 +113,9 @@ class Look(NamedTuple):
 
 def look_of_page(tree: Tree) -> Look:
     """Return how words look where the message has no style."""
-    return Look(dark_colours=(WHITE,), dark_backs=(_NIGHT,)) if tree.has_dark_scheme else Look()
+    if not tree.has_dark_scheme:
+        return Look()
+    return Look(dark_colours=(WHITE,), dark_backs=(_NIGHT,), dark_block_backs=(_NIGHT,), dark_outer_backs=(_NIGHT,))
 
 
 def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: bool) -> Look:
@@ -117,10 +128,9 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         size = _size(held["font-size"], above.size)
     if "line-height" in held:
         line, share = _line(held["line-height"], size, above)
-    unsure = _values(styled.unsure)
-    dark_unsure = _values(styled.dark_unsure)
-    sizes = [_size(one, above.size) for one in (*unsure("font-size"), *dark_unsure("font-size"))]
-    lines = [_line(one, max([size, *sizes]), above) for one in unsure("line-height")]
+    unsure = styled.unsure
+    sizes = [_size(one, above.size) for one in unsure.get("font-size", ())]
+    lines = [_line(one, max([size, *sizes]), above) for one in unsure.get("line-height", ())]
     # As many levels as there are, an unsure size can make them smaller.
     least = min([size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes])
     is_link = name == "a" and "href" in element.attributes
@@ -129,28 +139,33 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         colour = tree.link_colour or LINK.written()
     if name == "mark":
         colour, back = colour or "black", back or "yellow"
-    under = above.block_backs if is_block else above.backs
-    under = above.outer_backs if name == "caption" else under
-    if held.get("float", "none") != "none":
-        # What floats may lie beyond the box around it.
-        under = tuple(dict.fromkeys((*under, above.page_back)))
-    backs = _backs(under, back, unsure("background-color"))
+    others, other_backs = unsure.get("color", ()), unsure.get("background-color", ())
+    if name == "button":
+        others, other_backs = (
+            (*others, *([] if colour else _BUTTON[:1])),
+            (*other_backs, *([] if back else _BUTTON[1:])),
+        )
+    is_floating = any(one != "none" for one in styled.all_of("float"))
+    under = _under(above.backs, above.block_backs, above.outer_backs, name, is_block)
+    # What floats may lie beyond the box around it.
+    under = (*under, above.page_back) if is_floating else under
+    backs = _backs(under, back, other_backs)
     # Where a page is in quirks mode, a table does not inherit colours and sizes.
-    inherited = tuple(dict.fromkeys((*above.colours, BLACK))) if name == "table" else above.colours
-    colours = _colours(inherited, colour, unsure("color"))
+    is_restarted = name == "table" and not tree.is_standard
+    colours = _colours((*above.colours, BLACK) if is_restarted else above.colours, colour, others)
     dark_colours, dark_backs = colours, backs
+    dark_back = back
     if tree.has_dark_mode or tree.has_dark_scheme:
         dark = styled.dark or held
-        dark_backs = _backs(
-            above.dark_backs,
-            dark.get("background-color", back),
-            (*unsure("background-color"), *dark_unsure("background-color")),
-        )
-        dark_colours = _colours(
-            above.dark_colours,
-            dark.get("color", "") or (colour if is_link else ""),
-            (*unsure("color"), *dark_unsure("color")),
-        )
+        dark_back = dark.get("background-color", back)
+        dark_link = tree.link_colour or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
+        dark_colour = dark.get("color", "") or (dark_link if is_link else colour if name == "mark" else "")
+        under = _under(above.dark_backs, above.dark_block_backs, above.dark_outer_backs, name, is_block)
+        under = (*under, *above.dark_outer_backs) if is_floating else under
+        dark_backs = _backs(under, dark_back, _both(styled, "background-color"))
+        inherited = (*above.dark_colours, BLACK) if is_restarted else above.dark_colours
+        dark_colours = _colours(inherited, dark_colour, _both(styled, "color"))
+    is_table = name == "table"
     return above._replace(
         size=size,
         least=least,
@@ -163,16 +178,21 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         dark_colours=dark_colours,
         dark_backs=dark_backs,
         block_backs=backs if is_block else above.block_backs,
+        dark_block_backs=dark_backs if is_block else above.dark_block_backs,
         room=_room(styled, name, above, size),
         is_fixed=held.get("table-layout") == "fixed" if name == "table" else above.is_fixed,
         is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
         clip=_clip(styled, above.clip),
-        is_one_line=_is_one_line(held, above),
+        is_one_line=_is_one_line(styled, above),
+        is_wrapped=held.get("white-space") in ("pre-wrap", "pre-line", "break-spaces", "normal"),
         keeps_blanks=held.get("white-space", "").startswith("pre")
         or (above.keeps_blanks and "white-space" not in held),
-        opacity=above.opacity * (length(f"{held.get('opacity', '1')}px") or 1.0),
-        inset=above.inset + sum(max(length(held.get(one, "")) or 0.0, 0.0) for one in _INSETS),
-        outer_backs=above.block_backs if name == "table" else above.outer_backs,
+        opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
+        inset=above.inset + around_of(styled, size, BESIDE),
+        outer_backs=above.block_backs if is_table else above.outer_backs,
+        dark_outer_backs=above.dark_block_backs if is_table else above.dark_outer_backs,
+        spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
+        is_hanging=_is_hanging(styled, above),
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
         aligned=_aligned(element, above, name),
@@ -204,8 +224,29 @@ def _is_crowded(size: float, line: float | None, share: float) -> bool:
     return (share * size if line is None else line) < _CROWDED * size
 
 
-def _values(declared: Sequence[Declaration]) -> Callable[[str], tuple[str, ...]]:
-    return lambda name: tuple(one.value for one in declared if one.name == name)
+def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
+    """Return how many pixels margins and paddings have on these sides at most."""
+    found = 0.0
+    for name in (f"{box}-{side}" for box in ("margin", "padding") for side in sides):
+        found += max([length(one, size, LARGEST_WINDOW) or 0.0 for one in styled.all_of(name)], default=0.0)
+    return found
+
+
+def _both(styled: Styled, name: str) -> tuple[str, ...]:
+    return (*styled.unsure.get(name, ()), *styled.dark_unsure.get(name, ()))
+
+
+Colours = tuple[Colour, ...]
+
+
+def _under(backs: Colours, block_backs: Colours, outer_backs: Colours, name: str, is_block: bool) -> Colours:
+    """Return what is behind an element: a caption lies outside of its table."""
+    return outer_backs if name == "caption" else block_backs if is_block else backs
+
+
+def _is_hanging(styled: Styled, above: Look) -> bool:
+    indents = styled.all_of("text-indent")
+    return any(one.startswith("-") for one in indents) if indents else above.is_hanging
 
 
 def _colours(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tuple[Colour, ...]:
@@ -214,7 +255,7 @@ def _colours(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tu
     )
     others = (colour_of(one) for one in unsure)
     found = ((sure,) if sure is not None else above) + tuple(one for one in others if one is not None)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
 
 
 def _backs(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tuple[Colour, ...]:
@@ -224,14 +265,15 @@ def _backs(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tupl
         other = colour_of(one)
         if other is not None and other.alpha:
             found += tuple(over(other, back) for back in above[:MOST_COLOURS])
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
 
 
-def _is_one_line(held: Mapping[str, str], above: Look) -> bool:
-    white_space, wraps = held.get("white-space", ""), held.get("text-wrap", held.get("text-wrap-mode", ""))
-    if wraps == "nowrap" or white_space in ("nowrap", "pre"):
+def _is_one_line(styled: Styled, above: Look) -> bool:
+    wraps = (*styled.all_of("text-wrap"), *styled.all_of("text-wrap-mode"))
+    white_spaces = styled.all_of("white-space")
+    if "nowrap" in wraps or any(one in ("nowrap", "pre") for one in white_spaces):
         return True
-    return above.is_one_line and white_space in ("", "inherit") and wraps in ("", "inherit")
+    return above.is_one_line and not wraps and not white_spaces
 
 
 def _aligned(element: Element, above: Look, name: str) -> str:
@@ -249,7 +291,7 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
         return length(held.get("width", ""))
     if name in ("td", "th", "table"):
         return above.room
-    widths = _pixels(_WIDTHS, [*held.items(), *((one.name, one.value) for one in styled.unsure)])
+    widths = _widths(styled)
     room = min(widths) if widths else above.room
     if room is None:
         return None
@@ -260,11 +302,11 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
 
 def _clip(styled: Styled, above: float | None) -> float | None:
     """Return how wide the narrowest box is that cuts off what is wider; where it does not say so, as wide as a line."""
-    declared = [*styled.held.items(), *((one.name, one.value) for one in styled.unsure)]
-    if all(value == "visible" for name, value in declared if name in ("overflow", "overflow-x")):
+    if all(one == "visible" for name in ("overflow", "overflow-x") for one in styled.all_of(name)):
         return above
-    return min([*_pixels(_WIDTHS, declared), above or _WIDEST])
+    return min([*_widths(styled), above or _WIDEST])
 
 
-def _pixels(names: Iterable[str], declared: Iterable[tuple[str, str]]) -> list[float]:
-    return [pixels for name, value in declared if name in names and (pixels := length(value)) is not None]
+def _widths(styled: Styled) -> list[float]:
+    values = (one for name in ("width", "max-width") for one in styled.all_of(name))
+    return [pixels for one in values if (pixels := length(one)) is not None]

@@ -16,7 +16,7 @@ from simple_form.colours import UNREADABLE, contrast
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
-from simple_form.looks import BESIDE, INDENTING, Look, look_of, look_of_page
+from simple_form.looks import BESIDE, FAR, INDENTING, Look, around_of, look_of, look_of_page
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import ALL_SIDES, FOLLOWED, INLINE_BOXES, style_of
 
@@ -33,12 +33,16 @@ _SAME = {
 }  # fmt: skip
 _BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
 _MOST_PULLED = 8.0
+# So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
+_NARROW_ITEM, _MOST_FIXED, _MOST_CLIPPED = 100.0, 4, 3
+MOST_COLUMNS = 1000
+_NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 _TALL = frozenset(("padding-top", "padding-bottom", "border-top-width", "border-bottom-width"))
 _CUTTING = frozenset(
     f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
 )
-# A letter of a long word has so many pixels at least.
-_NARROWEST = 5.0
+# A letter of a long word is so wide at least, as a share of its height.
+_NARROWEST = 0.3
 MOST_INDENTED, MOST_RAISED, MOST_ON_ONE_LINE = 5, 2, 60
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
@@ -51,7 +55,9 @@ _UNSEEN = re.compile(
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
-_BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800"
+_BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
+# Where a line may break.
+_BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
 ATTRIBUTES = {
@@ -96,13 +102,31 @@ class _Open:
     # The cells of its last row so far, and whether any row has several.
     cells: int = 0
     is_wide: bool = False
+    # Of a table: the next column, and for how many rows each column is taken.
+    column: int = 0
+    taken: list[int] = field(default_factory=list)
     number: int | None = None
     step: int = 1
-    items: list[tuple[int, int | None]] = field(default_factory=list)
+    items: list[tuple[int, int | None, bool]] = field(default_factory=list)
 
-    def add_cell(self) -> None:
+    def add_row(self) -> None:
+        """Begin a row of a table."""
+        self.cells = self.column = 0
+        self.taken = [max(one - 1, 0) for one in self.taken]
+
+    def add_cell(self, colspan: int, rowspan: int) -> int:
+        """Add a cell, and return how many columns it may have: none that a cell above it takes."""
         self.cells += 1
         self.is_wide = self.is_wide or self.cells > 1
+        at = self.column
+        while at < len(self.taken) and self.taken[at]:
+            at += 1
+        columns = next((n for n in range(1, colspan) if at + n < len(self.taken) and self.taken[at + n]), colspan)
+        self.column = at + columns
+        if self.column <= MOST_COLUMNS:
+            self.taken += [0] * (self.column - len(self.taken))
+            self.taken[at : self.column] = [rowspan or MOST_COLUMNS] * columns
+        return columns
 
 
 class _Writer:
@@ -116,8 +140,13 @@ class _Writer:
         self.line_has_words = self.has_words = False
         # What floats to the right, until more words come on its line.
         self.at_right: _Open | None = None
-        # How far margins below zero have pulled what follows, in pixels.
-        self.pulled = 0.0
+        # How far margins below zero have pulled what follows, and margins have pushed it on its line, in pixels.
+        self.pulled = self.pushed = 0.0
+        # The parts of the line that stand from right to left as wholes, and whether it has a letter that does.
+        self.parts = 0
+        self.has_right = False
+        # How much of the line no break has parted from what follows, where letters are one high.
+        self.unbroken = 0.0
 
     def write(self) -> SimpleForm:
         look = look_of_page(self.tree)
@@ -171,6 +200,7 @@ class _Writer:
         elif written == "img":
             self._picture(element)
         elif written in ("br", "hr"):
+            self._add_pulled(element)
             for how, harm in element.styled.harms:
                 if harm.reaches:
                     self._add(Change(f"{how} (of a line)", harm.does))
@@ -188,7 +218,11 @@ class _Writer:
         display = element.styled.held.get("display", "")
         is_block = tag in _BLOCKS or display in ("block", "table", "flex", "grid")
         look = look_of(element, name, above, self.tree, is_block=is_block or display in INLINE_BOXES)
-        one = _Open(name, tag, look, -1, [*self._harms(element, name, look, above)])
+        columns = self._part_of_table(name, marks)
+        one = _Open(name, tag, look, -1, [*self._harms(element, name, look, above, is_block=is_block)])
+        if columns and str(columns) != marks.get("colspan", "1"):
+            one.harms.append(("cells that lie over each other", Harm("cover other words")))
+            marks = {**marks, "colspan": str(columns)}
         one.is_block, one.is_first = is_block, not self.has_words
         if one.is_block:
             self._end_line()
@@ -199,12 +233,8 @@ class _Writer:
         self.out.append(self._attributes(element, name, target, marks) + (f' style="{style}"' if style else ""))
         if tag == "li":
             self._item(element)
-        if tag == "ol":
+        if tag == "ol" or (tag == "ul" and element.styled.held.get("list-style-type") in _NUMBERED):
             self._list(one, element)
-        if name == "tr":
-            self._table().cells = 0
-        elif name in ("td", "th"):
-            self._table().add_cell()
         turns_cells = name == "table" and look.is_right_to_left
         if element.styled.held.get("direction") == "ltr":
             self.out.append(' dir="ltr"')
@@ -212,9 +242,9 @@ class _Writer:
             one.rtl_slot = len(self.out)
             self.out.append("")
         self.out.append(">")
-        if name == "q":
-            self.out.append("“")
         self._push(one)
+        if name == "q":
+            self._text("“")
 
     def _push(self, one: _Open) -> None:
         self.stack.append(one)
@@ -224,9 +254,9 @@ class _Writer:
     def _end(self) -> None:
         if len(self.stack) < 2:
             raise TooComplex("its structure is ambiguous")
+        if self.stack[-1].name == "q":
+            self._text("”")
         one = self.stack.pop()
-        if one.name == "q":
-            self.out.append("”")
         self._close(one)
         self.out.append(f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>")
         if one.is_block:
@@ -246,14 +276,23 @@ class _Writer:
         ]
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
-        line = "".join(one.text) if one.look.keeps_blanks else _BLANKS.sub(" ", "".join(one.text))
-        widest = max(map(len, line.split("\n")), default=0) * one.look.size / ROOT_SIZE
-        is_beside = one.tag == "pre" and contrast(one.look.written[0], one.look.page_back) < UNREADABLE
+        line = (
+            "".join(one.text).replace("\t", " " * 8) if one.look.keeps_blanks else _BLANKS.sub(" ", "".join(one.text))
+        )
+        letter = (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
+        widest = max(map(len, line.split("\n")), default=0) * letter
+        is_beside = (
+            one.tag == "pre"
+            and not one.look.is_wrapped
+            and contrast(one.look.written[0], one.look.page_back) < UNREADABLE
+        )
         if (one.look.is_one_line or is_beside) and widest > MOST_ON_ONE_LINE:
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.rtl_slot >= 0:
             if _is_right_to_left(text):
                 self.out[one.rtl_slot] = ' dir="rtl"'
+                if one.is_wide and one.name != "table":
+                    harms.append(("direction: rtl", Harm("move it")))
             elif has_words and (one.is_wide or (one.name != "table" and (one.has_right or not text[:1].isalpha()))):
                 harms.append(("direction: rtl", Harm("move it")))
                 self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
@@ -294,6 +333,7 @@ class _Writer:
             text = _WIDE_BLANKS.sub(" ", text)
         if not _is_unseen(text):
             self.line_has_words = self.has_words = True
+            self.has_right = self.has_right or _has_right(text)
             if here.problem is None and not here.look.is_gone:
                 here.problem = here.look.unreadable()
                 if here.problem and here not in self.collecting:
@@ -302,14 +342,14 @@ class _Writer:
                 # Words behind it on its line.
                 self._note(self.at_right, [("float: right", Harm("move it"))], "".join(self.at_right.text).strip())
                 self.at_right = None
-            if not here.look.is_gone and (how := _too_wide(text, here.look)):
+            if not here.look.is_gone and (how := self._too_wide(text, here.look)):
                 here.harms.append(how)
                 self._collect(here)
             if len(self.collecting) > 50:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
-            if one.rtl_slot >= 0 and not text.isascii():
-                one.has_right = one.has_right or any(bidirectional(c) in ("R", "AL") for c in text)
+            if one.rtl_slot >= 0:
+                one.has_right = one.has_right or _has_right(text)
             if one.known < 400:
                 one.text.append(text)
                 one.known += len(text)
@@ -320,7 +360,12 @@ class _Writer:
         self.out.append(escaped)
 
     def _end_line(self) -> None:
+        if self.parts > 1 and self.line_has_words and not self.has_right:
+            for one in self.stack:
+                one.is_wide = one.is_wide or one.rtl_slot >= 0
         self.line_has_words, self.at_right = False, None
+        self.parts, self.has_right = 0, False
+        self.pushed = self.unbroken = 0.0
         for one in self.collecting:
             one.text.append(" ")
 
@@ -328,40 +373,89 @@ class _Writer:
         """Collect the words of an element that is open already, in the order of the open elements."""
         self.collecting = [open_one for open_one in self.stack if open_one is one or open_one in self.collecting]
 
-    def _harms(self, element: Element, name: str, look: Look, above: Look) -> Iterator[tuple[str, Harm]]:
+    def _too_wide(self, text: str, look: Look) -> tuple[str, Harm] | None:
+        """Return what happens to words that are wider than the box they are in."""
+        words = [text] if look.is_one_line else _BREAKS.split(text)
+        widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
+        widths[0] += self.unbroken
+        self.unbroken = widths[-1]
+        widest = max(widths) + max(map(len, words)) * look.spacing
+        if look.room is not None and widest > look.room:
+            return "a word that is wider than its box", Harm("move it")
+        if look.clip is not None and widest * _NARROWEST / 0.6 > look.clip:
+            return "overflow around it", Harm("cut it off")
+        return None
+
+    def _harms(
+        self, element: Element, name: str, look: Look, above: Look, *, is_block: bool
+    ) -> Iterator[tuple[str, Harm]]:
         """Yield what an element could do here."""
-        held = element.styled.held
+        styled = element.styled
         if above.is_gone:
             return
-        for how, harm in element.styled.harms:
+        for how, harm in styled.harms:
             # A float to the left that stays where it is written: at the beginning of a line.
             is_in_place = how == "float: left" and not self.line_has_words
             # What is in a box that cuts off is looked at by itself.
-            is_cutting = how in _CUTTING and not look.is_one_line
+            is_cutting = how in _CUTTING and not look.is_one_line and not above.is_flex
             if not is_in_place and not is_cutting:
                 yield how, harm
-        for one in (*element.styled.unsure, *element.styled.dark_unsure):
-            if one == ("direction", "rtl", one.important, one.texts):
-                yield "direction: rtl", Harm("move it")
-            is_tall = one.name in _TALL and (length(one.value) or 0.0) > 3
-            if is_tall and name not in _BLOCKS:
-                yield f"{one.name}: {one.value}", Harm("cover other words", reaches=True)
-        pulled = sum(-min(length(held.get(f"margin-{side}", "")) or 0.0, 0.0) for side in ALL_SIDES)
-        self.pulled += pulled
-        if pulled and self.pulled > _MOST_PULLED:
+        yield from _unsure_harms(element, name)
+        if self._add_pulled(element, is_noted=False):
             yield "margins below zero", Harm("move it", reaches=True)
+        if not is_block:
+            self.pushed += around_of(styled, look.size, BESIDE)
+            if self.pushed > FAR:
+                yield "it pushes words out of sight", Harm("move it", reaches=True)
         if look.room is not None and above.room is not None and look.room > above.room + 1:
             yield "it is wider than what it lies in", Harm("move it")
+        display = styled.held.get("display", "")
+        is_apart = display in INLINE_BOXES or name in ("table", "button") or "float" in styled.held
         if above.clip is not None:
-            wide = max(length(held.get(one, "")) or 0.0 for one in ("width", "min-width"))
-            aside = [length(held.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding") for side in BESIDE]
-            if wide > min(above.clip, 320) or sum(aside) > 60 or look.is_one_line:
+            widths = [*styled.all_of("width"), *styled.all_of("min-width")]
+            # A share of the box fits in.
+            wide = max((length(one, whole=above.clip) or 0.0 for one in widths), default=0.0)
+            is_loose = look.is_flex or look.is_one_line
+            is_loose = is_loose or (name in ("td", "th") and self._table().cells > _MOST_CLIPPED)
+            if wide > above.clip or around_of(styled, look.size, BESIDE) > 60 or is_loose:
                 yield "overflow around it", Harm("cut it off")
+        if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
+            yield "narrow parts of a row", Harm("cover other words")
+        if above.is_flex and look.is_one_line:
+            yield "a line that does not break in a row", Harm("move it")
+        if above.is_hanging and is_apart:
+            yield "text-indent below zero around it", Harm("cover other words")
+        if name in ("td", "th") and look.is_fixed and self._table().cells > _MOST_FIXED:
+            yield "columns that are narrower than their words", Harm("cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
-        if name == "bdi" and above.is_right_to_left:
-            yield "<bdi> among words from right to left", Harm("move it")
+        if above.is_right_to_left:
+            is_part = (is_apart and name != "table") or look.is_flex or display == "table-cell"
+            is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
+            self.parts += is_part
+            if name == "bdi":
+                yield "<bdi> among words from right to left", Harm("move it")
         yield from self._moved_in_table(name)
+
+    def _add_pulled(self, element: Element, *, is_noted: bool = True) -> bool:
+        """Add up margins below zero, and return whether these pull something over something else."""
+        names = (f"margin-{side}" for side in ALL_SIDES)
+        lowest = (min([length(v, whole=800) or 0.0 for v in element.styled.all_of(one)], default=0.0) for one in names)
+        pulled = -sum(min(one, 0.0) for one in lowest)
+        self.pulled += pulled
+        is_far = pulled > 0 and self.pulled > _MOST_PULLED
+        if is_far and is_noted:
+            self._add(Change("margins below zero", "move it"))
+        return is_far
+
+    def _part_of_table(self, name: str, marks: Mapping[str, str]) -> int:
+        """Begin a row or cell in its table, and return how many columns the cell has; 0 for what is no cell."""
+        table = self._table()
+        if name == "tr":
+            table.add_row()
+        elif name in ("td", "th"):
+            return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
+        return 0
 
     def _table(self) -> _Open:
         """Return the table around this place; the page where there is none."""
@@ -434,8 +528,9 @@ class _Writer:
 
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
+        self._add_pulled(element)
         for how, harm in element.styled.harms:
-            if harm.reaches or "width" in how:
+            if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
         held = element.styled.held
         source = attributes.get("src", "").strip()
@@ -470,7 +565,7 @@ class _Writer:
         around = next((one for one in reversed(self.stack) if one.tag in ("ol", "ul")), None)
         value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("value", ""), re.DOTALL)
         if around is not None and around.number is not None:
-            around.items.append((len(self.out), int(value[1]) if value else None))
+            around.items.append((len(self.out), int(value[1]) if value else None, _is_item(element)))
             self.out.append("")
 
     def _number_items(self, one: _Open) -> None:
@@ -479,16 +574,20 @@ class _Writer:
             number = len(one.items)
         assert number is not None
         usual = 1
-        for slot, value in one.items:
+        for slot, value, is_counted in one.items:
             number = number if value is None else value
-            if number != usual:
-                self.out[slot] = f' value="{number}"'
-            usual = number + 1
-            number += one.step
+            shown = number if is_counted else number - one.step
+            if shown != usual:
+                self.out[slot] = f' value="{shown}"'
+            usual = shown + 1
+            number = shown + one.step
 
     def _style(self, one: _Open, element: Element, look: Look, above: Look) -> str:
         """Return the style of an element, and note what follows from it."""
-        style = style_of(one.tag, element.styled.held, look, above, is_block=one.is_block)
+        held = element.styled.held
+        if one.tag == "li" and not _is_item(element):
+            held = {**held, "list-style-type": "none"}
+        style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look, one.is_coloured = style.look, style.is_coloured
         if style.is_tall:
             how = "padding or border of words on a line"
@@ -517,6 +616,23 @@ def _is_unseen(text: str) -> bool:
     return _UNSEEN.fullmatch(text) is not None
 
 
+def _is_item(element: Element) -> bool:
+    """Whether an item of a list has a number or a sign."""
+    return element.styled.held.get("display", "list-item") == "list-item"
+
+
+def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
+    """Yield what values could do that may hold."""
+    unsure = element.styled.unsure
+    if "rtl" in unsure.get("direction", ()):
+        yield "direction: rtl", Harm("move it")
+    if "inline" in unsure.get("display", ()) and name in _BLOCKS:
+        yield "display: inline", Harm("hide it")
+    for one in _TALL:
+        if name not in _BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
+            yield f"{one} of words on a line", Harm("cover other words", reaches=True)
+
+
 def _turns(text: str) -> bool:
     """Whether characters of a text turn its direction round, other than around words that are written so."""
     if text.isascii() or not _TURNING.search(text):
@@ -525,21 +641,10 @@ def _turns(text: str) -> bool:
     return any(one in "\u202d\u202e" or (one in "\u202b\u2067\u2068" and not is_written_so) for one in text)
 
 
+def _has_right(text: str) -> bool:
+    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text)
+
+
 def _is_right_to_left(text: str) -> bool:
     """Whether the first letter is of a script that is written from right to left."""
     return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), False)
-
-
-def _too_wide(text: str, look: Look) -> tuple[str, Harm] | None:
-    """Return what happens to words that are wider than the box they are in."""
-    unbroken = [text] if look.is_one_line else text.split()
-    if look.room is not None and max(map(_width, unbroken), default=0) * look.size > look.room:
-        return "a word that is wider than its box", Harm("move it")
-    if look.clip is not None and max(map(len, text.split()), default=0) * _NARROWEST > look.clip:
-        return "overflow around it", Harm("cut it off")
-    return None
-
-
-def _width(text: str) -> float:
-    """Return how wide a text is, where its letters are one high."""
-    return 0.6 * len(text) + 0.2 * sum(map(str.isupper, text))

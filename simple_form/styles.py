@@ -6,7 +6,7 @@ from itertools import product
 from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, WHITE, Colour, colour_of, contrast, over
-from simple_form.harmless import ROOT_SIZE, length
+from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
 from simple_form.looks import BESIDE, NO_COLOUR, SCALES, Look
 
 ALL_SIDES = ("top", "right", "bottom", "left")
@@ -17,6 +17,7 @@ _WORDS = frozenset("a b code em i s span strong u".split())
 _PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
 # The sizes of letters of the simple form lie between these.
 _SMALLEST, _LARGEST = 10.0, 48.0
+_WIDTHS = ("width", "max-width")
 MOST_SPREAD, MOST_HIGH = 240.0, 120.0
 # A box around words on a line that is higher lies over the lines next to it.
 _MOST_AROUND = 3.0
@@ -90,6 +91,7 @@ def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_b
         around=tuple(dict.fromkeys((*above.around, written[1]))),
         written_size=_clamped(look.size) if "font-size" in kept else above.written_size * SCALES.get(tag, 1.0),
         written_line=float(kept.get("line-height", above.written_line)),
+        written_room=min([above.written_room, *(length(kept.get(one, "")) or LARGEST_WINDOW for one in _WIDTHS)]),
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
@@ -130,9 +132,9 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
     size = _clamped(look.size)
     if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
+    if tag == "table" and above.aligned:
+        held = {"text-align": "left", **held}
     kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
-    if tag == "table" and above.aligned and "text-align" not in held:
-        kept["text-align"] = "left"
     decoration = held.get("text-decoration", "").split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
     if lines and not (lines == ["underline"] and tag in ("u", "a")):
@@ -189,14 +191,16 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
         if (is_box or side in BESIDE) and (border := _border_of(held, side)):
             kept[f"border-{side}"] = border
     is_table = tag in ("table", "td", "th")
-    for name in ("width", "max-width") if is_table or tag in ("div", "p") else ():
+    for name in _WIDTHS if is_table or tag in ("div", "p") else ():
         value = held.get(name, "")
         pixels = length(value)
         share = length(value, whole=100) if value.endswith("%") else None
         if share is not None and (10 if is_table else 50) <= share <= 100:
             kept[name] = f"{share:.0f}%"
         # A narrow box that does not grow would leave words beside its background.
-        elif pixels is not None and (pixels >= 200 or (is_table and name == "width" and pixels >= 40)):
+        elif pixels is None or (pixels > above.written_room and tag not in ("td", "th")):
+            continue
+        elif pixels >= 200 or (is_table and name == "width" and pixels >= 40):
             kept[name] = f"{min(round(pixels), 800)}px"
     if tag in ("td", "th") and (pixels := length(held.get("height", ""))) is not None and 0 < pixels <= MOST_HIGH:
         # Room above and below; a cell grows with what is in it.
