@@ -14,7 +14,7 @@ import nh3
 
 from simple_form.colours import attribute_colour, colour_of
 from simple_form.harmless import Harm, font_parts, harm_of, length
-from simple_form.html_reading import RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
+from simple_form.html_reading import FOREIGN, HTML_INSIDE, RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
 from simple_form.result import Change, TooComplex
 from simple_form.style_sheets import (
     Declaration,
@@ -27,6 +27,8 @@ from simple_form.style_sheets import (
 )
 
 MAX_TAGS = 20_000
+# Rows or columns that one cell has at most.
+MOST_SPANNED = 100
 # Characters in all style attributes, and values of rules that may hold for one element.
 MAX_STYLES, MAX_UNSURE = 400_000, 200
 # What keeps its name until the tree is built: it has a meaning of its own to a parser.
@@ -41,8 +43,6 @@ _PASSED_OVER = frozenset(
     "html head body base link meta script style param source track img image input area title iframe noembed noframes "
     "frame embed bgsound keygen basefont col colgroup wbr".split()
 )
-_FOREIGN = frozenset({"svg", "math"})
-_INSIDE_FOREIGN = frozenset("foreignobject desc annotation-xml mi mo mn ms mtext".split())
 # These end a drawing or formula they stand in, by the standard.
 _BREAKS_OUT = frozenset(
     "b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
@@ -337,7 +337,8 @@ class _Reader:
         marks = f' data-n="{number}"'
         for span in ("colspan", "rowspan"):
             value = token.attributes.get(span, "")
-            marks += f' {span}="{value}"' if value.isascii() and value.isdigit() and len(value) <= 3 else ""
+            is_number = value.isascii() and value.isdigit() and len(value) <= 3
+            marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
         names = frozenset((token.name, *(name.lower() for name in _names_of(token))))
         paragraphs = self.nesting.count["p"]
         if self.nesting.start(token.name, written, f"{token.name}{marks}", names):
@@ -358,9 +359,9 @@ class _Reader:
         if name not in _BREAKS_OUT or not self.nesting.count["span"]:
             return
         for element in reversed(self.nesting.open):
-            if element.name in _INSIDE_FOREIGN:
+            if element.name in HTML_INSIDE:
                 return
-            if element.name in _FOREIGN:
+            if element.name in FOREIGN:
                 self.nesting.end(element.name, "span")
                 self.out.append("</span>")
                 return
@@ -411,7 +412,7 @@ class _Reader:
             if name not in ("wbr", "img", "image", "area", "hr") and (boxes or styled.unsure):
                 self._left_out(f"a box of its own (of <{name}>)", "cover other words", "")
             for how, harm in styled.harms:
-                if harm.reaches or name in ("input", "area"):
+                if harm.reaches:
                     self._left_out(f"{how} (of <{name}>)", harm.does, "")
 
     def _left_out(self, how: str, does: str, passage: str) -> None:
@@ -646,13 +647,14 @@ def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[D
     ]
     held: dict[str, str] = {}
     for one in _expanded(ordered):
+        if one.value.startswith("-ms-"):
+            continue
         held.pop(one.name, None)
         value = _WITHOUT.get((one.name, one.value), one.value)
         if one.name not in (*_COLOURS, "text-align") and value in ("inherit", "initial", "unset", "revert"):
             # As if it were not declared.
             continue
-        if not value.startswith("-ms-"):
-            held[one.name] = value
+        held[one.name] = value
     return held
 
 

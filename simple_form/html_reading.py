@@ -17,6 +17,7 @@ from typing import NamedTuple
 from simple_form.result import TooComplex
 
 MAX_ATTRIBUTES = 100
+_TO_THE_END = 10**9
 
 _SPACE = "\t\n\f\r "
 _SPACES = re.compile(f"[{_SPACE}]*")
@@ -27,6 +28,9 @@ _UNQUOTED = re.compile(f"[^{_SPACE}>]*")
 _COMMENT_END = re.compile("--!?>")
 _REFERENCE = re.compile(r"&(?:#[xX]([0-9a-fA-F]+);?|#([0-9]+);?|([A-Za-z][A-Za-z0-9]{0,31};?))")
 
+FOREIGN = frozenset({"svg", "math"})
+# Inside of these, HTML may stand in a drawing or formula.
+HTML_INSIDE = frozenset("foreignobject desc title annotation-xml mi mo mn ms mtext".split())
 RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea"})
 _REFERENCES_IN = frozenset({"title", "textarea"})
 _RAW_END = {name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW}
@@ -71,13 +75,14 @@ def decode(text: str, *, attribute: bool = False) -> str:
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """Yield the tokens of `source`. After the first svg or math no element is read as raw text any more.
+    """Yield the tokens of `source`. Inside svg and math no element is read as raw text.
 
-    Inside those, the standard reads style, title and script as ordinary markup, and only the whole tree tells where
-    they end. Reading everything as markup from there on shows too much rather than too little.
+    There, the standard reads style, title and script as ordinary markup. Where HTML may stand inside again, only the
+    whole tree tells where it ends: everything from there on is read as markup, which shows too much rather than too
+    little.
     """
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
-    at, end, foreign = 0, len(text), False
+    at, end, foreign, inside = 0, len(text), False, 0
     while at < end:
         opening = text.find("<", at)
         if opening == -1:
@@ -90,9 +95,15 @@ def tokens(source: str) -> Iterator[Token]:
         if token is None:
             continue
         yield token
+        if token.kind == "end" and token.name in FOREIGN and inside > 0:
+            inside -= 1
+            foreign = inside > 0
         if token.kind != "start":
             continue
-        foreign = foreign or token.name in ("svg", "math")
+        if token.name in FOREIGN:
+            foreign, inside = True, inside + 1
+        elif foreign and token.name in HTML_INSIDE:
+            inside = _TO_THE_END
         if token.name == "plaintext" and not foreign:
             yield Token("text", "", text[at:])
             return

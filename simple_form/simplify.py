@@ -35,15 +35,15 @@ _BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table
 _MOST_PULLED = 8.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
 _NARROW_ITEM, _MOST_FIXED, _MOST_CLIPPED = 100.0, 4, 3
-MOST_COLUMNS = 1000
+MOST_COLUMNS = 200
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 _TALL = frozenset(("padding-top", "padding-bottom", "border-top-width", "border-bottom-width"))
 _CUTTING = frozenset(
     f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
 )
 # A letter of a long word is so wide at least, as a share of its height.
-_NARROWEST = 0.3
-MOST_INDENTED, MOST_RAISED, MOST_ON_ONE_LINE = 5, 2, 60
+_NARROWEST = 0.4
+MOST_INDENTED, MOST_RAISED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 2, 60, 240
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
@@ -58,6 +58,7 @@ _BLANKS = re.compile("[ \t\n\f\r]+")
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
 # Where a line may break.
 _BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
+_BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
 ATTRIBUTES = {
@@ -256,11 +257,11 @@ class _Writer:
             raise TooComplex("its structure is ambiguous")
         if self.stack[-1].name == "q":
             self._text("”")
+        if self.stack[-1].is_block:
+            self._end_line()
         one = self.stack.pop()
         self._close(one)
         self.out.append(f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>")
-        if one.is_block:
-            self._end_line()
 
     def _close(self, one: _Open) -> None:
         """Name what an element could do, now that its words are known."""
@@ -276,17 +277,7 @@ class _Writer:
         ]
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
-        line = (
-            "".join(one.text).replace("\t", " " * 8) if one.look.keeps_blanks else _BLANKS.sub(" ", "".join(one.text))
-        )
-        letter = (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
-        widest = max(map(len, line.split("\n")), default=0) * letter
-        is_beside = (
-            one.tag == "pre"
-            and not one.look.is_wrapped
-            and contrast(one.look.written[0], one.look.page_back) < UNREADABLE
-        )
-        if (one.look.is_one_line or is_beside) and widest > MOST_ON_ONE_LINE:
+        if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.rtl_slot >= 0:
             if _is_right_to_left(text):
@@ -327,10 +318,10 @@ class _Writer:
         if _turns(text):
             here.harms.append(("characters that turn words round", Harm("move it")))
             self._collect(here)
-        if _WIDE_BLANKS.search(text) and not here.look.is_gone:
+        if not here.look.is_gone and (_WIDE_BLANKS.search(text) or _has_many_blanks(text)):
             here.harms.append(("very many blanks", Harm("move it")))
             self._collect(here)
-            text = _WIDE_BLANKS.sub(" ", text)
+            text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
         if not _is_unseen(text):
             self.line_has_words = self.has_words = True
             self.has_right = self.has_right or _has_right(text)
@@ -405,7 +396,7 @@ class _Writer:
             yield "margins below zero", Harm("move it", reaches=True)
         if not is_block:
             self.pushed += around_of(styled, look.size, BESIDE)
-            if self.pushed > FAR:
+            if self.pushed > (FAR if above.clip is None else above.clip):
                 yield "it pushes words out of sight", Harm("move it", reaches=True)
         if look.room is not None and above.room is not None and look.room > above.room + 1:
             yield "it is wider than what it lies in", Harm("move it")
@@ -429,6 +420,8 @@ class _Writer:
             yield "columns that are narrower than their words", Harm("cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+        if look.is_right_to_left and look.is_flex:
+            yield "a row from right to left", Harm("move it")
         if above.is_right_to_left:
             is_part = (is_apart and name != "table") or look.is_flex or display == "table-cell"
             is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
@@ -532,7 +525,9 @@ class _Writer:
         for how, harm in element.styled.harms:
             if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
-        held = element.styled.held
+        held, clip = element.styled.held, self.stack[-1].look.clip
+        if clip is not None and self._table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
+            self._add(Change("overflow around a wide picture", "cut it off"))
         source = attributes.get("src", "").strip()
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
@@ -639,6 +634,24 @@ def _turns(text: str) -> bool:
         return False
     is_written_so = any(bidirectional(one) in ("R", "AL") for one in text)
     return any(one in "\u202d\u202e" or (one in "\u202b\u2067\u2068" and not is_written_so) for one in text)
+
+
+def _is_far(one: _Open) -> bool:
+    """Whether the end of a line that does not break is far out of sight."""
+    is_pre = one.tag == "pre" and not one.look.is_wrapped
+    if not (is_pre or one.look.is_one_line):
+        return False
+    text = "".join(one.text)
+    text = text.replace("\t", " " * 8) if is_pre or one.look.keeps_blanks else _BLANKS.sub(" ", text)
+    widest = max(map(len, text.split("\n")), default=0) * (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
+    # Code has long lines, which can be read where they go on beside their box.
+    is_lost = contrast(one.look.written[0], one.look.page_back) < UNREADABLE
+    return widest > (MOST_ON_ONE_LINE if one.look.is_one_line or is_lost else MOST_IN_PRE)
+
+
+def _has_many_blanks(text: str) -> bool:
+    """Whether a word, which no line breaks, has very many blanks in it."""
+    return not text.isascii() and any(len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in _BREAKS.split(text))
 
 
 def _has_right(text: str) -> bool:

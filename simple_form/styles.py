@@ -21,6 +21,8 @@ _WIDTHS = ("width", "max-width")
 MOST_SPREAD, MOST_HIGH = 240.0, 120.0
 # A box around words on a line that is higher lies over the lines next to it.
 _MOST_AROUND = 3.0
+# So much room words on a line have beside them.
+_MOST_BESIDE = 24
 _FONTS = frozenset(
     (
         *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
@@ -181,7 +183,8 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
             kept[f"{kind}-{side}"] = "auto"
         if pixels is None or not (is_box or side in BESIDE):
             continue
-        pixels = min(max(round(pixels), 0), 120 if side == "left" else 64)
+        most = 120 if side == "left" else 64
+        pixels = min(max(round(pixels), 0), most if is_box else _MOST_BESIDE)
         if side in BESIDE:
             if spread + pixels > MOST_SPREAD:
                 continue
@@ -206,7 +209,7 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
         # Room above and below; a cell grows with what is in it.
         kept["height"] = f"{round(pixels)}px"
     hanging = length(held.get("text-indent", ""), look.size) or 0.0
-    if hanging < 0 and -hanging <= (length(kept.get("margin-left", "")) or 0.0):
+    if tag in ("p", "li") and hanging < 0 and -hanging <= (length(kept.get("margin-left", "")) or 0.0):
         # The number of an item stands before it.
         kept["text-indent"] = f"{round(hanging)}px"
     if tag == "table" and held.get("border-collapse") == "collapse":
