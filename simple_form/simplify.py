@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from unicodedata import bidirectional
 from urllib.parse import urljoin
 
@@ -36,6 +37,8 @@ _MOST_PULLED = 8.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
 _NARROW_ITEM, _MOST_FIXED, _MOST_CLIPPED = 100.0, 4, 3
 MOST_COLUMNS = 200
+# How much room a table has in a narrow window, and in a wide one.
+_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 900.0
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 _TALL = frozenset(("padding-top", "padding-bottom", "border-top-width", "border-bottom-width"))
 _CUTTING = frozenset(
@@ -103,6 +106,8 @@ class _Open:
     # The cells of its last row so far, and whether any row has several.
     cells: int = 0
     is_wide: bool = False
+    # How wide the longest word of a cell is, and of a table the cells of its row so far.
+    widest: float = 0.0
     # Of a table: the next column, and for how many rows each column is taken.
     column: int = 0
     taken: list[int] = field(default_factory=list)
@@ -113,6 +118,7 @@ class _Open:
     def add_row(self) -> None:
         """Begin a row of a table."""
         self.cells = self.column = 0
+        self.widest = 0.0
         self.taken = [max(one - 1, 0) for one in self.taken]
 
     def add_cell(self, colspan: int, rowspan: int) -> int:
@@ -277,6 +283,8 @@ class _Writer:
         ]
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
+        if one.name in ("td", "th") and one.widest:
+            harms += self._beside_box(one)
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.rtl_slot >= 0:
@@ -371,6 +379,9 @@ class _Writer:
         widths[0] += self.unbroken
         self.unbroken = widths[-1]
         widest = max(widths) + max(map(len, words)) * look.spacing
+        cell = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
+        if cell is not None:
+            cell.widest = max(cell.widest, widest)
         if look.room is not None and widest > look.room:
             return "a word that is wider than its box", Harm("move it")
         if look.clip is not None and widest * _NARROWEST / 0.6 > look.clip:
@@ -449,6 +460,17 @@ class _Writer:
         elif name in ("td", "th"):
             return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
         return 0
+
+    def _beside_box(self, cell: _Open) -> Iterator[tuple[str, Harm]]:
+        """Yield what happens to words of a cell whose row is wider than the window."""
+        table = self._table()
+        table.widest += cell.widest
+        # The background of what is around the table ends at the window.
+        is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
+        if table.widest > (_NARROW_WINDOW if is_outside else _WIDE_WINDOW):
+            yield "a row that is wider than the window", Harm("cut it off")
+            # Once for each row.
+            table.widest = -inf
 
     def _table(self) -> _Open:
         """Return the table around this place; the page where there is none."""
