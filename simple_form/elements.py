@@ -13,7 +13,7 @@ from typing import Any
 import nh3
 
 from simple_form.colours import attribute_colour, colour_of
-from simple_form.harmless import Harm, font_parts, harm_of, length
+from simple_form.harmless import Harm, font_parts, harm_of, length, parts_of
 from simple_form.html_reading import FOREIGN, HTML_INSIDE, RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
 from simple_form.result import Change, TooComplex
 from simple_form.style_sheets import (
@@ -715,7 +715,6 @@ def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
 
 _BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
 _LINES = frozenset("none hidden solid dotted dashed double groove ridge inset outset".split())
-_PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
 
 
 _LOGICAL = {"padding-inline": ("-left", "-right"), "padding-block": ("-top", "-bottom")}
@@ -729,7 +728,7 @@ def _pair(one: Declaration) -> Iterator[tuple[str, str]]:
 
 def _four(value: str) -> list[tuple[str, str]]:
     """Return one to four values with the sides that they are for."""
-    parts = _PARTS.findall(value)
+    parts = parts_of(value)
     if not 0 < len(parts) <= 4:
         return []
     right = parts[min(1, len(parts) - 1)]
@@ -740,7 +739,7 @@ def _four(value: str) -> list[tuple[str, str]]:
 def _border_parts(value: str) -> dict[str, str]:
     """Return width, style and colour of a border."""
     found = {"width": "medium", "style": "none", "color": "currentcolor"}
-    for part in _PARTS.findall(value):
+    for part in parts_of(value):
         what = "style" if part in _LINES else "color" if colour_of(part) is not None else "width"
         found[what] = part
     return found
@@ -748,7 +747,7 @@ def _border_parts(value: str) -> dict[str, str]:
 
 def _colour_in(background: str) -> str:
     """Return the colour of a background."""
-    return next((one for one in _PARTS.findall(background) if colour_of(one) is not None), "transparent")
+    return next((one for one in parts_of(background) if colour_of(one) is not None), "transparent")
 
 
 def _expanded_font(value: str) -> list[Declaration]:

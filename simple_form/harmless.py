@@ -16,7 +16,15 @@ LARGEST_LETTERS, LARGEST_WINDOW = 48.0, 800.0
 _UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
 _LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
-_PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,/]++")
+_PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
+
+
+_IN_BRACKETS = re.compile(r"\([^()]*+\)")
+
+
+def parts_of(value: str) -> list[str]:
+    """Return what a value consists of: words, and functions with what is in their brackets."""
+    return _PARTS.findall(value)
 
 
 def length(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> float | None:
@@ -80,9 +88,6 @@ def _like(pattern: re.Pattern[str]) -> Check:
     return lambda value: pattern.fullmatch(value) is not None
 
 
-_CALLED = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)")
-
-
 _SHADOWS = re.compile(r"(?:[^,(]|\([^()]*+\)?)++")
 
 
@@ -91,10 +96,9 @@ def _faint(most: float, value: str) -> bool:
     if value == "none":
         return True
     for shadow in _SHADOWS.findall(value):
-        colours = [colour_of(one) for one in (*_CALLED.findall(shadow), *_CALLED.sub(" ", shadow).split())]
-        alpha = next((one.alpha for one in colours if one is not None), 1.0)
-        parts = (length(one) for one in _CALLED.sub(" ", shadow).split())
-        sizes = [abs(one) for one in parts if one is not None]
+        parts = parts_of(shadow)
+        alpha = next((colour.alpha for one in parts if (colour := colour_of(one)) is not None), 1.0)
+        sizes = [abs(pixels) for one in parts if (pixels := length(one)) is not None]
         if max(sizes, default=0.0) > (60 if alpha <= 0.35 else most):
             return False
     return True
@@ -102,7 +106,7 @@ def _faint(most: float, value: str) -> bool:
 
 def _is_border(value: str, most: float = 40) -> bool:
     """Widths, kinds of lines and colours, and nothing else."""
-    parts = [*_CALLED.findall(value), *_CALLED.sub(" ", value).split()]
+    parts = parts_of(value)
     return all(one in _LINE_STYLES or _is_between(one, 0, most) or colour_of(one) is not None for one in parts)
 
 
@@ -119,7 +123,7 @@ _LINES = frozenset(
 
 def _is_decoration(value: str) -> bool:
     """A line of the usual thickness, in a colour."""
-    for one in _PARTS.findall(value):
+    for one in parts_of(value):
         thickness, colour = length(one), colour_of(one)
         is_usual = thickness is not None and 0 <= thickness <= (1 if "line-through" in value else 2.5)
         if one not in _LINES and not is_usual and (colour is None or colour.alpha < 0.6):
@@ -177,10 +181,10 @@ def _is_family(value: str) -> bool:
     at = 0
     while at < len(value):
         found = _FAMILIES.match(value, at)
-        if found is None:
+        if found is None or found[0].strip(" ,") in _WIDE:
             return False
         at = found.end()
-    return value not in _WIDE and not re.search(r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra", value)
+    return not re.search(r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra", value)
 
 
 # The parts of a background besides its colour, by kind; each may stand once, and positions twice.
@@ -196,15 +200,16 @@ _LAID = {
 
 def _is_background(value: str) -> bool:
     """One colour, and where a picture would be."""
-    parts = [*_CALLED.findall(value), *_CALLED.sub(" ", value).split()]
+    parts = parts_of(value)
     kinds = [_LAID.get(one) or ("place" if length(one, whole=100) is not None else "colour") for one in parts]
     colours = [one for one, kind in zip(parts, kinds, strict=True) if kind == "colour"]
     is_once = all(kinds.count(one) <= 1 for one in kinds if one != "place")
     places = sum(one in ("across", "down", "place") for one in kinds)
     # The two positions stand together.
     at = [n for n, one in enumerate(kinds) if one in ("across", "down", "place")]
-    is_together = not at or at[-1] - at[0] == len(at) - 1 or bool(_CALLED.search(value))
-    return value == "initial" or (is_once and places <= 2 and is_together and all(map(colour_of, colours)))
+    is_together = not at or at[-1] - at[0] == len(at) - 1
+    is_one = "," not in _IN_BRACKETS.sub("", value)
+    return value == "initial" or (is_one and is_once and places <= 2 and is_together and all(map(colour_of, colours)))
 
 
 def _is_colour(value: str) -> bool:
