@@ -1,6 +1,8 @@
 """Chromium as the judge: what messages hide, move or add is named, and their simple forms do nothing of it."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +20,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def judge():
-    with judging() as made:
-        yield made
+    # Playwright has one event loop in each thread, and tests of pages use that of this one.
+    with ThreadPoolExecutor(1) as pool:
+        context = judging()
+        made = pool.submit(context.__enter__).result()
+        yield SimpleNamespace(judge=lambda *asked, **options: pool.submit(made.judge, *asked, **options).result())
+        pool.submit(context.__exit__, None, None, None).result()
 
 
 def judged(judge, html):
