@@ -26,7 +26,7 @@ from simple_form.style_sheets import (
     written_name,
 )
 
-MAX_TAGS = 20_000
+MAX_TAGS, MAX_TEXT, MAX_REFERENCES = 20_000, 2_000_000, 200_000
 # Rows or columns that one cell has at most.
 MOST_SPANNED = 100
 # Characters in all style attributes, and values of rules that may hold for one element.
@@ -148,7 +148,11 @@ def read_tree(source: str) -> Tree:
     """Return the elements of a message's HTML. Raises TooComplex."""
     if source.count("<") > MAX_TAGS:
         raise TooComplex(f"it has more than {MAX_TAGS} tags")
+    if source.count("&") > MAX_REFERENCES:
+        raise TooComplex(f"it has more than {MAX_REFERENCES} character references")
     found = list(tokens(source))
+    if sum(len(one.data) for one in found if one.kind == "text") > MAX_TEXT:
+        raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
     if sum(len(one.attributes.get("style", "")) for one in found) > MAX_STYLES:
         raise TooComplex("its styles are too large to read")
     return _Reader(found).read()
@@ -245,7 +249,9 @@ class _Reader:
         return self.numbers[key]
 
     def _styled(self, name: str, attributes: Mapping[str, str]) -> Styled:
-        rules = self.sheets.matching(name, attributes.get("id", ""), attributes.get("class", ""), self._around())
+        rules = self.sheets.matching(
+            written_name(name), attributes.get("id", ""), attributes.get("class", ""), self._around()
+        )
         old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
         own = declarations_of(attributes.get("style", ""))
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))
@@ -320,7 +326,7 @@ class _Reader:
 
     def _on_start(self, token: Token) -> None:
         if token.name in ("img", "image"):
-            self.nesting.start("img", "img", "")
+            self.nesting.prepare("img", "img")
             self.out.append(f'<img data-n="{self._number_of(token._replace(name="img"))}">')
             return
         if token.name in _PASSED_OVER:
@@ -333,16 +339,20 @@ class _Reader:
         written = _written_as(token.name)
         if written in ("a", "nobr") and self.nesting.end(written, written):
             self.out.append(f"</{written}>")
+        while part := self.nesting.implied(written):
+            self._on_start(Token("start", part, ""))
+        paragraphs = self.nesting.count["p"]
+        if not self.nesting.prepare(token.name, written):
+            return
         number = self._number_of(token)
         marks = f' data-n="{number}"'
         for span in ("colspan", "rowspan"):
             value = token.attributes.get(span, "")
             is_number = value.isascii() and value.isdigit() and len(value) <= 3
             marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
-        names = frozenset((token.name, *(name.lower() for name in _names_of(token))))
-        paragraphs = self.nesting.count["p"]
-        if self.nesting.start(token.name, written, f"{token.name}{marks}", names):
-            self.out.append(f"<{written}{marks}>")
+        names = frozenset((written_name(token.name), *(name.lower() for name in _names_of(token))))
+        self.nesting.start(token.name, written, f"{token.name}{marks}", names)
+        self.out.append(f"<{written}{marks}>")
         if token.name == "p":
             self.paragraph = number
         elif token.name == "table" and self.nesting.count["p"] < paragraphs and not self.is_standard:
@@ -351,7 +361,8 @@ class _Reader:
     def _table_in_paragraph(self) -> None:
         """Note a style of a paragraph that a table closed: in quirks mode the table lies in the paragraph."""
         styled = self.tree.elements[self.paragraph].styled if self.paragraph is not None else Styled({})
-        if styled.harms or styled.unsure or any(not _OF_PARAGRAPHS.match(one) for one in styled.held):
+        is_needed = "p" in self.sheets.needed
+        if is_needed or styled.harms or styled.unsure or any(not _OF_PARAGRAPHS.match(one) for one in styled.held):
             self._left_out("a table in a paragraph with a style", "hide it", "")
 
     def _break_out(self, name: str) -> None:
@@ -419,7 +430,7 @@ class _Reader:
         """Note something that is left out here."""
         self.tree.changes.append(Change(how, does, _short(passage)))
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
-        self.nesting.start("img", "img", "")
+        self.nesting.prepare("img", "img")
         self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
 
 
@@ -551,6 +562,7 @@ def _font_size(written: str) -> str:
 
 # How far the number of an item may stand before it, in pixels.
 _MOST_HANGING = 100.0
+_HANGING = frozenset("p div li blockquote dd dt h1 h2 h3 h4 h5 h6".split())
 _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot"))
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 # With these, a part of a table is none any more, and the cells around it move.
@@ -569,11 +581,12 @@ def _harms(
         if harm is None or _is_usual(name, one):
             continue
         indent = length(one.value) if one.name == "text-indent" and not one.value.endswith("em") else None
-        if indent is not None and -min(inset, _MOST_HANGING) <= indent < 0:
+        is_box = name in _HANGING and held.get("display", "block") in ("block", "list-item")
+        if indent is not None and is_box and -min(inset, _MOST_HANGING) <= indent < 0:
             # The number of a list stands before its item.
             continue
         found.append((f"{one.name}: {one.value[:80]}", harm))
-    if (harm := _BY_ITSELF.get(name)) and not (name == "details" and "open" in attributes):
+    if (harm := _BY_ITSELF.get(name)) and not (name == "details" and "open" in attributes and "name" not in attributes):
         found.append((f"inside <{name}>", harm))
     for attribute in ("hidden", "popover"):
         if attribute in attributes:
@@ -599,7 +612,10 @@ def _harms(
         found.append(("another size for all lengths", Harm("move it")))
     if name in ("html", "body") and any(one.name == "display" and one.value != "block" for one in declared):
         found.append((f"another display of <{name}>", Harm("move it")))
-    if name == "table" and any(one.name == "table-layout" and one.value == "fixed" for one in declared):
+    is_fixed = any(one.name == "table-layout" and one.value == "fixed" for one in declared)
+    if is_fixed and (name != "table" or "table-layout" in unsure):
+        found.append(("table-layout: fixed", Harm("cover other words")))
+    if name == "table" and is_fixed:
         widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
         if any(0 < one < 200 for one in widths):
             found.append(("columns that are narrower than their words", Harm("cut it off")))
@@ -667,7 +683,7 @@ _WITHOUT = {
 _FOLLOWED = re.compile(
     r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
     r"|(?:margin|padding)-(?:top|right|bottom|left)|border-(?:top|bottom)-width|(?:min-|max-)?width|overflow(?:-x)?"
-    r"|text-indent|letter-spacing"
+    r"|float|table-layout|text-indent|letter-spacing"
 )
 
 

@@ -15,7 +15,7 @@ ROOT_SIZE = 16.0
 LARGEST_LETTERS, LARGEST_WINDOW = 48.0, 800.0
 _UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
-_LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
+_LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
 _PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
 
 
@@ -295,7 +295,7 @@ _CHECKS: dict[str, Check] = {
     "flex-basis": _one_of("auto content 100%"),
     "box-pack": _one_of("start justify"),
     "flex-wrap": _one_of("nowrap wrap"),
-    "flex-flow": _like(re.compile(r"(?:row|column|nowrap|wrap| )+")),
+    "flex-flow": _like(re.compile(r"(?:row|nowrap|wrap| )+")),
     "grid-template-columns": _like(re.compile(rf"{_TRACK}(?: {_TRACK})*|repeat\([1-6] ?, ?{_TRACK}\)")),
     **dict.fromkeys(("gap", "row-gap", "column-gap", "grid-gap"), _lengths(0, 40, "normal", most=2)),
     **dict.fromkeys(
@@ -307,7 +307,7 @@ _CHECKS: dict[str, Check] = {
     "aspect-ratio": _one_of("auto"),
     "text-underline-offset": _lengths(0, 6, "auto"),
     **dict.fromkeys([f"padding-{one}" for one in ("block", "inline")], _lengths(0, 250, most=2)),
-    "tab-size": _like(re.compile("1?[0-9]")),
+    "tab-size": _like(re.compile("[0-8]")),
     "caption-side": _one_of("top"),
     **dict.fromkeys(("text-wrap", "text-wrap-mode"), _one_of("wrap nowrap balance pretty stable auto")),
     "writing-mode": _one_of("horizontal-tb"),

@@ -281,8 +281,8 @@ class Nesting:
         self.carried = 0
         self.misnested = 0
 
-    def start(self, name: str, written: str, key: str, names: frozenset[str] = NO_NAMES) -> bool:
-        """Open an element; False says that the standard ignores this tag here. `key` tells equal formatting apart."""
+    def prepare(self, name: str, written: str) -> bool:
+        """Close what an element closes by starting, and carry formatting on; False says that it is ignored here."""
         if written in TABLE_PARTS:
             if not self.count["table"]:
                 return False
@@ -295,15 +295,28 @@ class Nesting:
             if written == "button" and self.count["button"]:
                 self.end(name, written)
             self._carry()
+        return True
+
+    def start(self, name: str, written: str, key: str = "", names: frozenset[str] = NO_NAMES) -> None:
+        """Open an element that was prepared. `key` tells equal formatting apart."""
         if written in VOID:
-            return True
+            return
         entry = self._note_formatting(name, key, names) if written in FORMATTING else None
         self._push(_Open(name, written, entry, names))
         if written in _MARKERS:
             self.formatting.append(None)
         if len(self.open) > MAX_DEPTH:
             raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
-        return True
+
+    def implied(self, written: str) -> str:
+        """Return the part of a table that the standard puts around this one; empty where it is there."""
+        around = {"td": ("tr",), "th": ("tr",), "tr": _SECTIONS}.get(written, ())
+        for one in reversed(self.open):
+            if not around or one.written in around:
+                return ""
+            if one.written == "table" or one.written in _SECTIONS:
+                return "tbody" if one.written == "table" else "tr"
+        return ""
 
     def end(self, name: str, written: str) -> bool:
         """Close an element; False says that there is none to close and the tag is to be left out."""

@@ -31,6 +31,7 @@ _TINY, _CROWDED = 6.0, 0.9
 _PALE, FAR = 0.35, 450.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
+_LARGE_SHARE = 0.5
 _INSETS = tuple(f"{box}-{side}" for box in ("margin", "padding") for side in BESIDE)
 
 
@@ -58,6 +59,11 @@ class Look(NamedTuple):
     is_right_to_left: bool = False
     # How wide a box around it is that cuts off what is wider.
     clip: float | None = None
+    # How far in from its edges that box begins.
+    clip_inset: float = 0.0
+    # Whether it lies in a part of a row, and in a part that is written from right to left while the page is not.
+    is_in_row: bool = False
+    is_turned: bool = False
     written: tuple[Colour, Colour] = (BLACK, WHITE)
     # The backgrounds that words may reach which are wider than the box around them.
     around: tuple[Colour, ...] = (WHITE,)
@@ -148,7 +154,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     is_floating = any(one != "none" for one in styled.all_of("float"))
     under = _under(above.backs, above.block_backs, above.outer_backs, name, is_block)
     # What floats may lie beyond the box around it.
-    under = (*under, above.page_back) if is_floating else under
+    under = (*under, above.page_back, *above.around) if is_floating else under
     backs = _backs(under, back, other_backs)
     # Where a page is in quirks mode, a table does not inherit colours and sizes.
     is_restarted = name == "table" and not tree.is_standard
@@ -197,7 +203,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         raised=above.raised + (name in ("sub", "sup")),
         aligned=_aligned(element, above, name),
         is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
-        is_flex="flex" in held.get("display", "") or "grid" in held.get("display", ""),
+        is_flex=is_row(styled),
+        is_in_row=above.is_in_row or above.is_flex,
     )
 
 
@@ -291,7 +298,7 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
         return length(held.get("width", ""))
     if name in ("td", "th", "table"):
         return above.room
-    widths = _widths(styled)
+    widths = _widths(styled, above.room or _WIDEST)
     room = min(widths) if widths else above.room
     if room is None:
         return None
@@ -304,9 +311,17 @@ def _clip(styled: Styled, above: float | None) -> float | None:
     """Return how wide the narrowest box is that cuts off what is wider; where it does not say so, as wide as a line."""
     if all(one == "visible" for name in ("overflow", "overflow-x") for one in styled.all_of(name)):
         return above
-    return min([*_widths(styled), above or _WIDEST])
+    return min([*_widths(styled, above or _WIDEST), above or _WIDEST])
 
 
-def _widths(styled: Styled) -> list[float]:
-    values = (one for name in ("width", "max-width") for one in styled.all_of(name))
-    return [pixels for one in values if (pixels := length(one)) is not None]
+def _widths(styled: Styled, whole: float) -> list[float]:
+    values = [one for name in ("width", "max-width") for one in styled.all_of(name)]
+    # A larger share has room for any word.
+    values = [one for one in values if not one.endswith("%") or (length(one, whole=1.0) or 0.0) < _LARGE_SHARE]
+    return [pixels for one in values if (pixels := length(one, whole=whole)) is not None]
+
+
+def is_row(styled: Styled) -> bool:
+    """Whether what is in an element may stand beside each other."""
+    rows = ("flex", "grid", "box", "table")
+    return any(row in one for one in styled.all_of("display") if one != "table-cell" for row in rows)

@@ -45,16 +45,28 @@ class Rule:
 
 
 _IDLE = re.compile(
-    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)\b|::-(?:webkit|moz|ms)-"
+    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])|::-(?:webkit|moz|ms)-"
 )
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
-_ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)\b")
+_ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)(?![\w-])")
 _COMPOUNDS = re.compile(r"[ \t\n\f\r>+~|]+")
 _NAME = r"(?:[\w-]|[^\x00-\x7f])+"
 _NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
 _NAMES = re.compile(rf"[.#]{_NAME}")
-_PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^[a-z][a-z0-9]*", re.IGNORECASE)
-_COMPOUND = re.compile(rf"(?P<tag>[a-z][a-z0-9]*|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE)
+_TAG = r"[a-z](?:[\w-]|[^\x00-\x7f])*"
+_PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^{_TAG}", re.IGNORECASE)
+_COMPOUND = re.compile(rf"(?P<tag>{_TAG}|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE)
+# Selectors that every browser takes; one that is none voids those beside it.
+_PSEUDO = (
+    "first-child last-child only-child first-of-type last-of-type only-of-type empty root link any-link visited hover "
+    "active focus focus-within focus-visible target checked disabled enabled before after first-line first-letter "
+    "selection placeholder marker not is where has nth-child nth-last-child nth-of-type nth-last-of-type lang dir"
+)
+_VALID = re.compile(
+    rf"(?:(?:{_TAG}|\*|[.#](?![0-9]){_NAME}|::?(?:{'|'.join(sorted(_PSEUDO.split(), key=len, reverse=True))})(?![\w-])"
+    rf"|:\[\])++(?:[ \t\n\f\r]*[>+~][ \t\n\f\r]*|[ \t\n\f\r]+|$))++",
+    re.IGNORECASE,
+)
 _SCREEN = frozenset(("", "all", "screen", "only screen"))
 _DARK = re.compile(r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)")
 # Whoever gets a style sheet or letters from here gets those of Google's library, which are of the usual shapes.
@@ -62,7 +74,7 @@ _LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?:googleapis|gstatic)\.com/")
 # What a rule for the first line or letter could hide it by.
 _OF_LETTERS = frozenset(("color", "background", "background-color", "font", "font-size", "line-height"))
 _ELSEWHERE = re.compile(r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*")
-_NO_EFFECT = frozenset("charset namespace page keyframes viewport list property font-feature-values".split())
+_NO_EFFECT = frozenset("charset page keyframes viewport list property font-feature-values".split())
 # What generated content without words may have: it makes no box that covers or moves something.
 _OF_NOTHING = frozenset(("content", "clear", "color", "visibility", "font", "font-size", "line-height"))
 
@@ -82,6 +94,9 @@ def declarations_of(text: str) -> tuple[Declaration, ...]:
 
 def _declared(parsed: Iterable[Any]) -> Iterator[Declaration]:
     for one in parsed:
+        if one.type in ("qualified-rule", "at-rule"):
+            # In a style attribute, browsers differ in where it ends.
+            yield Declaration("a rule in a style", "")
         if one.type == "declaration":
             value = " ".join(tinycss2.serialize(one.value).lower().split())
             texts = " ".join(part.value for part in one.value if part.type == "string")
@@ -112,9 +127,7 @@ class StyleSheets:
             self.changes.append(Change("a style sheet that is too large to read", "change it"))
             return
         for text, media in sheets:
-            parsed = tinycss2.parse_stylesheet(
-                text.replace("<!--", " ").replace("-->", " "), skip_comments=True, skip_whitespace=True
-            )
+            parsed = tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)
             sure, dark, holds = _media(media)
             if holds:
                 self._add(parsed, sure, dark, 0)
@@ -186,9 +199,10 @@ class StyleSheets:
         parsed = tinycss2.parse_blocks_contents(content, skip_comments=True, skip_whitespace=True)
         for nested in parsed:
             self._add_inner(nested, dark)
-        declared = tuple(_declared(parsed))
+        declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
         if not declared:
             return
+        sure = sure and all(_VALID.fullmatch(outside) for _, outside in selectors)
         for written, outside in selectors:
             self._add_selector(written, outside, declared, sure, dark)
 
@@ -197,7 +211,7 @@ class StyleSheets:
         if rule.type not in ("qualified-rule", "at-rule") or rule.content is None:
             return
         parsed = tinycss2.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True)
-        declared = tuple(_declared(parsed))
+        declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
         selector = ", ".join(written for written, _ in _selectors(rule.prelude))
         if _ADDS.search(selector):
             self._note_added(selector, declared)
@@ -231,6 +245,8 @@ class StyleSheets:
         # What stands beside an element is not stored, nor the order of what it lies in.
         needs = [] if set("+~") & set(outside) else needs
         is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:[") & set(plain)
+        # A link without an address, and what is not the page itself, are none of these.
+        is_simple = is_simple and (plain == outside or tag in ("a", "html"))
         is_simple = is_simple and len(needs) == len(around) and ("*" not in plain or plain == "*")
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
@@ -303,6 +319,8 @@ def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
 def _media(condition: str) -> tuple[bool, bool, bool]:
     """Return of a media condition whether it surely holds, whether it is dark mode, and whether a screen may be it."""
     media = [one.strip() for one in " ".join(condition.lower().split()).split(",")]
+    if len(media) > 1 and "" in media:
+        return False, False, True
     if all(_ELSEWHERE.fullmatch(one) for one in media):
         return False, False, False
     if any(one in _SCREEN for one in media):
