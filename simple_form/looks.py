@@ -171,7 +171,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         dark_backs = _backs(under, dark_back, _both(styled, "background-color"))
         inherited = (*above.dark_colours, BLACK) if is_restarted else above.dark_colours
         dark_colours = _colours(inherited, dark_colour, _both(styled, "color"))
-    is_table = name == "table"
+    is_table, clip = name == "table", _clip(styled, above.clip)
     return above._replace(
         size=size,
         least=least,
@@ -188,7 +188,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         room=_room(styled, name, above, size),
         is_fixed=held.get("table-layout") == "fixed" if name == "table" else above.is_fixed,
         is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
-        clip=_clip(styled, above.clip),
+        clip=clip,
         is_one_line=_is_one_line(styled, above),
         is_wrapped=held.get("white-space") in ("pre-wrap", "pre-line", "break-spaces", "normal"),
         keeps_blanks=held.get("white-space", "").startswith("pre")
@@ -205,6 +205,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
         is_flex=is_row(styled),
         is_in_row=above.is_in_row or above.is_flex,
+        is_turned=above.is_turned or (not above.is_right_to_left and _turns_lines(styled, name)),
+        clip_inset=above.clip_inset if clip == above.clip else above.inset,
     )
 
 
@@ -249,6 +251,11 @@ Colours = tuple[Colour, ...]
 def _under(backs: Colours, block_backs: Colours, outer_backs: Colours, name: str, is_block: bool) -> Colours:
     """Return what is behind an element: a caption lies outside of its table."""
     return outer_backs if name == "caption" else block_backs if is_block else backs
+
+
+def _turns_lines(styled: Styled, name: str) -> bool:
+    """Whether lines of a part of the page are written from right to left; of the whole page, one can scroll there."""
+    return name not in ("html", "body") and "rtl" in styled.all_of("direction")
 
 
 def _is_hanging(styled: Styled, above: Look) -> bool:

@@ -35,7 +35,7 @@ _SAME = {
 _BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
 _MOST_PULLED = 8.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
-_NARROW_ITEM, _MOST_FIXED, _MOST_CLIPPED = 100.0, 4, 3
+_NARROW_ITEM, _MOST_FIXED = 100.0, 4
 MOST_COLUMNS = 200
 # How much room a table has in a narrow window, and in a wide one.
 _NARROW_WINDOW, _WIDE_WINDOW = 300.0, 900.0
@@ -55,6 +55,7 @@ _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
+_RIGHT_MARKS = "\u200f\u061c"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
@@ -97,6 +98,7 @@ class _Open:
     known: int = 0
     rtl_slot: int = -1
     is_block: bool = False
+    ends_line: bool = False
     problem: str | None = None
     has_right: bool = False
     is_first: bool = False
@@ -108,7 +110,8 @@ class _Open:
     is_wide: bool = False
     # How wide the longest word of a cell is, and of a table the cells of its row so far.
     widest: float = 0.0
-    # Of a table: the next column, and for how many rows each column is taken.
+    # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
+    padding: str = ""
     column: int = 0
     taken: list[int] = field(default_factory=list)
     number: int | None = None
@@ -159,7 +162,7 @@ class _Writer:
         look = look_of_page(self.tree)
         harms: list[tuple[str, Harm]] = []
         for part in self.tree.page:
-            look = look_of(part, "div", look, self.tree, is_block=True)
+            look = look_of(part, part.name, look, self.tree, is_block=True)
             harms += part.styled.harms
         look = look._replace(page_back=look.backs[0])
         page = _Open("body", "", look, -1, harms, is_block=True)
@@ -231,7 +234,9 @@ class _Writer:
             one.harms.append(("cells that lie over each other", Harm("cover other words")))
             marks = {**marks, "colspan": str(columns)}
         one.is_block, one.is_first = is_block, not self.has_words
-        if one.is_block:
+        one.ends_line = is_block and display not in INLINE_BOXES
+        one.padding = element.attributes.get("cellpadding", "")
+        if one.ends_line:
             self._end_line()
         style = self._style(one, element, look, above)
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
@@ -263,7 +268,7 @@ class _Writer:
             raise TooComplex("its structure is ambiguous")
         if self.stack[-1].name == "q":
             self._text("”")
-        if self.stack[-1].is_block:
+        if self.stack[-1].ends_line:
             self._end_line()
         one = self.stack.pop()
         self._close(one)
@@ -374,18 +379,26 @@ class _Writer:
 
     def _too_wide(self, text: str, look: Look) -> tuple[str, Harm] | None:
         """Return what happens to words that are wider than the box they are in."""
-        words = [text] if look.is_one_line else _BREAKS.split(text)
+        is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
+        is_whole = look.is_one_line or is_pre
+        words = text.split("\n") if is_whole else [one for one in _BREAKS.split(text) if len(one) > 1] or [""]
         widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
+        is_broken = not is_whole and _BREAKS.search(text) is not None
         widths[0] += self.unbroken
-        self.unbroken = widths[-1]
+        self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
         widest = max(widths) + max(map(len, words)) * look.spacing
         cell = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
         if cell is not None:
             cell.widest = max(cell.widest, widest)
         if look.room is not None and widest > look.room:
             return "a word that is wider than its box", Harm("move it")
-        if look.clip is not None and widest * _NARROWEST / 0.6 > look.clip:
+        lost = look.inset - look.clip_inset
+        if look.clip is not None and lost + widest * _NARROWEST / 0.6 > look.clip:
             return "overflow around it", Harm("cut it off")
+        if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
+            return "a line from right to left that leaves the window", Harm("cut it off")
+        if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
+            return "a line that does not break in a row", Harm("move it")
         return None
 
     def _harms(
@@ -411,30 +424,27 @@ class _Writer:
                 yield "it pushes words out of sight", Harm("move it", reaches=True)
         if look.room is not None and above.room is not None and look.room > above.room + 1:
             yield "it is wider than what it lies in", Harm("move it")
-        display = styled.held.get("display", "")
-        is_apart = display in INLINE_BOXES or name in ("table", "button") or "float" in styled.held
-        if above.clip is not None:
-            widths = [*styled.all_of("width"), *styled.all_of("min-width")]
-            # A share of the box fits in.
-            wide = max((length(one, whole=above.clip) or 0.0 for one in widths), default=0.0)
-            is_loose = look.is_flex or look.is_one_line
-            is_loose = is_loose or (name in ("td", "th") and self._table().cells > _MOST_CLIPPED)
-            if wide > above.clip or around_of(styled, look.size, BESIDE) > 60 or is_loose:
-                yield "overflow around it", Harm("cut it off")
+        displays = styled.all_of("display")
+        is_apart = any(one in INLINE_BOXES for one in displays)
+        is_apart = is_apart or name in ("table", "button", "output", "ruby") or "float" in styled.held
+        widths = [length(one) or 0.0 for name_ in ("width", "min-width") for one in styled.all_of(name_)]
+        widest = max(widths, default=0.0)
+        if above.clip is not None and (widest > above.clip or look.is_flex):
+            yield "overflow around it", Harm("cut it off")
+        if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
+            yield "a box from right to left that leaves the window", Harm("cut it off")
         if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
             yield "narrow parts of a row", Harm("cover other words")
-        if above.is_flex and look.is_one_line:
-            yield "a line that does not break in a row", Harm("move it")
         if above.is_hanging and is_apart:
             yield "text-indent below zero around it", Harm("cover other words")
         if name in ("td", "th") and look.is_fixed and self._table().cells > _MOST_FIXED:
             yield "columns that are narrower than their words", Harm("cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
-        if look.is_right_to_left and look.is_flex:
+        if look.is_right_to_left and look.is_flex and name != "table":
             yield "a row from right to left", Harm("move it")
         if above.is_right_to_left:
-            is_part = (is_apart and name != "table") or look.is_flex or display == "table-cell"
+            is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in displays
             is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
             self.parts += is_part
             if name == "bdi":
@@ -467,7 +477,14 @@ class _Writer:
         table.widest += cell.widest
         # The background of what is around the table ends at the window.
         is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
-        if table.widest > (_NARROW_WINDOW if is_outside else _WIDE_WINDOW):
+        room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
+        clip = cell.look.clip
+        padding = length(f"{table.padding}px") or 0.0
+        table.widest += 2 * padding
+        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest * _NARROWEST / 0.6 > clip:
+            yield "overflow around it", Harm("cut it off")
+            table.widest = -inf
+        elif table.widest > room:
             yield "a row that is wider than the window", Harm("cut it off")
             # Once for each row.
             table.widest = -inf
@@ -641,6 +658,8 @@ def _is_item(element: Element) -> bool:
 def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
     """Yield what values could do that may hold."""
     unsure = element.styled.unsure
+    if "fixed" in unsure.get("table-layout", ()):
+        yield "table-layout: fixed", Harm("cover other words")
     if "rtl" in unsure.get("direction", ()):
         yield "direction: rtl", Harm("move it")
     if "inline" in unsure.get("display", ()) and name in _BLOCKS:
@@ -652,10 +671,11 @@ def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
 
 def _turns(text: str) -> bool:
     """Whether characters of a text turn its direction round, other than around words that are written so."""
-    if text.isascii() or not _TURNING.search(text):
+    if text.isascii():
         return False
-    is_written_so = any(bidirectional(one) in ("R", "AL") for one in text)
-    return any(one in "\u202d\u202e" or (one in "\u202b\u2067\u2068" and not is_written_so) for one in text)
+    is_written_so = any(bidirectional(one) in ("R", "AL") for one in text if one not in _RIGHT_MARKS)
+    turning = "\u202d\u202e" if is_written_so else f"\u202d\u202e\u202b\u2067\u2068{_RIGHT_MARKS}"
+    return any(one in turning for one in text)
 
 
 def _is_far(one: _Open) -> bool:

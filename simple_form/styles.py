@@ -201,7 +201,7 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
         if share is not None and (10 if is_table else 50) <= share <= 100:
             kept[name] = f"{share:.0f}%"
         # A narrow box that does not grow would leave words beside its background.
-        elif pixels is None or (pixels > above.written_room and tag not in ("td", "th")):
+        elif pixels is None or look.is_right_to_left or (pixels > above.written_room and tag not in ("td", "th")):
             continue
         elif pixels >= 200 or (is_table and name == "width" and pixels >= 40):
             kept[name] = f"{min(round(pixels), 800)}px"
