@@ -181,6 +181,8 @@ class _Reader:
         self._read_sheets()
         for token in self.tokens:
             getattr(self, f"_on_{token.kind}")(token)
+        if self.nesting.moved and self.sheets.needed:
+            self.tree.changes.append(Change("styles of a table for words that stand before it", "hide it"))
         tags = {*_KEPT, "img"}
         allowed = {"*": {"data-n"}, "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}}
         self.tree.html = cleaned("".join(self.out), tags=tags, attributes=allowed, link_rel=None)

@@ -280,6 +280,7 @@ class Nesting:
         self.cut_off = 0  # formatting that is waiting to be carried on
         self.carried = 0
         self.misnested = 0
+        self.moved = 0  # what stands in a table outside of its cells
 
     def prepare(self, name: str, written: str) -> bool:
         """Close what an element closes by starting, and carry formatting on; False says that it is ignored here."""
@@ -389,6 +390,7 @@ class Nesting:
             at = self._find(lambda e: e.written == "table", frozenset())
             self._pop_to(at - 1)
             return
+        self.moved += 1
         self._misnest()
 
     def _close_for(self, written: str) -> None:

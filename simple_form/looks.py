@@ -110,11 +110,13 @@ class Look(NamedTuple):
             return "it is nearly transparent"
         if self.inset > FAR:
             return "it is pushed out of sight"
+        return "its lines lie over each other" if self.is_crowded() else ""
+
+    def is_crowded(self) -> bool:
+        """Whether lines may be so low that letters lie over each other."""
         held = (self.line, self.line_share)
         others = ((size, *line) for size in self.other_sizes or (self.size,) for line in self.other_lines or (held,))
-        if any(_is_crowded(*one) for one in ((self.size, *held), *others)):
-            return "its lines lie over each other"
-        return ""
+        return any(_is_crowded(*one) for one in ((self.size, *held), *others))
 
 
 def look_of_page(tree: Tree) -> Look:
@@ -155,6 +157,9 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     under = _under(above.backs, above.block_backs, above.outer_backs, name, is_block)
     # What floats may lie beyond the box around it.
     under = (*under, above.page_back, *above.around) if is_floating else under
+    if name not in ("table", "td", "th") and any(one > _WIDEST for one in _widths(styled, 0.0, 0.0)):
+        # It may be wider than the boxes around it.
+        under = (*under, *above.around)
     backs = _backs(under, back, other_backs)
     # Where a page is in quirks mode, a table does not inherit colours and sizes.
     is_restarted = name == "table" and not tree.is_standard
@@ -305,7 +310,7 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
         return length(held.get("width", ""))
     if name in ("td", "th", "table"):
         return above.room
-    widths = _widths(styled, above.room or _WIDEST)
+    widths = _widths(styled, above.room or _WIDEST, _LARGE_SHARE)
     room = min(widths) if widths else above.room
     if room is None:
         return None
@@ -318,13 +323,13 @@ def _clip(styled: Styled, above: float | None) -> float | None:
     """Return how wide the narrowest box is that cuts off what is wider; where it does not say so, as wide as a line."""
     if all(one == "visible" for name in ("overflow", "overflow-x") for one in styled.all_of(name)):
         return above
-    return min([*_widths(styled, above or _WIDEST), above or _WIDEST])
+    return min([*_widths(styled, above or _WIDEST, 1.0), above or _WIDEST])
 
 
-def _widths(styled: Styled, whole: float) -> list[float]:
+def _widths(styled: Styled, whole: float, most: float) -> list[float]:
+    """Return the widths in pixels; no share from `most` on, which has room for any word."""
     values = [one for name in ("width", "max-width") for one in styled.all_of(name)]
-    # A larger share has room for any word.
-    values = [one for one in values if not one.endswith("%") or (length(one, whole=1.0) or 0.0) < _LARGE_SHARE]
+    values = [one for one in values if not one.endswith("%") or (length(one, whole=1.0) or 0.0) < most]
     return [pixels for one in values if (pixels := length(one, whole=whole)) is not None]
 
 

@@ -13,7 +13,7 @@ from math import inf
 from unicodedata import bidirectional
 from urllib.parse import urljoin
 
-from simple_form.colours import UNREADABLE, contrast
+from simple_form.colours import UNREADABLE, contrast, over
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
@@ -33,12 +33,13 @@ _SAME = {
     "var": "i", "dir": "ul", "menu": "ul", "listing": "pre",
 }  # fmt: skip
 _BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
+_PARTS = frozenset("td th tr tbody caption table".split())
 _MOST_PULLED = 8.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
 _NARROW_ITEM, _MOST_FIXED = 100.0, 4
-MOST_COLUMNS = 200
+MOST_COLUMNS, MOST_FLOATS = 200, 10
 # How much room a table has in a narrow window, and in a wide one.
-_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 900.0
+_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 _TALL = frozenset(("padding-top", "padding-bottom", "border-top-width", "border-bottom-width"))
 _CUTTING = frozenset(
@@ -62,6 +63,7 @@ _BLANKS = re.compile("[ \t\n\f\r]+")
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
 # Where a line may break.
 _BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
+_LONG = 20
 _BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
@@ -155,6 +157,8 @@ class _Writer:
         # The parts of the line that stand from right to left as wholes, and whether it has a letter that does.
         self.parts = 0
         self.has_right = False
+        # What floats, until something is clear of it.
+        self.floats: list[_Open] = []
         # How much of the line no break has parted from what follows, where letters are one high.
         self.unbroken = 0.0
 
@@ -234,7 +238,8 @@ class _Writer:
             one.harms.append(("cells that lie over each other", Harm("cover other words")))
             marks = {**marks, "colspan": str(columns)}
         one.is_block, one.is_first = is_block, not self.has_words
-        one.ends_line = is_block and display not in INLINE_BOXES
+        beside = {*INLINE_BOXES, "table-cell"}
+        one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
         one.padding = element.attributes.get("cellpadding", "")
         if one.ends_line:
             self._end_line()
@@ -255,6 +260,11 @@ class _Writer:
             self.out.append("")
         self.out.append(">")
         self._push(one)
+        is_floating = any(value != "none" for value in element.styled.all_of("float"))
+        if is_floating and "background-color" not in element.styled.held:
+            self.floats = [*self.floats[1 - MOST_FLOATS :], one]
+        elif "clear" in element.styled.held or name in ("td", "th"):
+            self.floats = []
         if name == "q":
             self._text("“")
 
@@ -335,6 +345,9 @@ class _Writer:
             here.harms.append(("very many blanks", Harm("move it")))
             self._collect(here)
             text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
+        if here.look.is_turned and len(text) > _LONG:
+            # What does not break would leave the window where nobody can scroll.
+            text = _BLANK.sub(" ", text)
         if not _is_unseen(text):
             self.line_has_words = self.has_words = True
             self.has_right = self.has_right or _has_right(text)
@@ -386,14 +399,17 @@ class _Writer:
         is_broken = not is_whole and _BREAKS.search(text) is not None
         widths[0] += self.unbroken
         self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
-        widest = max(widths) + max(map(len, words)) * look.spacing
-        cell = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
-        if cell is not None:
-            cell.widest = max(cell.widest, widest)
+        spacing = max(map(len, words)) * look.spacing
+        widest = max(widths) + spacing
+        # What the narrowest letters need.
+        least = max(_NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words) * look.size + spacing
+        least = max(least, widest * _NARROWEST / 0.6)
+        if (cell := self._table_cell()) is not None:
+            cell.widest = max(cell.widest, least)
         if look.room is not None and widest > look.room:
             return "a word that is wider than its box", Harm("move it")
         lost = look.inset - look.clip_inset
-        if look.clip is not None and lost + widest * _NARROWEST / 0.6 > look.clip:
+        if look.clip is not None and lost + least > look.clip:
             return "overflow around it", Harm("cut it off")
         if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
             return "a line from right to left that leaves the window", Harm("cut it off")
@@ -435,9 +451,16 @@ class _Writer:
             yield "a box from right to left that leaves the window", Harm("cut it off")
         if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
             yield "narrow parts of a row", Harm("cover other words")
+        if not is_block and "background-color" in styled.held and look.is_crowded():
+            yield "a background that is higher than its line", Harm("cover other words", reaches=True)
+        if is_block and "background-color" in styled.held:
+            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
+            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
+                yield "words that float over its background", Harm("hide it", reaches=True)
         if above.is_hanging and is_apart:
             yield "text-indent below zero around it", Harm("cover other words")
-        if name in ("td", "th") and look.is_fixed and self._table().cells > _MOST_FIXED:
+        is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
+        if name in ("td", "th") and look.is_fixed and (is_narrow or self._table().cells > _MOST_FIXED):
             yield "columns that are narrower than their words", Harm("cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
@@ -481,13 +504,18 @@ class _Writer:
         clip = cell.look.clip
         padding = length(f"{table.padding}px") or 0.0
         table.widest += 2 * padding
-        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest * _NARROWEST / 0.6 > clip:
+        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
             yield "overflow around it", Harm("cut it off")
             table.widest = -inf
         elif table.widest > room:
             yield "a row that is wider than the window", Harm("cut it off")
             # Once for each row.
             table.widest = -inf
+
+    def _table_cell(self) -> _Open | None:
+        """Return the cell around this place, if any."""
+        found = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
+        return found if found is not None and found.name != "table" else None
 
     def _table(self) -> _Open:
         """Return the table around this place; the page where there is none."""
@@ -565,6 +593,8 @@ class _Writer:
             if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
         held, clip = element.styled.held, self.stack[-1].look.clip
+        if (cell := self._table_cell()) is not None:
+            cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
         if clip is not None and self._table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
             self._add(Change("overflow around a wide picture", "cut it off"))
         source = attributes.get("src", "").strip()

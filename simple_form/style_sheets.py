@@ -176,6 +176,8 @@ class StyleSheets:
             is_brought = "src" in content
             if is_odd or (is_brought and not urls) or not all(map(is_of_font_library, urls)):
                 self.changes.append(Change("a font of its own (@font-face)", "draw other letters"))
+        elif word == "namespace":
+            self.changes.append(Change("rules for elements of another kind (@namespace)", "change it"))
         elif word in _NO_EFFECT or rule.content is None:
             return
         elif word == "media":
