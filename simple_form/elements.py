@@ -417,6 +417,9 @@ class _Reader:
         elif name in ("col", "colgroup"):
             styled = self._styled(name, attributes)
             usual = {"width", "text-align", "vertical-align"}
+            written = attributes.get("width", "").strip()
+            if (length(f"{written}px" if written.isdecimal() else styled.held.get("width", "")) or 100.0) < 20:
+                self._left_out("a narrow column", "cover other words", "")
             if attributes.keys() - _OF_COLUMNS or styled.held.keys() - usual or styled.unsure or styled.harms:
                 self._left_out(f"a style of a whole column (<{name}>)", "hide it", "")
         if name not in ("html", "body", "col", "colgroup") and name not in _NEVER_DRAWN:

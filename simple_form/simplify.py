@@ -264,7 +264,7 @@ class _Writer:
         if is_floating and "background-color" not in element.styled.held:
             self.floats = [*self.floats[1 - MOST_FLOATS :], one]
         elif "clear" in element.styled.held or name in ("td", "th"):
-            self.floats = []
+            self.floats = [other for other in self.floats if other in self.stack]
         if name == "q":
             self._text("“")
 
@@ -298,7 +298,7 @@ class _Writer:
         ]
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
-        if one.name in ("td", "th") and one.widest:
+        if one.name in ("td", "th"):
             harms += self._beside_box(one)
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
@@ -345,8 +345,10 @@ class _Writer:
             here.harms.append(("very many blanks", Harm("move it")))
             self._collect(here)
             text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
-        if here.look.is_turned and len(text) > _LONG:
-            # What does not break would leave the window where nobody can scroll.
+        if here.look.is_turned and any(len(one) > _LONG and _BLANK.search(one) for one in _BREAKS.split(text)):
+            # What does not break leaves the window where nobody can scroll.
+            here.harms.append(("blanks at which a line from right to left does not break", Harm("cut it off")))
+            self._collect(here)
             text = _BLANK.sub(" ", text)
         if not _is_unseen(text):
             self.line_has_words = self.has_words = True
@@ -461,7 +463,7 @@ class _Writer:
             yield "text-indent below zero around it", Harm("cover other words")
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
         if name in ("td", "th") and look.is_fixed and (is_narrow or self._table().cells > _MOST_FIXED):
-            yield "columns that are narrower than their words", Harm("cover other words")
+            yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
         if look.is_right_to_left and look.is_flex and name != "table":
