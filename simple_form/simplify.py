@@ -114,6 +114,7 @@ class _Open:
     widest: float = 0.0
     # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
     padding: str = ""
+    spans_rows: bool = False
     column: int = 0
     taken: list[int] = field(default_factory=list)
     number: int | None = None
@@ -130,6 +131,7 @@ class _Open:
         """Add a cell, and return how many columns it may have: none that a cell above it takes."""
         self.cells += 1
         self.is_wide = self.is_wide or self.cells > 1
+        self.spans_rows = self.spans_rows or rowspan != 1
         at = self.column
         while at < len(self.taken) and self.taken[at]:
             at += 1
@@ -459,6 +461,8 @@ class _Writer:
             colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
             if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
                 yield "words that float over its background", Harm("hide it", reaches=True)
+        if name in ("td", "th") and "block" in displays and self._table().spans_rows:
+            yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
         if above.is_hanging and is_apart:
             yield "text-indent below zero around it", Harm("cover other words")
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
