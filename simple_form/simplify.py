@@ -7,19 +7,18 @@ out or changed is named, with what it could have done to which words. The simple
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Iterable, Mapping, Sequence
 from unicodedata import bidirectional
 from urllib.parse import urljoin
 
-from simple_form.colours import UNREADABLE, contrast, over
+from simple_form.colours import UNREADABLE, contrast
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
-from simple_form.looks import BESIDE, FAR, INDENTING, Look, around_of, look_of, look_of_page
+from simple_form.looks import INDENTING, Look, look_of, look_of_page
+from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
-from simple_form.styles import ALL_SIDES, FOLLOWED, INLINE_BOXES, style_of
+from simple_form.styles import FOLLOWED, INLINE_BOXES, style_of
 
 TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
@@ -32,22 +31,9 @@ _SAME = {
     "thead": "tbody", "tfoot": "tbody", "tt": "code", "samp": "code", "kbd": "code", "cite": "i", "dfn": "i",
     "var": "i", "dir": "ul", "menu": "ul", "listing": "pre",
 }  # fmt: skip
-_BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
 _PARTS = frozenset("td th tr tbody caption table".split())
-_MOST_PULLED = 8.0
-# So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
-_NARROW_ITEM, _MOST_FIXED = 100.0, 4
-MOST_COLUMNS, MOST_FLOATS = 200, 10
-# How much room a table has in a narrow window, and in a wide one.
-_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
-_TALL = frozenset(("padding-top", "padding-bottom", "border-top-width", "border-bottom-width"))
-_CUTTING = frozenset(
-    f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
-)
-# A letter of a long word is so wide at least, as a share of its height.
-_NARROWEST = 0.4
-MOST_INDENTED, MOST_RAISED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 2, 60, 240
+MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 60, 240
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
@@ -61,8 +47,6 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
-# Where a line may break.
-_BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
 _LONG = 20
 _BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
@@ -87,82 +71,17 @@ def simplify(source: str) -> SimpleForm:
         raise TooComplex("its styles are nested too deeply") from error
 
 
-@dataclass(slots=True, eq=False)
-class _Open:
-    """An open element, written as `tag`; empty where it is left out."""
-
-    name: str
-    tag: str
-    look: Look
-    slot: int
-    harms: list[tuple[str, Harm]]
-    text: list[str] = field(default_factory=list)
-    known: int = 0
-    rtl_slot: int = -1
-    is_block: bool = False
-    ends_line: bool = False
-    problem: str | None = None
-    has_right: bool = False
-    is_first: bool = False
-    is_coloured: bool = False
-    has_rows: bool = False
-    has_foot: bool = False
-    # The cells of its last row so far, and whether any row has several.
-    cells: int = 0
-    is_wide: bool = False
-    # How wide the longest word of a cell is, and of a table the cells of its row so far.
-    widest: float = 0.0
-    # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
-    padding: str = ""
-    spans_rows: bool = False
-    column: int = 0
-    taken: list[int] = field(default_factory=list)
-    number: int | None = None
-    step: int = 1
-    items: list[tuple[int, int | None, bool]] = field(default_factory=list)
-
-    def add_row(self) -> None:
-        """Begin a row of a table."""
-        self.cells = self.column = 0
-        self.widest = 0.0
-        self.taken = [max(one - 1, 0) for one in self.taken]
-
-    def add_cell(self, colspan: int, rowspan: int) -> int:
-        """Add a cell, and return how many columns it may have: none that a cell above it takes."""
-        self.cells += 1
-        self.is_wide = self.is_wide or self.cells > 1
-        self.spans_rows = self.spans_rows or rowspan != 1
-        at = self.column
-        while at < len(self.taken) and self.taken[at]:
-            at += 1
-        columns = next((n for n in range(1, colspan) if at + n < len(self.taken) and self.taken[at + n]), colspan)
-        self.column = at + columns
-        if self.column <= MOST_COLUMNS:
-            self.taken += [0] * (self.column - len(self.taken))
-            self.taken[at : self.column] = [rowspan or MOST_COLUMNS] * columns
-        return columns
-
-
 class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.changes = list(tree.changes)
         self.looks: Counter[str] = Counter()
         self.out: list[str] = []
-        self.stack: list[_Open] = []
-        self.collecting: list[_Open] = []
-        self.line_has_words = self.has_words = False
+        self.collecting: list[Open] = []
+        self.place = Place()
+        self.has_words = False
         # What floats to the right, until more words come on its line.
-        self.at_right: _Open | None = None
-        # How far margins below zero have pulled what follows, and margins have pushed it on its line, in pixels.
-        self.pulled = self.pushed = 0.0
-        # The parts of the line that stand from right to left as wholes, and whether it has a letter that does.
-        self.parts = 0
-        self.has_right = False
-        # What floats, until something is clear of it.
-        self.floats: list[_Open] = []
-        # How much of the line no break has parted from what follows, where letters are one high.
-        self.unbroken = 0.0
+        self.at_right: Open | None = None
 
     def write(self) -> SimpleForm:
         look = look_of_page(self.tree)
@@ -171,13 +90,13 @@ class _Writer:
             look = look_of(part, part.name, look, self.tree, is_block=True)
             harms += part.styled.harms
         look = look._replace(page_back=look.backs[0])
-        page = _Open("body", "", look, -1, harms, is_block=True)
+        page = Open("body", "", look, -1, harms, is_block=True)
         style = self._style(page, self.tree.page[1], look, Look())
         if style:
             self.out.append(f'<div style="{style}">')
         self._push(page)
         self._walk(self.tree.html)
-        self._close(self.stack.pop())
+        self._close(self.place.stack.pop())
         if style:
             self.out.append("</div>")
         if self.looks:
@@ -216,26 +135,26 @@ class _Writer:
         elif written == "img":
             self._picture(element)
         elif written in ("br", "hr"):
-            self._add_pulled(element)
+            self._note_pulled(element)
             for how, harm in element.styled.harms:
                 if harm.reaches:
                     self._add(Change(f"{how} (of a line)", harm.does))
             self.out.append(f"<{written}>")
-            self.line_has_words = False
+            self.place.has_words = False
         else:
             self._open(element, written, marks)
 
     def _open(self, element: Element, written: str, marks: Mapping[str, str]) -> None:
-        above = self.stack[-1].look
+        above = self.place.stack[-1].look
         name = element.name if element.name else written
         tag = self._tag(name, written, above, element.styled.held)
         target = self._target(element.attributes.get("href", "")) if tag == "a" else ""
         tag = "span" if tag == "a" and not target else tag
         display = element.styled.held.get("display", "")
-        is_block = tag in _BLOCKS or display in ("block", "table", "flex", "grid")
+        is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
         look = look_of(element, name, above, self.tree, is_block=is_block or display in INLINE_BOXES)
-        columns = self._part_of_table(name, marks)
-        one = _Open(name, tag, look, -1, [*self._harms(element, name, look, above, is_block=is_block)])
+        columns = self.place.part_of_table(name, marks)
+        one = Open(name, tag, look, -1, [*self.place.harms(element, name, look, above, is_block=is_block)])
         if columns and str(columns) != marks.get("colspan", "1"):
             one.harms.append(("cells that lie over each other", Harm("cover other words")))
             marks = {**marks, "colspan": str(columns)}
@@ -262,31 +181,27 @@ class _Writer:
             self.out.append("")
         self.out.append(">")
         self._push(one)
-        is_floating = any(value != "none" for value in element.styled.all_of("float"))
-        if is_floating and "background-color" not in element.styled.held:
-            self.floats = [*self.floats[1 - MOST_FLOATS :], one]
-        elif "clear" in element.styled.held or name in ("td", "th"):
-            self.floats = [other for other in self.floats if other in self.stack]
+        self.place.add_float(one, element)
         if name == "q":
             self._text("“")
 
-    def _push(self, one: _Open) -> None:
-        self.stack.append(one)
+    def _push(self, one: Open) -> None:
+        self.place.stack.append(one)
         if one.harms or one.rtl_slot >= 0 or one.look.is_one_line or one.tag == "pre":
             self.collecting.append(one)
 
     def _end(self) -> None:
-        if len(self.stack) < 2:
+        if len(self.place.stack) < 2:
             raise TooComplex("its structure is ambiguous")
-        if self.stack[-1].name == "q":
+        if self.place.stack[-1].name == "q":
             self._text("”")
-        if self.stack[-1].ends_line:
+        if self.place.stack[-1].ends_line:
             self._end_line()
-        one = self.stack.pop()
+        one = self.place.stack.pop()
         self._close(one)
         self.out.append(f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>")
 
-    def _close(self, one: _Open) -> None:
+    def _close(self, one: Open) -> None:
         """Name what an element could do, now that its words are known."""
         if self.collecting and self.collecting[-1] is one:
             self.collecting.pop()
@@ -301,7 +216,7 @@ class _Writer:
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
         if one.name in ("td", "th"):
-            harms += self._beside_box(one)
+            harms += self.place.beside_box(one)
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.rtl_slot >= 0:
@@ -323,7 +238,7 @@ class _Writer:
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
             self.changes.append(change)
 
-    def _note(self, one: _Open, harms: Iterable[tuple[str, Harm]], text: str) -> None:
+    def _note(self, one: Open, harms: Iterable[tuple[str, Harm]], text: str) -> None:
         """Name what an element could do to its words, each thing once."""
         found: dict[str, list[str]] = {}
         for how, harm in dict(harms).items():
@@ -339,7 +254,7 @@ class _Writer:
             self.out[one.slot] = f' data-change="{" ".join(numbers)}"'
 
     def _text(self, text: str) -> None:
-        here = self.stack[-1]
+        here = self.place.stack[-1]
         if _turns(text):
             here.harms.append(("characters that turn words round", Harm("move it")))
             self._collect(here)
@@ -347,14 +262,14 @@ class _Writer:
             here.harms.append(("very many blanks", Harm("move it")))
             self._collect(here)
             text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
-        if here.look.is_turned and any(len(one) > _LONG and _BLANK.search(one) for one in _BREAKS.split(text)):
+        if here.look.is_turned and any(len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)):
             # What does not break leaves the window where nobody can scroll.
             here.harms.append(("blanks at which a line from right to left does not break", Harm("cut it off")))
             self._collect(here)
             text = _BLANK.sub(" ", text)
         if not _is_unseen(text):
-            self.line_has_words = self.has_words = True
-            self.has_right = self.has_right or _has_right(text)
+            self.place.has_words = self.has_words = True
+            self.place.has_right = self.place.has_right or has_right(text)
             if here.problem is None and not here.look.is_gone:
                 here.problem = here.look.unreadable()
                 if here.problem and here not in self.collecting:
@@ -363,14 +278,14 @@ class _Writer:
                 # Words behind it on its line.
                 self._note(self.at_right, [("float: right", Harm("move it"))], "".join(self.at_right.text).strip())
                 self.at_right = None
-            if not here.look.is_gone and (how := self._too_wide(text, here.look)):
+            if not here.look.is_gone and (how := self.place.too_wide(text, here.look)):
                 here.harms.append(how)
                 self._collect(here)
             if len(self.collecting) > 50:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
             if one.rtl_slot >= 0:
-                one.has_right = one.has_right or _has_right(text)
+                one.has_right = one.has_right or has_right(text)
             if one.known < 400:
                 one.text.append(text)
                 one.known += len(text)
@@ -381,169 +296,22 @@ class _Writer:
         self.out.append(escaped)
 
     def _end_line(self) -> None:
-        if self.parts > 1 and self.line_has_words and not self.has_right:
-            for one in self.stack:
-                one.is_wide = one.is_wide or one.rtl_slot >= 0
-        self.line_has_words, self.at_right = False, None
-        self.parts, self.has_right = 0, False
-        self.pushed = self.unbroken = 0.0
+        self.place.end_line()
+        self.at_right = None
         for one in self.collecting:
             one.text.append(" ")
 
-    def _collect(self, one: _Open) -> None:
+    def _collect(self, one: Open) -> None:
         """Collect the words of an element that is open already, in the order of the open elements."""
-        self.collecting = [open_one for open_one in self.stack if open_one is one or open_one in self.collecting]
+        self.collecting = [open_one for open_one in self.place.stack if open_one is one or open_one in self.collecting]
 
-    def _too_wide(self, text: str, look: Look) -> tuple[str, Harm] | None:
-        """Return what happens to words that are wider than the box they are in."""
-        is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
-        is_whole = look.is_one_line or is_pre
-        words = text.split("\n") if is_whole else [one for one in _BREAKS.split(text) if len(one) > 1] or [""]
-        widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
-        is_broken = not is_whole and _BREAKS.search(text) is not None
-        widths[0] += self.unbroken
-        self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
-        spacing = max(map(len, words)) * look.spacing
-        widest = max(widths) + spacing
-        # What the narrowest letters need.
-        least = max(_NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words) * look.size + spacing
-        least = max(least, widest * _NARROWEST / 0.6)
-        if (cell := self._table_cell()) is not None:
-            cell.widest = max(cell.widest, least)
-        if look.room is not None and widest > look.room:
-            return "a word that is wider than its box", Harm("move it")
-        lost = look.inset - look.clip_inset
-        if look.clip is not None and lost + least > look.clip:
-            return "overflow around it", Harm("cut it off")
-        if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
-            return "a line from right to left that leaves the window", Harm("cut it off")
-        if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
-            return "a line that does not break in a row", Harm("move it")
-        return None
-
-    def _harms(
-        self, element: Element, name: str, look: Look, above: Look, *, is_block: bool
-    ) -> Iterator[tuple[str, Harm]]:
-        """Yield what an element could do here."""
-        styled = element.styled
-        if above.is_gone:
-            return
-        for how, harm in styled.harms:
-            # A float to the left that stays where it is written: at the beginning of a line.
-            is_in_place = how == "float: left" and not self.line_has_words
-            # What is in a box that cuts off is looked at by itself.
-            is_cutting = how in _CUTTING and not look.is_one_line and not above.is_flex
-            if not is_in_place and not is_cutting:
-                yield how, harm
-        yield from _unsure_harms(element, name)
-        if self._add_pulled(element, is_noted=False):
-            yield "margins below zero", Harm("move it", reaches=True)
-        if not is_block:
-            self.pushed += around_of(styled, look.size, BESIDE)
-            if self.pushed > (FAR if above.clip is None else above.clip):
-                yield "it pushes words out of sight", Harm("move it", reaches=True)
-        if look.room is not None and above.room is not None and look.room > above.room + 1:
-            yield "it is wider than what it lies in", Harm("move it")
-        displays = styled.all_of("display")
-        is_apart = any(one in INLINE_BOXES for one in displays)
-        is_apart = is_apart or name in ("table", "button", "output", "ruby") or "float" in styled.held
-        widths = [length(one) or 0.0 for name_ in ("width", "min-width") for one in styled.all_of(name_)]
-        widest = max(widths, default=0.0)
-        if above.clip is not None and (widest > above.clip or look.is_flex):
-            yield "overflow around it", Harm("cut it off")
-        if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
-            yield "a box from right to left that leaves the window", Harm("cut it off")
-        if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
-            yield "narrow parts of a row", Harm("cover other words")
-        if not is_block and "background-color" in styled.held and look.is_crowded():
-            yield "a background that is higher than its line", Harm("cover other words", reaches=True)
-        if is_block and "background-color" in styled.held:
-            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
-            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
-                yield "words that float over its background", Harm("hide it", reaches=True)
-        if name in ("td", "th") and "block" in displays and self._table().spans_rows:
-            yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
-        if above.is_hanging and is_apart:
-            yield "text-indent below zero around it", Harm("cover other words")
-        is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
-        if name in ("td", "th") and look.is_fixed and (is_narrow or self._table().cells > _MOST_FIXED):
-            yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
-        if name in ("sub", "sup") and above.raised >= MOST_RAISED:
-            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
-        if look.is_right_to_left and look.is_flex and name != "table":
-            yield "a row from right to left", Harm("move it")
-        if above.is_right_to_left:
-            is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in displays
-            is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
-            self.parts += is_part
-            if name == "bdi":
-                yield "<bdi> among words from right to left", Harm("move it")
-        yield from self._moved_in_table(name)
-
-    def _add_pulled(self, element: Element, *, is_noted: bool = True) -> bool:
-        """Add up margins below zero, and return whether these pull something over something else."""
-        names = (f"margin-{side}" for side in ALL_SIDES)
-        lowest = (min([length(v, whole=800) or 0.0 for v in element.styled.all_of(one)], default=0.0) for one in names)
-        pulled = -sum(min(one, 0.0) for one in lowest)
-        self.pulled += pulled
-        is_far = pulled > 0 and self.pulled > _MOST_PULLED
-        if is_far and is_noted:
+    def _note_pulled(self, element: Element) -> None:
+        if self.place.add_pulled(element):
             self._add(Change("margins below zero", "move it"))
-        return is_far
 
-    def _part_of_table(self, name: str, marks: Mapping[str, str]) -> int:
-        """Begin a row or cell in its table, and return how many columns the cell has; 0 for what is no cell."""
-        table = self._table()
-        if name == "tr":
-            table.add_row()
-        elif name in ("td", "th"):
-            return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
-        return 0
-
-    def _beside_box(self, cell: _Open) -> Iterator[tuple[str, Harm]]:
-        """Yield what happens to words of a cell whose row is wider than the window."""
-        table = self._table()
-        table.widest += cell.widest
-        # The background of what is around the table ends at the window.
-        is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
-        room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
-        clip = cell.look.clip
-        padding = length(f"{table.padding}px") or 0.0
-        table.widest += 2 * padding
-        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
-            yield "overflow around it", Harm("cut it off")
-            table.widest = -inf
-        elif table.widest > room:
-            yield "a row that is wider than the window", Harm("cut it off")
-            # Once for each row.
-            table.widest = -inf
-
-    def _table_cell(self) -> _Open | None:
-        """Return the cell around this place, if any."""
-        found = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
-        return found if found is not None and found.name != "table" else None
-
-    def _table(self) -> _Open:
-        """Return the table around this place; the page where there is none."""
-        return next((one for one in reversed(self.stack) if one.name == "table"), self.stack[0])
-
-    def _moved_in_table(self, name: str) -> Iterator[tuple[str, Harm]]:
-        """Yield what moves a part of a table: its head and caption are drawn first, its foot last."""
-        if name not in ("caption", "thead", "tfoot", "tbody", "tr"):
-            return
-        table = next((one for one in reversed(self.stack) if one.name == "table"), None)
-        if table is None:
-            return
-        if name in ("caption", "thead") and table.has_rows:
-            yield f"<{name}> behind rows of its table", Harm("move it")
-        if name in ("tbody", "tr") and table.has_foot and self.stack[-1].name != "tfoot":
-            yield "rows behind the foot of their table", Harm("move it")
-        table.has_rows = table.has_rows or name in ("tbody", "tr", "tfoot")
-        table.has_foot = table.has_foot or name == "tfoot"
-
-    def _is_at_right(self, one: _Open, harms: Sequence[tuple[str, Harm]]) -> bool:
+    def _is_at_right(self, one: Open, harms: Sequence[tuple[str, Harm]]) -> bool:
         """Whether an element only floats to the right, as words that end their line do."""
-        above = self.stack[-1].look if self.stack else one.look
+        above = self.place.stack[-1].look if self.place.stack else one.look
         is_alone = [how for how, _ in harms] == ["float: right"]
         return is_alone and not one.is_block and one.look.size <= above.size
 
@@ -559,7 +327,7 @@ class _Writer:
             return "div"
         if tag in ("sub", "sup") and above.raised >= MOST_RAISED:
             return "span"
-        if held.get("display") == "inline" and tag in _BLOCKS - {"table", "tbody", "tr", "td", "th"}:
+        if held.get("display") == "inline" and tag in BLOCKS - {"table", "tbody", "tr", "td", "th"}:
             return "span"
         if tag in ("s", "u") and held.get("text-decoration", "").startswith("none"):
             return "span"
@@ -594,19 +362,19 @@ class _Writer:
 
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
-        self._add_pulled(element)
+        self._note_pulled(element)
         for how, harm in element.styled.harms:
             if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
-        held, clip = element.styled.held, self.stack[-1].look.clip
-        if (cell := self._table_cell()) is not None:
+        held, clip = element.styled.held, self.place.stack[-1].look.clip
+        if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
-        if clip is not None and self._table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
+        if clip is not None and self.place.table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
             self._add(Change("overflow around a wide picture", "cut it off"))
         source = attributes.get("src", "").strip()
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
-        is_hidden = self.stack[-1].look.is_gone or "hidden" in attributes
+        is_hidden = self.place.stack[-1].look.is_gone or "hidden" in attributes
         is_hidden = is_hidden or held.get("display") == "none" or held.get("visibility") == "hidden"
         if not source.lower().startswith(("http:", "https:", "cid:", "data:image/")):
             source = ""
@@ -620,11 +388,11 @@ class _Writer:
         if element.labels:
             written += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         self.out.append(f"<img{written}>")
-        self.line_has_words = self.line_has_words or bool(attributes.get("alt", "").strip())
+        self.place.has_words = self.place.has_words or bool(attributes.get("alt", "").strip())
 
     # Lists keep the numbers that are printed.
 
-    def _list(self, one: _Open, element: Element) -> None:
+    def _list(self, one: Open, element: Element) -> None:
         start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("start", ""), re.DOTALL)
         one.step = -1 if "reversed" in element.attributes else 1
         one.number = int(start[1]) if start else (-1 if one.step < 0 else 1)
@@ -632,13 +400,13 @@ class _Writer:
             one.number = 0
 
     def _item(self, element: Element) -> None:
-        around = next((one for one in reversed(self.stack) if one.tag in ("ol", "ul")), None)
+        around = next((one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None)
         value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("value", ""), re.DOTALL)
         if around is not None and around.number is not None:
             around.items.append((len(self.out), int(value[1]) if value else None, _is_item(element)))
             self.out.append("")
 
-    def _number_items(self, one: _Open) -> None:
+    def _number_items(self, one: Open) -> None:
         number = one.number
         if one.step < 0 and number == 0:
             number = len(one.items)
@@ -652,7 +420,7 @@ class _Writer:
             usual = shown + 1
             number = shown + one.step
 
-    def _style(self, one: _Open, element: Element, look: Look, above: Look) -> str:
+    def _style(self, one: Open, element: Element, look: Look, above: Look) -> str:
         """Return the style of an element, and note what follows from it."""
         held = element.styled.held
         if one.tag == "li" and not _is_item(element):
@@ -691,20 +459,6 @@ def _is_item(element: Element) -> bool:
     return element.styled.held.get("display", "list-item") == "list-item"
 
 
-def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
-    """Yield what values could do that may hold."""
-    unsure = element.styled.unsure
-    if "fixed" in unsure.get("table-layout", ()):
-        yield "table-layout: fixed", Harm("cover other words")
-    if "rtl" in unsure.get("direction", ()):
-        yield "direction: rtl", Harm("move it")
-    if "inline" in unsure.get("display", ()) and name in _BLOCKS:
-        yield "display: inline", Harm("hide it")
-    for one in _TALL:
-        if name not in _BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
-            yield f"{one} of words on a line", Harm("cover other words", reaches=True)
-
-
 def _turns(text: str) -> bool:
     """Whether characters of a text turn its direction round, other than around words that are written so."""
     if text.isascii():
@@ -714,7 +468,7 @@ def _turns(text: str) -> bool:
     return any(one in turning for one in text)
 
 
-def _is_far(one: _Open) -> bool:
+def _is_far(one: Open) -> bool:
     """Whether the end of a line that does not break is far out of sight."""
     is_pre = one.tag == "pre" and not one.look.is_wrapped
     if not (is_pre or one.look.is_one_line):
@@ -729,11 +483,7 @@ def _is_far(one: _Open) -> bool:
 
 def _has_many_blanks(text: str) -> bool:
     """Whether a word, which no line breaks, has very many blanks in it."""
-    return not text.isascii() and any(len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in _BREAKS.split(text))
-
-
-def _has_right(text: str) -> bool:
-    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text)
+    return not text.isascii() and any(len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in BREAKS.split(text))
 
 
 def _is_right_to_left(text: str) -> bool:

@@ -1,0 +1,282 @@
+"""Where a message is read at: the elements that are open, the line so far, and what an element could do there."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from unicodedata import bidirectional
+
+from simple_form.colours import UNREADABLE, contrast, over
+from simple_form.elements import Element
+from simple_form.harmless import Harm, length
+from simple_form.looks import BESIDE, FAR, Look, around_of
+from simple_form.styles import ALL_SIDES, INLINE_BOXES
+
+BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
+MOST_RAISED = 2
+_MOST_PULLED = 8.0
+# So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
+_NARROW_ITEM, _MOST_FIXED = 100.0, 4
+MOST_COLUMNS, MOST_FLOATS = 200, 10
+# How much room a table has in a narrow window, and in a wide one.
+_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
+_TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
+_CUTTING = frozenset(
+    f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
+)
+# A letter of a long word is so wide at least, as a share of its height.
+_NARROWEST = 0.4
+# Where a line may break.
+BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """An open element, written as `tag`; empty where it is left out."""
+
+    name: str
+    tag: str
+    look: Look
+    slot: int
+    harms: list[tuple[str, Harm]]
+    text: list[str] = field(default_factory=list)
+    known: int = 0
+    rtl_slot: int = -1
+    is_block: bool = False
+    ends_line: bool = False
+    problem: str | None = None
+    has_right: bool = False
+    is_first: bool = False
+    is_coloured: bool = False
+    has_rows: bool = False
+    has_foot: bool = False
+    # The cells of its last row so far, and whether any row has several.
+    cells: int = 0
+    is_wide: bool = False
+    # How wide the longest word of a cell is, and of a table the cells of its row so far.
+    widest: float = 0.0
+    # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
+    padding: str = ""
+    spans_rows: bool = False
+    column: int = 0
+    taken: list[int] = field(default_factory=list)
+    number: int | None = None
+    step: int = 1
+    items: list[tuple[int, int | None, bool]] = field(default_factory=list)
+
+    def add_row(self) -> None:
+        """Begin a row of a table."""
+        self.cells = self.column = 0
+        self.widest = 0.0
+        self.taken = [max(one - 1, 0) for one in self.taken]
+
+    def add_cell(self, colspan: int, rowspan: int) -> int:
+        """Add a cell, and return how many columns it may have: none that a cell above it takes."""
+        self.cells += 1
+        self.is_wide = self.is_wide or self.cells > 1
+        self.spans_rows = self.spans_rows or rowspan != 1
+        at = self.column
+        while at < len(self.taken) and self.taken[at]:
+            at += 1
+        columns = next((n for n in range(1, colspan) if at + n < len(self.taken) and self.taken[at + n]), colspan)
+        self.column = at + columns
+        if self.column <= MOST_COLUMNS:
+            self.taken += [0] * (self.column - len(self.taken))
+            self.taken[at : self.column] = [rowspan or MOST_COLUMNS] * columns
+        return columns
+
+
+@dataclass
+class Place:
+    """The open elements, the outermost first, and what is known of the line."""
+
+    stack: list[Open] = field(default_factory=list)
+    # Whether the line has words, the parts of it that stand from right to left as wholes, and a letter that does.
+    has_words: bool = False
+    parts: int = 0
+    has_right: bool = False
+    # How far margins below zero have pulled what follows, and margins have pushed it on its line, in pixels.
+    pulled: float = 0.0
+    pushed: float = 0.0
+    # How wide what no break has parted from the following words is.
+    unbroken: float = 0.0
+    # What floats, until something is clear of it.
+    floats: list[Open] = field(default_factory=list)
+
+    def end_line(self) -> None:
+        """Begin a line."""
+        if self.parts > 1 and self.has_words and not self.has_right:
+            for one in self.stack:
+                one.is_wide = one.is_wide or one.rtl_slot >= 0
+        self.parts, self.has_words, self.has_right = 0, False, False
+        self.pushed = self.unbroken = 0.0
+
+    def add_float(self, one: Open, element: Element) -> None:
+        """Keep what floats without a background of its own, until something is clear of it."""
+        is_floating = any(value != "none" for value in element.styled.all_of("float"))
+        if is_floating and "background-color" not in element.styled.held:
+            self.floats = [*self.floats[1 - MOST_FLOATS :], one]
+        elif "clear" in element.styled.held or one.name in ("td", "th"):
+            self.floats = [other for other in self.floats if other in self.stack]
+
+    def too_wide(self, text: str, look: Look) -> tuple[str, Harm] | None:
+        """Return what happens to words that are wider than the box they are in."""
+        is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
+        is_whole = look.is_one_line or is_pre
+        words = text.split("\n") if is_whole else [one for one in BREAKS.split(text) if len(one) > 1] or [""]
+        widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
+        is_broken = not is_whole and BREAKS.search(text) is not None
+        widths[0] += self.unbroken
+        self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
+        spacing = max(map(len, words)) * look.spacing
+        widest = max(widths) + spacing
+        # What the narrowest letters need.
+        least = max(_NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words) * look.size + spacing
+        least = max(least, widest * _NARROWEST / 0.6)
+        if (cell := self.cell()) is not None:
+            cell.widest = max(cell.widest, least)
+        if look.room is not None and widest > look.room:
+            return "a word that is wider than its box", Harm("move it")
+        lost = look.inset - look.clip_inset
+        if look.clip is not None and lost + least > look.clip:
+            return "overflow around it", Harm("cut it off")
+        if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
+            return "a line from right to left that leaves the window", Harm("cut it off")
+        if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
+            return "a line that does not break in a row", Harm("move it")
+        return None
+
+    def harms(
+        self, element: Element, name: str, look: Look, above: Look, *, is_block: bool
+    ) -> Iterator[tuple[str, Harm]]:
+        """Yield what an element could do here."""
+        styled = element.styled
+        if above.is_gone:
+            return
+        for how, harm in styled.harms:
+            # A float to the left that stays where it is written: at the beginning of a line.
+            is_in_place = how == "float: left" and not self.has_words
+            # What is in a box that cuts off is looked at by itself.
+            is_cutting = how in _CUTTING and not look.is_one_line and not above.is_flex
+            if not is_in_place and not is_cutting:
+                yield how, harm
+        yield from _unsure_harms(element, name)
+        if self.add_pulled(element):
+            yield "margins below zero", Harm("move it", reaches=True)
+        if not is_block:
+            self.pushed += around_of(styled, look.size, BESIDE)
+            if self.pushed > (FAR if above.clip is None else above.clip):
+                yield "it pushes words out of sight", Harm("move it", reaches=True)
+        if look.room is not None and above.room is not None and look.room > above.room + 1:
+            yield "it is wider than what it lies in", Harm("move it")
+        displays = styled.all_of("display")
+        is_apart = any(one in INLINE_BOXES for one in displays)
+        is_apart = is_apart or name in ("table", "button", "output", "ruby") or "float" in styled.held
+        widths = [length(one) or 0.0 for name_ in ("width", "min-width") for one in styled.all_of(name_)]
+        widest = max(widths, default=0.0)
+        if above.clip is not None and (widest > above.clip or look.is_flex):
+            yield "overflow around it", Harm("cut it off")
+        if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
+            yield "a box from right to left that leaves the window", Harm("cut it off")
+        if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
+            yield "narrow parts of a row", Harm("cover other words")
+        if not is_block and "background-color" in styled.held and look.is_crowded():
+            yield "a background that is higher than its line", Harm("cover other words", reaches=True)
+        if is_block and "background-color" in styled.held:
+            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
+            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
+                yield "words that float over its background", Harm("hide it", reaches=True)
+        if name in ("td", "th") and "block" in displays and self.table().spans_rows:
+            yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
+        if above.is_hanging and is_apart:
+            yield "text-indent below zero around it", Harm("cover other words")
+        is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
+        if name in ("td", "th") and look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
+            yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
+        if name in ("sub", "sup") and above.raised >= MOST_RAISED:
+            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+        if look.is_right_to_left and look.is_flex and name != "table":
+            yield "a row from right to left", Harm("move it")
+        if above.is_right_to_left:
+            is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in displays
+            is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
+            self.parts += is_part
+            if name == "bdi":
+                yield "<bdi> among words from right to left", Harm("move it")
+        yield from self._moved_in_table(name)
+
+    def add_pulled(self, element: Element) -> bool:
+        """Add up margins below zero, and return whether these pull something over something else."""
+        names = (f"margin-{side}" for side in ALL_SIDES)
+        lowest = (min([length(v, whole=800) or 0.0 for v in element.styled.all_of(one)], default=0.0) for one in names)
+        pulled = -sum(min(one, 0.0) for one in lowest)
+        self.pulled += pulled
+        return pulled > 0 and self.pulled > _MOST_PULLED
+
+    def part_of_table(self, name: str, marks: Mapping[str, str]) -> int:
+        """Begin a row or cell in its table, and return how many columns the cell has; 0 for what is no cell."""
+        table = self.table()
+        if name == "tr":
+            table.add_row()
+        elif name in ("td", "th"):
+            return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
+        return 0
+
+    def beside_box(self, cell: Open) -> Iterator[tuple[str, Harm]]:
+        """Yield what happens to words of a cell whose row is wider than the window."""
+        table = self.table()
+        table.widest += cell.widest
+        # The background of what is around the table ends at the window.
+        is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
+        room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
+        clip = cell.look.clip
+        padding = length(f"{table.padding}px") or 0.0
+        table.widest += 2 * padding
+        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
+            yield "overflow around it", Harm("cut it off")
+            table.widest = -inf
+        elif table.widest > room:
+            yield "a row that is wider than the window", Harm("cut it off")
+            # Once for each row.
+            table.widest = -inf
+
+    def cell(self) -> Open | None:
+        """Return the cell around this place, if any."""
+        found = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
+        return found if found is not None and found.name != "table" else None
+
+    def table(self) -> Open:
+        """Return the table around this place; the page where there is none."""
+        return next((one for one in reversed(self.stack) if one.name == "table"), self.stack[0])
+
+    def _moved_in_table(self, name: str) -> Iterator[tuple[str, Harm]]:
+        """Yield what moves a part of a table: its head and caption are drawn first, its foot last."""
+        if name not in ("caption", "thead", "tfoot", "tbody", "tr"):
+            return
+        table = next((one for one in reversed(self.stack) if one.name == "table"), None)
+        if table is None:
+            return
+        if name in ("caption", "thead") and table.has_rows:
+            yield f"<{name}> behind rows of its table", Harm("move it")
+        if name in ("tbody", "tr") and table.has_foot and self.stack[-1].name != "tfoot":
+            yield "rows behind the foot of their table", Harm("move it")
+        table.has_rows = table.has_rows or name in ("tbody", "tr", "tfoot")
+        table.has_foot = table.has_foot or name == "tfoot"
+
+
+def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
+    """Yield what values could do that may hold."""
+    unsure = element.styled.unsure
+    if "fixed" in unsure.get("table-layout", ()):
+        yield "table-layout: fixed", Harm("cover other words")
+    if "rtl" in unsure.get("direction", ()):
+        yield "direction: rtl", Harm("move it")
+    if "inline" in unsure.get("display", ()) and name in BLOCKS:
+        yield "display: inline", Harm("hide it")
+    for one in _TALL:
+        if name not in BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
+            yield f"{one} of words on a line", Harm("cover other words", reaches=True)
+
+
+def has_right(text: str) -> bool:
+    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text)
