@@ -73,7 +73,7 @@ RULES = {
             "random-looking values that the text calls a password or key. Evidence is masked.",
         ),
         Rule(
-            "parts_differ", 2, "high", 60, "parts differ",
+            "parts_differ", 3, "high", 60, "parts differ",
             "The HTML and the text of the message say different things.",
             "Compares the numbers of both parts: one says 100, the other 1000. Milder: the text names an "
             "address that the HTML does not, most of the words differ, or the subject names a sum that the message "

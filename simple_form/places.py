@@ -172,8 +172,8 @@ class Place:
         displays = styled.all_of("display")
         is_apart = any(one in INLINE_BOXES for one in displays)
         is_apart = is_apart or name in ("table", "button", "output", "ruby") or "float" in styled.held
-        widths = [length(one) or 0.0 for name_ in ("width", "min-width") for one in styled.all_of(name_)]
-        widest = max(widths, default=0.0)
+        widths = (*styled.all_of("width"), *styled.all_of("min-width"))
+        widest = max((length(one) or 0.0 for one in widths), default=0.0)
         if above.clip is not None and (widest > above.clip or look.is_flex):
             yield "overflow around it", Harm("cut it off")
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:

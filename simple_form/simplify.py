@@ -18,7 +18,7 @@ from simple_form.html_reading import pieces_of
 from simple_form.looks import INDENTING, Look, look_of, look_of_page
 from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
-from simple_form.styles import FOLLOWED, INLINE_BOXES, style_of
+from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
 
 TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
@@ -436,7 +436,7 @@ class _Writer:
     def _note_looks(self, element: Element) -> None:
         """Count what is left out that changes only the look."""
         for name in element.styled.held:
-            if name not in FOLLOWED and harm_of(name, element.styled.held[name]) is None:
+            if name not in WRITTEN and harm_of(name, element.styled.held[name]) is None:
                 self.looks[name] += 1
 
 

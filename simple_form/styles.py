@@ -48,7 +48,7 @@ _CHOICES = {
         "upper-roman",
     },
 }
-FOLLOWED = frozenset(
+WRITTEN = frozenset(
     (
         *_CHOICES,
         "color",
