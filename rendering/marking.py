@@ -198,6 +198,10 @@ class _Walker:
             return
         if tag in BLOCKS or tag == "tr":
             self.page.end_line(tag)
+        elif tag in ("td", "th"):
+            # Numbers of two cells are not one number.
+            self.page.text.append(" ")
+            self.page.plain.append(" ")
         left, right = separators(tag, _style(attributes.get("style", "")))
         self.link_texts.add(left)
         link = SeenLink(attributes["href"]) if tag == "a" and "href" in attributes else None
