@@ -156,7 +156,7 @@ def test_parts_with_the_same_numbers_agree():
         ("<p>Pay 1,000.00 EUR</p>", "Pay 1.000 EUR"),
         (f"<p>Pay <b>100</b> EUR {link}</p>", f"Pay **100** EUR {other}"),
         ("<p>Pay 100 EUR</p><p>Call 030 1234</p>", "Pay 100 EUR"),
-        ("<table><tr><td>12</td><td>34</td></tr></table>", "12, 34"),
+        ("<p>Lamps of all sizes</p><table><tr><td>12</td><td>34</td></tr></table>", "Lamps of all sizes: 12, 34"),
     ):
         additions = {"signature": "Call 030 1234"}
         assert found("parts_differ", html=html, markdown=markdown, additions=additions) == [], markdown
