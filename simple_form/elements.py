@@ -17,6 +17,7 @@ from simple_form.harmless import Harm, font_parts, harm_of, length, parts_of
 from simple_form.html_reading import FOREIGN, HTML_INSIDE, RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
 from simple_form.result import Change, TooComplex
 from simple_form.style_sheets import (
+    LINK,
     Declaration,
     Rule,
     StyleSheets,
@@ -251,9 +252,8 @@ class _Reader:
         return self.numbers[key]
 
     def _styled(self, name: str, attributes: Mapping[str, str]) -> Styled:
-        rules = self.sheets.matching(
-            written_name(name), attributes.get("id", ""), attributes.get("class", ""), self._around()
-        )
+        tag = LINK if name == "a" and "href" in attributes else written_name(name)
+        rules = self.sheets.matching(tag, attributes.get("id", ""), attributes.get("class", ""), self._around())
         old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
         own = declarations_of(attributes.get("style", ""))
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))

@@ -26,9 +26,9 @@ _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
 _BUTTON = ("black", "#efefef")
 MOST_COLOURS = 6
 # Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
-_TINY, _CROWDED = 6.0, 0.9
+_TINY, _CROWDED = 8.0, 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
-_PALE, FAR = 0.35, 450.0
+_PALE, FAR = 0.5, 200.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
 _LARGE_SHARE = 0.5

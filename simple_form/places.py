@@ -13,11 +13,13 @@ from simple_form.looks import BESIDE, FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
 
 BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
-MOST_RAISED = 2
-_MOST_PULLED = 8.0
+MOST_RAISED = 1
+_MOST_PULLED = 1.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
-_NARROW_ITEM, _MOST_FIXED = 100.0, 4
-MOST_COLUMNS, MOST_FLOATS = 200, 10
+_NARROW_ITEM, _MOST_FIXED = 200.0, 3
+# Elements that are boxes of their own among words.
+_APART = frozenset(("table", "button", "output", "ruby"))
+MOST_COLUMNS, MOST_FLOATS = 30, 10
 # How much room a table has in a narrow window, and in a wide one.
 _NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
 _TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
@@ -25,7 +27,7 @@ _CUTTING = frozenset(
     f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
 )
 # A letter of a long word is so wide at least, as a share of its height.
-_NARROWEST = 0.4
+_NARROWEST = 0.5
 # Where a line may break.
 BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
 
@@ -150,10 +152,9 @@ class Place:
         self, element: Element, name: str, look: Look, above: Look, *, is_block: bool
     ) -> Iterator[tuple[str, Harm]]:
         """Yield what an element could do here."""
-        styled = element.styled
         if above.is_gone:
             return
-        for how, harm in styled.harms:
+        for how, harm in element.styled.harms:
             # A float to the left that stays where it is written: at the beginning of a line.
             is_in_place = how == "float: left" and not self.has_words
             # What is in a box that cuts off is looked at by itself.
@@ -161,49 +162,80 @@ class Place:
             if not is_in_place and not is_cutting:
                 yield how, harm
         yield from _unsure_harms(element, name)
+        displays = element.styled.all_of("display")
+        is_apart = any(one in INLINE_BOXES for one in displays) or name in _APART or "float" in element.styled.held
+        yield from self._of_margins(element, look, above, is_block)
+        yield from self._of_widths(element, name, look, above, is_apart)
+        yield from self._of_backgrounds(element, look, is_block)
+        yield from self._of_cells(element, name, look)
+        yield from self._from_right_to_left(element, name, look, above, is_block, is_apart)
+        yield from self._moved_in_table(name)
+        if above.is_hanging and is_apart:
+            yield "text-indent below zero around it", Harm("cover other words")
+        if name in ("sub", "sup") and above.raised >= MOST_RAISED:
+            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+
+    def _of_margins(self, element: Element, look: Look, above: Look, is_block: bool) -> Iterator[tuple[str, Harm]]:
         if self.add_pulled(element):
             yield "margins below zero", Harm("move it", reaches=True)
         if not is_block:
-            self.pushed += around_of(styled, look.size, BESIDE)
+            self.pushed += around_of(element.styled, look.size, BESIDE)
             if self.pushed > (FAR if above.clip is None else above.clip):
                 yield "it pushes words out of sight", Harm("move it", reaches=True)
-        if look.room is not None and above.room is not None and look.room > above.room + 1:
-            yield "it is wider than what it lies in", Harm("move it")
-        displays = styled.all_of("display")
-        is_apart = any(one in INLINE_BOXES for one in displays)
-        is_apart = is_apart or name in ("table", "button", "output", "ruby") or "float" in styled.held
+
+    def _of_widths(
+        self, element: Element, name: str, look: Look, above: Look, is_apart: bool
+    ) -> Iterator[tuple[str, Harm]]:
+        styled = element.styled
         widths = (*styled.all_of("width"), *styled.all_of("min-width"))
         widest = max((length(one) or 0.0 for one in widths), default=0.0)
+        if look.room is not None and above.room is not None and look.room > above.room + 1:
+            yield "it is wider than what it lies in", Harm("move it")
         if above.clip is not None and (widest > above.clip or look.is_flex):
             yield "overflow around it", Harm("cut it off")
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
             yield "a box from right to left that leaves the window", Harm("cut it off")
+        if above.is_one_line and is_apart:
+            yield "boxes on a line that does not break", Harm("cut it off", reaches=True)
         if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
             yield "narrow parts of a row", Harm("cover other words")
-        if not is_block and "background-color" in styled.held and look.is_crowded():
+        if name == "table" and look.is_fixed and look.is_in_row:
+            yield "table-layout: fixed in a row", Harm("cover other words")
+
+    def _of_backgrounds(self, element: Element, look: Look, is_block: bool) -> Iterator[tuple[str, Harm]]:
+        if "background-color" not in element.styled.held:
+            return
+        if not is_block and look.is_crowded():
             yield "a background that is higher than its line", Harm("cover other words", reaches=True)
-        if is_block and "background-color" in styled.held:
+        if is_block:
             colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
             if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
                 yield "words that float over its background", Harm("hide it", reaches=True)
-        if name in ("td", "th") and "block" in displays and self.table().spans_rows:
+
+    def _of_cells(self, element: Element, name: str, look: Look) -> Iterator[tuple[str, Harm]]:
+        if name not in ("td", "th"):
+            return
+        styled = element.styled
+        if "block" in styled.all_of("display") and self.table().spans_rows:
             yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
-        if above.is_hanging and is_apart:
-            yield "text-indent below zero around it", Harm("cover other words")
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
-        if name in ("td", "th") and look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
+        if look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
             yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
-        if name in ("sub", "sup") and above.raised >= MOST_RAISED:
-            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+
+    def _from_right_to_left(
+        self, element: Element, name: str, look: Look, above: Look, is_block: bool, is_apart: bool
+    ) -> Iterator[tuple[str, Harm]]:
         if look.is_right_to_left and look.is_flex and name != "table":
             yield "a row from right to left", Harm("move it")
-        if above.is_right_to_left:
-            is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in displays
-            is_part = is_part or "unicode-bidi" in styled.held or (not is_block and "dir" in element.attributes)
-            self.parts += is_part
-            if name == "bdi":
-                yield "<bdi> among words from right to left", Harm("move it")
-        yield from self._moved_in_table(name)
+        if look.is_right_to_left and (name == "pre" or "text-indent" in element.styled.held):
+            yield "a line from right to left that begins elsewhere", Harm("cut it off")
+        if not above.is_right_to_left:
+            return
+        is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in element.styled.all_of("display")
+        is_part = is_part or "unicode-bidi" in element.styled.held or (not is_block and "dir" in element.attributes)
+        self.parts += is_part
+        if name == "bdi":
+            yield "<bdi> among words from right to left", Harm("move it")
 
     def add_pulled(self, element: Element) -> bool:
         """Add up margins below zero, and return whether these pull something over something else."""

@@ -33,7 +33,7 @@ _SAME = {
 }  # fmt: skip
 _PARTS = frozenset("td th tr tbody caption table".split())
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
-MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 60, 240
+MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 40, 120
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
@@ -369,6 +369,8 @@ class _Writer:
         held, clip = element.styled.held, self.place.stack[-1].look.clip
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
+        if self.place.stack[-1].look.is_one_line:
+            self._add(Change("pictures on a line that does not break", "cut it off"))
         if clip is not None and self.place.table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
             self._add(Change("overflow around a wide picture", "cut it off"))
         source = attributes.get("src", "").strip()

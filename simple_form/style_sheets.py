@@ -49,6 +49,8 @@ _IDLE = re.compile(
 )
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
 _ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)(?![\w-])")
+# The tag of what holds for links alone: an <a> without an address is none.
+LINK = "a:link"
 _COMPOUNDS = re.compile(r"[ \t\n\f\r>+~|]+")
 _NAME = r"(?:[\w-]|[^\x00-\x7f])+"
 _NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
@@ -143,11 +145,13 @@ class StyleSheets:
         if key not in self._memory:
             held = frozenset(written_name(one).lower() for one in classes_in(classes))
             id = written_name(id).lower()
-            near = [rule for k in (tag, "*", f"#{id}", *(f".{one}" for one in held)) for rule in self._index.get(k, ())]
+            tags = {tag, "*", "a"} if tag == LINK else {tag, "*"}
+            keys = (*tags, f"#{id}", *(f".{one}" for one in held))
+            near = [rule for one in keys for rule in self._index.get(one, ())]
             self._matches += len(near)
             if self._matches > MAX_MATCHES:
                 raise TooComplex("its style sheets are too large to read")
-            fits = {r for r in near if r.tag in ("*", tag) and r.id in ("", id) and r.classes <= held}
+            fits = {r for r in near if r.tag in tags and r.id in ("", id) and r.classes <= held}
             self._memory[key] = sorted(fits, key=lambda rule: rule.weight)
         found = self._memory[key]
         if around is None:
@@ -243,12 +247,16 @@ class StyleSheets:
         ids = [one[1:].lower() for one in names if one[0] == "#"]
         classes = frozenset(one[1:].lower() for one in names if one[0] == ".")
         tag = (compound["tag"] or ("html" if ":root" in outside and not names else "*")).lower()
+        *beyond, own = _COMPOUNDS.split(outside)
+        if tag == "a" and _ALWAYS_TRUE.search(own):
+            tag = LINK
         needs = [one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)]
         # What stands beside an element is not stored, nor the order of what it lies in.
         needs = [] if set("+~") & set(outside) else needs
         is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:[") & set(plain)
         # A link without an address, and what is not the page itself, are none of these.
-        is_simple = is_simple and (plain == outside or tag in ("a", "html"))
+        is_simple = is_simple and (plain == outside or tag in (LINK, "html"))
+        is_simple = is_simple and not any(map(_ALWAYS_TRUE.search, beyond))
         is_simple = is_simple and len(needs) == len(around) and ("*" not in plain or plain == "*")
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
