@@ -58,11 +58,12 @@ _BY_ITSELF = {
     **dict.fromkeys(("geolocation", "permission", "fencedframe", "portal", "model"), Harm("hide it")),
     "dialog": Harm("cover other words", reaches=True),
     **dict.fromkeys(("object", "applet", "video", "audio", "canvas", "meter", "progress"), Harm("hide it")),
-    **dict.fromkeys(("option", "optgroup"), Harm("hide it")),
+    **dict.fromkeys(("option", "optgroup", "noscript", "comment", "xml"), Harm("hide it")),
     **dict.fromkeys(("marquee", "legend", "bdo", "rt"), Harm("move it")),
     "textarea": Harm("cut it off"),
     "plaintext": Harm("cut it off"),
-    "svg": Harm("cover other words", reaches=True),
+    # Outlook draws its own kind of drawing.
+    **dict.fromkeys(("svg", "v:"), Harm("cover other words", reaches=True)),
 }
 _LABELS = ("alt", "title", "aria-label")
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
@@ -135,6 +136,7 @@ class Tree:
     # Whether it says which standard it is written by: otherwise tables do not inherit colours and sizes.
     is_standard: bool = False
     link_colour: str = ""
+    visited_colour: str = ""
     has_dark_mode: bool = False
     # Whether dark mode changes the colours that nobody sets.
     has_dark_scheme: bool = False
@@ -225,6 +227,7 @@ class _Reader:
             if token.kind == "start" and token.name == name:
                 merged = {**token.attributes, **merged}
         self.tree.link_colour = attribute_colour(decode_attribute(merged.get("link", ""))) or self.tree.link_colour
+        self.tree.visited_colour = attribute_colour(decode_attribute(merged.get("vlink", "")))
         return self._element(Token("start", name, "", merged))
 
     def _around(self) -> frozenset[str] | None:
@@ -391,6 +394,8 @@ class _Reader:
             url = attributes.get("href", "")
             if not is_of_font_library(url):
                 self._left_out(f"a style sheet loaded from {url[:80]}", "change it", "")
+        elif name == "basefont" and attributes:
+            self._left_out("another font for all words", "hide it", "")
         elif name == "script":
             self._left_out(f"a script {attributes.get('src', '')[:80]}".rstrip(), "", "")
         elif name == "meta" and attributes.get("http-equiv", "").strip().lower() == "refresh":
@@ -591,7 +596,9 @@ def _harms(
             # The number of a list stands before its item.
             continue
         found.append((f"{one.name}: {one.value[:80]}", harm))
-    if (harm := _BY_ITSELF.get(name)) and not (name == "details" and "open" in attributes and "name" not in attributes):
+    if (harm := _BY_ITSELF.get("v:" if name.startswith("v:") else name)) and not (
+        name == "details" and "open" in attributes and "name" not in attributes
+    ):
         found.append((f"inside <{name}>", harm))
     for attribute in ("hidden", "popover"):
         if attribute in attributes:
@@ -687,7 +694,7 @@ _WITHOUT = {
 # What is followed from element to element where it may hold.
 _FOLLOWED = re.compile(
     r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
-    r"|(?:margin|padding)-(?:top|right|bottom|left)|border-(?:top|bottom)-width|(?:min-|max-)?width|overflow(?:-x)?"
+    r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius|(?:min-|max-)?width|overflow(?:-x)?"
     r"|float|table-layout|text-indent|letter-spacing"
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from simple_form.colours import colour_of
+from simple_form.colours import BLACK, READABLE, WHITE, Colour, colour_of, contrast
 
 ROOT_SIZE = 16.0
 LARGEST_LETTERS, LARGEST_WINDOW = 48.0, 800.0
@@ -178,13 +178,24 @@ _FAMILIES = re.compile(r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*
 
 def _is_family(value: str) -> bool:
     """Families whose letters look like what they are."""
-    at = 0
+    at, is_found = 0, False
     while at < len(value):
         found = _FAMILIES.match(value, at)
-        if found is None or found[0].strip(" ,") in _WIDE:
+        family = found[0].strip(" ,") if found else "inherit"
+        if found is None or family in _WIDE or (not is_found and _SIGNS.search(family)):
             return False
+        # Those after one that every machine has draw only what it lacks.
+        is_found = is_found or family.strip("\"'") in _EVERYWHERE
         at = found.end()
-    return not re.search(r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra", value)
+    return True
+
+
+_EVERYWHERE = frozenset(("serif", "sans-serif", "monospace", "arial", "helvetica", "times new roman", "courier new"))
+# Families that draw signs, or nothing, in the place of letters.
+_SIGNS = re.compile(
+    r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra|ornament|barcode|icon|redacted|blank|^.?flow |specialty"
+    r"|awesome|glyph|braille"
+)
 
 
 # The parts of a background besides its colour, by kind; each may stand once, and positions twice.
@@ -210,6 +221,12 @@ def _is_background(value: str) -> bool:
     is_together = not at or at[-1] - at[0] == len(at) - 1
     is_one = "," not in _IN_BRACKETS.sub("", value)
     return value == "initial" or (is_one and is_once and places <= 2 and is_together and all(map(colour_of, colours)))
+
+
+def _stands_out(other: Colour, value: str) -> bool:
+    """A colour on which, or in which, words can be read together with the other one."""
+    colour = colour_of(value)
+    return value in ("auto", "none", "windowtext") or (colour is not None and contrast(colour, other) >= READABLE)
 
 
 def _is_colour(value: str) -> bool:
@@ -317,6 +334,11 @@ _CHECKS: dict[str, Check] = {
     "user-select": _any,
     **dict.fromkeys(("font-feature-settings", "font-variation-settings", "font-size-adjust"), _one_of("none normal")),
     "text-stroke-width": _lengths(0, 0.4),
+    "mso-text-indent-alt": _lengths(-100, 100),
+    "mso-line-height-alt": _lengths(8, 60),
+    # Other colours for Outlook alone.
+    "mso-highlight": partial(_stands_out, BLACK),
+    **dict.fromkeys(("mso-color-alt", "mso-style-textfill-fill-color"), partial(_stands_out, WHITE)),
 }
 # Any value of these is harmless; what a browser's maker calls its own stands here without the prefix.
 _HARMLESS = re.compile(
@@ -332,10 +354,16 @@ _HARMLESS = re.compile(
     r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
     r"|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
-    r"|mso-element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?"
-    r"|mso-(?!hide|element|.*(?:size|color|width|raise|scale|text|animation|char)).*|mso-text-indent-alt"
-    r"|mso-style-textfill-[a-z-]+|mso-color-alt|mso-table-[a-z-]+|mso-line-height-rule|mso-padding-[a-z]*-?alt"
-    r"|mso-(?:font|hansi|ascii|fareast|bidi)-[a-z-]*(?:charset|family|theme-font|language|pitch|signature)"
+)
+# What Office writes about printing, lists, languages and tables.
+_OFFICE = re.compile(
+    r"mso-(?:element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?|style-(?!textfill)[a-z-]+|style-textfill-type"
+    r"|style-textfill-fill-(?:themecolor|alpha)|(?:list|level|yfti|displayed|page|table|border)(?:-[a-z-]+)?"
+    r"|(?:ansi|ascii|bidi|default|fareast|font|generic|hansi)-[a-z-]*(?:alt|charset|family|format|kerning|language|pitch"
+    r"|props|signature|style|theme-font|weight)|(?:cellspacing|padding|margin-[a-z]+|para-margin(?:-[a-z]+)?)(?:-alt)?"
+    r"|no-proof|pagination|spacerun|tab-count|outline-level|ligatures|bookmark|theme(?:color|shade|tint)|hyphenate"
+    r"|(?:header|footer|gutter)-margin|facing-pages|paper-source|width-(?:source|percent|alt)|height-(?:source|rule)"
+    r"|number-format|ignore|diagonal|background-source|protection|data-placement|line-height-rule)"
 )
 _VENDOR = re.compile(r"-(?:(?:webkit|moz|ms|o|khtml)-|(?=premailer-))")
 
@@ -362,6 +390,13 @@ _OWN = re.compile(
 )
 
 
+def _is_of_office(name: str, value: str) -> bool:
+    if name.endswith("font-size"):
+        return (length(value) or 0) >= 8
+    is_near = all(-1 <= pixels <= 120 for one in parts_of(value) if (pixels := length(one)) is not None)
+    return is_near and _OFFICE.fullmatch(name) is not None
+
+
 @lru_cache(maxsize=4096)
 def harm_of(name: str, value: str) -> Harm | None:
     """Return what a declaration may do to words; None where it is harmless. Both in lower case."""
@@ -371,9 +406,7 @@ def harm_of(name: str, value: str) -> Harm | None:
         is_taken = value in _WIDE and plain not in _PAINTS and (value != "inherit" or not _ADDING_UP.fullmatch(plain))
         if is_taken or check(value):
             return None
-    elif _HARMLESS.fullmatch(plain) or (
-        plain.startswith("mso-") and plain.endswith("font-size") and (length(value) or 0) >= 8
-    ):
+    elif _HARMLESS.fullmatch(plain) or (plain.startswith("mso-") and _is_of_office(plain, value)):
         return None
     does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
     return Harm(does, reaches=not _OWN.match(plain))

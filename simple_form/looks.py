@@ -80,6 +80,8 @@ class Look(NamedTuple):
     is_flex: bool = False
     # How an align attribute, which tables do not inherit, aligns words and tables.
     aligned: str = ""
+    # How many letters the corners of its background have room for, where these are round.
+    rounded: int | None = None
     # Nothing in it is displayed.
     is_gone: bool = False
     opacity: float = 1.0
@@ -143,11 +145,12 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     least = min([size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes])
     is_link = name == "a" and "href" in element.attributes
     colour, back = held.get("color", ""), held.get("background-color", "")
+    others, other_backs = unsure.get("color", ()), unsure.get("background-color", ())
     if is_link and not colour:
         colour = tree.link_colour or LINK.written()
+        others = (*others, tree.visited_colour)
     if name == "mark":
         colour, back = colour or "black", back or "yellow"
-    others, other_backs = unsure.get("color", ()), unsure.get("background-color", ())
     if name == "button":
         others, other_backs = (
             (*others, *([] if colour else _BUTTON[:1])),
@@ -207,6 +210,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
         aligned=_aligned(element, above, name),
+        rounded=_rounded(styled) if back or other_backs else above.rounded,
         is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
         is_flex=is_row(styled),
         is_in_row=above.is_in_row or above.is_flex,
@@ -239,11 +243,23 @@ def _is_crowded(size: float, line: float | None, share: float) -> bool:
 
 
 def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
-    """Return how many pixels margins and paddings have on these sides at most."""
+    """Return how many pixels margins, borders and paddings have on these sides at most."""
     found = 0.0
-    for name in (f"{box}-{side}" for box in ("margin", "padding") for side in sides):
+    for name in (one.format(side) for one in ("margin-{}", "border-{}-width", "padding-{}") for side in sides):
         found += max([length(one, size, LARGEST_WINDOW) or 0.0 for one in styled.all_of(name)], default=0.0)
     return found
+
+
+def _rounded(styled: Styled) -> int | None:
+    """Return how many letters may lie on a background with round corners; None for any number."""
+    names = {name for name in (*styled.held, *styled.unsure) if name.endswith("radius")}
+    parts = [one for name in names for value in styled.all_of(name) for one in value.replace("/", " ").split()]
+    if any((length(one, whole=100) or 0.0) > 5 for one in parts if one.endswith("%")):
+        return 3
+    padding = min(
+        (length(styled.held.get(f"padding-{side}", "")) or 0.0) for side in ("top", "right", "bottom", "left")
+    )
+    return 40 if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
 
 
 def _both(styled: Styled, name: str) -> tuple[str, ...]:

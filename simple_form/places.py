@@ -47,9 +47,15 @@ class Open:
     is_block: bool = False
     ends_line: bool = False
     problem: str | None = None
+    # Whether its first letter is of a script that is written from right to left, whether any is, and whether a line
+    # has some but begins with another.
+    is_right_first: bool | None = None
     has_right: bool = False
+    is_mixed: bool = False
     is_first: bool = False
     is_coloured: bool = False
+    # Whether words in it could not be read beside its background.
+    is_lost: bool = False
     has_rows: bool = False
     has_foot: bool = False
     # The cells of its last row so far, and whether any row has several.
@@ -97,6 +103,7 @@ class Place:
     has_words: bool = False
     parts: int = 0
     has_right: bool = False
+    begins_right: bool | None = None
     # How far margins below zero have pulled what follows, and margins have pushed it on its line, in pixels.
     pulled: float = 0.0
     pushed: float = 0.0
@@ -110,8 +117,17 @@ class Place:
         if self.parts > 1 and self.has_words and not self.has_right:
             for one in self.stack:
                 one.is_wide = one.is_wide or one.rtl_slot >= 0
-        self.parts, self.has_words, self.has_right = 0, False, False
+        if self.has_right and self.begins_right is False:
+            for one in self.stack:
+                one.is_mixed = True
+        self.parts, self.has_words, self.has_right, self.begins_right = 0, False, False, None
         self.pushed = self.unbroken = 0.0
+
+    def add_words(self, text: str) -> None:
+        """Add words to the line."""
+        self.has_words = True
+        self.has_right = self.has_right or has_right(text)
+        self.begins_right = begins_right(text) if self.begins_right is None else self.begins_right
 
     def add_float(self, one: Open, element: Element) -> None:
         """Keep what floats without a background of its own, until something is clear of it."""
@@ -229,6 +245,9 @@ class Place:
             yield "a row from right to left", Harm("move it")
         if look.is_right_to_left and (name == "pre" or "text-indent" in element.styled.held):
             yield "a line from right to left that begins elsewhere", Harm("cut it off")
+        held = element.styled.held
+        if not is_block and "dir" not in element.attributes and held.keys() & {"direction", "unicode-bidi"}:
+            yield "another direction of words on a line", Harm("move it")
         if not above.is_right_to_left:
             return
         is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in element.styled.all_of("display")
@@ -312,3 +331,8 @@ def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
 
 def has_right(text: str) -> bool:
     return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text)
+
+
+def begins_right(text: str) -> bool | None:
+    """Return whether the first letter is of a script that is written from right to left; None where none is a letter."""
+    return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), None)

@@ -16,7 +16,7 @@ from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
 from simple_form.looks import INDENTING, Look, look_of, look_of_page
-from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, has_right
+from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
 
@@ -57,7 +57,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 VALUES = {
     "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
-    "dir": re.compile("rtl|ltr"),
+    "dir": re.compile("rtl|ltr|auto"),
     "value": re.compile("-?[0-9]{1,9}"),
     **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding", "border"), re.compile("[0-9]{1,4}")),
 }
@@ -92,12 +92,14 @@ class _Writer:
         look = look._replace(page_back=look.backs[0])
         page = Open("body", "", look, -1, harms, is_block=True)
         style = self._style(page, self.tree.page[1], look, Look())
-        if style:
-            self.out.append(f'<div style="{style}">')
+        has_style = style or look.is_right_to_left
+        if has_style:
+            page.rtl_slot = 1 if look.is_right_to_left else -1
+            self.out += [f'<div style="{style}"' if style else "<div", "", ">"]
         self._push(page)
         self._walk(self.tree.html)
         self._close(self.place.stack.pop())
-        if style:
+        if has_style:
             self.out.append("</div>")
         if self.looks:
             self.changes.append(Change(_listed([name for name, _ in self.looks.most_common()], MOST_LOOKS, ", ")))
@@ -176,6 +178,8 @@ class _Writer:
         turns_cells = name == "table" and look.is_right_to_left
         if element.styled.held.get("direction") == "ltr":
             self.out.append(' dir="ltr"')
+        elif name == "bdi" or (name != "table" and element.attributes.get("dir", "").strip().lower() == "auto"):
+            self.out.append(' dir="auto"')
         if element.styled.held.get("direction") == "rtl" or turns_cells:
             one.rtl_slot = len(self.out)
             self.out.append("")
@@ -187,7 +191,8 @@ class _Writer:
 
     def _push(self, one: Open) -> None:
         self.place.stack.append(one)
-        if one.harms or one.rtl_slot >= 0 or one.look.is_one_line or one.tag == "pre":
+        is_rounded = one.look.rounded is not None
+        if one.harms or one.rtl_slot >= 0 or is_rounded or one.look.is_one_line or one.tag == "pre":
             self.collecting.append(one)
 
     def _end(self) -> None:
@@ -215,12 +220,14 @@ class _Writer:
         ]
         if one.problem:
             harms.append((one.problem, Harm("hide it")))
+        if one.is_lost and len(text) > (one.look.rounded or len(text)):
+            harms.append(("round corners of its background", Harm("hide it")))
         if one.name in ("td", "th"):
             harms += self.place.beside_box(one)
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.rtl_slot >= 0:
-            if _is_right_to_left(text):
+            if one.is_right_first or (one.has_right and not one.is_mixed):
                 self.out[one.rtl_slot] = ' dir="rtl"'
                 if one.is_wide and one.name != "table":
                     harms.append(("direction: rtl", Harm("move it")))
@@ -268,12 +275,15 @@ class _Writer:
             self._collect(here)
             text = _BLANK.sub(" ", text)
         if not _is_unseen(text):
-            self.place.has_words = self.has_words = True
-            self.place.has_right = self.place.has_right or has_right(text)
+            self.has_words = True
+            self.place.add_words(text)
             if here.problem is None and not here.look.is_gone:
                 here.problem = here.look.unreadable()
                 if here.problem and here not in self.collecting:
                     self._collect(here)
+            if here.look.rounded is not None and here.look.is_lost_outside():
+                for one in self.collecting:
+                    one.is_lost = True
             if self.at_right is not None:
                 # Words behind it on its line.
                 self._note(self.at_right, [("float: right", Harm("move it"))], "".join(self.at_right.text).strip())
@@ -285,6 +295,7 @@ class _Writer:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
             if one.rtl_slot >= 0:
+                one.is_right_first = begins_right(text) if one.is_right_first is None else one.is_right_first
                 one.has_right = one.has_right or has_right(text)
             if one.known < 400:
                 one.text.append(text)
@@ -380,6 +391,11 @@ class _Writer:
         is_hidden = is_hidden or held.get("display") == "none" or held.get("visibility") == "hidden"
         if not source.lower().startswith(("http:", "https:", "cid:", "data:image/")):
             source = ""
+        alt = attributes.get("alt", "")
+        if not is_hidden and any(map(str.isalnum, alt)) and not self.place.stack[-1].look.unreadable():
+            problem = look_of(element, "img", self.place.stack[-1].look, self.tree, is_block=False).unreadable()
+            if problem:
+                self._add(Change(f"{problem} (of a picture's text)", "hide it", alt[:300]))
         written = f' src="{html.escape(source)}"' if source else ""
         written += f' alt="{html.escape(" ".join(attributes.get("alt", "").split()))}"' if "alt" in attributes else ""
         for name, most in (("width", 800), ("height", 2000)):
@@ -486,8 +502,3 @@ def _is_far(one: Open) -> bool:
 def _has_many_blanks(text: str) -> bool:
     """Whether a word, which no line breaks, has very many blanks in it."""
     return not text.isascii() and any(len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in BREAKS.split(text))
-
-
-def _is_right_to_left(text: str) -> bool:
-    """Whether the first letter is of a script that is written from right to left."""
-    return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), False)

@@ -71,8 +71,17 @@ _VALID = re.compile(
 )
 _SCREEN = frozenset(("", "all", "screen", "only screen"))
 _DARK = re.compile(r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)")
-# Whoever gets a style sheet or letters from here gets those of Google's library, which are of the usual shapes.
-_LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?:googleapis|gstatic)\.com/")
+# What is loaded from here is Google's library of fonts; of these the letters look like what they are.
+_LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?P<kind>googleapis|gstatic)\.com/(?P<rest>.*)", re.DOTALL)
+_LETTERS = frozenset(
+    "abel archivo arimo asap assistant barlow bitter cabin catamaran cormorantgaramond cousine crimsontext dmsans "
+    "dosis droidsans droidserif ebgaramond exo2 figtree firasans heebo hind ibmplexmono ibmplexsans ibmplexserif "
+    "inconsolata inter josefinsans karla lato librebaskerville librefranklin lora manrope merriweather "
+    "merriweathersans montserrat muli mulish notosans notoserif nunito nunitosans opensans oswald outfit overpass "
+    "oxygen playfairdisplay plusjakartasans poppins ptsans ptserif publicsans quicksand raleway roboto "
+    "robotocondensed robotomono robotoslab rubik sourcecodepro sourcesans3 sourcesanspro sourceserif4 sourceserifpro "
+    "spacegrotesk tinos titilliumweb ubuntu varelaround worksans zillaslab".split()
+)
 # What a rule for the first line or letter could hide it by.
 _OF_LETTERS = frozenset(("color", "background", "background-color", "font", "font-size", "line-height"))
 _ELSEWHERE = re.compile(r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*")
@@ -82,8 +91,14 @@ _OF_NOTHING = frozenset(("content", "clear", "color", "visibility", "font", "fon
 
 
 def is_of_font_library(url: str) -> bool:
-    """Whether an address is one of Google's fonts, whose letters look like what they are."""
-    return bool(_LIBRARY.match(url.strip().lower()))
+    """Whether an address is one of Google's library, of families whose letters look like what they are."""
+    found = _LIBRARY.match(url.strip().lower())
+    if found is None:
+        return False
+    query = re.findall(r"[?&]family=([^&]*)", found["rest"])
+    names = found["rest"].split("/")[1:2] if found["kind"] == "gstatic" else "|".join(query).split("|")
+    names = [re.sub(r"\+|%20| |-", "", one.partition(":")[0]) for one in names]
+    return all(one in _LETTERS for one in names) and "effect=" not in found["rest"]
 
 
 @lru_cache(maxsize=4096)
