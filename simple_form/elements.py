@@ -400,6 +400,11 @@ class _Reader:
             self._left_out(f"a script {attributes.get('src', '')[:80]}".rstrip(), "", "")
         elif name == "meta" and attributes.get("http-equiv", "").strip().lower() == "refresh":
             self._left_out(f"a jump to another page ({attributes.get('content', '')[:80]})", "", "")
+        elif name == "meta" and attributes.get("http-equiv", "").strip().lower() in _SWITCHES:
+            self._left_out(f"a switch for styles ({attributes['http-equiv'].strip().lower()})", "hide it", "")
+        elif name == "meta" and attributes.get("name", "").strip().lower() == "viewport":
+            if not all(map(_VIEWPORT.fullmatch, re.split("[,; ]+", attributes.get("content", "").strip().lower()))):
+                self._left_out(f"another size of the window ({attributes.get('content', '')[:80]})", "hide it", "")
         elif name == "area" and "href" in attributes:
             says = next((attributes[one] for one in _LABELS if attributes.get(one, "").strip()), "")
             self._on_start(Token("start", "a", "", {"href": token.attributes["href"]}))
@@ -457,6 +462,11 @@ def _is_standard(found: Sequence[Token]) -> bool:
 # Fields that say something by themselves.
 _WITH_WORDS = frozenset("submit reset button file date time month week datetime-local color".split())
 _NEVER_DRAWN = frozenset("head base link meta script style param source track title".split())
+_SWITCHES = frozenset(("content-security-policy", "default-style"))
+_VIEWPORT = re.compile(
+    r"(?:width=(?:device-width|[3-9][0-9]{2})|(?:initial|maximum|minimum)-scale=(?:0\.[5-9][0-9]*|[1-9](?:\.[0-9]+)?)"
+    r"|user-scalable=[a-z0-9]+|shrink-to-fit=[a-z]+|height=device-height|minimal-ui|viewport-fit=[a-z]+|target-.*)?"
+)
 _OF_COLUMNS = frozenset(("span", "width", "align", "valign", "style", "class", "id"))
 _MOST_PASSAGE = 300
 

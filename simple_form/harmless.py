@@ -91,17 +91,17 @@ def _like(pattern: re.Pattern[str]) -> Check:
 _SHADOWS = re.compile(r"(?:[^,(]|\([^()]*+\)?)++")
 
 
-def _faint(most: float, value: str) -> bool:
-    """A shadow that lies close by, or through which words can be read."""
-    if value == "none":
-        return True
-    for shadow in _SHADOWS.findall(value):
+def _faint(value: str, of_text: bool = False) -> bool:
+    """One or two shadows that lie close by, or through which words can be read."""
+    shadows = _SHADOWS.findall(value)
+    for shadow in shadows:
         parts = parts_of(shadow)
         alpha = next((colour.alpha for one in parts if (colour := colour_of(one)) is not None), 1.0)
         sizes = [abs(pixels) for one in parts if (pixels := length(one)) is not None]
-        if max(sizes, default=0.0) > (60 if alpha <= 0.35 else most):
+        most = 2 if alpha > 0.35 or of_text or "inset" in parts else 4 if alpha > 0.15 else 30
+        if max(sizes, default=0.0) > most:
             return False
-    return True
+    return len(shadows) <= 2
 
 
 def _is_border(value: str, most: float = 40) -> bool:
@@ -270,7 +270,8 @@ _CHECKS: dict[str, Check] = {
     "letter-spacing": _lengths(0, 10, "normal"),
     "word-spacing": _lengths(0, 6, "normal"),
     "text-indent": _lengths(0, 100),
-    **dict.fromkeys(("text-shadow", "box-shadow"), partial(_faint, 2)),
+    "text-shadow": partial(_faint, of_text=True),
+    "box-shadow": _faint,
     "list-style": _like(
         re.compile(r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+")
     ),
@@ -315,9 +316,14 @@ _CHECKS: dict[str, Check] = {
     "flex-flow": _like(re.compile(r"(?:row|nowrap|wrap| )+")),
     "grid-template-columns": _like(re.compile(rf"{_TRACK}(?: {_TRACK})*|repeat\([1-6] ?, ?{_TRACK}\)")),
     **dict.fromkeys(("gap", "row-gap", "column-gap", "grid-gap"), _lengths(0, 20, "normal", most=2)),
+    # What is centred across begins out of sight where it is wider than its row.
     **dict.fromkeys(
-        [f"{one}-{what}" for one in ("align", "justify", "place") for what in ("content", "items", "self")],
-        _one_of("normal start flex-start left center space-between space-around space-evenly stretch baseline auto"),
+        [f"{one}-{what}" for one in ("justify", "place") for what in ("content", "items", "self")],
+        _one_of("normal start flex-start left space-between stretch auto"),
+    ),
+    **dict.fromkeys(
+        [f"align-{what}" for what in ("content", "items", "self")],
+        _one_of("normal start flex-start center space-between space-around space-evenly stretch baseline auto"),
     ),
     "mix-blend-mode": _one_of("normal"),
     "background-clip": _one_of("border-box padding-box"),

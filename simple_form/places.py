@@ -334,5 +334,5 @@ def has_right(text: str) -> bool:
 
 
 def begins_right(text: str) -> bool | None:
-    """Return whether the first letter is of a script that is written from right to left; None where none is a letter."""
+    """Return whether the first letter is of a script that is written from right to left; None without letters."""
     return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), None)
