@@ -705,7 +705,7 @@ _WITHOUT = {
 _FOLLOWED = re.compile(
     r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
     r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius|(?:min-|max-)?width|overflow(?:-x)?"
-    r"|float|table-layout|text-indent|letter-spacing"
+    r"|float|table-layout|text-(?:indent|decoration)|letter-spacing"
 )
 
 

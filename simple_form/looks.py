@@ -25,6 +25,8 @@ _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
 # Buttons have colours of their own.
 _BUTTON = ("black", "#efefef")
 MOST_COLOURS = 6
+MOST_STRUCK = 2
+_STRUCK, _LINED = frozenset(("s", "strike", "del")), frozenset(("u", "ins"))
 # Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
 _TINY, _CROWDED = 8.0, 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
@@ -76,6 +78,9 @@ class Look(NamedTuple):
     keeps_blanks: bool = False
     indented: int = 0
     raised: int = 0
+    # How many lines go through it, and how large the letters are that the largest line is drawn for.
+    struck: int = 0
+    lined: float = 0.0
     spread: float = 0.0
     is_flex: bool = False
     # How an align attribute, which tables do not inherit, aligns words and tables.
@@ -112,11 +117,15 @@ class Look(NamedTuple):
             return "it is nearly transparent"
         if self.inset > FAR:
             return "it is pushed out of sight"
+        if self.struck > MOST_STRUCK:
+            return "too many lines go through it"
         return "its lines lie over each other" if self.is_crowded() else ""
 
     def is_crowded(self) -> bool:
         """Whether lines may be so low that letters lie over each other."""
         held = (self.line, self.line_share)
+        if self.line is not None and self.line < self.lined:
+            return True
         others = ((size, *line) for size in self.other_sizes or (self.size,) for line in self.other_lines or (held,))
         return any(_is_crowded(*one) for one in ((self.size, *held), *others))
 
@@ -179,6 +188,9 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         dark_backs = _backs(under, dark_back, _both(styled, "background-color"))
         inherited = (*above.dark_colours, BLACK) if is_restarted else above.dark_colours
         dark_colours = _colours(inherited, dark_colour, _both(styled, "color"))
+    drawn = " ".join((held.get("text-decoration", ""), *unsure.get("text-decoration", ())))
+    is_struck = "line-through" in drawn or name in _STRUCK
+    is_lined = is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
     is_table, clip = name == "table", _clip(styled, above.clip)
     return above._replace(
         size=size,
@@ -209,6 +221,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         is_hanging=_is_hanging(styled, above),
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
+        struck=above.struck + is_struck,
+        lined=max(above.lined, size) if is_lined else above.lined,
         aligned=_aligned(element, above, name),
         rounded=_rounded(styled) if back or other_backs else above.rounded,
         is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,

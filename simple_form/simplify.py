@@ -15,7 +15,7 @@ from simple_form.colours import UNREADABLE, contrast
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
-from simple_form.looks import INDENTING, Look, look_of, look_of_page
+from simple_form.looks import INDENTING, MOST_STRUCK, Look, look_of, look_of_page
 from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
@@ -336,7 +336,7 @@ class _Writer:
         is_narrow = above.room is not None and above.room < 140
         if tag in INDENTING and (above.indented >= MOST_INDENTED or is_narrow):
             return "div"
-        if tag in ("sub", "sup") and above.raised >= MOST_RAISED:
+        if (tag in ("sub", "sup") and above.raised >= MOST_RAISED) or (tag == "s" and above.struck >= MOST_STRUCK):
             return "span"
         if held.get("display") == "inline" and tag in BLOCKS - {"table", "tbody", "tr", "td", "th"}:
             return "span"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, WHITE, Colour, colour_of, contrast, over
 from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
-from simple_form.looks import BESIDE, NO_COLOUR, SCALES, Look
+from simple_form.looks import BESIDE, MOST_STRUCK, NO_COLOUR, SCALES, Look
 
 ALL_SIDES = ("top", "right", "bottom", "left")
 BLOCK_BOXES = frozenset("block table flex grid flow-root table-cell".split())
@@ -139,6 +139,7 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
     kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
     decoration = held.get("text-decoration", "").split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
+    lines = lines if above.struck < MOST_STRUCK else []
     if lines and not (lines == ["underline"] and tag in ("u", "a")):
         kept["text-decoration"] = " ".join(lines)
     elif "none" in decoration and tag in ("a", "u"):
