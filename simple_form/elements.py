@@ -616,7 +616,7 @@ def _harms(
     if attributes.get("background", "").strip():
         found.append(("a picture behind the words", Harm("hide it")))
     for attribute in ("cellspacing", "cellpadding"):
-        if (length(f"{attributes.get(attribute, '').strip()}px") or 0) > 60:
+        if (length(f"{attributes.get(attribute, '').strip()}px") or 0) > 30:
             found.append((f"{attribute}={attributes[attribute][:20]}", Harm("move it")))
     if (length(f"{attributes.get('border', '').strip()}px") or 0) > 20:
         found.append((f"border={attributes['border'][:20]}", Harm("move it", reaches=True)))

@@ -248,7 +248,7 @@ _near = _lengths(0, 0, "auto", most=4)
 _none = _one_of("none normal auto 0")
 
 _SIDES = ("top", "right", "bottom", "left")
-_TRACK = r"(?:auto|[1-9][0-9.]{0,6}fr|(?:[4-9][0-9])(?:\.[0-9]{1,6})?%)"
+_TRACK = r"(?:auto|[1-9][0-9.]{0,6}fr)"
 _CHECKS: dict[str, Check] = {
     # Followed by `simplify`, in all their values.
     "font-size": _is_size,

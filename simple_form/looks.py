@@ -109,7 +109,8 @@ class Look(NamedTuple):
         for colours, backs in ((self.colours, self.backs), (self.dark_colours, self.dark_backs)):
             if len(colours) > MOST_COLOURS or len(backs) > MOST_COLOURS:
                 return "its colours depend on the window"
-            if any(contrast(over(one, back), back) < UNREADABLE for one in colours for back in backs):
+            faded = [one._replace(alpha=one.alpha * self.opacity) for one in colours]
+            if any(contrast(over(one, back), back) < UNREADABLE for one in faded for back in backs):
                 return "its colour is close to its background"
         if self.least < _TINY:
             return "its letters are too small to read"

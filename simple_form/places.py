@@ -63,6 +63,8 @@ class Open:
     is_wide: bool = False
     # How wide the longest word of a cell is, and of a table the cells of its row so far.
     widest: float = 0.0
+    # Of a table: how wide the longest word of its row so far is.
+    longest: float = 0.0
     # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
     padding: str = ""
     spans_rows: bool = False
@@ -75,7 +77,7 @@ class Open:
     def add_row(self) -> None:
         """Begin a row of a table."""
         self.cells = self.column = 0
-        self.widest = 0.0
+        self.widest = self.longest = 0.0
         self.taken = [max(one - 1, 0) for one in self.taken]
 
     def add_cell(self, colspan: int, rowspan: int) -> int:
@@ -281,6 +283,9 @@ class Place:
         is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
         clip = cell.look.clip
+        table.longest = max(table.longest, cell.widest)
+        if cell.look.is_fixed and table.cells > 1 and table.longest > _NARROW_WINDOW / table.cells:
+            yield "a word that is wider than its column", Harm("cover other words")
         padding = length(f"{table.padding}px") or 0.0
         table.widest += 2 * padding
         if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
