@@ -28,6 +28,7 @@ _CUTTING = frozenset(
 )
 # A letter of a long word is so wide at least, as a share of its height.
 _NARROWEST = 0.5
+RIGHT_MARKS = "\u200f\u061c"
 # Where a line may break.
 BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
 
@@ -44,6 +45,7 @@ class Open:
     text: list[str] = field(default_factory=list)
     known: int = 0
     rtl_slot: int = -1
+    auto_slot: int = -1
     is_block: bool = False
     ends_line: bool = False
     problem: str | None = None
@@ -335,9 +337,10 @@ def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
 
 
 def has_right(text: str) -> bool:
-    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text)
+    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text if one not in RIGHT_MARKS)
 
 
 def begins_right(text: str) -> bool | None:
     """Return whether the first letter is of a script that is written from right to left; None without letters."""
-    return next((kind != "L" for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), None)
+    kinds = (bidirectional(one) for one in text if one not in RIGHT_MARKS)
+    return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), None)

@@ -8,7 +8,6 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from unicodedata import bidirectional
 from urllib.parse import urljoin
 
 from simple_form.colours import UNREADABLE, contrast
@@ -16,7 +15,7 @@ from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
 from simple_form.looks import INDENTING, MOST_STRUCK, Look, look_of, look_of_page
-from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, Open, Place, begins_right, has_right
+from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, RIGHT_MARKS, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
 
@@ -42,7 +41,6 @@ _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
-_RIGHT_MARKS = "\u200f\u061c"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
@@ -179,7 +177,8 @@ class _Writer:
         if element.styled.held.get("direction") == "ltr":
             self.out.append(' dir="ltr"')
         elif name == "bdi" or (name != "table" and element.attributes.get("dir", "").strip().lower() == "auto"):
-            self.out.append(' dir="auto"')
+            one.auto_slot = len(self.out)
+            self.out.append("")
         if element.styled.held.get("direction") == "rtl" or turns_cells:
             one.rtl_slot = len(self.out)
             self.out.append("")
@@ -192,7 +191,7 @@ class _Writer:
     def _push(self, one: Open) -> None:
         self.place.stack.append(one)
         is_rounded = one.look.rounded is not None
-        if one.harms or one.rtl_slot >= 0 or is_rounded or one.look.is_one_line or one.tag == "pre":
+        if one.harms or max(one.rtl_slot, one.auto_slot) >= 0 or is_rounded or one.look.is_one_line or one.tag == "pre":
             self.collecting.append(one)
 
     def _end(self) -> None:
@@ -226,6 +225,8 @@ class _Writer:
             harms += self.place.beside_box(one)
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
+        if one.auto_slot >= 0 and one.has_right:
+            self.out[one.auto_slot] = ' dir="auto"'
         if one.rtl_slot >= 0:
             if one.is_right_first or (one.has_right and not one.is_mixed):
                 self.out[one.rtl_slot] = ' dir="rtl"'
@@ -294,7 +295,7 @@ class _Writer:
             if len(self.collecting) > 50:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
-            if one.rtl_slot >= 0:
+            if max(one.rtl_slot, one.auto_slot) >= 0:
                 one.is_right_first = begins_right(text) if one.is_right_first is None else one.is_right_first
                 one.has_right = one.has_right or has_right(text)
             if one.known < 400:
@@ -481,8 +482,8 @@ def _turns(text: str) -> bool:
     """Whether characters of a text turn its direction round, other than around words that are written so."""
     if text.isascii():
         return False
-    is_written_so = any(bidirectional(one) in ("R", "AL") for one in text if one not in _RIGHT_MARKS)
-    turning = "\u202d\u202e" if is_written_so else f"\u202d\u202e\u202b\u2067\u2068{_RIGHT_MARKS}"
+    is_written_so = has_right(text)
+    turning = "\u202d\u202e" if is_written_so else f"\u202d\u202e\u202b\u2067\u2068{RIGHT_MARKS}"
     return any(one in turning for one in text)
 
 
