@@ -184,7 +184,7 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     assert is_narrow(page)
     page.get_by_role("button", name="Review together").tap()
     expect(page.get_by_role("heading", name="Review 2 messages")).to_be_visible()
-    assert is_narrow(page)
+    assert is_narrow(page), too_wide(page)
     read_all(page)
     approve = page.get_by_role("button", name="Approve 2 read")
     assert approve.bounding_box()["height"] >= 48
