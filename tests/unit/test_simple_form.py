@@ -28,6 +28,9 @@ DOES = {
         "<body text=white>word",
         "<template>word</template>",
         "<table><tr><td background=x.png>word</td></tr></table>",
+        f"<div style='background:#000;color:#fff;border-radius:90px'>{'word ' * 20}</div>",
+        "<body vlink=white><a href=https://a.example>word</a>",
+        "<p style='color:#ccc'><b style='opacity:.6'>word</b></p>",
     ),
     "move it": (
         "<p>a <b style='float:right'>word</b> b</p>",
@@ -40,7 +43,13 @@ DOES = {
     "add words": ("<style>p::before{content:'word'}</style><p>x</p>", "<!--[if mso]>word<![endif]-->x"),
     "draw other letters": ("<p style='font-family:Wingdings'>word</p>", "<style>@font-face{src:url(x)}</style>word"),
     "cover other words": ("<p>word</p><b style='box-shadow:0 0 0 40px #fff'></b>",),
-    "change it": ("<link rel=stylesheet href=https://a.example/x.css>word", "<p style='unheard-of:1'>word</p>"),
+    "change it": (
+        "<link rel=stylesheet href=https://a.example/x.css>word",
+        "<p style='unheard-of:1'>word</p>",
+        "<link href='https://fonts.googleapis.com/css?family=Flow+Block' rel=stylesheet>word",
+        "<p style='mso-highlight:black'>word</p>",
+        "<p style='mso-margin-top-alt:-90px'>word</p>",
+    ),
 }
 HARMLESS = (
     "<p style='line-height:1.5;letter-spacing:.2px;font-family:Arial;border:1px solid #ccc;padding:8px'>word</p>",
@@ -49,6 +58,10 @@ HARMLESS = (
     "<p>Total <b style='float:right'>9</b></p>",
     "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'>word</p>",
     "<style>a:hover{color:#fff}@media print{p{display:none}}</style><p>word</p>",
+    "<style>a:link{color:#fff}</style><a>word</a>",
+    "<a href='https://a.example' style='background:#036;color:#fff;padding:9px 24px;border-radius:99px;display:inline-block'>word</a>",
+    "<link href='https://fonts.googleapis.com/css?family=Lato:400|Open+Sans' rel=stylesheet>word",
+    "<p style='font-family:Arial,sans-serif,\"Segoe UI Symbol\";mso-list:l0 level1;mso-margin-top-alt:auto'>word</p>",
 )
 
 
@@ -116,6 +129,18 @@ def test_colours_are_kept_with_the_background_on_which_they_can_be_read():
         ),
     }
     assert {html: simplify(html).html for html in colours} == colours
+
+
+def test_direction_of_a_page_and_of_words_is_kept():
+    directions = {
+        "<body dir=rtl><p>Shop</p><p>\u05d0\u05d1 12</p>": '<div dir="rtl"><p>Shop</p><p>\u05d0\u05d1 12</p></div>',
+        "<p dir=auto>\u05d0\u05d1 <bdi>\u05d2</bdi> 12</p>": (
+            '<p dir="auto">\u05d0\u05d1 <span dir="auto">\u05d2</span> 12</p>'
+        ),
+        "<p dir=auto>word 12</p>": "<p>word 12</p>",
+    }
+    assert {html: simplify(html).html for html in directions} == directions
+    assert found_in("<body dir=rtl>word \u05d0\u05d1 word")
 
 
 def test_text_is_what_a_reader_sees():
