@@ -96,6 +96,7 @@ class _Writer:
             self.out += [f'<div style="{style}"' if style else "<div", "", ">"]
         self._push(page)
         self._walk(self.tree.html)
+        self.place.end_line()
         self._close(self.place.stack.pop())
         if has_style:
             self.out.append("</div>")
