@@ -59,7 +59,7 @@ HARMLESS = (
     "<p style='mso-list:l0 level1;text-indent:-18pt;margin-left:36pt'>word</p>",
     "<style>a:hover{color:#fff}@media print{p{display:none}}</style><p>word</p>",
     "<style>a:link{color:#fff}</style><a>word</a>",
-    "<a href='https://a.example' style='background:#036;color:#fff;padding:9px;border-radius:9px;display:inline-block'>word</a>",
+    "<a href='https://a.example' style='color:#fff;background:#036;border-radius:9px;display:inline-block'>word</a>",
     "<link href='https://fonts.googleapis.com/css?family=Lato:400|Open+Sans' rel=stylesheet>word",
     "<p style='font-family:Arial,sans-serif,\"Segoe UI Symbol\";mso-list:l0 level1;mso-margin-top-alt:auto'>word</p>",
 )
