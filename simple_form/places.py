@@ -330,7 +330,7 @@ def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
     if "rtl" in unsure.get("direction", ()):
         yield "direction: rtl", Harm("move it")
     if "inline" in unsure.get("display", ()) and name in BLOCKS:
-        yield "display: inline", Harm("hide it")
+        yield "display: inline", Harm("hide it", reaches=True)
     for one in _TALL:
         if name not in BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
             yield f"{one} of words on a line", Harm("cover other words", reaches=True)

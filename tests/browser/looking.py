@@ -43,6 +43,8 @@ def too_wide(page: Page) -> list[str]:
 
 def is_narrow(page: Page) -> bool:
     """Whether the page fits the width of its window."""
+    # Its style sheets are there then.
+    page.wait_for_load_state()
     return bool(page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"))
 
 
