@@ -724,8 +724,8 @@ def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
     for one in declared:
         if one.name.startswith("-webkit-"):
             one = one._replace(name=one.name.removeprefix("-webkit-"))
-        if one.name in _LOGICAL:
-            found += [Declaration(f"padding{side}", value) for side, value in _pair(one)]
+        if one.name == "white-space-collapse" and one.value in ("preserve", "preserve-breaks", "break-spaces"):
+            found.append(Declaration("white-space", "pre-line" if one.value == "preserve-breaks" else "pre-wrap"))
         elif one.name in ("margin", "padding"):
             found += [Declaration(f"{one.name}{side}", value) for side, value in _four(one.value)]
         elif one.name == "background":
@@ -753,15 +753,6 @@ def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
 
 _BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
 _LINES = frozenset("none hidden solid dotted dashed double groove ridge inset outset".split())
-
-
-_LOGICAL = {"padding-inline": ("-left", "-right"), "padding-block": ("-top", "-bottom")}
-
-
-def _pair(one: Declaration) -> Iterator[tuple[str, str]]:
-    parts = one.value.split()
-    if len(parts) in (1, 2):
-        yield from zip(_LOGICAL[one.name], (parts[0], parts[-1]), strict=True)
 
 
 def _four(value: str) -> list[tuple[str, str]]:
