@@ -29,7 +29,7 @@ def draw(content: bytes) -> bytes:
     width, height = size_of(kind, content) or (0, 0)
     if not width or not height:
         raise Refused("broken")
-    _check_size(width, height)
+    check_size(width, height)
     if max(width, height) <= MAX_PIXEL:
         raise Refused("tiny", f"{width:,} × {height:,}")
     return _redrawn(content)
@@ -38,7 +38,7 @@ def draw(content: bytes) -> bytes:
 def _redrawn(content: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check_size(*picture.size)
+            check_size(*picture.size)
             return _drawn(picture)
     except UnidentifiedImageError as error:
         raise Refused("form") from error
@@ -48,7 +48,8 @@ def _redrawn(content: bytes) -> bytes:
         raise Refused("too_large") from error
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise Refused for a picture that would take too much memory."""
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise Refused("pixels", f"{width:,} × {height:,}")
 
