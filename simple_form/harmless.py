@@ -237,8 +237,8 @@ _PAINTS = frozenset(("color", "background", "background-color"))
 _WIDE = frozenset("inherit initial unset revert".split())
 # Not inherited, and what it is around may add up.
 _ADDING_UP = re.compile(
-    r"(?:margin|padding|border|outline|inset|flex|grid|overflow)(?:-.*)?|(?:min-|max-)?(?:width|height)|opacity|display"
-    r"|position|top|right|bottom|left|order|float|transform|columns|zoom|(?:row-|column-)?gap|filter|clip|clip-path"
+    r"(?:margin|padding|border|outline|flex|overflow)(?:-.*)?|(?:min-|max-)?(?:width|height)|opacity|display|position|gap"
+    r"|top|right|bottom|left|float|transform|filter|clip|clip-path"
 )
 _ROOM = "auto none normal min-content fit-content"
 _width = _lengths(40, 800, _ROOM)
