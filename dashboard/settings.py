@@ -63,8 +63,6 @@ MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_POR
 # Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account.
 GATEWAY_APPROVAL_CODES = env_bool("GATEWAY_APPROVAL_CODES", False)
 GATEWAY_OVERSIGHT_CODES = env_bool("GATEWAY_OVERSIGHT_CODES", True)
-# Under this domain people may make accounts of the gateway for themselves; empty: only the operator makes them.
-GATEWAY_SIGNUP_DOMAIN = env_str("GATEWAY_SIGNUP_DOMAIN", "").lower()
 # Calls of one API key a minute; 0: no limit. An account can have its own.
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.

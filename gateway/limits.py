@@ -56,12 +56,6 @@ def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
     return _ask(lambda: int(_hit()(keys=keys, args=[limit, _name(account_id, now.date())])), 0)
 
 
-def within_hour(name: str) -> int:
-    """Count one try, and return the tries within an hour of the first; 0 while Redis is away."""
-    key = f"gateway:tries:{name}"
-    return _ask(lambda: int(_redis().pipeline().set(key, 0, ex=3600, nx=True).incr(key).execute()[1]), 0)
-
-
 def take_calls() -> dict[Day, int]:
     """Remove the counted calls from Redis and return them, for writing them into rows."""
     return _read(_ask(lambda: _redis().pipeline().hgetall(_CALLS).delete(_CALLS).execute()[0], {}))

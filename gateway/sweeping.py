@@ -12,9 +12,8 @@ from common.enqueue import enqueue, has_enough_to_do
 from common.postgres.statements import ValueQuery
 from common.sweeps import Duty, Sweep, duty
 from gateway import limits
-from gateway.accounts import signup
 from gateway.messages import decisions, outbox, submission
-from gateway.models import Email, IdempotencyRecord, Mailbox, Signup, Webhook, WebhookDelivery
+from gateway.models import Email, IdempotencyRecord, Mailbox, Webhook, WebhookDelivery
 from gateway.webhooks import endpoints, subscriptions
 
 log = logging.getLogger(__name__)
@@ -109,6 +108,5 @@ _SWEEP = Sweep(
         "old deliveries": _where(lambda: WebhookDelivery.objects.past_retention(BATCH), _clear_deliveries),
         # These are counted in Redis.
         "calls": Duty(lambda: ValueQuery("true"), lambda _, now: limits.write_down_calls()),
-        "sign-ups": _where(lambda: Signup.objects.filter(confirmed_at=None), signup.enqueue_unmailed),
     }
 )

@@ -5,7 +5,6 @@ from django.utils import timezone
 
 from common.enqueue import enqueue
 from gateway import sweeping
-from gateway.accounts import signup
 from gateway.messages import outbox
 from gateway.webhooks import deliveries
 
@@ -15,12 +14,6 @@ from gateway.webhooks import deliveries
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     return outbox.send_due(email_id=email_id, now=timezone.now())
-
-
-@shared_task
-def mail_signup_code(signup_id: str) -> str:
-    """Mail the code of one sign-up."""
-    return signup.mail_code(signup_id=signup_id)
 
 
 @shared_task

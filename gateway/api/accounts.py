@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from gateway.accounts import accounts
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.answers import BY_OPERATOR, Answer, Changed, PendingApproval, Problem, answer, not_offered
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress, example, none_if_empty
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
@@ -206,6 +206,12 @@ def read_account(request: KeyedRequest) -> HttpResponse:
     key = request.auth
     facts = account_json(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
+
+
+@router.post("/account", auth=None, response={501: Problem})
+def sign_up(request: HttpRequest) -> HttpResponse:
+    """Accounts are created by the operator of the gateway."""
+    return not_offered(BY_OPERATOR)
 
 
 @router.patch("/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval})

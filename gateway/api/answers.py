@@ -22,6 +22,15 @@ class Problem(Answer):
     code: str
 
 
+# Why clients cannot sign up here.
+BY_OPERATOR = "Its operator creates accounts: ./run manage gateway_account --name ... creates one with its keys."
+
+
+def not_offered(instead: str) -> JsonResponse:
+    """Return the answer of a route that is left out, which says what to use instead."""
+    return answer({"error": f"This gateway does not offer this. {instead}", "code": "not_implemented"}, status=501)
+
+
 class Changed(Answer):
     """Something changed its status."""
 

@@ -12,7 +12,7 @@ from django.urls import path
 from ninja import Query, Router
 
 from gateway.api import mailboxes, messages, oversight, sending
-from gateway.api.answers import Changed, answer
+from gateway.api.answers import BY_OPERATOR, Changed, answer, not_offered
 from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
 from gateway.api.messages import TagsIn
 from gateway.api.oversight import Verdict
@@ -127,7 +127,7 @@ def _label(request: KeyedRequest, email: str, user_label: str) -> HttpResponse:
 
 def not_implemented(request: HttpRequest, *, instead: str, **named: str) -> HttpResponse:
     """Answer for a route that is left out; what its path names is ignored."""
-    return answer({"error": f"This gateway does not offer this. {instead}", "code": "not_implemented"}, status=501)
+    return not_offered(instead)
 
 
 def _route(route: str, instead: str) -> object:
@@ -137,5 +137,7 @@ def _route(route: str, instead: str) -> object:
 urlpatterns = [
     _route("billing/<path:rest>", "It is self-hosted, so there is no billing."),
     _route("export", "Use the account's lists instead."),
+    *(_route(one, BY_OPERATOR) for one in ("account/challenge", "account/resend-confirmation", "confirm")),
+    _route("slug-check/<str:slug>", BY_OPERATOR),
     _route("approve/<str:token>", "Decide with POST /v1/oversight/decide."),
 ]

@@ -26,7 +26,6 @@ from gateway.api import (
     oversight,
     recipients,
     sending,
-    signup,
     webhooks,
 )
 from gateway.api.answers import Health, Problem, answer
@@ -75,7 +74,7 @@ STATUSES = {
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
 # Clients generate code from the ids of operations, so an id holds this word for its view and not the name of a module.
 OPERATION_GROUPS = {
-    "accounts": "read_account update_account delete_account",
+    "accounts": "read_account sign_up update_account delete_account",
     "allowlists": "read_allowlist replace_allowlist list_refusals",
     "audit": "list_audit_log",
     "contacts": "list_contacts create_contact delete_contact",
@@ -88,7 +87,6 @@ OPERATION_GROUPS = {
     "replies": "reply reply_flat",
     "schedule": "edit_scheduled",
     "send": "send send_flat",
-    "signup": "sign_up request_challenge confirm resend check_slug",
     "site": "health signing_key",
     "suppression": "list_suppressions lift_suppression",
     "tags": "read_tags write_tags delete_tag tag_flat",
@@ -184,14 +182,12 @@ api = GatewayAPI(
     docs=Docs(),
     urls_namespace="gateway",
 )
-# `signup` adds its routes to the router of `accounts`.
 for part in (
     sending,
     messages,
     oversight,
     dialects,
     allowlists,
-    signup,
     mailboxes,
     keys,
     domains,

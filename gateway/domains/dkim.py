@@ -10,7 +10,6 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from django.conf import settings
 from django.db import transaction
 
 from common.mail_addresses import domain_of
@@ -56,15 +55,11 @@ def activate_published(domain: Domain, published: list[str], *, now: datetime) -
 
 
 def signed(message: bytes, *, sender: str) -> bytes:
-    """Return a message with a signature of its sender's domain, where that has a key that signs.
-
-    The domain under which people make accounts signs for theirs: to DMARC they are one organisation's.
-    """
-    own, shared = domain_of(sender), settings.GATEWAY_SIGNUP_DOMAIN
-    names = [own, shared] if shared and own.endswith(f".{shared}") else [own]
-    keys = DkimKey.objects.filter(domain__domain__in=names, domain__status=Domain.Status.ACTIVE, retired_at=None)
-    verified = keys.exclude(verified_at=None).select_related("domain")
-    key = max(verified, key=lambda one: (one.domain.domain == own, one.pk), default=None)
+    """Return a message with a signature of its sender's domain, where that has a key that signs."""
+    keys = DkimKey.objects.filter(
+        domain__domain=domain_of(sender), domain__status=Domain.Status.ACTIVE, retired_at=None
+    )
+    key = keys.exclude(verified_at=None).select_related("domain").order_by("pk").last()
     if key is None:
         return message
     # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of its own.

@@ -3,7 +3,7 @@
 Models hold no commands and know nothing of HTTP. Start at `emails.py`.
 """
 
-from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Mailbox, Signup, UsageDay
+from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Mailbox, UsageDay
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
 from gateway.models.emails import Attachment, Email, IdempotencyRecord
@@ -25,7 +25,6 @@ __all__ = [
     "IdempotencyRecord",
     "Mailbox",
     "Refusal",
-    "Signup",
     "Suppression",
     "UpgradeRequest",
     "UsageDay",

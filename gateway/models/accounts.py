@@ -1,4 +1,4 @@
-"""Accounts, their keys and mailboxes, sign-ups, the audit log, and calls by day."""
+"""Accounts, their keys and mailboxes, the audit log, and calls by day."""
 
 from __future__ import annotations
 
@@ -239,37 +239,6 @@ class Mailbox(UlidModel):
 
     def __str__(self) -> str:
         return self.address
-
-
-class Signup(UlidModel):
-    """A request for an account. Its code is derived from the row and the server's secret, and stored as a hash."""
-
-    # A solved challenge is good for one request.
-    challenge = models.CharField(max_length=64, unique=True)
-    operator_name = models.CharField(max_length=80)
-    oversight_email = models.CharField(max_length=254)
-    slug = models.CharField(max_length=60)
-    oversight_mode = models.CharField(max_length=12, choices=Mode)
-    physical_address = models.CharField(max_length=300, blank=True)
-    use_case = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField()
-    # How many codes were made; the newest one counts.
-    codes = models.PositiveIntegerField(default=1)
-    code_sha256 = models.CharField(max_length=64)
-    mailed_at = models.DateTimeField(null=True)
-    tries = models.PositiveIntegerField(default=0)
-    next_try_at = models.DateTimeField(db_default=Now())
-    confirmed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["code_sha256"], condition=Q(confirmed_at=None), name="signup_by_code"),
-            models.Index(fields=["next_try_at"], condition=Q(mailed_at=None, confirmed_at=None), name="signup_to_mail"),
-        ]
-
-    def __str__(self) -> str:
-        return self.slug
 
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
