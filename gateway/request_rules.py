@@ -1,6 +1,6 @@
 """What the gateway says about requests by their headers: whose they are, and how large a body it takes.
 
-Without a key it takes only the bodies that signing up needs, which are small.
+Without a key it takes only the small bodies of clients that would sign up, which get a sentence.
 """
 
 from typing import Any

@@ -17,6 +17,7 @@ from ninja.operation import Operation
 from common.disk import is_disk_full_error
 from gateway import auditing
 from gateway.api import (
+    accounts,
     allowlists,
     dialects,
     domains,
@@ -188,6 +189,7 @@ for part in (
     oversight,
     dialects,
     allowlists,
+    accounts,
     mailboxes,
     keys,
     domains,
