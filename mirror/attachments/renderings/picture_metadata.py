@@ -47,7 +47,7 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
                 # Text may stand behind the pixels.
                 picture.load()
             facts = [*_texts(picture.info), *_exif(picture.getexif()), *_appended(content, kind)]
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, ArithmeticError, struct.error, Image.DecompressionBombError) as error:
         raise Refused("broken") from error
     return {"facts": [(name, value.replace("\0", " ").strip()[:MAX_VALUE]) for name, value in facts[:MAX_FACTS]]}
 
@@ -75,9 +75,12 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
         if isinstance(value, str) and value.strip("\0 "):
             yield name, value
     place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    sides = [(place.get(letter), place.get(letter + 1)) for letter in (1, 3)]
-    if all(isinstance(parts, tuple) and len(parts) == 3 for _, parts in sides):
-        degrees = (f"{float(a + b / 60 + c / 3600):.5f}° {letter}" for letter, (a, b, c) in sides)
+    degrees = []
+    for letter in (1, 3):
+        parts = place.get(letter + 1)
+        if isinstance(parts, tuple) and len(parts) == 3:
+            degrees.append(f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {place.get(letter)}")
+    if len(degrees) == 2:
         yield "Place (GPS)", ", ".join(degrees)
     if exif.get_ifd(ExifTags.IFD.IFD1):
         yield "Embedded preview", "It contains a preview, which may show parts that were cut away."
