@@ -47,6 +47,8 @@ def colour_of(value: str) -> Colour | None:
 
 def _is_old_syntax(value: str) -> bool:
     """Whether a function with commas is written as browsers require: no `none`, percentages throughout or nowhere."""
+    if not value.startswith(("rgb", "hsl")):
+        return False
     parts = value.partition("(")[2].split(",")[:3]
     shares = sum("%" in one for one in parts)
     return "none" not in value and shares == (2 if value.startswith("hsl") else 3 if shares else 0)
@@ -73,6 +75,8 @@ def _luminance(colour: Colour) -> float:
 
 def attribute_colour(value: str) -> str:
     """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a colour of any word there."""
+    if value and not value.strip(" \t\n\f\r"):
+        return "#000000"
     value = value.strip(" \t\n\f\r").lower()
     is_css = len(value) in (4, 7) if value.startswith("#") else value.isalpha()
     if not value or (is_css and colour_of(value) is not None):

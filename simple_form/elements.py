@@ -610,9 +610,9 @@ def _harms(
         name == "details" and "open" in attributes and "name" not in attributes
     ):
         found.append((f"inside <{name}>", harm))
-    for attribute in ("hidden", "popover"):
+    for attribute in ("hidden", "popover", "autofocus"):
         if attribute in attributes:
-            found.append((f"{attribute} attribute", Harm("hide it")))
+            found.append((f"{attribute} attribute", Harm("hide it", reaches=attribute == "autofocus")))
     if attributes.get("background", "").strip():
         found.append(("a picture behind the words", Harm("hide it")))
     for attribute in ("cellspacing", "cellpadding"):
@@ -722,7 +722,7 @@ def _expanded(declared: Iterable[Declaration]) -> tuple[Declaration, ...]:
     """Return declarations with each shorthand as what it sets."""
     found: list[Declaration] = []
     for one in declared:
-        if one.name.startswith("-webkit-"):
+        if one.name.startswith("-webkit-") and one.name.endswith(("radius", "opacity")):
             one = one._replace(name=one.name.removeprefix("-webkit-"))
         if one.name == "white-space-collapse" and one.value in ("preserve", "preserve-breaks", "break-spaces"):
             found.append(Declaration("white-space", "pre-line" if one.value == "preserve-breaks" else "pre-wrap"))

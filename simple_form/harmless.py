@@ -185,12 +185,13 @@ def _is_family(value: str) -> bool:
         if found is None or family in _WIDE or (not is_found and _SIGNS.search(family)):
             return False
         # Those after one that every machine has draw only what it lacks.
-        is_found = is_found or family.strip("\"'") in _EVERYWHERE
+        is_found = is_found or family in _GENERIC or family.strip("\"'") in _EVERYWHERE
         at = found.end()
     return True
 
 
-_EVERYWHERE = frozenset(("serif", "sans-serif", "monospace", "arial", "helvetica", "times new roman", "courier new"))
+_GENERIC = frozenset(("serif", "sans-serif", "monospace"))
+_EVERYWHERE = frozenset(("arial", "helvetica", "times new roman", "courier new"))
 # Families that draw signs, or nothing, in the place of letters.
 _SIGNS = re.compile(
     r"wingding|webding|symbol|dingbat|marlett|outlook|mt extra|ornament|barcode|icon|redacted|blank|^.?flow |specialty"
@@ -286,6 +287,10 @@ _CHECKS: dict[str, Check] = {
     ),
     **dict.fromkeys(("width", "max-width"), _width),
     "border-spacing": _lengths(0, 6, most=2),
+    **dict.fromkeys(
+        ["border-radius", *(f"border-{one}-{two}-radius" for one in ("top", "bottom") for two in ("left", "right"))],
+        lambda value: all(one == "/" or length(one, whole=100) is not None for one in value.split()),
+    ),
     "min-width": _lengths(40, 800, _ROOM),
     "height": _lengths(2000, 2000, f"{_ROOM} 100%"),
     "max-height": _one_of("none 100%"),
@@ -296,7 +301,7 @@ _CHECKS: dict[str, Check] = {
         "block inline inline-block table inline-table table-row table-cell table-row-group flow-root flex inline-flex"
     ),
     "position": _one_of("static relative"),
-    **dict.fromkeys(_SIDES, _near),
+    **dict.fromkeys((*_SIDES, "inset"), _near),
     "overflow": _one_of("visible"),
     **dict.fromkeys(("float", "transform", "filter", "animation", "clip", "clip-path"), _none),
     "z-index": _like(re.compile(r"auto|0")),
@@ -328,13 +333,13 @@ _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
     r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
     r"|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
-    r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:[a-z-]*radius|color|style|collapse)"
+    r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:color|style|collapse)"
     r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
     r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
     r"|list-style-position|empty-cells|orphans|widows|page|(?:page-)?break-[a-z]+|speak|object-(?:fit|position)"
     r"|transition(?:-[a-z-]+)?|tap-highlight-color|touch-(?:callout|action)|interpolation-mode|image-rendering"
     r"|flex-grow|appearance|isolation|pointer-events"
-    r"|box-(?:align|orient|flex)|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
+    r"|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
     r"|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
 )

@@ -95,7 +95,7 @@ class Look(NamedTuple):
     # What is behind the table that it lies in.
     outer_backs: tuple[Colour, ...] = (WHITE,)
     dark_outer_backs: tuple[Colour, ...] = (WHITE,)
-    # How much wider letters are by the room between them, and whether an inherited indent is below zero.
+    # How much wider letters are by the room between them, and whether the first line of what is in it is indented.
     spacing: float = 0.0
     is_hanging: bool = False
 
@@ -274,7 +274,9 @@ def _rounded(styled: Styled) -> int | None:
     padding = min(
         (length(styled.held.get(f"padding-{side}", "")) or 0.0) for side in ("top", "right", "bottom", "left")
     )
-    return 40 if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
+    # A box that is higher than a line has larger corners.
+    most = 3 if styled.held.keys() & {"height", "min-height"} else 40
+    return most if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
 
 
 def _both(styled: Styled, name: str) -> tuple[str, ...]:
@@ -296,7 +298,7 @@ def _turns_lines(styled: Styled, name: str) -> bool:
 
 def _is_hanging(styled: Styled, above: Look) -> bool:
     indents = styled.all_of("text-indent")
-    return any(one.startswith("-") for one in indents) if indents else above.is_hanging
+    return any(length(one) != 0 for one in indents) if indents else above.is_hanging
 
 
 def _colours(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tuple[Colour, ...]:

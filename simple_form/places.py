@@ -190,8 +190,9 @@ class Place:
         yield from self._of_cells(element, name, look)
         yield from self._from_right_to_left(element, name, look, above, is_block, is_apart)
         yield from self._moved_in_table(name)
-        if above.is_hanging and is_apart:
-            yield "text-indent below zero around it", Harm("cover other words")
+        is_part = above.is_flex or any(one not in ("block", "inline", "list-item", "none") for one in displays)
+        if above.is_hanging and (is_apart or is_part):
+            yield "text-indent around it", Harm("cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
 
@@ -254,7 +255,7 @@ class Place:
             yield "another direction of words on a line", Harm("move it")
         if not above.is_right_to_left:
             return
-        is_part = (is_apart and name != "table") or look.is_flex or "table-cell" in element.styled.all_of("display")
+        is_part = (is_apart and name != "table") or look.is_flex or bool(element.styled.all_of("display"))
         is_part = is_part or "unicode-bidi" in element.styled.held or (not is_block and "dir" in element.attributes)
         self.parts += is_part
         if name == "bdi":

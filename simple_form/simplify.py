@@ -46,6 +46,7 @@ _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
 _LONG = 20
+_PARTING = re.compile("[\x1c-\x1f\x85\u2029]")
 _BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
@@ -276,6 +277,9 @@ class _Writer:
             here.harms.append(("blanks at which a line from right to left does not break", Harm("cut it off")))
             self._collect(here)
             text = _BLANK.sub(" ", text)
+        if here.look.is_right_to_left and _parts_lines(text, here):
+            here.harms.append(("characters that part a line from right to left", Harm("move it")))
+            self._collect(here)
         if not _is_unseen(text):
             self.has_words = True
             self.place.add_words(text)
@@ -486,6 +490,12 @@ def _turns(text: str) -> bool:
     is_written_so = has_right(text)
     turning = "\u202d\u202e" if is_written_so else f"\u202d\u202e\u202b\u2067\u2068{RIGHT_MARKS}"
     return any(one in turning for one in text)
+
+
+def _parts_lines(text: str, here: Open) -> bool:
+    """Whether a text has characters that begin another part of a line from right to left."""
+    is_kept = here.tag == "pre" or here.look.keeps_blanks
+    return _PARTING.search(text) is not None or (is_kept and "\t" in text)
 
 
 def _is_far(one: Open) -> bool:

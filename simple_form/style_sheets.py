@@ -45,7 +45,7 @@ class Rule:
 
 
 _IDLE = re.compile(
-    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])|::-(?:webkit|moz|ms)-"
+    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])|::-(?:webkit|moz|ms)-(?!scroll|resize)"
 )
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
 _ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)(?![\w-])")
@@ -59,14 +59,12 @@ _TAG = r"[a-z](?:[\w-]|[^\x00-\x7f])*"
 _PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^{_TAG}", re.IGNORECASE)
 _COMPOUND = re.compile(rf"(?P<tag>{_TAG}|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE)
 # Selectors that every browser takes; one that is none voids those beside it.
-_PSEUDO = (
-    "first-child last-child only-child first-of-type last-of-type only-of-type empty root link any-link visited hover "
-    "active focus focus-within focus-visible target checked disabled enabled before after first-line first-letter "
-    "selection placeholder marker not is where has nth-child nth-last-child nth-of-type nth-last-of-type lang dir"
-)
+_IDENT = r"(?:--|-?(?:[a-z_]|[^\x00-\x7f]))(?:[\w-]|[^\x00-\x7f])*"
+_STATES = "first-child|last-child|only-child|empty|root|link|any-link|visited|hover|active|focus|checked|disabled"
+_PLAIN = rf"(?:{_TAG}|\*)(?:[.#]{_IDENT}|:(?:{_STATES})(?![\w-]))*+|(?:[.#]{_IDENT}|:(?:{_STATES})(?![\w-]))++"
 _VALID = re.compile(
-    rf"(?:(?:{_TAG}|\*|[.#](?![0-9]){_NAME}|::?(?:{'|'.join(sorted(_PSEUDO.split(), key=len, reverse=True))})(?![\w-])"
-    rf"|:\[\])++(?:[ \t\n\f\r]*[>+~][ \t\n\f\r]*|[ \t\n\f\r]+|$))++",
+    rf"(?:{_PLAIN})(?:(?:[ \t\n\f\r]*[>+~][ \t\n\f\r]*|[ \t\n\f\r]+)(?:{_PLAIN}))*+"
+    r"(?:::?(?:before|after|first-line|first-letter)|::selection)?",
     re.IGNORECASE,
 )
 _SCREEN = frozenset(("", "all", "screen", "only screen"))
@@ -181,7 +179,7 @@ class StyleSheets:
                 self._add_at_rule(one, sure, dark, depth)
 
     def _add_at_rule(self, rule: Any, sure: bool, dark: bool, depth: int) -> None:
-        word = re.sub(r"^-[a-z]+-", "", rule.lower_at_keyword)
+        word = rule.lower_at_keyword
         condition = " ".join(tinycss2.serialize(rule.prelude).lower().split())
         if word == "import":
             url = condition.removeprefix("url(").strip("\"') ")
@@ -197,7 +195,7 @@ class StyleSheets:
                 self.changes.append(Change("a font of its own (@font-face)", "draw other letters"))
         elif word == "namespace":
             self.changes.append(Change("rules for elements of another kind (@namespace)", "change it"))
-        elif word in _NO_EFFECT or rule.content is None:
+        elif re.sub(r"^-[a-z]+-", "", word) in _NO_EFFECT or rule.content is None:
             return
         elif word == "media":
             is_sure, is_dark, holds = _media(condition)
@@ -251,6 +249,9 @@ class StyleSheets:
             return
         if _ADDS.search(selector):
             self._note_added(selector, declared)
+            return
+        if "::-" in outside:
+            self.changes.append(Change(f"a style of scroll bars ({selector[:60]})", "hide it"))
             return
         # Whether case counts depends on the document.
         sure = sure and all(one in self._present and self._folded[one.lower()] == 1 for one in named)
@@ -343,8 +344,11 @@ def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
 
 def _media(condition: str) -> tuple[bool, bool, bool]:
     """Return of a media condition whether it surely holds, whether it is dark mode, and whether a screen may be it."""
-    media = [one.strip() for one in " ".join(condition.lower().split()).split(",")]
-    if len(media) > 1 and "" in media:
+    condition = " ".join(condition.lower().split())
+    media = [one.strip() for one in condition.split(",")]
+    if (len(media) > 1 and "" in media) or any(one.count("(") != one.count(")") for one in media):
+        return False, False, True
+    if set("[]\"'\\") & set(condition):
         return False, False, True
     if all(_ELSEWHERE.fullmatch(one) for one in media):
         return False, False, False

@@ -77,7 +77,8 @@ def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_b
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
-    return WrittenStyle(text, changed, "color" in kept, not is_box and _height_around(held, look.size) > _MOST_AROUND)
+    is_tall = not is_box and _height_around(held, look.size) > min(_MOST_AROUND, look.size / 4)
+    return WrittenStyle(text, changed, "color" in kept, is_tall)
 
 
 def written_colours(look: Look) -> tuple[Colour, Colour]:
@@ -199,11 +200,12 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
 
 
 def _height_around(held: Mapping[str, str], size: float) -> float:
-    """Return how many pixels a painted padding or a border has above or below words on a line."""
+    """Return how many pixels a painted padding, a border and a shadow have above or below words on a line."""
     is_painted = held.get("background-color", "") not in NO_COLOUR
     paddings = [length(held.get(f"padding-{side}", ""), size) or 0.0 for side in ("top", "bottom") if is_painted]
     borders = [float(_border_of(held, side).partition("px")[0] or 0) for side in ("top", "bottom")]
-    return max(*borders, *paddings, 0.0)
+    shadow = 4.0 if held.get("box-shadow", "none") != "none" else 0.0
+    return max(borders) + max(paddings, default=0.0) + shadow
 
 
 def _clamped(size: float) -> float:
