@@ -122,6 +122,9 @@ class Element:
     styled: Styled = Styled({})
     labels: tuple[str, ...] = ()
     change: int | None = None
+    # The names by which rules know it, and those of what it is thought to lie in; None where these are too many.
+    names: frozenset[str] = frozenset()
+    around: frozenset[str] | None = frozenset()
 
 
 @dataclass
@@ -132,6 +135,7 @@ class Tree:
     elements: list[Element]
     page: Sequence[Element]
     changes: list[Change]
+    names: frozenset[str] = frozenset()
     base: str = ""
     # Whether it says which standard it is written by: otherwise tables do not inherit colours and sizes.
     is_standard: bool = False
@@ -219,6 +223,7 @@ class _Reader:
         pages = [one for one in self.tokens if one.kind == "start" and one.name in ("html", "body")]
         names = (name.lower() for one in pages for name in _names_of(one))
         self.page_names = frozenset(("html", "body", *names))
+        self.tree.names = self.page_names & self.sheets.needed
 
     def _page_part(self, name: str) -> Element:
         """Return the html or body: a later tag of it adds what the first lacks, as in browsers."""
@@ -244,7 +249,8 @@ class _Reader:
             self.tree.has_dark_mode = True
         self.tree.has_dark_scheme = self.tree.has_dark_scheme or styled.has_dark_scheme
         labels = tuple(attributes[one] for one in _LABELS if attributes.get(one, "").strip())
-        return Element(token.name, attributes, styled, labels)
+        names = _own_names(token) & self.sheets.needed
+        return Element(token.name, attributes, styled, labels, names=names, around=self._around())
 
     def _number_of(self, token: Token) -> int:
         """Equal elements share a number, so that what the standard takes for equal stays equal."""
@@ -355,8 +361,7 @@ class _Reader:
             value = token.attributes.get(span, "")
             is_number = value.isascii() and value.isdigit() and len(value) <= 3
             marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
-        names = frozenset((written_name(token.name), *(name.lower() for name in _names_of(token))))
-        self.nesting.start(token.name, written, f"{token.name}{marks}", names)
+        self.nesting.start(token.name, written, f"{token.name}{marks}", _own_names(token))
         self.out.append(f"<{written}{marks}>")
         if token.name == "p":
             self.paragraph = number
@@ -447,6 +452,11 @@ class _Reader:
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
         self.nesting.prepare("img", "img")
         self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
+
+
+def _own_names(token: Token) -> frozenset[str]:
+    """Return the names by which rules know an element: its tag, classes and id."""
+    return frozenset((written_name(token.name), *(name.lower() for name in _names_of(token))))
 
 
 def _is_standard(found: Sequence[Token]) -> bool:
@@ -653,6 +663,8 @@ def _is_usual_size(value: str) -> bool:
 
 def _is_usual(name: str, one: Declaration) -> bool:
     """Whether a size is harmless here: cells grow with what is in them, and a picture has no words."""
+    if name in ("html", "body"):
+        return one.name == "height" and one.value == "100%"
     if name not in _GROWING:
         return False
     if one.name in ("height", "min-height"):
@@ -662,12 +674,13 @@ def _is_usual(name: str, one: Declaration) -> bool:
         pixels = length(one.value, whole=800)
         return pixels is not None and pixels <= 800
     if name in ("img", "hr"):
-        if is_size and (length(one.value, whole=800) or 0) > 1200:
+        if is_size and one.value != "auto" and not 0 <= (length(one.value, whole=800) or 0.0) <= 1200:
             return False
         is_filter = one.name == "filter" and "shadow" not in one.value and "url" not in one.value
         return is_size or is_filter or one.name in ("max-height", "float", "display")
-    if one.name == "min-width" and (length(one.value, whole=800) or 0) > 800:
-        return False
+    if one.name == "min-width":
+        pixels = length(one.value, whole=800)
+        return pixels is not None and pixels <= 800
     if one.name == "max-width":
         return one.value.endswith("%") or (length(one.value) or 100) >= 100
     return is_size and (one.value.endswith("%") or (name != "table" and not re.match(r"1?[0-9]px|0|-", one.value)))

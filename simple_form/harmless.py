@@ -292,7 +292,7 @@ _CHECKS: dict[str, Check] = {
         lambda value: all(one == "/" or length(one, whole=100) is not None for one in value.split()),
     ),
     "min-width": _lengths(40, 800, _ROOM),
-    "height": _lengths(2000, 2000, f"{_ROOM} 100%"),
+    "height": _lengths(2000, 2000, _ROOM),
     "max-height": _one_of("none 100%"),
     "min-height": _lengths(0, 600, _ROOM),
     "opacity": lambda value: (length(f"{value}px") or 0) >= 0.6,

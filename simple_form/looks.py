@@ -30,7 +30,7 @@ _STRUCK, _LINED = frozenset(("s", "strike", "del")), frozenset(("u", "ins"))
 # Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
 _TINY, _CROWDED = 8.0, 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
-_PALE, FAR = 0.5, 200.0
+_PALE, FAR = 0.5, 400.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
 _LARGE_SHARE = 0.5
@@ -55,6 +55,8 @@ class Look(NamedTuple):
     block_backs: tuple[Colour, ...] = (WHITE,)
     dark_block_backs: tuple[Colour, ...] = (WHITE,)
     page_back: Colour = WHITE
+    # Where tables do not inherit colours, they have those of the page.
+    page_colours: tuple[Colour, ...] = ()
     room: float | None = None
     # Whether the columns of the table around it are as wide as it says, whatever is in them.
     is_fixed: bool = False
@@ -176,7 +178,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     backs = _backs(under, back, other_backs)
     # Where a page is in quirks mode, a table does not inherit colours and sizes.
     is_restarted = name == "table" and not tree.is_standard
-    colours = _colours((*above.colours, BLACK) if is_restarted else above.colours, colour, others)
+    colours = _colours((*above.colours, *above.page_colours) if is_restarted else above.colours, colour, others)
     dark_colours, dark_backs = colours, backs
     dark_back = back
     if tree.has_dark_mode or tree.has_dark_scheme:
@@ -187,7 +189,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         under = _under(above.dark_backs, above.dark_block_backs, above.dark_outer_backs, name, is_block)
         under = (*under, *above.dark_outer_backs) if is_floating else under
         dark_backs = _backs(under, dark_back, _both(styled, "background-color"))
-        inherited = (*above.dark_colours, BLACK) if is_restarted else above.dark_colours
+        inherited = (*above.dark_colours, *above.page_colours) if is_restarted else above.dark_colours
         dark_colours = _colours(inherited, dark_colour, _both(styled, "color"))
     drawn = " ".join((held.get("text-decoration", ""), *unsure.get("text-decoration", ())))
     is_struck = "line-through" in drawn or name in _STRUCK
@@ -215,7 +217,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         keeps_blanks=held.get("white-space", "").startswith("pre")
         or (above.keeps_blanks and "white-space" not in held),
         opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
-        inset=above.inset + around_of(styled, size, BESIDE),
+        inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element, name),
         outer_backs=above.block_backs if is_table else above.outer_backs,
         dark_outer_backs=above.dark_block_backs if is_table else above.dark_outer_backs,
         spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
@@ -277,6 +279,14 @@ def _rounded(styled: Styled) -> int | None:
     # A box that is higher than a line has larger corners.
     most = 3 if styled.held.keys() & {"height", "min-height"} else 40
     return most if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
+
+
+def _usual_inset(element: Element, name: str) -> float:
+    """Return how far browsers indent what no style indents, and what the attributes of a table add, in pixels."""
+    if name in INDENTING or name == "fieldset":
+        return 0.0 if element.styled.held.keys() & {"margin-left", "padding-left"} else 40.0
+    values = (element.attributes.get(one, "") for one in ("cellpadding", "cellspacing", "border") if name == "table")
+    return sum(2 * (length(f"{one.strip()}px") or 0.0) for one in values)
 
 
 def _both(styled: Styled, name: str) -> tuple[str, ...]:

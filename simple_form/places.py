@@ -19,6 +19,11 @@ _MOST_PULLED = 1.0
 _NARROW_ITEM, _MOST_FIXED = 200.0, 3
 # Elements that are boxes of their own among words.
 _APART = frozenset(("table", "button", "output", "ruby"))
+_PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
+# So many parts a row has at most, and so much room is beside each.
+_MOST_PARTS, _MOST_AROUND = 8, 60.0
+# Behind so much, words are out of sight, and nobody looks for them.
+_MOST_PUSHED = 1000.0
 MOST_COLUMNS, MOST_FLOATS = 30, 10
 # How much room a table has in a narrow window, and in a wide one.
 _NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
@@ -69,9 +74,18 @@ class Open:
     longest: float = 0.0
     # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
     padding: str = ""
+    # The names by which rules know it and what it lies in.
+    names: frozenset[str] = frozenset()
+    # How many parts of a row it has, and how wide what is in it, or in its row so far, is at least.
+    row_parts: int = 0
+    extent: float = 0.0
+    # How much room is beside the words of a cell, and between the cells of a table.
+    around: float = 0.0
+    spacing: float = 0.0
     spans_rows: bool = False
     column: int = 0
     taken: list[int] = field(default_factory=list)
+    has_letters: bool = False
     number: int | None = None
     step: int = 1
     items: list[tuple[int, int | None, bool]] = field(default_factory=list)
@@ -79,7 +93,7 @@ class Open:
     def add_row(self) -> None:
         """Begin a row of a table."""
         self.cells = self.column = 0
-        self.widest = self.longest = 0.0
+        self.widest = self.longest = self.extent = 0.0
         self.taken = [max(one - 1, 0) for one in self.taken]
 
     def add_cell(self, colspan: int, rowspan: int) -> int:
@@ -148,7 +162,8 @@ class Place:
         words = text.split("\n") if is_whole else [one for one in BREAKS.split(text) if len(one) > 1] or [""]
         widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
         is_broken = not is_whole and BREAKS.search(text) is not None
-        widths[0] += self.unbroken
+        before = self.unbroken
+        widths[0] += before
         self.unbroken = widths[-1] if is_broken or len(words) == 1 else 0.0
         spacing = max(map(len, words)) * look.spacing
         widest = max(widths) + spacing
@@ -157,6 +172,10 @@ class Place:
         least = max(least, widest * _NARROWEST / 0.6)
         if (cell := self.cell()) is not None:
             cell.widest = max(cell.widest, least)
+        if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
+            return "a long line before it", Harm("move it")
+        if self.cell() is None and widest > _NARROW_WINDOW - max(look.inset, 0.0) and look.is_lost_outside():
+            return "words beside their background", Harm("hide it")
         if look.room is not None and widest > look.room:
             return "a word that is wider than its box", Harm("move it")
         lost = look.inset - look.clip_inset
@@ -212,7 +231,8 @@ class Place:
         widest = max((length(one) or 0.0 for one in widths), default=0.0)
         if look.room is not None and above.room is not None and look.room > above.room + 1:
             yield "it is wider than what it lies in", Harm("move it")
-        if above.clip is not None and (widest > above.clip or look.is_flex):
+        is_cut = look.clip is not None and look.is_flex
+        if is_cut or (above.clip is not None and widest > above.clip):
             yield "overflow around it", Harm("cut it off")
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
             yield "a box from right to left that leaves the window", Harm("cut it off")
@@ -220,8 +240,28 @@ class Place:
             yield "boxes on a line that does not break", Harm("cut it off", reaches=True)
         if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
             yield "narrow parts of a row", Harm("cover other words")
+        yield from self._of_rows(element, name, look, above)
+        if (cell := self.cell()) is not None and (name == "table" or name not in _PARTS):
+            cell.extent = max(cell.extent, widest)
+        if name in ("td", "th"):
+            self.table().extent += max((length(one) or 0.0 for one in styled.all_of("min-width")), default=0.0)
+        if widest > _NARROW_WINDOW - above.inset and above.is_lost_outside() and cell is None:
+            yield "a box beside its background", Harm("hide it")
         if name == "table" and look.is_fixed and look.is_in_row:
             yield "table-layout: fixed in a row", Harm("cover other words")
+
+    def _of_rows(self, element: Element, name: str, look: Look, above: Look) -> Iterator[tuple[str, Harm]]:
+        """Yield what the parts of a row could do that are no cells of a table."""
+        is_cell = "table-cell" in element.styled.all_of("display") and name not in _PARTS
+        if not above.is_flex and not is_cell:
+            return
+        row = self.stack[-1]
+        row.row_parts += 1
+        is_wide = around_of(element.styled, look.size, BESIDE) > _MOST_AROUND or element.styled.all_of("min-width")
+        if row.row_parts > _MOST_PARTS or is_wide:
+            yield "a row that is wider than the window", Harm("move it", reaches=True)
+        if above.is_flex and above.is_lost_outside():
+            yield "a row beside its background", Harm("hide it")
 
     def _of_backgrounds(self, element: Element, look: Look, is_block: bool) -> Iterator[tuple[str, Harm]]:
         if "background-color" not in element.styled.held:
@@ -291,6 +331,15 @@ class Place:
             yield "a word that is wider than its column", Harm("cover other words")
         padding = length(f"{table.padding}px") or 0.0
         table.widest += 2 * padding
+        if table.extent > _MOST_PUSHED:
+            yield "a row that pushes words out of sight", Harm("move it")
+        table.extent += max(cell.extent, cell.widest) + 2 * padding + cell.around + table.spacing
+        around = self.stack[: self.stack.index(table)]
+        outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
+        if outer is not None:
+            outer.extent = max(outer.extent, table.extent)
+        if clip is not None and cell.look.inset - cell.look.clip_inset + table.extent > clip:
+            yield "overflow around it", Harm("cut it off")
         if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
             yield "overflow around it", Harm("cut it off")
             table.widest = -inf

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urljoin
 
-from simple_form.colours import UNREADABLE, contrast
+from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
-from simple_form.looks import INDENTING, MOST_STRUCK, Look, look_of, look_of_page
+from simple_form.looks import BESIDE, INDENTING, MOST_STRUCK, Look, around_of, look_of, look_of_page
 from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, RIGHT_MARKS, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
@@ -34,6 +34,7 @@ _PARTS = frozenset("td th tr tbody caption table".split())
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 40, 120
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
+MOST_LETTERED, MOST_PICTURE = 26, 100
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+")
@@ -85,11 +86,16 @@ class _Writer:
     def write(self) -> SimpleForm:
         look = look_of_page(self.tree)
         harms: list[tuple[str, Harm]] = []
+        beside: tuple[Colour, ...] = ()
         for part in self.tree.page:
             look = look_of(part, part.name, look, self.tree, is_block=True)
             harms += part.styled.harms
-        look = look._replace(page_back=look.backs[0])
-        page = Open("body", "", look, -1, harms, is_block=True)
+            if part.name == "html" and part.styled.all_of("background-color"):
+                beside = look.backs
+        if any(contrast(over(one, back), back) < UNREADABLE for one in look.colours for back in beside):
+            harms.append(("a background beside the page", Harm("hide it")))
+        look = look._replace(page_back=look.backs[0], page_colours=(BLACK, *look.colours))
+        page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
         style = self._style(page, self.tree.page[1], look, Look())
         has_style = style or look.is_right_to_left
         if has_style:
@@ -164,6 +170,11 @@ class _Writer:
         beside = {*INLINE_BOXES, "table-cell"}
         one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
         one.padding = element.attributes.get("cellpadding", "")
+        one.around = around_of(element.styled, look.size, BESIDE)
+        one.spacing = sum(length(f"{element.attributes.get(a, '')}px") or 0.0 for a in ("cellspacing", "border"))
+        one.names = self.place.stack[-1].names | element.names
+        if element.around is not None and element.around != self.place.stack[-1].names:
+            one.harms.append(("styles for words that stand elsewhere", Harm("hide it")))
         if one.ends_line:
             self._end_line()
         style = self._style(one, element, look, above)
@@ -224,7 +235,8 @@ class _Writer:
         if one.is_lost and len(text) > (one.look.rounded or len(text)):
             harms.append(("round corners of its background", Harm("hide it")))
         if one.name in ("td", "th"):
-            harms += self.place.beside_box(one)
+            beside = [*self.place.beside_box(one)]
+            harms += beside if has_words else []
         if _is_far(one):
             harms.append(("white-space: nowrap", Harm("cut it off")))
         if one.auto_slot >= 0 and one.has_right:
@@ -386,6 +398,8 @@ class _Writer:
         held, clip = element.styled.held, self.place.stack[-1].look.clip
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
+        if self.place.stack[-1].look.is_flex and not (0 < (length(held.get("width", "")) or 0.0) < MOST_PICTURE):
+            self._add(Change("a picture in a row", "move it"))
         if self.place.stack[-1].look.is_one_line:
             self._add(Change("pictures on a line that does not break", "cut it off"))
         if clip is not None and self.place.table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
@@ -417,8 +431,12 @@ class _Writer:
     # Lists keep the numbers that are printed.
 
     def _list(self, one: Open, element: Element) -> None:
+        one.has_letters = _is_lettered(element)
         start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("start", ""), re.DOTALL)
         one.step = -1 if "reversed" in element.attributes else 1
+        if start and one.has_letters and int(start[1]) > MOST_LETTERED:
+            one.harms.append((f"a list that begins at {start[1]}", Harm("add words", reaches=True)))
+            start = None
         one.number = int(start[1]) if start else (-1 if one.step < 0 else 1)
         if one.step < 0 and not start:
             one.number = 0
@@ -426,6 +444,10 @@ class _Writer:
     def _item(self, element: Element) -> None:
         around = next((one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None)
         value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("value", ""), re.DOTALL)
+        is_lettered = _is_lettered(element) or (around is not None and around.has_letters)
+        if value and is_lettered and int(value[1]) > MOST_LETTERED:
+            self._add(Change(f"an item with the number {value[1]}", "add words"))
+            value = None
         if around is not None and around.number is not None:
             around.items.append((len(self.out), int(value[1]) if value else None, _is_item(element)))
             self.out.append("")
@@ -476,6 +498,11 @@ def _checked(tag: str, attribute: str, value: str) -> str | None:
 def _is_unseen(text: str) -> bool:
     """Whether a text has no character that is drawn."""
     return _UNSEEN.fullmatch(text) is not None
+
+
+def _is_lettered(element: Element) -> bool:
+    """Whether numbers of a list are printed as letters, which can be words."""
+    return element.styled.held.get("list-style-type", "").endswith(("-alpha", "-roman"))
 
 
 def _is_item(element: Element) -> bool:
