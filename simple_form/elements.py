@@ -292,6 +292,8 @@ class _Reader:
         )
 
     def _on_text(self, token: Token) -> None:
+        if _SEPARATORS.search(token.data):
+            self._left_out("characters that part lines", "move it", token.data)
         if not token.data.isspace():
             self.nesting.text()
         self.out.append(html.escape(token.data, quote=False))
@@ -472,6 +474,7 @@ def _is_standard(found: Sequence[Token]) -> bool:
 # Fields that say something by themselves.
 _WITH_WORDS = frozenset("submit reset button file date time month week datetime-local color".split())
 _NEVER_DRAWN = frozenset("head base link meta script style param source track title".split())
+_SEPARATORS = re.compile("[\x1c-\x1f\x85]")
 _SWITCHES = frozenset(("content-security-policy", "default-style"))
 _VIEWPORT = re.compile(
     r"(?:width=(?:device-width|[3-9][0-9]{2})|(?:initial|maximum|minimum)-scale=(?:0\.[5-9][0-9]*|[1-9](?:\.[0-9]+)?)"

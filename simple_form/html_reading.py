@@ -64,7 +64,9 @@ def decode(text: str, *, attribute: bool = False) -> str:
             digits = (hexadecimal or decimal).lstrip("0") or "0"
             if len(digits) > 7:
                 return "\ufffd"
-            return html.unescape(f"&#{'x' if hexadecimal else ''}{digits};")
+            # Python leaves out control characters, which browsers keep.
+            known = html.unescape(f"&#{'x' if hexadecimal else ''}{digits};")
+            return known or chr(int(digits, 16 if hexadecimal else 10))
         if not attribute:
             return html.unescape(match.group())
         if not name.endswith(";") and (name not in html5 or text[match.end() : match.end() + 1] == "="):

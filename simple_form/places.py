@@ -17,6 +17,9 @@ MOST_RAISED = 1
 _MOST_PULLED = 1.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
 _NARROW_ITEM, _MOST_FIXED = 200.0, 3
+_ON_LINES = frozenset(
+    "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u".split()
+)
 # Elements that are boxes of their own among words.
 _APART = frozenset(("table", "button", "output", "ruby"))
 _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
@@ -24,6 +27,7 @@ _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "capti
 _MOST_PARTS, _MOST_AROUND = 8, 60.0
 # Behind so much, words are out of sight, and nobody looks for them.
 _MOST_PUSHED = 1000.0
+PUSHED = "a long line before it"
 MOST_COLUMNS, MOST_FLOATS = 30, 10
 # How much room a table has in a narrow window, and in a wide one.
 _NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
@@ -173,7 +177,7 @@ class Place:
         if (cell := self.cell()) is not None:
             cell.widest = max(cell.widest, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
-            return "a long line before it", Harm("move it")
+            return PUSHED, Harm("move it")
         if self.cell() is None and widest > _NARROW_WINDOW - max(look.inset, 0.0) and look.is_lost_outside():
             return "words beside their background", Harm("hide it")
         if look.room is not None and widest > look.room:
@@ -297,7 +301,8 @@ class Place:
             return
         is_part = (is_apart and name != "table") or look.is_flex or bool(element.styled.all_of("display"))
         is_part = is_part or "unicode-bidi" in element.styled.held or (not is_block and "dir" in element.attributes)
-        self.parts += is_part
+        # A block that stands on a line is a part of it by itself, and so is what stands beside it.
+        self.parts += 2 if "inline" in element.styled.all_of("display") and name not in _ON_LINES else is_part
         if name == "bdi":
             yield "<bdi> among words from right to left", Harm("move it")
 
@@ -338,7 +343,8 @@ class Place:
         outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
         if outer is not None:
             outer.extent = max(outer.extent, table.extent)
-        if clip is not None and cell.look.inset - cell.look.clip_inset + table.extent > clip:
+        look = table.look
+        if look.clip is not None and look.inset - look.clip_inset + table.extent > look.clip:
             yield "overflow around it", Harm("cut it off")
         if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
             yield "overflow around it", Harm("cut it off")

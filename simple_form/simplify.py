@@ -15,7 +15,7 @@ from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
 from simple_form.html_reading import pieces_of
 from simple_form.looks import BESIDE, INDENTING, MOST_STRUCK, Look, around_of, look_of, look_of_page
-from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, RIGHT_MARKS, Open, Place, begins_right, has_right
+from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, PUSHED, RIGHT_MARKS, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
 
@@ -47,7 +47,6 @@ _BLANKS = re.compile("[ \t\n\f\r]+")
 # Blanks at which no line breaks.
 _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
 _LONG = 20
-_PARTING = re.compile("[\x1c-\x1f\x85\u2029]")
 _BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
 # What the attributes of the simple form are, and what their values may be; those that are not named may have any.
@@ -203,8 +202,8 @@ class _Writer:
 
     def _push(self, one: Open) -> None:
         self.place.stack.append(one)
-        is_rounded = one.look.rounded is not None
-        if one.harms or max(one.rtl_slot, one.auto_slot) >= 0 or is_rounded or one.look.is_one_line or one.tag == "pre":
+        is_asked = one.look.rounded is not None or one.look.is_one_line or one.tag in ("pre", "td", "th")
+        if one.harms or is_asked or max(one.rtl_slot, one.auto_slot) >= 0:
             self.collecting.append(one)
 
     def _end(self) -> None:
@@ -309,7 +308,8 @@ class _Writer:
             if not here.look.is_gone and (how := self.place.too_wide(text, here.look)):
                 here.harms.append(how)
                 self._collect(here)
-            if len(self.collecting) > 50:
+                self.out.append("<br>" if how[0] == PUSHED else "")
+            if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
             if max(one.rtl_slot, one.auto_slot) >= 0:
@@ -471,6 +471,9 @@ class _Writer:
         held = element.styled.held
         if one.tag == "li" and not _is_item(element):
             held = {**held, "list-style-type": "none"}
+        if self.place.stack and self.place.cell() is not None and self.place.table().cells > 1:
+            # Wide parts of several cells would push words out of sight.
+            held = {name: held[name] for name in held if name not in ("width", "max-width", "min-width")}
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look, one.is_coloured = style.look, style.is_coloured
         if style.is_tall:
@@ -522,7 +525,7 @@ def _turns(text: str) -> bool:
 def _parts_lines(text: str, here: Open) -> bool:
     """Whether a text has characters that begin another part of a line from right to left."""
     is_kept = here.tag == "pre" or here.look.keeps_blanks
-    return _PARTING.search(text) is not None or (is_kept and "\t" in text)
+    return "\u2029" in text or (is_kept and "\t" in text)
 
 
 def _is_far(one: Open) -> bool:
