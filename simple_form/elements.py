@@ -574,7 +574,7 @@ def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
     for one in ("width", "height"):
         value = attributes.get(one, "").strip()
         found = re.fullmatch(r"([0-9]{1,5})(%|px)?", value)
-        if found and name in ("td", "th", "table", "tr", "img"):
+        if found and name in ("td", "th", "table", "tr", "img", "hr"):
             style[one] = f"{found[1]}{found[2] or 'px'}"
     if name in ("ol", "li", "ul"):
         style["list-style-type"] = _LIST_TYPES.get(attributes.get("type", ""), "")
@@ -677,8 +677,9 @@ def _is_usual(name: str, one: Declaration) -> bool:
         pixels = length(one.value, whole=800)
         return pixels is not None and pixels <= 800
     if name in ("img", "hr"):
-        if is_size and one.value != "auto" and not 0 <= (length(one.value, whole=800) or 0.0) <= 1200:
-            return False
+        if is_size and one.value not in ("auto", "none", "inherit"):
+            pixels = length(one.value, whole=800)
+            return pixels is not None and 0 <= pixels <= 1200
         is_filter = one.name == "filter" and "shadow" not in one.value and "url" not in one.value
         return is_size or is_filter or one.name in ("max-height", "float", "display")
     if one.name == "min-width":

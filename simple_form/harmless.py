@@ -373,7 +373,7 @@ _DOES = (
 # Of these only the words of the element itself are concerned.
 _OWN = re.compile(
     r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height"
-    r"|max-|min-|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space"
+    r"|max-|min-height|width|line-clamp|text-|letter-|word-|float|padding|list-style|direction|unicode-bidi|white-space"
     r"|vertical-align|content-visibility|flex-basis|hyphen|columns"
 )
 

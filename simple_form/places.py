@@ -25,8 +25,10 @@ _APART = frozenset(("table", "button", "output", "ruby"))
 _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
 # So many parts a row has at most, and so much room is beside each.
 _MOST_PARTS, _MOST_AROUND = 8, 60.0
+# A wider cell leaves little room to the others of a table with fixed columns.
+_MOST_CELL = 240.0
 # Behind so much, words are out of sight, and nobody looks for them.
-_MOST_PUSHED = 1000.0
+_MOST_PUSHED = 750.0
 PUSHED = "a long line before it"
 MOST_COLUMNS, MOST_FLOATS = 30, 10
 # How much room a table has in a narrow window, and in a wide one.
@@ -76,6 +78,8 @@ class Open:
     widest: float = 0.0
     # Of a table: how wide the longest word of its row so far is.
     longest: float = 0.0
+    # Of a table: whether a cell may leave little room to the others.
+    is_uneven: bool = False
     # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
     padding: str = ""
     # The names by which rules know it and what it lies in.
@@ -284,6 +288,9 @@ class Place:
         if "block" in styled.all_of("display") and self.table().spans_rows:
             yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
+        is_wide = any((length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in styled.all_of("width"))
+        if is_wide or around_of(styled, look.size, BESIDE) > _MOST_AROUND:
+            self.table().is_uneven = True
         if look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
             yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
 
@@ -332,7 +339,8 @@ class Place:
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
         clip = cell.look.clip
         table.longest = max(table.longest, cell.widest)
-        if cell.look.is_fixed and table.cells > 1 and table.longest > _NARROW_WINDOW / table.cells:
+        is_narrow = table.is_uneven or table.longest > _NARROW_WINDOW / table.cells
+        if cell.look.is_fixed and table.cells > 1 and is_narrow:
             yield "a word that is wider than its column", Harm("cover other words")
         padding = length(f"{table.padding}px") or 0.0
         table.widest += 2 * padding

@@ -143,6 +143,8 @@ class _Writer:
             self._picture(element)
         elif written in ("br", "hr"):
             self._note_pulled(element)
+            if (cell := self.place.cell()) is not None:
+                cell.extent = max(cell.extent, length(element.styled.held.get("width", "")) or 0.0)
             for how, harm in element.styled.harms:
                 if harm.reaches:
                     self._add(Change(f"{how} (of a line)", harm.does))
@@ -169,8 +171,10 @@ class _Writer:
         beside = {*INLINE_BOXES, "table-cell"}
         one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
         one.padding = element.attributes.get("cellpadding", "")
-        one.around = around_of(element.styled, look.size, BESIDE)
+        held = element.styled.held
+        one.around = around_of(element.styled, look.size, BESIDE) + (length(held.get("text-indent", "")) or 0.0)
         one.spacing = sum(length(f"{element.attributes.get(a, '')}px") or 0.0 for a in ("cellspacing", "border"))
+        one.spacing += max((length(a) or 0.0 for a in held.get("border-spacing", "0").split()), default=0.0)
         one.names = self.place.stack[-1].names | element.names
         if element.around is not None and element.around != self.place.stack[-1].names:
             one.harms.append(("styles for words that stand elsewhere", Harm("hide it")))
