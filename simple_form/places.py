@@ -26,7 +26,7 @@ _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "capti
 # So many parts a row has at most, and so much room is beside each.
 _MOST_PARTS, _MOST_AROUND = 8, 60.0
 # A wider cell leaves little room to the others of a table with fixed columns.
-_MOST_CELL = 240.0
+_MOST_CELL, _LEAST_CELL = 240.0, 10.0
 # Behind so much, words are out of sight, and nobody looks for them.
 _MOST_PUSHED = 750.0
 PUSHED = "a long line before it"
@@ -346,7 +346,7 @@ class Place:
         table.widest += 2 * padding
         if table.extent > _MOST_PUSHED:
             yield "a row that pushes words out of sight", Harm("move it")
-        table.extent += max(cell.extent, cell.widest) + 2 * padding + cell.around + table.spacing
+        table.extent += max(cell.extent, cell.widest, _LEAST_CELL) + 2 * padding + cell.around + table.spacing
         around = self.stack[: self.stack.index(table)]
         outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
         if outer is not None:

@@ -374,7 +374,7 @@ class _Writer:
             found += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         if target:
             found += f' href="{html.escape(target)}"'
-        for one, most in (("cellpadding", 40), ("border", 8)):
+        for one, most in (("cellpadding", 12), ("border", 8)):
             value = element.attributes.get(one, "")
             if name == "table" and re.fullmatch("[0-9]{1,4}", value):
                 found += f' {one}="{min(int(value), most)}"'
