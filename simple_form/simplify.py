@@ -34,7 +34,7 @@ _PARTS = frozenset("td th tr tbody caption table".split())
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 40, 120
 MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
-MOST_LETTERED, MOST_PICTURE = 26, 100
+MOST_LETTERED, MOST_PICTURE, MOST_WIDE = 26, 100, 300
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+")
@@ -477,7 +477,8 @@ class _Writer:
             held = {**held, "list-style-type": "none"}
         if self.place.stack and self.place.cell() is not None and self.place.table().cells > 1:
             # Wide parts of several cells would push words out of sight.
-            held = {name: held[name] for name in held if name not in ("width", "max-width", "min-width")}
+            widths = {"width", "max-width"}
+            held = {name: held[name] for name in held if name not in widths or (length(held[name]) or 0) <= MOST_WIDE}
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look, one.is_coloured = style.look, style.is_coloured
         if style.is_tall:

@@ -116,7 +116,7 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
     if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
     if tag == "table" and above.aligned:
-        held = {"text-align": "left", **held}
+        held = {"text-align": "right" if look.is_right_to_left else "left", **held}
     kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
     decoration = held.get("text-decoration", "").split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
