@@ -285,7 +285,7 @@ class Place:
         if name not in ("td", "th"):
             return
         styled = element.styled
-        if "block" in styled.all_of("display") and self.table().spans_rows:
+        if any(one != "table-cell" for one in styled.all_of("display")) and self.table().spans_rows:
             yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
         is_wide = any((length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in styled.all_of("width"))
