@@ -153,7 +153,8 @@ def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_
         assert not [name for name in KILLED if after[name] == before[name]]
         # Its call may have met the full disk of the gateway; then the reviewer confirms that it goes out again.
         desk.bring_to_end(held)
-        check_invariants(desk)
+        # So may its attempt to send: what the mail server answered is lost then.
+        check_invariants(desk, fate_may_be_unknown=True)
 
 
 def is_accepted(sender, body):
