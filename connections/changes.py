@@ -76,8 +76,9 @@ def request_change(
     if answer.get("status") == "pending_approval":
         record_change(failed, connection, actor, explanation=f"{what}: waiting for an operator's code.")
         raise CodeWanted(
-            "Not done yet: an operator of MultiMail must confirm this with a code (own gateway: ./run manage "
-            "gateway_codes). Enter the code here, and send the form again."
+            "Not done yet: somebody must confirm this with a code. MultiMail mails it to the account's oversight "
+            "address (own gateway: ./run manage gateway_codes shows it, too). Enter the code here, and send the form "
+            "again."
         )
     return answer
 

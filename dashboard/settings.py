@@ -60,8 +60,9 @@ TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
 IS_BEHIND_PROXY = _IS_PUBLIC or bool(TRUSTED_PROXIES)
 OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
 MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
-# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account.
-GATEWAY_APPROVAL_CODES = env_bool("GATEWAY_APPROVAL_CODES", False)
+# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account. `address`:
+# where the account has an oversight address.
+GATEWAY_APPROVAL_CODES = env_choice("GATEWAY_APPROVAL_CODES", "address", ("address", "0", "1"))
 GATEWAY_OVERSIGHT_CODES = env_bool("GATEWAY_OVERSIGHT_CODES", True)
 # Calls of one API key a minute; 0: no limit. An account can have its own.
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from django.core import signing
 from django.db.models import Model, QuerySet
 
+from common.mail_addresses import clean_address
 from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Attachment, Email, Mailbox
 from gateway.models.accounts import Scope
@@ -37,6 +38,20 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
             code="unknown_mailbox",
         )
     return mailbox
+
+
+def mailbox_for(address: str) -> Mailbox | None:
+    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@ the one of name@."""
+    try:
+        whole = clean_address(address).lower()
+    except ValueError:
+        return None
+    local, _, domain = whole.rpartition("@")
+    plain = f"{local.partition('+')[0]}@{domain}"
+    known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
+    # The exact address wins over the tag, also when its mailbox is closed: its mail must not reach another.
+    mailbox = max(known, key=lambda one: one.address == whole, default=None)
+    return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
 
 
 def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mailbox:

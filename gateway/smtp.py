@@ -20,6 +20,10 @@ OPENING_TIMEOUT = 25
 MESSAGE_TIMEOUT = 60
 # Servers scan and store before they answer.
 ANSWER_TIMEOUT = 30
+# About two days, as mail servers retry; then the message fails.
+RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
+# Attempts that end with the worker's death count too, so that no message kills workers for ever.
+MAX_ATTEMPTS = len(RETRIES) + 3
 # Replies that ask for a sign-in, or for another kind of it.
 _SIGN_IN = frozenset({530, 534, 535, 538})
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")

@@ -13,7 +13,7 @@ from common.postgres.statements import ValueQuery
 from common.sweeps import Duty, Sweep, duty
 from gateway import limits
 from gateway.messages import decisions, outbox, submission
-from gateway.models import Email, IdempotencyRecord, Mailbox, Webhook, WebhookDelivery
+from gateway.models import Email, IdempotencyRecord, Mailbox, Notice, Webhook, WebhookDelivery
 from gateway.webhooks import endpoints, subscriptions
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,15 @@ def _enqueue_emails(now: datetime) -> int:
     return len(due)
 
 
+def _enqueue_notices(now: datetime) -> int:
+    due = (
+        list(Notice.objects.due().order_by("due_at").values_list("pk", flat=True)[:BATCH]) if settings.EMAIL_URL else []
+    )
+    for notice_id in due:
+        enqueue("gateway.tasks.send_notice", notice_id)
+    return len(due)
+
+
 def _enqueue_deliveries(now: datetime) -> int:
     if has_enough_to_do(_DELIVER):
         return 0
@@ -97,6 +106,7 @@ _SWEEP = Sweep(
         "moved on": _where(Email.objects.stuck_before_scan, _move_on),
         "lost": _where(lambda: Email.objects.lost().order_by("due_at"), lambda now: outbox.settle_lost(now=now)),
         "emails": _where(lambda: Email.objects.in_outbox().order_by("due_at"), _enqueue_emails),
+        "notices": _where(lambda: Notice.objects.due().order_by("due_at"), _enqueue_notices),
         "deliveries": _where(lambda: WebhookDelivery.objects.due().order_by("next_attempt_at"), _enqueue_deliveries),
         "probes": _where(Webhook.objects.to_probe, _probe),
         "given up": _where(

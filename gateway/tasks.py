@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from common.enqueue import enqueue
-from gateway import sweeping
+from gateway import notices, sweeping
 from gateway.messages import outbox
 from gateway.webhooks import deliveries
 
@@ -14,6 +14,12 @@ from gateway.webhooks import deliveries
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     return outbox.send_due(email_id=email_id, now=timezone.now())
+
+
+@shared_task
+def send_notice(notice_id: str) -> str:
+    """Make one attempt at one mail to an oversight address."""
+    return notices.send_due(notice_id=notice_id)
 
 
 @shared_task

@@ -106,6 +106,8 @@ def read(
             "DATA_DIR": str(data),
             "DEMO": demo,
             "INBOUND_HOST": _inbound_host(caller),
+            # What the documentation does with the demo's admin key succeeds at first try.
+            "GATEWAY_APPROVAL_CODES": caller.get("GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"),
             # Commands need the tables of both; the other processes load their own product only (processes.py).
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",

@@ -1,6 +1,7 @@
 """Administrative acts that a person confirms by a code: asked for once, and done when the code comes along.
 
-The code is shown to an operator (`./run manage gateway_codes`) and never to the key that asked.
+The code is shown to an operator (`./run manage gateway_codes`), mailed to the account's oversight address, and never
+shown to the key that asked.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from common.fingerprint import canonical_json
-from gateway import auditing
+from gateway import auditing, notices
 from gateway.errors import Forbidden, GatewayError, NotFound, TooManyRequests
 from gateway.models import Account, ApiKey, ApprovalRequest
 from gateway.models.codes import LIFETIME, new_code
@@ -51,7 +52,7 @@ def confirmed(
     `needed` says whether the act needs one, where that is not the operator's setting to say.
     Raises Waiting, Forbidden for a wrong code, NotFound when no such act waits.
     """
-    if not (settings.GATEWAY_APPROVAL_CODES if needed is None else needed):
+    if not (asks_for_codes(key.account) if needed is None else needed):
         yield
     elif code:
         with transaction.atomic():
@@ -65,6 +66,12 @@ def confirmed(
             yield
             transaction.set_rollback(True)
         raise _ask(key, action, _digest(key, action, what), summary, now)
+
+
+def asks_for_codes(account: Account) -> bool:
+    """Whether GATEWAY_APPROVAL_CODES asks for a code where an account is administered."""
+    asked = settings.GATEWAY_APPROVAL_CODES
+    return bool(account.oversight_email) if asked == "address" else asked == "1"
 
 
 def _digest(key: ApiKey, action: str, what: dict[str, Any]) -> str:
@@ -104,8 +111,11 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
                 expires_at=now + LIFETIME,
             )
             auditing.record("approval.requested", request, key=key, wanted=action)
+            notices.mail_code(request)
+    mailed = " The code goes to the account's oversight address." if notices.oversight_address(account) else ""
     return ConfirmationRequired(
-        "An operator must confirm this. Repeat the same request with the approval_code that the operator gives you.",
+        "An operator must confirm this. Repeat the same request with the approval_code that the operator gives you."
+        + mailed,
         id=request.pk,
     )
 

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from common.mail_addresses import clean_address, clean_addresses, domain_of
-from gateway import auditing
+from gateway import auditing, notices
 from gateway.errors import BadRequest, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooManyRequests
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
@@ -37,6 +37,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         address = _address(account, wanted)
         _check_mailbox_limit(account)
         _check_per_call(account, settings)
+        _check_forwarding(account, settings)
         loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
         mailbox = _insert(account, address, {**settings, "oversight_mode": stricter(mode or loosest, loosest)})
         auditing.record(
@@ -58,6 +59,7 @@ def change_mailbox(
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         _check_per_call(mailbox.account, changes)
+        _check_forwarding(mailbox.account, changes)
         if mode is not None and mode != mailbox.oversight_mode:
             changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
         mailbox.save_fields(**changes)
@@ -99,6 +101,10 @@ def _address(account: Account, wanted: str) -> str:
         raise Invalid(
             f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it.",
             field="address",
+        )
+    if address == f"{notices.RESERVED_NAME}@{domain}":
+        raise Conflict(
+            f"The address {address} is reserved: the gateway mails approval codes from it.", code="address_taken"
         )
     return address
 
@@ -227,6 +233,15 @@ def _check_per_call(account: Account, changes: dict[str, Any]) -> None:
     if changes.get("allow_looser_per_call") and account.minimum_oversight_mode:
         # A call could then ask for any mode.
         _check_minimum(account, Mode.AUTONOMOUS)
+
+
+def _check_forwarding(account: Account, changes: dict[str, Any]) -> None:
+    if changes.get("forward_inbound") and not notices.oversight_address(account):
+        raise Invalid(
+            "forward_inbound: received mail is forwarded to the account's oversight address. Set oversight_email "
+            "first, to an address that is no mailbox here.",
+            field="forward_inbound",
+        )
 
 
 def _check_rate(mailbox: Mailbox, now: datetime) -> None:

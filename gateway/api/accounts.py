@@ -218,8 +218,9 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
-    A key that also sends, or a sandbox key, needs an operator's code to end that, or to say who gets copies of
-    monitored mail. To switch `require_fingerprint` off, or to lower `minimum_oversight_mode`, every key needs one.
+    A key that also sends, or a sandbox key, needs an operator's code to end that, or to change the oversight address;
+    every key needs one to switch `require_fingerprint` off, to lower `minimum_oversight_mode` and, where admin acts
+    need codes, to change the oversight address.
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
@@ -232,7 +233,8 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         now=now,
         needed=_stops_requiring_fingerprint(body, key.account)
         or _lowers_minimum(body, key.account)
-        or (key.has_conflict_of_interest() and _frees_own_mail(body, key.account)),
+        or (key.has_conflict_of_interest() and _frees_own_mail(body, key.account))
+        or (None if _changes_overseer(body, key.account) else False),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
@@ -264,7 +266,11 @@ def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
     """Whether a key that sends would let its own mail go by this, or choose itself who watches it."""
     lets_go = body.hold_all is False and account.hold_all_at is not None
     # Copies are not checked against the list of allowed recipients.
-    return lets_go or body.changes().get("oversight_email", account.oversight_email) != account.oversight_email
+    return lets_go or _changes_overseer(body, account)
+
+
+def _changes_overseer(body: AccountPatch, account: Account) -> bool:
+    return bool(body.changes().get("oversight_email", account.oversight_email) != account.oversight_email)
 
 
 def _stops_requiring_fingerprint(body: AccountPatch, account: Account) -> bool:
@@ -284,7 +290,7 @@ def _summary(body: AccountPatch) -> str:
     parts += ["Take decisions without a fingerprint"] if body.require_fingerprint is False else []
     if body.minimum_oversight_mode is not None:
         parts.append(f"Set the minimum oversight mode to {body.minimum_oversight_mode or 'any'}")
-    parts += [] if copies is None else [f"Send copies of monitored mail to {copies or 'nobody'}"]
+    parts += [] if copies is None else [f"Make the oversight address {copies or 'nobody'}"]
     return "; ".join(parts) or "Change the account"
 
 

@@ -52,11 +52,6 @@ class MailboxSettings(Body):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.forward_inbound:
-            raise ValueError(
-                "forward_inbound: this gateway does not forward mail. Subscribe a webhook to message.received, or "
-                "let your mail server send a copy."
-            )
         for name in _ADDITIONS:
             if len(", ".join(getattr(self, name))) > MAX_ADDITIONS:
                 raise ValueError(f"{name}: at most {MAX_ADDITIONS} characters in all.")

@@ -290,8 +290,10 @@ def _confirmed(
     key: ApiKey, action: str, what: dict[str, Any], url: str, code: str | None
 ) -> AbstractContextManager[None]:
     """Ask for a code where the operator wants one before events go anywhere."""
-    url = what.get("url") or url
-    return confirmed(key=key, action=action, what=what, summary=f"Send events to {url}", code=code, now=timezone.now())
+    # Paths are secrets of many receivers, such as Discord's, and the summary is mailed.
+    origin = "/".join((what.get("url") or url).partition("?")[0].split("/", 3)[:3])
+    summary = f"Send events to {origin}"
+    return confirmed(key=key, action=action, what=what, summary=summary, code=code, now=timezone.now())
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:

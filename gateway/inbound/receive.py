@@ -1,6 +1,7 @@
-"""Stores received mail: which mailbox an address is, and each message once, in its thread, held or readable.
+"""Stores received mail: each message once, in its thread, held or readable.
 
-Nothing is ever sent from here, so a mail loop cannot close inside the gateway.
+Nothing is ever sent from here but copies to the oversight address, never of automatic mail, so a mail loop cannot close
+inside the gateway.
 """
 
 import hashlib
@@ -11,27 +12,13 @@ from django.db import IntegrityError, transaction
 
 from common.identifiers import ulid
 from common.mail_addresses import clean_address, domain_of
-from gateway import auditing
+from gateway import auditing, notices
 from gateway.inbound.received_mail import Mail, is_marked
 from gateway.models import Attachment, Email, Mailbox
 from gateway.states import Direction, Mode, Status
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
-
-
-def mailbox_for(address: str) -> Mailbox | None:
-    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@ the one of name@."""
-    try:
-        whole = clean_address(address).lower()
-    except ValueError:
-        return None
-    local, _, domain = whole.rpartition("@")
-    plain = f"{local.partition('+')[0]}@{domain}"
-    known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
-    # The exact address wins over the tag, also when its mailbox is closed: its mail must not reach another.
-    mailbox = max(known, key=lambda one: one.address == whole, default=None)
-    return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
 
 
 def sending_mailbox(email_id: str) -> Mailbox | None:
@@ -58,6 +45,8 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
             Attachment.objects.attach(email, mail.files)
             auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
             events.announce(events.PENDING if email.gated else events.RECEIVED, email=email, now=now)
+            if not email.gated:
+                notices.forward(email)
     except IntegrityError:
         if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
             return "known"

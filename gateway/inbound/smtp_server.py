@@ -24,8 +24,9 @@ from django.utils import timezone
 from common.addresses import network_of
 from gateway.inbound.apply_report import ForgedReport, ReportTooEarly, take_report
 from gateway.inbound.parsed import read_mail
-from gateway.inbound.receive import digest_of, mailbox_for, receive_mail, sending_mailbox
+from gateway.inbound.receive import digest_of, receive_mail, sending_mailbox
 from gateway.inbound.received_mail import MAX_LINES, Mail, NotAccepted
+from gateway.lookups import mailbox_for
 from gateway.messages.verp import ForgedAddress, email_id_in
 
 T = TypeVar("T")

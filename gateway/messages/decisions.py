@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from common.enqueue import enqueue
 from common.postgres import clock
-from gateway import auditing
+from gateway import auditing, notices
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
@@ -73,6 +73,7 @@ def decide_email(
         if email.status == Status.UNREAD:
             # Received mail can be read only now.
             events.announce(events.RECEIVED, email=email, now=now)
+            notices.forward(email)
         if email.status == Status.SCHEDULED and not _waits(email, now):
             enqueue("gateway.tasks.send_email", email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})

@@ -33,12 +33,8 @@ from parsing.client import ParserKilled, ParserUnavailable
 
 log = logging.getLogger(__name__)
 
-# About two days, as mail servers retry; then the message fails.
-RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 # After so many attempts a message leaves without recipients that are refused temporarily.
 ATTEMPTS_FOR_ALL = 8
-# Attempts that end with the worker's death count too, so that no email kills workers for ever.
-MAX_ATTEMPTS = len(RETRIES) + 3
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
@@ -54,7 +50,7 @@ def send_due(*, email_id: str, now: datetime) -> str:
         return "not due"
     if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
         return "asked" if submission.request_approval(email=email, now=now) else "not due"
-    if email.attempts > MAX_ATTEMPTS:
+    if email.attempts > smtp.MAX_ATTEMPTS:
         return _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
     checked = recheck(email=email, now=now)
     if checked.needs_approval:
@@ -174,7 +170,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> No
 
 
 def _retry_or_fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
-    wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=RETRIES, jitter=0.2)
+    wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=smtp.RETRIES, jitter=0.2)
     if wait is not None:
         later = Now() + timedelta(seconds=wait)
         _own_attempt(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from gateway import auditing
-from gateway.models import Account, Email
+from gateway.models import Account, Email, Notice
 from gateway.states import Change, Decision, Direction, Status
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
         if Email.objects.move(email, Change.SEND, **fields):
             auditing.record("email.fate_unknown", email, reason=reason)
             written_off.append(f"{email.pk} ({email.mailbox.address})")
+    Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
     accounts = list(Account.objects.filter(is_active=True))
     Account.objects.filter(is_active=True).update(hold_all_at=now)
     for account in accounts:

@@ -544,4 +544,23 @@ class Migration(migrations.Migration):
             model_name='webhookdelivery',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sending', 'delivered', 'failed'])), name='webhook_delivery_state_known'),
         ),
+        migrations.CreateModel(
+            name='Notice',
+            fields=[
+                ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
+                ('to', models.CharField(max_length=254)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), null=True)),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('last_error', models.TextField(blank=True)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
+                ('approval', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.approvalrequest')),
+                ('received', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.email')),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='notice_due')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('approval__isnull', True), ('received__isnull', False)), models.Q(('approval__isnull', False), ('received__isnull', True)), _connector='OR'), name='notice_of_one_thing')],
+            },
+        ),
     ]

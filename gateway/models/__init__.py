@@ -7,6 +7,7 @@ from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Mailbox, Usa
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
 from gateway.models.emails import Attachment, Email, IdempotencyRecord
+from gateway.models.notices import Notice
 from gateway.models.recipients import Allowlist, AllowlistEntry, Contact, Refusal, Suppression
 from gateway.models.webhooks import Webhook, WebhookDelivery
 
@@ -24,6 +25,7 @@ __all__ = [
     "Email",
     "IdempotencyRecord",
     "Mailbox",
+    "Notice",
     "Refusal",
     "Suppression",
     "UpgradeRequest",

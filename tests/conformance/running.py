@@ -25,7 +25,8 @@ from django.utils import timezone
 
 from gateway import tasks
 from gateway.inbound.parsed import read_mail
-from gateway.inbound.receive import digest_of, mailbox_for, receive_mail
+from gateway.inbound.receive import digest_of, receive_mail
+from gateway.lookups import mailbox_for
 from tests.conformance.receiver import Receiver
 from tests.integration.gateway.servers import MailServer
 

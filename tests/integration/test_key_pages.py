@@ -129,7 +129,7 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(signed_in, a
 
 
 def test_operator_code_is_requested_and_completes_the_change(signed_in, admin, account, here, settings):
-    settings.GATEWAY_APPROVAL_CODES = True
+    settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
     answer = make(client, account)
     page = answer.content.decode()

@@ -329,7 +329,7 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin
 
 @pytest.mark.slow
 def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, settings):
-    settings.GATEWAY_APPROVAL_CODES = True
+    settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
     answer = client.post("/mailboxes/add/", new(account))
     assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True)

@@ -22,7 +22,7 @@ KEY: Act = ("POST", "/v1/api-keys", {"name": "Bot", "scopes": ["read", "send"]})
 
 @pytest.fixture
 def asking(world: World, settings: Any) -> World:
-    settings.GATEWAY_APPROVAL_CODES = True
+    settings.GATEWAY_APPROVAL_CODES = "1"
     return world
 
 
@@ -118,7 +118,7 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World)
 
 @pytest.mark.django_db(transaction=True)
 def test_code_used_twice_at_once_works_once(settings: Any):
-    settings.GATEWAY_APPROVAL_CODES = True
+    settings.GATEWAY_APPROVAL_CODES = "1"
     world = make_world()
     call(world, KEY)
     code = newest_code()

@@ -128,14 +128,14 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
 
 def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world: World, settings: Any):
     """Point 12."""
-    for codes in (False, True):
+    for codes in ("0", "1"):
         settings.GATEWAY_APPROVAL_CODES = codes
         with undone():
             waiting = create(world, scopes=["oversight"])
             assert (waiting.status_code, ApiKey.objects.filter(name="Bot").exists()) == (202, False)
             made = create(world, scopes=["oversight"], approval_code=ApprovalRequest.objects.get().code)
             assert (made.status_code, made.json()["scopes"]) == (201, ["oversight"])
-    settings.GATEWAY_APPROVAL_CODES = settings.GATEWAY_OVERSIGHT_CODES = False
+    settings.GATEWAY_APPROVAL_CODES, settings.GATEWAY_OVERSIGHT_CODES = "0", False
     assert create(world, scopes=["oversight"]).status_code == 201
     assert patch(world, world.key_id("reader"), scopes=["read", "oversight"]).status_code == 200
 

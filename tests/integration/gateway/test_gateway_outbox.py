@@ -205,9 +205,9 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening: World, mail_s
 
 def test_mail_fails_after_two_days_of_an_unreachable_server(listening: World, settings: Any):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
-    assert timedelta(days=1.8) < timedelta(seconds=sum(outbox.RETRIES)) < timedelta(days=2.2)
+    assert timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
     email = listening.approved()
-    tried(email, len(outbox.RETRIES) - 1)
+    tried(email, len(smtp.RETRIES) - 1)
     assert leave(email) == "put off"
     make_due(email)
     assert leave(email) == "failed"
@@ -284,9 +284,9 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_
 def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailServer):
     email = listening.approved()
     with undone():
-        tried(email, outbox.MAX_ATTEMPTS - 1)
+        tried(email, smtp.MAX_ATTEMPTS - 1)
         assert leave(email) == "sent"
-    tried(email, outbox.MAX_ATTEMPTS)
+    tried(email, smtp.MAX_ATTEMPTS)
     assert (leave(email), mail_server.seen) == ("failed", 1)
     email.refresh_from_db()
     assert email.last_error == "given up: every attempt ended without an outcome"

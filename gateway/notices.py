@@ -1,0 +1,196 @@
+"""Mails approval codes and received messages to an account's oversight address.
+
+These mails are the gateway's own: no agent wrote them, so nobody approves them and nothing marks them as written by AI.
+Each is sent at most once, as in messages/outbox.py.
+"""
+
+import logging
+from datetime import timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from common.enqueue import enqueue
+from common.mail_addresses import domain_of
+from common.smtp import Server
+from gateway import auditing, smtp
+from gateway.domains.dkim import signed
+from gateway.lookups import mailbox_for
+from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
+from gateway.models.notices import NoticeQuerySet
+from gateway.text import one_plain_line
+from outgoing.backoff import retry_after_attempt
+
+log = logging.getLogger(__name__)
+
+# No mailbox can have this name: its agent would receive what bounces, the code included.
+RESERVED_NAME = "approval-codes"
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
+_CODE = """\
+The API key "{key}" asks for this in the account {account}:
+
+    {summary}
+
+If you agree, give this code to whoever asked for it:
+
+    {code}
+
+The code is valid for this act alone, until {until} UTC. If you do not know who asked, do nothing.
+"""
+_RECEIVED = """\
+{mailbox} received this message. An answer goes to its sender.
+
+From: {sender}
+To: {to}
+Date: {date} UTC
+Subject: {subject}
+
+{text}
+"""
+
+
+def mail_code(request: ApprovalRequest) -> None:
+    """Mail the code of a request to the oversight address, if there is one, in the caller's transaction."""
+    to = oversight_address(request.account)
+    if to and _domain_of(request.account):
+        _enqueue(Notice(account=request.account, to=to, approval=request))
+
+
+def forward(email: Email) -> None:
+    """Mail a received message to the oversight address where its mailbox says so, in the caller's transaction.
+
+    Not if a program wrote it, if it comes from that address, or if it is a bounce: these could go round for ever.
+    """
+    to, sender = oversight_address(email.account), email.metadata.get("envelope_from")
+    if not (email.mailbox.forward_inbound and to and sender) or email.metadata.get("auto_submitted"):
+        return
+    if to.lower() not in (sender.lower(), email.from_address.lower()):
+        _enqueue(Notice(account=email.account, to=to, received=email))
+
+
+def oversight_address(account: Account) -> str:
+    """Return where notices of an account go: nowhere if that is a mailbox here, which its agent reads."""
+    to = account.oversight_email
+    return "" if to and mailbox_for(to) else to
+
+
+def _enqueue(notice: Notice) -> None:
+    notice.save(force_insert=True)
+    enqueue("gateway.tasks.send_notice", notice.pk)
+
+
+def send_due(*, notice_id: str) -> str:
+    """Make one attempt at one notice, if it is due. Returns a word that says how it went."""
+    if not settings.EMAIL_URL or smtp.rests_for():
+        return "not now"
+    notice = Notice.objects.claim(notice_id)
+    if notice is None:
+        return "not due"
+    if notice.attempts > smtp.MAX_ATTEMPTS:
+        return _end(notice, "failed", "given up: every attempt ended without an outcome")
+    sender, message = _build(notice)
+    try:
+        with smtp.watched():
+            smtp.hand_over(
+                server=Server.from_url(settings.EMAIL_URL),
+                sender=sender,
+                recipients=[notice.to],
+                message=signed(message.as_bytes(), sender=sender),
+                accept_partial=False,
+                before_message=lambda: _begin(notice),
+            )
+    except smtp.LeaseLost:
+        return "not due"
+    except smtp.FateUnknown as error:
+        return _end(notice, "unknown", str(error))
+    except smtp.HandoverFailed as error:
+        wait = None if error.permanent else retry_after_attempt(notice.attempts, schedule=smtp.RETRIES, jitter=0.2)
+        if wait is None:
+            return _end(notice, "failed", str(error))
+        _own_attempt(notice).update(due_at=Now() + timedelta(seconds=wait), last_error=str(error)[:2000])
+        return "put off"
+    _own_attempt(notice).update(sent_at=Now(), last_error="")
+    auditing.record("email.forwarded" if notice.received else "approval.mailed", notice.received or notice.approval)
+    return "sent"
+
+
+def _begin(notice: Notice) -> bool:
+    """Commit that the notice is about to be offered; False when another attempt has begun, or it may not leave."""
+    return bool(_own_attempt(notice).may_leave().filter(due_at__isnull=False).update(due_at=None))
+
+
+def _own_attempt(notice: Notice) -> NoticeQuerySet:
+    # A newer attempt has another number: a worker that wakes up late changes nothing.
+    return Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
+
+
+def _end(notice: Notice, word: str, reason: str) -> str:
+    _own_attempt(notice).update(due_at=None, last_error=reason[:2000])
+    log.error("notice not sent", extra={"notice": notice.pk, "attempt": notice.attempts, "result": word})
+    return word
+
+
+def _build(notice: Notice) -> tuple[str, EmailMessage]:
+    """Return the sender of a notice, and its message; the same at every attempt."""
+    message = EmailMessage(policy=_POLICY)
+    if notice.received:
+        sender = _write_copy(message, notice.received)
+    else:
+        assert notice.approval is not None
+        sender = f"{RESERVED_NAME}@{_domain_of(notice.account)}"
+        _write_code(message, notice.approval, sender)
+        # Nobody reads the sender's address.
+        message["Reply-To"] = Address(addr_spec=notice.to)
+    message["To"] = Address(addr_spec=notice.to)
+    message["Date"] = format_datetime(notice.created_at)
+    message["Message-ID"] = f"<{notice.pk.lower()}.notice@{domain_of(sender)}>"
+    # Nobody's program answers it (RFC 3834), and ours does not forward it again.
+    message["Auto-Submitted"] = "auto-generated"
+    return sender, message
+
+
+def _write_code(message: EmailMessage, request: ApprovalRequest, sender: str) -> None:
+    account = one_plain_line(request.account.name)
+    message["From"] = Address("Approval codes", addr_spec=sender)
+    message["Subject"] = f"Approval code for {account}"
+    text = _CODE.format(
+        key=one_plain_line(request.requested_by_key.name),
+        account=account,
+        summary=one_plain_line(request.summary),
+        code=request.code,
+        until=f"{request.expires_at:%Y-%m-%d %H:%M}",
+    )
+    message.set_content(text, charset="utf-8")
+
+
+def _write_copy(message: EmailMessage, email: Email) -> str:
+    mailbox = email.mailbox
+    message["From"] = Address(mailbox.display_name, addr_spec=mailbox.address)
+    if answer_to := email.reply_to or email.from_address:
+        message["Reply-To"] = Address(addr_spec=answer_to)
+    message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
+    text = _RECEIVED.format(
+        mailbox=mailbox.address,
+        sender=f"{one_plain_line(email.from_name)} <{email.from_address}>".strip(),
+        to=", ".join(email.to),
+        date=f"{email.created_at:%Y-%m-%d %H:%M}",
+        subject=one_plain_line(email.subject),
+        text=email.markdown,
+    )
+    message.set_content(text, charset="utf-8")
+    for file in email.attachments.all() if email.has_attachments else ():
+        main, _, sub = file.content_type.partition("/")
+        if main in ("message", "multipart"):
+            main, sub = "application", "octet-stream"
+        message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
+    return mailbox.address
+
+
+def _domain_of(account: Account) -> str:
+    """Return the account's oldest domain, or nothing where it has none."""
+    domains = Domain.objects.filter(account=account, status=Domain.Status.ACTIVE).order_by("id")
+    return domains.values_list("domain", flat=True).first() or ""

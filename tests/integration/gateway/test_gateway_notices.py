@@ -1,0 +1,231 @@
+"""What the gateway mails to an account's oversight address: approval codes, and copies of received mail."""
+
+import smtplib
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from gateway import notices, smtp
+from gateway.messages.restore import hold_back
+from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox, Notice
+from gateway.states import Mode, Status
+from tests.integration.gateway.servers import SENDER, MailServer, deliver
+from tests.integration.gateway.world import World, sweep_and_catch_wake_ups
+
+BOSS = "boss@overseer.example"
+KEY = {"name": "Bot", "scopes": ["read", "send"]}
+
+
+@pytest.fixture
+def overseen(world: World) -> World:
+    """An account with an oversight address, as the operator makes one who sets no variable."""
+    Account.objects.update(oversight_email=BOSS)
+    world.account.refresh_from_db()
+    return world
+
+
+def create_key(world: World, **fields: Any) -> Any:
+    return world.call("POST", "/v1/api-keys", key="admin", json=KEY | fields)
+
+
+def send_all() -> list[str]:
+    """Make one attempt at each notice, as workers do."""
+    return [notices.send_due(notice_id=pk) for pk in Notice.objects.values_list("pk", flat=True)]
+
+
+def mails_to_boss(server: MailServer) -> list[EmailMessage]:
+    mine: list[Any] = [one for one in server.taken if one.rcpt_tos == [BOSS]]
+    return [message_from_bytes(one.content, policy=modern) for one in mine]  # type: ignore[misc]
+
+
+def mail(subject: str = "Question", *, file: str = "", **headers: str) -> bytes:
+    message = EmailMessage()
+    usual = {
+        "From": f"Dana <{SENDER}>",
+        "To": "support@acme.example",
+        "Subject": subject,
+        "Message-ID": f"<{subject}@x>",
+    }
+    for name, value in {**usual, **headers}.items():
+        message[name.replace("_", "-")] = value
+    message.set_content("Where is it?")
+    if file:
+        message.add_attachment(b"\x00\xffbytes", maintype="image", subtype="png", filename=file)
+    return message.as_bytes()
+
+
+def forwarding(world: World, *, on: int = 1) -> Any:
+    return world.call("PATCH", world.base, key="admin", json={"forward_inbound": on})
+
+
+def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen: World, mail_server: MailServer):
+    waiting = create_key(overseen)
+    assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval")
+    assert "oversight address" in waiting.json()["message"]
+    # Asked again, it is the same request.
+    create_key(overseen)
+    assert send_all() == ["sent"]
+    assert send_all() == ["not due"]
+    [mail] = mails_to_boss(mail_server)
+    code = ApprovalRequest.objects.get().code
+    assert (mail["From"].addresses[0].addr_spec, mail["Reply-To"]) == ("approval-codes@acme.example", BOSS)
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert "X-AI-Generated" not in mail
+    text = mail.get_content()
+    assert all(part in text for part in (code, "Create the API key Bot with read, send for all mailboxes", "Key admin"))
+    assert not [secret for secret in overseen.keys.values() if secret in text]
+    assert code not in mail["Subject"]
+    assert create_key(overseen, approval_code=code).status_code == 201
+    # No key can read it: it is no message of a mailbox.
+    assert not Email.objects.exists()
+
+
+def test_setting_says_who_is_asked_for_a_code(world: World, other: World, settings: Any):
+    Account.objects.filter(pk=other.account.pk).update(oversight_email=BOSS)
+    asked = {}
+    for codes in ("address", "0", "1"):
+        settings.GATEWAY_APPROVAL_CODES = codes
+        asked[codes] = [create_key(one, name=codes).status_code for one in (world, other)]
+    assert asked == {"address": [201, 202], "0": [201, 201], "1": [202, 202]}
+    # Without an address there is nowhere to mail the code of the third.
+    assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
+
+
+def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(overseen: World, mail_server: MailServer):
+    body = {"oversight_email": "eve@evil.example"}
+    assert overseen.call("PATCH", "/v1/account", key="admin", json=body).status_code == 202
+    assert overseen.call("PATCH", "/v1/account", key="admin", json={"name": "Acme Ltd"}).status_code == 200
+    assert send_all() == ["sent"]
+    [mail] = mails_to_boss(mail_server)
+    assert "Make the oversight address eve@evil.example" in mail.get_content()
+
+
+def test_secret_path_of_a_webhook_is_not_mailed(overseen: World, mail_server: MailServer):
+    body = {"url": "https://discord.com/api/webhooks/1/geheim?token=geheim", "events": ["message.sent"]}
+    assert overseen.call("POST", "/v1/webhooks", key="admin", json=body).status_code == 202
+    send_all()
+    [mail] = mails_to_boss(mail_server)
+    assert "    Send events to https://discord.com" in mail.get_content().splitlines()
+    assert "geheim" not in mail.get_content()
+
+
+def test_mailbox_of_an_agent_gets_no_codes(world: World):
+    Account.objects.update(oversight_email="support+codes@acme.example")
+    waiting = create_key(world)
+    assert (waiting.status_code, Notice.objects.exists()) == (202, False)
+    assert "oversight address" not in waiting.json()["message"]
+    Account.objects.update(oversight_email="")
+    taken = world.call("POST", "/v1/mailboxes", key="admin", json={"address_local": "approval-codes"})
+    assert (taken.status_code, taken.json()["code"]) == (409, "address_taken")
+
+
+def test_received_mail_is_forwarded_once_from_the_mailbox(
+    overseen: World, client: smtplib.SMTP, mail_server: MailServer
+):
+    assert forwarding(overseen).json()["forward_inbound"] == 1
+    content = mail("Wo? Ä", file="a.png", Reply_To="dana@home.example")
+    for _ in range(2):
+        assert deliver(client, content) == 250
+    assert send_all() == ["sent"]
+    assert send_all() == ["not due"]
+    [copy] = mails_to_boss(mail_server)
+    assert copy["From"].addresses[0].addr_spec == overseen.mailbox.address
+    assert (copy["Reply-To"], copy["Subject"]) == ("dana@home.example", "Fwd: Wo? Ä")
+    text, file = copy.iter_parts()
+    assert f"From: Dana <{SENDER}>" in text.get_content().splitlines()
+    assert "Where is it?" in text.get_content()
+    assert (file.get_filename(), file.get_content()) == ("a.png", b"\x00\xffbytes")
+    assert "X-AI-Generated" not in copy
+    assert AuditLogEntry.objects.filter(action="email.forwarded").count() == 1
+    # The agent sees the message alone.
+    assert Email.objects.count() == 1
+    assert forwarding(overseen, on=0).status_code == 200
+    deliver(client, mail("Later"))
+    assert Notice.objects.count() == 1
+
+
+def test_mail_that_could_go_round_is_not_forwarded(overseen: World, client: smtplib.SMTP, mail_server: MailServer):
+    forwarding(overseen)
+    deliver(client, mail("First"))
+    send_all()
+    [copy] = mails_to_boss(mail_server)
+    deliver(client, copy.as_bytes(), sender=SENDER)
+    deliver(client, mail("Away", Auto_Submitted="auto-replied"))
+    deliver(client, mail("Bounced"), sender="")
+    deliver(client, mail("From the overseer", From=BOSS))
+    deliver(client, mail("Sent by the overseer"), sender=BOSS.upper())
+    assert Email.objects.count() == 6
+    assert [notice.received.subject for notice in Notice.objects.all()] == ["First"]
+
+
+def test_held_mail_is_forwarded_when_it_is_let_in(overseen: World, client: smtplib.SMTP):
+    forwarding(overseen)
+    Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
+    for subject, action in (("Good", "approve"), ("Bad", "reject")):
+        deliver(client, mail(subject))
+        email = Email.objects.get(subject=subject)
+        assert (email.status, Notice.objects.filter(received=email).exists()) == (
+            Status.PENDING_INBOUND_APPROVAL,
+            False,
+        )
+        overseen.decide(email.pk, action)
+    assert [notice.received.subject for notice in Notice.objects.all()] == ["Good"]
+
+
+def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
+    for address in ("", world.mailbox.address):
+        Account.objects.update(oversight_email=address)
+        refused = forwarding(world)
+        assert (refused.status_code, refused.json()["field"]) == (422, "forward_inbound")
+        made = {"address_local": "new", "forward_inbound": True}
+        assert world.call("POST", "/v1/mailboxes", key="admin", json=made).json().get("field") == "forward_inbound"
+    assert not Mailbox.objects.filter(forward_inbound=True).exists()
+
+
+def test_notice_is_tried_again_until_the_server_may_have_it(
+    overseen: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+):
+    create_key(overseen)
+    notice = Notice.objects.get()
+    assert ("gateway.tasks.send_notice", notice.pk) in sweep_and_catch_wake_ups(monkeypatch)
+    mail_server.refuse[BOSS] = "450 later"
+    assert send_all() == ["put off"]
+    assert send_all() == ["not due"]
+    Notice.objects.update(due_at=notice.created_at)
+    mail_server.refuse.clear()
+    lost = smtp.FateUnknown("the line broke")
+    with monkeypatch.context() as patch:
+        patch.setattr(smtp, "_offer", lambda *_: (_ for _ in ()).throw(lost))
+        assert send_all() == ["unknown"]
+    assert send_all() == ["not due"]
+    assert (Notice.objects.get().attempts, mails_to_boss(mail_server)) == (2, [])
+
+
+def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(overseen: World, mail_server: MailServer):
+    create_key(overseen)
+    late = Notice.objects.claim(Notice.objects.get().pk)
+    assert late is not None
+    Notice.objects.update(due_at=late.created_at)
+    assert send_all() == ["sent"]
+    assert not notices._begin(late)
+    notices._own_attempt(late).update(due_at=late.created_at)
+    assert send_all() == ["not due"]
+    create_key(overseen, name="Other")
+    hold_back(made_at=late.created_at, now=timezone.now())
+    assert send_all() == ["not due", "not due"]
+    assert len(mails_to_boss(mail_server)) == 1
+
+
+def test_hold_all_holds_copies_and_no_codes(overseen: World, client: smtplib.SMTP, mail_server: MailServer):
+    forwarding(overseen)
+    deliver(client, mail("Held back"))
+    overseen.call("PATCH", "/v1/account", key="admin", json={"hold_all": True})
+    create_key(overseen)
+    assert sorted(send_all()) == ["not due", "sent"]
+    overseen.call("PATCH", "/v1/account", key="admin", json={"hold_all": False})
+    assert sorted(send_all()) == ["not due", "sent"]
+    assert len(mails_to_boss(mail_server)) == 2
