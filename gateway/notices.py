@@ -65,10 +65,11 @@ def forward(email: Email) -> None:
 
     Not if a program wrote it, if it comes from that address, or if it is a bounce: these could go round for ever.
     """
-    to, sender = oversight_address(email.account), email.metadata.get("envelope_from")
-    if not (email.mailbox.forward_inbound and to and sender) or email.metadata.get("auto_submitted"):
+    sender = email.metadata.get("envelope_from")
+    if not (email.mailbox.forward_inbound and sender) or email.metadata.get("auto_submitted"):
         return
-    if to.lower() not in (sender.lower(), email.from_address.lower()):
+    to = oversight_address(email.account)
+    if to and to.lower() not in (sender.lower(), email.from_address.lower()):
         _enqueue(Notice(account=email.account, to=to, received=email))
 
 

@@ -24,6 +24,11 @@ def test_empty_environment_is_the_demo_on_the_usual_ports() -> None:
     assert asked.variables["MULTIMAIL_API_URL"] == "http://127.0.0.1:8001"
 
 
+def test_demo_asks_for_no_approval_codes_unless_it_is_told_to() -> None:
+    for variables, codes in (({}, "0"), ({"DEMO": "0"}, "address"), ({"GATEWAY_APPROVAL_CODES": "1"}, "1")):
+        assert environment.read(variables).variables["GATEWAY_APPROVAL_CODES"] == codes
+
+
 def test_port_zero_is_replaced_by_a_free_one_everywhere() -> None:
     asked = environment.read({"PORT": "0", "DISCORD_PORT": "0"}, pick=lambda count: [23_001, 23_002][:count])
     assert asked.ports["PORT"] == 23_001
