@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from mirror.models import Message
 
 MAX_TRIGGERS = 30
-# The name of a detail is never erased from the ledger, so names that a sender invents, which may be personal, are not
-# used as names.
+# What a sender says by these names of who or what started a message: each act on the message is found by it.
 NAMED = (
-    *("discord_user", "discord_user_id", "discord_channel", "discord_guild", "discord_interaction_id"),
-    *("run_id", "runId"),
+    *("discord_user", "discord_user_id", "discord_channel", "discord_channel_id", "discord_guild"),
+    *("discord_interaction_id", "run_id", "runId"),
 )
 
 
@@ -46,10 +45,16 @@ def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, s
     }
 
 
+def origin_details(message: "Message") -> dict[str, str]:
+    """Return the details about who or what started a message, for entries that say how it was decided."""
+    return {f"trigger.{name}": value for name, value in message.origin.items()}
+
+
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
     """Return the details about the trigger: texts and numbers as the sender wrote them.
 
-    Common names become names of details; the sender's other names and values become one text.
+    Common names become names of details; the sender's other names and values become one text: the name of a detail is
+    never erased from the ledger, and a name that a sender invents may be personal.
     """
     texts = {
         name[:80]: str(value)[:500]

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from django.db import transaction
 from django.db.models.functions import Now
 
-from audit.recording import record
 from common.enqueue import enqueue
 from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
 from common.postgres import clock
@@ -378,11 +377,10 @@ def _next_revision(
         simplified=simplified,
     )
     (revision.pk,) = insert(revision).row()
-    record(
+    record_about(
         "message.changed" if before else "message.fetched",
+        message,
         actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=found,
         details=details_of_content(content, number=revision.number)
         | {"key": message.sent_by_key_name or message.sent_by_key},

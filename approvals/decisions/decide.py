@@ -28,7 +28,7 @@ from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from mirror.errors import InvalidTransition
 from mirror.models import Message
-from mirror.recording import record_about
+from mirror.recording import origin_details, record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
@@ -233,6 +233,7 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, p
             "verdict": str(verdict.pk),
             **policy,
             **context_details(verdict.seen),
+            **origin_details(verdict.message),
         },
         outcome=verdict.outcome,
     )
@@ -430,6 +431,7 @@ def record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) 
             "suggestion": decision.suggestion,
             "later": time_in_words(decision.later_at, decision.later_zone),
             **policy,
+            **origin_details(message),
         },
         about=decision,
         outcome=decision.outcome,

@@ -9,9 +9,9 @@ from datetime import datetime
 from django.db.models.functions import Now
 
 from approvals.intake.ingest import apply_again, needs_read
-from audit.recording import record
 from mirror.models import Message, WebhookEvent
 from mirror.querysets import WebhookEventQuerySet
+from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.sync.health import ACTOR
 from people.actors import webhook
@@ -73,11 +73,10 @@ def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) ->
     names = list(events.order_by("pk").values_list("name", flat=True))
     if names:
         events.update(result=Result.REFUTED, handled_at=None)
-        record(
+        record_about(
             "webhook.refuted",
+            message,
             actor=ACTOR,
-            connection=message.connection_id,
-            message=message.public_id,
             details={"event": ", ".join(dict.fromkeys(names)), "explanation": explanation},
         )
     return bool(names)

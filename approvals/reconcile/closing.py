@@ -8,7 +8,6 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.intake import unconfirmed
 from approvals.models import Decision
-from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
@@ -106,11 +105,10 @@ def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
 
 
 def _record(message: Message, event: str) -> None:
-    record(
+    record_about(
         f"message.{event}",
+        message,
         actor=ACTOR,
-        connection=message.connection_id,
-        message=message.public_id,
         details=details_of(message)
         | {
             "found": _CONFIRMED_BY_READING if message.reported else FOUND_BY_READING,

@@ -13,7 +13,8 @@ from common.fingerprint import FINGERPRINT, short_fingerprint
 
 COLUMNS = (
     *("id", "at", "action", "sentence", "actor", "actor_kind", "actor_id", "surface", "address", "connection"),
-    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "details", "hash", "seal"),
+    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "origin"),
+    *("details", "hash", "seal"),
 )
 # Details that have a column of their own.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
@@ -75,15 +76,15 @@ def _json_line(value: object) -> str:
 
 def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
     entry, details = line.entry, line.details
-    others = {name: text for name, text in details.items() if name not in _OWN}
+    others = {name: text for name, text in details.items() if name not in _OWN and not name.startswith("trigger.")}
     whole = entry.fingerprint
     return (
         *(entry.pk, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.action, entry.sentence),
         *(line.actor, entry.actor_kind, entry.actor_id, entry.surface, details.get("address", "")),
         *(entry.connection or "", entry.message or "", line.subject),
         *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
-        *(details.get("reason", ""), json.dumps(others, ensure_ascii=False, sort_keys=True) if others else ""),
-        *(entry.hash, seal or ""),
+        *(details.get("reason", ""), "; ".join(f"{name}: {value}" for name, value in line.trigger.items())),
+        *(json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "", entry.hash, seal or ""),
     )
 
 

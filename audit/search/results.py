@@ -222,6 +222,24 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
     return Page(with_subjects(shown), older=older, newer=newer)
 
 
+def decision_of(page: Page, *, actor: Any) -> Line | None:
+    """Return a person's newest decision, where every entry of the page is about one and the same message."""
+    about = {line.entry.message for line in page.lines}
+    if len(about) != 1 or None in about:
+        return None
+    given = Entry.objects.readable_by(actor).of_message(about.pop()).of_action("verdict.given")
+    found = lines(given.filter(actor_kind="person").newest_first()[:1])
+    return with_subjects(found)[0] if found else None
+
+
+def hidden_by_filters(actor: Any, filters: Filters) -> int:
+    """Count the entries that only the other filters keep from a search for words, up to one more than COUNTED."""
+    words = Filters(text=filters.text, to=filters.to, by=filters.by)
+    if not words.narrows or words.pairs() == filters.pairs():
+        return 0
+    return readable(actor, words)[: COUNTED + 1].count()
+
+
 # --- Counts beside it -----------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from audit.models import reads_everything
 from audit.search.filters import GROUPS, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
@@ -22,7 +23,9 @@ from audit.search.results import (
     Facets,
     Page,
     SearchTooLongError,
+    decision_of,
     facets_of,
+    hidden_by_filters,
     page_of,
     readable,
     shown_of,
@@ -60,6 +63,10 @@ def ledger(request: DeskRequest) -> HttpResponse:
             entries = readable(request.actor, filters)
             page = page_of(entries if as_json else shown_of(entries, filters), filters)
             facets = None if as_json else facets_of(entries, filters, actor=request.actor)
+            is_first = not (as_json or filters.before or filters.after)
+            decision = decision_of(page, actor=request.actor) if is_first and filters.searches else None
+            is_empty = is_first and facets is not None and not facets.total and not facets.folded
+            hidden = hidden_by_filters(request.actor, filters) if is_empty else 0
     except SearchTooLongError:
         return _too_long(request, filters, as_json=as_json)
     if as_json:
@@ -67,6 +74,10 @@ def ledger(request: DeskRequest) -> HttpResponse:
     context = {
         **_frame(request, filters, facets),
         "lines": page.lines,
+        "decision": decision,
+        "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
+        "words_query": Filters(text=filters.text, to=filters.to, by=filters.by, technical=True).query(),
+        "reads_everything": reads_everything(request.actor),
         "is_first_page": page.newer is None,
         "older_query": filters.query(before=page.older) if page.older else "",
         "newer_query": filters.query(after=page.newer) if page.newer else "",

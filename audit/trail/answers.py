@@ -87,6 +87,7 @@ _TRIGGER_NAMES = {
     "discord_user": "Discord user",
     "discord_user_id": "User id",
     "discord_channel": "Channel",
+    "discord_channel_id": "Channel id",
     "discord_guild": "Guild",
     "discord_interaction_id": "Interaction",
     "run_id": "Run",
@@ -97,6 +98,7 @@ _SIGNED = {
     "discord_user": "discord",
     "discord_user_id": "discord_id",
     "discord_channel": "channel",
+    "discord_channel_id": "channel_id",
     "discord_guild": "guild",
     "discord_interaction_id": "interaction",
 }

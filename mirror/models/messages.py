@@ -11,10 +11,11 @@ from django.db.models.functions import Now
 
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
-from common.words import CONTENT, TO
+from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox
 from mirror.querysets import VOID, MessageManager
 from mirror.querysets.terms import CALM, ENDS, LATE
+from mirror.recording import NAMED
 from mirror.states import DecisionState, MessageState
 
 if TYPE_CHECKING:
@@ -205,7 +206,18 @@ class Message(models.Model):
 
     def ledger_words(self) -> list[tuple[str, str]]:
         """Return the search words of ledger entries about this message, with the labels of `common.words`."""
-        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50])]
+        origin = [(BY, value) for value in self.origin.values()]
+        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50]), *origin]
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What its sender says of who or what started it: texts and numbers by their common names."""
+        said = {name: self.trigger.get(name) for name in NAMED}
+        return {
+            name: str(value)[:500]
+            for name, value in said.items()
+            if isinstance(value, str | int) and not isinstance(value, bool)
+        }
 
     @property
     def is_unnamed(self) -> bool:

@@ -14,7 +14,6 @@ from uuid import UUID
 from django.db import DataError, transaction
 from django.db.models import F
 
-from audit.recording import record
 from common.fingerprint import Content
 from common.logs import trace_id
 from mirror import store
@@ -86,7 +85,7 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
         return message
-    record("message.unreadable", actor=ACTOR, connection=connection.pk, message=message.public_id)
+    record_about("message.unreadable", message, actor=ACTOR)
     return None
 
 
@@ -126,11 +125,10 @@ def _record_found_again(message: Message) -> None:
 
 
 def _record_held(message: Message, found: str, key: str, trigger: Mapping[str, Any]) -> None:
-    record(
+    record_about(
         "message.held",
+        message,
         actor=ACTOR,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )

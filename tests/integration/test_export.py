@@ -31,7 +31,7 @@ from common.fingerprint import short_fingerprint
 from people.actors import Actor, worker
 from people.models import Grant, Person
 from tests.factories import make_connection, make_message, make_person, rolled_back
-from tests.integration.deciding import in_thread
+from tests.integration.deciding import decide, in_thread
 from tests.ledger import append, as_superuser
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +178,11 @@ def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details
     assert (row["fingerprint"], row["fingerprint_sha256"]) == (short_fingerprint(fingerprint), fingerprint)
     assert (row["id"], row["seal"], row["hash"]) == (str(opened.pk), "7", opened.hash)
     assert (row["actor"], row["sentence"]) == ("Max Weber", "opened the message")
+    decide(message, make_person("ana@yourteam.example", "Ana", "reviewer"), "reject")
+    (row,) = rows_of(whole(auditor, "action=verdict.given", "csv"))
+    assert row["origin"] == "discord_user: ana#1; discord_guild: Acme; discord_channel: outreach"
+    (line,) = whole(auditor, "action=verdict.given", "jsonl").splitlines()
+    assert json.loads(line)["details"]["trigger.discord_user"] == "ana#1"
     for name in ("csv-bare", "jl-bare"):
         text = whole(auditor, "", name)
         assert text.count("message.opened") == 1

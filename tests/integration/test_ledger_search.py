@@ -17,11 +17,12 @@ from audit.models import Entry, SavedSearch
 from audit.recording import ReservedPosition, are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters, actions_of
+from audit.trail import Line
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, vector
 from people.actors import Actor, Role, Scope
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.deciding import decide
+from tests.integration.deciding import carry_out, decide
 
 pytestmark = pytest.mark.django_db
 
@@ -79,8 +80,7 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connect
         "q=northwind", "q=%22refund for café%22",
     ):  # fmt: skip
         assert found(query) == [one.pk for one in about], query
-    # Only the entry of its arrival names who started it.
-    assert found("by=outreach") == [one.pk for one in about if one.action == "message.held"]
+    assert found("by=outreach") == [one.pk for one in about]
 
 
 def test_words_find_reasons_and_comments_and_must_all_match():
@@ -91,6 +91,42 @@ def test_words_find_reasons_and_comments_and_must_all_match():
     assert found("q=amount&action=comment.added") == [comment]
     # A recipient is not the actor.
     assert found("by=amount") == found("to=amount") == []
+
+
+INTERACTION = "1180000000000000427"
+CLAIMED = {"discord_interaction_id": INTERACTION, "discord_user": "ana", "discord_channel": "outreach"}
+
+
+def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(desk, connection, reviewer):
+    message = make_message(connection, metadata=CLAIMED)
+    make_message(connection, metadata={"discord_interaction_id": "1180000000000000999"})
+    carry_out(message, reviewer, "reject")
+    write(message=message.public_id, words=message.ledger_words())
+    about = list(Entry.objects.of_message(message.public_id).newest_first())
+    for query in (f"q={INTERACTION}", f"by={INTERACTION}", "q=outreach", "by=outreach"):
+        assert found(query) == [one.pk for one in about], query
+    context = desk.get(f"/audit/?q={INTERACTION}").context
+    assert (context["decision"].entry.action, context["decision"].actor) == ("verdict.given", "Ana Ferreira")
+    assert context["lines"][0].entry.action == "comment.added"
+    for one in about:
+        if one.action in ("verdict.given", "decision.recorded"):
+            said = Line(one, one.detail.fields).trigger
+            assert said == CLAIMED, one.action
+
+
+def test_no_page_says_that_there_are_0_entries_where_some_are_hidden(desk, connection):
+    make_message(connection, metadata=CLAIMED)
+    for query, sentences in (
+        # Only its arrival: a program wrote that.
+        (f"q={INTERACTION}", ("Only technical entries", r"Show technical entries\s+\(\d\)")),
+        (f"q={INTERACTION}&surface=discord", (r"The other filters hide \d entries",)),
+        (f"q={INTERACTION}&until=2001", (r"The other filters hide \d entries",)),
+    ):
+        page = desk.get(f"/audit/?{query}").content.decode()
+        assert all(re.search(one, page) for one in sentences), query
+        assert re.search(r"nums\">\s*[1-9] hidden<", page), query
+        assert not re.search(r"\b0\s+entries", page), query
+    assert re.search(r"0\s+entries", desk.get("/audit/?q=nowhere").content.decode())
 
 
 class Refund:
@@ -228,7 +264,7 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     page = signed_in(person).get("/audit/?q=secret").content.decode()
     assert "No matching entries" in page
     # Not even a count reveals them.
-    assert "0 entries" in page
+    assert re.search(r"No entries\s+that you may see", page)
     assert "Secret" not in page
     assert "Gateway other" not in page
 

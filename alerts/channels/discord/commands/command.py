@@ -83,6 +83,7 @@ def command_details(interaction: Interaction) -> dict[str, str]:
         "discord": interaction.discord_user,
         "discord_id": interaction.discord_user_id,
         "channel": interaction.discord_channel or interaction.discord_channel_id,
+        "channel_id": interaction.discord_channel_id,
         "guild": interaction.discord_guild_id,
         "interaction": interaction.discord_id,
     }
