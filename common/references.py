@@ -7,6 +7,8 @@ _MARK = re.compile(
     r"(?<!\s)\s*+(?:\[countersign:([0-9A-Z]{1,24})\]"
     r"|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*+"
 )
+_REFERENCE = re.compile(r"[0-9A-Z]{1,24}")
+_VIA = " via Countersign"
 _NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 
 
@@ -17,7 +19,14 @@ def with_reference(reason: str, reference: str, who: str) -> str:
 
 def via(who: str) -> str:
     """Return the decider's name as it is sent to MultiMail: a person, through this desk."""
-    return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'} via Countersign"
+    return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'}{_VIA}"
+
+
+def with_reported(reason: str, reference: object, who: str) -> str:
+    """Return a reported reason with the reference that our gateway reports apart from it, as it was sent."""
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        return reason
+    return with_reference(reason, reference, who.removesuffix(_VIA))
 
 
 def references_in(reason: str) -> list[str]:

@@ -1,5 +1,7 @@
 """What a call to MultiMail can end in, split by what the caller should do."""
 
+from common.references import with_reported
+
 
 class UpstreamError(Exception):
     """Root; `status` is the HTTP status where there was one."""
@@ -42,8 +44,9 @@ class Conflict(UpstreamError):
         self.code = str(body.get("code") or "")
         self.message_status = str(body.get("status") or "")
         self.decision = str(body.get("decision") or "")
-        self.reason = str(body.get("reason") or "")
         self.decided_by = str(body.get("decided_by") or "")
+        reason = str(body.get("reason") or "")
+        self.reason = with_reported(reason, body.get("decision_reference"), self.decided_by)
 
 
 class Rejected(UpstreamError):

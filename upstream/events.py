@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from common.references import with_reported
 from common.unique_keys import DuplicateKey, unique_keys
 
 # Every spelling of each kind.
@@ -89,6 +90,7 @@ def parse(body: bytes) -> Event:
     status, metadata = reader.text("status"), reader.find("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         reader.wrong.append("metadata")
+    reason, decided_by = reader.text("reason", "decision_reason"), reader.text("decided_by", "approved_by")
     event = Event(
         kind=kind,
         name=name,
@@ -102,8 +104,8 @@ def parse(body: bytes) -> Event:
         subject=reader.text("subject"),
         direction=direction_of(reader.text("direction"), status) if kind != "received" else "inbound",
         status=status,
-        reason=reader.text("reason", "decision_reason"),
-        decided_by=reader.text("decided_by", "approved_by"),
+        reason=with_reported(reason, reader.find("decision_reference"), decided_by),
+        decided_by=decided_by,
         metadata=metadata if isinstance(metadata, dict) else {},
         # Of no event's making: whatever else stands there is no fault of the event.
         key=_text(reader.find("sent_by_key"))[:200],

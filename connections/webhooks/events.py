@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.references import via, with_reference
+from common.references import via
 
 _API, _OLDER, _OURS = "MultiMail's API", "an older name", "our gateway"
 _DISCORD, _INNGEST = "MultiMail's Discord page; “to” is text", "MultiMail's Inngest page"
@@ -17,7 +17,8 @@ _DISCORD, _INNGEST = "MultiMail's Discord page; “to” is text", "MultiMail's 
 _ID, _TO = "01JD6Q3V8T5X9Z2B4C7E0G1HKM", ["dana@northwind.example"]
 _MAILBOX = {"mailbox": "support@acme.example", "mailbox_id": "01JD6Q2A0B1C2D3E4F5G6H7J8K"}
 _DECIDED = {
-    "reason": with_reference("Checked with Dana.", "KVB8AF7JS5", "Ana Ferreira"),
+    "reason": "Checked with Dana.",
+    "decision_reference": "KVB8AF7JS5",
     "decided_at": "2026-01-15T09:31:07.000Z",
     "decided_by": via("Ana Ferreira"),
 }
@@ -130,19 +131,15 @@ def usual_receiver(names: Collection[str]) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-# Receivers of these events need `to` as a string; it is then a string in all events of their webhook.
-_TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
-
-
 def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
     """Return each of these names with its event as JSON, as a webhook that subscribes to all of them would get it.
 
     If several names mean the same event, only the first has a body; the others have the first name as third item.
     """
-    text_to, asked = not _TEXT_TO.isdisjoint(names), [name for name in BY_NAME if name in names]
+    asked = [name for name in BY_NAME if name in names]
     first = {name: next(one for one in asked if _subscribes_to(one, name)) for name in asked}
     return [
-        (name, _sample_body(name, BY_NAME[name], text_to), "") if first[name] == name else (name, "", first[name])
+        (name, _sample_body(name, BY_NAME[name]), "") if first[name] == name else (name, "", first[name])
         for name in asked
     ]
 
@@ -154,14 +151,14 @@ def _subscribes_to(asked: str, name: str) -> bool:
     return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)
 
 
-def _sample_body(name: str, event: WebhookTopic, text_to: bool) -> str:
-    facts = _message(event, text_to) if event.status else _refusal()
+def _sample_body(name: str, event: WebhookTopic) -> str:
+    facts = _message(event) if event.status else _refusal()
     common = {"event_id": "01JD6Q3W2N6R8S0T1V3X5Y7Z9A", "timestamp": "2026-01-15T09:31:07.000Z", **facts}
     whole = {"event": name, "type": name, "event_type": name, **common, "data": common}
     return json.dumps(whole, ensure_ascii=False, indent=2)
 
 
-def _message(event: WebhookTopic, text_to: bool) -> dict[str, Any]:
+def _message(event: WebhookTopic) -> dict[str, Any]:
     came_in = event.status == "unread"
     sender, to = (_TO[0], [_MAILBOX["mailbox"]]) if came_in else (_MAILBOX["mailbox"], _TO)
     return {
@@ -171,7 +168,7 @@ def _message(event: WebhookTopic, text_to: bool) -> dict[str, Any]:
         "thread_id": "01JD6Q3V8TB2D4F6H8K0M2P4R6",
         **_MAILBOX,
         "from": sender,
-        "to": ", ".join(to) if text_to else to,
+        "to": ", ".join(to),
         "to_addresses": to,
         "subject": "Your refund",
         "direction": "inbound" if came_in else "outbound",

@@ -28,7 +28,7 @@ from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
 from gateway.errors import Invalid
-from gateway.lookups import email_named, mailbox_named
+from gateway.lookups import check_may_read, email_named, mailbox_named
 from gateway.messages import decisions
 from gateway.models import Email, UpgradeRequest
 from gateway.models.accounts import Scope
@@ -220,8 +220,12 @@ def decide_by_id(request: KeyedRequest, email_id: str, body: Verdict) -> HttpRes
 
 def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if filters.email_id:
-        return _one(email_named(request.auth, filters.email_id), filters, flat=flat)
-    emails = Email.objects.visible_to(request.auth).awaiting_decision().with_mailbox().with_key().with_attachments()
+        found = email_named(request.auth, filters.email_id)
+        if found.status in AWAITING_DECISION:
+            check_may_read(request.auth, found)
+        return _one(found, filters, flat=flat)
+    held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
+    emails = held.with_mailbox().with_key().with_attachments()
     if filters.mailbox:
         emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
     if cursor := lists.read_cursor(filters.cursor):
@@ -270,7 +274,7 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         "status": _word(email, flat=flat),
         "decision": email.decision,
         "action": "approve" if email.decision == Decision.APPROVED else "reject",
-        "reason": email.decision_reason or None,
+        **email.told_reason(),
         "decided_at": iso(email.decided_at),
         "decided_by": email.decided_by,
         "message": f"The message is {email.decision}.",

@@ -66,15 +66,15 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
 def _oversight(email: Email) -> dict[str, Any]:
     send_at, decided_at = iso(email.send_at), iso(email.decided_at)
     # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
-    approved = email.decision == Decision.APPROVED
+    approved, told = email.decision == Decision.APPROVED, email.told_reason()
     return {
         "send_at": send_at,
         "scheduled_at": send_at,
         "gate_timing": email.gate_timing or None,
         "oversight_mode": email.oversight_mode,
         "decision": email.decision or None,
-        "decision_reason": email.decision_reason or None,
-        "reason": email.decision_reason or None,
+        "decision_reason": told["reason"],
+        **told,
         "decided_at": decided_at,
         "decided_by": email.decided_by or None,
         "approved_at": decided_at if approved else None,

@@ -12,6 +12,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
 from common.postgres.rows import run
+from common.references import split_reference
 from gateway.attachments import File
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import (
@@ -387,13 +388,18 @@ class Email(UlidModel):
         """Return the id under each of the names that clients read it by."""
         return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
 
+    def told_reason(self) -> dict[str, str | None]:
+        """Return the words of the reason, which programs quote to people, and the reference of a desk behind them."""
+        words, reference = split_reference(self.decision_reason)
+        return {"reason": words or None, "decision_reference": reference or None}
+
     def outcome(self) -> dict[str, Any]:
         """Return the status and the decision, if any, as errors, events and reads of a closed email show them."""
         shown: dict[str, Any] = {"email_id": self.pk, "status": self.status}
         if self.decision:
             shown |= {
                 "decision": self.decision,
-                "reason": self.decision_reason or None,
+                **self.told_reason(),
                 "decided_at": iso(self.decided_at),
                 "decided_by": self.decided_by,
                 **self.feedback,

@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
+from common.references import with_reported
 from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
@@ -220,12 +221,14 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     if not reported and (answer.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
         # It was held and was sent, so somebody approved it.
         reported = "approved"
+    reason = str(answer.get("reason") or answer.get("decision_reason") or "")
+    decided_by = str(answer.get("decided_by") or answer.get("approved_by") or "")
     return UpstreamStatus(
         held=status in _AWAITING,
         reported=reported,
         status=status,
-        reason=str(answer.get("reason") or answer.get("decision_reason") or ""),
-        decided_by=str(answer.get("decided_by") or answer.get("approved_by") or ""),
+        reason=with_reported(reason, answer.get("decision_reference"), decided_by),
+        decided_by=decided_by,
         later_events=tuple(_later_events(answer, status))
         if reported == "approved" and message.direction != "inbound"
         else (),

@@ -1,6 +1,13 @@
 """Who decided, and by which reference: put behind a reason, found again, and kept from people."""
 
-from common.references import is_reference, references_in, split_reference, with_reference, without_references
+from common.references import (
+    is_reference,
+    references_in,
+    split_reference,
+    with_reference,
+    with_reported,
+    without_references,
+)
 
 OLD = "[countersign:RRHG3090GH]"
 
@@ -13,6 +20,11 @@ def test_added_reference_is_found_and_removed_again():
             assert references_in(whole)[-1] == "RRHG3090GH"
             assert split_reference(whole) == (words, "RRHG3090GH")
             assert is_reference(whole) is (words == "")
+            # Reported apart, it is what was sent.
+            who = whole.rpartition("(")[2].partition(", ref")[0] if whole == named else "Ana"
+            told = with_reported(words, "RRHG3090GH", who)
+            assert references_in(told) == references_in(whole)
+            assert whole != named or told == named
             assert "RRHG3090GH" not in without_references(whole)
 
 
@@ -27,3 +39,5 @@ def test_words_without_a_mark_stay_as_they_are():
     ):
         assert (references_in(words), split_reference(words), without_references(words)) == ([], (words, ""), words)
         assert not is_reference(words)
+        for odd in (None, "", 5, "no reference", "A)", ["A"]):
+            assert with_reported(words, odd, "Ana") == words, odd

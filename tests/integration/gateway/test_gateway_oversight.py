@@ -1,14 +1,20 @@
 """The pending list as the desk reads it, what a decision changes, and what can still be cancelled."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from common.fingerprint import Attachment, Content, fingerprint
-from gateway.models import ApiKey, AuditLogEntry, Email
+from common.references import via, with_reference
+from gateway.models import ApiKey, AuditLogEntry, Email, WebhookDelivery
 from gateway.states import Status
+from mirror.models import Message
+from mirror.sync.reads import status_in
 from tests.integration.gateway.world import World, events_of, make_world, status_of
+from upstream.errors import Conflict
+from upstream.events import parse
 
 
 def content_of_row(row: dict[str, Any]) -> Content:
@@ -72,10 +78,33 @@ def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World)
     body = answer.json()
     assert (answer.status_code, body["status"], body["decision"]) == (200, "approved_and_sent", "approved")
     assert (body["action"], body["reason"], body["decided_by"]) == ("approve", "fine D-7F3A", "Key desk")
+    assert body["decision_reference"] is None
     email = Email.objects.get(pk=email_id)
     assert (email.status, email.decision, email.due_at is not None) == (Status.SCHEDULED, "approved", True)
     assert events_of(email_id) == ["oversight.pending", "oversight.approved"]
     assert AuditLogEntry.objects.filter(action="email.approved", resource_id=email_id).count() == 1
+
+
+def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world: World):
+    world.listen("email.decided")
+    for words in ("Wrong amount.", ""):
+        email_id = world.held(subject=f"Refund {words}")
+        told = with_reference(words, "KVB8AF7JS5", "Ana Ferreira")
+        who = via("Ana Ferreira")
+        answer = world.decide(email_id, "reject", reason=told, decided_by=who)
+        again = world.decide(email_id, "reject", reason="Mine")
+        path = f"{world.base}/emails/{email_id}"
+        reads = (world.call("GET", path), world.call("GET", f"/read_email?id={email_id}"))
+        closed = world.call("GET", f"/v1/oversight/pending?email_id={email_id}", key="desk")
+        event = json.loads(bytes(WebhookDelivery.objects.latest("pk").body))
+        for one in (*(found.json() for found in (answer, again, *reads, closed)), event, event["data"]):
+            assert (one["reason"], one["decision_reference"]) == (words or None, "KVB8AF7JS5")
+        assert reads[0].json()["decision_reason"] == (words or None)
+        # The desk reads both, and has what it sent.
+        message = Message(direction="outbound")
+        assert parse(json.dumps(event).encode()).reason == told
+        assert Conflict("No.", body=again.json()).reason == told
+        assert status_in(closed.json(), message).reason == told
 
 
 def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
