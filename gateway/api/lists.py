@@ -8,38 +8,49 @@ from typing import Annotated, Any
 from django.db.models import QuerySet
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from common.identifiers import CROCKFORD
 from gateway.api.bodies import MailboxName, ShortText, none_if_empty
 from gateway.errors import Invalid
 from gateway.models.emails import EmailQuerySet
 from gateway.states import Direction, Status
 from gateway.timestamps import parse_loosely
 
-_CURSOR = re.compile(r"[0-9A-Za-z]{1,40}", re.ASCII)
+_ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
+_NUMBER = re.compile(r"-?[0-9]{1,40}")
 MAX_OFFSET = 1_000_000
 
 
 def clamp(value: str | None, *, default: int, most: int) -> int:
-    """Return a `limit` between 1 and `most`; what is no number is the default, as clients expect no error here."""
-    try:
-        return max(1, min(int(value or default), most))
-    except ValueError:
-        return default
+    """Return a `limit` between 1 and `most`. Raises Invalid for what is no number."""
+    return max(1, min(_read_number("limit", value, default), most))
 
 
 def read_offset(value: str | None) -> int:
-    """Return an `offset` of zero or more."""
-    try:
-        return max(0, min(int(value or 0), MAX_OFFSET))
-    except ValueError:
-        return 0
+    """Return an `offset` of zero or more. Raises Invalid for what is no number."""
+    return max(0, min(_read_number("offset", value, 0), MAX_OFFSET))
+
+
+def _read_number(name: str, value: str | None, default: int) -> int:
+    if not value:
+        return default
+    if not _NUMBER.fullmatch(value):
+        raise Invalid(f"{name}: must be a whole number.", field=name)
+    return int(value)
 
 
 def read_cursor(value: str | None) -> str | None:
     """Return the id in a cursor. Raises Invalid for what cannot be one."""
     if not value:
         return None
-    if not _CURSOR.fullmatch(value):
+    if not _ID.fullmatch(value):
         raise Invalid("cursor: was not returned by this list.", field="cursor")
+    return value
+
+
+def read_since(value: str | None) -> str | None:
+    """Return the id after which to list, `0` for the beginning. Raises Invalid for what is no id."""
+    if value and value != "0" and not _ID.fullmatch(value):
+        raise Invalid("since_id: must be the id of a message, or 0.", field="since_id")
     return value
 
 
@@ -65,16 +76,18 @@ def page_of(
 
     Ids of `numbered` rows are integers.
     """
-    if before := read_cursor(cursor):
-        rows = rows.filter(pk__lt=as_number(before) if numbered else before)
+    if before := as_number(cursor) if numbered else read_cursor(cursor):
+        rows = rows.filter(pk__lt=before)
     size = clamp(limit, default=default, most=most)
     page, following = cut(list(rows[: size + 1]), size)
     return {name: [shape(row) for row in page], "cursor": following}
 
 
-def as_number(cursor: str) -> int:
+def as_number(cursor: str) -> int | None:
     """Return the id in a cursor of a list that counts its rows. Raises Invalid."""
-    if not cursor.isdecimal() or len(cursor) > 18:
+    if not cursor:
+        return None
+    if not re.fullmatch("[0-9]{1,18}", cursor):
         raise Invalid("cursor: was not returned by this list.", field="cursor")
     return int(cursor)
 
@@ -107,7 +120,7 @@ class ListFilters(BaseModel):
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
     since_id: ShortText = ""
-    # Text, because clients send anything here and expect it to be clamped.
+    # Text, because an empty value means none, and a large number is clamped.
     limit: str = ""
     cursor: str = ""
     offset: str = ""
@@ -120,8 +133,8 @@ class ListFilters(BaseModel):
         """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the order round."""
         emails = self._narrow(emails)
         cursor = read_cursor(self.cursor)
-        if self.since_id:
-            return emails.filter(id__gt=max(self.since_id, cursor or "")).order_by("id")
+        if since := read_since(self.since_id):
+            return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
         start = read_offset(self.offset)

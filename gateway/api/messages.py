@@ -250,6 +250,7 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
     found = email_named(request.auth, email)
     if found.status not in AWAITING_DECISION:
         raise NotFound("This message is no longer held. Reading its files needs a key with the scope read.")
+    check_may_read(request.auth, found)
     return _bytes(_named(found, name))
 
 
@@ -257,6 +258,7 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
 def read_original(request: KeyedRequest, email: str) -> HttpResponse:
     """Get the HTML of a message as its author handed it in, and what simplifying it changed."""
     found = email_named(request.auth, email)
+    check_may_read(request.auth, found)
     return answer({"html": found.original_html or found.html or "", "changes": found.simplified})
 
 

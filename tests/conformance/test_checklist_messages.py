@@ -149,11 +149,10 @@ def test_ids_sort_in_the_order_of_creation_and_lists_turn_pages_as_promised(tena
     assert page()[0] == newest[:20]
     for limit, count in (("100", 100), ("101", 100), ("-3", 1)):
         assert page(limit=limit)[0] == newest[:count], limit
-    assert page(limit="many")[0] == newest[:20]
     assert page(limit=50, offset=50)[0] == newest[50:100]
     assert page(since_id=ids[-4])[0] == ids[-3:]
     assert page(since_id=ids[1], limit=2)[0] == ids[2:4]
-    assert page(since_id="zzz")[0] == []
+    assert page(since_id="7" + "Z" * 25)[0] == []
     walked, cursor = page(limit=30)
     while cursor:
         rows, cursor = page(limit=30, cursor=cursor, offset=77)

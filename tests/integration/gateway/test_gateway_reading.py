@@ -26,10 +26,51 @@ def test_list_filters(world: World, django_assert_num_queries: Any):
     }  # fmt: skip
     answers = {query: world.call("GET", f"{world.base}/emails?{query}").json() for query in expected}
     assert {query: [names[one] for one in ids(answer)] for query, answer in answers.items()} == expected
-    bad = ("status=nonsense", "date_after=yesterday", "cursor=%22", "since_id=%00")
+    bad = ("status=nonsense", "date_after=yesterday", "has_attachments=perhaps", "offset=1.5")
     assert {world.call("GET", f"{world.base}/emails?{query}").status_code for query in bad} == {422}
     with django_assert_num_queries(3):
         assert b"secret words" not in world.call("GET", f"{world.base}/emails").content
+
+
+def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world: World):
+    pages = {
+        f"{world.base}/emails": "agent", "/v1/check_inbox": "agent", "/check_inbox": "agent", "/inbox": "agent",
+        "/v1/emails/inbox": "agent", "/v1/emails": "agent", "/v1/contacts": "agent", "/v1/oversight/pending": "desk",
+        "/v1/list_pending": "desk", "/v1/emails/pending": "desk", "/v1/suppression": "agent", "/v1/refusals": "admin",
+        "/v1/audit-log": "admin", "/v1/webhook-deliveries": "admin",
+    }  # fmt: skip
+    for path, key in pages.items():
+        asked = {"limit": ("many", "1.5", "١"), "cursor": ("zzz", "-1", "x" * 41)}
+        if key == "agent" and path not in ("/v1/contacts", "/v1/suppression"):
+            asked |= {"since_id": ("zzz", "12"), "offset": ("x",), "has_attachments": ("perhaps",)}
+        if path.endswith("inbox"):
+            asked |= {"unread": ("perhaps", "2")}
+        for name, values in asked.items():
+            for value in values:
+                answer = world.call("GET", f"{path}?{name}={value}", key=key)
+                body = answer.json()
+                assert (answer.status_code, body.get("field")) == (422, name), (path, value, body)
+                assert body["error"].startswith(f"{name}: "), body
+        assert world.call("GET", f"{path}?limit=1000&offset=0&cursor=", key=key).status_code == 200, path
+    unknown = "01" + "Z" * 24
+    held = world.held()
+    newer = world.call("GET", f"{world.base}/emails?since_id={unknown}").json()
+    older = world.call("GET", f"{world.base}/emails?since_id=0").json()
+    assert (ids(newer), ids(older)) == ([], [held])
+
+
+def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_let_in(world: World):
+    add_key(world, "digest", ["read", "send", "oversight_read"])
+    out = world.held()
+    waiting = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL, subject="evil words").pk
+    for path in ("/list_pending", "/v1/oversight/pending"):
+        answer = world.call("GET", path, key="digest")
+        assert (ids(answer.json()), b"evil words" in answer.content) == ([out], False), path
+    paths = (f"/v1/oversight/pending?email_id={waiting}", f"/v1/oversight/pending/{waiting}/original")
+    for path in (*paths, f"{world.base}/emails/{waiting}", f"/v1/oversight/pending/{waiting}/attachments/a.txt"):
+        assert world.call("GET", path, key="digest").status_code == 403, path
+    add_key(world, "sees all", ["read", "oversight_read"])
+    assert ids(world.call("GET", "/list_pending", key="sees all").json()) == [out, waiting]
 
 
 @pytest.mark.slow
