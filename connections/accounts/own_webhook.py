@@ -210,8 +210,6 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
     row = _registered(admin, url)
     if row is None:
         wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
-        if connection.is_our_gateway:
-            wanted["include_sandbox"] = True
         if approval_code:
             wanted["approval_code"] = approval_code
         row = _request(

@@ -104,6 +104,8 @@ def register_webhook(
     """Subscribe an address to events. The call is never repeated: if the answer is lost, the list shows the outcome."""
     check_admin(actor, connection, may="register webhooks in it")
     body = {name: value for name, value in wanted.items() if value} | ({"approval_code": code} if code else {})
+    if connection.is_our_gateway:
+        body["include_sandbox"] = wanted["include_sandbox"]
     try:
         answer = request_change(
             connection,

@@ -45,8 +45,8 @@ class WebhookIn(Confirmable):
     events: _Events
     mailbox_id: str | None = Field(None, max_length=320)
     secret: _Secret | None = None
-    # Of a live key: whether events of sandbox mail are wanted too. A sandbox key hears of nothing else.
-    include_sandbox: bool = False
+    # Of a live key: whether events of sandbox mail are sent too. A sandbox key hears of nothing else.
+    include_sandbox: bool = True
 
 
 class WebhookChange(Confirmable):
@@ -57,7 +57,7 @@ class WebhookChange(Confirmable):
     url: _Url = ""
     events: _Events = Field(default_factory=list)
     mailbox_id: str | None = Field(None, max_length=320)
-    include_sandbox: bool = False
+    include_sandbox: bool = True
 
 
 class RotateIn(Body):

@@ -300,7 +300,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
                 ('url', models.CharField(max_length=2000)),
                 ('sandbox', models.BooleanField(default=False)),
-                ('include_sandbox', models.BooleanField(db_default=False, default=False)),
+                ('include_sandbox', models.BooleanField(db_default=True, default=True)),
                 ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), size=None)),
                 ('secret', common.encryption.EncryptedTextField()),
                 ('previous_secret', common.encryption.EncryptedTextField(blank=True, default='')),

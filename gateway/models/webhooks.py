@@ -213,8 +213,8 @@ class Webhook(UlidModel):
     url = models.CharField(max_length=2000)
     # Made by a sandbox key: it gets events of sandbox mail only.
     sandbox = models.BooleanField(default=False)
-    # Made by a live key that asked for it: it gets events of live and sandbox mail.
-    include_sandbox = models.BooleanField(default=False, db_default=False)
+    # Made by a live key that did not switch it off: it gets events of live and sandbox mail.
+    include_sandbox = models.BooleanField(default=True, db_default=True)
     # As the subscriber spelled them: events are sent under the first spelling that matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()

@@ -6,7 +6,7 @@ their transaction and after the status changed.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,8 +43,6 @@ SPELLINGS: dict[str, frozenset[str]] = {
     REFUSED: frozenset({REFUSED}),
 }
 KNOWN = frozenset().union(*SPELLINGS.values())
-# Subscribers of these put `to` into a field that must be text.
-_TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
 
 
 def spelling_for(events: Iterable[str], name: str) -> str | None:
@@ -52,24 +50,17 @@ def spelling_for(events: Iterable[str], name: str) -> str | None:
     return next((event for event in events if event in SPELLINGS[name]), None)
 
 
-def wants_text_to(events: Iterable[str]) -> bool:
-    """Whether the subscriber needs `to` as text, and not as an array."""
-    return not _TEXT_TO.isdisjoint(events)
-
-
 def announce(*names: str, email: Email, now: datetime, **details: Any) -> None:
     """Add a delivery of each event, in this order, for each subscription that wants it; wake the worker on commit."""
-    _add_deliveries(names, email, lambda text_to: _facts(email, text_to=text_to) | details, now)
+    _add_deliveries(names, email, _facts(email) | details, now)
 
 
 def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) -> None:
     """Announce a refusal. Its facts hold no id of a message: there is none, and a receiver would look for it."""
-    _add_deliveries((REFUSED,), refusal, lambda text_to: facts, now)
+    _add_deliveries((REFUSED,), refusal, facts, now)
 
 
-def _add_deliveries(
-    names: Sequence[str], about: Email | Refusal, facts: Callable[[bool], dict[str, Any]], now: datetime
-) -> None:
+def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], now: datetime) -> None:
     email = about if isinstance(about, Email) else None
     listening = Webhook.objects.listening(
         account_id=about.account_id, mailbox_id=about.mailbox_id, sandbox=about.sandbox
@@ -79,7 +70,7 @@ def _add_deliveries(
         event_id = ulid()
         for webhook_id, events in listening:
             if spelling := spelling_for(events, name):
-                body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
+                body = envelope(spelling, event_id=event_id, now=now, facts=facts)
                 same = {"email": email, "event_id": event_id, "trace": event_id}
                 rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
     woken: set[str] = set()
@@ -97,14 +88,15 @@ def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, An
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _facts(email: Email, *, text_to: bool) -> dict[str, Any]:
+def _facts(email: Email) -> dict[str, Any]:
     facts = {
         **email.ids(),
         "thread_id": email.thread_id,
         "mailbox": email.mailbox.address,
         "mailbox_id": email.mailbox_id,
         "from": email.from_address,
-        "to": ", ".join(email.to) if text_to else email.to,
+        # Text, because programs put it into fields that must be text; `to_addresses` is the array.
+        "to": ", ".join(email.to),
         "to_addresses": email.to,
         "subject": email.subject,
         "direction": email.direction,

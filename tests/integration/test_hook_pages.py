@@ -64,6 +64,7 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
     made = Webhook.objects.get()
     assert (answer.status_code, SECRET.search(answer.content.decode())[1]) == (200, made.secret)
     assert (made.url, made.events, made.mailbox_id) == (URL, WANTED["events"], account.world.mailbox.pk)
+    assert not made.include_sandbox
     assert recorded() == ["account.change_asked", "hook.registered"]
     again = register(client, account, **fields)
     assert (again.status_code, Webhook.objects.count(), made.secret in again.content.decode()) == (409, 1, False)
