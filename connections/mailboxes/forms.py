@@ -45,6 +45,7 @@ class NewMailboxForm(ApprovalCodeForm):
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a mode."),
     )
+    allow_looser_per_call = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, connections: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -155,7 +155,14 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
         created = create_mailbox(connection=cleaned(form)["connection"], actor=actor, wanted=form.wanted())
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    return _done(request, created, f"{created} was created. Its mode is {_mode_words(created)}.")
+    notice = f"{created} was created. Its mode is {_mode_words(created)}."
+    if form.cleaned_data["allow_looser_per_call"]:
+        # A change of its own, because a second admin may have to accept it.
+        try:
+            change_mailbox(mailbox=created, actor=actor, changes={"allow_looser_per_call": True})
+        except CHANGE_ERRORS as error:
+            notice += f" A call may not loosen it yet. {error.sentence}"
+    return _done(request, created, notice)
 
 
 def _done(request: DeskRequest, mailbox: Mailbox, notice: str) -> HttpResponse:

@@ -44,7 +44,7 @@ from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, sub
 from gateway.messages.submission import Edit, SubmissionResult
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.parsed import simplify_html
-from gateway.states import Mode
+from gateway.states import Mode, Status
 
 _WORDS = "Dear Jane,\n\nit left this morning."
 # Of what simplifying changed, the answer lists so much.
@@ -231,8 +231,9 @@ def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool)
     accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
     # The answer is built before the message moves on, so that its status is always the first one.
     result = _result(accepted, flat=flat)
+    if not accepted.mismatch:
+        result |= _overruled(draft.mode, accepted.email, result["message"])
     if not accepted.repeated:
-        result["message"] += _overruled(draft.mode, accepted.email)
         result |= {"warnings": accepted.email.simplified[:MOST_WARNINGS]} if accepted.email.simplified else {}
         submission.try_move_on(email=accepted.email, now=timezone.now())
     return answer(result, status=200 if accepted.repeated else 202)
@@ -270,20 +271,22 @@ def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
         "message": _HELD if email.gated else _LEAVING,
     }
     if accepted.repeated:
-        result |= {"status": "queued" if flat else "already_sent", "idempotent": True, "message": _AGAIN}
+        status = "already_sent" if email.status == Status.SENT else email.status
+        result |= {"status": "queued" if flat else status, "idempotent": True, "message": _AGAIN}
         result |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
         result |= {"current": email.outcome()}
     return result
 
 
-def _overruled(asked: Mode | None, email: Email) -> str:
-    """Return what there is to say of a mode that the call asked for and did not get."""
+def _overruled(asked: Mode | None, email: Email, message: str) -> dict[str, Any]:
+    """Return what the answer says of a mode that the call asked for and did not get: nothing where it got it."""
     if asked is None or asked == email.oversight_mode:
-        return ""
-    return (
-        f" The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be stricter "
+        return {}
+    sentence = (
+        f"The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be stricter "
         f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade requests a looser mode."
     )
+    return {"requested_oversight_mode": asked, "message": f"{message} {sentence}"}
 
 
 router = Router(tags=["send"])

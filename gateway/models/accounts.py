@@ -164,8 +164,11 @@ class ApiKey(UlidModel):
         return self.may(Scope.SEND) or self.sandbox
 
     def sees_held(self) -> bool:
-        """Whether the key may read what waits for a decision."""
-        return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
+        """Whether the key may read received mail that nobody has let in yet.
+
+        No key that sends: such mail may hold instructions to the agent that has the key.
+        """
+        return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(Scope.SEND)
 
     def mail_filter(self) -> dict[str, bool]:
         """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""

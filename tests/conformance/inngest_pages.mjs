@@ -4,12 +4,12 @@ import http from "node:http";
 import { Inngest } from "inngest";
 import { serve } from "inngest/node";
 
-const { GATEWAY_URL, KEY, MAILBOX_ADDRESS, OVERSIGHT_KEY, PORT } = process.env;
+const { GATEWAY_URL, KEY, MAILBOX_ADDRESS, PORT } = process.env;
 const inngest = new Inngest({ id: "pages" });
 
-async function call(path, { key = KEY, ...options } = {}) {
-  const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
-  const answer = await fetch(`${GATEWAY_URL}/${path}`, { headers, ...options });
+async function call(path) {
+  const headers = { Authorization: `Bearer ${KEY}`, "Content-Type": "application/json" };
+  const answer = await fetch(`${GATEWAY_URL}/${path}`, { headers });
   if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
   return answer.json();
 }
@@ -30,7 +30,7 @@ const triage = inngest.createFunction({ id: "triage" }, received, async ({ event
 });
 
 const digest = inngest.createFunction({ id: "digest" }, { cron: "0 8 * * 1-5" }, async ({ step }) => {
-  const { messages } = await step.run("pending", () => call("list_pending", { key: OVERSIGHT_KEY }));
+  const { messages } = await step.run("pending", () => call("list_pending"));
   const { emails } = await step.run("unread", () => call(`check_inbox?mailbox=${encodeURIComponent(MAILBOX_ADDRESS)}`));
   return { pending: messages.map((one) => `${one.subject} to ${one.to.toLowerCase()}`), unread: emails.length };
 });

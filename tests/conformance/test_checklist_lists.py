@@ -22,12 +22,15 @@ def test_same_key_twice_is_one_message(tenant):
     for key_fields in ({"headers": {"Idempotency-Key": "k-1"}}, {"idempotency_key": "k-2"}):
         first = tenant.send(**body, **key_fields)
         again = ok(tenant.submit(**body, **key_fields))
-        assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "already_sent", True)
+        assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "pending_send_approval", True)
         assert again["thread_id"] == first["thread_id"]
         assert again["email_id"] == again["message_id"] == first["id"]
         assert not again.get("idempotency_mismatch")
         changed = ok(tenant.submit(**body | {"subject": "Else"}, **key_fields))
         assert (changed["id"], changed["idempotency_mismatch"]) == (first["id"], True)
+        ok(tenant.decide(first["id"], "approve"))
+        tenant.wait_for_status(first["id"], "sent")
+        assert ok(tenant.submit(**body, **key_fields))["status"] == "already_sent"
     assert len(stored(tenant)) == 2
     flat = {"from": tenant.address, "to": INSIDER, "subject": "Flat", "text": "Hello"}
     answers = [tenant.call("POST", "/send_email", json=flat, headers={"Idempotency-Key": "k"}) for _ in range(2)]
@@ -118,8 +121,8 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
 
 
 @pytest.mark.proves("contract 38")
-def test_live_webhook_hears_of_sandbox_mail_only_where_it_asked_to(tenant):
-    both, live = (tenant.subscribe("oversight.pending", include_sandbox=one) for one in (True, False))
+def test_live_webhook_hears_of_sandbox_mail_unless_it_was_switched_off(tenant):
+    both, live = tenant.subscribe("oversight.pending"), tenant.subscribe("oversight.pending", include_sandbox=False)
     trial, real = tenant.held(key="sandbox agent"), tenant.held()
     sandbox_of = {one.body["id"]: one.body["sandbox"] for one in tenant.wait_for_events(both, 2)}
     assert sandbox_of == {trial["id"]: True, real["id"]: False}

@@ -47,7 +47,7 @@ def app(product, folder, tmp_path_factory):
     port = str(product.stack.hook_port)
     with inngest_standin.inngest() as inngest:
         variables = {"KEY": product.known["AGENT_KEY"], "PORT": port, "INNGEST_DEV": inngest.url}
-        env = recipes.environment(product, "MAILBOX_ADDRESS", "OVERSIGHT_KEY", **variables)
+        env = recipes.environment(product, "MAILBOX_ADDRESS", **variables)
         url = f"http://127.0.0.1:{port}/api/inngest"
         log = tmp_path_factory.mktemp("pages") / "app.log"
         with recipes.running(["node", str(folder / "inngest_pages.mjs")], env=env, log=log):

@@ -300,12 +300,15 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     made = account.connection.mailboxes.get(address="outreach@acme.example")
     assert (answer.status_code, answer["Location"]) == (302, f"/mailboxes/{made.pk}/")
     assert (made.oversight_mode, made.display_name) == ("gated_all", "Outreach")
-    assert recorded_actions()[-1] == "mailbox.created"
+    assert (made.allow_looser_per_call, recorded_actions()[-1]) == (False, "mailbox.created")
     account.gateway.lost.add(("POST", "/mailboxes"))
     assert client.post("/mailboxes/add/", new(account, address="board")).status_code == 302
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
+    client.post("/mailboxes/add/", new(account, address="letters", allow_looser_per_call="1"))
+    assert account.connection.mailboxes.get(address="letters@acme.example").allow_looser_per_call
+    assert recorded_actions()[-2:] == ["mailbox.created", "mailbox.loosened"]
 
 
 @pytest.mark.slow

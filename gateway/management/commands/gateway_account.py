@@ -37,6 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--display-name", default="", help="what recipients see as the sender")
         parser.add_argument("--mode", choices=Mode.values, default=Mode.GATED_SEND.value)
         parser.add_argument("--oversight-email", default="")
+        parser.add_argument(
+            "--allow-looser-per-call",
+            action="store_true",
+            help="let each call choose a looser oversight_mode, such as autonomous, than the mailbox has",
+        )
 
     @transaction.atomic
     def handle(self, *args: Any, name: str, address: str, **options: Any) -> None:
@@ -55,10 +60,13 @@ class Command(BaseCommand):
             address=address,
             display_name=options["display_name"] or name,
             mode=Mode(options["mode"]),
+            looser=options["allow_looser_per_call"],
         )
         self.stdout.write(f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}\n")
         self.stdout.write(f"account  {account.pk}  {account.name}  (--account {slug})\n")
         self.stdout.write(f"mailbox  {mailbox.pk}  {mailbox.address}\n")
+        calls = "may choose a looser mode" if mailbox.allow_looser_per_call else "choose no looser mode"
+        self.stdout.write(f"mode     {mailbox.oversight_mode}; calls {calls} (--allow-looser-per-call)\n")
         self._note_foreign_domain(mailbox)
         self._make_keys(account)
 

@@ -73,6 +73,9 @@ def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscriptio
 def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each_name_once(db: None):
     first = printed("gateway_account", name="Globex Ltd", address="info@globex.example")
     assert ("(--account globex-ltd)" in first, "note" in first) == (True, False)
+    assert "gated_send; calls choose no looser mode" in first
+    printed("gateway_account", name="Loose", address="a@loose.example", allow_looser_per_call=True)
+    assert Mailbox.objects.get(allow_looser_per_call=True).address == "a@loose.example"
     second = printed("gateway_account", name="Sales", address="sales@globex.example")
     assert "globex.example stays with account globex-ltd" in second
     with pytest.raises(CommandError, match="already"):

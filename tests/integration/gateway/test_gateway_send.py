@@ -105,6 +105,15 @@ def test_response_explains_an_overruled_mode(world: World):
         body = answer.json()
         assert (answer.status_code, body["oversight_mode"]) == (202, "gated_send"), asked
         assert (f"{world.mailbox.address}/request-upgrade" in body["message"]) is is_overruled, asked
+        assert body.get("requested_oversight_mode") == ("autonomous" if is_overruled else None), asked
+
+
+def test_replay_says_what_became_of_the_message(world: World):
+    key = {"idempotency_key": "refund-4471"}
+    email_id = world.send(**key).json()["id"]
+    assert world.send(**key).json()["status"] == "pending_send_approval"
+    assert world.decide(email_id, "reject").status_code == 200
+    assert world.send(**key).json()["status"] == "rejected"
 
 
 @pytest.mark.proves("contract 16")
