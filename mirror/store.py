@@ -447,6 +447,7 @@ def new_message_fields(
         "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
         "subject": event.subject,
         "trigger": dict(event.metadata),
+        "sandbox": event.sandbox,
         "upstream_reason": event.reason,
         "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
         "held_at": min(event.at, now) if event.at else now,
@@ -466,6 +467,7 @@ def fill_from_event(message: Message, event: Event) -> None:
             "sender": fitting("sender", event.sender),
             "recipients": list(event.to),
             "subject": event.subject,
+            "sandbox": event.sandbox,
         }
     found: dict[str, Any] = {name: value for name, value in reported.items() if value and not getattr(message, name)}
     if message.mailbox_id is None:
@@ -500,6 +502,7 @@ def event_from_answer(answer: Mapping[str, Any]) -> Event:
         subject=content.subject,
         direction=direction_of(answer.get("direction"), answer.get("status")),
         metadata=metadata if isinstance(metadata, dict) else {},
+        sandbox=answer.get("sandbox") is True,
     )
 
 

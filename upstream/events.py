@@ -58,6 +58,8 @@ class Event:
     # The key that it was sent with, and the key's name; only this product's gateway sends them.
     key: str = ""
     key_name: str = ""
+    # Sent with a test key: nobody receives it.
+    sandbox: bool = False
     at: datetime | None = None
 
 
@@ -110,6 +112,7 @@ def parse(body: bytes) -> Event:
         # Of no event's making: whatever else stands there is no fault of the event.
         key=_text(reader.find("sent_by_key"))[:200],
         key_name=_text(reader.find("sent_by_key_name"))[:200],
+        sandbox=reader.find("sandbox") is True,
         at=reader.time("timestamp", "received_at", "created_at"),
     )
     if kind and reader.wrong:

@@ -46,6 +46,16 @@ def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_na
     assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
+def test_test_mail_that_only_events_tell_of_is_marked(connection, signed_in, reviewer):
+    for number, sandbox in enumerate((None, True, False, "yes")):
+        hear(connection, "message.sent", email_id=f"01SENT{number}", subject="Hello", sandbox=sandbox)
+        message = Message.objects.get(upstream_id=f"01SENT{number}")
+        page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+        assert (message.sandbox, "Sandbox message: nobody receives it" in page) == (sandbox is True,) * 2, sandbox
+    hear(connection, "message.delivered", email_id="01SENT0", sandbox=True)
+    assert Message.objects.get(upstream_id="01SENT0").sandbox
+
+
 def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_in, reviewer):
     message = hear(connection).ask
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
