@@ -223,13 +223,16 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
 
 
 def decision_of(page: Page, *, actor: Any) -> Line | None:
-    """Return a person's newest decision, where every entry of the page is about one and the same message."""
+    """Return a person's newest decision, where every entry of the page is about one and the same message.
+
+    None where it stands first anyway.
+    """
     about = {line.entry.message for line in page.lines}
     if len(about) != 1 or None in about:
         return None
     given = Entry.objects.readable_by(actor).of_message(about.pop()).of_action("verdict.given")
     found = lines(given.filter(actor_kind="person").newest_first()[:1])
-    return with_subjects(found)[0] if found else None
+    return with_subjects(found)[0] if found and found[0].entry.pk != page.lines[0].entry.pk else None
 
 
 def hidden_by_filters(actor: Any, filters: Filters) -> int:

@@ -73,7 +73,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
         return JsonResponse(_for_scripts(page, filters))
     context = {
         **_frame(request, filters, facets),
-        "lines": page.lines,
+        "lines": [line for line in page.lines if decision is None or line.entry.pk != decision.entry.pk],
         "decision": decision,
         "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
         "words_query": Filters(text=filters.text, to=filters.to, by=filters.by, technical=True).query(),

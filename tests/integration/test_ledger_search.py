@@ -107,7 +107,7 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(de
         assert found(query) == [one.pk for one in about], query
     context = desk.get(f"/audit/?q={INTERACTION}").context
     assert (context["decision"].entry.action, context["decision"].actor) == ("verdict.given", "Ana Ferreira")
-    assert context["lines"][0].entry.action == "comment.added"
+    assert [line.entry.action for line in context["lines"]] == ["comment.added"]
     for one in about:
         if one.action in ("verdict.given", "decision.recorded"):
             said = Line(one, one.detail.fields).trigger
