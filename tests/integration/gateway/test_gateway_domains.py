@@ -8,8 +8,8 @@ from typing import Any
 
 import dkim
 import pytest
-from dns.resolver import NXDOMAIN, NoAnswer, Resolver
 from django.core.management import CommandError, call_command
+from dns.resolver import NXDOMAIN, NoAnswer, Resolver
 
 from common.mail_addresses import domain_of
 from gateway.domains import dns_records
