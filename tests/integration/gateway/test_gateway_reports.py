@@ -9,6 +9,7 @@ from email.message import EmailMessage, Message
 import pytest
 from django.utils import timezone
 
+from common.references import via, with_reference
 from connections.webhooks.events import sample_bodies
 from gateway.inbound.reports import read_report
 from gateway.messages import verp
@@ -268,7 +269,8 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     """Point 1: the desk's preview of each event has the same keys and types as the webhook's body."""
     for name in KNOWN:
         world.listen(name)
-    fields = {"reason": "Checked.", "decided_by": "Ana Ferreira"}
+    reason = with_reference("Checked.", "KVB8AF7JS5", "Ana Ferreira")
+    fields = {"reason": reason, "decided_by": via("Ana Ferreira")}
     left, failing, rejected = world.held(to=[DANA, EVE]), world.held(), world.held()
     assert [world.decide(one, **fields).status_code for one in (left, failing)] == [200, 200]
     assert world.decide(rejected, "reject", **fields).status_code == 200
