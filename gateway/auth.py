@@ -40,10 +40,7 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     if not key.account.is_active:
         raise Forbidden("The account is switched off.", code="account_inactive")
     limits.check_rate(key=key, now=timezone.now())
-    if scopes and not key.may(*scopes):
-        held = ", ".join(key.scopes)
-        sentence = f"This key lacks the scope {' or '.join(scopes)}: it has {held}. Use another key of the account."
-        raise Forbidden(sentence, code="missing_scope")
+    check_scopes(key, *scopes)
     if key.paused_at is not None and Scope.SEND in scopes:
         raise Forbidden(
             "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
@@ -52,6 +49,14 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):
         ApiKey.objects.used(key)
     return key
+
+
+def check_scopes(key: ApiKey, *scopes: str) -> None:
+    """Raise Forbidden unless the key has one of `scopes`, or none is asked for."""
+    if scopes and not key.may(*scopes):
+        held = ", ".join(key.scopes)
+        sentence = f"This key lacks the scope {' or '.join(scopes)}: it has {held}. Use another key of the account."
+        raise Forbidden(sentence, code="missing_scope")
 
 
 class BearerKey(HttpBearer):

@@ -7,18 +7,18 @@ from typing import Annotated, Any, Literal, Self
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from gateway.accounts import accounts
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import BY_OPERATOR, Answer, Changed, PendingApproval, Problem, answer, not_offered
-from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress, example, none_if_empty
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, none_if_empty
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
-from gateway.models import Account, ApiKey, AuditLogEntry, Email, Mailbox
+from gateway.models import Account, ApiKey, AuditLogEntry, Email, Feedback, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Mode, stricter
 from gateway.timestamps import epoch_milliseconds, iso
@@ -48,6 +48,19 @@ class AccountPatch(Confirmable):
         values = self.model_dump(include={*_KEPT, *_CLEARABLE}, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
         return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
+
+
+class FeedbackIn(RootModel[Metadata]):
+    """What a client reports of the API: any object."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"description": "list_pending is slow"}})
+
+
+class FeedbackKept(Answer):
+    """The report is stored."""
+
+    id: str
+    status: str
 
 
 def _lower_or_none(value: object) -> object:
@@ -212,6 +225,13 @@ def read_account(request: KeyedRequest) -> HttpResponse:
 def sign_up(request: HttpRequest) -> HttpResponse:
     """Accounts are created by the operator of the gateway."""
     return not_offered(BY_OPERATOR)
+
+
+@router.post("/feedback", auth=ANY_KEY, response={201: FeedbackKept})
+def report_issue(request: KeyedRequest, body: FeedbackIn) -> HttpResponse:
+    """Report a problem of the API. Its operator reads it; of each account the newest 100 reports are kept."""
+    kept = Feedback.objects.keep(request.auth, body.root)
+    return answer({"id": kept.pk, "status": "received"}, status=201)
 
 
 @router.patch("/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval})

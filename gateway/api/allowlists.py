@@ -10,20 +10,21 @@ from ninja import Query, Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from common.mail_addresses import clean_addresses
-from common.patterns import read_pattern
+from common.patterns import MAX_PATTERN, patterns_for, read_pattern
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, PendingApproval, answer
-from gateway.api.bodies import Body, Confirmable, Line, Moment, example, lower
-from gateway.auth import ADMIN, KeyedRequest, needs
+from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.bodies import Body, Confirmable, ConfirmIn, Line, Moment, OptionalAddress, ShortLine, example, lower
+from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
-from gateway.models import Allowlist, AllowlistEntry, ApiKey, Refusal
+from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal
 from gateway.models.accounts import Scope
+from gateway.models.recipients import AllowlistEntryQuerySet
 from gateway.recipients import allowlists
-from gateway.recipients.allowlists import facts_of, judge
+from gateway.recipients.allowlists import MAX_ENTRIES, facts_of, judge
+from gateway.states import Mode
 from gateway.timestamps import iso
 
-MAX_ENTRIES = 5000
 _PATH = "/mailboxes/{mailbox}/allowlist"
 
 
@@ -97,6 +98,23 @@ class AllowlistIn(Confirmable):
         return self
 
 
+class NewEntryIn(Confirmable):
+    """Whose mail needs no review: `name@domain`, or `*@domain` for everybody there."""
+
+    model_config = example({"pattern": "*@example.org", "note": "Our printer"})
+
+    pattern: Annotated[str, BeforeValidator(_pattern), Field(max_length=MAX_PATTERN)]
+    note: ShortLine | None = None
+
+
+class ListModeIn(Confirmable):
+    """The mode of the bypass list."""
+
+    model_config = example({"mode": "monitor"})
+
+    mode: Annotated[Literal["off", "monitor", "enforce"], BeforeValidator(lower)]
+
+
 class AllowlistEntryAnswer(Answer):
     """One entry; an expired one names nobody any more."""
 
@@ -116,6 +134,39 @@ class AllowlistAnswer(Answer):
     version: int
     entries: list[AllowlistEntryAnswer]
     updated_at: str | None
+
+
+class BypassEntry(Answer):
+    """Whose mail needs no review."""
+
+    id: str
+    pattern: str
+    note: str | None
+    added_by: str
+    added_at: str
+
+
+class BypassEntries(Answer):
+    """The live entries of the bypass list."""
+
+    mailbox_id: str
+    count: int
+    entries: list[BypassEntry]
+
+
+class BypassStatus(Answer):
+    """What the bypass list does.
+
+    `notice` says why its entries have no effect now, and `listed` whether one of them names `recipient`.
+    """
+
+    mailbox_id: str
+    mode: str
+    count: int
+    notice: str | None
+    updated_at: str | None
+    recipient: str | None
+    listed: bool | None
 
 
 class RefusalAnswer(Answer):
@@ -142,12 +193,87 @@ class Refusals(Answer):
 router = Router(tags=["allowlists"])
 
 
-@router.get(_PATH, auth=ADMIN, response=AllowlistAnswer)
-def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord]) -> HttpResponse:
-    """Read one list of a mailbox, `kind` restriction or bypass. One that was never written is off, at version 0."""
+@router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
+def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None) -> HttpResponse:
+    """List the live entries of a mailbox's bypass list; with `kind` read one whole list, which needs `admin`.
+
+    `kind` is restriction or bypass. A list that was never written is off, at version 0.
+    """
+    box, now = mailbox_named(request.auth, mailbox), timezone.now()
+    if kind is None:
+        found = _found(box, Allowlist.Kind.BYPASS)
+        entries = [_bypass_entry(one) for one in _live(found, now)]
+        return answer({"mailbox_id": box.pk, "count": len(entries), "entries": entries})
+    check_scopes(request.auth, Scope.ADMIN)
+    return answer(_allowlist(_found(box, kind), now))
+
+
+@router.post(_PATH, auth=ADMIN, response={201: BypassEntry, 202: PendingApproval})
+def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResponse:
+    """Add an entry to the bypass list of a mailbox. It always takes an operator's code.
+
+    The list's mode stays as it is: while that is not enforce, `notice` says that the entry has no effect.
+    """
+    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    with confirmed(
+        key=key,
+        action="add_allowlist_entry",
+        what={"mailbox": box.pk, **body.act()},
+        summary=f"Send mail of {box.address} to {body.pattern} without review",
+        code=body.approval_code,
+        now=now,
+        needed=True,
+    ):
+        added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "", now=now)
+    return answer(_bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201)
+
+
+@router.put(_PATH + "/mode", auth=ADMIN, response={200: BypassStatus, 202: PendingApproval})
+def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> HttpResponse:
+    """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it takes an operator's code."""
+    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    # In force it lets mail skip the review; both other modes are stricter.
+    loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
+    with confirmed(
+        key=key,
+        action="set_allowlist_mode",
+        what={"mailbox": box.pk, **body.act()},
+        summary=f"Set the allowlist of {box.address} to {body.mode}",
+        code=body.approval_code,
+        now=now,
+        needed=loosens or None,
+    ):
+        changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode, now=now)
+    return answer(_status(changed, box, now))
+
+
+@router.get(_PATH + "/status", auth=READ, response=BypassStatus)
+def read_list_status(request: KeyedRequest, mailbox: str, recipient: Query[OptionalAddress] = None) -> HttpResponse:
+    """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    found = Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(mailbox=box, kind=kind)
-    return answer(_allowlist(found, timezone.now()))
+    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, timezone.now(), recipient))
+
+
+@router.delete(_PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+def remove_entry(
+    request: KeyedRequest,
+    mailbox: str,
+    entry_id: str,
+    body: ConfirmIn = ConfirmIn(),  # noqa: B008
+    approval_code: str = "",
+) -> HttpResponse:
+    """Remove an entry from the bypass list of a mailbox."""
+    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    with confirmed(
+        key=key,
+        action="remove_allowlist_entry",
+        what={"mailbox": box.pk, "id": entry_id},
+        summary=f"Remove the entry {entry_id} from the allowlist of {box.address}",
+        code=body.approval_code or approval_code,
+        now=now,
+    ):
+        allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id, now=now)
+    return answer({"id": entry_id, "status": "removed"})
 
 
 @router.put(_PATH, auth=ADMIN, response={200: AllowlistAnswer, 202: PendingApproval})
@@ -194,6 +320,53 @@ def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> H
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
     return answer(lists.page_of(rows, "refusals", _refusal, limit=limit, cursor=cursor, default=50, most=100))
+
+
+def _found(box: Mailbox, kind: str) -> Allowlist:
+    """Return a list of the mailbox; one that was never written is not stored."""
+    return Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(mailbox=box, kind=kind)
+
+
+def _live(found: Allowlist, now: datetime) -> AllowlistEntryQuerySet:
+    return AllowlistEntry.objects.filter(allowlist_id=found.pk).live(now).order_by("pattern")
+
+
+def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
+    """Return an entry as MultiMail shows it, which writes a whole domain as `*@domain` and knows no end."""
+    is_domain = "@" not in entry.pattern and not entry.pattern.startswith("*")
+    return {
+        "id": entry.pk,
+        "pattern": f"*@{entry.pattern}" if is_domain else entry.pattern,
+        "note": entry.note or None,
+        "added_by": entry.added_by_key_id,
+        "added_at": iso(entry.created_at),
+        "expires_at": iso(entry.expires_at),
+    }
+
+
+def _status(found: Allowlist, box: Mailbox, now: datetime, recipient: str | None = None) -> dict[str, Any]:
+    live = _live(found, now)
+    return {
+        "mailbox_id": box.pk,
+        "mode": found.mode,
+        "count": live.count(),
+        "notice": _idle(found, box),
+        "updated_at": iso(found.updated_at),
+        "recipient": recipient,
+        "listed": live.filter(pattern__in=patterns_for(recipient)).exists() if recipient else None,
+    }
+
+
+def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
+    """Return why the entries of a bypass have no effect now."""
+    if bypass.mode != Allowlist.Mode.ENFORCE:
+        return (
+            f"The mode of the list is {bypass.mode}: no message skips the review. "
+            f"PUT /v1/mailboxes/{box.address}/allowlist/mode asks an operator for enforce."
+        )
+    if box.oversight_mode != Mode.GATED_SEND:
+        return f"The list has an effect in gated_send only, and the mailbox is {box.oversight_mode}."
+    return None
 
 
 def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:

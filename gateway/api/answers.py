@@ -5,7 +5,7 @@ Answers are documented by classes, for the OpenAPI document; handlers build plai
 
 from typing import Any
 
-from django.http import JsonResponse
+from django.http import HttpRequest, JsonResponse
 from pydantic import BaseModel, ConfigDict
 
 
@@ -43,6 +43,14 @@ class Health(Answer):
 
     status: str
     software: str
+
+
+def is_by_mcp_server(request: HttpRequest) -> bool:
+    """Whether MultiMail's MCP server asks: it names a JSON type even without a body.
+
+    Its model trusts the whole answer except for the keys that the server takes out as body text.
+    """
+    return request.headers.get("Content-Type", "").lower().startswith("application/json")
 
 
 def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:

@@ -130,14 +130,21 @@ def not_implemented(request: HttpRequest, *, instead: str, **named: str) -> Http
     return not_offered(instead)
 
 
-def _route(route: str, instead: str) -> object:
-    return path(f"v1/{route}", partial(not_implemented, instead=instead))
-
-
-urlpatterns = [
-    _route("billing/<path:rest>", "It is self-hosted, so there is no billing."),
-    _route("export", "Use the account's lists instead."),
-    *(_route(one, BY_OPERATOR) for one in ("account/challenge", "account/resend-confirmation", "confirm")),
-    _route("slug-check/<str:slug>", BY_OPERATOR),
-    _route("approve/<str:token>", "Decide with POST /v1/oversight/decide."),
-]
+_NOT_OFFERED = {
+    "v1/billing/<path:rest>": "It is self-hosted, so there is no billing.",
+    "v1/export": "Use the account's lists instead.",
+    "v1/account/challenge": BY_OPERATOR,
+    "v1/account/resend-confirmation": BY_OPERATOR,
+    "v1/confirm": BY_OPERATOR,
+    "v1/slug-check/<str:slug>": BY_OPERATOR,
+    "agent/auth": BY_OPERATOR,
+    "agent/auth/<path:rest>": BY_OPERATOR,
+    "v1/account/did-challenge": "It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.",
+    "v1/operator/<path:rest>": (
+        "It has no operator sessions: an act that needs an operator is repeated with an approval_code, which "
+        "./run manage gateway_codes shows to its operator."
+    ),
+    "v1/support": "Ask its operator; POST /v1/feedback leaves a report for them.",
+    "v1/approve/<str:token>": "Decide with POST /v1/oversight/decide.",
+}
+urlpatterns = [path(route, partial(not_implemented, instead=instead)) for route, instead in _NOT_OFFERED.items()]

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, model_validator
 
 from gateway import lookups
 from gateway.api import lists, shapes
-from gateway.api.answers import Changed, answer
+from gateway.api.answers import Changed, answer, is_by_mcp_server
 from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
@@ -75,9 +75,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
-    # MCP clients name a type even without a body, and trust every key but `markdown`; see shapes.full.
-    by_mcp = request.headers.get("Content-Type", "").lower().startswith("application/json")
-    return answer(shapes.full(found, text_body=not by_mcp))
+    return answer(shapes.full(found, text_body=not is_by_mcp_server(request)))
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)

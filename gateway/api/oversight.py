@@ -1,6 +1,7 @@
 """What waits for a decision, the decision, and the one-time codes that loosen a mailbox's oversight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
-from gateway.api.answers import Answer, answer
+from gateway.api.answers import Answer, answer, is_by_mcp_server
 from gateway.api.bodies import (
     Body,
     Line,
@@ -49,6 +50,8 @@ _MEANT = {
     **dict.fromkeys(("email", "uid"), "email_id"),
     **dict.fromkeys(("reviewer", "approver", "user"), "decided_by"),
 }
+# How an answer shows a held message.
+Shape = Callable[[Email], dict[str, Any]]
 # Fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
@@ -183,13 +186,20 @@ router = Router(tags=["oversight"])
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
 def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
-    """List held messages, oldest first, with all that a decision needs; with `email_id` only that one."""
-    return _list_pending(request, filters, flat=False)
+    """List held messages, oldest first, with all that a decision needs; with `email_id` only that one.
+
+    To a request that names a JSON type, as the MCP server does, each row gives its body once, as `body_markdown`, and
+    the rows stand under `pending` alone.
+    """
+    if is_by_mcp_server(request):
+        filters.only = "pending"
+        return _list_pending(request, filters, shapes.pending_once)
+    return _list_pending(request, filters, shapes.pending)
 
 
 def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
     """List held messages, oldest first; `to` is text."""
-    return _list_pending(request, filters, flat=True)
+    return _list_pending(request, filters, partial(shapes.pending, flat=True))
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
@@ -218,12 +228,12 @@ def decide_by_id(request: KeyedRequest, email_id: str, body: Verdict) -> HttpRes
     return _decide(request, email_id, body, flat=True)
 
 
-def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool) -> HttpResponse:
+def _list_pending(request: KeyedRequest, filters: PendingFilters, shape: Shape) -> HttpResponse:
     if filters.email_id:
         found = email_named(request.auth, filters.email_id)
         if found.status in AWAITING_DECISION:
             check_may_read(request.auth, found)
-        return _one(found, filters, flat=flat)
+        return _one(found, filters, shape)
     held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
     emails = held.with_mailbox().with_key().with_attachments()
     if filters.mailbox:
@@ -232,27 +242,27 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool)
         emails = emails.filter(id__gt=cursor)
     limit = filters.page_size()
     if limit is None:
-        return _rows(list(emails), None, filters, flat=flat)
+        return _rows(list(emails), None, filters, shape)
     page, following = lists.cut(list(emails[: limit + 1]), limit)
-    return _rows(page, following, filters, flat=flat)
+    return _rows(page, following, filters, shape)
 
 
-def _one(email: Email, filters: PendingFilters, *, flat: bool) -> HttpResponse:
+def _one(email: Email, filters: PendingFilters, shape: Shape) -> HttpResponse:
     if email.status in AWAITING_DECISION:
-        return _rows([email], None, filters, flat=flat)
+        return _rows([email], None, filters, shape)
     # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
-    return _rows([], None, filters, flat=flat, outcome=email.outcome() | shapes.delivery(email))
+    return _rows([], None, filters, shape, outcome=email.outcome() | shapes.delivery(email))
 
 
 def _rows(
     emails: Sequence[Email],
     cursor: str | None,
     filters: PendingFilters,
+    shape: Shape,
     *,
-    flat: bool,
     outcome: dict[str, Any] | None = None,
 ) -> HttpResponse:
-    rows = [shapes.pending(email, flat=flat) for email in emails]
+    rows = [shape(email) for email in emails]
     names = ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
     return answer(dict.fromkeys(names, rows) | {"count": len(rows), "cursor": cursor} | (outcome or {}))
 

@@ -47,6 +47,7 @@ from gateway.parsed import simplify_html
 from gateway.states import Mode, Status
 
 _WORDS = "Dear Jane,\n\nit left this morning."
+MAX_UCAN = 11_008
 # Of what simplifying changed, the answer lists so much.
 MOST_WARNINGS = 20
 _CONTENT = ("to", "cc", "bcc", "subject", "markdown")
@@ -95,6 +96,8 @@ class Composed(Body):
     scheduled_at: Moment | None = None
     gate_timing: TimingWord | None = None
     idempotency_key: Annotated[Line, Field(max_length=MAX_KEY)] | None = None
+    # What the agent says that it may do (a UCAN); relayed unchanged, and not checked.
+    ucan: Annotated[str, Field(max_length=MAX_UCAN, pattern=r"^[A-Za-z0-9_.=-]*$")] | None = None
 
     @model_validator(mode="after")
     def _has_body(self) -> Self:
@@ -123,6 +126,7 @@ class Composed(Body):
             gate_timing=self.gate_timing,
             idempotency_key=self.idempotency_key or header_key,
             parent=parent,
+            agent_identity=self.ucan or "",
         )
 
 
@@ -234,6 +238,7 @@ def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool)
     if not accepted.mismatch:
         result |= _overruled(draft.mode, accepted.email, result["message"])
     if not accepted.repeated:
+        result["message"] += _unlisted(accepted)
         result |= {"warnings": accepted.email.simplified[:MOST_WARNINGS]} if accepted.email.simplified else {}
         submission.try_move_on(email=accepted.email, now=timezone.now())
     return answer(result, status=200 if accepted.repeated else 202)
@@ -287,6 +292,17 @@ def _overruled(asked: Mode | None, email: Email, message: str) -> dict[str, Any]
         f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade requests a looser mode."
     )
     return {"requested_oversight_mode": asked, "message": f"{message} {sentence}"}
+
+
+def _unlisted(accepted: SubmissionResult) -> str:
+    """Return what can be done about recipients because of whom a message waits."""
+    if not accepted.unlisted:
+        return ""
+    others = f" and {len(accepted.unlisted) - 1} more" if accepted.unlisted[1:] else ""
+    return (
+        f" Not on the mailbox's allowlist: {accepted.unlisted[0]}{others}. One recipient outside it makes the whole "
+        f"message wait; POST /v1/mailboxes/{accepted.email.mailbox.address}/allowlist asks an operator to add one."
+    )
 
 
 router = Router(tags=["send"])

@@ -155,6 +155,17 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
     }
 
 
+def pending_once(email: Email) -> dict[str, Any]:
+    """Return a held email that holds its body once, under the name that MultiMail documents for this list.
+
+    The MCP server takes bodies out of the rows, and which names it knows is not public.
+    """
+    result = pending(email)
+    html = f"\n\nHTML part:\n\n{email.html}" if email.html else ""
+    del result["markdown"], result["html_body"]
+    return result | {"body_markdown": email.markdown + html}
+
+
 def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:
     """Return the message as a list shows it to the key."""
     result = summary(email, flat=flat)

@@ -75,8 +75,10 @@ STATUSES = {
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
 # Clients generate code from the ids of operations, so an id holds this word for its view and not the name of a module.
 OPERATION_GROUPS = {
-    "accounts": "read_account sign_up update_account delete_account",
-    "allowlists": "read_allowlist replace_allowlist list_refusals",
+    "accounts": "read_account sign_up report_issue update_account delete_account",
+    "allowlists": (
+        "read_allowlist replace_allowlist add_entry remove_entry set_list_mode read_list_status list_refusals"
+    ),
     "audit": "list_audit_log",
     "contacts": "list_contacts create_contact delete_contact",
     "domains": "list_domains create_domain read_domain delete_domain verify_domain rotate_dkim",

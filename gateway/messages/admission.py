@@ -32,11 +32,15 @@ Recipients = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Admission:
-    """How a draft is accepted: its mode, whether it is gated, and the audit entries of the lists."""
+    """How a draft is accepted: its mode, whether it is gated, and the audit entries of the lists.
+
+    `unlisted` are the recipients because of whom it is gated, where a bypass in force lets others through.
+    """
 
     mode: Mode
     gated: bool
     records: tuple[tuple[str, dict[str, Any]], ...] = ()
+    unlisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _admission(mailbox: Mailbox, mode: Mode, asked: Mode | None, ruling: Ruling)
         records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
     elif may_skip and ruling.would_skip:
         records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
-    return Admission(mode, gated, tuple(records))
+    return Admission(mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ())
 
 
 def _refuse(

@@ -55,6 +55,7 @@ def additions_of(email: Email) -> dict[str, str]:
         "signature": mailbox.signature_block,
         "oversight_copy": copy,
         "ai_disclosure": AI_DISCLOSURE if mailbox.ai_disclosure else "",
+        "agent_identity": email.agent_identity,
     }
     return {name: text for name, text in additions.items() if text}
 
@@ -124,6 +125,8 @@ def build(email: Email) -> Outgoing:
     if additions.get("ai_disclosure"):
         message["X-AI-Generated"] = "true"
         message["X-MultiMail-Identity"] = statement(email, at=int(_written_at(email).timestamp()))
+    if identity := additions.get("agent_identity"):
+        message["X-Agent-Identity"] = _in_words(identity)
     _set_bodies(message, email, additions.get("signature", ""))
     for file in email.attachments.all() if email.has_attachments else ():
         main, _, sub = file.content_type.partition("/")
@@ -181,6 +184,11 @@ def statement(email: Email, *, at: int) -> str:
         "iat": at,
     }
     token = jwt.encode(claims, _key(settings.SECRET_KEY), algorithm=ALGORITHM)
+    return _in_words(token)
+
+
+def _in_words(token: str) -> str:
+    """Return a long token in words that a header can be folded between; without blanks it is the token."""
     return " ".join(token[start : start + _LINE] for start in range(0, len(token), _LINE))
 
 

@@ -48,6 +48,8 @@ class Draft:
     gate_timing: GateTiming | None = None
     idempotency_key: str = ""
     parent: Parent | None = None
+    # Not in the digest: a client that tries again may sign a new one for the same message.
+    agent_identity: str = ""
     # The HTML as it was handed in, where it was simplified, and sentences that say what that changed.
     original_html: str | None = None
     simplified: tuple[str, ...] = ()

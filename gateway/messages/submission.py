@@ -32,11 +32,15 @@ CONTENT_WINDOW = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class SubmissionResult:
-    """The stored email; `repeated` when an earlier request with the same key made it."""
+    """The stored email; `repeated` when an earlier request with the same key made it.
+
+    `unlisted` are the recipients because of whom it waits: others of this mailbox's bypass would not.
+    """
 
     email: Email
     repeated: bool = False
     mismatch: bool = False
+    unlisted: tuple[str, ...] = ()
 
 
 def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> SubmissionResult:
@@ -66,7 +70,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
         "email accepted",
         extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
     )
-    return SubmissionResult(email)
+    return SubmissionResult(email, unlisted=admission.unlisted)
 
 
 def move_on(*, email: Email, now: datetime) -> bool:
@@ -135,6 +139,7 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
         html=draft.html,
         original_html=draft.original_html,
         simplified=list(draft.simplified),
+        agent_identity=draft.agent_identity,
         has_attachments=bool(draft.files),
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
         **_thread_fields(draft.parent),

@@ -131,6 +131,7 @@ class Migration(migrations.Migration):
                 ('html', models.TextField(null=True)),
                 ('original_html', models.TextField(null=True)),
                 ('simplified', models.JSONField(db_default=[], default=list)),
+                ('agent_identity', models.TextField(blank=True, db_default='', default='')),
                 ('has_attachments', models.BooleanField(default=False)),
                 ('additions', models.JSONField(null=True)),
                 ('message_id_header', models.CharField(max_length=300)),
@@ -261,6 +262,19 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Feedback',
+            fields=[
+                ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
+                ('report', models.JSONField()),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
+                ('key', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
             name='Suppression',
             fields=[
                 ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
@@ -342,10 +356,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='AllowlistEntry',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
                 ('pattern', models.CharField(max_length=254)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('note', models.CharField(blank=True, max_length=300)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('added_by_key', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
                 ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='gateway.allowlist')),
             ],
             options={

@@ -3,7 +3,7 @@
 Models hold no commands and know nothing of HTTP. Start at `emails.py`.
 """
 
-from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Mailbox, UsageDay
+from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Feedback, Mailbox, UsageDay
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
 from gateway.models.emails import Attachment, Email, IdempotencyRecord
@@ -23,6 +23,7 @@ __all__ = [
     "DkimKey",
     "Domain",
     "Email",
+    "Feedback",
     "IdempotencyRecord",
     "Mailbox",
     "Notice",

@@ -170,6 +170,10 @@ class ApiKey(UlidModel):
         """
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(Scope.SEND)
 
+    def is_reviewers(self) -> bool:
+        """Whether a reviewer reads with the key: it sees what is held and sends nothing itself."""
+        return self.sees_held() and not self.may(Scope.SEND)
+
     def mail_filter(self) -> dict[str, bool]:
         """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
         sees_both = self.sees_held() and not self.has_conflict_of_interest()
@@ -242,6 +246,37 @@ class Mailbox(UlidModel):
 
     def __str__(self) -> str:
         return self.address
+
+
+MOST_FEEDBACK = 100
+
+
+class FeedbackQuerySet(models.QuerySet["Feedback"]):
+    """What clients reported."""
+
+    def keep(self, key: ApiKey, report: dict[str, Any]) -> Feedback:
+        """Store a report, and delete all but the newest MOST_FEEDBACK of its account."""
+        kept = self.create(account=key.account, key=key, report=report)
+        mine = self.filter(account=key.account)
+        mine.exclude(pk__in=mine.values("pk")[:MOST_FEEDBACK]).delete()
+        return kept
+
+
+class Feedback(UlidModel):
+    """What a client reported of the API, in its own fields, for the operator to read."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
+    report = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = FeedbackQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.pk
 
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):

@@ -285,6 +285,8 @@ class Email(UlidModel):
     # The HTML as its author handed it in, where it was simplified, and what that changed, in sentences.
     original_html = models.TextField(null=True)
     simplified = models.JSONField(default=list, db_default=[])
+    # What the agent says that it may do, relayed as a header.
+    agent_identity = models.TextField(blank=True, default="", db_default="")
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.
     additions = models.JSONField(null=True)

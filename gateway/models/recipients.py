@@ -90,13 +90,25 @@ class Allowlist(models.Model):
         return f"{self.kind} of {self.mailbox_id}"
 
 
-class AllowlistEntry(models.Model):
+class AllowlistEntryQuerySet(models.QuerySet["AllowlistEntry"]):
+    """Entries of allowlists."""
+
+    def live(self, now: datetime) -> Self:
+        """Those that name somebody at this moment."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class AllowlistEntry(UlidModel):
     """Whom a list names: `name@domain`, `domain`, or `*.domain` for subdomains."""
 
     allowlist = models.ForeignKey(Allowlist, models.CASCADE, related_name="entries")
     pattern = models.CharField(max_length=254)
     expires_at = models.DateTimeField(null=True)
     note = models.CharField(max_length=300, blank=True)
+    added_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = AllowlistEntryQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -13,12 +13,13 @@ from django.db import transaction
 
 from common.patterns import patterns_for
 from gateway import auditing
-from gateway.errors import Conflict
+from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox, Refusal
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
 
+MAX_ENTRIES = 5000
 # How many entries an audit entry names; it counts the others.
 _NAMED = 50
 
@@ -27,7 +28,8 @@ _NAMED = 50
 class Ruling:
     """What the lists say to some recipients. `outsiders` keep a message out; `strangers` would, were it not a trial.
 
-    `skips` says that a bypass lets all of them through without a decision; `would_skip` that it would.
+    `skips` says that a bypass lets all of them through without a decision; `would_skip` that it would. `unlisted` are
+    those for whom a bypass in force does not.
     """
 
     outsiders: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Ruling:
     rule: str = ""
     skips: bool = False
     would_skip: bool = False
+    unlisted: tuple[str, ...] = ()
     bypass_rule: str = ""
 
 
@@ -64,7 +67,8 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
     restriction, bypass = lists.get(Allowlist.Kind.RESTRICTION), lists.get(Allowlist.Kind.BYPASS)
     missed = _missed(restriction, mailbox, recipients) if restriction else ()
     tried = restriction is not None and restriction.mode == Allowlist.Mode.MONITOR
-    passes = bypass is not None and bool(recipients) and not bypass.missed_by(recipients)
+    unlisted = bypass.missed_by(recipients) if bypass else ()
+    passes = bypass is not None and bool(recipients) and not unlisted
     tried_out = bypass is not None and bypass.mode == Allowlist.Mode.MONITOR
     return Ruling(
         outsiders=() if tried else missed,
@@ -72,6 +76,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
         rule=restriction.rule if restriction else "",
         skips=passes and not tried_out,
         would_skip=passes and tried_out,
+        unlisted=() if tried_out else unlisted,
         bypass_rule=bypass.rule if bypass else "",
     )
 
@@ -110,7 +115,7 @@ def replace_list(
         ):
             _refuse_stale(mailbox, kind)
         changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
-        facts = _write(changed, entries)
+        facts = _write(changed, entries, key)
         auditing.record(
             "allowlist.replaced",
             changed,
@@ -129,15 +134,21 @@ def _refuse_stale(mailbox: Mailbox, kind: str) -> None:
     )
 
 
-def _write(changed: Allowlist, entries: list[AllowlistEntry]) -> dict[str, object]:
+def _write(changed: Allowlist, entries: list[AllowlistEntry], key: ApiKey) -> dict[str, object]:
     """Write the entries in place of what there was, and return what that added and took away."""
     rows = merged(entries)
     before = set(changed.entries.values_list("pattern", flat=True))
-    changed.entries.all().delete()
-    for entry in rows.values():
-        entry.allowlist = changed
-    AllowlistEntry.objects.bulk_create(rows.values())
     added, removed = sorted(rows.keys() - before), sorted(before - rows.keys())
+    changed.entries.filter(pattern__in=removed).delete()
+    for entry in rows.values():
+        entry.allowlist, entry.added_by_key = changed, key
+    # An entry that stays keeps its id, and who added it and when.
+    AllowlistEntry.objects.bulk_create(
+        rows.values(),
+        update_conflicts=True,
+        unique_fields=["allowlist", "pattern"],
+        update_fields=["expires_at", "note"],
+    )
     return {
         "entries": len(rows),
         "added": added[:_NAMED],
@@ -160,6 +171,65 @@ def _later(one: AllowlistEntry, other: AllowlistEntry) -> datetime | None:
     if one.expires_at is None or other.expires_at is None:
         return None
     return max(one.expires_at, other.expires_at)
+
+
+def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str, now: datetime) -> AllowlistEntry:
+    """Add an entry without an end to the bypass of a mailbox; an expired one is replaced.
+
+    Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
+    """
+    with transaction.atomic():
+        bypass = _locked_bypass(mailbox)
+        same = bypass.entries.filter(pattern=pattern)
+        if live := same.live(now).first():
+            raise Conflict(f"{pattern} is on the list already.", code="entry_exists", entry_id=live.pk)
+        same.delete()
+        if bypass.entries.count() >= MAX_ENTRIES:
+            raise Forbidden(
+                f"The list has {MAX_ENTRIES} entries, the most that it may have. Remove one first.",
+                code="plan_limit",
+            )
+        entry = bypass.entries.create(pattern=pattern, note=note, added_by_key=key, created_at=now)
+        _save_change(bypass, key, now, added=[pattern])
+    return entry
+
+
+def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str, now: datetime) -> None:
+    """Remove one entry from the bypass of a mailbox. Raises NotFound."""
+    with transaction.atomic():
+        bypass = _locked_bypass(mailbox)
+        entry = bypass.entries.filter(pk=entry_id).first()
+        if entry is None:
+            raise NotFound("This mailbox's allowlist has no entry with this id.")
+        entry.delete()
+        _save_change(bypass, key, now, removed=[entry.pattern])
+
+
+def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str, now: datetime) -> Allowlist:
+    """Set the mode of the bypass of a mailbox."""
+    with transaction.atomic():
+        bypass = _locked_bypass(mailbox)
+        bypass.mode = mode
+        _save_change(bypass, key, now)
+    return bypass
+
+
+def _locked_bypass(mailbox: Mailbox) -> Allowlist:
+    kind = Allowlist.Kind.BYPASS
+    Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
+    return Allowlist.objects.select_for_update(no_key=True).get(mailbox=mailbox, kind=kind)
+
+
+def _save_change(bypass: Allowlist, key: ApiKey, now: datetime, **facts: Any) -> None:
+    """Store the next version, so that whoever replaces the whole list at the earlier one gets 409."""
+    bypass.version, bypass.updated_at = bypass.version + 1, now
+    bypass.save()
+    auditing.record(
+        "allowlist.changed",
+        bypass,
+        key=key,
+        **{"list": bypass.kind, "mode": bypass.mode, "version": bypass.version, **facts},
+    )
 
 
 def record_refusal(
