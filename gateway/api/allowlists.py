@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from common.mail_addresses import clean_addresses
 from common.patterns import MAX_PATTERN, patterns_for, read_pattern
@@ -113,6 +113,12 @@ class ListModeIn(Confirmable):
     model_config = example({"mode": "monitor"})
 
     mode: Annotated[Literal["off", "monitor", "enforce"], BeforeValidator(lower)]
+
+
+class StatusFilters(BaseModel):
+    """Whom to look for on the bypass list."""
+
+    recipient: OptionalAddress = None
 
 
 class AllowlistEntryAnswer(Answer):
@@ -248,10 +254,10 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
-def read_list_status(request: KeyedRequest, mailbox: str, recipient: Query[OptionalAddress] = None) -> HttpResponse:
+def read_list_status(request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]) -> HttpResponse:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, timezone.now(), recipient))
+    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, timezone.now(), filters.recipient))
 
 
 @router.delete(_PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})

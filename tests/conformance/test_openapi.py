@@ -32,8 +32,11 @@ def things(tenant):
     deliveries = tenant.get("/v1/webhook-deliveries", key="admin")["deliveries"]
     contact = ok(tenant.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201)
     domain = {"domain": f"{unique('d').replace(' ', '')}.example"}
+    allowed = {"kind": "bypass", "mode": "off", "entries": ["dana@northwind.example"]}
+    ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=allowed))
     return {
         "mailbox": tenant.mailbox,
+        "entry_id": tenant.get(f"{tenant.base}/allowlist")["entries"][0]["id"],
         "email": sent["id"],
         "thread": sent["thread_id"],
         "name": "a",

@@ -113,3 +113,20 @@ def test_gateway_key_refuses_what_the_api_refuses(world: World):
         with pytest.raises(CommandError, match=says):
             key_from(*options)
     assert not ApiKey.objects.filter(name="Spare").exists()
+
+
+def test_gateway_feedback_shows_what_clients_reported_of_each_account_the_newest(
+    world: World, other: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.models.accounts.MOST_FEEDBACK", 2)
+    for caller, key, word in ((other, "admin", "elsewhere"), *((world, "agent", one) for one in "abc")):
+        report = {"description": f"list_pending is {word}\u202e", "severity": 3}
+        answer = caller.call("POST", "/v1/feedback", key=key, json=report)
+        assert (answer.status_code, answer.json()["status"]) == (201, "received")
+    lines = printed("gateway_feedback").splitlines()
+    assert [line.partition("list_pending is ")[2].partition("\\")[0] for line in lines] == ["c", "b", "elsewhere"]
+    assert "'Acme', key 'Key agent'" in lines[0]
+    assert "\u202e" not in lines[0]
+    assert world.call("POST", "/v1/feedback", json={"text": "x" * 16_384}).status_code == 422
+    assert world.call("POST", "/v1/feedback", json=[]).status_code == 400
+    assert world.call("POST", "/v1/feedback", key=None, json={}).status_code == 401

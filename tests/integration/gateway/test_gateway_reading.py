@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.api import messages
-from gateway.models import AuditLogEntry, Email
+from gateway.models import Attachment, AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.world import World, add_key, make_inbound, status_of
 
@@ -149,6 +149,24 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(worl
     for caller, path in ((world, "t"), (world, "none"), (other, "t")):
         answer = caller.call("GET", f"{caller.base}/threads/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_thread")
+
+
+def test_reviewers_key_marks_nothing_as_read(world: World):
+    unread = make_inbound(world, has_attachments=True)
+    Attachment.objects.create(email=unread, name="a.txt", content_type="text/plain", content=b"x", size=1, sha256="x")
+    world.call("POST", f"{world.base}/reply/{unread.pk}", json={"markdown": "In reply"})
+    add_key(world, "reviewer", ["read", "oversight"])
+    add_key(world, "watching bot", ["read", "send", "oversight_read"])
+    path = f"{world.base}/emails/{unread.pk}"
+    for read_path in (
+        *(f"{world.base}/threads/t?bodies=true", "/get_thread?thread_id=t", f"{world.base}/emails", "/check_inbox"),
+        *("/v1/oversight/pending", "/list_pending", f"{path}/attachments/a.txt", f"{path}/attachments/a.txt/url"),
+        *(path, f"/read_email?id={unread.pk}", f"/v1/emails/{unread.pk}"),
+    ):
+        assert world.call("GET", read_path, key="reviewer").status_code == 200, read_path
+        assert status_of(unread) == Status.UNREAD, read_path
+    assert world.call("GET", path, key="watching bot").status_code == 200
+    assert status_of(unread) == Status.READ
 
 
 @pytest.mark.slow
