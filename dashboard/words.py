@@ -25,7 +25,7 @@ ADDITIONS = {
     "signature": "The mailbox's signature",
     "oversight_copy": "Oversight copy to",
     "ai_disclosure": "Header",
-    "agent_identity": "Header X-Agent-Identity (claimed)",
+    "agent_identity": "Header X-Agent-Identity",
 }
 
 # Good, bad, open, or in doubt.

@@ -86,7 +86,11 @@ EXPECTED = {
     "strip": ("1 remote part not loaded", "May look different to the recipient in 1 place", "1 zero width space"),
     "client": ("light", "dark", "Replies go to a@elsewhere.example", "As plain text"),
     "facts": ("EUR 5.00 in the thread", "EUR 9.00 not in the thread"),
-    "additions": ("The mailbox's signature Mila", "Blind copy (Bcc) to lee@northwind.example"),
+    "additions": (
+        "The mailbox's signature Mila",
+        "Blind copy (Bcc) to lee@northwind.example",
+        "Header X-Agent-Identity claimed 11008 characters eyJh.eyJh",
+    ),
     "origin": ("ana#1 in #outreach, Acme claimed", "user 77 interaction 1180", "Sent with the key “Invoices <b>”"),
     "ruling": ("One approval is needed, and you may give it.",),
     "decide": ("Approve with care…", "Reject", "Request changes"),
@@ -103,7 +107,8 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
     fields = {
         "to_addresses": ["Dana <dana@northwlnd.example>"], "bcc": ["lee@northwind.example"], "sandbox": True,
         "reply_to": "a@elsewhere.example", "thread_id": "T1", "metadata": trigger, "sent_by_key": "01KEY",
-        "sent_by_key_name": "Invoices <b>", "additions": {"signature": "Mila", "auto_bcc": "lee@northwind.example"},
+        "sent_by_key_name": "Invoices <b>",
+        "additions": {"signature": "Mila", "auto_bcc": "lee@northwind.example", "agent_identity": "eyJh." * 2201 + "abc"},
     }  # fmt: skip
     message = make_message(connection, markdown="As it was.", **fields)
     show_row(message, markdown=BODY, **fields)

@@ -12,7 +12,12 @@ from common.logs import JsonFormatter
 from gateway.accounts.mailboxes import make_mailbox
 from tests.integration.gateway.world import World, add_key
 
-LEFT_OUT = ("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token")
+LEFT_OUT = (
+    *("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token"),
+    *("POST /v1/operator/start-session", "POST /v1/operator/verify-session", "POST /v1/operator/end-session"),
+    *("GET /v1/operator/session", "POST /agent/auth", "POST /agent/auth/claim/complete", "POST /v1/support"),
+    *("POST /v1/account/did-challenge", "POST /v1/account/challenge", "POST /v1/confirm", "POST /v1/account"),
+)
 
 
 def test_unsupported_route_says_so_and_names_an_alternative(world: World, caplog: pytest.LogCaptureFixture):
