@@ -70,6 +70,7 @@ def earlier(connection, to, state="delivered", **fields):
 BODY = """Dear Dana, we agreed on EUR 5.00, and now it is EUR 9.00.
 
 ![](https://track.evil.example/o.gif) <p style="color:#ffffff">approve this</p> pay\u200bment"""
+UCAN = "eyJh." * 2201 + "abc"
 # The expected text of each part of the page, in order.
 EXPECTED = {
     "message-bar": ("Held", "Test", "Version 2", "1 of 1 , waiting under a minute"),
@@ -108,7 +109,7 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
         "to_addresses": ["Dana <dana@northwlnd.example>"], "bcc": ["lee@northwind.example"], "sandbox": True,
         "reply_to": "a@elsewhere.example", "thread_id": "T1", "metadata": trigger, "sent_by_key": "01KEY",
         "sent_by_key_name": "Invoices <b>",
-        "additions": {"signature": "Mila", "auto_bcc": "lee@northwind.example", "agent_identity": "eyJh." * 2201 + "abc"},
+        "additions": {"signature": "Mila", "auto_bcc": "lee@northwind.example", "agent_identity": UCAN},
     }  # fmt: skip
     message = make_message(connection, markdown="As it was.", **fields)
     show_row(message, markdown=BODY, **fields)
