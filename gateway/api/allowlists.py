@@ -367,7 +367,7 @@ def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
     """Return why the entries of a bypass have no effect now."""
     if bypass.mode != Allowlist.Mode.ENFORCE:
         return (
-            f"The mode of the list is {bypass.mode}: no message skips the review. "
+            f"The mode of the list is {bypass.mode}: no message skips the review because of it. "
             f"PUT /v1/mailboxes/{box.address}/allowlist/mode asks an operator for enforce."
         )
     if box.oversight_mode != Mode.GATED_SEND:

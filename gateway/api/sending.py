@@ -96,7 +96,7 @@ class Composed(Body):
     scheduled_at: Moment | None = None
     gate_timing: TimingWord | None = None
     idempotency_key: Annotated[Line, Field(max_length=MAX_KEY)] | None = None
-    # What the agent says that it may do (a UCAN); relayed unchanged, and not checked.
+    # What the agent claims that it may do (a UCAN), sent as X-Agent-Identity and not checked.
     ucan: Annotated[str, Field(max_length=MAX_UCAN, pattern=r"^[A-Za-z0-9_.=-]*$")] | None = None
 
     @model_validator(mode="after")

@@ -170,7 +170,7 @@ class ApiKey(UlidModel):
         """
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(Scope.SEND)
 
-    def is_reviewers(self) -> bool:
+    def is_for_reviewers(self) -> bool:
         """Whether a reviewer reads with the key: it sees what is held and sends nothing itself."""
         return self.sees_held() and not self.may(Scope.SEND)
 

@@ -285,7 +285,7 @@ class Email(UlidModel):
     # The HTML as its author handed it in, where it was simplified, and what that changed, in sentences.
     original_html = models.TextField(null=True)
     simplified = models.JSONField(default=list, db_default=[])
-    # What the agent says that it may do, relayed as a header.
+    # What the agent claims that it may do, sent as X-Agent-Identity.
     agent_identity = models.TextField(blank=True, default="", db_default="")
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.

@@ -120,3 +120,22 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
         Email.objects.filter(pk=email.pk).update(**stuck)
         assert [world.call("POST", path.format(email.pk)).status_code for _ in range(2)] == [200, 200], stuck
         assert (Email.objects.claim(email.pk), status_of(email)) == (None, Status.CANCELLED)
+
+
+def test_mcp_server_gets_each_body_once_and_everything_in_it(world: World):
+    both = world.held(markdown="Plain words", html="<p>Other words</p>")
+    world.held(markdown="Third words")
+    mcp = {"Content-Type": "application/json"}
+    answer = world.call("GET", "/v1/oversight/pending", key="desk", **mcp)
+    for words in (b"Plain words", b"Other words", b"Third words"):
+        assert answer.content.count(words) == 1, words
+    assert (answer.json().keys(), answer.json()["count"]) == ({"pending", "count", "cursor"}, 2)
+    first = answer.json()["pending"][0]["body_markdown"]
+    assert ("Plain words" in first, "Other words" in first) == (True, True)
+    one = world.call("GET", f"/v1/oversight/pending?email_id={both}", key="desk", **mcp)
+    assert one.content.count(b"Plain words") == 1
+    # Flat and Zapier's clients name a JSON type, too, and read the other names.
+    for path in ("/list_pending", "/v1/emails/pending"):
+        rows = world.call("GET", path, key="desk", **mcp).json()
+        assert rows["pending"] == rows["emails"] == rows["messages"], path
+        assert rows["pending"][0]["html_body"] == "<p>Other words</p>"
