@@ -14,7 +14,7 @@ from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
-from mirror.sync import retention
+from mirror.sync import reads, retention
 from mirror.sync.health import pause_after
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, read_thread, request_read
@@ -178,6 +178,20 @@ def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_rea
     calls = len(upstream.calls)
     read(draft)
     assert len(upstream.calls) == calls + 1
+
+
+@pytest.mark.parametrize("is_our_gateway", [True, False])
+def test_received_message_that_is_opened_is_never_read_singly(desk, gateway, upstream, is_our_gateway):
+    Connection.objects.update(is_our_gateway=is_our_gateway)
+    gateway.refresh_from_db()
+    received = make_draft(gateway, direction="inbound", status="pending_inbound_approval")
+    bare = {"markdown": None}
+    set_thread(upstream, thread_row(1, -9, **bare), thread_row(2, 0, id=received.upstream_id, **bare))
+    assert desk.get(f"/queue/{received.public_id}/").status_code == 200
+    assert freshen_thread(message_id=received.pk) == "read"
+    reads.ask_status(received)
+    assert upstream.paths[0].startswith(PATH)
+    assert [path for path in upstream.paths if "/emails/" in path] == []
 
 
 @pytest.mark.slow
