@@ -139,6 +139,8 @@ _NOT_OFFERED = {
     "v1/slug-check/<str:slug>": BY_OPERATOR,
     "agent/auth": BY_OPERATOR,
     "agent/auth/<path:rest>": BY_OPERATOR,
+    # search_identity of the MCP server 0.1.
+    ".well-known/agent/<path:address>": "The header X-MultiMail-Identity of a message says who sends it.",
     "v1/account/did-challenge": "It binds no DID: `ucan` of a message is sent as X-Agent-Identity and not checked.",
     "v1/operator/<path:rest>": (
         "It has no operator sessions: an act that needs an operator is repeated with an approval_code, which "

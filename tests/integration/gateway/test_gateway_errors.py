@@ -17,6 +17,7 @@ LEFT_OUT = (
     *("POST /v1/operator/start-session", "POST /v1/operator/verify-session", "POST /v1/operator/end-session"),
     *("GET /v1/operator/session", "POST /agent/auth", "POST /agent/auth/claim/complete", "POST /v1/support"),
     *("POST /v1/account/did-challenge", "POST /v1/account/challenge", "POST /v1/confirm", "POST /v1/account"),
+    "GET /.well-known/agent/dana@northwind.example",
 )
 
 
