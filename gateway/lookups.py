@@ -114,7 +114,7 @@ def check_may_read(key: ApiKey, email: Email) -> None:
 def open_email(key: ApiKey, email: Email) -> None:
     """Let the key read the message. Unless a reviewer reads it, unread mail is read from then on. Raises Forbidden."""
     check_may_read(key, email)
-    if email.status == Status.UNREAD and not key.is_for_reviewers():
+    if email.status == Status.UNREAD and not key.sees_held():
         Email.objects.move(email, Change.OPEN)
 
 

@@ -170,10 +170,6 @@ class ApiKey(UlidModel):
         """
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(Scope.SEND)
 
-    def is_for_reviewers(self) -> bool:
-        """Whether a reviewer reads with the key: it sees what is held and sends nothing itself."""
-        return self.sees_held() and not self.may(Scope.SEND)
-
     def mail_filter(self) -> dict[str, bool]:
         """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
         sees_both = self.sees_held() and not self.has_conflict_of_interest()
