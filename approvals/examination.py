@@ -79,7 +79,6 @@ def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> 
         watched=[one for one in judged.would_be_refused if "@" in one],
         own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
         text_part=parsed.text_part,
-        unsigned=parsed.unsigned,
     )
 
 

@@ -7,9 +7,9 @@ instead, with the reason.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Content
 from common.markdown import render_markdown
-from common.signature_block import with_signature
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import mark
 from rendering.result import (
@@ -70,16 +70,11 @@ def parse_content(content: Content) -> ParsedContent:
         return read
     text = replace(content, html=None)
     read = replace(read, outlines=(*read.outlines, _outline(text)))
-    signed = render_message(text)
-    # Of the message's additions, only the signature is part of its text.
-    is_signed = bool(content.additions.get("signature"))
-    return replace(
-        read, text_part=signed, unsigned=render_message(replace(text, additions={})) if is_signed else signed
-    )
+    return replace(read, text_part=render_message(text))
 
 
 def _outline(content: Content) -> Outline:
-    """Return the outline of what the sender wrote, without the mailbox's signature."""
+    """Return the outline of what the sender wrote, without what the mailbox adds."""
     try:
         return outline_of(_source(replace(content, additions={})))
     except TooComplex:
@@ -89,13 +84,13 @@ def _outline(content: Content) -> Outline:
 def _source(content: Content) -> str:
     """Return the HTML that the recipient gets."""
     if content.html is not None:
-        return without_surrogates(content.html)
+        return without_surrogates(html_part(content.html, content.additions))
     markdown = without_surrogates(content.markdown or "")
     if sum(map(markdown.count, _SIGNS)) > MAX_MARKDOWN_SIGNS:
         raise TooComplex("it has more formatting characters than a person would write")
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
-    return render_markdown(with_signature(markdown, content.additions.get("signature")))
+    return render_markdown(with_signature(markdown, content.additions)) + html_footer(content.additions)
 
 
 def _render_html(
@@ -106,7 +101,7 @@ def _render_html(
     tally = marked.tally
     text = marked.text
     if content.html is None and content.markdown is not None:
-        text = named(without_surrogates(with_signature(content.markdown, content.additions.get("signature"))))
+        text = named(without_surrogates(text_part(content.markdown, content.additions)))
     body = seal(marked.body) if marked.body.strip() else _EMPTY
     return RenderedMessage(
         document=document(body + left_out(tally), plain_paper=not marked.coloured),

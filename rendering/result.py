@@ -163,14 +163,13 @@ def outline_of_text(source: str) -> Outline:
 class ParsedContent:
     """A content as the parser read it, for findings, search and comparison with earlier messages.
 
-    `shown` is the message as its recipient gets it. Of a message with two parts, `text_part` is its text alone, and
-    `unsigned` that without the mailbox's signature. `words` is the text of its HTML, whether it shows or not;
-    `template` the same with line ends and the targets of links. `outlines` are those of its bodies, for comparison.
+    `shown` is the message as its recipient gets it. Of a message with two parts, `text_part` is its text alone.
+    `words` is the text of its HTML, whether it shows or not; `template` the same with line ends and the targets of
+    links. `outlines` are those of its bodies, for comparison.
     """
 
     shown: RenderedMessage
     text_part: RenderedMessage | None = None
-    unsigned: RenderedMessage | None = None
     words: str = ""
     template: str = ""
     outlines: tuple[Outline, ...] = ()
@@ -184,8 +183,7 @@ class ParsedContent:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return what was read whose fields were written as JSON."""
         renderings = {
-            name: RenderedMessage.from_json(stored[name]) if stored[name] else None
-            for name in ("shown", "text_part", "unsigned")
+            name: RenderedMessage.from_json(stored[name]) if stored[name] else None for name in ("shown", "text_part")
         }
         outlines = tuple(Outline(**one) for one in stored["outlines"])
         return cls(**{**stored, **renderings, "outlines": outlines})

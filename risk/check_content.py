@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from common.additions import text_part
 from common.fingerprint import FIELDS, Content
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
@@ -25,6 +26,7 @@ from risk.findings import (
     not_read_safely,
     one_word,
     quoted,
+    written_links,
 )
 from risk.lookalikes import passes_for_latin
 from risk.sums import read_sums
@@ -86,8 +88,9 @@ def link_text_lies(content: Content, rendered: RenderedMessage, context: RiskCon
 
 def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
+    links = written_links(content, rendered)
     for flag, words in _ODD.items():
-        odd = [link for link in rendered.links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
+        odd = [link for link in links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
@@ -231,11 +234,11 @@ def subject_differs(content: Content, rendered: RenderedMessage, context: RiskCo
 
 def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """HTML and Markdown of one message that differ in their numbers, or in most of their words."""
-    signed, written = context.text_part, context.unsigned
-    if signed is None or written is None or rendered.doubt:
+    text = context.text_part
+    if text is None or rendered.doubt:
         return
-    in_html, in_text = numbers(rendered.plain), numbers(written.plain)
-    only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
+    in_html, in_text = numbers(rendered.plain), numbers(text.plain)
+    only_html, only_text = in_html - in_text, in_text - in_html
     if only_html or only_text:
         detail = "; ".join(
             f"only the {part} says {', '.join(sorted(found)[:5])}"
@@ -245,11 +248,11 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
         sentence = "The HTML and text parts of this message have different numbers."
         yield finding("parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS)
-    elif only_there := _named_in(signed) - _named_in(rendered):
+    elif only_there := _named_in(text) - _named_in(rendered):
         sentence = "The text part names addresses that the HTML part does not."
         detail = f"Only in the text: {', '.join(map(one_word, sorted(only_there)[:5]))}."
         yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=PARTS)
-    elif overlap(rendered.plain, signed.plain) < ALIKE:
+    elif overlap(rendered.plain, text.plain, besides=text_part("", content.additions)) < ALIKE:
         sentence = "The HTML and text parts of this message have different wording."
         yield finding("parts_differ", sentence, "Compare them on the message page.", is_milder=True, anchor=PARTS)
 
@@ -275,9 +278,12 @@ def numbers(text: str) -> set[str]:
     return found
 
 
-def overlap(first: str, second: str) -> float:
-    """Return the share of words that two texts have in common, from 0 to 1."""
-    one, other = (Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second))
+def overlap(first: str, second: str, *, besides: str = "") -> float:
+    """Return the share of words that two texts have in common, from 0 to 1. Those of `besides` do not count."""
+    one, other, in_both = (
+        Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second, besides)
+    )
+    one, other = one - in_both, other - in_both
     total = one.total() + other.total()
     return 2 * (one & other).total() / total if total else 1.0
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from common.fingerprint import Content
 from rendering import RenderedMessage, stripped
-from risk.findings import SHEET, Finding, RiskContext, finding
+from risk.findings import SHEET, Finding, RiskContext, finding, written_links
 
 # More add nothing for the reader, and comparing each with each would take too long.
 MAX_FOUND = 100
@@ -66,7 +66,7 @@ _IBAN_LENGTHS = {
 def words_of(content: Content, rendered: RenderedMessage) -> str:
     """Return all text of a message that anybody could read in it: subject, body, what is hidden, and the source."""
     hidden = [one.passage for one in rendered.differences]
-    sources = [stripped(content.markdown or ""), *(link.target for link in rendered.links)]
+    sources = [stripped(content.markdown or ""), *(link.target for link in written_links(content, rendered))]
     return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
 
 

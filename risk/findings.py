@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from common.fingerprint import Content, normalise_address
-from rendering import RenderedMessage
+from rendering import Link, RenderedMessage
 from risk.phrases import OwnPhrase
 from risk.rules import RULES, Level, Rule
 
@@ -58,7 +58,7 @@ class Rejected:
 class RiskContext:
     """What the desk knows: its own domains, how often each known address was written to, what was rejected.
 
-    Of a message with two parts, `text_part` is its text as rendered alone, and `unsigned` that without the signature.
+    Of a message with two parts, `text_part` is its text as rendered alone.
     `off_list` are the recipients that the allowlists in force refuse, `watched` those that they would, were they in
     force. `own_phrases` are those that admins look for in this mailbox, those with the most points first.
     """
@@ -70,10 +70,14 @@ class RiskContext:
     rejected: Rejected | None = None
     own_phrases: Sequence[OwnPhrase] = ()
     text_part: RenderedMessage | None = None
-    unsigned: RenderedMessage | None = None
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
+
+
+def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
+    """Return the links of a message without the one to unsubscribe, which is the gateway's own."""
+    return [link for link in rendered.links if link.target != content.additions.get("unsubscribe")]
 
 
 def finding(

@@ -34,7 +34,7 @@ _WORDS = {
     "auto_cc": "copies to",
     "auto_bcc": "blind copies to",
     "signature_block": "the signature",
-    "ai_disclosure": "the AI header",
+    "commercial": "whether its mail is commercial",
     "simplify_html": "whether HTML is simplified",
     "forward_inbound": "forwarding",
     "scheduling_enabled": "scheduling",

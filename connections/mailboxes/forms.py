@@ -80,7 +80,7 @@ class SettingsForm(ApprovalCodeForm):
     signature_block = WordsField(
         required=False, max_length=200, error_messages={"max_length": "A signature has at most 200 characters."}
     )
-    ai_disclosure = forms.BooleanField(required=False)
+    commercial = forms.BooleanField(required=False)
     simplify_html = forms.BooleanField(required=False)
     forward_inbound = forms.BooleanField(required=False)
     scheduling_enabled = forms.BooleanField(required=False)
@@ -96,8 +96,9 @@ class SettingsForm(ApprovalCodeForm):
         if not values["default_gate_timing"]:
             del values["default_gate_timing"]
         if not mailbox.connection.is_our_gateway:
-            # Hosted MultiMail does not know it, and would ignore it without a word.
-            del values["require_fingerprint"], values["simplify_html"]
+            # Hosted MultiMail does not know them, and would ignore them without a word.
+            for name in ("require_fingerprint", "simplify_html", "commercial"):
+                del values[name]
         return {name: value for name, value in values.items() if getattr(mailbox, name) != value}
 
 

@@ -7,25 +7,34 @@ from django.db import transaction
 
 from common.enqueue import enqueue
 from gateway import auditing
-from gateway.errors import Forbidden
-from gateway.models import Account, ApiKey, Domain, Email
+from gateway.errors import Forbidden, Invalid
+from gateway.models import Account, ApiKey, Domain, Email, Mailbox
 
 # How many messages are enqueued when hold_all ends; the sweep finds the rest.
 _BATCH = 200
 
 
 def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None, now: datetime) -> Account:
-    """Change fields of the key's account, and switch `hold_all` when it is given. Raises Forbidden."""
+    """Change fields of the key's account, and switch `hold_all` when it is given. Raises Forbidden or Invalid."""
     if hold_all is not None and key.sandbox:
         raise Forbidden("A sandbox key cannot hold or release live mail.", code="sandbox_key")
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        if not changes.get("physical_address", "kept").strip() and _has_commercial(account):
+            raise Invalid(
+                "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first.",
+                field="physical_address",
+            )
         if changes:
             account.save_fields(**changes)
             auditing.record("account.updated", account, key=key, fields=sorted(changes))
         if hold_all is not None:
             _hold_all(key, account, hold_all, now)
     return account
+
+
+def _has_commercial(account: Account) -> bool:
+    return Mailbox.objects.filter(account=account, commercial=True, is_active=True).exists()
 
 
 def close_account(*, key: ApiKey) -> None:

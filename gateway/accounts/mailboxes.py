@@ -38,6 +38,8 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         _check_mailbox_limit(account)
         _check_per_call(account, settings)
         _check_forwarding(account, settings)
+        if settings.get("commercial"):
+            _check_commercial(account, settings)
         loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
         mailbox = _insert(account, address, {**settings, "oversight_mode": stricter(mode or loosest, loosest)})
         auditing.record(
@@ -60,6 +62,10 @@ def change_mailbox(
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         _check_per_call(mailbox.account, changes)
         _check_forwarding(mailbox.account, changes)
+        if changes.get("commercial", mailbox.commercial):
+            # Locked, so that the postal address is not taken away meanwhile.
+            account = Account.objects.select_for_update(no_key=True).get(pk=mailbox.account_id)
+            _check_commercial(account, {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes})
         if mode is not None and mode != mailbox.oversight_mode:
             changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
         mailbox.save_fields(**changes)
@@ -138,6 +144,23 @@ def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> N
                 field=name,
                 code="copy_not_allowed",
             )
+
+
+def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
+    """Refuse commercial mail without a postal address, or with copies: its link is for its one recipient."""
+    if not account.physical_address.strip():
+        raise Invalid(
+            "commercial: the account has no postal address, which commercial mail must show. Set physical_address "
+            "with PATCH /v1/account first.",
+            field="commercial",
+            code="physical_address_needed",
+        )
+    if settings.get("auto_cc") or settings.get("auto_bcc"):
+        raise Invalid(
+            "commercial: a commercial mailbox cannot add copies, because the link to unsubscribe is for the one "
+            "recipient. Clear auto_cc and auto_bcc.",
+            field="commercial",
+        )
 
 
 def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:

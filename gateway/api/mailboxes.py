@@ -22,6 +22,7 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest
+from gateway.errors import BadRequest
 from gateway.lookups import mailbox_named
 from gateway.messages import decisions
 from gateway.models import ApiKey, Mailbox
@@ -42,6 +43,8 @@ class MailboxSettings(Body):
     signature_block: ShortText | None = None
     # 0 and 1 are taken as well.
     forward_inbound: bool | None = None
+    commercial: bool | None = None
+    # No setting any more: clients of MultiMail before 0.13 send it.
     ai_disclosure: bool | None = None
     simplify_html: bool | None = None
     mcp_configured: bool | None = None
@@ -52,6 +55,12 @@ class MailboxSettings(Body):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.ai_disclosure is False:
+            raise BadRequest(
+                "ai_disclosure: cannot be switched off. All mail that agents send says that an AI agent wrote it.",
+                code="ai_disclosure_required",
+                field="ai_disclosure",
+            )
         for name in _ADDITIONS:
             if len(", ".join(getattr(self, name))) > MAX_ADDITIONS:
                 raise ValueError(f"{name}: at most {MAX_ADDITIONS} characters in all.")
@@ -59,7 +68,8 @@ class MailboxSettings(Body):
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of a mailbox that are to change, and to what; without the oversight mode."""
-        values = self.model_dump(include=set(MailboxSettings.model_fields) - {"oversight_mode"}, exclude_unset=True)
+        settings = set(MailboxSettings.model_fields) - {"oversight_mode", "ai_disclosure"}
+        values = self.model_dump(include=settings, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
         changes |= {name: ", ".join(values[name]) for name in _ADDITIONS if name in values}
         return changes | {name: values[name] or "" for name in _TEXTS if name in values}
@@ -129,7 +139,8 @@ def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
         "scheduling_enabled": int(mailbox.scheduling_enabled),
         "mcp_configured": int(mailbox.mcp_configured),
         "forward_inbound": int(mailbox.forward_inbound),
-        "ai_disclosure": int(mailbox.ai_disclosure),
+        "commercial": int(mailbox.commercial),
+        "ai_disclosure": 1,
         "simplify_html": int(mailbox.simplify_html),
         "webhook_url": None,
         "oversight_webhook_url": None,

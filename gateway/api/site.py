@@ -27,6 +27,7 @@ from gateway.api import (
     oversight,
     recipients,
     sending,
+    unsubscribe,
     webhooks,
 )
 from gateway.api.answers import Health, Problem, answer
@@ -196,6 +197,7 @@ for part in (
     keys,
     domains,
     recipients,
+    unsubscribe,
     webhooks,
 ):
     api.add_router("/v1", part.router)

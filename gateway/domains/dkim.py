@@ -21,6 +21,8 @@ _SIGNED = 2 * (
     *(b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"in-reply-to", b"references"),
     *(b"mime-version", b"content-type", b"content-transfer-encoding", b"x-ai-generated", b"x-multimail-identity"),
 )
+# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to other mail.
+_UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
 def make_key(domain: Domain, *, now: datetime) -> DkimKey:
@@ -65,12 +67,13 @@ def signed(message: bytes, *, sender: str) -> bytes:
     # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of its own.
     import dkim
 
+    is_commercial = b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]
     header: bytes = dkim.sign(
         message,
         selector=key.selector.encode(),
         domain=key.domain.domain.encode(),
         privkey=key.private_key.encode(),
         canonicalize=(b"relaxed", b"relaxed"),
-        include_headers=list(_SIGNED),
+        include_headers=[*_SIGNED, *(2 * _UNSUBSCRIBE if is_commercial else ())],
     )
     return header + message

@@ -26,6 +26,10 @@ _NAMED = 3
 _RECORDED = 50
 # In these modes bypass lists do not count.
 _NEVER_SKIPPED = (Mode.READ_ONLY, Mode.GATED_ALL)
+_ONE_RECIPIENT = (
+    "A message of a commercial mailbox has exactly one recipient, because its link unsubscribes one. Send each "
+    "recipient a message."
+)
 # Recipients by field: to, cc, bcc, and the mailbox's auto_cc and auto_bcc.
 Recipients = dict[str, list[str]]
 
@@ -62,8 +66,10 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
     if ruling.outsiders:
         _refuse(key, mailbox, everyone, ruling, draft.metadata, now)
     mode = _mode_for(mailbox, draft)
+    if mailbox.commercial and len(_flat(recipients)) != 1:
+        raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
     if not key.sandbox:
-        _check_suppressed(mailbox, recipients)
+        _check_suppressed(key, mailbox, recipients, draft.metadata, now)
     check_time(mailbox=mailbox, send_at=draft.send_at, now=now)
     return _admission(mailbox, mode, draft.mode, ruling)
 
@@ -79,6 +85,8 @@ def recheck(*, email: Email, now: datetime) -> Recheck:
     ruling = judge(mailbox=email.mailbox, recipients=_flat(everyone), now=now)
     if ruling.outsiders:
         return Recheck(refusal=_sentence(everyone, ruling.outsiders))
+    if "unsubscribe" in additions and len(_flat(everyone)) != 1:
+        return Recheck(refusal=_ONE_RECIPIENT)
     return Recheck(needs_approval=not email.gated and _would_wait(email, ruling))
 
 
@@ -170,14 +178,38 @@ def _refuse(
 
 
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
-    more = len(outsiders) - _NAMED
-    named = ", ".join(outsiders[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     by_itself = " The mailbox adds it automatically." if _field_of(everyone, outsiders[0]).startswith("auto_") else ""
-    return f"This mailbox may not write to {named}: not on its list of allowed recipients.{by_itself}"
+    return f"This mailbox may not write to {_named(outsiders)}: not on its list of allowed recipients.{by_itself}"
 
 
-def _check_suppressed(mailbox: Mailbox, recipients: Recipients) -> None:
+def _named(addresses: tuple[str, ...]) -> str:
+    more = len(addresses) - _NAMED
+    return ", ".join(addresses[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_suppressed(
+    key: ApiKey, mailbox: Mailbox, recipients: Recipients, metadata: dict[str, Any], now: datetime
+) -> None:
     suppressed = Suppression.objects.among(_flat(recipients), account_id=mailbox.account_id)
+    unsubscribed = tuple(one for one, reason in suppressed.items() if reason == Suppression.Reason.UNSUBSCRIBED)
+    if unsubscribed:
+        refusal = record_refusal(
+            key=key,
+            mailbox=mailbox,
+            recipients=_flat(recipients),
+            refused=unsubscribed,
+            rule="unsubscribed",
+            metadata=metadata,
+            now=now,
+        )
+        raise Forbidden(
+            f"{_named(unsubscribed)} unsubscribed from this account's mail. Nothing was queued.",
+            code="recipient_unsubscribed",
+            field=_field_of(recipients, unsubscribed[0]),
+            hint="Remove the recipient. Only an admin key can take it off the suppression list.",
+            recipients=list(unsubscribed),
+            refusal_id=refusal.pk,
+        )
     for field, addresses in recipients.items():
         for address in addresses:
             if address in suppressed:

@@ -14,7 +14,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import cache
-from html import escape
 from typing import Any
 
 import jwt
@@ -23,17 +22,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
+from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, canonical_json, fingerprint
 from common.mail_addresses import clean_addresses
-from common.signature_block import with_signature
 from gateway.models import Email
 from gateway.parsed import render_markdown
+from gateway.recipients.unsubscribing import unsubscribe_link
 from gateway.states import Decision, Direction, Mode
 from gateway.timestamps import iso
 
-# Added as the header X-AI-Generated where the mailbox has ai_disclosure.
-AI_DISCLOSURE = "This message was written by an AI agent."
+# The visible line of all mail; X-AI-Generated and X-MultiMail-Identity come with it.
+AI_DISCLOSURE = "This message was written by an AI agent and sent through Countersign."
 # Additions that hold recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
 # 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
@@ -54,9 +54,12 @@ def additions_of(email: Email) -> dict[str, str]:
         "auto_bcc": mailbox.auto_bcc,
         "signature": mailbox.signature_block,
         "oversight_copy": copy,
-        "ai_disclosure": AI_DISCLOSURE if mailbox.ai_disclosure else "",
+        "ai_disclosure": AI_DISCLOSURE,
         "agent_identity": email.agent_identity,
     }
+    if mailbox.commercial:
+        additions["postal_address"] = email.account.physical_address
+        additions["unsubscribe"] = unsubscribe_link(email)
     return {name: text for name, text in additions.items() if text}
 
 
@@ -127,7 +130,11 @@ def build(email: Email) -> Outgoing:
         message["X-MultiMail-Identity"] = statement(email, at=int(_written_at(email).timestamp()))
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
-    _set_bodies(message, email, additions.get("signature", ""))
+    if link := additions.get("unsubscribe"):
+        # One click of the mail program's own button (RFC 8058).
+        message["List-Unsubscribe"] = f"<{link}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    _set_bodies(message, email, additions)
     for file in email.attachments.all() if email.has_attachments else ():
         main, _, sub = file.content_type.partition("/")
         # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
@@ -161,14 +168,12 @@ def _header(addresses: list[str]) -> tuple[Address, ...]:
     return tuple(Address(addr_spec=address) for address in addresses)
 
 
-def _set_bodies(message: EmailMessage, email: Email, signature: str) -> None:
-    text = with_signature(email.markdown, signature)
+def _set_bodies(message: EmailMessage, email: Email, additions: dict[str, str]) -> None:
     if email.html is None:
-        html = render_markdown(text)
+        html = render_markdown(with_signature(email.markdown, additions)) + html_footer(additions)
     else:
-        lines = "<br>".join(escape(line) for line in signature.strip().splitlines())
-        html = f"{email.html}\n<p>-- <br>{lines}</p>" if lines else email.html
-    message.set_content(text, charset="utf-8")
+        html = html_part(email.html, additions)
+    message.set_content(text_part(email.markdown, additions), charset="utf-8")
     message.add_alternative(html, subtype="html", charset="utf-8")
 
 

@@ -21,6 +21,7 @@ from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.emails import EmailQuerySet
+from gateway.recipients import suppression
 from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Mode, Status, allows
 from gateway.timestamps import iso
 from gateway.webhooks import events
@@ -163,7 +164,7 @@ def _check_not_expired(email: Email, outcome: str) -> None:
 
 
 def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
-    """Refuse to approve what the mailbox's restriction refuses now: its list or its additions have changed."""
+    """Refuse to approve what would not be accepted now: lists or additions have changed, or somebody unsubscribed."""
     if email.direction == Direction.INBOUND or outcome != Decision.APPROVED:
         return
     if refusal := recheck(email=email, now=now).refusal:
@@ -171,6 +172,15 @@ def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",
             hint="Change the mailbox's list or what it adds, or reject the message.",
+            **email.outcome(),
+        )
+    if email.sandbox:
+        return
+    if gone := suppression.unsubscribed([*email.to, *email.cc, *email.bcc], account_id=email.account_id):
+        raise Conflict(
+            f"{gone[0]} unsubscribed from this account's mail. Nothing was decided.",
+            code="recipient_unsubscribed",
+            hint="Reject the message.",
             **email.outcome(),
         )
 

@@ -80,7 +80,8 @@ def _attempt(email: Email) -> str:
         return _fail(email, refusal, timezone.now())
     suppressed = suppression.suppressed_recipients(email=email, recipients=outgoing.recipients)
     if suppression.suppresses_everyone(email=email, suppressed=suppressed):
-        refusal = smtp.HandoverFailed("every recipient is suppressed", permanent=True, refused=suppressed)
+        why = "every recipient is suppressed or has unsubscribed"
+        refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
         return _fail(email, refusal, timezone.now())
     server = Server.from_url(settings.EMAIL_URL)
     try:

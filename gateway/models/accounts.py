@@ -219,7 +219,8 @@ class Mailbox(UlidModel):
     default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
-    ai_disclosure = models.BooleanField(default=True)
+    # Marketing: its mail carries the account's postal address and a link to unsubscribe.
+    commercial = models.BooleanField(default=False, db_default=False)
     # Whether HTML is sent in its simple form only.
     simplify_html = models.BooleanField(default=True, db_default=True)
     mcp_configured = models.BooleanField(default=False)

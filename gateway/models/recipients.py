@@ -181,12 +181,12 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         """Those that the key may lift: of a key limited to mailboxes, what bounced from these."""
         return key.limited(self.applying_to(key))
 
-    def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:
-        """Those of `addresses` that the account sends nothing to; by the index suppression_once_an_account."""
+    def among(self, addresses: Iterable[str], *, account_id: str) -> dict[str, str]:
+        """Those of `addresses` that the account sends nothing to, and why; by the index suppression_once_an_account."""
         wanted = {address: comparable(address) for address in addresses}
-        sql = "SELECT email_address FROM gateway_suppression WHERE account_id = %s AND email_address = ANY(%s)"
-        found = {address for (address,) in rows(sql, [account_id, list(wanted.values())])}
-        return {address for address, compared in wanted.items() if compared in found}
+        sql = "SELECT email_address, reason FROM gateway_suppression WHERE account_id = %s AND email_address = ANY(%s)"
+        found = dict(rows(sql, [account_id, list(wanted.values())]))
+        return {address: found[compared] for address, compared in wanted.items() if compared in found}
 
 
 class Contact(UlidModel):
@@ -211,12 +211,13 @@ class Contact(UlidModel):
 
 
 class Suppression(UlidModel):
-    """An address that bounced or complained: nothing is sent to it until somebody takes it off."""
+    """An address that bounced, complained or unsubscribed: nothing is sent to it until somebody takes it off."""
 
     class Reason(models.TextChoices):
         BOUNCE = "bounce"
         COMPLAINT = "complaint"
         MANUAL = "manual"
+        UNSUBSCRIBED = "unsubscribed"
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="suppressions")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
@@ -230,7 +231,8 @@ class Suppression(UlidModel):
         constraints = [
             models.UniqueConstraint(fields=["account", "email_address"], name="suppression_once_an_account"),
             models.CheckConstraint(
-                condition=Q(reason__in=["bounce", "complaint", "manual"]), name="suppression_reason_known"
+                condition=Q(reason__in=["bounce", "complaint", "manual", "unsubscribed"]),
+                name="suppression_reason_known",
             ),
         ]
         indexes = [

@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                 ('auto_cc', models.JSONField(blank=True, default=list)),
                 ('auto_bcc', models.JSONField(blank=True, default=list)),
                 ('signature_block', models.CharField(blank=True, max_length=200)),
-                ('ai_disclosure', models.BooleanField(default=False)),
+                ('commercial', models.BooleanField(db_default=False, default=False)),
                 ('simplify_html', models.BooleanField(db_default=False, default=False)),
                 ('forward_inbound', models.BooleanField(default=False)),
                 ('allow_looser_per_call', models.BooleanField(default=False)),

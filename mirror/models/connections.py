@@ -97,7 +97,8 @@ class Mailbox(models.Model):
     auto_cc = models.JSONField(default=list, blank=True)
     auto_bcc = models.JSONField(default=list, blank=True)
     signature_block = models.CharField(max_length=200, blank=True)
-    ai_disclosure = models.BooleanField(default=False)
+    # Whether our gateway adds a postal address and a link to unsubscribe.
+    commercial = models.BooleanField(default=False, db_default=False)
     # Whether our gateway sends HTML in its simple form only.
     simplify_html = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)

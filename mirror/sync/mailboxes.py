@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
 _SWITCHES = (
-    *("ai_disclosure", "simplify_html", "forward_inbound", "allow_looser_per_call", "require_fingerprint"),
+    *("commercial", "simplify_html", "forward_inbound", "allow_looser_per_call", "require_fingerprint"),
     "scheduling_enabled",
 )
 # The texts of a mailbox and the lengths of their columns.

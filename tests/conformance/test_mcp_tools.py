@@ -117,8 +117,9 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
 
     # Settings.
     assert [box["id"] for box in use("list_mailboxes")["mailboxes"]] == [tenant.mailbox]
-    assert use("update_mailbox", {"auto_cc": None, "ai_disclosure": False}, key="admin")["status"] == "updated"
     assert use("update_mailbox", {"forward_inbound": True}, key="admin")["forward_inbound"] == 1
+    assert use("update_mailbox", {"auto_cc": None, "ai_disclosure": True}, key="admin")["status"] == "updated"
+    assert "cannot be switched off" in use("update_mailbox", {"ai_disclosure": False}, 400, key="admin")["error"]
     flags = {"mcp_configured": 1, "ai_disclosure": 1, "scheduling_enabled": 1, "auto_cc": "cee@northwind.example"}
     flags |= {"signature_block": "-- Desk", "default_gate_timing": "gate_first"}
     use("configure_mailbox", flags, key="admin")

@@ -170,21 +170,31 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
     assert "is not an email address" in answer.content.decode().partition('id="auto-cc-wrong"')[2][:300]
     GatewayMailbox.objects.update(display_name="Somebody else's change")
-    fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example", ai_disclosure="1")
+    fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
     answer = client.post(path, fields)
     box = GatewayMailbox.objects.get()
     assert answer.status_code == 302
-    assert (box.auto_bcc, box.ai_disclosure) == ("Eve@acme.example, mia@acme.example", True)
+    assert box.auto_bcc == "Eve@acme.example, mia@acme.example"
     assert box.display_name == "Somebody else's change"
     assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
     assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
     assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
     # Allowing calls to loosen it counts as loosening.
-    cleared = settings_of(account, ai_disclosure="1", allow_looser_per_call="1")
+    cleared = settings_of(account, allow_looser_per_call="1")
     assert client.post(path, cleared).status_code == 302
     box.refresh_from_db()
     assert (box.auto_bcc, box.allow_looser_per_call) == ("", True)
     assert recorded_actions()[-1] == "mailbox.loosened"
+
+
+def test_mailbox_becomes_commercial_when_the_account_has_an_address(signed_in, admin, account):
+    client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
+    refused = client.post(path, settings_of(account, commercial="1"))
+    assert (refused.status_code, "the account has no postal address" in text_of(refused)) == (422, True)
+    assert account.ask("PATCH", "/v1/account", json={"physical_address": "1 Road"}).status_code == 200
+    assert client.post(path, settings_of(account, commercial="1")).status_code == 302
+    assert (GatewayMailbox.objects.get().commercial, account.mailbox.commercial) == (True, True)
+    assert Entry.objects.get(action="mailbox.changed").detail.fields["after"] == "commercial: True"
 
 
 def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(signed_in, admin, account):

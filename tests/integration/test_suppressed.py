@@ -37,9 +37,12 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(signed_in, re
     set_suppressions(upstream, "dana@northwind.example")
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert upstream.keys[-1] == "mm_live_admin"
-    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+    page_of = f"/queue/{message.public_id}/"
+    page = signed_in(reviewer).get(page_of).content.decode()
     chips = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
     assert chips == ["Suppressed at MultiMail: bounce"]
+    SuppressedAddress.objects.filter(connection=gateway).update(reason="unsubscribed")
+    assert '<span class="chip rose shape">Unsubscribed</span>' in signed_in(reviewer).get(page_of).content.decode()
     other.delete()
     set_suppressions(upstream, "eve@northwind.example")
     read_suppressed(connection_id=gateway.pk)

@@ -14,7 +14,7 @@ from risk.check_content import numbers
 def risks(**fields):
     content = Content(**fields)
     parsed = parse_content(content)
-    return find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part, unsigned=parsed.unsigned))
+    return find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part))
 
 
 def found(rule, **fields):
@@ -174,7 +174,10 @@ def test_text_that_names_another_address_or_has_other_words_than_the_html_is_a_n
         differ = [one for one in found("parts_differ", html=html, markdown=markdown) if "addresses" in one.sentence]
         assert [(one.level, one.evidence) for one in differ] == ([("notice", (only_text,))] if only_text else [])
     closed = "<p>Your account was closed yesterday</p>"
-    assert levels("parts_differ", html=closed, markdown="Happy birthday, dear friend") == ["notice"]
+    # Also where most words are those that the mailbox adds to both.
+    for additions in ({}, {"ai_disclosure": "This message was written by an agent. " * 5, "postal_address": "1 Road"}):
+        text = "Happy birthday, dear friend"
+        assert levels("parts_differ", html=closed, markdown=text, additions=additions) == ["notice"]
 
 
 def test_subject_and_hidden_preheader_are_compared_with_the_message():

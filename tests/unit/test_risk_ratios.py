@@ -47,7 +47,7 @@ def shown(fields):
 
 def judge(message):
     content, parsed = message
-    known = replace(KNOWN, text_part=parsed.text_part, unsigned=parsed.unsigned)
+    known = replace(KNOWN, text_part=parsed.text_part)
     find_risks(content, parsed.shown, known)
     shape(content, parsed)
     bands(content, parsed)

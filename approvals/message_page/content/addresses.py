@@ -267,6 +267,8 @@ def _status(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -
     contact = known.get(one.value.lower())
     if contact is None:
         return AddressStatus("new", "New")
+    if contact.suppressed == "unsubscribed":
+        return AddressStatus("refused", "Unsubscribed")
     if contact.suppressed is not None:
         why = f": {named(contact.suppressed)}" if contact.suppressed else ""
         return AddressStatus("refused", f"Suppressed at MultiMail{why}")

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from threading import Lock
 
+from common.additions import text_part
 from common.fingerprint import Content
-from common.signature_block import with_signature
 from mirror.models import Revision
 from mirror.store import rendered_content
 from rendering import RenderedMessage, named
@@ -77,7 +77,7 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
     words = " ".join(rendered.plain.split())
     preview = words[:PREVIEW]
     # What the recipient's program has for those who read plain text only; an agent gets what is hidden as well.
-    text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else rendered.text
+    text = text_part(content.markdown, content.additions) if content.markdown else rendered.text
     hidden = next((one.passage for one in rendered.differences if one.does == "hide it" and one.passage), "")
     return Inbox(
         preview=preview + ("…" if len(words) > PREVIEW else ""),

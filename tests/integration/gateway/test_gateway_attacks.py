@@ -178,6 +178,9 @@ def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     assert [request_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [0, most, most]
     assert request_rules.most_body({"PATH_INFO": "/send_email", "HTTP_X_API_KEY": own}) == most
     assert [request_rules.most_of_sender(headers(key)) for key in ("", "nobody", own)] == [0, 0, most]
+    # One click in a mail program has a small body and no key.
+    one_click = headers(path="/v1/unsubscribe/x:y")
+    assert (request_rules.most_body(one_click), request_rules.most_of_sender(one_click)) == (most, 0)
     ApiKey.objects.filter(sha256=hash_key(own)).update(revoked_at=timezone.now())
     assert request_rules.most_of_sender(headers(own)) == 0
 

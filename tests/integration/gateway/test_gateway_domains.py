@@ -13,7 +13,7 @@ from dns.resolver import NXDOMAIN, NoAnswer, Resolver
 
 from common.mail_addresses import domain_of
 from gateway.domains import dns_records
-from gateway.models import AuditLogEntry, DkimKey, Domain, Mailbox
+from gateway.models import Account, AuditLogEntry, DkimKey, Domain, Mailbox
 from tests.integration.gateway.dns_server import DnsServer, dns_server
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, leave, make_world
@@ -173,6 +173,12 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     second = leaves()
     assert f"s={old};" not in message_from_bytes(second)["DKIM-Signature"]
     assert [holds(first), holds(second)] == [True, True]
+    # Mailing lists add their own link, unless the message has one.
+    own = b"List-Unsubscribe: <https://list.example/x>\r\n"
+    Account.objects.update(physical_address="1 Road")
+    Mailbox.objects.update(commercial=True)
+    third = leaves()
+    assert [holds(own + second), holds(third), holds(own + third)] == [True, True, False]
 
 
 def published(dns: DnsServer, name: bytes | str) -> bytes:

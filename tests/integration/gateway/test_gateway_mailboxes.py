@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from gateway import tasks
 from gateway.messages import decisions, outbox
+from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
@@ -128,18 +129,31 @@ def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World
 
 
 def test_change_of_additions_reaches_held_mail_until_it_is_approved(world: World, mail_server: MailServer):
-    email_id, disclosure = world.held(), "This message was written by an AI agent."
+    email_id = world.held()
     before = world.pending()["pending"][0]["fingerprint"]
-    patch(world, auto_bcc="archive@acme.example", signature_block="The team", ai_disclosure=True)
+    patch(world, auto_bcc="archive@acme.example", signature_block="The team")
     row = world.pending()["pending"][0]
-    additions = {"auto_bcc": "archive@acme.example", "signature": "The team", "ai_disclosure": disclosure}
+    additions = {"auto_bcc": "archive@acme.example", "signature": "The team", "ai_disclosure": AI_DISCLOSURE}
     assert row["additions"] == additions
     assert world.decide(email_id, expected_fingerprint=before).json()["code"] == "content_changed"
     assert world.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code == 200
-    patch(world, auto_bcc=None, ai_disclosure=False)
+    patch(world, auto_bcc=None)
     assert Email.objects.get(pk=email_id).additions == additions
     assert leave(email_id) == "sent"
-    assert "X-AI-Generated: " in mail_server.taken[0].content.decode()
+
+
+def test_ai_disclosure_cannot_be_switched_off(world: World):
+    calls = {"POST": "/v1/mailboxes", "PATCH": world.base}
+    for value in (False, 0, "false"):
+        for method, path in (*calls.items(), ("PATCH", f"{world.base}/configure")):
+            body = {"address": "n@acme.example", "ai_disclosure": value}
+            answer = world.call(method, path, key="admin", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (400, "ai_disclosure_required"), value
+            assert answer.json()["error"].startswith("ai_disclosure: cannot be switched off.")
+    for value in (True, 1, None):
+        answer = patch(world, ai_disclosure=value).json()
+        assert (answer["ai_disclosure"], answer["status"]) == (1, "updated")
+    assert world.call("GET", world.base).json()["ai_disclosure"] == 1
 
 
 def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):

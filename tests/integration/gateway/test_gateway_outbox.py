@@ -14,6 +14,7 @@ from django.utils import timezone
 from gateway import smtp
 from gateway import smtp as memory
 from gateway.messages import outbox
+from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
@@ -97,8 +98,10 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     assert (message["Subject"], message["Reply-To"], message["Bcc"]) == ("Grüße", "r@x.example", None)
     assert message["Message-ID"] == email.message_id_header
     text, html = cast(Any, message.get_body(("plain",))), cast(Any, message.get_body(("html",)))
-    assert text.get_content().splitlines() == ["# Hi", "", ".dot", "", "-- ", "Acme Ltd"]
+    assert text.get_content().splitlines() == ["# Hi", "", ".dot", "", "-- ", "Acme Ltd", "", AI_DISCLOSURE]
     assert html.get_content().startswith("<h1>Hi</h1>")
+    assert html.get_content().splitlines()[-3:] == ["Acme Ltd</p>", "", f"<p>{AI_DISCLOSURE}</p>"]
+    assert message["X-AI-Generated"] == "true"
     (file,) = message.iter_attachments()
     assert (file.get_filename(), file.get_content()) == ("Grüße a.pdf", b"\x00\x01\x02\x03")
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from common.fingerprint import Attachment, Content, fingerprint
 from common.references import via, with_reference
+from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import ApiKey, AuditLogEntry, Email, WebhookDelivery
 from gateway.states import Status
 from mirror.models import Message
@@ -51,7 +52,8 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db: None):
     )
     row = world.pending()["pending"][0]
     assert row["fingerprint"] == fingerprint(content_of_row(row))
-    assert row["additions"] == {"auto_bcc": "archive@acme.example", "signature": "Acme Ltd"}
+    additions = {"auto_bcc": "archive@acme.example", "signature": "Acme Ltd", "ai_disclosure": AI_DISCLOSURE}
+    assert row["additions"] == additions
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 

@@ -4,6 +4,7 @@ from email import message_from_bytes
 from email.policy import default as modern
 from typing import Any, cast
 
+from common.additions import html_part
 from gateway.models import Mailbox
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, leave
@@ -26,7 +27,8 @@ def test_html_is_held_and_sent_in_its_simple_form(world: World, mail_server: Mai
     assert world.decide(row["id"], expected_fingerprint=row["fingerprint"]).status_code == 200
     assert leave(row["id"])
     message = message_from_bytes(mail_server.taken[0].content, policy=modern)
-    assert cast(Any, message).get_body(("html",)).get_content().strip() == SIMPLE
+    sent = cast(Any, message).get_body(("html",)).get_content()
+    assert sent.splitlines() == html_part(SIMPLE, row["additions"]).splitlines()
 
 
 def test_text_of_the_agent_and_markdown_are_not_changed(world: World):

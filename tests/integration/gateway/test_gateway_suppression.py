@@ -116,7 +116,7 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(listening: Wor
     assert leave(email) == "failed"
     email.refresh_from_db()
     assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "suppressed")
-    assert email.last_error == "every recipient is suppressed"
+    assert email.last_error == "every recipient is suppressed or has unsubscribed"
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
     # Sandbox mail obeys no suppression.
     assert (leave(tried), mail_server.mails) == ("pretended", 0)

@@ -108,8 +108,7 @@ def make_world(slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any) 
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(account=account, address=f"support@{slug}.example", display_name="Support", mode=mode)
-    # Tests of the authorship headers set them explicitly.
-    Mailbox.objects.filter(pk=mailbox.pk).update(**{"ai_disclosure": False, **fields})
+    Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
     mailbox.refresh_from_db()
     world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
     # In bulk, because nearly every test creates them.
