@@ -84,7 +84,7 @@ class Client:
         return Pending(
             rows=list(rows.values()),
             closed=body if email_id and not listed and body.get("status") else None,
-            is_our_gateway=answer.headers.get("X-Countersign-Gateway") == "1",
+            is_our_gateway=_is_of_our_gateway(answer),
             unreadable=unreadable,
             pages=len(seen),
         )
@@ -169,6 +169,13 @@ class Client:
         """Read the contacts of the account with a read key, the newest first, about so many at most."""
         return self._pages("/v1/contacts", "contacts", "list of contacts", most)
 
+    def read(
+        self, target: str, params: dict[str, str], *, limit: int, deadline: Deadline
+    ) -> tuple[dict[str, Any], bool]:
+        """Make one read, and return its JSON object and whether our gateway answered."""
+        answer = self._exchange("GET", target, params=params, limit=limit, deadline=deadline)
+        return _object_in(answer), _is_of_our_gateway(answer)
+
     def _pages(self, target: str, name: str, what: str, most: int) -> list[dict[str, Any]]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[dict[str, Any]] = []
@@ -229,6 +236,10 @@ def rows_in(body: dict[str, Any], *names: str, what: str) -> list[Any]:
         if isinstance(body.get(name), list):
             return list(body[name])
     raise errors.OutcomeUnknown(f"MultiMail's {what} has a form that this version cannot read.")
+
+
+def _is_of_our_gateway(answer: Answer) -> bool:
+    return answer.headers.get("X-Countersign-Gateway") == "1"
 
 
 def _object_in(answer: Answer) -> dict[str, Any]:

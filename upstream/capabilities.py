@@ -1,0 +1,201 @@
+"""Learns what the MultiMail at an address can do with these keys, by reads alone: nothing is changed or sent there.
+
+Only an answer proves something. 403, 404, 405, 501 and a 422 say "not here, or not with this key"; after every other
+failure the question stays open. Reads that would mark received mail as read are not made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.exchange import Deadline
+from upstream import errors
+from upstream.client import Client, path
+
+# Seconds for all reads together.
+WITHIN = 30.0
+_LIMIT = 64 * 1024 * 1024
+_IS_MISSING = (403, 404, 405, 422, 501)
+# No message has this id.
+_NO_ID = "00000000000000000000000000"
+
+# What each capability is called on pages, and the key that it is asked with.
+WORDS = {
+    "gateway": ("a gateway of this product", "oversight"),
+    "one_pending": ("questions for one held message", "oversight"),
+    "pending_cc": ("Cc of held messages", "oversight"),
+    "pending_bcc": ("Bcc of held messages", "oversight"),
+    "pending_attachments": ("attachments of held messages", "oversight"),
+    "pending_sender": ("which API key sent a held message", "oversight"),
+    "scopes": ("scopes of keys", "oversight"),
+    "single_read": ("reading one message by its id", "read"),
+    "thread_bodies": ("threads with the words of their messages", "read"),
+    "contacts": ("contacts", "read"),
+    "suppression": ("suppressed addresses", "admin"),
+    "webhooks": ("webhooks", "admin"),
+    "deliveries": ("deliveries of webhooks", "admin"),
+    "domains": ("domains", "admin"),
+    "upgrade_requests": ("requests for looser modes, with their codes", "admin"),
+    "audit_log": ("the audit log", "admin"),
+    "allowlists": ("allowlists", "admin"),
+    "whole_allowlists": ("allowlists that are replaced as a whole", "admin"),
+    "hold_all": ("holding all mail", "admin"),
+    "minimum_mode": ("a minimum oversight mode", "admin"),
+    "require_fingerprint": ("requiring the fingerprint of decisions", "admin"),
+}
+_LISTS = {
+    "contacts": "/v1/contacts",
+    "suppression": "/v1/suppression",
+    "webhooks": "/v1/webhooks",
+    "deliveries": "/v1/webhook-deliveries",
+    "domains": "/v1/domains",
+    "upgrade_requests": "/v1/upgrade-requests",
+    "audit_log": "/v1/audit-log",
+}
+_ROW_FIELDS = {
+    "pending_cc": "cc",
+    "pending_bcc": "bcc",
+    "pending_attachments": "attachments",
+    "pending_sender": "sent_by_key",
+}
+_ACCOUNT_FIELDS = {
+    "hold_all": "hold_all",
+    "minimum_mode": "minimum_oversight_mode",
+    "require_fingerprint": "require_fingerprint",
+}
+_BODIES = ("body_markdown", "markdown", "text_body", "body", "text")
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Whether one thing is there: None where no answer showed it. `because` says why not, or why it is not known."""
+
+    name: str
+    is_there: bool | None
+    because: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return what pages call it."""
+        return WORDS[self.name][0]
+
+    @property
+    def slot(self) -> str:
+        """Return the slot of the key that it is asked with."""
+        return WORDS[self.name][1]
+
+
+def read_capabilities(*, api_url: str, keys: Mapping[str, str], within: float = WITHIN) -> list[Capability]:
+    """Return what this MultiMail can do with these keys by slot: oversight, read, admin, agent. It never raises."""
+    return _Survey(api_url, keys, Deadline.after(within)).capabilities()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One read: its JSON object, or None and what that means."""
+
+    body: dict[str, Any] | None
+    is_there: bool | None
+    because: str = ""
+
+
+@dataclass
+class _Survey:
+    api_url: str
+    keys: Mapping[str, str]
+    deadline: Deadline
+    # Why nothing more is asked: MultiMail asked to wait, or cannot be reached.
+    stopped: str = ""
+    is_gateway: bool | None = None
+    found: dict[str, Capability] = field(default_factory=dict)
+
+    def capabilities(self) -> list[Capability]:
+        rows = self._pending()
+        self._one_message(rows)
+        for name, target in _LISTS.items():
+            read = self._read(WORDS[name][1], target)
+            self._note(name, read.is_there, read.because)
+        self._account()
+        self._allowlists()
+        return [self.found[name] for name in WORDS]
+
+    def _note(self, name: str, is_there: bool | None, because: str = "") -> None:
+        self.found[name] = Capability(name, is_there, because)
+
+    def _read(self, slot: str, template: str, *parts: str, **params: str) -> _Read:
+        key = self.keys.get(slot)
+        if not key:
+            return _Read(None, None, f"There is no {slot} key.")
+        if self.stopped:
+            return _Read(None, None, self.stopped)
+        client = Client(base_url=self.api_url, key=key)
+        try:
+            body, is_gateway = client.read(path(template, *parts), params, limit=_LIMIT, deadline=self.deadline)
+        except (errors.NotSent, errors.Throttled) as error:
+            self.stopped = error.sentence
+            return _Read(None, None, error.sentence)
+        except errors.UpstreamError as error:
+            return _Read(None, False if error.status in _IS_MISSING else None, error.sentence)
+        self.is_gateway = is_gateway
+        return _Read(body, True)
+
+    def _pending(self) -> list[dict[str, Any]]:
+        read = self._read("oversight", "/v1/oversight/pending")
+        self._note("gateway", self.is_gateway, read.because)
+        rows = _rows(read.body, "pending", "emails", "messages")
+        outgoing = [row for row in rows if row.get("direction") != "inbound"]
+        because = read.because or "Nothing is held."
+        for name, shown in _ROW_FIELDS.items():
+            is_shown = any(shown in row for row in outgoing) if outgoing else None
+            self._note(name, is_shown, "" if outgoing else because)
+        if not rows:
+            self._note("one_pending", None, because)
+            return []
+        one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
+        if one.body is None:
+            # Our gateway says 404 of a message that it does not know.
+            self._note("one_pending", self.is_gateway if one.is_there is False else None, one.because)
+        else:
+            self._note("one_pending", not _rows(one.body, "pending", "emails", "messages"))
+        return outgoing
+
+    def _one_message(self, rows: list[dict[str, Any]]) -> None:
+        row = next((one for one in rows if one.get("mailbox_id") and one.get("thread_id")), None)
+        if row is None:
+            for name in ("single_read", "thread_bodies"):
+                self._note(name, None, "No held outgoing message names its mailbox and thread.")
+            return
+        mailbox, email, thread = str(row["mailbox_id"]), str(row["id"]), str(row["thread_id"])
+        read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
+        self._note("single_read", read.is_there, read.because)
+        read = self._read("read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true")
+        emails = _rows(read.body, "emails")
+        has_bodies = any(one.get(name) for one in emails for name in _BODIES) if emails else None
+        self._note("thread_bodies", read.is_there and has_bodies, read.because)
+
+    def _account(self) -> None:
+        read = self._read("oversight", "/v1/account")
+        tells = isinstance(read.body.get("scopes"), list) if read.body else read.is_there
+        self._note("scopes", tells, read.because)
+        read = self._read("admin", "/v1/account")
+        for name, shown in _ACCOUNT_FIELDS.items():
+            self._note(name, shown in read.body if read.body else read.is_there, read.because)
+
+    def _allowlists(self) -> None:
+        boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
+        target = ("/v1/mailboxes/{}/allowlist", str(boxes[0]["id"])) if boxes else None
+        read = self._read("admin", *target, kind="restriction") if target else _Read(None, None, "No mailbox is known.")
+        if target and read.is_there is False:
+            # A strict host does not know the question for one kind.
+            read = self._read("admin", *target)
+        self._note("allowlists", read.is_there, read.because)
+        is_whole = isinstance(read.body.get("version"), int) if read.body else read.is_there
+        self._note("whole_allowlists", is_whole, read.because)
+
+
+def _rows(body: dict[str, Any] | None, *names: str) -> list[dict[str, Any]]:
+    for name in names:
+        listed = (body or {}).get(name)
+        if isinstance(listed, list):
+            return [row for row in listed if isinstance(row, dict) and row.get("id")]
+    return []
