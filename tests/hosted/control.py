@@ -1,0 +1,138 @@
+"""What tests and other people do to the stand-in, by `POST /_control` with one of these acts; `GET` shows everything.
+
+{"begin": {"strict": true}}                       forget everything, and have this temper
+{"set": {"breaks_after": 1}}                      change switches of `temper.py`
+{"send": {"subject": "Letter"}}                   an agent sends a message, which is held; answers with its id
+{"receive": {"subject": "Hello"}}                 mail comes from outside
+{"edit": {"id": ..., "markdown": "Other"}}        somebody changes a held message
+{"decide": {"ids": [...], "action": "approve"}}   decisions elsewhere; without ids, all that is held
+{"scopes": {"mm_live_oversight_key": ["read"]}}   a key has other scopes; null revokes it
+{"rotate": "whsec_other"}                         webhooks have another secret
+{"emit": {"type": "email.teleported"}}            an event of any form
+{"release": "forwards"}                           send events that were kept back; or "backwards"
+{"drain": true}                                   answer when all events were delivered or given up
+{"before": ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that path is answered
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from tests.hosted import events
+from tests.hosted.host import HELD, Host, Mail
+from tests.hosted.temper import Temper
+
+
+def shown(host: Host) -> dict[str, Any]:
+    """Return everything that tests read."""
+    with host.lock:
+        return {
+            "effects": [asdict(one) for one in host.effects],
+            "mails": [{**asdict(mail), "mailbox": mail.mailbox.address} for mail in host.mails.values()],
+            "calls": host.calls,
+            "temper": asdict(host.temper),
+            "mailboxes": [asdict(mailbox) for mailbox in host.mailboxes.values()],
+            "webhooks": [asdict(hook) for hook in host.webhooks.values()],
+            "deliveries": [(one.event_type, one.status, one.attempts) for one in host.deliveries],
+        }
+
+
+def carry_out(host: Host, acts: dict[str, Any]) -> dict[str, Any]:
+    """Carry out the acts of one request, in their order."""
+    if acts.pop("drain", False):
+        host.deliverer.waiting.join()
+    answer: dict[str, Any] = {}
+    with host.lock:
+        for name, given in acts.items():
+            answer |= ACTS[name](host, given) or {}
+    return answer
+
+
+def _set(host: Host, switches: dict[str, Any]) -> None:
+    for name, value in switches.items():
+        if not hasattr(host.temper, name):
+            raise KeyError(name)
+        setattr(host.temper, name, value)
+
+
+def _send(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
+    mailbox = host.mailbox(fields.pop("mailbox", ""))
+    email_id = host.new_id()
+    values = {
+        "to": ["dana@northwind.example"], "subject": "Your refund for order 4471",
+        "markdown": "Hello **Dana**,\n\nyour refund is on its way.", "thread_id": f"thr_{host.number}", **fields,
+    }  # fmt: skip
+    agent = host.keys["mm_live_agent_key"].id
+    mail = Mail(
+        email_id, mailbox, "outbound", mailbox.address, status="pending_scan", received_at=host.now(),
+        key_id=agent, **values,
+    )  # fmt: skip
+    host.accept(mail, mode=mailbox.oversight_mode)
+    return {"id": mail.id}
+
+
+def _receive(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
+    mailbox = host.mailbox(fields.pop("mailbox", ""))
+    values = {
+        "sender": "dana@northwind.example", "subject": "Where is my refund?", "markdown": "Hello, where is it?",
+        "thread_id": f"thr_{host.number}", **fields,
+    }  # fmt: skip
+    is_held = mailbox.oversight_mode == "gated_all"
+    status = "pending_inbound_approval" if is_held else "unread"
+    mail = Mail(
+        host.new_id(), mailbox, "inbound", to=[mailbox.address], status=status, received_at=host.now(), **values
+    )
+    host.mails[mail.id] = mail
+    host.tell("pending" if is_held else "received", mail)
+    return {"id": mail.id}
+
+
+def _edit(host: Host, fields: dict[str, Any]) -> None:
+    mail = host.mail(fields.pop("id"))
+    for name, value in fields.items():
+        setattr(mail, name, value)
+
+
+def _decide(host: Host, given: dict[str, Any]) -> None:
+    held = [mail.id for mail in host.mails.values() if mail.status in HELD]
+    for email_id in given.get("ids", held):
+        by, reason = given.get("by", "kim@elsewhere.example"), given.get("reason", "")
+        host.decide(host.mail(email_id), given.get("action", "approve"), by=by, reason=reason)
+
+
+def _scopes(host: Host, keys: dict[str, list[str] | None]) -> None:
+    for text, scopes in keys.items():
+        key = host.keys.get(text) or host.add_key(text, text, [])
+        key.is_active, key.scopes = scopes is not None, scopes or []
+
+
+def _rotate(host: Host, secret: str) -> None:
+    for hook in host.webhooks.values():
+        hook.secret = secret
+
+
+def _emit(host: Host, payload: dict[str, Any]) -> None:
+    for hook in host.webhooks.values():
+        host.send_event(hook, "unknown", events.raw(payload))
+
+
+def _suppress(host: Host, addresses: list[str]) -> None:
+    for address in addresses:
+        row = {"id": address, "email_address": address, "reason": "hard_bounce", "mailbox_id": None}
+        host.suppressed.append(row | {"created_at": int(time.time() * 1000)})
+
+
+ACTS: dict[str, Any] = {
+    "begin": lambda host, switches: host.begin(Temper(**switches)),
+    "set": _set,
+    "send": _send,
+    "receive": _receive,
+    "edit": _edit,
+    "decide": _decide,
+    "scopes": _scopes,
+    "rotate": _rotate,
+    "emit": _emit,
+    "suppress": _suppress,
+    "release": lambda host, way: host.deliverer.release(backwards=way == "backwards"),
+    "before": lambda host, given: host.before.append((given[0], lambda: carry_out(host, dict(given[1])))),
+}

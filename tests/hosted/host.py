@@ -1,0 +1,798 @@
+"""One account of hosted MultiMail in memory: what its public documents say of each call, and a ledger of effects.
+
+A call is looked up in `ROUTES`, which the decorator `call` fills: method, path, scope, and the parameters and fields
+that the documents name. `control.py` does what tests and other people do.
+"""
+
+import base64
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+from tests.hosted import events
+from tests.hosted.temper import Temper
+
+HELD = ("pending_send_approval", "pending_inbound_approval")
+STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
+SCOPES = ("read", "send", "oversight", "oversight_read", "admin")
+SEND_FIELDS = "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
+FLAT_FIELDS = SEND_FIELDS + " from mailbox body text html oversight_mode metadata scheduled_at"
+LIST_PARAMETERS = (
+    "status sender subject_contains date_after date_before direction has_attachments since_id limit cursor"
+)
+
+
+class Refused(Exception):
+    """An answer other than success."""
+
+    def __init__(self, status: int, error: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+        super().__init__(error)
+        self.status, self.body, self.headers = status, {"error": error, **more}, headers or {}
+
+
+@dataclass
+class Key:
+    """An API key: `text` is the secret."""
+
+    id: str
+    text: str
+    name: str
+    scopes: list[str]
+    is_active: bool = True
+    created_at: int = 0
+
+
+@dataclass
+class Mailbox:
+    """A mailbox with the oversight mode that holds for its mail."""
+
+    id: str
+    address: str
+    display_name: str = "Support"
+    oversight_mode: str = "gated_send"
+    allowlist: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Mail:
+    """One message, sent or received."""
+
+    id: str
+    mailbox: Mailbox
+    direction: str
+    sender: str
+    to: list[str]
+    subject: str
+    markdown: str
+    status: str
+    thread_id: str
+    received_at: str
+    key_id: str = ""
+    cc: list[str] = field(default_factory=list)
+    bcc: list[str] = field(default_factory=list)
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    send_at: str | None = None
+    decision: str | None = None
+    reason: str | None = None
+    decided_by: str | None = None
+    decided_at: str | None = None
+    delivered_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One line of the ledger: a message left, was let in, was rejected or was cancelled."""
+
+    email_id: str
+    what: str
+    at: str
+    by: str
+    reason: str
+    to: list[str]
+    subject: str
+    markdown: str
+
+
+@dataclass
+class Asked:
+    """One call: the parts of its path, its parameters, its body, and the key that made it."""
+
+    parts: list[str]
+    query: dict[str, str]
+    body: dict[str, Any]
+    key: Key
+
+    def text(self, *names: str) -> str:
+        """Return the first of these fields that is there."""
+        return next((str(self.body[name]) for name in names if self.body.get(name)), "")
+
+    def addresses(self, name: str) -> list[str]:
+        """Return a field of addresses, which may be a list or a text with commas."""
+        value = self.body.get(name) or []
+        return [one.strip() for one in (value.split(",") if isinstance(value, str) else value)]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. An empty scope is any key; `query` and `body` are what the documents name."""
+
+    method: str
+    path: "re.Pattern[str]"
+    scopes: tuple[str, ...]
+    query: frozenset[str]
+    body: frozenset[str]
+    act: Callable[["Host", Asked], tuple[int, Any]]
+
+
+ROUTES: list[Route] = []
+
+
+def call(method: str, path: str, scope: str = "", *, query: str = "", body: str = "") -> Callable[..., Any]:
+    """Serve an operation by the decorated method of Host; `{}` is one segment of the path."""
+    pattern = re.compile(path.replace("{}", "([^/]+)"))
+
+    def register(act: Callable[["Host", Asked], tuple[int, Any]]) -> Callable[["Host", Asked], tuple[int, Any]]:
+        known = frozenset(query.split()), frozenset(body.split())
+        ROUTES.append(Route(method, pattern, tuple(scope.split()), *known, act))
+        return act
+
+    return register
+
+
+class Host:
+    """The account. `answer` is the whole API; everything else is called by it or by `control.py`."""
+
+    def __init__(self, temper: Temper) -> None:
+        self.lock = threading.RLock()
+        self.deliverer = events.Deliverer()
+        self.begin(temper)
+
+    def begin(self, temper: Temper) -> None:
+        """Forget everything, and be this kind of host."""
+        self.temper = temper
+        self.number = 0
+        self.mails: dict[str, Mail] = {}
+        self.effects: list[Effect] = []
+        self.calls: list[dict[str, Any]] = []
+        self.webhooks: dict[str, events.Webhook] = {}
+        self.deliveries: list[events.Delivery] = []
+        self.deliverer.kept_back = []
+        self.contacts: list[dict[str, Any]] = []
+        self.suppressed: list[dict[str, Any]] = []
+        self.audit: list[dict[str, Any]] = []
+        self.sent_before: dict[tuple[str, ...], str] = {}
+        self.moments: list[float] = []
+        # What happens elsewhere right before the next call to a path is answered.
+        self.before: list[tuple[str, Callable[[], object]]] = []
+        self.keys: dict[str, Key] = {}
+        for name in ("oversight", "oversight_read", "read", "admin"):
+            self.add_key(f"mm_live_{name}_key", name, [name])
+        self.add_key("mm_live_agent_key", "agent", ["read", "send"])
+        support = Mailbox(self.new_id(), "support@yourteam.example")
+        self.mailboxes = {support.id: support}
+
+    # --- what all calls share ---
+
+    def answer(
+        self, method: str, path: str, query: dict[str, str], body: Any, secret: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Return status, body (an object, or bytes) and headers."""
+        time.sleep(self.temper.latency)
+        with self.lock:
+            self.calls.append({"method": method, "path": path, "query": query, "body": body, "key": secret[:16]})
+            for number, (awaited, happens) in enumerate(self.before):
+                if awaited == path:
+                    del self.before[number]
+                    happens()
+                    break
+            self._send_what_is_due()
+            try:
+                status, found = self._answer(method, path, query, body, secret)
+            except Refused as refused:
+                return refused.status, refused.body, refused.headers
+            return status, found, {}
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any, secret: str) -> tuple[int, Any]:
+        key = self.keys.get(secret)
+        if key is None or not key.is_active:
+            raise Refused(401, "This API key is missing, unknown or revoked.")
+        if self.temper.closed:
+            raise Refused(403, "This account is closed.")
+        self._limit()
+        found = [(one, match) for one in ROUTES if (match := one.path.fullmatch(path))]
+        if not found:
+            raise Refused(404, "There is no such address.")
+        route, match = next(((one, m) for one, m in found if one.method == method), (None, None))
+        if route is None or match is None:
+            raise Refused(405, "This address does not take that method.")
+        if not isinstance(body, dict):
+            raise Refused(400, "The body must be a JSON object.")
+        if route.scopes and not any(scope in route.scopes or self._implies(scope, route) for scope in key.scopes):
+            raise Refused(403, f"This key lacks the scope {route.scopes[0]}.")
+        if self.temper.strict:
+            self._refuse_unknown(route, query, body)
+        asked = Asked([unquote(part) for part in match.groups()], query, body, key)
+        if method == "GET":
+            return route.act(self, asked)
+        return self._change(route, asked)
+
+    def _implies(self, scope: str, route: Route) -> bool:
+        return scope == "admin" and "read" in route.scopes
+
+    def _limit(self) -> None:
+        now = time.monotonic()
+        self.moments = [moment for moment in self.moments if now - moment < 60]
+        if self.temper.calls_a_minute and len(self.moments) >= self.temper.calls_a_minute:
+            wait = str(max(1, round(60 - (now - self.moments[0]))))
+            raise Refused(429, "Too many requests.", {"Retry-After": wait})
+        self.moments.append(now)
+
+    def _refuse_unknown(self, route: Route, query: dict[str, str], body: dict[str, Any]) -> None:
+        unknown = [name for name in body if name not in route.body]
+        unknown = unknown or [name for name in query if name not in route.query]
+        if int(query.get("limit") or 1) > 100:
+            raise Refused(422, "limit must be at most 100.", field="limit")
+        if unknown:
+            named = unknown if self.temper.names_all else unknown[:1]
+            raise Refused(422, "Unknown field: " + ", ".join(named) + ".", field=named[0])
+
+    def _change(self, route: Route, asked: Asked) -> tuple[int, Any]:
+        temper = self.temper
+        if temper.breaks_before:
+            temper.breaks_before -= 1
+            raise Refused(503, "MultiMail is not available.")
+        if temper.does_nothing:
+            temper.does_nothing -= 1
+            return 200, {"id": asked.text("email_id"), "status": temper.approved_word}
+        answer = route.act(self, asked)
+        if temper.breaks_after:
+            temper.breaks_after -= 1
+            raise Refused(500, "Something went wrong.")
+        return answer
+
+    # --- small things ---
+
+    def now(self) -> str:
+        """Return the time that this host believes it is."""
+        return self._iso(time.time() + self.temper.clock_off)
+
+    def _iso(self, epoch: float) -> str:
+        return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def new_id(self) -> str:
+        """Return an id of the shape that this host uses."""
+        self.number += 1
+        number = self.number
+        return {
+            "number": str(70_000_000 + number),
+            "uuid": str(uuid.UUID(int=(time.time_ns() << 40) + number)),
+            "odd": f"msg/{number:05}+ü%2F?#@mail.example",
+            "long": f"{number:05}" + "x" * 195,
+        }.get(self.temper.ids, f"01HOSTED{number:018}")
+
+    def add_key(self, text: str, name: str, scopes: list[str]) -> Key:
+        """Add a key with this secret."""
+        self.number += 1
+        key = Key(f"key_{self.number}", text, name, scopes, created_at=int(time.time() * 1000))
+        self.keys[text] = key
+        return key
+
+    def mailbox(self, name: str) -> Mailbox:
+        """Return a mailbox by its id or address; without a name, the only one."""
+        boxes = list(self.mailboxes.values())
+        if not name and len(boxes) == 1:
+            return boxes[0]
+        found = next((box for box in boxes if name in (box.id, box.address)), None)
+        if found is None:
+            raise Refused(404, "There is no such mailbox in this account.")
+        return found
+
+    def mail(self, email_id: str) -> Mail:
+        """Return a message by its id."""
+        if email_id not in self.mails:
+            raise Refused(404, "There is no such email in this account.")
+        return self.mails[email_id]
+
+    def tell(self, kind: str, mail: Mail) -> None:
+        """Send an event about a message to whoever subscribed to it."""
+        facts = {
+            "id": self.shown_id(mail.id), "thread_id": mail.thread_id, "mailbox": mail.mailbox.address,
+            "from": mail.sender, "to": mail.to, "subject": mail.subject, "metadata": mail.metadata,
+            "direction": mail.direction, "has_attachments": bool(mail.attachments),
+        }  # fmt: skip
+        body = events.raw(events.envelope(self.temper.envelope, kind, facts, self.now()))
+        for webhook in self.webhooks.values():
+            if events.wants(webhook.events, kind) and webhook.mailbox_id in (None, mail.mailbox.id):
+                self.send_event(webhook, events.NAMES[kind]["ABCD".index(self.temper.envelope)], body)
+
+    def send_event(self, webhook: events.Webhook, name: str, body: bytes) -> None:
+        """Send one event, or lose it, or keep it back."""
+        self.number += 1
+        delivery = events.Delivery(f"dlv_{self.number}", webhook, name, body, self.now())
+        self.deliveries.append(delivery)
+        if self.temper.loses_events:
+            self.temper.loses_events -= 1
+            delivery.status = "failed"
+            return
+        for _ in range(self.temper.copies):
+            if self.temper.holds_events:
+                self.deliverer.kept_back.append(delivery)
+            else:
+                self.deliverer.waiting.put(delivery)
+
+    def shown_id(self, email_id: str) -> Any:
+        """Return an id as JSON has it: a number where this host counts."""
+        return int(email_id) if self.temper.ids == "number" else email_id
+
+    def row(self, mail: Mail) -> dict[str, Any]:
+        """Return a message as lists show it, without its body."""
+        return {
+            "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
+            "from": mail.sender, "to": mail.to, "subject": mail.subject, "status": self._word(mail.status),
+            "thread_id": mail.thread_id, "received_at": mail.received_at,
+            "has_attachments": bool(mail.attachments), "delivered_at": mail.delivered_at,
+        }  # fmt: skip
+
+    def _word(self, status: str) -> str:
+        return {"pending_send_approval": self.temper.held_word, "sent": self.temper.sent_word}.get(status, status)
+
+    def _files(self, mail: Mail) -> list[dict[str, Any]]:
+        return [{name: file[name] for name in ("name", "size", "content_type")} for file in mail.attachments]
+
+    def page(self, name: str, rows: list[Any], asked: Asked, **more: Any) -> tuple[int, Any]:
+        """Return one page of a list."""
+        size = min(int(asked.query.get("limit") or self.temper.page_size), self.temper.page_size, 100)
+        if self.temper.endless:
+            self.number += 1
+            return 200, {name: rows[:size], "cursor": str(self.number), **more}
+        start = int(asked.query.get("cursor") or 0)
+        more_rows = start + size < len(rows)
+        return 200, {name: rows[start : start + size], "cursor": str(start + size) if more_rows else None, **more}
+
+    def note(self, action: str, mail: Mail, by: str) -> None:
+        """Write a line of the account's audit log."""
+        self.number += 1
+        self.audit.append({
+            "id": f"log_{self.number}", "action": action, "resource_type": "email", "resource_id": mail.id,
+            "actor_key_id": by, "metadata": {}, "created_at": self.now(),
+        })  # fmt: skip
+
+    def effect(self, what: str, mail: Mail, *, by: str) -> None:
+        """Write what really happened."""
+        content = mail.to + mail.cc + mail.bcc, mail.subject, mail.markdown
+        self.effects.append(Effect(mail.id, what, self.now(), by, mail.reason or "", *content))
+
+    # --- what becomes of a message ---
+
+    def accept(self, mail: Mail, *, mode: str) -> None:
+        """Take in a message that somebody sends: it waits, or leaves."""
+        self.mails[mail.id] = mail
+        if STRICTNESS.index(mode) >= STRICTNESS.index("gated_send"):
+            mail.status = "pending_send_approval"
+            self.tell("pending", mail)
+        elif mail.send_at:
+            mail.status = "scheduled"
+        else:
+            self.leave(mail, by=mail.key_id)
+
+    def leave(self, mail: Mail, *, by: str) -> None:
+        """Send it."""
+        mail.status, mail.delivered_at = "sent", self.now()
+        self.effect("left", mail, by=by)
+        self.tell("sent", mail)
+        self.tell("delivered", mail)
+
+    def _send_what_is_due(self) -> None:
+        for mail in self.mails.values():
+            if mail.status == "scheduled" and mail.send_at and mail.send_at <= self.now():
+                self.leave(mail, by=mail.decided_by or mail.key_id)
+
+    def decide(self, mail: Mail, action: str, *, by: str, reason: str = "") -> dict[str, Any]:
+        """Carry out a decision, whoever makes it."""
+        decision = {"approve": "approved", "reject": "rejected"}[action]
+        repeats = self.temper.repeats and action == "approve" and mail.decision == "approved"
+        if mail.status not in HELD and not repeats:
+            told = {"status": self._word(mail.status)}
+            told |= {"decision": mail.decision, "reason": mail.reason} if mail.decision else {}
+            raise Refused(409, "This email is not pending approval.", **(told if self.temper.tells_outcome else {}))
+        mail.decision, mail.decided_by, mail.decided_at = decision, by, self.now()
+        mail.reason = reason or None
+        self.note(action, mail, by)
+        self.tell(decision, mail)
+        word = decision
+        if action == "reject":
+            mail.status = "rejected"
+            self.effect("rejected", mail, by=by)
+        elif mail.direction == "inbound":
+            mail.status = "unread"
+            self.effect("let in", mail, by=by)
+            self.tell("received", mail)
+        elif mail.send_at and mail.send_at > self.now():
+            mail.status = "scheduled"
+        else:
+            self.leave(mail, by=by)
+            word = self.temper.approved_word
+        return {"id": self.shown_id(mail.id), "status": word}
+
+    # --- sending ---
+
+    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str, thread: str = "", **fixed: Any) -> tuple[int, Any]:
+        mode = asked.text("oversight_mode") or mailbox.oversight_mode
+        if mode not in STRICTNESS:
+            raise Refused(422, "oversight_mode is not a known mode.", field="oversight_mode")
+        mode = max(mode, mailbox.oversight_mode, key=STRICTNESS.index)
+        if mode == "read_only":
+            raise Refused(403, "This mailbox is read-only. Request an upgrade.")
+        to = fixed.get("to") or asked.addresses("to")
+        subject = fixed.get("subject") or asked.text("subject")
+        markdown = asked.text("markdown", "body", "text", "html")
+        if not to or not markdown:
+            raise Refused(422, "to and a body are required.", field="markdown" if to else "to")
+        content = (mailbox.id, *to, subject, markdown)
+        repeated = (mailbox.id, "key", asked.text("idempotency_key"))
+        if repeated[-1] and repeated in self.sent_before:
+            earlier = self.mails[self.sent_before[repeated]]
+            return 200, {"id": self.shown_id(earlier.id), "status": "already_sent", "idempotent": True,
+                         "thread_id": earlier.thread_id}  # fmt: skip
+        if not repeated[-1] and content in self.sent_before:
+            raise Refused(409, "The same content was sent within the last minute.")
+        mail = Mail(
+            self.new_id(), mailbox, "outbound", mailbox.address, to, subject, markdown, "pending_scan",
+            thread or f"thr_{self.number}", self.now(), asked.key.id, asked.addresses("cc"), asked.addresses("bcc"),
+            [_file(one) for one in asked.body.get("attachments") or []], asked.body.get("metadata") or {},
+            send_at=asked.text("send_at", "scheduled_at") or None,
+        )  # fmt: skip
+        self.sent_before[repeated if repeated[-1] else content] = mail.id
+        self.accept(mail, mode=mode)
+        email_id = self.shown_id(mail.id)
+        return 202, {"id": email_id, "message_id": email_id, "status": status, "thread_id": mail.thread_id}
+
+    @call("POST", "/v1/mailboxes/{}/send", "send", body=SEND_FIELDS)
+    def send(self, asked: Asked) -> tuple[int, Any]:
+        """Send from a mailbox, in the current dialect."""
+        return self._send(asked, self.mailbox(asked.parts[0]), status="pending_scan")
+
+    @call("POST", "/v1/send_email", "send", body=FLAT_FIELDS)
+    def send_flat(self, asked: Asked) -> tuple[int, Any]:
+        """Send as the page on Discord bots does."""
+        return self._send(asked, self.mailbox(asked.text("from", "mailbox")), status="queued")
+
+    @call("POST", "/v1/mailboxes/{}/reply/{}", "send", body="markdown cc bcc attachments idempotency_key")
+    def reply(self, asked: Asked) -> tuple[int, Any]:
+        """Answer a message."""
+        first = self.mail(asked.parts[1])
+        subject = first.subject if first.subject.startswith("Re: ") else f"Re: {first.subject}"
+        whom = [first.sender] if first.direction == "inbound" else first.to
+        mailbox = self.mailbox(asked.parts[0])
+        return self._send(asked, mailbox, status="pending_scan", thread=first.thread_id, to=whom, subject=subject)
+
+    @call("POST", "/v1/mailboxes/{}/emails/{}/cancel", "send")
+    def cancel(self, asked: Asked) -> tuple[int, Any]:
+        """Take back a message that has not left."""
+        mail = self.mail(asked.parts[1])
+        if mail.status not in ("pending_scan", *HELD, "scheduled", "cancelled"):
+            raise Refused(409, "This email cannot be cancelled.", status=self._word(mail.status))
+        if mail.status != "cancelled":
+            mail.status = "cancelled"
+            self.effect("cancelled", mail, by=asked.key.id)
+        return 200, {"id": self.shown_id(mail.id), "status": "cancelled"}
+
+    # --- reading ---
+
+    def _received(self, mailbox: Mailbox, status: str) -> list[dict[str, Any]]:
+        mails = [mail for mail in self.mails.values() if mail.mailbox is mailbox]
+        return [self.row(mail) for mail in reversed(mails) if status in ("", mail.status, self._word(mail.status))]
+
+    @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
+    def list_emails(self, asked: Asked) -> tuple[int, Any]:
+        """List a mailbox, newest first."""
+        rows = self._received(self.mailbox(asked.parts[0]), asked.query.get("status", ""))
+        wanted = asked.query.get("direction") or ""
+        return self.page("emails", [row for row in rows if wanted in ("", row["direction"])], asked)
+
+    @call("GET", "/v1/check_inbox", "read", query="mailbox unread limit")
+    def check_inbox(self, asked: Asked) -> tuple[int, Any]:
+        """List unread mail, as the pages do."""
+        rows = self._received(self.mailbox(asked.query.get("mailbox", "")), "unread")
+        return self.page("emails", [row | {"to": ", ".join(row["to"])} for row in rows], asked)
+
+    def _read(self, mail: Mail) -> tuple[int, Any]:
+        if mail.status == "unread":
+            mail.status = "read"
+        return 200, {
+            **self.row(mail), "markdown": mail.markdown, "cc": mail.cc, "bcc": mail.bcc, "tags": mail.tags,
+            "attachments": self._files(mail), "metadata": mail.metadata, "send_at": mail.send_at,
+            "approved_at": mail.decided_at if mail.decision == "approved" else None,
+            "approved_by": mail.decided_by if mail.decision == "approved" else None,
+        }  # fmt: skip
+
+    @call("GET", "/v1/mailboxes/{}/emails/{}", "read")
+    def read_email(self, asked: Asked) -> tuple[int, Any]:
+        """Read one message, which marks it as read."""
+        mail = self.mail(asked.parts[1])
+        if mail.mailbox is not self.mailbox(asked.parts[0]):
+            raise Refused(404, "There is no such email in this mailbox.")
+        return self._read(mail)
+
+    @call("GET", "/v1/emails/{}", "read")
+    def read_email_by_id(self, asked: Asked) -> tuple[int, Any]:
+        """Read one message as Zapier does."""
+        return self._read(self.mail(asked.parts[0]))
+
+    @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
+    def read_thread(self, asked: Asked) -> tuple[int, Any]:
+        """List the messages of a thread, without bodies."""
+        mails = [mail for mail in self.mails.values() if mail.thread_id == asked.parts[1]]
+        if not mails:
+            raise Refused(404, "There is no such thread in this account.")
+        people = sorted({address for mail in mails for address in (mail.sender, *mail.to)})
+        return 200, {
+            "thread_id": asked.parts[1], "message_count": len(mails), "participants": people,
+            "last_activity": mails[-1].received_at, "has_unanswered_inbound": mails[-1].direction == "inbound",
+            "emails": [self.row(mail) for mail in mails],
+        }  # fmt: skip
+
+    @call("GET", "/v1/mailboxes/{}/emails/{}/attachments/{}", "read")
+    def download(self, asked: Asked) -> tuple[int, Any]:
+        """Return the bytes of a file."""
+        files = self.mail(asked.parts[1]).attachments
+        found = next((file for file in files if file["name"] == asked.parts[2]), None)
+        if found is None:
+            raise Refused(404, "There is no such attachment.")
+        return 200, base64.b64decode(found["content_base64"])
+
+    # --- oversight ---
+
+    @call("GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor")
+    def list_pending(self, asked: Asked) -> tuple[int, Any]:
+        """List what is held, oldest first, as the OpenAPI document has its rows."""
+        rows = []
+        for mail in self.mails.values():
+            if mail.status not in HELD:
+                continue
+            row = {
+                "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
+                "from": mail.sender, "to": mail.to, "subject": mail.subject,
+                "body_markdown": mail.markdown + "x" * self.temper.padding,
+                "status": self._word(mail.status), "received_at": mail.received_at,
+            }  # fmt: skip
+            optional = {
+                "cc": mail.cc, "bcc": mail.bcc, "attachments": self._files(mail), "thread_id": mail.thread_id,
+                "metadata": mail.metadata, "send_at": mail.send_at,
+            }  # fmt: skip
+            rows.append(row | {name: optional[name] for name in self.temper.shows})
+        return self.page("emails", rows, asked)
+
+    @call("POST", "/v1/oversight/decide", "oversight", body="email_id action reason")
+    def decide_email(self, asked: Asked) -> tuple[int, Any]:
+        """Approve or reject."""
+        reason = asked.text("reason") if self.temper.takes_reason else ""
+        if "reason" in asked.body and self.temper.strict and not self.temper.takes_reason:
+            raise Refused(422, "Unknown field: reason.", field="reason")
+        action = asked.text("action")
+        if action not in ("approve", "reject"):
+            raise Refused(422, "action must be approve or reject.", field="action")
+        mail = self.mail(asked.text("email_id"))
+        if mail.key_id == asked.key.id:
+            raise Refused(403, "The key that wrote an email cannot decide it.")
+        return 200, self.decide(mail, action, by=asked.key.id, reason=reason)
+
+    # --- the account ---
+
+    @call("GET", "/v1/account")
+    def read_account(self, asked: Asked) -> tuple[int, Any]:
+        """Tell about the account."""
+        if self.temper.account_needs_read and not {"read", "admin"} & set(asked.key.scopes):
+            raise Refused(403, "This key lacks the scope read.")
+        return 200, {
+            "id": "acc_1", "name": "Your Team", "slug": "yourteam", "plan": "pro",
+            "oversight_email": "ops@yourteam.example", "physical_address": "1 Main Street",
+            "monthly_email_quota": 30000, "emails_sent_this_month": len(self.effects), "max_mailboxes": 25,
+            "storage_used_bytes": 0, "max_storage_bytes": 10**9, "is_active": 1, "sending_disabled": 0,
+            "sending_disabled_reason": None,
+        }  # fmt: skip
+
+    @call("PATCH", "/v1/account", "admin", body="name oversight_email physical_address approval_code")
+    def change_account(self, asked: Asked) -> tuple[int, Any]:
+        """Change nothing that matters here."""
+        return 200, {"status": "updated"}
+
+    @call("GET", "/v1/usage", "read", query="from to breakdown period")
+    def read_usage(self, asked: Asked) -> tuple[int, Any]:
+        """Count."""
+        left = sum(1 for one in self.effects if one.what == "left")
+        received = sum(1 for mail in self.mails.values() if mail.direction == "inbound")
+        counted = {"emails_sent": left, "emails_received": received, "api_calls": len(self.calls)}
+        return 200, {"from": 0, "to": int(time.time() * 1000), **counted, "oversight_actions": len(self.audit)}
+
+    @call("GET", "/v1/audit-log", "admin", query="limit cursor")
+    def read_audit_log(self, asked: Asked) -> tuple[int, Any]:
+        """List decisions, newest first."""
+        return self.page("entries", self.audit[::-1], asked)
+
+    def _box(self, mailbox: Mailbox) -> dict[str, Any]:
+        return {
+            "id": mailbox.id, "tenant_id": "acc_1", "address": mailbox.address, "display_name": mailbox.display_name,
+            "oversight_mode": mailbox.oversight_mode, "auto_cc": None, "auto_bcc": None, "forward_inbound": 0,
+            "webhook_url": None, "oversight_webhook_url": None, "signature_block": None, "is_active": 1,
+            "created_at": 1780000000000,
+        }  # fmt: skip
+
+    @call("GET", "/v1/mailboxes", "read")
+    def list_mailboxes(self, asked: Asked) -> tuple[int, Any]:
+        """List all mailboxes."""
+        return 200, {"mailboxes": [self._box(mailbox) for mailbox in self.mailboxes.values()]}
+
+    @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
+          "signature_block webhook_url oversight_webhook_url")  # fmt: skip
+    def change_mailbox(self, asked: Asked) -> tuple[int, Any]:
+        """Make a mailbox stricter, or call it something else."""
+        mailbox, mode = self.mailbox(asked.parts[0]), asked.text("oversight_mode")
+        if mode and STRICTNESS.index(mode) < STRICTNESS.index(mailbox.oversight_mode):
+            raise Refused(403, "A looser mode needs an upgrade.")
+        mailbox.oversight_mode = mode or mailbox.oversight_mode
+        mailbox.display_name = asked.text("display_name") or mailbox.display_name
+        return 200, {"status": "updated"}
+
+    @call("GET", "/v1/mailboxes/{}/allowlist", "read")
+    def list_allowlist(self, asked: Asked) -> tuple[int, Any]:
+        """List who skips approval."""
+        mailbox = self.mailbox(asked.parts[0])
+        entries = mailbox.allowlist
+        return 200, {"entries": entries, "mailbox_id": mailbox.id, "count": len(entries)}
+
+    @call("POST", "/v1/mailboxes/{}/allowlist", "admin", body="pattern note approval_code")
+    def add_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
+        """Ask for a code, then add an entry."""
+        entries, pattern = self.mailbox(asked.parts[0]).allowlist, asked.text("pattern")
+        if not pattern or len(pattern) > 254 or len(asked.text("note")) > 200:
+            raise Refused(400, "pattern is an address or *@domain of up to 254 characters.")
+        if any(entry["pattern"] == pattern for entry in entries):
+            raise Refused(409, "This pattern is on the list.")
+        if not asked.text("approval_code"):
+            return 202, {"status": "pending_approval"}
+        self.number += 1
+        entry = {"id": f"alw_{self.number}", "pattern": pattern, "note": asked.text("note"), "added_at": self.now()}
+        entries.append(entry | {"added_by": asked.key.id})
+        return 201, entry
+
+    @call("DELETE", "/v1/mailboxes/{}/allowlist/{}", "admin", query="approval_code", body="approval_code")
+    def remove_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
+        """Ask for a code, then remove an entry."""
+        mailbox = self.mailbox(asked.parts[0])
+        if asked.parts[1] not in [entry["id"] for entry in mailbox.allowlist]:
+            raise Refused(404, "There is no such entry.")
+        if not (asked.text("approval_code") or asked.query.get("approval_code")):
+            return 202, {"status": "pending_approval"}
+        mailbox.allowlist = [entry for entry in mailbox.allowlist if entry["id"] != asked.parts[1]]
+        return 200, {"deleted": True}
+
+    @call("GET", "/v1/suppression", "read", query="limit cursor")
+    def list_suppression(self, asked: Asked) -> tuple[int, Any]:
+        """List addresses that get nothing any more."""
+        return self.page("suppressions", self.suppressed[::-1], asked)
+
+    @call("DELETE", "/v1/suppression/{}", "admin")
+    def remove_suppression(self, asked: Asked) -> tuple[int, Any]:
+        """Take an address from the list."""
+        kept = [row for row in self.suppressed if row["email_address"] != asked.parts[0]]
+        if len(kept) == len(self.suppressed):
+            raise Refused(404, "This address is not suppressed.")
+        self.suppressed = kept
+        return 200, {"status": "removed"}
+
+    @call("GET", "/v1/contacts", "read", query="q")
+    def list_contacts(self, asked: Asked) -> tuple[int, Any]:
+        """List contacts."""
+        wanted = asked.query.get("q", "")
+        return 200, {"contacts": [one for one in self.contacts if wanted in one["email"] + one["name"]]}
+
+    @call("POST", "/v1/contacts", "send", body="name email tags")
+    def add_contact(self, asked: Asked) -> tuple[int, Any]:
+        """Add a contact."""
+        self.number += 1
+        named = {"name": asked.text("name"), "email": asked.text("email"), "tags": asked.body.get("tags") or []}
+        self.contacts.append({"id": f"ctc_{self.number}", **named, "created_at": int(time.time() * 1000)})
+        return 201, self.contacts[-1]
+
+    @call("GET", "/v1/api-keys", "admin")
+    def list_keys(self, asked: Asked) -> tuple[int, Any]:
+        """List keys without their secrets."""
+        shown = []
+        for key in self.keys.values():
+            row = asdict(key) | {"prefix": key.text[:12], "last_used_at": None, "is_active": int(key.is_active)}
+            del row["text"]
+            shown.append(row)
+        return 200, {"api_keys": shown}
+
+    @call("POST", "/v1/api-keys", "admin", body="name scopes approval_code")
+    def create_key(self, asked: Asked) -> tuple[int, Any]:
+        """Make a key; its secret is told once."""
+        scopes = asked.body.get("scopes") or ["read"]
+        if {"send", "oversight"} <= set(scopes) or not set(scopes) <= set(SCOPES):
+            raise Refused(422, "These scopes cannot be on one key.", field="scopes")
+        key = self.add_key(f"mm_live_{uuid.uuid4().hex}", asked.text("name"), scopes)
+        named = {"name": key.name, "scopes": key.scopes, "prefix": key.text[:12]}
+        return 201, {"id": key.id, "api_key": key.text, **named}
+
+    @call("DELETE", "/v1/api-keys/{}", "admin", body="approval_code")
+    def revoke_key(self, asked: Asked) -> tuple[int, Any]:
+        """End a key."""
+        for key in self.keys.values():
+            if key.id == asked.parts[0]:
+                key.is_active = False
+                return 200, {"status": "revoked"}
+        raise Refused(404, "There is no such key.")
+
+    # --- webhooks ---
+
+    def _subscription(self, hook: events.Webhook) -> dict[str, Any]:
+        shown = {"id": hook.id, "url": hook.url, "events": hook.events, "mailbox_id": hook.mailbox_id}
+        return shown | {"created_at": hook.created_at}
+
+    @call("GET", "/v1/webhooks", "admin")
+    def list_webhooks(self, asked: Asked) -> tuple[int, Any]:
+        """List subscriptions, without secrets."""
+        return 200, {"subscriptions": [self._subscription(hook) for hook in self.webhooks.values()]}
+
+    @call("POST", "/v1/webhooks", "admin", body="url events mailbox_id secret approval_code")
+    def create_webhook(self, asked: Asked) -> tuple[int, Any]:
+        """Subscribe an address."""
+        url, names = asked.text("url"), asked.body.get("events") or []
+        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise Refused(422, "url must be https.", field="url")
+        unknown = [name for name in names if name not in events.KINDS and name not in events.DECIDED]
+        if unknown or not names:
+            raise Refused(422, f"Unknown event: {', '.join(map(str, unknown))}.", field="events")
+        self.number += 1
+        secret = asked.text("secret") or f"whsec_{uuid.uuid4().hex}"
+        hook = events.Webhook(
+            f"whk_{self.number}", url, names, secret, asked.body.get("mailbox_id"), self.now()
+        )  # fmt: skip
+        self.webhooks[hook.id] = hook
+        return 201, {**self._subscription(hook), "signing_secret": secret}
+
+    def _hook(self, asked: Asked) -> events.Webhook:
+        if asked.parts[0] not in self.webhooks:
+            raise Refused(404, "There is no such webhook.")
+        return self.webhooks[asked.parts[0]]
+
+    @call("GET", "/v1/webhooks/{}", "admin")
+    def read_webhook(self, asked: Asked) -> tuple[int, Any]:
+        """Show one subscription with its secret."""
+        hook = self._hook(asked)
+        return 200, {**self._subscription(hook), "signing_secret": hook.secret}
+
+    @call("DELETE", "/v1/webhooks/{}", "admin")
+    def delete_webhook(self, asked: Asked) -> tuple[int, Any]:
+        """End a subscription."""
+        del self.webhooks[self._hook(asked).id]
+        return 200, {"status": "deleted"}
+
+    @call("GET", "/v1/webhook-deliveries", "admin", query="limit cursor")
+    def list_deliveries(self, asked: Asked) -> tuple[int, Any]:
+        """List what was delivered, newest first."""
+        rows = [
+            {
+                "id": one.id, "event_type": one.event_type, "url": one.webhook.url, "status": one.status,
+                "attempts": one.attempts, "response_status": one.response_status, "created_at": one.created_at,
+                "last_attempt_at": one.created_at,
+            }
+            for one in reversed(self.deliveries)
+        ]  # fmt: skip
+        return self.page("deliveries", rows, asked)
+
+
+def _file(given: dict[str, Any]) -> dict[str, Any]:
+    content = str(given.get("content_base64") or "")
+    kind = given.get("content_type") or "application/octet-stream"
+    return {"name": given["name"], "content_base64": content, "content_type": kind,
+            "size": len(base64.b64decode(content))}  # fmt: skip
