@@ -35,6 +35,7 @@ LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
 # How the explanation begins where a person settled it, because MultiMail said nothing.
 SETTLED_BY_HAND = "MultiMail does not say; "
+NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here, so whether it was by this decision is not known."
 LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 
@@ -129,6 +130,14 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
     if ended:
         _record_left_after_all(ended, actor)
     claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
+    if claims and not references_in(reason) and "reason" in message.connection.refused_fields:
+        # Our reference is part of the reason, so no report can tell whether it was one of these.
+        for decision in decisions:
+            if decision not in claims:
+                _supersede(decision, _why_lost(reported, decided_by), actor)
+            elif decision.state == DecisionState.UNKNOWN:
+                advance(decision, event=DecisionEvent.SEEN_ABSENT, actor=actor, lease_until=None, explanation=NOT_NAMED)
+        return
     # Where the report names none, the newest call that may have left is the most likely; only one can have won.
     winner = max(claims, key=lambda one: one.pk, default=None)
     if winner:

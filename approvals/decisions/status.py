@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from django.utils import timezone
 
 from approvals.decisions.later import delay_in_words, time_in_words
+from approvals.decisions.outcomes import NO_REASON_TAKEN
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
 from approvals.models import Decision
 from common.time_zones import there, zone_word
@@ -90,9 +91,12 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         unclear = ", the newest of several decisions (MultiMail does not say which counted)"
         by = f"{decision.result} by {who}{_for_later(decision)}"
         by += unclear if decision.explanation == WINNER_UNKNOWN else ""
+        by += f". {NO_REASON_TAKEN}" if decision.explanation == NO_REASON_TAKEN else ""
         # A mail server accepted it; whether it was read is not known.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")
+    if decision.state == DecisionState.UNATTRIBUTED:
+        return Status(plain.word, "violet", decision.explanation)
     # A person's statement counts until MultiMail reports.
     if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_settled_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)
@@ -141,10 +145,20 @@ def _under_way(decision: Decision, who: str) -> Status:
 
 def _with_upstream(message: Message, plain: Status) -> Status:
     who = message.upstream_decided_by
-    decided = message.state in (MessageState.APPROVED, MessageState.REJECTED, MessageState.SENT, MessageState.RELEASED)
-    return Status(plain.word, plain.tone, f"Decided outside this desk by {who}") if who and decided else plain
+    if not who or message.state not in _DECIDED:
+        return plain
+    how = f". {plain.detail}" if message.state == MessageState.DELIVERED else ""
+    return replace(plain, detail=f"Decided outside this desk by {who}{how}")
 
 
+# States that a decision alone leads to; what came later is said first.
+_DECIDED = (
+    MessageState.APPROVED,
+    MessageState.REJECTED,
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.RELEASED,
+)
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
 

@@ -211,5 +211,7 @@ class DecisionQuerySet(DecisionFigures):
     def resolvable(self) -> Self:
         """In doubt, and resolvable by a read of this decision, not only of its message."""
         moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
+        # Where MultiMail takes no reasons, no later read tells more of an unattributed one.
+        moved &= ~Q(state=DecisionState.UNATTRIBUTED, message__connection__refused_fields__contains=["reason"])
         withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
         return self.in_doubt().filter(Q(state=DecisionState.UNKNOWN) | withdrawn | moved)

@@ -150,7 +150,8 @@ def add(request: DeskRequest) -> HttpResponse:
             keys=keys,
             scopes={name: check.scopes for name, check in checks.items()},
             is_our_gateway=cleaned["place"] == OURS,
-            account=checks["oversight"].account,
+            # Hosted MultiMail tells an oversight key nothing about the account.
+            account=next((check.account for check in checks.values() if check.account), ""),
             now=timezone.now(),
         )
     except ConnectionNotChanged as error:
