@@ -34,7 +34,7 @@ from mirror import brakes
 from mirror.attachments import fetch
 from mirror.attachments.renderings.store import drop_old_renderings
 from mirror.models import AttachedFile, Brake, Connection, Message, RemotePicture, Thread
-from mirror.sync import address_lists, health, mailboxes
+from mirror.sync import address_lists, capabilities, health, mailboxes
 from mirror.sync import retention as retain
 from mirror.sync.connection_slots import ConnectionSlots
 from mirror.threads import fetch as conversations
@@ -171,6 +171,12 @@ def read_all_refusals() -> str:
     """Enqueue `read_refusals` for each healthy connection to our own gateway."""
     _enqueue(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
     return "woken"
+
+
+@_in_slot(Connection)
+def survey(connection_id: int) -> str:
+    """Ask MultiMail what it can do at one connection."""
+    return capabilities.learn(connection_id=connection_id)
 
 
 @_in_slot(Connection)
@@ -421,6 +427,7 @@ _SWEEP = Sweep(
         "questions": _with(comments.delete_past_questions, Question.objects.past),
         "new lists": Duty(GateList.objects.missing, lambda _: push_lists()),
         "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
+        "surveys": _each(survey, Connection.objects.to_survey, 20),
         "lists": _each(push_list, GateList.objects.to_push, 100),
         "weights": _each(reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)),
     }

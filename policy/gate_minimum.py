@@ -113,7 +113,7 @@ def gate_minimums(connections: QuerySet[Connection], minimum: str) -> list[GateM
 def _status(connection: Connection, minimum: str) -> GateMinimum:
     has = connection.gate_minimum
     if not connection.is_our_gateway:
-        sentence = "Hosted MultiMail knows no minimum. What somebody sets there by API is named here."
+        sentence = "Hosted MultiMail knows no minimum. A looser mode set there is told within ten minutes."
         return GateMinimum(connection, "plain", "Only here", sentence)
     if not connection.admin_key:
         return GateMinimum(connection, "amber", "Not there", "The connection has no admin key.")

@@ -446,6 +446,7 @@ TASKS = {
     "approvals.tasks.count_hits": "counts what allowlist entries allowed",
     "approvals.tasks.count_unsigned": "stores how many webhooks with a wrong signature came within a day",
     "approvals.tasks.check_reports": "reads whether what webhooks reported of held messages is true",
+    "approvals.tasks.survey": "asks MultiMail what it can do at a connection",
     "approvals.tasks.bring_minimum": "brings the minimum oversight mode to one gateway",
     "approvals.tasks.push_list": "copies one allowlist to the gate",
     "approvals.tasks.push_lists": "copies allowlists to the gates that lack them",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from approvals.intake import ingest
 from approvals.reconcile import closing
@@ -43,6 +44,7 @@ def make_connection(slug: str = "main", **fields: Any) -> Connection:
         "webhook_secret": SECRET,
         "oversight_key": "mm_live_oversight",
         "is_our_gateway": True,
+        "surveyed_at": timezone.now(),
         **fields,
     }
     connection = Connection.objects.create(slug=slug, **values)

@@ -4,13 +4,14 @@ Each call has one time for all of it, because somebody waits for it on a page. N
 outcome of one that makes something, whoever asked lists first. What they mean: docs/multimail.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from common.exchange import Deadline
 from upstream import errors
 from upstream.client import Client, path, rows_in
+from upstream.refused_fields import OF_A_MAILBOX, OF_A_WEBHOOK
 
 MAX_LIST = 8 * 1024 * 1024
 
@@ -42,18 +43,31 @@ class AdminClient(Client):
         *parts: str,
         params: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
+        optional: Collection[str] = (),
+        without: Collection[str] = (),
     ) -> dict[str, Any]:
-        """Make one call to the path that `template` and its parts make."""
+        """Make one call to the path that `template` and its parts make.
+
+        `optional` names fields and parameters that the call can do without, and `without` what MultiMail has refused
+        here. Raises FieldsRefused for more of those.
+        """
         target, deadline = path(template, *parts), Deadline.after(self._within)
-        return self._call(method, target, params=params, body=body, limit=MAX_LIST, deadline=deadline)
+        left_out = set(optional) & set(without)
+        params, body = _without(params, left_out), _without(body, left_out)
+        return self._call(
+            method, target, params=params, body=body, optional=optional, limit=MAX_LIST, deadline=deadline
+        )
 
     def _rows(self, target: str, *names: str) -> list[dict[str, Any]]:
         rows = rows_in(self.ask("GET", target), *names, what="list")
         return [row for row in rows if isinstance(row, dict) and row.get("id")]
 
-    def _page(self, target: str, name: str, params: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+    def _page(
+        self, target: str, name: str, params: dict[str, str], without: Collection[str] = ()
+    ) -> tuple[list[dict[str, Any]], str]:
         """Return one page of a list, newest first, and the cursor of the next page."""
-        answer = self.ask("GET", target, params={key: text for key, text in params.items() if text})
+        params = {key: text for key, text in params.items() if text}
+        answer = self.ask("GET", target, params=params, optional=("webhook_id",), without=without)
         rows = [row for row in rows_in(answer, name, what=f"list of {name}") if isinstance(row, dict)]
         return rows, str(answer.get("cursor") or "")
 
@@ -62,15 +76,19 @@ class AdminClient(Client):
         body = {"require_fingerprint": on} | ({"approval_code": approval_code} if approval_code else {})
         return self.ask("PATCH", "/v1/account", body=body)
 
+    def list_audit_log(self) -> list[dict[str, Any]]:
+        """Read the newest hundred entries of MultiMail's audit log."""
+        return self._page("/v1/audit-log", "entries", {"limit": "100"})[0]
+
     # --- webhooks -------------------------------------------------------------------------------------------------
 
     def list_webhooks(self) -> list[dict[str, Any]]:
         """Read every subscription, without secrets."""
         return self._rows("/v1/webhooks", "webhooks", "subscriptions")
 
-    def create_webhook(self, wanted: dict[str, Any]) -> dict[str, Any]:
+    def create_webhook(self, wanted: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
         """Subscribe an address to events of the whole account; the answer holds the signing secret."""
-        return self.ask("POST", "/v1/webhooks", body=wanted)
+        return self.ask("POST", "/v1/webhooks", body=wanted, optional=OF_A_WEBHOOK, without=without)
 
     def read_webhook(self, webhook_id: str) -> dict[str, Any]:
         """Read one subscription; the answer holds its secret."""
@@ -89,10 +107,12 @@ class AdminClient(Client):
         """End a subscription."""
         return self.ask("DELETE", "/v1/webhooks/{}", webhook_id)
 
-    def list_deliveries(self, *, webhook_id: str = "", cursor: str = "") -> tuple[list[dict[str, Any]], str]:
+    def list_deliveries(
+        self, *, webhook_id: str = "", cursor: str = "", without: Collection[str] = ()
+    ) -> tuple[list[dict[str, Any]], str]:
         """Read one page of what was sent, newest first, and the cursor of the next page."""
         params = {"webhook_id": webhook_id, "cursor": cursor, "limit": "50"}
-        rows, more = self._page("/v1/webhook-deliveries", "deliveries", params)
+        rows, more = self._page("/v1/webhook-deliveries", "deliveries", params, without)
         return [row for row in rows if row.get("id")], more
 
     def replay_delivery(self, delivery_id: str) -> dict[str, Any]:
@@ -109,9 +129,11 @@ class AdminClient(Client):
         """Make a mailbox."""
         return self.ask("POST", "/v1/mailboxes", body=wanted)
 
-    def change_mailbox(self, mailbox_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    def change_mailbox(
+        self, mailbox_id: str, changes: dict[str, Any], *, without: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Change settings; a stricter oversight mode is one of them, a looser one is refused."""
-        return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes)
+        return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes, optional=OF_A_MAILBOX, without=without)
 
     def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
         """Delete a mailbox for good; what waits in it is cancelled."""
@@ -174,8 +196,12 @@ class AdminClient(Client):
     # --- allowlists at the gate -----------------------------------------------------------------------------------
 
     def read_allowlist(self, *, mailbox_id: str, kind: str) -> ListAtGate:
-        """Read one list of a mailbox."""
-        return _list_in(self.ask("GET", "/v1/mailboxes/{}/allowlist", mailbox_id, params={"kind": kind}))
+        """Read one list of a mailbox. Raises NotFound or FieldsRefused where lists are not replaced as a whole."""
+        asked = {"kind": kind}
+        answer = self.ask("GET", "/v1/mailboxes/{}/allowlist", mailbox_id, params=asked, optional=("kind",))
+        if "entries" in answer and "version" not in answer:
+            raise errors.NotFound("MultiMail has its allowlists in another form.")
+        return _list_in(answer)
 
     def replace_allowlist(
         self,
@@ -200,6 +226,10 @@ class AdminClient(Client):
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
         """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
         return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
+
+
+def _without(fields: dict[str, Any] | None, names: Collection[str]) -> dict[str, Any] | None:
+    return fields and {name: value for name, value in fields.items() if name not in names}
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:

@@ -1,10 +1,12 @@
 """Calls that MultiMail takes from an agent's key: what a bot would do. The idempotency key makes two sends one."""
 
+from collections.abc import Collection
 from typing import Any
 
 from common.exchange import Deadline
 from upstream.client import Client, path, rows_in
 from upstream.errors import OutcomeUnknown
+from upstream.refused_fields import OF_A_HELD_MESSAGE
 
 MAX_SENT = 256 * 1024
 MAX_INBOX = 4 * 1024 * 1024
@@ -23,15 +25,26 @@ class Agent(Client):
         return self._send("/v1/send_email", message | {"idempotency_key": idempotency_key})
 
     def send_held(
-        self, *, mailbox: str, mailbox_id: str, message: dict[str, Any], idempotency_key: str
+        self,
+        *,
+        mailbox: str,
+        mailbox_id: str,
+        message: dict[str, Any],
+        idempotency_key: str,
+        without: Collection[str] = (),
     ) -> dict[str, Any]:
         """Send a whole message from this mailbox so that it waits for review, also where the mailbox would send it.
 
-        With files it goes by MultiMail's current path, the only one that is documented to take them.
+        With files it goes by MultiMail's current path, the only one that is documented to take them. `without` names
+        fields that MultiMail has refused here; without `oversight_mode` the mailbox alone decides whether it waits.
+        Raises FieldsRefused for more of those.
         """
-        held = {"from": mailbox, "oversight_mode": "gated_send", "idempotency_key": idempotency_key}
-        target = path("/v1/mailboxes/{}/send", mailbox_id) if message.get("attachments") else "/v1/send_email"
-        return self._send(target, message | held)
+        held = {"oversight_mode": "gated_send", "idempotency_key": idempotency_key}
+        target = path("/v1/mailboxes/{}/send", mailbox_id)
+        if not message.get("attachments"):
+            target, held = "/v1/send_email", {"from": mailbox, **held}
+        body = {name: value for name, value in (message | held).items() if name not in without}
+        return self._send(target, body, optional=OF_A_HELD_MESSAGE)
 
     def reply_email(
         self, *, mailbox_id: str, email_id: str, body: str, metadata: dict[str, str], idempotency_key: str
@@ -47,8 +60,10 @@ class Agent(Client):
         answer = self._call("GET", "/v1/check_inbox", params=params, limit=MAX_INBOX, deadline=deadline)
         return [row for row in rows_in(answer, "emails", what="list of received mail") if isinstance(row, dict)][:most]
 
-    def _send(self, target: str, message: dict[str, Any]) -> dict[str, Any]:
-        answer = self._call("POST", target, body=message, limit=MAX_SENT, deadline=Deadline.after(WITHIN))
+    def _send(self, target: str, message: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, Any]:
+        answer = self._call(
+            "POST", target, body=message, optional=optional, limit=MAX_SENT, deadline=Deadline.after(WITHIN)
+        )
         sent = str(answer.get("id") or answer.get("message_id") or answer.get("email_id") or "")[:200]
         if not sent:
             raise OutcomeUnknown("MultiMail accepted the message but did not return its id.")

@@ -27,8 +27,9 @@ WORDS = {
     "pending_bcc": ("Bcc of held messages", "oversight"),
     "pending_attachments": ("attachments of held messages", "oversight"),
     "pending_sender": ("which API key sent a held message", "oversight"),
-    "scopes": ("scopes of keys", "oversight"),
+    "scopes": ("scopes of keys", "admin"),
     "single_read": ("reading one message by its id", "read"),
+    "read_cc": ("Cc of a message that is read by its id", "read"),
     "thread_bodies": ("threads with the words of their messages", "read"),
     "contacts": ("contacts", "read"),
     "suppression": ("suppressed addresses", "admin"),
@@ -59,6 +60,7 @@ _ROW_FIELDS = {
     "pending_sender": "sent_by_key",
 }
 _ACCOUNT_FIELDS = {
+    "scopes": "scopes",
     "hold_all": "hold_all",
     "minimum_mode": "minimum_oversight_mode",
     "require_fingerprint": "require_fingerprint",
@@ -160,23 +162,29 @@ class _Survey:
         return outgoing
 
     def _one_message(self, rows: list[dict[str, Any]]) -> None:
-        row = next((one for one in rows if one.get("mailbox_id") and one.get("thread_id")), None)
+        row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
-            for name in ("single_read", "thread_bodies"):
-                self._note(name, None, "No held outgoing message names its mailbox and thread.")
+            for name in ("single_read", "read_cc", "thread_bodies"):
+                self._note(name, None, "No outgoing message is held.")
             return
-        mailbox, email, thread = str(row["mailbox_id"]), str(row["id"]), str(row["thread_id"])
+        mailbox, email = str(row["mailbox_id"]), str(row["id"])
         read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
         self._note("single_read", read.is_there, read.because)
+        self._note("read_cc", "cc" in read.body if read.body else read.is_there, read.because)
+        thread = str(row.get("thread_id") or (read.body or {}).get("thread_id") or "")
+        if not thread:
+            self._note("thread_bodies", None, "The message names no thread.")
+            return
         read = self._read("read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true")
+        if read.is_there is False:
+            # A strict host does not know the question for bodies.
+            self._note("thread_bodies", False, read.because)
+            return
         emails = _rows(read.body, "emails")
         has_bodies = any(one.get(name) for one in emails for name in _BODIES) if emails else None
-        self._note("thread_bodies", read.is_there and has_bodies, read.because)
+        self._note("thread_bodies", has_bodies, read.because)
 
     def _account(self) -> None:
-        read = self._read("oversight", "/v1/account")
-        tells = isinstance(read.body.get("scopes"), list) if read.body else read.is_there
-        self._note("scopes", tells, read.because)
         read = self._read("admin", "/v1/account")
         for name, shown in _ACCOUNT_FIELDS.items():
             self._note(name, shown in read.body if read.body else read.is_there, read.because)

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from common.exchange import Deadline
 from upstream import errors
 from upstream.events import storable
-from upstream.refused_fields import refused_fields
+from upstream.refused_fields import OF_A_DECISION, refused_fields
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
 # The limit for all pages of one list.
@@ -54,21 +54,22 @@ class Client:
         self._base_url = base_url.rstrip("/")
         self._key = key
 
-    def list_pending(self, *, email_id: str = "") -> Pending:
+    def list_pending(self, *, email_id: str = "", without: Collection[str] = ()) -> Pending:
         """Read what is held: everything, or (our gateway only) one message.
 
         Everything is all pages of it, or an error. Our gateway is asked for the list once: MultiMail gives it under
-        three names, and of thousands of messages that is a hundred megabytes on both sides.
+        three names, and of thousands of messages that is a hundred megabytes on both sides. `without` is as in
+        `decide_email`.
         """
         deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
-        asked = {"email_id": email_id} if email_id else {"only": "pending"}
+        asked = {"email_id": email_id} if email_id else {"only": "pending"} if "only" not in without else {}
         rows: dict[str, dict[str, Any]] = {}
         cursor, seen, unreadable, size = "", {""}, 0, 0
         while True:
             params = asked | ({"cursor": cursor} if cursor else {})
             limit = MAX_ANSWER - size
             answer = self._exchange("GET", "/v1/oversight/pending", params=params, limit=limit, deadline=deadline)
-            body = _object_in(answer)
+            body = _object_in(answer, sent=asked, optional=("only",))
             listed = rows_in(body, "pending", "emails", "messages", what="list of held messages")
             named = [row for row in listed if isinstance(row, dict) and row.get("id")]
             unreadable += len(listed) - len(named)
@@ -95,13 +96,14 @@ class Client:
             return self._call("GET", path("/v1/emails/{}", email_id), limit=MAX_ANSWER)
         return self._call("GET", path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id), limit=MAX_ANSWER)
 
-    def read_thread(self, *, thread_id: str, mailbox_id: str) -> dict[str, Any]:
+    def read_thread(self, *, thread_id: str, mailbox_id: str, without: Collection[str] = ()) -> dict[str, Any]:
         """Read the messages of one thread, where MultiMail gives that with their bodies. Nothing is marked as read.
 
-        Only our gateway supports `bodies`; others ignore it.
+        Only our gateway supports `bodies`; others ignore or refuse it. `without` is as in `decide_email`.
         """
         thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
-        return self._call("GET", thread_path, params={"bodies": "true"}, limit=MAX_THREAD)
+        asked = {"bodies": "true"} if "bodies" not in without else {}
+        return self._call("GET", thread_path, params=asked, optional=("bodies",), limit=MAX_THREAD)
 
     def read_original(self, *, email_id: str) -> dict[str, Any]:
         """Read the HTML of a message before our gateway simplified it, and what that changed."""
@@ -141,10 +143,7 @@ class Client:
         answer = self._exchange(
             "POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER, before_write=before_write
         )
-        found = _parsed(answer)
-        if answer.status == 422 and found and (fields := refused_fields(body, found)):
-            raise errors.FieldsRefused(_error_for(answer, found).sentence, fields=fields)
-        return _object_in(answer)
+        return _object_in(answer, sent=body, optional=OF_A_DECISION)
 
     def set_expiry(self, *, email_id: str, expires_at: datetime) -> None:
         """Set until when a held message may be approved, which only our gateway knows. Idempotent."""
@@ -161,13 +160,13 @@ class Client:
         body, deadline = {"hold_all": on}, Deadline.after(within)
         return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)
 
-    def list_suppressed(self, *, most: int) -> list[dict[str, Any]]:
-        """Read the suppressed addresses, the newest first, about so many at most."""
-        return self._pages("/v1/suppression", "suppressions", "list of suppressed addresses", most)
+    def list_suppressed(self, *, most: int, page: int) -> list[dict[str, Any]]:
+        """Read the suppressed addresses, the newest first, about so many at most, and `page` in one call."""
+        return self._pages("/v1/suppression", "suppressions", "list of suppressed addresses", most, page)
 
-    def list_contacts(self, *, most: int) -> list[dict[str, Any]]:
+    def list_contacts(self, *, most: int, page: int) -> list[dict[str, Any]]:
         """Read the contacts of the account with a read key, the newest first, about so many at most."""
-        return self._pages("/v1/contacts", "contacts", "list of contacts", most)
+        return self._pages("/v1/contacts", "contacts", "list of contacts", most, page)
 
     def read(
         self, target: str, params: dict[str, str], *, limit: int, deadline: Deadline
@@ -176,12 +175,12 @@ class Client:
         answer = self._exchange("GET", target, params=params, limit=limit, deadline=deadline)
         return _object_in(answer), _is_of_our_gateway(answer)
 
-    def _pages(self, target: str, name: str, what: str, most: int) -> list[dict[str, Any]]:
+    def _pages(self, target: str, name: str, what: str, most: int, page: int) -> list[dict[str, Any]]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[dict[str, Any]] = []
         cursor, seen = "", {""}
         while len(rows) < most:
-            params = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
+            params = ({"limit": str(page)} if page else {}) | ({"cursor": cursor} if cursor else {})
             body = self._call("GET", target, limit=MAX_ANSWER, params=params, deadline=deadline)
             rows += [row for row in rows_in(body, name, what=what) if isinstance(row, dict)]
             cursor = str(body.get("cursor") or "")
@@ -190,9 +189,13 @@ class Client:
             seen.add(cursor)
         return rows[:most]
 
-    def _call(self, method: str, target: str, **options: Any) -> dict[str, Any]:
-        """Make one call and return the JSON object of its answer; the options are those of `_exchange`."""
-        return _object_in(self._exchange(method, target, **options))
+    def _call(self, method: str, target: str, *, optional: Collection[str] = (), **options: Any) -> dict[str, Any]:
+        """Make one call and return the JSON object of its answer; the options are those of `_exchange`.
+
+        `optional` names the fields and parameters that it can do without: see FieldsRefused.
+        """
+        sent = {**(options.get("params") or {}), **(options.get("body") or {})}
+        return _object_in(self._exchange(method, target, **options), sent=sent, optional=optional)
 
     def _bytes(self, target: str, limit: int) -> bytes:
         answer = self._exchange("GET", target, limit=limit, accept="*/*")
@@ -242,11 +245,18 @@ def _is_of_our_gateway(answer: Answer) -> bool:
     return answer.headers.get("X-Countersign-Gateway") == "1"
 
 
-def _object_in(answer: Answer) -> dict[str, Any]:
-    """Return the JSON object of a 2xx. Raises the error that any other answer stands for."""
+def _object_in(
+    answer: Answer, *, sent: Mapping[str, Any] | None = None, optional: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the JSON object of a 2xx. Raises the error that any other answer stands for.
+
+    That is FieldsRefused for a 422 that names fields of `sent` that are `optional`.
+    """
     found = _parsed(answer)
     if 200 <= answer.status < 300 and found is not None:
         return found
+    if answer.status == 422 and found and sent and (fields := refused_fields(sent, found, optional)):
+        raise errors.FieldsRefused(_error_for(answer, found).sentence, fields=fields)
     raise _error_for(answer, found)
 
 

@@ -1,38 +1,51 @@
-"""Which fields of a decision a 422 of MultiMail refuses: a host that knows fewer fields than we send names them."""
+"""Which fields of a call a 422 of MultiMail refuses: a host that knows fewer fields than we send names them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
-# What a decision can do without; the other fields are the decision itself.
-OPTIONAL = ("decided_by", "expected_fingerprint", "reason")
+# What each call can do without; its other fields are the call itself.
+OF_A_DECISION = (
+    *("decided_by", "expected_fingerprint", "reason"),
+    # Our gateway's, and in words a part of the reason too.
+    *("suggested_markdown", "replaced_by", "changes"),
+)
+OF_A_HELD_MESSAGE = ("oversight_mode", "replaces", "metadata")
+OF_A_WEBHOOK = ("include_sandbox", "secret")
+OF_A_MAILBOX = (
+    *("ai_disclosure", "simplify_html", "scheduling_enabled", "default_gate_timing"),
+    *("allow_looser_per_call", "require_fingerprint"),
+)
 # A complaint about the text of a field that the host knows.
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
-# "Reason" is a word of plain English too, so that it has to stand as a name.
-_NAMED = {
-    "decided_by": re.compile(r"\bdecided_by\b"),
-    "expected_fingerprint": re.compile(r"\bexpected_fingerprint\b"),
-    "reason": re.compile(
-        r"""^reason$|["'`]reason["'`]|\b(?:field|property|parameter|key)s?:? reason\b|[./:]reason\b"""
-    ),
-}
 MAX_DEPTH = 8
 
 
-def refused_fields(sent: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, ...]:
+def refused_fields(
+    sent: Mapping[str, Any], answer: Mapping[str, Any], optional: Collection[str] = OF_A_DECISION
+) -> tuple[str, ...]:
     """Return the optional fields of the request that the body of a 422 names.
 
     A reason that is too long or missing is not among them: the words of a reviewer are not dropped for that.
     """
     # Beside its sentence an error may tell how the message was decided; that is no complaint.
-    complaint = {key: value for key, value in answer.items() if key not in OPTIONAL or not isinstance(value, str)}
+    complaint = {key: value for key, value in answer.items() if key not in optional or not isinstance(value, str)}
     texts = list(_texts(complaint, sent, MAX_DEPTH))
-    named = [name for name in OPTIONAL if name in sent and any(_NAMED[name].search(text) for text in texts)]
+    named = [name for name in optional if name in sent and any(_naming(name).search(text) for text in texts)]
     if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
-        named = [name for name in named if name != "reason"]
+        named = [name for name in named if "_" in name]
     return tuple(named)
+
+
+@cache
+def _naming(name: str) -> re.Pattern[str]:
+    """Return what names this field. One word, as "reason", is plain English too, and has to stand as a name."""
+    if "_" in name:
+        return re.compile(rf"\b{name}\b")
+    return re.compile(rf"""^{name}$|["'`]{name}["'`]|\b(?:field|property|parameter|key)s?:? {name}\b|[./:]{name}\b""")
 
 
 def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:

@@ -30,6 +30,12 @@ _NOTICES = {
     "connection.paused_by_hand": _PAUSED,
     "connection.recovered": Status("Reachable again", "green", "The queue is being brought up to date."),
     "connection.resumed": Status("Resumed", "green", "Decisions are carried out again."),
+    **dict.fromkeys(
+        ("connection.capability_changed", "connection.fields_refused"),
+        Status("MultiMail changed", "plain", "The desk goes by what it can do now."),
+    ),
+    "mailbox.seen_looser": Status("Looser mailbox", "orange", "Less of its mail waits for review now."),
+    "connection.decided_elsewhere": Status("Decided elsewhere", "orange", "Not by this desk."),
     "connection.stale": Status(
         "Out of date", "orange", "The queue may be incomplete. Messages in it can still be decided."
     ),

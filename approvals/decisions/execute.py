@@ -6,7 +6,7 @@ ends the row by compare-and-set. A crash at any point leaves a row that the swee
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any
@@ -33,6 +33,7 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
 from mirror.sync import reads
+from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from people.models import scopes_in
@@ -71,14 +72,14 @@ def run_decision(*, decision_id: int) -> str:
 def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
     """Make the call, and return the function that stores its result."""
     try:
-        answer = _call(decision)
+        answer, window = _call(decision)
     except errors.UpstreamError as error:
         return partial(outcomes.end_with_error, decision, error, had_left=had_left)
     except _DecisionOutdated as reason:
         return partial(outcomes.end_without_call, decision, str(reason), had_left=had_left)
     except _NotPendingUpstream:
         return partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
-    return partial(outcomes.end_with_success, decision, answer)
+    return partial(outcomes.end_with_success, decision, answer, window=window)
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
@@ -163,9 +164,19 @@ def _refusal(decision: Decision) -> str:
     return f"{person} may no longer decide this: {ruling.reasons[0]}" if is_of_person else ruling.reasons[0]
 
 
-def _call(decision: Decision) -> dict[str, Any]:
-    """Read the content once more, then call. The decision's row changes only by the mark before the call."""
+def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
+    """Read the content once more, then call. The decision's row changes only by the mark before the call.
+
+    Returns the answer, and the seconds from that read to the call where MultiMail itself compares nothing.
+    """
     message, connection = decision.message, decision.message.connection
+    began = called = time.monotonic()
+
+    def mark() -> None:
+        nonlocal called
+        _mark(decision)
+        called = time.monotonic()
+
     client = reads.oversight_client(connection)
     pending = _read_pending(client, message)
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
@@ -176,10 +187,10 @@ def _call(decision: Decision) -> dict[str, Any]:
     if row is None:
         raise _NotPendingUpstream
     if decision.judges_content:
-        _compare(decision, row)
+        _compare_whole(decision, row)
         _ask_once_more(decision)
         _check_gate_expiry(message)
-    return client.decide_email(
+    answer = client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
@@ -187,8 +198,10 @@ def _call(decision: Decision) -> dict[str, Any]:
         expected_fingerprint=_expected(decision, row) if connection.is_our_gateway else None,
         feedback=decision.feedback if connection.is_our_gateway else {},
         without=connection.refused_fields,
-        before_write=lambda: _mark(decision),
+        before_write=mark,
     )
+    is_compared_there = connection.is_our_gateway and "expected_fingerprint" not in connection.refused_fields
+    return answer, called - began if decision.judges_content and not is_compared_there else None
 
 
 def _expected(decision: Decision, row: dict[str, Any]) -> str:
@@ -231,7 +244,25 @@ def _read_pending(client: Client, message: Message) -> Pending:
     return pending
 
 
-def _compare(decision: Decision, row: dict[str, Any]) -> None:
+def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
+    """Compare also what only the read key shows. As above, an error in reading has no effect."""
+    connection = decision.message.connection
+    try:
+        whole = reads.completed(connection, row)
+    except errors.Throttled:
+        raise
+    except errors.UpstreamError as error:
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    try:
+        _compare(decision, whole)
+    except _DecisionOutdated:
+        if whole is not row:
+            # The list does not show what differs, so the next read of it would not find that.
+            mirror_row(connection, whole, clock())
+        raise
+
+
+def _compare(decision: Decision, row: Mapping[str, Any]) -> None:
     """Compare what was decided with what is held now, in the fields that both show; new fields must be empty."""
     shown, held = store.stored_content(decision.revision), store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):

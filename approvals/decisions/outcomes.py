@@ -13,15 +13,14 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.models import Decision
-from audit.recording import record
 from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from mirror import store
-from mirror.models import Connection, Message
+from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome, reported_of
-from mirror.sync import health
+from mirror.sync import capabilities, health
 from outgoing.backoff import retry_after_attempt
 from people.actors import worker
 from upstream import errors
@@ -35,13 +34,17 @@ _HARMLESS = (errors.NotSent, errors.Throttled, errors.KeyRefused, errors.Forbidd
 
 
 @transaction.atomic
-def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
-    """End a decision that MultiMail carried out, and supersede our other open decisions on the message."""
+def end_with_success(decision: Decision, answer: dict[str, Any], *, window: float | None = None) -> Decision:
+    """End a decision that MultiMail carried out, and supersede our other open decisions on the message.
+
+    `window` is how many seconds before the call the content was read and compared, where only the desk compared it.
+    """
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
     stored = {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}
     is_silent = decision.outcome != Outcome.APPROVE and "reason" in decision.message.connection.refused_fields
+    compared = "" if window is None else f"Read and compared {window * 1000:.0f} ms before the call."
     settled = settle.advance(
         current,
         event=DecisionEvent.SUCCEED,
@@ -49,7 +52,7 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
         status=200,
         lease_until=None,
         upstream_answer=stored,
-        explanation=NO_REASON_TAKEN if is_silent else "",
+        explanation=" ".join(filter(None, (NO_REASON_TAKEN if is_silent else "", compared))),
     )
     settle.supersede_others(settled, message, actor=ACTOR)
     return settled
@@ -74,7 +77,9 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         settle.settle_by_report(
             message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR
         )
-        return _refreshed(decision)
+        settled = _refreshed(decision)
+        is_open = settled.state == DecisionState.CALLING
+        return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409) if is_open else settled
     if _is_changed(error):
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
@@ -91,13 +96,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
 
 def _repeat_without(decision: Decision, error: errors.FieldsRefused, *, had_left: bool) -> Decision:
     """Remember the fields that MultiMail does not take here, and have the decision carried out again without them."""
-    connection = decision.message.connection
-    rows = Connection.objects.filter(pk=connection.pk)
-    before: list[str] = rows.select_for_update(no_key=True).values_list("refused_fields", flat=True).get()
-    if new := [name for name in error.fields if name not in before]:
-        rows.update(refused_fields=[*before, *new])
-        details = {"explanation": f"{error.sentence} Left out from now on: {', '.join(new)}."}
-        record("connection.fields_refused", actor=ACTOR, connection=connection.pk, details=details)
+    capabilities.note_refused(decision.message.connection, error, actor=ACTOR)
     enqueue("approvals.tasks.execute_decision", decision.pk)
     return _postpone(decision, error, had_left=had_left)
 

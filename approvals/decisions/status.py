@@ -91,7 +91,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         unclear = ", the newest of several decisions (MultiMail does not say which counted)"
         by = f"{decision.result} by {who}{_for_later(decision)}"
         by += unclear if decision.explanation == WINNER_UNKNOWN else ""
-        by += f". {NO_REASON_TAKEN}" if decision.explanation == NO_REASON_TAKEN else ""
+        by += f". {NO_REASON_TAKEN}" if decision.explanation.startswith(NO_REASON_TAKEN) else ""
         # A mail server accepted it; whether it was read is not known.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")

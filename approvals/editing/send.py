@@ -7,6 +7,7 @@ repeated with the same idempotency key, which makes one message however often it
 
 import base64
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -27,11 +28,13 @@ from common.logs import traced
 from common.postgres import clock
 from common.postgres.statements import read_values
 from mirror.errors import DeskError
-from mirror.models import AttachedFile, Message
+from mirror.models import AttachedFile, Mailbox, Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, MessageState, Outcome
 from mirror.store import stored_content
 from mirror.sync import health
+from mirror.sync.capabilities import without_refused
+from mirror.sync.mailboxes import read_mailboxes
 from outgoing.backoff import retry_after_attempt
 from people.actors import Actor, worker
 from people.models import scopes_in
@@ -49,6 +52,7 @@ LEASE = timedelta(seconds=60)
 BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 # MultiMail answered, and made nothing.
 _REFUSALS = (errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound, errors.Conflict)
+_GATED = ("gated_all", "gated_send")
 _NOT_MADE = "Nothing was sent, and the message is still held unchanged."
 
 
@@ -122,11 +126,7 @@ def _send(row: Replacement) -> Replacement:
     try:
         body = _body(row)
         Replacement.objects.filter(pk=row.pk, called_at=None).update(called_at=Now())
-        mailbox = row.message.mailbox
-        assert mailbox is not None, "only what has a mailbox is edited"
-        answer = _agent(row).send_held(
-            mailbox=mailbox.address, mailbox_id=mailbox.upstream_id, message=body, idempotency_key=row.idempotency_key
-        )
+        answer = without_refused(row.connection, partial(_send_held, row, body))
     except errors.NotSent as error:
         return _postpone(row, error, may_have_left=may_have_left)
     except errors.Throttled as error:
@@ -144,8 +144,21 @@ def _send(row: Replacement) -> Replacement:
     return _sent(row, answer)
 
 
-def _agent(row: Replacement) -> Agent:
-    return Agent(base_url=row.connection.api_url, key=row.connection.agent_key)
+def _send_held(row: Replacement, body: dict[str, Any], without: Collection[str]) -> dict[str, Any]:
+    """Hand in the new message. Where MultiMail lets no call ask to be held, its mailbox must hold it, as read now."""
+    mailbox = row.message.mailbox
+    assert mailbox is not None, "only what has a mailbox is edited"
+    if "oversight_mode" in without:
+        problem = read_mailboxes(connection_id=row.connection_id)
+        if problem or not Mailbox.objects.filter(pk=mailbox.pk, is_active=True, oversight_mode__in=_GATED).exists():
+            raise errors.Rejected(f"MultiMail lets no call ask to be held, and {mailbox} is not seen to hold it.")
+    return Agent(base_url=row.connection.api_url, key=row.connection.agent_key).send_held(
+        mailbox=mailbox.address,
+        mailbox_id=mailbox.upstream_id,
+        message=body,
+        idempotency_key=row.idempotency_key,
+        without=without,
+    )
 
 
 class _FileMissing(Exception):

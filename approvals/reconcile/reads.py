@@ -3,17 +3,19 @@
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.models import Decision
 from approvals.reconcile import closing
+from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import traced
 from common.postgres import clock
@@ -25,6 +27,7 @@ from mirror.states import DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
+from upstream import errors
 from upstream.client import Pending
 from upstream.events import read_time
 
@@ -37,8 +40,11 @@ WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
 _CHUNK = 200
 _WAITS = (MessageState.HELD, MessageState.SCHEDULED)
+_DECIDED = set(MessageState) - {*_WAITS, MessageState.CANCELLED}
 # Up to so many messages are asked about one by one.
 FEW = 3
+# From so many on, messages that were decided elsewhere are named together.
+BURST = 5
 # A gateway stores an expiry by the millisecond.
 _SAME_EXPIRY = timedelta(seconds=1)
 
@@ -165,6 +171,7 @@ class _Reading:
         self.renewed = claimed_at
         self.unreadable = pending.unreadable
         self.is_unfinished = self.is_overtaken = self.has_failed = False
+        self.closed: list[int] = []
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and record how complete the queue is."""
@@ -178,7 +185,7 @@ class _Reading:
             with traced(uuid.uuid4().hex[:16]):
                 if str(row["id"]) in ended:
                     closing.reopen(self.connection, upstream_id=str(row["id"]), began=self.began, now=self.now)
-                self.unreadable += not mirror_row(self.connection, row, self.now)
+                self.unreadable += not mirror_row(self.connection, self._completed(row), self.now)
         listed = {str(row["id"]) for row in self.pending.rows}
         self._meet_again(held, listed)
         self._compare_expiries(held)
@@ -188,20 +195,21 @@ class _Reading:
                 is_older = one.seen_at < self.began
                 if one.upstream_id not in listed and is_older and not self.has_failed and not self._is_over():
                     self._close(one)
+        self._tell_of_burst()
         return self._write_down(len(listed))
 
     def _note_kind(self) -> None:
         """Our gateway can be asked about each message; what answers here may have been another one before."""
         if self.connection.is_our_gateway != self.pending.is_our_gateway:
             mine = Connection.objects.filter(pk=self.connection.pk)
-            mine.update(is_our_gateway=self.pending.is_our_gateway, refused_fields=[])
+            mine.update(is_our_gateway=self.pending.is_our_gateway, refused_fields=[], surveyed_at=None)
             self.connection.is_our_gateway = self.pending.is_our_gateway
 
     def _held(self) -> dict[str, Any]:
         """Return the fields of each held message to compare rows with, by its id at MultiMail."""
         rows = Message.objects.real().filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", "gate_expires_at", "reported", named=True,
+            "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
         )  # fmt: skip
         return {row.upstream_id: row for row in rows}
 
@@ -218,12 +226,28 @@ class _Reading:
             elif known.fetch_tries > FETCH_TRIES:
                 # Given up.
                 continue
-            elif known.hydrated_at is None:
+            elif known.hydrated_at is None or self._hides_cc(row, known):
                 others.append((row, None))
             elif known.seen_at < self.began and not _is_read_as(row, known.revision__fingerprint):
                 others.append((row, known.revision))
         revisions = self._revisions([revision for _, revision in others if revision])
         return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
+
+    def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
+        """Whether the read key can show more than was read: the message came before the key, or it failed then."""
+        can_show = self.connection.read_key and self.connection.capabilities.get("read_cc")
+        is_outgoing = row.get("direction") == "outbound"
+        return bool(can_show) and is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
+
+    def _completed(self, row: dict[str, Any]) -> Mapping[str, Any]:
+        try:
+            return reads.completed(self.connection, row)
+        except errors.UpstreamError as error:
+            if isinstance(error, errors.Throttled):
+                health.wait(self.connection, error.retry_after)
+            # The next read tries again.
+            log.warning("recipients not read", extra={"email": str(row["id"]), "reason": error.sentence})
+            return row
 
     def _closed_since_it_began(self) -> set[str]:
         closed = Message.objects.filter(connection=self.connection).exclude(state__in=_WAITS)
@@ -292,6 +316,24 @@ class _Reading:
                 return
             upstream = reads.UpstreamStatus()
         closing.close(message, upstream, self.now, began=self.began)
+        self.closed.append(message.pk)
+
+    def _tell_of_burst(self) -> None:
+        """Record in one entry that several messages were decided elsewhere at once, and by whom."""
+        if len(self.closed) < BURST:
+            return
+        ours = Decision.objects.filter(message=OuterRef("pk"), may_have_left=True)
+        elsewhere = Message.objects.filter(pk__in=self.closed, state__in=_DECIDED).exclude(Exists(ours))
+        number = elsewhere.count()
+        if number < BURST:
+            return
+        named = set(elsewhere.exclude(upstream_decided_by="").values_list("upstream_decided_by", flat=True))
+        ids = set(elsewhere.values_list("upstream_id", flat=True))
+        who = sorted(named or reads.deciding_keys(self.connection, ids))[:FEW]
+        by = f" by {', '.join(who)}" if who else ""
+        details = {"explanation": f"{number} messages were decided at MultiMail{by}, not at this desk."}
+        with transaction.atomic():
+            record("connection.decided_elsewhere", actor=ACTOR, connection=self.connection.pk, details=details)
 
     def _is_over(self) -> bool:
         """Whether the rest is left to the next read; otherwise renew the lease when due."""

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models.functions import Now
 from django.utils.text import slugify
@@ -153,7 +154,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
         )
     before, locked.api_url = locked.api_url, api_url
     # Keep the times that pages show: when the account was last read and its keys last checked.
-    fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
+    fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None, "surveyed_at": None}
     Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, refused_fields=[], **fresh)
     explanation = f"The account {account} answered at {api_url} with these keys."
     details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
@@ -169,11 +170,14 @@ def set_key(
     at once, because the next read shows whether MultiMail accepts this key.
     """
     locked = lock(connection, actor)
+    if other := next((name for name, held in keys_of(locked).items() if held == key and name != slot), ""):
+        # One that sends could decide what it wrote, where MultiMail does not tell what a key may do.
+        raise ConnectionNotChanged(f"This is the {other} key already. Each needs its own key.")
     before = _slot_in_words(locked, slot)
     setattr(locked, SLOTS[slot].field, key)
     locked.key_scopes = {**locked.key_scopes, slot: scopes}
-    locked.keys_checked_at = now
-    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at"])
+    locked.keys_checked_at, locked.surveyed_at = now, None
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at", "surveyed_at"])
     if slot == "oversight":
         Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
     _record_key("connection.key_set", locked, slot, actor, before)
@@ -193,7 +197,8 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
     before = _slot_in_words(locked, slot)
     setattr(locked, SLOTS[slot].field, "")
     locked.key_scopes = {name: found for name, found in locked.key_scopes.items() if name != slot}
-    locked.save(update_fields=[SLOTS[slot].field, "key_scopes"])
+    locked.surveyed_at = None
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "surveyed_at"])
     _record_key("connection.key_removed", locked, slot, actor, before)
     return locked
 
@@ -221,7 +226,9 @@ def record_key_check(
     locked = lock(connection, actor)
     known = {**locked.key_scopes, **scopes}
     account = locked.account_id or account
-    Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=account)
+    # A host may have learnt the fields that it refused: they are tried again.
+    again: dict[str, Any] = {"refused_fields": [], "surveyed_at": None}
+    Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=account, **again)
     record("connection.checked", actor=actor, connection=locked.pk, details={"explanation": problems})
 
 

@@ -9,6 +9,7 @@ ends as soon as MultiMail knows the new one, and what was signed with it just be
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from connections.changes import admin_client, request_change
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
+from mirror.sync.capabilities import without_refused
 from people.actors import Actor
 from upstream import errors
 from upstream.admin import AdminClient
@@ -213,12 +215,17 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
         if approval_code:
             wanted["approval_code"] = approval_code
         row = _request(
-            connection, actor, "register the webhook", lambda admin: admin.ask("POST", "/v1/webhooks", body=wanted)
+            connection,
+            actor,
+            "register the webhook",
+            lambda admin: without_refused(connection, partial(admin.create_webhook, wanted)),
         )
     webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
     if not webhook_id:
         raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it is registered.")
     connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
+    if not secret and "secret" in connection.refused_fields:
+        raise ChangeRefused("Registered, but MultiMail did not tell its secret. Copy it there, and enter it here.")
     if secret and secret != connection.webhook_secret:
         # It was registered before, or MultiMail made its own secret: MultiMail signs with that one.
         connection = take_secret(connection=connection, secret=secret, overlap=timedelta(hours=1), actor=actor)

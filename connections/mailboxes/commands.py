@@ -7,6 +7,7 @@ modes too; such a request waits at MultiMail until an admin grants it or it expi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +19,7 @@ from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, C
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
+from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
@@ -25,6 +27,7 @@ from people.second_admin.kinds import ChangeKind
 from people.second_admin.setting import organisation_settings
 from upstream import errors
 from upstream.events import read_time
+from upstream.refused_fields import OF_A_MAILBOX
 
 MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
@@ -108,7 +111,7 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         answer = request_change(
             connection,
             actor,
-            lambda admin: admin.change_mailbox(mailbox.upstream_id, body),
+            lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
             what=f"change of {mailbox}: {words}",
             failed="mailbox.change_failed",
         )
@@ -117,10 +120,21 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         if now is None or any(getattr(now, name) != value for name, value in changes.items()):
             raise
         answer = {}
+    refused = [name for name in changes if name in OF_A_MAILBOX and name in connection.refused_fields]
+    before, changes = _but(before, refused), _but(changes, refused)
     now = _keep(mailbox, changes, answer)
-    details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
-    record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
+    if changes:
+        details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
+        record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
+    if refused:
+        left_out = ", ".join(_WORDS[name] for name in refused)
+        rest = "The rest is saved" if changes else "Nothing changed"
+        raise ChangeRefused(f"{rest}: MultiMail cannot set this here: {left_out}.")
     return now
+
+
+def _but(values: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:

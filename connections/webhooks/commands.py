@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -13,6 +14,7 @@ from connections.changes import check_admin, read_account, record_change, reques
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
+from mirror.sync.capabilities import without_refused
 from people.actors import Actor
 from upstream.events import read_time
 
@@ -91,7 +93,7 @@ def read_deliveries(
     rows, following = read_account(
         connection,
         actor,
-        lambda admin: admin.list_deliveries(webhook_id=webhook.id, cursor=cursor),
+        lambda admin: without_refused(connection, partial(admin.list_deliveries, webhook_id=webhook.id, cursor=cursor)),
         may="see what its webhooks were sent",
     )
     # Hosted MultiMail neither names the subscription of a delivery nor can filter by one.
@@ -110,7 +112,7 @@ def register_webhook(
         answer = request_change(
             connection,
             actor,
-            lambda admin: admin.create_webhook(body),
+            lambda admin: without_refused(connection, partial(admin.create_webhook, body)),
             what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
             failed="hook.change_failed",
         )

@@ -84,6 +84,8 @@ class Migration(migrations.Migration):
                 ('unsigned_count', models.PositiveIntegerField(db_default=0, default=0)),
                 ('unsigned_since', models.DateTimeField(blank=True, null=True)),
                 ('refused_fields', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
+                ('capabilities', models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict)),
+                ('surveyed_at', models.DateTimeField(blank=True, null=True)),
                 ('webhook_tested_at', models.DateTimeField(blank=True, null=True)),
                 ('removed_at', models.DateTimeField(blank=True, null=True)),
                 ('refusals_read_at', models.DateTimeField(blank=True, null=True)),

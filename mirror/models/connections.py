@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from mirror.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
+from upstream.capabilities import WORDS
 
 
 def _webhook_id() -> str:
@@ -68,8 +69,11 @@ class Connection(models.Model):
     # How many webhooks with a wrong signature came in the last day, and since when there are any.
     unsigned_count = models.PositiveIntegerField(default=0, db_default=0)
     unsigned_since = models.DateTimeField(null=True, blank=True)
-    # Fields of a decision that MultiMail refused here with 422; they are left out.
+    # Optional fields of calls that MultiMail refused here with 422; they are left out.
     refused_fields = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    # Whether MultiMail can do these things here, as reads last showed: {"contacts": true}; and when it was asked.
+    capabilities = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    surveyed_at = models.DateTimeField(null=True, blank=True)
     # When an event that was asked for as a test came in.
     webhook_tested_at = models.DateTimeField(null=True, blank=True)
     # Removed: without keys and secrets, never called again; its history stays.
@@ -83,6 +87,11 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def lacks(self) -> list[str]:
+        """What MultiMail cannot do here, or not with these keys, in words."""
+        return [words for name, (words, _) in WORDS.items() if self.capabilities.get(name) is False]
 
 
 class Mailbox(models.Model):

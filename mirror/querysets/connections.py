@@ -104,6 +104,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         # A time in the future is left from before the clock was set back.
         return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
+    def to_survey(self) -> Self:
+        """Healthy ones whose MultiMail was not asked for a day what it can do."""
+        return self.to_read().filter(Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1)))
+
     def lacking_minimum(self) -> Self:
         """Our gateways that long lack the organisation's minimum, although there is a key to bring it there with."""
         minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")

@@ -35,7 +35,11 @@ def read_contacts(*, connection_id: int) -> str:
         # Once the key is removed, its contacts must not be used.
         Connection.objects.filter(pk=connection_id).exclude(contacts_read_at=None).update(contacts_read_at=None)
         return "no key"
-    rows = _read(connection, connection.read_key, lambda client: client.list_contacts(most=MAX_CONTACTS), "contacts")
+    # MultiMail documents no limit here.
+    page = 500 if connection.is_our_gateway else 0
+    rows = _read(
+        connection, connection.read_key, lambda client: client.list_contacts(most=MAX_CONTACTS, page=page), "contacts"
+    )
     if rows is None:
         return "not now"
     texts = (str(row.get("email") or row.get("address") or "")[:1000] for row in rows)
@@ -48,10 +52,12 @@ def read_suppressed(*, connection_id: int) -> str:
     connection = Connection.objects.get(pk=connection_id)
     if not connection.admin_key:
         return "no key"
+    # MultiMail documents 100 at most.
+    page = 500 if connection.is_our_gateway else 100
     rows = _read(
         connection,
         connection.admin_key,
-        lambda client: client.list_suppressed(most=MAX_SUPPRESSED),
+        lambda client: client.list_suppressed(most=MAX_SUPPRESSED, page=page),
         "suppressed addresses",
     )
     if rows is None:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from audit.recording import changed, record
 from mirror.models import Connection, Mailbox
+from mirror.oversight_modes import is_looser
 from mirror.sync import health
 from mirror.sync.health import ACTOR
 from upstream import errors
@@ -31,9 +32,9 @@ _TEXTS = {"address": 320, "display_name": 200, "signature_block": 200, "oversigh
 def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
     """Read the mailboxes of one connection; return an empty text, or a sentence that says why it failed."""
     connection = Connection.objects.get(pk=connection_id)
-    key = connection.admin_key or connection.read_key
+    key = connection.admin_key or connection.read_key or connection.agent_key
     if not key:
-        return "There is no read key or admin key."
+        return "There is no key that may read."
     try:
         rows = AdminClient(base_url=connection.api_url, key=key, within=within).list_mailboxes()
     except errors.UpstreamError as error:
@@ -79,7 +80,9 @@ def _record_changes(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
     if found:
         words = changed(before=_in_words({name: getattr(mailbox, name) for name in found}), after=_in_words(found))
         details = {"mailbox": mailbox.address, **words}
-        record("mailbox.seen_changed", actor=ACTOR, connection=mailbox.connection_id, details=details)
+        looser = is_looser(facts.get("oversight_mode", mailbox.oversight_mode), than=mailbox.oversight_mode)
+        action = "mailbox.seen_looser" if looser else "mailbox.seen_changed"
+        record(action, actor=ACTOR, connection=mailbox.connection_id, details=details)
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Everything is read with the oversight key, except what only a read key may see.
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,8 +18,10 @@ from common.references import with_reported
 from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
+from mirror.sync.capabilities import without_refused
 from mirror.sync.coalesce import Coalesced, Late
 from upstream import errors
+from upstream.admin import AdminClient
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 READ_PAUSE = timedelta(seconds=1)
 # Seconds to wait for a running read; together with the call after it this stays below a decision's lease.
 PATIENCE = WHOLE_TIMEOUT + 5
+AUDIT_SECONDS = 10.0
 _AWAITING = ("pending_send_approval", "pending_inbound_approval")
 _READABLE = ("unread", "read", "archived")
 _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
@@ -60,7 +63,7 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         if pending.is_our_gateway:
             return pending
         # Another MultiMail answers at this address now, without this query: an empty answer means nothing.
-        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False)
+        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False, surveyed_at=None)
         return None
     except errors.UpstreamError as error:
         if email_id and isinstance(error, errors.NotFound):
@@ -89,7 +92,8 @@ def read_all(connection: Connection, *, not_before: float | None = None) -> Pend
 
 def _list_pending(connection: Connection) -> Pending:
     _wait_for_turn(connection)
-    return oversight_client(connection, for_reading=True).list_pending()
+    client = oversight_client(connection, for_reading=True)
+    return without_refused(connection, client.list_pending)
 
 
 def _wait_for_turn(connection: Connection) -> None:
@@ -167,6 +171,21 @@ def original_of(message: Message) -> Original | None:
     return Original(str(answer.get("html") or ""), tuple(map(str, changes)) if isinstance(changes, list) else ())
 
 
+def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[str]:
+    """Return the API keys that decided these messages, as far as the newest entries of the audit log say."""
+    if not connection.admin_key or connection.capabilities.get("audit_log") is False:
+        return set()
+    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=AUDIT_SECONDS)
+    try:
+        entries = client.list_audit_log()
+    except errors.UpstreamError as error:
+        log.warning("audit log not read", extra={"connection": connection.slug, "reason": error.sentence})
+        return set()
+    decided = [one for one in entries if str(one.get("action")).startswith(("approve", "reject"))]
+    keys = {str(one.get("actor_key_id") or "") for one in decided if str(one.get("resource_id")) in upstream_ids}
+    return {f"API key {key[:64]}" for key in keys - {""}}
+
+
 def _key_hash(connection: Connection) -> str:
     return hashlib.sha256(f"{connection.api_url} {connection.oversight_key}".encode()).hexdigest()[:16]
 
@@ -212,6 +231,26 @@ def _read_email(message: Message) -> UpstreamStatus | None:
     except errors.UpstreamError as error:
         log.warning("message not read", extra={"connection": connection.slug, "reason": error.sentence})
         return None
+
+
+# What lists of hosted MultiMail may leave out, and reading a message by its id shows.
+_HIDDEN = ("cc", "bcc", "attachments")
+
+
+def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row of what is held with the recipients and files that only the read key shows; unchanged without one.
+
+    Received mail is not read: that would mark it as read. Raises UpstreamError where MultiMail did not answer.
+    """
+    missing = [name for name in _HIDDEN if name not in row]
+    if not missing or connection.is_our_gateway or not connection.read_key or row.get("direction") != "outbound":
+        return row
+    client = Client(base_url=connection.api_url, key=connection.read_key)
+    try:
+        answer = client.read_email(email_id=str(row["id"]), mailbox_id=str(row.get("mailbox_id") or ""))
+    except (errors.Forbidden, errors.KeyRefused, errors.NotFound, errors.Rejected):
+        return row
+    return {**row, **{name: answer[name] for name in missing if name in answer}}
 
 
 def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:

@@ -25,6 +25,7 @@ from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.store import expect_thread
 from mirror.sync import health, reads
+from mirror.sync.capabilities import without_refused
 from mirror.sync.health import ACTOR
 from mirror.threads.conversation import conversation_of
 from mirror.threads.thread_messages import has_text, message_from_mirror, message_from_row, messages_in, store_messages
@@ -98,7 +99,8 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     if client is None:
         return {}, _Problem.NO_KEY
     try:
-        answer = client.read_thread(thread_id=thread.upstream_id, mailbox_id=thread.mailbox.upstream_id)
+        place = {"thread_id": thread.upstream_id, "mailbox_id": thread.mailbox.upstream_id}
+        answer = without_refused(connection, partial(client.read_thread, **place))
         return {**answer, "emails": _opened(thread, client, _rows_in(answer))}, ""
     except errors.NotFound:
         return {}, _Problem.GONE

@@ -77,7 +77,7 @@ _PAUSES = (2, 5, 15, 60, 300)
 LONGEST_PAUSE = 600
 # How often one push may find that somebody else wrote at the same moment.
 _ROUNDS = 3
-NO_LISTS = "This MultiMail does not support allowlists, or no longer knows this mailbox."
+NO_LISTS = "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
 WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
 
 
@@ -187,7 +187,7 @@ def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
         _postpone(gate, error.sentence, seconds=error.retry_after, actor=actor)
         return "not now"
     is_useless = isinstance(error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected)
-    sentence = NO_LISTS if isinstance(error, errors.NotFound) else error.sentence
+    sentence = NO_LISTS if isinstance(error, errors.NotFound | errors.FieldsRefused) else error.sentence
     tried = min(gate.attempts, len(_PAUSES))
     seconds = LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
     _postpone(gate, sentence, seconds=seconds, actor=actor)

@@ -140,7 +140,7 @@ def mailbox_set_elsewhere(connection, upstream, reviewer):
     Mailbox.objects.filter(connection=connection).update(mirrored_at=Now(), oversight_mode="gated_all")
     row = {"id": "01MAILBOX", "address": "support@yourteam.example", "oversight_mode": "autonomous"}
     upstream.answers["/v1/mailboxes"] = (200, {"mailboxes": [row]})
-    return connection.pk, "mailbox.seen_changed"
+    return connection.pk, "mailbox.seen_looser"
 
 
 def resolved(connection, upstream, reviewer):
