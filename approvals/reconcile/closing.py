@@ -20,6 +20,7 @@ from people.actors import Actor
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
+_STILL_LISTED = "by reading, although MultiMail had answered that the decision was carried out"
 _CONFIRMED_BY_READING = "by reading, as a webhook had reported"
 # What a row of the list says of itself anyway; `gone` is reopened where the row is stored.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
@@ -161,6 +162,20 @@ def reopen(connection: Connection, *, upstream_id: str, began: datetime, now: da
     record_about("message.held", locked, actor=ACTOR, details=details)
     unconfirmed.overrule(locked)
     return True
+
+
+@transaction.atomic
+def hold_again(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> None:
+    """Let a message await review again that a read which began then lists, although our decision on it was answered
+    with success: that answer was wrong.
+    """
+    locked = store.lock_message(connection, upstream_id=upstream_id)
+    if locked is None or locked.state != MessageState.HELD or locked.changed_at >= began:
+        return
+    # A decision counts only since the message last changed.
+    locked.changed_at = now
+    locked.save(update_fields=["changed_at"])
+    record_about("message.held", locked, actor=ACTOR, details=details_of(locked, found=_STILL_LISTED))
 
 
 @atomic_with_retry

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
@@ -276,12 +276,21 @@ class _Reading:
         back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
+        for upstream_id in listed & set(self._without_effect()):
+            closing.hold_again(self.connection, upstream_id=upstream_id, began=self.began, now=self.now)
         unattributed = Decision.objects.filter(
             state=DecisionState.UNATTRIBUTED, message__connection=self.connection, changed_at__lt=self.began
         ).values_list("message__upstream_id", flat=True)
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
+
+    def _without_effect(self) -> list[str]:
+        """Return the held messages with a decision that MultiMail said to have carried out a settle time ago."""
+        applied = Decision.objects.filter(state=DecisionState.APPLIED, changed_at__lt=self.began - closing.SETTLE_TIME)
+        of_held = applied.filter(message__connection=self.connection, message__state=MessageState.HELD)
+        since = of_held.filter(changed_at__gte=F("message__changed_at"))
+        return list(since.values_list("message__upstream_id", flat=True))
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
         """Have an expiry told again that our gateway was told and does not know: it was restored from a backup."""

@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
             name='Mailbox',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('upstream_id', models.CharField(max_length=64)),
+                ('upstream_id', models.CharField(max_length=200)),
                 ('address', models.CharField(max_length=320)),
                 ('display_name', models.CharField(blank=True, max_length=200)),
                 ('oversight_mode', models.CharField(blank=True, max_length=20)),

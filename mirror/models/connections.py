@@ -98,7 +98,7 @@ class Mailbox(models.Model):
     """A mailbox of a connection, as mirrored, with what the desk adds."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="mailboxes")
-    upstream_id = models.CharField(max_length=64)
+    upstream_id = models.CharField(max_length=200)
     address = models.CharField(max_length=320)
     display_name = models.CharField(max_length=200, blank=True)
     oversight_mode = models.CharField(max_length=20, blank=True)

@@ -31,7 +31,9 @@ READ_PAUSE = timedelta(seconds=1)
 # Seconds to wait for a running read; together with the call after it this stays below a decision's lease.
 PATIENCE = WHOLE_TIMEOUT + 5
 AUDIT_SECONDS = 10.0
-_AWAITING = ("pending_send_approval", "pending_inbound_approval")
+# Each way that MultiMail's documents name what is held, and what has left.
+_AWAITING = ("pending_send_approval", "pending_inbound_approval", "pending_approval", "pending")
+_SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
 _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 
@@ -71,7 +73,8 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
             return Pending(rows=[], closed=None, is_our_gateway=True)
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
-        elif isinstance(error, errors.KeyRefused):
+        elif isinstance(error, errors.KeyRefused | errors.Forbidden):
+            # A key that may not read is as useless as no key.
             health.pause(connection, error.sentence)
         health.note_failure(connection, error.sentence)
         return None
@@ -257,7 +260,7 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     """Read the status in an answer about a message that was held once."""
     status = str(answer.get("status") or "")
     reported = reported_of(str(answer.get("decision") or ""), status)
-    if not reported and (answer.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
+    if not reported and (answer.get("approved_at") or status in (*_SENT, "send_failed", *_READABLE)):
         # It was held and was sent, so somebody approved it.
         reported = "approved"
     reason = str(answer.get("reason") or answer.get("decision_reason") or "")
@@ -284,7 +287,7 @@ def _later_events(answer: Mapping[str, Any], status: str) -> list[str]:
         MessageEvent.SCHEDULED: status == "scheduled",
         MessageEvent.CANCELLED: status == "cancelled",
         MessageEvent.FAILED: status == "send_failed",
-        MessageEvent.SENT: status == "sent" or bool(answer.get("delivered_at")),
+        MessageEvent.SENT: status in _SENT or bool(answer.get("delivered_at")),
         MessageEvent.DELIVERED: bool(answer.get("delivered_at")),
         MessageEvent.BOUNCED: bool(answer.get("bounced_at")),
     }
