@@ -74,12 +74,13 @@ class Client:
             named = [row for row in listed if isinstance(row, dict) and row.get("id")]
             unreadable += len(listed) - len(named)
             # If a row moved from one page to the next, the later copy is the newer one.
+            before = len(rows)
             rows |= {str(row["id"]): row for row in named if not email_id or str(row["id"]) == email_id}
             size += len(answer.body)
             cursor = "" if email_id else str(body.get("cursor") or "")
             if not cursor:
                 break
-            if cursor in seen:
+            if cursor in seen or len(rows) == before:
                 raise errors.OutcomeUnknown("MultiMail's list of held messages repeated a page.")
             seen.add(cursor)
         return Pending(
