@@ -1,17 +1,20 @@
-"""What tests and other people do to the stand-in, by `POST /_control` with one of these acts; `GET` shows everything.
+"""What tests and other people do to the stand-in: `POST /_control` with some of these acts; `GET` shows everything.
 
-{"begin": {"strict": true}}                       forget everything, and have this temper
-{"set": {"breaks_after": 1}}                      change switches of `temper.py`
-{"send": {"subject": "Letter"}}                   an agent sends a message, which is held; answers with its id
-{"receive": {"subject": "Hello"}}                 mail comes from outside
-{"edit": {"id": ..., "markdown": "Other"}}        somebody changes a held message
-{"decide": {"ids": [...], "action": "approve"}}   decisions elsewhere; without ids, all that is held
-{"scopes": {"mm_live_oversight_key": ["read"]}}   a key has other scopes; null revokes it
-{"rotate": "whsec_other"}                         webhooks have another secret
-{"emit": {"type": "email.teleported"}}            an event of any form
-{"release": "forwards"}                           send events that were kept back; or "backwards"
-{"drain": true}                                   answer when all events were delivered or given up
-{"before": ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that path is answered
+    {"begin": {"strict": true}}                       forget everything, and have this temper
+    {"set": {"breaks_after": 1}}                      change switches of `temper.py`
+    {"send": {"subject": "Letter"}}                   an agent sends a message, which is held; answers with its id
+    {"receive": {"subject": "Hello"}}                 mail comes from outside
+    {"edit": {"id": ..., "markdown": "Other"}}        somebody changes a held message
+    {"decide": {"ids": [...], "action": "approve"}}   decisions elsewhere; without ids, all that is held
+    {"scopes": {"mm_live_oversight_key": ["read"]}}   a key has other scopes; null revokes it
+    {"rotate": "whsec_other"}                         webhooks have another secret
+    {"emit": {"type": "email.teleported"}}            an event of any form
+    {"release": "forwards"}                           send events that were kept back; or "backwards"
+    {"drain": true}                                   answer when all events were delivered or given up
+    {"before": ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that path is answered
+    {"suppress": ["dana@northwind.example"]}          addresses get nothing any more
+
+Several acts of one request are carried out in their order, `drain` first.
 """
 
 import time

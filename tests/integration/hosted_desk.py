@@ -1,0 +1,133 @@
+"""The desk connected to the hosted stand-in: its process on the one side, the test's transaction on the other.
+
+The stand-in posts its webhooks to a server of the test, which keeps them; `take_in` hands them to the desk, because
+only the test's own thread sees the test's transaction.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals.decisions.execute import run_decision
+from approvals.models import Decision
+from approvals.reconcile import reads
+from approvals.reconcile.closing import SETTLE_TIME
+from approvals.reconcile.resolve import resolve
+from common.postgres import clock
+from mirror.models import Connection, Message
+from mirror.sync.mailboxes import read_mailboxes
+from tests.hosted.running import ADMIN, AGENT, OVERSIGHT, READ, Hosted
+from tests.integration.deciding import decide, make_due
+from tests.serving import Handler, named, serving
+
+KEYS = {"oversight_key": OVERSIGHT, "read_key": READ, "admin_key": ADMIN, "agent_key": AGENT}
+
+
+@dataclass
+class HostedDesk:
+    """A host, the connection to it, and the webhooks that the host sent and the desk has not seen yet."""
+
+    host: Hosted
+    origin: str = ""
+    posted: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection as it is now."""
+        return Connection.objects.get()
+
+    def connect(self, client: Any, **keys: str) -> None:
+        """Connect by the desk's pages as an admin does, register the webhook, and read what is there."""
+        form = {"place": "other", "address": self.host.url, "name": "Hosted", **KEYS, **keys}
+        answer = client.post("/connections/add/", form)
+        assert answer.status_code == 302, text_of(answer)
+        if form["admin_key"]:
+            registered = client.post(f"/connections/{self.connection.pk}/webhook/register/")
+            assert registered.status_code == 302, text_of(registered)
+        assert read_mailboxes(connection_id=self.connection.pk) == ""
+        self.read()
+
+    def read(self) -> str:
+        """Reconcile, as the sweep does each half minute."""
+        Connection.objects.update(read_at=None, reading_until=None)
+        for _ in range(10):
+            outcome = reads.read_everything(connection_id=self.connection.pk, now=clock())
+            if not outcome.endswith("continued"):
+                break
+        return outcome
+
+    def take_in(self, client: Any) -> list[int]:
+        """Hand the desk what the host has sent, in its order; return how each was answered."""
+        self.host.control(drain=True)
+        posted, self.posted[:] = [*self.posted], []
+        return [
+            client.post(path, body, content_type="application/json", headers=headers).status_code
+            for path, body, headers in posted
+        ]
+
+    def held(self, **fields: Any) -> Message:
+        """Let an agent send a message, and the desk read it."""
+        upstream_id = self.host.hold(**fields)
+        self.read()
+        return Message.objects.get(upstream_id=upstream_id)
+
+    def decided(self, message: Message, person: Any, outcome: str = "approve", reason: str = "") -> Decision:
+        """Give a verdict and carry it out, also the calls that the desk makes again at once."""
+        decision = decide(message, person, outcome, reason).decision
+        return self.carried_out(decision)
+
+    def carried_out(self, decision: Decision) -> Decision:
+        """Carry out a decision that was given."""
+        for _ in range(6):
+            make_due()
+            Connection.objects.update(read_at=None)
+            if run_decision(decision_id=decision.pk) != "recorded":
+                break
+        decision.refresh_from_db()
+        return decision
+
+    def resolved(self, decision: Decision) -> Decision:
+        """Let time pass and the sweep read, until a decision in doubt is settled or nothing more is learnt."""
+        for _ in range(3):
+            Decision.objects.filter(pk=decision.pk).update(due_at=Now(), changed_at=F("changed_at") - SETTLE_TIME)
+            Connection.objects.update(read_at=None)
+            resolve(decision_id=decision.pk)
+            self.read()
+        decision.refresh_from_db()
+        return decision
+
+    def page(self, client: Any, message: Message) -> str:
+        """The text of the message's page."""
+        return text_of(client.get(f"/queue/{message.public_id}/"))
+
+    def connection_page(self, client: Any) -> str:
+        """The text of the connection's page."""
+        return text_of(client.get(f"/connections/{self.connection.pk}/"))
+
+
+def text_of(answer: Any) -> str:
+    """Return the words of a page without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
+
+
+@contextlib.contextmanager
+def hosted_desk(host: Hosted) -> Iterator[HostedDesk]:
+    """Serve the address that the host's webhooks go to, and let the desk call the host."""
+    desk = HostedDesk(host)
+
+    class Hook(Handler):
+        def do_POST(self) -> None:  # noqa: N802
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            desk.posted.append((self.path, body, {"X-MultiMail-Signature": self.headers["X-MultiMail-Signature"]}))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serving(Hook) as origin, named(host.url):
+        desk.origin = origin
+        yield desk
