@@ -6,7 +6,7 @@ from typing import Any
 from common.exchange import Deadline
 from upstream.client import Client, path, rows_in
 from upstream.errors import OutcomeUnknown
-from upstream.refused_fields import OF_A_HELD_MESSAGE
+from upstream.refused_fields import OF_A_MESSAGE
 
 MAX_SENT = 256 * 1024
 MAX_INBOX = 4 * 1024 * 1024
@@ -18,11 +18,19 @@ class Agent(Client):
     """MultiMail's API with a key that sends and reads. Each call answers with the JSON object, or raises."""
 
     def send_email(
-        self, *, mailbox: str, to: list[str], subject: str, body: str, metadata: dict[str, str], idempotency_key: str
+        self,
+        *,
+        mailbox: str,
+        to: list[str],
+        subject: str,
+        body: str,
+        metadata: dict[str, str],
+        idempotency_key: str,
+        without: Collection[str] = (),
     ) -> dict[str, Any]:
         """Send one message from the mailbox of this address, in the dialect that takes metadata."""
         message = {"from": mailbox, "to": to, "subject": subject, "body": body, "metadata": metadata}
-        return self._send("/v1/send_email", message | {"idempotency_key": idempotency_key})
+        return self._send("/v1/send_email", message | {"idempotency_key": idempotency_key}, without)
 
     def send_held(
         self,
@@ -43,15 +51,21 @@ class Agent(Client):
         target = path("/v1/mailboxes/{}/send", mailbox_id)
         if not message.get("attachments"):
             target, held = "/v1/send_email", {"from": mailbox, **held}
-        body = {name: value for name, value in (message | held).items() if name not in without}
-        return self._send(target, body, optional=OF_A_HELD_MESSAGE)
+        return self._send(target, message | held, without)
 
     def reply_email(
-        self, *, mailbox_id: str, email_id: str, body: str, metadata: dict[str, str], idempotency_key: str
+        self,
+        *,
+        mailbox_id: str,
+        email_id: str,
+        body: str,
+        metadata: dict[str, str],
+        idempotency_key: str,
+        without: Collection[str] = (),
     ) -> dict[str, Any]:
         """Answer one message of this mailbox."""
         message = {"markdown": body, "metadata": metadata, "idempotency_key": idempotency_key}
-        return self._send(path("/v1/mailboxes/{}/reply/{}", mailbox_id, email_id), message)
+        return self._send(path("/v1/mailboxes/{}/reply/{}", mailbox_id, email_id), message, without)
 
     def unread(self, *, mailbox: str, most: int) -> list[dict[str, Any]]:
         """Read what came to the mailbox of this address and is unread, the newest first. It marks nothing as read."""
@@ -60,9 +74,10 @@ class Agent(Client):
         answer = self._call("GET", "/v1/check_inbox", params=params, limit=MAX_INBOX, deadline=deadline)
         return [row for row in rows_in(answer, "emails", what="list of received mail") if isinstance(row, dict)][:most]
 
-    def _send(self, target: str, message: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, Any]:
+    def _send(self, target: str, message: dict[str, Any], without: Collection[str]) -> dict[str, Any]:
+        body = {name: value for name, value in message.items() if name not in without}
         answer = self._call(
-            "POST", target, body=message, optional=optional, limit=MAX_SENT, deadline=Deadline.after(WITHIN)
+            "POST", target, body=body, optional=OF_A_MESSAGE, limit=MAX_SENT, deadline=Deadline.after(WITHIN)
         )
         sent = str(answer.get("id") or answer.get("message_id") or answer.get("email_id") or "")[:200]
         if not sent:

@@ -11,7 +11,7 @@ OF_A_DECISION = (
     # Our gateway's, and in words a part of the reason too.
     *("suggested_markdown", "replaced_by", "changes"),
 )
-OF_A_HELD_MESSAGE = ("oversight_mode", "replaces", "metadata")
+OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
 OF_A_MAILBOX = (
     *("ai_disclosure", "simplify_html", "scheduling_enabled", "default_gate_timing"),

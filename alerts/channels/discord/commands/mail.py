@@ -16,6 +16,7 @@ from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.markdown import escape
 from approvals.commanded import CommandedMail
 from mirror.models import Mailbox
+from mirror.sync.capabilities import without_refused
 from upstream.agent import Agent
 
 _BETWEEN = re.compile(r"[,;\s]+")
@@ -60,7 +61,8 @@ def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]
     commanded = _note_author(command, mailbox)
     # With this idempotency key, repeated runs of one command send one message.
     key = f"discord-interaction-{command.interaction.discord_id}"
-    answer = send(metadata=command.trigger, idempotency_key=key)
+    send = partial(send, metadata=command.trigger, idempotency_key=key)
+    answer = without_refused(mailbox.connection, send)
     upstream_id = str(answer["id"])
     CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
     return _sentence(answer, upstream_id, about)
