@@ -35,7 +35,7 @@ LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest is assumed."
 # How the explanation begins where a person settled it, because MultiMail said nothing.
 SETTLED_BY_HAND = "MultiMail does not say; "
-NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here, so whether it was by this decision is not known."
+NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is not known."
 LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 
