@@ -169,7 +169,7 @@ class Host:
         self.suppressed: list[dict[str, Any]] = []
         self.audit: list[dict[str, Any]] = []
         self.sent_before: dict[tuple[str, ...], str] = {}
-        self.moments: list[float] = []
+        self.minute = self.calls_of_minute = 0
         # What happens elsewhere right before the next call to a path is answered.
         self.before: list[tuple[str, Callable[[], object]]] = []
         self.keys: dict[str, Key] = {}
@@ -228,12 +228,13 @@ class Host:
         return scope == "admin" and "read" in route.scopes
 
     def _limit(self) -> None:
-        now = time.monotonic()
-        self.moments = [moment for moment in self.moments if now - moment < 60]
-        if self.temper.calls_a_minute and len(self.moments) >= self.temper.calls_a_minute:
-            wait = str(max(1, round(60 - (now - self.moments[0]))))
-            raise Refused(429, "Too many requests.", {"Retry-After": wait})
-        self.moments.append(now)
+        """Refuse calls beyond the number of a minute, until the next one begins."""
+        minute, second = divmod(int(time.monotonic()), 60)
+        if minute != self.minute:
+            self.minute, self.calls_of_minute = minute, 0
+        if self.temper.calls_a_minute and self.calls_of_minute >= self.temper.calls_a_minute:
+            raise Refused(429, "Too many requests.", {"Retry-After": str(60 - second)})
+        self.calls_of_minute += 1
 
     def _refuse_unknown(self, route: Route, query: dict[str, str], body: dict[str, Any]) -> None:
         unknown = [name for name in body if name not in route.body]

@@ -50,7 +50,7 @@ def ended(message):
     return message.state
 
 
-@tempers
+@slow_tempers
 def test_account_is_connected_by_its_keys_once_and_its_webhook_signs_with_our_secret(desk, signed_in, admin):
     connection, [hook] = desk.connection, desk.host.shown["webhooks"]
     assert (connection.is_our_gateway, connection.failing_since) == (False, None)
@@ -97,7 +97,7 @@ def test_message_without_any_webhook_is_found_approved_and_shown_as_sent_by_read
     assert (ended(message), desk.host.effects(message.upstream_id)) == ("delivered", ["left"])
 
 
-@tempers
+@slow_tempers
 def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_words_did_not(
     desk, temper, client, reviewer, signed_in
 ):
@@ -209,7 +209,7 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
         assert (state, "Approved by Ana Ferreira" in page) == ("applied", True)
 
 
-@tempers
+@slow_tempers
 def test_outcome_that_no_read_can_tell_ends_as_unattributed_and_the_page_says_so(desk, temper, reviewer, signed_in):
     Connection.objects.update(read_key="")
     message = desk.held(cc=["eve@northwind.example"])
