@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.hosted import events
+from tests.hosted.altered import altered
 from tests.hosted.temper import Temper
 
 HELD = ("pending_send_approval", "pending_inbound_approval")
@@ -31,9 +32,9 @@ LIST_PARAMETERS = (
 class Refused(Exception):
     """An answer other than success."""
 
-    def __init__(self, status: int, error: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(self, code: int, error: str, headers: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(error)
-        self.status, self.body, self.headers = status, {"error": error, **more}, headers or {}
+        self.status, self.body, self.headers = code, {"error": error, **more}, headers or {}
 
 
 @dataclass
@@ -195,10 +196,10 @@ class Host:
                     break
             self._send_what_is_due()
             try:
-                status, found = self._answer(method, path, query, body, secret)
+                answer = (*self._answer(method, path, query, body, secret), {})
             except Refused as refused:
-                return refused.status, refused.body, refused.headers
-            return status, found, {}
+                answer = refused.status, refused.body, refused.headers
+            return altered(self.temper.alters, f"{method} {path}", answer)
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any, secret: str) -> tuple[int, Any]:
         key = self.keys.get(secret)
@@ -732,6 +733,13 @@ class Host:
                 key.is_active = False
                 return 200, {"status": "revoked"}
         raise Refused(404, "There is no such key.")
+
+    @call("GET", "/v1/domains", "admin")
+    def list_domains(self, asked: Asked) -> tuple[int, Any]:
+        """List the one domain."""
+        verified = dict.fromkeys(("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"), True)
+        return 200, {"domains": [{"id": "dom_1", "domain": "yourteam.example", "status": "active", **verified,
+                                  "dns_records": {}, "created_at": self.now()}]}  # fmt: skip
 
     # --- webhooks ---
 

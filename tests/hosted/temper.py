@@ -4,6 +4,7 @@ Each can be changed while it runs.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Temper:
     holds_events: bool = False
     # The next so many events are never sent.
     loses_events: int = 0
+    # Single points in which answers differ from the documents: `altered.py`.
+    alters: dict[str, Any] = field(default_factory=dict)
     # Each event is sent so many times.
     copies: int = 1
 

@@ -1,0 +1,33 @@
+"""Answers that differ from the documents in one point: the switch `alters` of `temper.py`, by call.
+
+    {"GET /v1/mailboxes/{}/emails": {"rows": {"emails": {"subject": null}}}}
+
+`status` and `headers` replace those of the answer, `body` all of it. `fields` of the object and `rows` of its arrays are
+set, or removed where they are null; `named` gives a field another name, and `reversed` names arrays.
+"""
+
+import re
+from typing import Any
+
+
+def altered(
+    alters: dict[str, Any], call: str, answer: tuple[int, Any, dict[str, str]]
+) -> tuple[int, Any, dict[str, str]]:
+    """Return the answer to a call as this host gives it."""
+    status, body, headers = answer
+    for pattern, how in alters.items():
+        if not re.fullmatch(pattern.replace("{}", "[^/]+"), call):
+            continue
+        status, headers = how.get("status", status), headers | how.get("headers", {})
+        if isinstance(body, dict):
+            body = _set(body, how.get("fields", {}))
+            for name, values in how.get("rows", {}).items():
+                body[name] = [_set(row, values) for row in body.get(name, [])]
+            body |= {name: body[name][::-1] for name in how.get("reversed", [])}
+            body = {how.get("named", {}).get(name, name): value for name, value in body.items()}
+        body = how.get("body", body)
+    return status, body, headers
+
+
+def _set(found: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (found | values).items() if values.get(name, "") is not None}
