@@ -2,12 +2,16 @@
 
     {"GET /v1/mailboxes/{}/emails": {"rows": {"emails": {"subject": null}}}}
 
-`status` and `headers` replace those of the answer, `body` all of it. `fields` of the object and `rows` of its arrays are
-set, or removed where they are null; `named` gives a field another name, and `reversed` names arrays.
+`status` and `headers` replace those of the answer, `body` all of it. `fields` of the object and `rows` of its arrays
+are set, or removed where they are null; `named` gives a field another name, and `reversed` names arrays. With `was`
+only answers of that status are changed.
 """
 
 import re
 from typing import Any
+
+# Status, body and headers.
+Answer = tuple[int, Any, dict[str, str]]
 
 
 def altered(
@@ -16,7 +20,7 @@ def altered(
     """Return the answer to a call as this host gives it."""
     status, body, headers = answer
     for pattern, how in alters.items():
-        if not re.fullmatch(pattern.replace("{}", "[^/]+"), call):
+        if not re.fullmatch(pattern.replace("{}", "[^/]+"), call) or answer[0] != how.get("was", answer[0]):
             continue
         status, headers = how.get("status", status), headers | how.get("headers", {})
         if isinstance(body, dict):

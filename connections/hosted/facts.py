@@ -1,0 +1,266 @@
+"""The facts of docs/multimail.md that reads alone show, by section, with the function that looks at each.
+
+It returns what is otherwise, without content, or an empty text.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from connections.hosted.probe import Host, Look, NotSeen, names, parsed, without
+
+Rows = Callable[[Host], list[dict[str, Any]]]
+_HELD = ("pending_send_approval", "pending_inbound_approval")
+_STATUSES = (
+    *_HELD,
+    *("unread", "read", "archived", "deleted", "spam_flagged", "spam_quarantined"),
+    *("pending_scan", "scheduled", "sent", "send_failed", "rejected", "cancelled"),
+)
+_MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
+_TEXTS = ("markdown", "body_markdown", "text_body", "html_body", "body", "text")
+# The lengths of the columns that ids are stored in.
+_MAX_ID, _MAX_MAILBOX_ID = 200, 64
+_OF_NOBODY = "01JNOBODYHASTHISID00000000"
+
+
+def _rows(kind: str, template: str) -> Rows:
+    return lambda host: host.rows(kind, template)
+
+
+_PENDING, _WEBHOOKS = ("oversight", "/v1/oversight/pending"), ("admin", "/v1/webhooks")
+_pending, _mailboxes, _contacts = _rows(*_PENDING), _rows("read", "/v1/mailboxes"), _rows("read", "/v1/contacts")
+_webhooks, _deliveries = _rows(*_WEBHOOKS), _rows("admin", "/v1/webhook-deliveries")
+_keys, _domains = _rows("admin", "/v1/api-keys"), _rows("admin", "/v1/domains")
+_suppressed = _rows("admin", "/v1/suppression")
+
+
+def _account(host: Host) -> list[dict[str, Any]]:
+    return [host.object("read", "/v1/account")]
+
+
+def _emails(host: Host) -> list[dict[str, Any]]:
+    return host.rows("read", "/v1/mailboxes/{}/emails", host.mailbox())
+
+
+def _messages(host: Host) -> list[dict[str, Any]]:
+    return _either(host, _pending) + _either(host, _emails) or _emails(host)
+
+
+def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
+    try:
+        return rows(host)
+    except NotSeen:
+        return []
+
+
+def _thread(host: Host) -> list[dict[str, Any]]:
+    thread = next((row["thread_id"] for row in _emails(host) if row.get("thread_id")), None)
+    if thread is None:
+        raise NotSeen("no message listed has a thread")
+    found = host.object("read", "/v1/mailboxes/{}/threads/{}", host.mailbox(), str(thread)).get("emails")
+    return [row for row in found or [] if isinstance(row, dict)]
+
+
+def _allowlist(host: Host) -> list[dict[str, Any]]:
+    return host.rows("admin", "/v1/mailboxes/{}/allowlist", host.mailbox("admin"))
+
+
+def _email(host: Host) -> list[dict[str, Any]]:
+    """Read one message, with a file if there is one, that is not marked as read by this: outgoing, or read before."""
+    safe = [row for row in _emails(host) if row.get("direction") == "outbound" or row.get("status") == "read"]
+    if not safe:
+        raise NotSeen("every message listed is unread")
+    row = min(safe, key=lambda one: not one.get("has_attachments"))
+    return [host.object("read", "/v1/mailboxes/{}/emails/{}", host.mailbox(), str(row.get("id")))]
+
+
+# --- kinds of facts -----------------------------------------------------------------------------------------------
+
+
+def _have(rows: Rows, *wanted: str) -> Look:
+    return lambda host: without(rows(host)[0], *wanted)
+
+
+def _hide(rows: Rows, *unwanted: str) -> Look:
+    def look(host: Host) -> str:
+        shown = names(name for row in rows(host) for name in unwanted if row.get(name))
+        return shown and f"shows {shown}"
+
+    return look
+
+
+def _say(rows: Rows, name: str, *known: str) -> Look:
+    return lambda host: names({row.get(name) for row in rows(host)} - {*known})
+
+
+def _are_ordered(rows: Rows, *, newest_first: bool) -> Look:
+    def look(host: Host) -> str:
+        times = [str(row.get("received_at")) for row in rows(host)]
+        if len(times) < 2:
+            raise NotSeen("fewer than two messages are listed")
+        return "" if times == sorted(times, reverse=newest_first) else "they are not in this order"
+
+    return look
+
+
+def _lists(call: tuple[str, str], *arrays: str) -> Look:
+    def look(host: Host) -> str:
+        found = [name for name, value in host.object(*call).items() if isinstance(value, list)]
+        return "" if {*found} & {*arrays} else f"arrays: {names(found) or 'none'}"
+
+    return look
+
+
+def _is(status: int, kind: str, template: str) -> Look:
+    def look(host: Host) -> str:
+        parts = (host.mailbox(), _OF_NOBODY) if "{}" in template else ()
+        found = host.read(kind, template, *parts).status
+        return "" if found == status else f"answered {found}"
+
+    return look
+
+
+# --- facts of their own kind --------------------------------------------------------------------------------------
+
+
+def _no_header(host: Host) -> str:
+    headers = host.read(*_PENDING).headers
+    return "the header is there: this is our gateway" if "X-Countersign-Gateway" in headers else ""
+
+
+def _ids(host: Host) -> str:
+    ids = [(row.get("id"), _MAX_ID) for row in _messages(host)]
+    for value, most in [*ids, *((row.get("id"), _MAX_MAILBOX_ID) for row in _mailboxes(host))]:
+        if not isinstance(value, str):
+            return f"an id is a JSON {type(value).__name__}"
+        if not 0 < len(value) <= most:
+            return f"an id has {len(value)} characters"
+    return ""
+
+
+def _times(host: Host) -> str:
+    for row in _messages(host):
+        try:
+            if datetime.fromisoformat(row["received_at"]).utcoffset() != timedelta(0):
+                return "a time that is not in UTC"
+        except (KeyError, TypeError, ValueError):
+            return f"a JSON {type(row.get('received_at')).__name__} that is no ISO time"
+    return ""
+
+
+def _epochs(host: Host) -> str:
+    value = _mailboxes(host)[0].get("created_at")
+    return "" if isinstance(value, int) and value > 1e11 else f"a JSON {type(value).__name__}"
+
+
+def _to(host: Host) -> str:
+    return "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
+
+
+def _pages(host: Host) -> str:
+    if len(_emails(host)) < 2:
+        raise NotSeen("fewer than two messages are listed")
+    target = ("read", "/v1/mailboxes/{}/emails", host.mailbox())
+    if not (cursor := host.object(*target, limit="1").get("cursor")):
+        return "one row of several, without a cursor"
+    pages = [host.rows(*target, limit="1", **more)[0].get("id") for more in ({}, {"cursor": str(cursor)})]
+    return "the second page repeats the first" if pages[0] == pages[1] else ""
+
+
+def _file(host: Host) -> str:
+    email = _email(host)[0]
+    file = next((one for one in email.get("attachments") or [] if isinstance(one, dict) and one.get("name")), None)
+    if file is None:
+        raise NotSeen("no message that may be read has an attachment")
+    target = "/v1/mailboxes/{}/emails/{}/attachments/{}"
+    answer = host.read("read", target, host.mailbox(), str(email.get("id")), str(file["name"]))
+    if answer.status == 200 and len(answer.body) == file.get("size"):
+        return ""
+    return f"answered {answer.status}, fields: {names(parsed(answer) or ()) or 'none'}"
+
+
+def _secret(host: Host) -> str:
+    secret = host.object("admin", "/v1/webhooks/{}", str(_webhooks(host)[0].get("id"))).get("signing_secret")
+    return "" if str(secret).startswith("whsec_") else "missing, or of another form"
+
+
+def _errors(host: Host) -> str:
+    refused = {call: answer for call, answer in host.answers.items() if answer.status >= 400}
+    if not refused:
+        raise NotSeen("no call was refused")
+    return ", ".join(call for call, one in refused.items() if not isinstance((parsed(one) or {}).get("error"), str))
+
+
+def _objects(host: Host) -> str:
+    done = {call: one for call, one in host.answers.items() if one.status < 300 and "/attachments/" not in call}
+    if not done:
+        raise NotSeen("no call succeeded")
+    return ", ".join(call for call, answer in done.items() if parsed(answer) is None)
+
+
+def _retry_after(host: Host) -> str:
+    found = [answer.headers.get("Retry-After", "") for answer in host.answers.values() if answer.status == 429]
+    if not found:
+        raise NotSeen("no call was throttled")
+    return "" if all(text.isdecimal() for text in found) else "no number"
+
+
+FACTS: dict[str, dict[str, Look]] = {
+    "Hosted MultiMail or our gateway": {"Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header},
+    "Accounts and keys": {
+        "The account has id, name and plan.": _have(_account, "id", "name", "plan"),
+        "The account names no scopes; our gateway does.": _hide(_account, "scopes"),
+        "An unknown key is 401.": _is(401, "unknown", "/v1/account"),
+        "A missing scope is 403.": _is(403, "oversight", "/v1/api-keys"),
+        "An unknown id is 404.": _is(404, "read", "/v1/mailboxes/{}/emails/{}"),
+        "API keys have id, prefix and scopes.": _have(_keys, "id", "prefix", "scopes"),
+        "A list of API keys shows no whole key.": _hide(_keys, "api_key", "key"),
+    },
+    "Messages": {
+        "Ids are text of at most 200 characters, those of mailboxes of 64.": _ids,
+        "received_at is ISO 8601 in UTC.": _times,
+        "created_at of a mailbox is a number, epoch milliseconds.": _epochs,
+        "Listed messages have from and subject.": _have(_messages, "from", "subject"),
+        "Listed messages have an array in to.": _to,
+        "Lists of messages carry no bodies.": _hide(_emails, *_TEXTS),
+        "A single read has markdown and attachments.": _have(_email, "markdown", "attachments"),
+    },
+    "Statuses": {"Listed messages have known statuses.": _say(_messages, "status", *_STATUSES)},
+    "Reading": {
+        "Lists of messages have the newest first.": _are_ordered(_emails, newest_first=True),
+        "A list goes on at its cursor.": _pages,
+    },
+    "Threads": {"A thread carries no bodies.": _hide(_thread, *_TEXTS)},
+    "Attachments": {"An attachment comes as its raw bytes.": _file},
+    "The pending list": {
+        "What is held stands under pending, emails or messages.": _lists(_PENDING, "pending", "emails", "messages"),
+        "Held messages have id, mailbox_id and body_markdown.": _have(_pending, "id", "mailbox_id", "body_markdown"),
+        "Held messages have one of two statuses.": _say(_pending, "status", *_HELD),
+        "The oldest held message comes first.": _are_ordered(_pending, newest_first=False),
+    },
+    "Mailboxes and oversight modes": {
+        "Mailboxes have id and address.": _have(_mailboxes, "id", "address"),
+        "Mailboxes have one of the five modes.": _say(_mailboxes, "oversight_mode", *_MODES),
+    },
+    "Domains": {"Domains have domain, status and dns_records.": _have(_domains, "domain", "status", "dns_records")},
+    "Registering a webhook": {
+        "Webhooks stand under webhooks or subscriptions.": _lists(_WEBHOOKS, "webhooks", "subscriptions"),
+        "Webhooks have id, url and events.": _have(_webhooks, "id", "url", "events"),
+        "A list of webhooks shows no secrets.": _hide(_webhooks, "signing_secret", "secret"),
+        "A single webhook shows a signing_secret that begins with whsec_.": _secret,
+    },
+    "Allowlists at the gate": {"Entries of allowlists have id and pattern.": _have(_allowlist, "id", "pattern")},
+    "Account lists": {
+        "Contacts have email.": _have(_contacts, "email"),
+        "Suppressed addresses have email_address and reason.": _have(_suppressed, "email_address", "reason"),
+        "Deliveries have id, event_type and status.": _have(_deliveries, "id", "event_type", "status"),
+    },
+}
+# Looked at after all other calls.
+ANSWER_FACTS: dict[str, dict[str, Look]] = {
+    "Errors and limits": {
+        "Errors are JSON objects with a sentence in error.": _errors,
+        "A success is a JSON object, except for an attachment.": _objects,
+        "Retry-After of a 429 is a plain number of seconds.": _retry_after,
+    }
+}

@@ -1,0 +1,179 @@
+"""The facts that one message shows which a sandbox mailbox sends to itself: sending, deciding, reading, in this order.
+
+The message is rejected. There are two keys, one that sends and one that decides; both begin with mm_test_.
+"""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from connections.hosted.probe import Host, Look, NotSeen, names, parsed, without
+from upstream.refused_fields import refused_fields
+from upstream.wire import Answer
+
+AGENT, OVERSIGHT = "sandbox agent", "sandbox oversight"
+# How long a message may take to the pending list.
+SCAN_SECONDS = 30
+_REASON = "Countersign hosted_check"
+# The fingerprint of other content: only our gateway compares it, and refuses.
+_OTHER = "0" * 64
+
+
+def _send(host: Host) -> str:
+    box = host.rows(AGENT, "/v1/mailboxes")[0]
+    if box.get("oversight_mode") not in ("gated_all", "gated_send"):
+        raise NotSeen("the first mailbox does not hold what it sends")
+    host.sent["body"] = {
+        "to": [box.get("address")],
+        "subject": "Countersign tries this account",
+        "markdown": "Nobody has to answer this.",
+        "idempotency_key": str(uuid4()),
+    }
+    answer = _post(host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"])
+    found = parsed(answer) or {}
+    host.sent["id"] = str(found.get("id") or "")
+    if answer.status != 202 or found.get("status") not in ("pending_scan", "queued"):
+        return f"answered {answer.status}, status {names([found.get('status')])}"
+    return without(found, "id", "thread_id")
+
+
+def _post(host: Host, template: str, *parts: str, body: dict[str, Any], kind: str = AGENT) -> Answer:
+    return host.call(kind, "POST", template, *parts, body=body)
+
+
+def _decide(host: Host, email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
+    """Reject, never approve: only the desk's own decisions may let a message go (promise P1)."""
+    return _post(host, "/v1/oversight/decide", body={"email_id": email_id, "action": "reject", **more}, kind=kind)
+
+
+def _id(host: Host) -> str:
+    if not host.sent.get("id"):
+        raise NotSeen("no message was sent")
+    return str(host.sent["id"])
+
+
+def _send_again(host: Host) -> str:
+    first = _id(host)
+    found = parsed(_post(host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"])) or {}
+    if str(found.get("id")) == first:
+        return without(found, "idempotent")
+    # It must not stay held.
+    _decide(host, str(found.get("id")))
+    return "another id"
+
+
+def _flat(host: Host) -> str:
+    status = _post(host, "/v1/send_email", body={}).status
+    return "" if status in (400, 422) else f"answered {status}"
+
+
+def _held(host: Host) -> str:
+    wanted, ends = _id(host), time.monotonic() + SCAN_SECONDS
+    while True:
+        found = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
+        rows = next((value for value in found.values() if isinstance(value, list)), [])
+        if any(isinstance(row, dict) and str(row.get("id")) == wanted for row in rows):
+            return ""
+        if time.monotonic() > ends:
+            return f"not after {SCAN_SECONDS} s"
+        time.sleep(1)
+
+
+def _agent_decides(host: Host) -> str:
+    status = _decide(host, _id(host), AGENT).status
+    return "" if status == 403 else f"answered {status}"
+
+
+def _reject(host: Host) -> str:
+    """Reject with every field that the desk sends, and again without those that are refused."""
+    fields = {"reason": _REASON, "decided_by": "Countersign", "expected_fingerprint": _OTHER}
+    refused = host.sent["refused"] = list[str]()
+    for _ in range(len(fields) + 1):
+        answer = _decide(host, _id(host), **fields)
+        found = parsed(answer) or {}
+        named = refused_fields(fields, found) if answer.status == 422 else ()
+        if found.get("code") == "content_changed":
+            named = ("expected_fingerprint",)
+        if not named:
+            break
+        refused += named
+        fields = {name: text for name, text in fields.items() if name not in named}
+    if answer.status != 200:
+        raise NotSeen(f"the rejection answered {answer.status}")
+    host.sent["rejected"] = found
+    return names({*refused} - {"reason"})
+
+
+def _rejected(host: Host) -> dict[str, Any]:
+    if "rejected" not in host.sent:
+        raise NotSeen("nothing was rejected")
+    return dict(host.sent["rejected"])
+
+
+def _reason(host: Host) -> str:
+    _rejected(host)
+    return "it is refused" if "reason" in host.sent["refused"] else ""
+
+
+def _word(host: Host) -> str:
+    word = _rejected(host).get("status")
+    return "" if word == "rejected" else names([word])
+
+
+def _second(host: Host) -> str:
+    _rejected(host)
+    answer = _decide(host, _id(host))
+    host.sent["conflict"] = parsed(answer) or {}
+    return "" if answer.status == 409 else f"answered {answer.status}"
+
+
+def _conflict(host: Host) -> str:
+    if "conflict" not in host.sent:
+        raise NotSeen("there was no second decision")
+    return without(host.sent["conflict"], "status", "decision")
+
+
+def _reason_back(host: Host) -> str:
+    _rejected(host)
+    read = host.object(AGENT, "/v1/mailboxes/{}/emails/{}", host.mailbox(AGENT), _id(host))
+    told = [
+        found.get(name) for found in (read, host.sent.get("conflict") or {}) for name in ("reason", "decision_reason")
+    ]
+    return "" if any(_REASON in str(text) for text in told) else "neither has it"
+
+
+def _marks(host: Host) -> str:
+    box = host.mailbox(AGENT)
+
+    def unread() -> list[dict[str, Any]]:
+        found = parsed(host.call(AGENT, "GET", "/v1/mailboxes/{}/emails", box)) or {}
+        return [row for row in found.get("emails") or [] if row.get("status") == "unread"]
+
+    row = next(iter(unread()), None)
+    if row is None:
+        raise NotSeen("the sandbox mailbox has no unread message")
+    host.call(AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, str(row.get("thread_id")))
+    if row not in unread():
+        return "its thread marked it"
+    host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", box, str(row.get("id")))
+    return "a single read did not mark it" if row in unread() else ""
+
+
+SANDBOX_FACTS: dict[str, dict[str, Look]] = {
+    "Sending and replying": {
+        "A send is 202 with id, thread_id and the status pending_scan or queued.": _send,
+        "POST /v1/send_email is there: an empty one is 400 or 422.": _flat,
+    },
+    "Idempotency": {"A send with the same idempotency_key answers the first id, and idempotent.": _send_again},
+    "Deciding": {
+        "What a gated mailbox sends comes to the pending list.": _held,
+        "An agent's key cannot decide: 403.": _agent_decides,
+        "Fields of a decision that only our gateway knows are ignored.": _reject,
+        "A decision takes a reason.": _reason,
+        "A rejection answers the status rejected.": _word,
+        "A second decision is 409.": _second,
+        "That 409 has status and decision.": _conflict,
+        "The reason comes back, in that 409 or when the message is read.": _reason_back,
+    },
+    "Reading": {"A single read marks received mail as read, its thread and lists do not.": _marks},
+}

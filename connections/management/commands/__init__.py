@@ -1,0 +1,1 @@
+"""Commands for operators: ./run manage NAME. What each does: docs/operators/README.md."""

@@ -1,0 +1,93 @@
+"""Tries a MultiMail account, and says which facts that the desk relies on were seen there."""
+
+import getpass
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from connections.accounts.keys import address_error
+from connections.hosted.facts import ANSWER_FACTS, FACTS
+from connections.hosted.probe import Host, NotSeen
+from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
+
+# The keys that are asked for, and what each is good for.
+KEYS = {
+    "oversight": "lists what is held",
+    "read": "messages, threads, attachments, contacts",
+    "admin": "webhooks, API keys, domains, suppressed addresses",
+    AGENT: "an mm_test_ key with read and send, for one message to yourself",
+    OVERSIGHT: "an mm_test_ key with oversight, to reject that message",
+}
+# What a field of an unexpected kind raises.
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+SEEN, DIFFERS, NOT_SEEN = "seen", "differs", "could not be seen"
+
+
+def variable(kind: str) -> str:
+    """Return the environment variable of a key."""
+    return f"HOSTED_CHECK_{kind.upper().replace(' ', '_')}_KEY"
+
+
+class Command(BaseCommand):
+    """It changes nothing on the desk, and at MultiMail only what the operator allows."""
+
+    help = (
+        "Tries a MultiMail account by reads and, if you type yes, by one sandbox message to yourself. Prints each fact "
+        "of docs/multimail.md that the desk relies on as seen, as differing or as not seen, and writes them to a file "
+        "without keys, addresses of people or content, for the maintainers. Keys are asked for, or read from the "
+        f"environment: {', '.join(map(variable, KEYS))}."
+    )
+    # It needs no database.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("address", help="MultiMail's address, such as https://api.multimail.dev")
+        parser.add_argument("--output", type=Path, default=Path("hosted_check.json"), help="the file that is written")
+
+    def handle(self, *args: Any, address: str, output: Path, **options: Any) -> None:
+        if error := address_error(address):
+            raise CommandError(error)
+        keys = {kind: self._key(kind, what) for kind, what in KEYS.items()}
+        sandbox = [keys[AGENT], keys[OVERSIGHT]]
+        if any(key and not key.startswith("mm_test_") for key in sandbox):
+            raise CommandError("A sandbox key begins with mm_test_. Nothing was sent.")
+        may_send = all(sandbox) and self._may_send()
+        host, results = Host(address, keys), list[dict[str, str]]()
+        for table in (FACTS, SANDBOX_FACTS if may_send else {}, ANSWER_FACTS):
+            for section, facts in table.items():
+                for fact, look in facts.items():
+                    try:
+                        detail = look(host)
+                        outcome = DIFFERS if detail else SEEN
+                    except NotSeen as error:
+                        outcome, detail = NOT_SEEN, str(error)
+                    except UNREADABLE:
+                        outcome, detail = DIFFERS, "an answer has a form that cannot be read"
+                    results.append({"outcome": outcome, "section": section, "fact": fact, "detail": detail})
+                    self.stdout.write(f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}")
+        self._write(output, {"address": address, "made_at": timezone.now().isoformat(), "facts": results})
+
+    def _key(self, kind: str, what: str) -> str:
+        if variable(kind) in os.environ or not sys.stdin.isatty():
+            return os.environ.get(variable(kind), "").strip()
+        return getpass.getpass(f"{kind.capitalize()} key ({what}), or Enter to go without: ").strip()
+
+    def _may_send(self) -> bool:
+        self.stdout.write(
+            "The sandbox step sends one message from the first mailbox of the sandbox agent key to itself, rejects "
+            "it, and reads an unread message of that mailbox, which marks it as read. Type yes to allow it:"
+        )
+        return sys.stdin.readline().strip() == "yes"
+
+    def _write(self, output: Path, found: dict[str, Any]) -> None:
+        try:
+            output.write_text(json.dumps(found, indent=2) + "\n")
+        except OSError as error:
+            raise CommandError(f"{output} cannot be written: {error.strerror}.") from None
+        differing = sum(1 for result in found["facts"] if result["outcome"] == DIFFERS)
+        self.stdout.write(f"\n{differing} of {len(found['facts'])} facts differ. The file is {output}.")
