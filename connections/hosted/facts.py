@@ -31,7 +31,7 @@ _PENDING, _WEBHOOKS = ("oversight", "/v1/oversight/pending"), ("admin", "/v1/web
 _pending, _mailboxes, _contacts = _rows(*_PENDING), _rows("read", "/v1/mailboxes"), _rows("read", "/v1/contacts")
 _webhooks, _deliveries = _rows(*_WEBHOOKS), _rows("admin", "/v1/webhook-deliveries")
 _keys, _domains = _rows("admin", "/v1/api-keys"), _rows("admin", "/v1/domains")
-_suppressed = _rows("admin", "/v1/suppression")
+_suppressed, _audit_log = _rows("admin", "/v1/suppression"), _rows("admin", "/v1/audit-log")
 
 
 def _account(host: Host) -> list[dict[str, Any]]:
@@ -209,7 +209,6 @@ FACTS: dict[str, dict[str, Look]] = {
     "Hosted MultiMail or our gateway": {"Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header},
     "Accounts and keys": {
         "The account has id, name and plan.": _have(_account, "id", "name", "plan"),
-        "The account names no scopes; our gateway does.": _hide(_account, "scopes"),
         "An unknown key is 401.": _is(401, "unknown", "/v1/account"),
         "A missing scope is 403.": _is(403, "oversight", "/v1/api-keys"),
         "An unknown id is 404.": _is(404, "read", "/v1/mailboxes/{}/emails/{}"),
@@ -253,6 +252,9 @@ FACTS: dict[str, dict[str, Look]] = {
     "Account lists": {
         "Contacts have email.": _have(_contacts, "email"),
         "Suppressed addresses have email_address and reason.": _have(_suppressed, "email_address", "reason"),
+        "Entries of the audit log have action, resource_id and actor_key_id.": _have(
+            _audit_log, "action", "resource_id", "actor_key_id"
+        ),
         "Deliveries have id, event_type and status.": _have(_deliveries, "id", "event_type", "status"),
     },
 }

@@ -14,6 +14,7 @@ from connections.accounts.keys import address_error
 from connections.hosted.facts import ANSWER_FACTS, FACTS
 from connections.hosted.probe import Host, NotSeen
 from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
+from upstream.capabilities import read_capabilities
 
 # The keys that are asked for, and what each is good for.
 KEYS = {
@@ -26,6 +27,7 @@ KEYS = {
 # What a field of an unexpected kind raises.
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
 SEEN, DIFFERS, NOT_SEEN = "seen", "differs", "could not be seen"
+THERE = {True: "there", False: "not there", None: NOT_SEEN}
 
 
 def variable(kind: str) -> str:
@@ -38,9 +40,9 @@ class Command(BaseCommand):
 
     help = (
         "Tries a MultiMail account by reads and, if you type yes, by one sandbox message to yourself. Prints each fact "
-        "of docs/multimail.md that the desk relies on as seen, as differing or as not seen, and writes them to a file "
-        "without keys, addresses of people or content, for the maintainers. Keys are asked for, or read from the "
-        f"environment: {', '.join(map(variable, KEYS))}."
+        "of docs/multimail.md that the desk relies on as seen, as differing or as not seen, then what the account has "
+        "beyond them, and writes it all to a file without keys, addresses of people or content, for the maintainers. "
+        f"Keys are asked for, or read from the environment: {', '.join(map(variable, KEYS))}."
     )
     # It needs no database.
     requires_system_checks = ()
@@ -70,7 +72,13 @@ class Command(BaseCommand):
                         outcome, detail = DIFFERS, "an answer has a form that cannot be read"
                     results.append({"outcome": outcome, "section": section, "fact": fact, "detail": detail})
                     self.stdout.write(f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}")
-        self._write(output, {"address": address, "made_at": timezone.now().isoformat(), "facts": results})
+        self.stdout.write("")
+        abilities = dict[str, bool | None]()
+        for one in read_capabilities(api_url=address, keys=keys):
+            abilities[one.name] = one.is_there
+            self.stdout.write(f"{THERE[one.is_there]:17}  {one.words}")
+        made_at = timezone.now().isoformat()
+        self._write(output, {"address": address, "made_at": made_at, "facts": results, "abilities": abilities})
 
     def _key(self, kind: str, what: str) -> str:
         if variable(kind) in os.environ or not sys.stdin.isatty():
