@@ -1,66 +1,61 @@
-"""Runs benchmarks by name, or all, prints their figures and one table, and writes docs/benchmarks.md."""
+"""Runs benchmarks by name, or all, prints what each found, and writes docs/benchmarks.md."""
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
+import traceback
+from concurrent.futures import ProcessPoolExecutor
 
-from benchmarks import document
+from benchmarks.page import write
+from benchmarks.result import Result
 from launcher.pdeathsig import die_with_parent
 
-FOLDER = Path(__file__).parent
-
-
-def names() -> list[str]:
-    """Return the benchmarks there are: the modules that measure something."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef measure() -> Result:" in path.read_text())
+NAMES = ("alerts", "approval", "decide", "desk_keys", "gateway_send", "growth", "ingest", "pages")
 
 
 def main(asked: list[str]) -> int:
     """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("--rows", type=int, help="how many rows the ledger's benchmarks begin with")
     parser.add_argument("--smoke", action="store_true", help="run seconds only, to see that it works; no goal counts")
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(NAMES))
     options = parser.parse_args(asked)
-    if options.rows is not None:
-        os.environ["BENCH_ROWS"] = str(options.rows)
+    if unknown := [name for name in options.names if name not in NAMES]:
+        parser.error(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
     if options.smoke:
         os.environ["BENCH_SMOKE"] = "1"
-    wanted: list[str] = options.names or names()
-    unknown = [name for name in wanted if name not in names()]
-    if unknown:
-        print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(names())}.", file=sys.stderr)
-        return 2
-    for name in wanted:
-        # A table of a benchmark that died must not show what it found before.
-        (document.kept_in() / f"{name}.json").unlink(missing_ok=True)
-    status = max(run(name) for name in wanted)
-    if len(wanted) > 1:
-        print(f"\n{document.for_terminal(wanted)}")
-    if document.is_full():
-        write_page(is_whole=not options.names)
-    return status
+    found = {}
+    for name in options.names or NAMES:
+        found[name] = result = run(name)
+        if result and not options.smoke and not write(name, result, of_all=not options.names):
+            print("docs/benchmarks.md stays as it is: its figures are of another machine.")
+    if len(found) > 1:
+        print()
+        for name, result in found.items():
+            print(f"{name:<14}{result.goals[0] if result else 'failed'}")
+    return 0 if all(result and (options.smoke or not result.missed) for result in found.values()) else 1
 
 
-def run(name: str) -> int:
-    """Run one benchmark in a process of its own, and return its exit status; 1 for one that died."""
-    parent = os.getpid()
-    command = [sys.executable, "-m", "benchmarks.measure", name]
-    process = subprocess.run(command, check=False, preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=parent))
-    return 1 if process.returncode else 0
+def run(name: str) -> Result | None:
+    """Measure and print what one benchmark finds; None where it fails."""
+    # In a process of its own: each has a database of its own, and Django knows one for good.
+    fork = multiprocessing.get_context("fork")
+    try:
+        with ProcessPoolExecutor(1, fork, initializer=die_with_parent, initargs=(signal.SIGTERM,)) as process:
+            result = process.submit(measure, name).result()
+    except Exception:  # noqa: BLE001 - the others are measured nonetheless
+        traceback.print_exc()
+        return None
+    print(result.table(name), flush=True)
+    return result
 
 
-def write_page(*, is_whole: bool) -> None:
-    """Write the page after a run of everything, and after one benchmark where the others were measured here too."""
-    missing = [name for name in names() if name not in document.kept(names())]
-    if missing and not is_whole:
-        print(f"docs/benchmarks.md stays as it is: this data folder has no figures of {', '.join(missing)}.")
-        return
-    document.write(names())
-    print("docs/benchmarks.md is written.")
+def measure(name: str) -> Result:
+    """Return what a benchmark finds."""
+    result: Result = importlib.import_module(f"benchmarks.{name}").measure()
+    return result
 
 
 if __name__ == "__main__":

@@ -1,20 +1,15 @@
-"""How large a benchmark is, and what it found: figures, the control they are compared with, whether the goal holds."""
+"""How large a benchmark is, and what it found: figures, the control they are compared with, whether goals hold."""
 
 import os
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 Size = TypeVar("Size", int, float)
 
 
-def is_smoke() -> bool:
-    """Whether this is `./run bench --smoke`: all is measured, but so little of it that the figures mean nothing."""
-    return bool(os.environ.get("BENCH_SMOKE"))
-
-
 def sized(full: Size, *, smoke: Size) -> Size:
-    """Return how many, or how long: the full size, or that of a smoke run of a few seconds."""
-    return smoke if is_smoke() else full
+    """Return how many, or how long: the full size, or that of `./run bench --smoke`, whose figures mean nothing."""
+    return smoke if "BENCH_SMOKE" in os.environ else full
 
 
 @dataclass(frozen=True)
@@ -25,72 +20,50 @@ class Figure:
     value: float
     unit: str
 
-    def shown(self) -> str:
-        """Return it as it is printed: small values with what they have after the point."""
+    def __str__(self) -> str:
         value = f"{self.value:,.0f}" if self.value >= 100 else f"{self.value:,.4g}"
         return f"{value} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
-class Need:
-    """Something else that must hold, besides the ratio."""
+class Goal:
+    """A value and the bound that it must keep to."""
 
     name: str
     value: float
-    goal: float
-    at_most: bool = False
+    bound: float
+    at_most: bool = True
 
     @property
     def holds(self) -> bool:
         """Whether it does."""
-        return self.value <= self.goal if self.at_most else self.value >= self.goal
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    @property
+    def words(self) -> str:
+        """The bound as it is printed."""
+        return f"{'at most' if self.at_most else 'at least'} {self.bound:g}"
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.words}: {'holds' if self.holds else 'missed'})"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one question: `ratio` is figure over control, medians of `runs`; `at_most` turns the goal round."""
+    """The answer of one benchmark. The first goal is the ratio of a figure and the control; all goals must hold."""
 
     question: str
     figures: tuple[Figure, ...]
     control: Figure
-    ratio: float
-    goal: float
-    runs: int
-    at_most: bool = False
-    needs: tuple[Need, ...] = ()
+    goals: tuple[Goal, ...]
 
     @property
-    def is_met(self) -> bool:
-        """Whether the ratio meets its goal."""
-        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
-
-    @property
-    def holds(self) -> bool:
-        """Whether the goal is met, and everything else that is needed."""
-        return self.is_met and all(need.holds for need in self.needs)
-
-    @property
-    def bound(self) -> str:
-        """The goal as it is printed."""
-        return f"{'at most' if self.at_most else 'at least'} {self.goal:.2f}"
-
-    @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> "Result":
-        """Return the result that was kept."""
-        values = {field.name: kept[field.name] for field in fields(cls)}
-        figures = tuple(Figure(**one) for one in kept["figures"])
-        needs = tuple(Need(**one) for one in kept["needs"])
-        return cls(**{**values, "figures": figures, "control": Figure(**kept["control"]), "needs": needs})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as it is kept."""
-        return {**asdict(self), "holds": self.holds}
+    def missed(self) -> str:
+        """The goals that are missed, as they are printed."""
+        return ", ".join(goal.name for goal in self.goals if not goal.holds)
 
     def table(self, name: str) -> str:
-        """Return the result as it is printed."""
-        rows = [(figure.name, figure.shown()) for figure in (*self.figures, self.control)]
-        rows.append(("ratio", f"{self.ratio:.2f} (goal {self.bound}: {'holds' if self.is_met else 'missed'})"))
-        for need in self.needs:
-            bound = f"{'at most' if need.at_most else 'at least'} {need.goal:g}"
-            rows.append((need.name, f"{need.value:.4g} ({bound}: {'holds' if need.holds else 'missed'})"))
-        return "\n".join([f"{name}: {self.question}", *(f"  {label:<34}{value:>34}" for label, value in rows)])
+        """Return everything, a line each."""
+        values = (*self.figures, self.control, *self.goals)
+        lines = (f"  {one.name:<42}{one!s:>32}" for one in values)
+        return "\n".join([f"{name}: {self.question}", *lines])

@@ -1,4 +1,4 @@
-"""What benchmarks share: a web process as the product runs it, and pgbench on the same PostgreSQL."""
+"""What benchmarks share: a database of their own, processes as the product runs them, and a plain Django view."""
 
 import contextlib
 import logging
@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -17,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks.load import requests_a_second
 from benchmarks.result import sized
-from launcher.postgres import postgres_programs
+from launcher.ports import pick_free_ports
 
 CLIENTS = 8
 # The control of what is served, see `benchmarks.bare`.
@@ -75,17 +74,12 @@ def web_process(serve: str, *, application: str = "") -> Iterator[int]:
     """Run the web process of one product, or with the same server another application, and give its port."""
     from launcher.processes import http
 
-    port = free_port()
+    (port,) = pick_free_ports(1)
     process = http("bench", port=port, serve=serve, path="/")
     command = [*process.command[:-1], application or process.command[-1]]
-    environment = {**os.environ, **process.environment, "GATEWAY_RATE_LIMIT": "0"}
-    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    try:
+    with running(command, {**process.environment, "GATEWAY_RATE_LIMIT": "0"}):
         wait_for(port)
         yield port
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @contextlib.contextmanager
@@ -94,14 +88,20 @@ def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
     from launcher.processes import worker
 
     process = worker("bench", queues=queues, beat=beat, threads=threads)
-    environment = {**os.environ, **process.environment}
+    with running(process.command, process.environment):
+        yield
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a process for as long as the block takes."""
     silent = subprocess.DEVNULL
-    running = subprocess.Popen(process.command, env=environment, stdout=silent, stderr=silent)
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=silent, stderr=silent)
     try:
         yield
     finally:
-        running.terminate()
-        running.wait(30)
+        process.terminate()
+        process.wait(30)
 
 
 def bare_view() -> contextlib.AbstractContextManager[int]:
@@ -115,30 +115,9 @@ def within_reach(most: int, *, share: float) -> int:
     The database must be prepared. The load is printed, as figures of two loads cannot be compared.
     """
     with bare_view() as port:
-        requests_a_second(port, clients=CLIENTS, seconds=1, request=lambda: BARE, expect=b"200")
-        reached = requests_a_second(
-            port, clients=CLIENTS, seconds=sized(3, smoke=1), request=lambda: BARE, expect=b"200"
-        )
+        for seconds in (1, sized(3, smoke=1)):
+            reached = requests_a_second(port, clients=CLIENTS, seconds=seconds, request=lambda: BARE, expect=b"200")
     return max(1, min(most, round(reached * share)))
-
-
-def pgbench(script: str, *, seconds: int, protocol: str) -> float:
-    """Return the transactions a second that pgbench reaches with `script`, as the application's role."""
-    file = Path(os.environ["DATA_DIR"]) / "bench.sql"
-    file.write_text(script)
-    command = [str(postgres_programs() / "pgbench"), "-n", "-M", protocol, "-c", str(CLIENTS), "-j", "2"]
-    command += ["-T", str(seconds), "-f", str(file), "-d", os.environ["DATABASE_URL"]]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    if process.returncode or "failed transactions: 0 " not in process.stdout:
-        raise RuntimeError(f"pgbench failed: {process.stderr or process.stdout}")
-    return float(next(line for line in process.stdout.splitlines() if line.startswith("tps")).split()[2])
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from benchmarks.slow_connections import slow_connections
 from tests.desk import TIMEOUT, Product
+from tests.faults.slow_connections import slow_connections
 from tests.faults.test_slow_clients import everybody_is_served, live_address
 from tests.stack import running_stack
 

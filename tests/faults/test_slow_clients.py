@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from benchmarks.slow_connections import dripping, slow_body, slow_connections, slow_headers, slow_reader
 from tests.desk import TIMEOUT, Product
+from tests.faults.slow_connections import dripping, slow_body, slow_connections, slow_headers, slow_reader
 from tests.stack import running_stack
 from upstream.signatures import HEADER
 

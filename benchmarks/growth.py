@@ -1,0 +1,127 @@
+"""How much more does a page of queue or ledger cost at 100,000 waiting and 1,000,000 entries than at 100 and 10,000?"""
+
+import contextlib
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from benchmarks.processor import postgres, spent
+from benchmarks.result import Figure, Goal, Result, sized
+from benchmarks.rows import add_entries, add_messages, make_desk
+from benchmarks.serving import own_database, prepare
+
+FEW_WAITING, MANY_WAITING = sized(100, smoke=30), sized(100_000, smoke=60)
+FEW_ENTRIES, MANY_ENTRIES = sized(10_000, smoke=100), sized(1_000_000, smoke=1_000)
+ROUNDS, TIMES = sized(7, smoke=1), sized(5, smoke=2)
+QUEUE_GOAL, LEDGER_GOAL, ENTRY_GOAL = 1.5, 4.0, 1.2
+QUEUE = ("/queue/", "/queue/?order=riskiest", "/queue/?order=soonest")
+# A word in every entry, in a few and in none, an act of a sixth of them, and a page before almost all.
+LEDGER = (
+    "/audit/",
+    "/audit/?q=refund",
+    "/audit/?q=customer12",
+    "/audit/?q=nowhere",
+    "/audit/?action=verdict.given",
+    "/audit/?actor=person%2F4&q=refund",
+    "/audit/?q=refund&before=8000",
+)
+
+
+def measure() -> Result:
+    """Ask one process for each page, and for an entry, over few rows and over many in turn."""
+    os.environ["DEMO"] = "0"
+    with own_database():
+        prepare()
+        connection, client = make_desk()
+        add_messages(connection, first=1, last=FEW_WAITING)
+        add_entries(first=1, last=FEW_ENTRIES)
+        with copy_of_database() as few:
+            add_messages(connection, first=FEW_WAITING + 1, last=MANY_WAITING)
+            add_entries(first=FEW_ENTRIES + 1, last=MANY_ENTRIES)
+            costs = {path: in_turn(few, partial(see, client, path)) for path in (*QUEUE, *LEDGER)}
+            costs["an entry"] = in_turn(few, record_entry)
+    ratios = {name: many / few for name, (few, many) in costs.items()}
+    worst = max(QUEUE, key=ratios.__getitem__)
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            *(Figure(f"{name}, many", many, "ms") for name, (_, many) in costs.items()),
+            *(Figure(f"{name}, many over few", ratio, "") for name, ratio in ratios.items()),
+        ),
+        control=Figure(f"{worst}, few", costs[worst][0], "ms"),
+        goals=(
+            Goal("ratio of the queue", ratios[worst], QUEUE_GOAL),
+            Goal("ratio of the ledger", max(ratios[path] for path in LEDGER), LEDGER_GOAL),
+            Goal("ratio of an entry", ratios["an entry"], ENTRY_GOAL),
+        ),
+    )
+
+
+@contextlib.contextmanager
+def copy_of_database() -> Iterator[str]:
+    """Keep a copy of the database as it is now, beside it: its people and sessions are the same."""
+    from django.db import connection
+
+    name = connection.settings_dict["NAME"]
+    copy = f"{name}_few"
+    connection.close()
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True, dbname="postgres") as owner:
+        owner.execute(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")  # type: ignore[arg-type]
+        owner.execute(f"CREATE DATABASE {copy} TEMPLATE {name}")  # type: ignore[arg-type]
+        try:
+            yield copy
+        finally:
+            use(name)
+            owner.execute(f"DROP DATABASE {copy} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+def use(name: str) -> None:
+    """Let Django ask the database of this name from now on."""
+    from django.db import connection
+
+    connection.close()
+    connection.settings_dict["NAME"] = name
+
+
+def in_turn(few: str, act: Callable[[], object]) -> tuple[float, float]:
+    """Return the milliseconds of processor time, with PostgreSQL's, that an act takes over few rows and over many."""
+    from django.db import connection
+
+    many, server = connection.settings_dict["NAME"], postgres()
+    costs: dict[str, list[float]] = {few: [], many: []}
+    for _ in range(ROUNDS):
+        for name, found in costs.items():
+            use(name)
+            # Statements are prepared and caches are filled.
+            act()
+            database, here = spent([server]), time.process_time()
+            for _ in range(TIMES):
+                act()
+            here = (time.process_time() - here) * 1000
+            found.append((here + spent([server]) - database) / TIMES)
+    return statistics.median(costs[few]), statistics.median(costs[many])
+
+
+def see(client: Any, path: str) -> None:
+    """Ask for a page, which must be one."""
+    answer = client.get(path)
+    if answer.status_code != 200 or b"Counting these took too long" in answer.content:
+        raise RuntimeError(f"{path} is no page: {answer.status_code}")
+
+
+def record_entry() -> None:
+    """Record an entry with details, in a transaction."""
+    from django.db import transaction
+
+    from audit.recording import record
+    from people.actors import worker
+
+    details = {"subject": "Your refund", "recipients": "dana@northwind.example", "reason": "It is as asked."}
+    with transaction.atomic():
+        record("message.served", actor=worker("bench"), connection=1, message=uuid.uuid4(), details=details)
