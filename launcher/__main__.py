@@ -18,7 +18,6 @@ _HELP = """\
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
-./run mutants [module]       break the core on purpose, and count what the tests notice; `show NAME` shows one change
 ./run screenshots [folder]   pictures of every page and state, at three widths, light and dark
 ./run help                   this
 
@@ -27,10 +26,10 @@ Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/counte
 # The module of each command; imported only then, as the launcher stays in memory for as long as the product runs.
 _COMMANDS = {
     **dict.fromkeys(("start", "gateway", "stop", "reset", "manage", "backup", "bench", "restore"), "commands"),
-    **dict.fromkeys(("test", "check", "mutants", "screenshots"), "quality"),
+    **dict.fromkeys(("test", "check", "screenshots"), "quality"),
 }
 # Commands that need the tools of the developers, and those that need no server programs even without addresses.
-_DEVELOPMENT = ("test", "check", "bench", "mutants", "screenshots")
+_DEVELOPMENT = ("test", "check", "bench", "screenshots")
 _NO_SERVERS = ("stop", "reset")
 
 

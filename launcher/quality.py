@@ -94,12 +94,6 @@ def screenshots(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
 
 
-def mutants(arguments: list[str]) -> int:
-    """Mutation tests: how many deliberate faults in the core the fast tests detect."""
-    command = [str(PYTHON), "-m", "tests.mutation", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
-
-
 def steps(servers: Mapping[str, str]) -> list[Step]:
     """All checks, for the servers whose addresses these variables give.
 

@@ -103,7 +103,6 @@ _numbers = itertools.count()
 @pytest.fixture(autouse=True)
 def _own_seals_file():
     """Give each test a seals' file of its own: what an emptied database does not know would stop the sealer."""
-    # Of processes that test one mutant after the other, all have one folder.
     settings.SEAL_FILE = settings.DATA_DIR / f"seals-{os.getpid()}-{next(_numbers)}.jsonl"
 
 
