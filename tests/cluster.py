@@ -20,7 +20,7 @@ from launcher.postgres import OWNER
 from launcher.servers import Servers
 from tests.prepared import preparing
 
-pytest_plugins = ("tests.stack", "tests.fault_table")
+pytest_plugins = ("tests.stack",)
 
 # The folder of servers that run already, for whoever starts many short test processes one after the other.
 _SERVERS_FOLDER = os.environ.get("COUNTERSIGN_TEST_SERVERS")

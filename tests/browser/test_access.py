@@ -123,7 +123,6 @@ def faults_of(page, name):
     return found + everywhere(page)
 
 
-@pytest.mark.proves("security 65")
 @pytest.mark.slow
 def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_in, address):
     page, guest, found = open_page(storage_state=signed_in), open_page(), {}
@@ -203,7 +202,6 @@ def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed
         assert (too_wide(page), violations(page)) == ([], []), scheme
 
 
-@pytest.mark.proves("security 65")
 @pytest.mark.slow
 def test_zoomed_message_can_be_read_and_decided(visit):
     page = visit("message held")
@@ -218,7 +216,6 @@ def test_zoomed_message_can_be_read_and_decided(visit):
         page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True)
 
 
-@pytest.mark.proves("security 64")
 @pytest.mark.slow
 def test_focus_is_seen_on_every_page_and_nothing_covers_it(open_page, signed_in, address):
     page, found = open_page(storage_state=signed_in), {}

@@ -149,7 +149,6 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
 
 
-@pytest.mark.proves("case 17")
 def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, product):
     address, ids = batch(5)
     desk.goto(address)

@@ -99,7 +99,6 @@ def look_at(page, origin, kind, names):
     return [*found, *(f"went to {url}" for url in went)]
 
 
-@pytest.mark.proves("security 27", "case 8")
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
 def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, origin, kind):
     # "open": without policy and sandbox, sanitised mail still loads nothing and runs nothing.
@@ -125,7 +124,6 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 })"""
 
 
-@pytest.mark.proves("security 31")
 def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched, origin):
     shown = {name: render_message(mail.content).word_differences for name, mail in MAILS.items()}
     passages = {name: [one.passage for one in found if one.passage and one.mark] for name, found in shown.items()}

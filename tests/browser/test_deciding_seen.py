@@ -104,7 +104,6 @@ def test_key_held_down_and_a_double_click_decide_one_message_each(desk, product,
     assert ana.find(third["upstream_id"])["decision"] is None
 
 
-@pytest.mark.proves("case 18")
 def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make, ben):
     first, second = make(2)
     desk.watch.expected += ["409", "ERR_FAILED"]

@@ -132,7 +132,6 @@ def look(chromium):
     context.close()
 
 
-@pytest.mark.proves("security 65")
 def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, monkeypatch):
     # Hashed slowly by design.
     monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")

@@ -29,7 +29,6 @@ def is_undecided(ana, row):
     return found is not None and found["decision"] is None
 
 
-@pytest.mark.proves("case 26")
 def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_down(desk, product, ana, row):
     desk.goto(product.page(row))
     desk.locator("#q").focus()
@@ -95,7 +94,6 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
     desk.wait_for_url("**/queue/")
 
 
-@pytest.mark.proves("security 63")
 def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.hold(ana)
     product.set_undo_window("0 seconds")
@@ -110,7 +108,6 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
         product.set_undo_window("300 milliseconds")
 
 
-@pytest.mark.proves("security 63")
 def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
     desk.watch.expected += ["422"]
     desk.goto(product.page(row))

@@ -53,13 +53,6 @@ def expect_new_rows(page):
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    47,
-    injected="The process of the live stream stands still, as behind a proxy that keeps everything back: the stream "
-    "stays open and says nothing.",
-    held="After 25 s of silence the page gives the stream up and asks: what is new is told; the stream comes back by "
-    "itself.",
-)
 def test_stalled_stream_is_closed_and_the_page_polls(queue, product, ana):
     with stopped(product.stack.pids()["live"]):
         queue.clock.fast_forward(SILENT)
@@ -71,11 +64,6 @@ def test_stalled_stream_is_closed_and_the_page_polls(queue, product, ana):
     queue.wait_for_selector("body[data-stream='open']")
 
 
-@pytest.mark.fault(
-    47,
-    injected="The connection to the stream is cut and cannot be made again.",
-    held="The page asks every few seconds, and tells what is new as before.",
-)
 def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, product, ana):
     cut_off(queue, product, "**/live/**")
     product.hold(ana)
@@ -83,11 +71,6 @@ def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, produc
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
 
-@pytest.mark.fault(
-    47,
-    injected="The same person opens as many other streams as one may have.",
-    held="The page's stream, the oldest, is ended; the page asks every few seconds, and tells what is new as before.",
-)
 def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(queue, product, ana):
     live = queue.locator("body").get_attribute("data-live")
     with contextlib.ExitStack() as opened:
@@ -100,11 +83,6 @@ def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    47,
-    injected="The browser is stopped (SIGSTOP), as when a laptop sleeps, while mail comes in.",
-    held="When it wakes it catches up by itself; nothing has to be loaded again.",
-)
 def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     browsers = [one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
     assert browsers, "no process of the browser was found"
@@ -114,12 +92,6 @@ def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    47,
-    injected="The page is cut off from the stream and from the desk.",
-    held="After 30 s a banner says since when nothing was heard. Once the desk answers it goes, and what came "
-    "meanwhile is told.",
-)
 def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana):
     cut_off(queue, product, "**/live/**", "**/pulse/**")
     expect(queue.locator("#unheard")).to_be_hidden()

@@ -71,7 +71,6 @@ PRESS_TWICE = """async (next) => {
 }"""
 
 
-@pytest.mark.proves("security 64")
 def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, ana):
     first, second, third = (held(product, ana) for _ in range(3))
     desk.goto(product.page(first))
@@ -128,7 +127,6 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
     product.wait_for(lambda: ana.find(first["upstream_id"], tab="leaving"), timeout=TIMEOUT, what="the first decision")
 
 
-@pytest.mark.proves("case 1")
 def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, product, ana):
     row = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_as("REVIEWER"), open_as("REVIEWER2")]
@@ -155,7 +153,6 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, 
     assert len(product.mails(row["subject"])) == loser
 
 
-@pytest.mark.proves("security 63", "case 26")
 def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk, product, ana):
     word = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
     row = held(product, ana, subject=f"Keys {word}")
@@ -203,7 +200,6 @@ def shown(product, ana):
         yield made
 
 
-@pytest.mark.proves("security 65", "security 66")
 def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(open_page, signed_in, product, shown):
     found = {}
     for name in ("queue", "message", "sign-in"):
@@ -214,7 +210,6 @@ def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(open_page, signed
     assert found == {"queue": [], "message": [], "sign-in": []}
 
 
-@pytest.mark.proves("security 64", "security 65")
 def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open_page, signed_in, product, ana, shown):
     page = open_page(storage_state=signed_in, reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 844})
@@ -227,7 +222,6 @@ def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open
     assert moving(page) == []
 
 
-@pytest.mark.proves("case 27")
 def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
     upstream_id, subject = product.send(f"Plain {uuid.uuid4().hex[:8]}", **{"from": product.known["MAILBOX2_ADDRESS"]})
     product.held(ana, upstream_id)
@@ -250,7 +244,6 @@ def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_i
     assert ana.find(upstream_id) is None
 
 
-@pytest.mark.proves("security 66")
 def test_session_that_ended_keeps_what_was_typed(open_as, product, ana):
     row = held(product, ana)
     page = open_as("REVIEWER2")
@@ -279,7 +272,6 @@ IS_ON_TOP = """element => {
 }"""
 
 
-@pytest.mark.proves("security 28", "security 29")
 def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(desk, product, ana):
     row = held(product, ana, body=f"{HOSTILE}\n\n{some_words()}")
     asked = []

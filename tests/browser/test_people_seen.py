@@ -74,7 +74,6 @@ def test_without_scripts_it_is_the_same(open_as, open_page, product):
     expect(guest.locator("#rail")).to_contain_text("Otto")
 
 
-@pytest.mark.proves("security 65")
 def test_pages_of_people_pass_axe_and_fit_320_pixels(open_as, open_page, product):
     page = open_as("ADMIN")
     page.watch.expected += ["404", "422"]

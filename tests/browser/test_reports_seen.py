@@ -58,7 +58,6 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as,
     assert re.fullmatch(r"rights-[0-9TZ-]+\.csv", download.value.suggested_filename)
 
 
-@pytest.mark.proves("security 65")
 def test_reports_pass_axe_and_fit_320_pixels(open_as, product):
     page, found = open_as("AUDITOR"), {}
     odd = ("rights/?at=nonsense", "rights/?at=2001-01-01", "rights/?at=2999-01-01T00:00")

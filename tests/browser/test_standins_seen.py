@@ -24,7 +24,6 @@ def faults_of(page):
     return [*([] if is_narrow(page) else ["too wide"]), *everywhere(page), *unfolded(page)]
 
 
-@pytest.mark.proves("security 65")
 def test_stand_ins_pass_axe_and_fit_a_phone(open_page, product, delivered):
     base, page, found = product.known["DISCORD_URL"], open_page(), {}
     page.watch.expected += ["404"]

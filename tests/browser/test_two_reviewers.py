@@ -97,7 +97,6 @@ def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product
     expect(first.locator("#claim")).not_to_contain_text("Claimed by")
 
 
-@pytest.mark.proves("case 1", "promise 5")
 def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
     ana, ben = two
     for page in two:

@@ -1,4 +1,4 @@
-"""Lines 4 to 6 of the contract (docs/proofs.md): the requests of MultiMail's clients and pages, in their own shapes."""
+"""The requests of MultiMail's clients and pages, in their own shapes."""
 
 import itertools
 import json
@@ -11,7 +11,6 @@ from tests.conformance.tenant import ok, unique
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.mark.proves("contract 4")
 def test_zapier_app_works_by_its_own_paths(tenant):
     """Point 10."""
     received = tenant.receive(subject=unique("Order"))
@@ -44,7 +43,6 @@ def test_zapier_app_works_by_its_own_paths(tenant):
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), path
 
 
-@pytest.mark.proves("contract 5")
 @pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.slow), "/v1"])
 def test_discord_page_requests_work(tenant, prefix):
     received = tenant.receive()
@@ -67,7 +65,6 @@ def test_discord_page_requests_work(tenant, prefix):
     assert ok(failed, 422)["error"]
 
 
-@pytest.mark.proves("contract 5")
 @pytest.mark.parametrize("prefix", ["", pytest.param("/v1", marks=pytest.mark.slow)])
 def test_inngest_page_requests_work(tenant, prefix):
     received = tenant.receive(subject=unique("Refund"))
@@ -100,7 +97,6 @@ SEARCHES = (
 )
 
 
-@pytest.mark.proves("contract 4")
 def test_automation_clients_pass_with_x_api_key_alone(tenant):
     received = tenant.receive(subject="Where is my order")
 
@@ -134,7 +130,6 @@ UNKNOWN = (
 )
 
 
-@pytest.mark.proves("contract 6")
 @pytest.mark.parametrize("some", [METHODS[:2], pytest.param(METHODS[2:], marks=pytest.mark.slow)])
 def test_every_path_answers_json_to_every_method(tenant, some):
     # `call` fails on 204, a redirect, HTML, an empty body and an error without a text.

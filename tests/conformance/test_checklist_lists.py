@@ -1,11 +1,9 @@
-"""Lines 35 to 38 of the contract (docs/proofs.md): idempotency, the guard of contents, sandbox keys.
+"""Idempotency, the guard of contents, sandbox keys.
 
 Lines 33 and 34, of the lists, are proven with the gateway's own tests.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
 
 from tests.conformance.tenant import ok, unique
 
@@ -16,7 +14,6 @@ def stored(tenant):
     return tenant.get(f"{tenant.base}/emails")["emails"]
 
 
-@pytest.mark.proves("contract 35")
 def test_same_key_twice_is_one_message(tenant):
     body = {"to": [INSIDER], "subject": "Once", "markdown": "Hello"}
     for key_fields in ({"headers": {"Idempotency-Key": "k-1"}}, {"idempotency_key": "k-2"}):
@@ -38,7 +35,6 @@ def test_same_key_twice_is_one_message(tenant):
     assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "queued", True)
 
 
-@pytest.mark.proves("contract 35")
 def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_uses_none(tenant):
     received = tenant.receive()
     assert tenant.submit(idempotency_key="body", to=["nobody"]).status_code == 422
@@ -52,7 +48,6 @@ def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_
     assert ok(tenant.call("POST", path, json=body))["id"] == reply["id"]
 
 
-@pytest.mark.proves("contract 35")
 def test_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
     first = tenant.held(idempotency_key="k")
     ok(tenant.cancel(first["id"]))
@@ -64,7 +59,6 @@ def test_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
     assert tenant.send(idempotency_key="k")["id"] != first["id"]
 
 
-@pytest.mark.proves("contract 36", "case 19")
 def test_twenty_sends_at_once_with_one_key_are_one_message(product):
     known, subject = product.known, unique("Twenty")
     body = {"to": [INSIDER], "subject": subject, "markdown": "Hello", "idempotency_key": subject}
@@ -77,7 +71,6 @@ def test_twenty_sends_at_once_with_one_key_are_one_message(product):
     assert [row["id"] for row in listed] == [email_id]
 
 
-@pytest.mark.proves("contract 37")
 def test_same_content_is_refused_for_a_minute(tenant):
     body = {"to": [INSIDER], "subject": "Twice", "markdown": "Hello"}
     first = tenant.send(**body)
@@ -96,7 +89,6 @@ def test_same_content_is_refused_for_a_minute(tenant):
     assert [tenant.call("POST", path, json={"markdown": "Soon"}).status_code for _ in range(2)] == [202, 409]
 
 
-@pytest.mark.proves("contract 38")
 def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
     for mine, theirs in (("sandbox agent", "agent"), ("agent", "sandbox agent")):
         sent = tenant.held(key=mine)
@@ -107,7 +99,6 @@ def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
         assert tenant.status(sent["id"], key=mine) == "pending_send_approval"
 
 
-@pytest.mark.proves("contract 38")
 def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
     """Point 3."""
     live, trial = tenant.held(), tenant.held(key="sandbox agent", subject=unique("Trial"))
@@ -120,7 +111,6 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
     assert tenant.gateway.mails(rows[trial["id"]]["subject"]) == []
 
 
-@pytest.mark.proves("contract 38")
 def test_live_webhook_hears_of_sandbox_mail_unless_it_was_switched_off(tenant):
     both, live = tenant.subscribe("oversight.pending"), tenant.subscribe("oversight.pending", include_sandbox=False)
     trial, real = tenant.held(key="sandbox agent"), tenant.held()

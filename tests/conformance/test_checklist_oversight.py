@@ -1,4 +1,4 @@
-"""Lines 23 to 32 of the contract (docs/proofs.md): what waits, decisions and their races, timing, inbound, upgrades."""
+"""What waits, decisions and their races, timing, inbound, upgrades."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ def in_hours(hours):
     return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@pytest.mark.proves("contract 23")
 def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     tenant = make_tenant("gated_all")
     ids = [tenant.send()["id"], tenant.receive()["id"], tenant.send()["id"]]
@@ -27,7 +26,6 @@ def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     assert [row["status"] for row in answer["pending"]].count("pending_inbound_approval") == 1
 
 
-@pytest.mark.proves("contract 23")
 def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(tenant):
     ids = [tenant.send()["id"] for _ in range(3)]
     later = tenant.send(send_at=in_hours(1), gate_timing="schedule_first")
@@ -46,7 +44,6 @@ def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(
     assert tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"] == "scheduled"
 
 
-@pytest.mark.proves("contract 24")
 def test_approved_mail_leaves_once_and_is_on_record(tenant):
     subject = unique("Approved")
     sent = tenant.held(subject=subject)
@@ -68,7 +65,6 @@ def test_approved_mail_leaves_once_and_is_on_record(tenant):
     assert len(tenant.gateway.mails(subject)) == 1
 
 
-@pytest.mark.proves("contract 24")
 def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_unclear(tenant):
     words = (
         ({"email_id": None, "action": "Approve"}, "approved", "approved_and_sent"),
@@ -87,7 +83,6 @@ def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_uncl
         assert (decided["decision"], decided["status"]) == (decision, status), path
 
 
-@pytest.mark.proves("contract 25")
 def test_rejected_mail_stays_and_its_reason_is_kept(tenant):
     sent = tenant.held(subject=(subject := unique("Rejected")))
     assert ok(tenant.decide(sent["id"], "reject", reason="wrong order"))["status"] == "rejected"
@@ -101,7 +96,6 @@ def test_rejected_mail_stays_and_its_reason_is_kept(tenant):
     assert tenant.gateway.mails(subject) == []
 
 
-@pytest.mark.proves("contract 26")
 def test_second_decision_is_409_and_tells_the_first(tenant):
     for first, second in (("approve", "reject"), ("reject", "approve")):
         sent = tenant.held()
@@ -122,7 +116,6 @@ def at_once(*calls):
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
-@pytest.mark.proves("contract 26", "contract 27")
 def test_of_approvals_and_a_cancellation_at_once_one_wins_and_delivers_once(product):
     email_id, subject = product.send()
     body = {"email_id": email_id, "action": "approve"}
@@ -135,7 +128,6 @@ def test_of_approvals_and_a_cancellation_at_once_one_wins_and_delivers_once(prod
     assert len(product.mails(subject)) == (answers[1].status_code != 200)
 
 
-@pytest.mark.proves("contract 27")
 def test_cancel_twice_is_200_and_after_leaving_409(tenant):
     sent = tenant.held()
     assert [tenant.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
@@ -145,7 +137,6 @@ def test_cancel_twice_is_200_and_after_leaving_409(tenant):
     assert ok(tenant.cancel(left["id"]), 409)["status"] == "sent"
 
 
-@pytest.mark.proves("contract 28")
 def test_key_that_composed_does_not_decide(tenant):
     made = tenant.add_key("turncoat", "send")
     sent = tenant.held(key="turncoat")
@@ -156,7 +147,6 @@ def test_key_that_composed_does_not_decide(tenant):
     assert tenant.decide(sent["id"], "approve").status_code == 200
 
 
-@pytest.mark.proves("contract 29")
 def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_sends_at_once(tenant):
     early, late = unique("Early"), unique("Late")
     sent = tenant.held(subject=early, send_at=in_hours(1), gate_timing="gate_first")
@@ -172,7 +162,6 @@ def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_se
     assert tenant.wait_for_mails(late)
 
 
-@pytest.mark.proves("contract 29")
 def test_schedule_first_asks_when_its_time_has_come(tenant):
     subject = unique("Schedule first")
     # Without a value in the call the mailbox's setting applies.
@@ -186,7 +175,6 @@ def test_schedule_first_asks_when_its_time_has_come(tenant):
     assert tenant.wait_for_mails(subject)
 
 
-@pytest.mark.proves("contract 30")
 def test_approved_content_is_not_edited_and_its_time_is_moved(tenant):
     sent = tenant.send(send_at=in_hours(1))
     ok(tenant.decide(sent["id"], "approve"))
@@ -202,7 +190,6 @@ def test_approved_content_is_not_edited_and_its_time_is_moved(tenant):
     assert tenant.read(sent["id"])["approved_at"]
 
 
-@pytest.mark.proves("contract 31")
 def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejected(make_tenant):
     tenant = make_tenant("gated_all")
     row = tenant.receive(body="Geheimwort")
@@ -244,7 +231,6 @@ def mode_of(tenant):
     return tenant.get(tenant.base, key="read")["oversight_mode"]
 
 
-@pytest.mark.proves("contract 32")
 def test_upgrade_needs_a_request_and_its_code_holds_for_a_day(tenant):
     later = "UPDATE gateway_upgraderequest SET expires_at = expires_at - %s::interval WHERE mailbox_id = %s"
     upgrade(tenant, "A7X-29K", 404)
@@ -262,7 +248,6 @@ def test_upgrade_needs_a_request_and_its_code_holds_for_a_day(tenant):
 
 
 @pytest.mark.slow
-@pytest.mark.proves("contract 32")
 def test_fourth_request_in_an_hour_is_429(tenant):
     for _ in range(3):
         ask(tenant)

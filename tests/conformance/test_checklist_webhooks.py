@@ -1,4 +1,4 @@
-"""Lines 39 to 43 of the contract (docs/proofs.md): what subscribers get, signed, spelled and retried as promised."""
+"""What subscribers get, signed, spelled and retried as promised."""
 
 import hashlib
 import hmac
@@ -36,7 +36,6 @@ def bring_about(tenant, name, **fields):
     return sent
 
 
-@pytest.mark.proves("contract 39", "contract 43")
 def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the_gateways(tenant):
     own = "whsec_of our own, with ü and blanks"
     hooks = [tenant.subscribe("oversight.pending", secret=own), tenant.subscribe("oversight.pending")]
@@ -54,7 +53,6 @@ def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the
         assert event.body["subject"] == subject
 
 
-@pytest.mark.proves("contract 40")
 @pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
 def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     hook = tenant.subscribe("email.decided", "oversight.pending")
@@ -83,7 +81,6 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
 
 
 @pytest.mark.slow
-@pytest.mark.proves("contract 40")
 def test_variant_a_gets_an_array_variant_d_code_and_diagnostic_and_none_the_text(tenant):
     hook = tenant.subscribe("message.received", "bounce")
     received = tenant.receive(body="Geheimwort")
@@ -98,7 +95,6 @@ def test_variant_a_gets_an_array_variant_d_code_and_diagnostic_and_none_the_text
     assert "no such user" in bounced["diagnostic"]
 
 
-@pytest.mark.proves("contract 41")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in SPELLINGS]
 )
@@ -112,7 +108,6 @@ def test_subscriber_gets_its_own_word_once(tenant, name):
         assert (body["to"], body["data"]["to"]) == (", ".join(body["to_addresses"]),) * 2, word
 
 
-@pytest.mark.proves("contract 41")
 def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "2"}), 201)
     elsewhere = tenant.subscribe("oversight.pending", mailbox_id=made["id"])
@@ -140,7 +135,6 @@ def waits_of(tenant, hook):
     return float(seconds)
 
 
-@pytest.mark.proves("contract 42")
 def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     hook = tenant.subscribe("oversight.pending")
     # A redirect is a failure too, and not followed.
@@ -163,7 +157,6 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
 
 
-@pytest.mark.proves("contract 42")
 @pytest.mark.slow
 def test_any_2xx_ends_the_retries(tenant):
     hook = tenant.subscribe("oversight.pending")
@@ -180,7 +173,6 @@ def test_any_2xx_ends_the_retries(tenant):
         assert delivery_of(tenant, hook)["response_status"] == status
 
 
-@pytest.mark.proves("contract 42")
 def test_events_of_one_message_come_in_their_order(tenant):
     hook = tenant.subscribe("oversight.pending", "oversight.approved", "message.sent")
     tenant.gateway.hooks.answers[hook["path"]] = 500
@@ -193,7 +185,6 @@ def test_events_of_one_message_come_in_their_order(tenant):
     assert names == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
 
 
-@pytest.mark.proves("contract 43")
 def test_secret_stands_in_no_list_and_no_log(tenant):
     hook = tenant.subscribe("oversight.pending", secret="my own secret")
     assert (hook["events"], hook["mailbox_id"]) == (["oversight.pending"], None)

@@ -1,4 +1,4 @@
-"""What docs/multimail.md says beyond the contract's lines in docs/proofs.md: the keys of answers, and their rules."""
+"""What docs/multimail.md says of answers: their keys, and their rules."""
 
 import pytest
 

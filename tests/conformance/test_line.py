@@ -135,7 +135,6 @@ def test_async_sdk_and_both_flat_paths_are_held(product, ana):
     assert [product.held(ana, upstream_id)["state"] for upstream_id in ids] == ["held"] * 3
 
 
-@pytest.mark.proves("case 7")
 def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)

@@ -48,21 +48,6 @@ def read_twice(desk, *messages):
     desk.sweep_until(seen_held, "two reads that show what is held")
 
 
-@pytest.mark.fault(
-    1,
-    injected="A proxy hands the call on and loses, halves or replaces MultiMail's answer; webhooks are lost too.",
-    held="Shown as unknown, confirmed by reading the message by its id; no second call, one mail.",
-)
-@pytest.mark.fault(
-    2,
-    injected="A proxy cuts the connection, or answers 500 or nonsense, and MultiMail never sees the decide call.",
-    held="Unknown until two reads showed it still held; then a reject goes out once more, as the same decision.",
-)
-@pytest.mark.fault(
-    4,
-    injected="A proxy answers 500 to the decide call, after MultiMail has committed, or before it saw the call.",
-    held="Both are unknown, never failed; reading tells them apart.",
-)
 def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(desk):
     spoiled = COMMITTED | NOT_COMMITTED
     messages, doubted = {what: desk.hold() for what in spoiled}, {}
@@ -85,11 +70,6 @@ def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(d
         assert "500" not in what or "500" in doubted[what]["explanation"]
 
 
-@pytest.mark.fault(
-    2,
-    injected="As above, with an approve.",
-    held="It stays held and unknown until the reviewer confirms; then one more call, and one mail.",
-)
 def test_approve_that_never_arrived_waits_for_a_person(desk):
     held = desk.hold()
     with desk.upstream.fault(wire.cut_before, DECIDE, held.upstream_id, times=1):
@@ -108,16 +88,6 @@ def test_approve_that_never_arrived_waits_for_a_person(desk):
     assert entry["actor_kind"] == "person"
 
 
-@pytest.mark.fault(
-    3,
-    injected="A proxy hands the decide call on only after the desk has given up waiting for the answer.",
-    held="Unknown first; MultiMail's late webhook settles it, and no second call is made.",
-)
-@pytest.mark.fault(
-    3,
-    injected="As above, with the desk's own time limit; at the same time an answer that comes byte by byte.",
-    held="Each call ends within its whole time limit, in doubt; then as above.",
-)
 def test_late_and_dripping_answers_are_doubt_that_a_webhook_or_reading_ends(desk):
     leased, slow, dripping = messages = [desk.hold() for _ in range(3)]
     lease_ends, limit_ends = wire.Hold(), wire.Hold()
@@ -144,11 +114,6 @@ def test_late_and_dripping_answers_are_doubt_that_a_webhook_or_reading_ends(desk
         assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted[held]["id"], 1, 1)
 
 
-@pytest.mark.fault(
-    10,
-    injected="A proxy gives an endless, truncated or unreadable answer to the read before the decide call.",
-    held="Nothing is called on the strength of it; the decision goes once the read is whole.",
-)
 def test_spoiled_read_before_the_call_keeps_the_decision(desk):
     spoiled = (wire.endless, wire.truncate, wire.answering(200, NOT_JSON))
     messages = [desk.hold() for _ in spoiled]

@@ -14,11 +14,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 TIMES = 50
 
 
-@pytest.mark.fault(
-    16,
-    injected="The same Celery message is published 40 times at once, to a worker of eight threads.",
-    held="One claim, one attempt, one call.",
-)
 def test_wake_up_published_many_times_is_one_call(desk):
     held = desk.hold()
     with desk.undo_window():
@@ -65,11 +60,6 @@ def at_once(calls):
         return list(pool.map(run, calls))
 
 
-@pytest.mark.fault(
-    17,
-    injected="Two reviewers click at the same moment, 25 times each: one approves, the other rejects.",
-    held="One decision; every other click is told who was first and when.",
-)
 def test_two_reviewers_at_once_make_one_decision(desk):
     held = desk.hold()
     ana, ben = click(desk, "REVIEWER", held, "approve"), click(desk, "REVIEWER2", held, "reject")
@@ -84,11 +74,6 @@ def test_two_reviewers_at_once_make_one_decision(desk):
     assert len(desk.entries(held, "decision.recorded")) == 1
 
 
-@pytest.mark.fault(
-    17,
-    injected="One reviewer double-clicks, has two tabs, and the browser repeats the request: five times the same.",
-    held="One decision; the repeats are told that it was decided.",
-)
 def test_double_click_makes_one_decision(desk):
     held = desk.hold()
     answers = at_once([click(desk, "REVIEWER", held, "approve")] * 5)

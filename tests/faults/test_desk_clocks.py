@@ -111,16 +111,6 @@ def a_day_ahead_ends_no_lease(desk, hands):
     assert desk.calls(held) == 1
 
 
-@pytest.mark.fault(
-    37,
-    injected="The clocks of a web process and a worker jump by an hour and by a day, forth and back, while they run.",
-    held="Webhooks, both secrets, undo windows, decisions and beats go on; nothing expires early; all times are right.",
-)
-@pytest.mark.fault(
-    37,
-    injected="The worker's clock jumps a day ahead while its call is under way, and another worker sweeps.",
-    held="The lease runs by the database's clock: nobody takes the call over, and it ends as one call.",
-)
 def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
     hands, url = elsewhere
     a_day_ahead_ends_no_lease(desk, hands)

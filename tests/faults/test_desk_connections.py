@@ -85,11 +85,6 @@ def _certificate(folder):
     return file
 
 
-@pytest.mark.fault(
-    11,
-    injected="MultiMail's port refuses connections, its name is not known, or its certificate is nobody's.",
-    held="Known as not sent: it can still be undone, nothing is in doubt, and it goes once by itself later.",
-)
 def test_unreachable_multimail_is_known_as_not_sent(desk):
     messages, decisions = [desk.hold() for _ in range(3)], []
     for held, unreachable in zip(messages, (refused, unknown_name, bad_certificate), strict=True):
@@ -105,11 +100,6 @@ def test_unreachable_multimail_is_known_as_not_sent(desk):
         assert (desk.sweep_to(held, "applied")["id"], desk.calls(held)) == (decision, 1)
 
 
-@pytest.mark.fault(
-    11,
-    injected="MultiMail's port begins to refuse connections between the read and the decide call.",
-    held="The same: no byte of the decide call was written.",
-)
 def test_port_that_closes_between_read_and_call_is_known_as_not_sent(desk):
     held = desk.hold()
 
@@ -127,11 +117,6 @@ def test_port_that_closes_between_read_and_call_is_known_as_not_sent(desk):
     assert desk.calls(held) == 1
 
 
-@pytest.mark.fault(
-    12,
-    injected="The proxy resets every connection that is used a second time.",
-    held="The decide call comes on a connection of its own, and is not in doubt.",
-)
 def test_idle_connections_that_are_reset_cost_no_decision(desk):
     desk.upstream.resets_idle = True
     try:

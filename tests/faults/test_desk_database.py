@@ -46,11 +46,6 @@ def every_session(desk):
         yield
 
 
-@pytest.mark.fault(
-    27,
-    injected="Every session that PostgreSQL grants the application is taken by somebody else.",
-    held="Webhooks and people are answered 503 with Retry-After at once, nothing is decided; then all goes on.",
-)
 def test_exhausted_connections_are_reported_at_once_and_recover_automatically(desk):
     sender, held = Sender.of(desk), desk.hold()
     bodies = [event() for _ in range(5)]
@@ -110,11 +105,6 @@ def deadlocks(desk):
     return desk.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0]["deadlocks"]
 
 
-@pytest.mark.fault(
-    29,
-    injected="A session locks the verdicts and then the message, while a verdict locks them the other way round.",
-    held="PostgreSQL breaks the verdict's transaction off; it is begun again, and there is one decision and one mail.",
-)
 def test_deadlocked_verdict_counts_once(desk):
     held, before = desk.hold(), deadlocks(desk)
     desk.ana.get(f"/queue/{held.id}/")
@@ -131,11 +121,6 @@ def test_deadlocked_verdict_counts_once(desk):
     desk.wait_for_decision(held, "applied")
 
 
-@pytest.mark.fault(
-    29,
-    injected="The same with the ledger, and a webhook that tells of an approval made elsewhere.",
-    held="Taken at once or asked for again; the message is moved once.",
-)
 def test_deadlocked_webhook_is_accepted_once(desk):
     held, before = desk.hold(), deadlocks(desk)
     hostile = Hostile(desk, "audit_entry")
@@ -152,11 +137,6 @@ def test_deadlocked_webhook_is_accepted_once(desk):
     assert len(desk.entries(held, "message.approved")) == 1
 
 
-@pytest.mark.fault(
-    29,
-    injected="A session locks the attempts and then the decision, just when the executor writes the end of its call.",
-    held="The end is written all the same; one call, one mail.",
-)
 def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
     held, hold, before = desk.hold(), Hold(after_answer=True), deadlocks(desk)
     with (
@@ -179,11 +159,6 @@ def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
     assert desk.calls(held) == 1
 
 
-@pytest.mark.fault(
-    29,
-    injected="The database makes every transaction of the application serializable; two people decide at once.",
-    held="Transactions that PostgreSQL breaks off are begun again; one decision a message, the second is told.",
-)
 def test_serialization_failure_leaves_one_decision(desk):
     messages = [desk.hold() for _ in range(3)]
     sender = Sender.of(desk)

@@ -21,17 +21,6 @@ def cancel(desk, held):
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.fault(
-    8,
-    injected="Somebody decides at MultiMail, the same or the opposite way, while our decision waits to be carried out.",
-    held="Superseded once a read confirms the webhook, without a call; the ledger and the page say what was decided "
-    "elsewhere.",
-)
-@pytest.mark.fault(
-    8,
-    injected="As above, and MultiMail's webhook of it is lost.",
-    held="The read before the call finds it closed: superseded, and the decide call is not made.",
-)
 def test_decided_elsewhere_while_ours_waits_is_not_called(desk):
     same, opposite, unheard = messages = [desk.hold() for _ in range(3)]
     with desk.undo_window(), desk.without_webhooks(unheard):
@@ -60,11 +49,6 @@ def test_approval_elsewhere_without_a_reason_is_not_mistaken_for_our_lost_call(d
     assert desk.calls(held) == 1
 
 
-@pytest.mark.fault(
-    65,
-    injected="Webhooks with the right signature say that a pending message was approved, rejected, sent and cancelled.",
-    held="It stays in the queue, a read finds it pending, and admins are told; what was really decided leaves.",
-)
 def test_signed_webhook_alone_closes_nothing(desk):
     pending, decided = desk.hold(), desk.hold()
     sender = Sender.of(desk)
@@ -86,16 +70,6 @@ def test_signed_webhook_alone_closes_nothing(desk):
     desk.wait_for_decision(pending, "applied")
 
 
-@pytest.mark.fault(
-    9,
-    injected="The content is changed at MultiMail between looking and clicking, and the desk has read it again.",
-    held="The verdict is refused with both fingerprints and what changed; nothing is recorded.",
-)
-@pytest.mark.fault(
-    9,
-    injected="The sender cancels the message between looking and clicking.",
-    held="The verdict is refused, and the page says that it was taken back.",
-)
 def test_edit_or_cancel_before_the_click_refuses_the_verdict(desk):
     edited, cancelled = desk.hold(), desk.hold()
     edit(desk, edited)
@@ -118,16 +92,6 @@ def changed(desk, held):
     )
 
 
-@pytest.mark.fault(
-    9,
-    injected="The content is changed at MultiMail after the decision, before the read or between it and the call.",
-    held="Refused, by the read or by MultiMail's comparison of fingerprints; held again with the change to read.",
-)
-@pytest.mark.fault(
-    9,
-    injected="The sender cancels between the desk's last read and its call, or before that read.",
-    held="The decision is superseded: taken back first; nothing leaves.",
-)
 def test_edit_or_cancel_before_the_call_ends_the_decision(desk):
     edited = {moment: desk.hold() for moment in (READ, DECIDE)}
     cancelled = {moment: desk.hold() for moment in (READ, DECIDE)}

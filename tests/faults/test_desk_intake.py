@@ -58,11 +58,6 @@ def hurry(desk, upstream_id):
     desk.celery.send_task("gateway.tasks.sweep", queue="gateway")
 
 
-@pytest.mark.fault(
-    21,
-    injected="A proxy answers 503 in the desk's place to all four tries of each webhook about a message.",
-    held="The gateway gives up; the next whole read finds the message and says so; it is decided and leaves once.",
-)
 def test_webhook_lost_for_good_is_made_up_for_by_reading(desk):
     with desk.hooks.fault(wire.answering(503), WEBHOOK) as lost:
         upstream_id, subject = desk.send()
@@ -83,11 +78,6 @@ def test_webhook_lost_for_good_is_made_up_for_by_reading(desk):
     desk.wait_for_decision(held, "applied")
 
 
-@pytest.mark.fault(
-    22,
-    injected="Signed webhooks with single bits turned, in body and signature; other secrets, other connections' too.",
-    held="Each is refused (401, later 429) and counted; no row, no entry; what is rightly signed is always taken.",
-)
 def test_forged_webhook_is_refused_and_leaves_nothing(desk):
     sender, body, chance = Sender.of(desk), event(), random.Random(22)
     other = Sender(sender.url.replace(desk.connection()["webhook_id"], desk.python(OTHER)), "whsec_other")
@@ -118,11 +108,6 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
     assert_stored_once(desk, [body])
 
 
-@pytest.mark.fault(
-    23,
-    injected="The desk gets another secret three times, then the sender, while webhooks signed with either arrive.",
-    held="No valid webhook is refused; a secret whose time is over is refused.",
-)
 def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
     sender = Sender.of(desk)
     first = sender.secret
@@ -173,11 +158,6 @@ MONSTERS = {
 }
 
 
-@pytest.mark.fault(
-    24,
-    injected="Signed bodies at and over the limit, a chunked one, 100 000 levels deep, U+0000, surrogates, not UTF-8.",
-    held="Taken, or kept in quarantine with the reason, or 413 with nothing kept; never a 500, and the next is taken.",
-)
 def test_monstrous_body_is_accepted_or_quarantined(desk):
     sender, web = Sender.of(desk), desk.stack.pids()["web"]
     for what, (body, status, result) in MONSTERS.items():
@@ -196,11 +176,6 @@ def test_monstrous_body_is_accepted_or_quarantined(desk):
     desk.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE result = 'poison'")
 
 
-@pytest.mark.fault(
-    25,
-    injected="A lock on the ledger holds the webhook's transaction after its insert; then SIGKILL of the web process.",
-    held="Nothing of it was kept; the retry is taken, once.",
-)
 def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
     sender, body = Sender.of(desk), event()
     waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'audit_entry'::regclass"
@@ -216,11 +191,6 @@ def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
     assert_stored_once(desk, [body])
 
 
-@pytest.mark.fault(
-    25,
-    injected="The desk stores a webhook, its answer is lost, and the web process is killed with SIGKILL.",
-    held="The gateway sends it again, and it is answered as a duplicate: one row, one entry, one message.",
-)
 def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
     subject, lost = f"Death {uuid.uuid4().hex[:10]}", []
 

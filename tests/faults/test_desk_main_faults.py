@@ -26,11 +26,6 @@ def applied(desk, *messages):
     return all(desk.decision(held)["state"] == "applied" for held in messages)
 
 
-@pytest.mark.fault(
-    1,
-    injected="A proxy hands the call on and loses, halves or replaces MultiMail's answer; webhooks are lost too.",
-    held="Shown as unknown, confirmed by reading the message by its id; no second call, one mail.",
-)
 def test_lost_answer_is_doubt_that_reading_ends(desk):
     held = desk.hold()
     with desk.without_webhooks(held), desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id):
@@ -87,12 +82,6 @@ def executors_at_their_points(desk, messages):
         desk.sweep_until(lambda: applied(desk, *messages.values()), "every decision to end")
 
 
-@pytest.mark.proves("case 6")
-@pytest.mark.fault(
-    13,
-    injected="SIGKILL to the worker while executors stand at five points, held there by the proxy and by row locks.",
-    held="Where a call may have left: unknown, ended by reading; elsewhere it goes again by itself. One effect each.",
-)
 def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk):
     messages = {point: desk.hold() for point in POINTS}
     with executors_at_their_points(desk, messages) as locks:
@@ -122,11 +111,6 @@ def insist(desk, held, outcome="approve"):
     return desk.wait(decided, f"a decision on {held.subject}")
 
 
-@pytest.mark.fault(
-    26,
-    injected="SIGKILL of PostgreSQL, and then an immediate shutdown, while webhooks come and people decide.",
-    held="Every webhook that was answered 200 and every decision that was answered is there, once; all of it ends.",
-)
 def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     sender = Sender.of(desk)
     before, between, after = (desk.hold() for _ in range(3))
@@ -148,11 +132,6 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     assert [desk.decision(held)["outcome"] for held in (before, between, after)] == ["approve", "reject", "approve"]
 
 
-@pytest.mark.fault(
-    31,
-    injected="FLUSHALL while every wake-up of mail that was sent and decided waits in Redis.",
-    held="The sweep finds what no wake-up reached: all is shown, decided once and leaves once; people stay signed in.",
-)
 def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
     messages = [desk.hold() for _ in range(2)]
     desk.stack.kill("worker-desk", signal.SIGSTOP)
@@ -176,7 +155,6 @@ def webhooks_of(desk, upstream_id):
     return {seen.request.body for seen in desk.hooks.requests(WEBHOOK, upstream_id)}
 
 
-@pytest.mark.proves("contract 49", "promise 6")
 def test_reading_makes_up_for_webhooks_that_never_came(desk):
     still, approved, rejected = (desk.hold() for _ in range(3))
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
@@ -207,27 +185,6 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
     desk.wait_for_decision(new, "applied")
 
 
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    7,
-    injected="A proxy answers 422 or 400 to the decide call.",
-    held="Refused with what MultiMail said, held again, verdict void; the next decision goes.",
-)
-@pytest.mark.fault(
-    7,
-    injected="A proxy answers 404 to the decide call, although MultiMail holds the message.",
-    held="Refused and shown as gone; the next whole read finds it again, and it can be decided.",
-)
-@pytest.mark.fault(
-    7,
-    injected="The network delivers the decide call twice, and only the second answer comes back: MultiMail's own 409.",
-    held="The 409 carries our reference, so the decision is applied.",
-)
-@pytest.mark.fault(
-    7,
-    injected="Somebody decides at MultiMail while the proxy holds our decide call: it answers 409 with theirs.",
-    held="Superseded, and the page says what was decided and by whom.",
-)
 def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     decided, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
     call = wire.Hold()
@@ -273,7 +230,6 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
 MARK = "<img src=x onerror=alert(1)>"
 
 
-@pytest.mark.proves("contract 50")
 def test_hostile_words_are_text_on_every_page_and_who_when_and_why_is_kept(desk):
     held = desk.hold(
         subject=f"Refund {MARK}",

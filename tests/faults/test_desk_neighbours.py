@@ -59,11 +59,6 @@ def mend(desk):
     desk.wait(lambda: not desk.connection()["paused_at"] and not desk.connection()["failing_since"], "it to be well")
 
 
-@pytest.mark.fault(
-    3,
-    injected="Every call of one connection hangs, more of them than the worker has threads.",
-    held="Decisions of another connection leave as before.",
-)
 def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
     slow = [desk.hold() for _ in range(THREADS + 1)]
     stop = wire.Gate()
@@ -82,11 +77,6 @@ def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
         desk.sweep_to(held, "applied")
 
 
-@pytest.mark.fault(
-    6,
-    injected="One connection refuses connections, its key is revoked, or it is told to wait for an hour.",
-    held="Decisions of another connection leave as before.",
-)
 @pytest.mark.parametrize("trouble", ["refused", "revoked", "throttled"])
 def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, trouble):
     held = desk.hold()

@@ -71,16 +71,6 @@ HAPPENINGS = [
 ]
 
 
-@pytest.mark.fault(
-    50,
-    injected="Whoever approved is deactivated, or loses the role of all or of this mailbox, within the undo window.",
-    held="No call is made: the decision is refused with the reason when it is due, and somebody else decides.",
-)
-@pytest.mark.fault(
-    50,
-    injected="Only the session of whoever approved is ended, within the undo window.",
-    held="The decision is still theirs, and leaves once.",
-)
 def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(desk):
     for scope, happen, state in HAPPENINGS:
         held = desk.hold()
@@ -99,11 +89,6 @@ def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(d
         assert len(desk.effects(held)) == 1
 
 
-@pytest.mark.fault(
-    50,
-    injected="Whoever approved is deactivated while the content is read once more, right before the call.",
-    held="The call is not made: who may is asked in the statement that marks it, the last thing before its first byte.",
-)
 def test_decision_whose_content_is_being_read_again_is_not_executed(desk):
     held = desk.hold()
     cleo, read = Newcomer(desk, "all"), wire.Hold(after_answer=True)

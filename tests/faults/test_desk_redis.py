@@ -40,11 +40,6 @@ def flushing(redis):
         thread.join(60)
 
 
-@pytest.mark.fault(
-    31,
-    injected="FLUSHALL three times a second while mail is sent, shown and decided.",
-    held="The same, at the pace of the sweeps.",
-)
 def test_redis_emptied_all_the_time_only_slows_everything_down(desk):
     with flushing(desk.redis):
         sent = [desk.send() for _ in range(3)]
@@ -100,11 +95,6 @@ def out_of_memory(desk):
         desk.redis.config_set("maxmemory", 0)
 
 
-@pytest.mark.fault(
-    32,
-    injected="Redis hangs, is gone from its address, becomes a replica (read-only), or has no memory left.",
-    held="Webhooks are taken and decisions recorded without waiting for it; then all is carried out by itself.",
-)
 def test_redis_away_costs_neither_webhook_nor_decision(desk):
     for way in (gone, hanging, read_only, out_of_memory):
         sender, held, bodies = Sender.of(desk), desk.hold(), [event() for _ in range(3)]
@@ -123,11 +113,6 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
         desk.give_up_unacked()
 
 
-@pytest.mark.fault(
-    33,
-    injected="Redis is killed and comes back with its data of before the decisions, wake-ups for them included.",
-    held="The old wake-ups find nothing to do: each decision was carried out once, and each card has its delivery.",
-)
 def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
     messages = [desk.hold() for _ in range(3)]
     desk.redis.config_set("appendfsync", "always")

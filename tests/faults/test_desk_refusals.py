@@ -20,12 +20,6 @@ def nothing_waits(desk):
     desk.wait(lambda: not desk.connection()["paused_at"], "the pause to end")
 
 
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    5,
-    injected="A proxy answers 429 with Retry-After: 3600 to one decide call.",
-    held="The whole connection waits so long, without a call; then each decision goes once.",
-)
 def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
     first, second = desk.hold(), desk.hold()
     with desk.upstream.fault(wire.answering(429, Retry_After="3600"), DECIDE, first.upstream_id, times=1):
@@ -48,11 +42,6 @@ def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
     assert (desk.calls(first), desk.calls(second)) == (2, 1)
 
 
-@pytest.mark.fault(
-    6,
-    injected="A proxy answers 401, or 403 to reads too, as MultiMail does once a key is revoked.",
-    held="The connection is paused and every page says so; no storm; with a good key it goes on by itself.",
-)
 def test_revoked_key_pauses_the_connection_and_says_so(desk, nothing_waits):
     messages = [desk.hold() for _ in range(2)]
     before = desk.sql("SELECT max(id) AS id FROM audit_entry")[0]["id"]
@@ -75,11 +64,6 @@ def test_revoked_key_pauses_the_connection_and_says_so(desk, nothing_waits):
     assert desk.sql(entries, before) == [{"n": 2}]
 
 
-@pytest.mark.fault(
-    6,
-    injected="A proxy answers 403 to the decide call alone.",
-    held="Only that decision is refused, with what MultiMail said; the message is held again.",
-)
 def test_403_to_one_decision_refuses_it_alone(desk):
     held = desk.hold()
     with desk.upstream.fault(wire.answering(403, b'{"error": "Not yours."}'), DECIDE, held.upstream_id, times=1):

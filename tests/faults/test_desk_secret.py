@@ -108,11 +108,6 @@ def assert_nothing_was_refused(desk, asked, *, most=1):
     assert (len(rows), max(row["attempts"] for row in rows) <= most) == (len(asked), True)
 
 
-@pytest.mark.fault(
-    23,
-    injected="The page changes the secret, at once and with an overlap that ends, while our gateway sends.",
-    held="With an overlap none is refused; without one what was on its way with the old secret is sent again.",
-)
 def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk, hook):
     with gateway_sending(desk, hook) as asked:
         more(desk, asked)
@@ -132,11 +127,6 @@ def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk,
     assert_nothing_was_refused(desk, asked)
 
 
-@pytest.mark.fault(
-    23,
-    injected="The gateway's answer to the change is lost, before it was carried out and after, while it sends.",
-    held="Both secrets are taken for as long as it is not known; pressed again, the change is finished; none is lost.",
-)
 def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(desk, hook):
     with gateway_sending(desk, hook) as asked:
         for broken in (wire.cut_before, wire.lose_answer):

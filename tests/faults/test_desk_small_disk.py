@@ -72,11 +72,6 @@ def _free_bytes(path):
     return status.f_bavail * status.f_frsize
 
 
-@pytest.mark.fault(
-    28,
-    injected="All of DATA_DIR lies on a tmpfs of 256 MB, which is filled to the last block and kept full.",
-    held="Webhooks are answered 503, no decide call goes out without its entry; with room again all of it goes on.",
-)
 def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
     with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
         sender, messages = Sender.of(desk), [desk.hold() for _ in range(4)]
@@ -127,11 +122,6 @@ def assert_it_reads_and_says_so(desk):
     desk.wait(is_named, "the doctor to name the disk", timeout=60)
 
 
-@pytest.mark.fault(
-    28,
-    injected="While the disk is full, PostgreSQL, Redis, a worker and the web process are killed (SIGKILL).",
-    held="The launcher goes on trying; with room again each is back by itself, with all that was stored.",
-)
 def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_factory):
     with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
         held, before = desk.hold(), desk.stack.pids()

@@ -58,11 +58,6 @@ def count_deliveries(desk, held):
     return desk.sql(query, held.id)[0]["n"]
 
 
-@pytest.mark.fault(
-    18,
-    injected="The same signed webhook is posted 100 times in parallel, before and after it was taken in.",
-    held="Each answered 2xx; one row, one ledger entry.",
-)
 def test_same_webhook_a_hundred_times_is_one_row(desk):
     with desk.hooks.fault(wire.answering(200), WEBHOOK) as lost:
         upstream_id, subject = desk.send()
@@ -77,11 +72,6 @@ def test_same_webhook_a_hundred_times_is_one_row(desk):
     assert len(desk.entries(held, "message.held")) == 1
 
 
-@pytest.mark.fault(
-    19,
-    injected="MultiMail's own webhooks of a message are caught and brought to the desk in another order.",
-    held="The same mirror as in order; what came too late is kept and marked; the content is filled in later.",
-)
 def test_webhooks_in_any_order_end_in_the_same_mirror(desk):
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
         messages = {order: Held(*desk.send(), "", "") for order in ORDERS}
@@ -108,11 +98,6 @@ def acts(desk, held):
     return [entry["action"] for entry in desk.entries(held) if not entry["action"].startswith("alert.")]
 
 
-@pytest.mark.fault(
-    20,
-    injected="A signed webhook of a day ago comes only now, and those of a decided message are replayed to the byte.",
-    held="Stored late or known already; nothing is reopened, and nobody is told.",
-)
 def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     held = desk.hold()
     assert desk.decide(held, "reject") == 302
@@ -134,7 +119,6 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     assert count_deliveries(desk, held) == cards_before
 
 
-@pytest.mark.proves("contract 49")
 def test_spoiled_list_closes_nothing(desk):
     held = desk.hold()
     for fault in (wire.truncate, wire.answering(500)):

@@ -17,16 +17,6 @@ def post(desk, held, act):
     return answer.status_code
 
 
-@pytest.mark.fault(
-    13,
-    injected="A person stops an approval while the proxy holds its call, and rejects it; then the call goes on.",
-    held="Not shown as undone but as may still leave; the reject is first, the late approval loses, nothing leaves.",
-)
-@pytest.mark.fault(
-    13,
-    injected="A person stops an approval while the proxy holds its call; then the call goes on.",
-    held="It may still leave, and it does: said loudly, in the ledger too.",
-)
 def test_withdrawn_approval_may_still_leave_unless_a_reject_comes_first(desk):
     rejected, left = messages = [desk.hold() for _ in range(2)]
     calls = {held: wire.Hold() for held in messages}

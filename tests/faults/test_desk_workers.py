@@ -42,11 +42,6 @@ def killing(desk, seconds):
         desk.give_up_unacked()
 
 
-@pytest.mark.fault(
-    34,
-    injected="SIGKILL of each worker two seconds after it was ready, while mail is shown and decided.",
-    held="The launcher starts it again each time; decisions are carried out meanwhile, each once, and all in the end.",
-)
 def test_worker_killed_every_two_seconds_still_makes_progress(desk):
     messages = [desk.hold() for _ in range(2)]
     with killing(desk, 2) as killed:
@@ -86,11 +81,6 @@ def storing_kills(desk):
         yield kill
 
 
-@pytest.mark.fault(
-    35,
-    injected="A lock holds whoever stores one mail's content, and the worker gets SIGKILL each time that it does.",
-    held="After three deaths the mail is left alone, held, and shown to admins; others flow; it can be fetched again.",
-)
 def test_mail_that_kills_its_worker_is_put_aside_after_three_deaths(desk):
     tries = "SELECT fetch_tries, state FROM mirror_message WHERE upstream_id = %s"
     with storing_kills(desk) as kill:
@@ -137,11 +127,6 @@ def second_worker(desk):
         worker.wait(20)
 
 
-@pytest.mark.fault(
-    36,
-    injected="A second worker with a beat of its own runs beside the first; ten ticks come for one period.",
-    held="The unique (job, period) row makes all but one of them do nothing.",
-)
 def test_two_beats_do_each_job_once_a_period(desk):
     desk.wait_for_idle()
     before = desk.sql("SELECT max(id) AS id FROM dashboard_tick")[0]["id"]
@@ -160,11 +145,6 @@ def test_two_beats_do_each_job_once_a_period(desk):
     assert desk.sql(doubled) == []
 
 
-@pytest.mark.fault(
-    36,
-    injected="SIGSTOP of the worker with the only beat; rows are moved half an hour back; then SIGCONT.",
-    held="readyz answers 503 and the doctor and every page tell so; on waking it makes up for nothing and all goes on.",
-)
 def test_beat_that_stops_for_half_an_hour_is_reported_and_recovers_automatically(desk):
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:

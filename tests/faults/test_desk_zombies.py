@@ -39,16 +39,6 @@ def settle_by_another_worker(desk, held, *states):
     return desk.wait(reached, f"another worker to bring {held.subject} to {states}")
 
 
-@pytest.mark.fault(
-    14,
-    injected="SIGSTOP to the worker while its call is under way; its lease ends, another takes over; then SIGCONT.",
-    held="The other finds out by reading, without a call; the late answer overwrites nothing.",
-)
-@pytest.mark.fault(
-    14,
-    injected="SIGSTOP to the worker between its read and its call; its lease ends, another carries the decision out.",
-    held="What wakes up is one attempt behind: it may not mark its call, and does not call.",
-)
 def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk):
     calling, reading = desk.hold(), desk.hold()
     call, read = wire.Hold(after_answer=True), wire.Hold(after_answer=True)
@@ -70,11 +60,6 @@ def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk)
     assert (settled[1]["attempt"], desk.calls(calling), desk.calls(reading)) == (2, 1, 1)
 
 
-@pytest.mark.fault(
-    14,
-    injected="SIGSTOP to the worker just when it marks its call, before the first byte; another takes over.",
-    held="The mark makes it unknown; what wakes up sees that it stood still, and does not call.",
-)
 def test_zombie_that_marked_its_call_does_not_call(desk):
     held = desk.hold()
     read = wire.Hold(after_answer=True)
@@ -114,11 +99,6 @@ def another_is_calling(desk, held, first):
         other.result(120)
 
 
-@pytest.mark.fault(
-    14,
-    injected="SIGSTOP between read and call as above; SIGCONT while the other one's call is under way.",
-    held="The attempt number tells them apart: what wakes up does not call.",
-)
 def test_zombie_does_not_call_after_a_newer_attempt_began(desk):
     held = desk.hold()
     read = wire.Hold(after_answer=True)
@@ -129,11 +109,6 @@ def test_zombie_does_not_call_after_a_newer_attempt_began(desk):
             assert (desk.calls(held), desk.decision(held)["attempt"]) == (1, 2)
 
 
-@pytest.mark.fault(
-    14,
-    injected="SIGSTOP during the call as above; its late answer, a refusal, comes while the other one calls.",
-    held="The attempt number tells them apart: the late refusal does not end the newer attempt.",
-)
 def test_late_refusal_does_not_end_a_newer_attempt(desk):
     held = desk.hold()
     call = wire.Hold(then=wire.answering(422))
@@ -145,11 +120,6 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
     assert desk.calls(held) == 2
 
 
-@pytest.mark.fault(
-    15,
-    injected="pg_terminate_backend to the worker's session while its call is under way.",
-    held="Its end is written over a new session, or found by reading once the lease is over; no blind repeat.",
-)
 def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
     held = desk.hold()
     call = wire.Hold(after_answer=True)
@@ -173,11 +143,6 @@ def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
     assert len(desk.entries(held, "decision.unknown")) <= 1
 
 
-@pytest.mark.fault(
-    16,
-    injected="Two worker processes are told of the same decision at the same moment.",
-    held="One claims it; one attempt, one call.",
-)
 def test_two_workers_make_one_call(desk):
     held = desk.hold()
     with desk.undo_window():

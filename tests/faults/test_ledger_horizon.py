@@ -31,11 +31,6 @@ def application_url(settings, monkeypatch):
         cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL")
 
 
-@pytest.mark.fault(
-    30,
-    injected="A session of the application writes, and then sits in its transaction.",
-    held="No seal slips past it; the state names it; the server ends it when its time is over, and all is sealed.",
-)
 def test_idle_transaction_holds_the_seals_up_is_named_and_is_ended(application_url):
     with psycopg.connect(application_url, application_name="sleeper") as session:
         session.execute("SELECT pg_current_xact_id()")
@@ -51,11 +46,6 @@ def test_idle_transaction_holds_the_seals_up_is_named_and_is_ended(application_u
     assert check_chain()[-1].size == Entry.objects.count()
 
 
-@pytest.mark.fault(
-    30,
-    injected="A session only reads, in a transaction that stays open, and so holds back what VACUUM may clean up.",
-    held="It holds up no seal: only whoever writes can come before an entry.",
-)
 def test_open_transaction_that_only_reads_holds_nothing_up(application_url):
     with psycopg.connect(application_url) as session:
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

@@ -73,11 +73,6 @@ def _spend_transactions(number):
         cursor.execute(f"DO $$ BEGIN FOR i IN 1..{number} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
 
 
-@pytest.mark.fault(
-    45,
-    injected="The ledger's tables are copied by COPY into a freshly made cluster, whose transaction ids begin anew.",
-    held="A signed `restored` seal takes what no seal covered and begins an epoch; all of it still fits.",
-)
 def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     _spend_transactions(20_000)
     append(300)
@@ -104,11 +99,6 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
         assert sealing_state(clock()).is_well
 
 
-@pytest.mark.fault(
-    45,
-    injected="The same, and in the copy one sealed entry was altered.",
-    held="The ledger is not taken up: the sealer names the entry, and seals nothing.",
-)
 def test_altered_backup_is_not_adopted(target):
     entry = append(20)[4]
     seal_all()

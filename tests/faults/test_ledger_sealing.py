@@ -52,11 +52,6 @@ def _was_killed(process):
     return os.WIFSIGNALED(os.waitpid(process, 0)[1])
 
 
-@pytest.mark.fault(
-    46,
-    injected="SIGKILL of the sealer before each of its statements in turn, and while it writes the seals' file.",
-    held="Each seal is there whole or not at all; the next sealer goes on; every head stands in the file once.",
-)
 def test_sealer_killed_anywhere_leaves_one_chain(settings):
     statements = 0
     while True:
@@ -76,11 +71,6 @@ def test_sealer_killed_anywhere_leaves_one_chain(settings):
     assert [(head["number"], head["signature"]) for head in heads] == [(one.number, one.signature) for one in seals]
 
 
-@pytest.mark.fault(
-    46,
-    injected="Four sealers run at once, in processes of their own, while entries are appended.",
-    held="One of them seals at a time: one chain without a fork, every entry in it once.",
-)
 def test_four_sealers_at_once_make_one_chain():
     def seal_again_and_again():
         while not Seal.objects.filter(size=40).exists():

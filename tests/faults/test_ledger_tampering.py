@@ -224,13 +224,6 @@ UNSEEN_OUTSIDE = [
 TABLES = ("audit_entry", "audit_entrydetail", "audit_sealedentry", "audit_seal", "audit_anchor")
 
 
-@pytest.mark.fault(
-    44,
-    injected="A superuser changes, deletes, inserts back-dated and swaps rows of the ledger by SQL, cuts its end off,"
-    " plays an old state back, edits and removes seals, and swaps the key.",
-    held="`audit_verify` and the offline verifier each name the entry or the seal; a cut end by a head that was kept"
-    " outside, another key by its fingerprint.",
-)
 def test_what_is_altered_beneath_the_application_is_named(desk):
     """One test for all, each on the same ledger: making a new one takes longer than checking it."""
     sealed = list(SealedEntry.objects.filter(seal=2).order_by("position").values_list("entry", flat=True))

@@ -5,8 +5,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 APPS = (
     "launcher",
@@ -102,7 +100,6 @@ def test_stylesheets_load_nothing_from_elsewhere():
     assert not re.search(r"@import|url\(\s*['\"]?(?:https?:)?//", sheets)
 
 
-@pytest.mark.proves("promise 1")
 def test_execute_is_the_only_caller_of_decide_email():
     callers = {
         relative(path)

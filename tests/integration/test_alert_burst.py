@@ -49,11 +49,6 @@ def kill(worker):
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    42,
-    injected="A burst of events goes to five destinations, one dead, one slow, one limited; workers are killed (KILL).",
-    held="Nothing is lost, a message's events come in their order, and a kill makes one post stand twice at most.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))

@@ -63,17 +63,6 @@ def end_waits():
     Delivery.objects.update(next_attempt_at=Now())
 
 
-@pytest.mark.proves("case 14")
-@pytest.mark.fault(
-    38,
-    injected="Discord answers 429 to a card, and names the seconds, in the middle of others.",
-    held="Nothing more goes there until they are over; then the same card goes first, and the others in their order.",
-)
-@pytest.mark.fault(
-    38,
-    injected="A 429 says that it holds for all of Discord.",
-    held="No channel is posted to until it is over.",
-)
 def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
     destination, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
     discord.next["1"] = [asked_to_wait(600), asked_to_wait(600, **{"X-RateLimit-Global": "true"})]
@@ -99,11 +88,6 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    38,
-    injected="Cards come faster than a bucket that headers tell of, and than a limit that nothing tells.",
-    held="All are posted in order, as fast as both allow, and no answer is a 429.",
-)
 def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
     discord.bucket_limit, discord.channel_limit = (2, 0.2), (3, 0.2)
     monkeypatch.setattr(rates, "CHANNEL", 3)
@@ -117,11 +101,6 @@ def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    38,
-    injected="Answer after answer is one that Discord counts before it bans an address: here 429.",
-    held="Far below Discord's number nothing goes there any more, by whatever webhook, until the ten minutes are over.",
-)
 def test_responses_that_risk_a_ban_stop_all_sending_early(connection, discord, monkeypatch):
     monkeypatch.setattr(rates, "INVALID", 2)
     first, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
@@ -140,11 +119,6 @@ def test_responses_that_risk_a_ban_stop_all_sending_early(connection, discord, m
     assert [call.status for call in discord.calls[2:]] == [200, 200]
 
 
-@pytest.mark.fault(
-    39,
-    injected="A webhook was deleted (404), its token is refused (401), or it may not post (403).",
-    held="It is asked once and switched off; admins see it in the app and the ledger; other channels have their card.",
-)
 def test_destination_that_is_gone_is_called_once_and_delays_no_other(connection, discord):
     gone = {status: discord.destination(status, actions=HELD) for status in (401, 403, 404)}
     for status in gone:
@@ -175,16 +149,6 @@ def die_after_the_post(monkeypatch, destination):
 
 
 @pytest.mark.usefixtures("_small_bursts")
-@pytest.mark.fault(
-    40,
-    injected="Discord takes a card, and its answer is lost.",
-    held="The card is posted once more, and both bear the number of one alert; what follows edits the second.",
-)
-@pytest.mark.fault(
-    40,
-    injected="A worker dies after Discord took a digest, an answer or the card of a connection, before it notes that.",
-    held="It is posted once more, both bear the number of one alert, and what follows edits the second.",
-)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -221,11 +185,6 @@ def test_post_whose_worker_dies_appears_twice_at_most_and_is_marked(client, conn
         assert ["Rejected" in str(body["embeds"][0]) for body in discord.posts_in(1)] == [False, True]
 
 
-@pytest.mark.fault(
-    41,
-    injected="Discord refuses a card as it is (400).",
-    held="A shortened form of it is posted at once; the next change is told in full again.",
-)
 def test_refused_card_is_posted_in_a_shortened_form(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
@@ -242,11 +201,6 @@ def test_refused_card_is_posted_in_a_shortened_form(client, connection, discord)
 
 
 @pytest.mark.usefixtures("_small_bursts")
-@pytest.mark.fault(
-    42,
-    injected="Many more messages are held at once than a channel takes cards.",
-    held="One post stands for all of them and is edited in place; each is on its own post or on that one, never both.",
-)
 def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     # Its post may have been sent, so it stays a card of its own.
@@ -285,7 +239,6 @@ def test_deleted_digest_is_not_posted_again(client, connection, discord):
     assert not Delivery.objects.unfinished().exists()
 
 
-@pytest.mark.proves("case 15")
 def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)

@@ -44,7 +44,6 @@ def cards(discord):
     return [(call.method, call.body["embeds"][0]) for call in discord.calls]
 
 
-@pytest.mark.proves("case 4")
 def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord, destination):
     for subject in ("The first", "The second"):
         make_message(connection, subject=subject)
@@ -54,7 +53,6 @@ def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connecti
     ]  # fmt: skip
 
 
-@pytest.mark.proves("case 5")
 def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
     signed_in, reviewer, connection, discord, destination
 ):

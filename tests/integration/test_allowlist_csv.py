@@ -145,7 +145,6 @@ def cells(raw):
     return list(csv.reader(io.StringIO(raw.decode(), newline="")))
 
 
-@pytest.mark.proves("security 56")
 def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, admin):
     ends = timezone.now() + timedelta(days=9)
     changed(admin, "+ann@x.example", note='=HYPERLINK("http://evil")', expires_at=ends)

@@ -182,7 +182,6 @@ RECIPIENTS = {
 }
 
 
-@pytest.mark.proves("case 21")
 def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_adds(connection, reviewer):
     make_list("acme.com", "bücher.example")
     wrong = [one for one, is_allowed in RECIPIENTS.items() if not is_allowed]
@@ -211,7 +210,6 @@ def approved(upstream, reviewer):
     return message
 
 
-@pytest.mark.proves("case 22", "promise 9")
 def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sending_refuses_it(
     approved, reviewer, upstream
 ):
@@ -228,7 +226,6 @@ def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sen
     assert upstream.decisions == []
 
 
-@pytest.mark.proves("case 22")
 @pytest.mark.django_db(transaction=True)
 def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(approved, reviewer, upstream):
     def meanwhile():

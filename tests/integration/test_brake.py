@@ -97,11 +97,6 @@ def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection
     assert apart()[-1] is False
 
 
-@pytest.mark.fault(
-    57,
-    injected="Webhooks of one key come at one moment, in as many threads, when one more is allowed before its cap.",
-    held="Exactly one of them is in the queue; the others are set apart by one brake, with one entry.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
     for already in (2, 3):
@@ -131,11 +126,6 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
     assert actions() == ["brake.opened"] * 2
 
 
-@pytest.mark.fault(
-    57,
-    injected="One API key sends 300 messages within a minute, with a cap of 5 an hour.",
-    held="Five are in the queue with their cards; the others are held apart with one card and one entry; none is lost.",
-)
 def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
     discord = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/abc")
     discord.routes.create(actions=["message.held"])
@@ -231,11 +221,6 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
 
 
-@pytest.mark.fault(
-    57,
-    injected="The worker that rejects a whole flood dies after a verdict, before it has noted how far it came.",
-    held="The next one goes on; each message has one verdict and one decision, and the ledger names them all.",
-)
 def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in, reviewer, flood, client, monkeypatch):
     url, page = reverse("reject-all", args=[flood.pk]), signed_in(reviewer)
     assert page.post(url, {"reason": ""}).status_code == 422

@@ -123,7 +123,6 @@ def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_read
     assert [OpenedPart.objects.filter(message=message).count() for message in (one, long)] == [1, 0]
 
 
-@pytest.mark.proves("case 17", "security 22")
 def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
     desk, connection, reviewer
 ):

@@ -1,4 +1,4 @@
-"""Claims: who has a message, how a claim ends, and that it blocks no decision (case 23)."""
+"""Claims: who has a message, how a claim ends, and that it blocks no decision."""
 
 import re
 from datetime import timedelta
@@ -122,7 +122,6 @@ def test_two_who_claim_at_once_get_one_claim_and_one_question(reviewer, second_r
     assert Claim.objects.get().person_id == made.person_id == refused.holder
 
 
-@pytest.mark.proves("case 23")
 def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     signed_in, reviewer, second_reviewer, message
 ):

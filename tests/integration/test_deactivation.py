@@ -43,7 +43,6 @@ def session_of(person):
     return client
 
 
-@pytest.mark.proves("security 42")
 def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(signed_in, admin, reviewer):
     client, session = signed_in(admin), session_of(reviewer)
     answer = client.post(f"/people/{reviewer.pk}/deactivate/")

@@ -86,7 +86,6 @@ def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(conne
             assert details("verdict.given").get("sheet", "") == ("s1" if more else "")
 
 
-@pytest.mark.proves("security 18")
 def test_second_person_learns_who_what_and_when_in_the_same_answer(signed_in, message, reviewer, second_reviewer):
     decision = decide(message, reviewer).decision
     answer = signed_in(second_reviewer).post(
@@ -312,7 +311,6 @@ def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(
         decide(message, second_reviewer)
 
 
-@pytest.mark.proves("promise 5")
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once_one_decides_and_the_other_is_told(message, reviewer, second_reviewer):
     found = at_once(*(lambda person=person: decide(message, person) for person in (reviewer, second_reviewer)))

@@ -48,7 +48,6 @@ marked_up = st.lists(
 ).map("".join)
 
 
-@pytest.mark.proves("security 60")
 @given(marked_up)
 @example(HOSTILE)
 @example("1. one")
@@ -67,7 +66,6 @@ def test_text_of_others_is_shown_literally(text):
     assert plain(read) == plain(text)
 
 
-@pytest.mark.proves("security 60")
 def test_invisible_characters_are_marked():
     for hidden in ("\u202e", "\u200b", "\u2066", "\u3164", "\u2028", "\U000e0041", "\ufe00", "\u180e", "\x07", "\x85"):
         assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
@@ -75,7 +73,6 @@ def test_invisible_characters_are_marked():
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
 
 
-@pytest.mark.proves("security 60")
 @given(
     st.builds(
         CardFacts,
@@ -103,7 +100,6 @@ def test_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, d
     assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
 
 
-@pytest.mark.proves("security 60")
 def test_longest_card_is_taken():
     for long in ("😀*" * 3000, "x" * 6000):
         many = (long,) * 9
@@ -123,12 +119,6 @@ def discord(settings, monkeypatch):
         yield standin
 
 
-@pytest.mark.proves("security 60")
-@pytest.mark.fault(
-    43,
-    injected="A subject holds mentions, Markdown and masked links.",
-    held="Card and edit show it letter by letter, with every kind of mention off.",
-)
 @pytest.mark.django_db
 def test_card_tells_no_more_than_the_level_of_its_destination(discord, connection, reviewer):
     assert Destination().privacy == "headers"
@@ -163,7 +153,6 @@ def deliver_all():
         deliver(delivery_id=delivery.pk)
 
 
-@pytest.mark.proves("security 60")
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
     fields = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
     head = head_lines(Seal(number=7, size=1200, key="b" * 64, signature="a" * 128, **fields))

@@ -135,12 +135,6 @@ def die(*_):
     raise Killed
 
 
-@pytest.mark.fault(
-    55,
-    injected="The worker dies after MultiMail took the corrected message, before it stores the answer or rejects "
-    "the first.",
-    held="Both stay held, their pages and Needs attention say so; finished by a person, nothing is sent twice.",
-)
 @pytest.mark.parametrize("point", ["before the answer is stored", "before the first is rejected"])
 def test_crash_between_the_calls_leaves_both_held_and_says_so(
     connection, message, reviewer, upstream, desk, monkeypatch, point
@@ -179,11 +173,6 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewe
     assert run_replacement(replacement_id=edit(message, reviewer, reference="ABCDEFGHJK").pk) == "done"
 
 
-@pytest.mark.fault(
-    55,
-    injected="The answer to the call that sends the corrected message is lost.",
-    held="The call is made again with the same idempotency key, so it is one message, and the replacing goes on.",
-)
 def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewer, upstream):
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
@@ -194,11 +183,6 @@ def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewe
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
 
 
-@pytest.mark.fault(
-    55,
-    injected="No call that sends the corrected message is answered for a day.",
-    held="It is not called again and is shown as unknown: MultiMail may have forgotten the key.",
-)
 def test_call_without_an_answer_for_a_day_is_not_repeated(message, reviewer, upstream):
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
@@ -208,12 +192,6 @@ def test_call_without_an_answer_for_a_day_is_not_repeated(message, reviewer, ups
     assert len(sends(upstream)) == 1
 
 
-@pytest.mark.fault(
-    55,
-    injected="The mailbox is set to send without review before the corrected message is sent, or while its outcome "
-    "is unknown.",
-    held="Nothing is sent to it, and the edit says why.",
-)
 @pytest.mark.parametrize(("has_called", "state"), [(False, "refused"), (True, "unknown")])
 def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(message, reviewer, upstream, has_called, state):
     Connection.objects.update(is_our_gateway=False)
@@ -238,11 +216,6 @@ def test_message_decided_before_the_call_is_not_sent_again(message, reviewer, se
     assert sends(upstream) == []
 
 
-@pytest.mark.fault(
-    55,
-    injected="Somebody approves the first message while the call that sends the corrected one is under way.",
-    held="The approval stands, and the corrected message, which is held, says so.",
-)
 def test_message_approved_during_the_call_is_said_on_the_new_one(
     connection, message, reviewer, second_reviewer, desk, monkeypatch
 ):
@@ -269,11 +242,6 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(message, review
     assert "Edit the current version" in page
 
 
-@pytest.mark.fault(
-    55,
-    injected="The content of the first message changes while the call that sends the corrected one is under way.",
-    held="What nobody has read is not rejected: both stay held, and Needs attention names them.",
-)
 def test_content_that_changes_during_the_call_is_left_to_a_person(message, reviewer, desk, monkeypatch):
     row = edit(message, reviewer)
 

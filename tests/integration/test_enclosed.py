@@ -255,7 +255,6 @@ def check_frame(answer):
     assert answer["Cache-Control"] == "no-store"
 
 
-@pytest.mark.proves("security 35")
 def test_file_is_downloaded_as_a_file_and_never_as_a_page_and_a_name_that_hides_its_ending_is_flagged(desk, enclose):
     files = [
         ("page.html", b"<html>" + SCRIPT, "text/html"),
@@ -277,7 +276,6 @@ def test_file_is_downloaded_as_a_file_and_never_as_a_page_and_a_name_that_hides_
     assert [name for name in flagged if name in "".join(parts)] == ["report.pdf.exe"]
 
 
-@pytest.mark.proves("security 35")
 def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enclose):
     message = enclose(("notes.txt", b"One line\nand \xe2\x80\xae another " + SCRIPT), ('a"><b>.png', PIXEL))
     answer = view(desk, message)

@@ -145,11 +145,6 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewe
     assert len(acts(message)) == 2
 
 
-@pytest.mark.fault(
-    36,
-    injected="Two workers follow a review plan at one tick; then none for hours.",
-    held="One reminder for each step; after the pause only the last step is done.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_one_tick_send_one_reminder(message, reviewer):
     on_duty(reviewer)
@@ -275,11 +270,6 @@ def test_expired_message_is_not_extended_and_extended_one_does_not_expire(messag
     assert expire_due() == 0
 
 
-@pytest.mark.fault(
-    17,
-    injected="A person extends the deadline of a message, or decides it, at the moment of its expiry.",
-    held="One of them counts: an extended message does not expire, and an expired one is not extended.",
-)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("act", ["extend", "decide"])
 def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(message, reviewer, act):

@@ -390,7 +390,6 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
     assert len(during.headers["webhook-signature"].split(" ")) == 2
 
 
-@pytest.mark.proves("security 55")
 def test_secrets_and_event_keys_are_encrypted_at_rest_and_not_recorded(rotated, receiver):
     _, before, new = rotated
     to_inngest(receiver.url)

@@ -57,7 +57,6 @@ NONSENSE = (
 )
 
 
-@pytest.mark.proves("case 16")
 @pytest.mark.parametrize("some", [NONSENSE[:1], pytest.param(NONSENSE[1:], marks=pytest.mark.slow)])
 def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(client, signed_in, some):
     walk = Walk(client, signed_in)
@@ -124,7 +123,6 @@ def test_hsts_is_sent_where_the_desk_is_https(client, settings):
     assert "max-age=31536000" in client.get("/healthz")["Strict-Transport-Security"]
 
 
-@pytest.mark.proves("security 52")
 def test_signing_out_by_its_button_clears_the_browser_and_ends_the_session(signed_in, reviewer):
     client = signed_in(reviewer)
     assert client.get("/accounts/logout/").status_code == 405

@@ -78,7 +78,6 @@ def is_our_gateway(is_ours):
     Connection.objects.update(is_our_gateway=is_ours)
 
 
-@pytest.mark.proves("promise 1")
 def test_decision_is_carried_out_once_with_its_reference(message, decision, upstream):
     upstream.holds(pending_row("01OTHER"), pending_row(message.upstream_id))
     for is_ours in (True, False):
@@ -402,7 +401,6 @@ def nobody():
     Decision.objects.update(given_by=None, outcome="reject")
 
 
-@pytest.mark.proves("security 19")
 def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream, monkeypatch):
     causes = [
         (False, "No active person stands behind this decision.", nobody),

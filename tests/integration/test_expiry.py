@@ -134,7 +134,6 @@ def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and
     assert upstream.decisions == []
 
 
-@pytest.mark.proves("case 25", "promise 9")
 def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_in):
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}

@@ -188,11 +188,6 @@ ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
 OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
 
-@pytest.mark.fault(
-    53,
-    injected="Files are cut, locked, unpack to far more than they are, nest elements without end, declare entities.",
-    held="Each is refused with a sentence of its own, and its bytes stay as they were sent.",
-)
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -231,11 +226,6 @@ def endless_pdf():
     return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
 
 
-@pytest.mark.fault(
-    53,
-    injected="A page of a PDF draws a billion forms.",
-    held="Its process ends at its limit, once; the page says so in its place, and the page before it is shown.",
-)
 def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(monkeypatch):
     file = fetched(endless_pdf())
     assert store.page_picture(file, 1).startswith(PNG)
@@ -247,11 +237,6 @@ def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
         store.page_picture(file, 2)
 
 
-@pytest.mark.fault(
-    53,
-    injected="A sheet needs more memory than its process may have.",
-    held="The process ends alone, and the file says that it takes too much.",
-)
 def test_process_that_needs_more_memory_than_it_may_use_says_so(monkeypatch):
     # A busy machine takes longer to use up its memory.
     monkeypatch.setattr("mirror.attachments.parsed.PATIENCE", 300.0)

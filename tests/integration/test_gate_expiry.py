@@ -60,11 +60,6 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(account, message
     assert tasks.execute.run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
-@pytest.mark.fault(
-    45,
-    injected="The gateway alone is restored from a backup that is older than an expiry that it was told.",
-    held="The next whole read shows it, and the expiry is told again; what the gateway knows is not.",
-)
 @pytest.mark.parametrize("restored", [None, timedelta(days=2)], ids=["none", "an older one"])
 def test_gateway_that_was_restored_is_told_the_expiry_again(account, message, restored):
     def read():

@@ -55,7 +55,6 @@ def session_of(person):
     return client
 
 
-@pytest.mark.proves("security 50")
 def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
     signed_in, admin, reviewer, second_reviewer, mailbox, connection
 ):
@@ -84,7 +83,6 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     assert reviewer.grants.count() == 4
 
 
-@pytest.mark.proves("security 42")
 def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_out(
     signed_in, admin, reviewer, second_reviewer
 ):

@@ -36,11 +36,6 @@ def test_child_whose_loop_stops_is_ended_after_some_looks(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    66,
-    injected="SIGSTOP of the web process, the desk's worker and the parser.",
-    held="The launcher finds each silent within a minute, ends it and starts another; the desk is ready again.",
-)
 def test_stopped_processes_are_replaced(tmp_path_factory):
     stack = Stack(tmp_path_factory.mktemp("silent"), DEMO="0").start()
     try:

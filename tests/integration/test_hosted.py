@@ -65,7 +65,6 @@ def test_account_is_connected_by_its_keys_once_and_its_webhook_signs_with_our_se
 
 
 @tempers
-@pytest.mark.proves("promise 1", "promise 4")
 def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered(desk, client, reviewer, signed_in):
     host = desk.host
     upstream_id = host.hold(cc=["eve@northwind.example"])
@@ -128,7 +127,6 @@ def test_undo_in_the_window_and_content_that_changed_make_no_call(desk, reviewer
 
 
 @tempers
-@pytest.mark.proves("promise 2")
 def test_content_that_changed_after_it_was_read_does_not_leave(desk, reviewer, signed_in):
     message = desk.held()
     decision = decide(message, reviewer).decision
@@ -143,7 +141,6 @@ def test_content_that_changed_after_it_was_read_does_not_leave(desk, reviewer, s
 
 
 @slow_tempers
-@pytest.mark.proves("promise 6")
 def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_is_not_sent(
     desk, client, reviewer, signed_in
 ):
@@ -172,7 +169,6 @@ def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_
 
 @slow_tempers
 @pytest.mark.usefixtures("application")
-@pytest.mark.proves("promise 5")
 def test_press_on_discord_is_the_one_decision_and_who_comes_second_learns_of_it(
     desk, reviewer, second_reviewer, signed_in
 ):
@@ -189,7 +185,6 @@ def test_press_on_discord_is_the_one_decision_and_who_comes_second_learns_of_it(
 
 
 @tempers
-@pytest.mark.proves("promise 3", "promise 9")
 def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
     desk, temper, client, reviewer, signed_in
 ):
@@ -277,7 +272,6 @@ def test_burst_of_held_mail_posts_one_card_each_and_a_later_event_posts_none(des
 
 
 @slow_tempers
-@pytest.mark.proves("promise 8")
 def test_hostile_mail_is_shown_inert_and_its_history_is_in_the_ledger(desk, client, reviewer, signed_in):
     script = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     message = desk.held(subject=script, markdown=f"Hello {script}")

@@ -106,7 +106,6 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(signed
     assert token not in f"{stored} {caplog.text}"
 
 
-@pytest.mark.proves("security 46")
 def test_link_that_is_over_answers_alike_whatever_the_reason(admin, client):
     ends = {
         "used": use,
@@ -130,7 +129,6 @@ def test_link_that_is_over_answers_alike_whatever_the_reason(admin, client):
     assert Person.objects.count() == 2
 
 
-@pytest.mark.proves("security 46", "security 50")
 def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(signed_in, admin):
     grants = '[{"role": "admin", "connection": null, "mailbox": null}]'
     more = {"kind": "password", "person": str(admin.pk), "token_hash": "0" * 64, "invited_by": "", "grants": grants}
@@ -145,7 +143,6 @@ def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(
     assert (nora.email, nora.is_active, [one.role for one in nora.grants.all()]) == (NEW, True, ["reviewer"])
 
 
-@pytest.mark.proves("security 46")
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_use_a_link_at_once_one_joins(admin):
     token = link_of(admin)

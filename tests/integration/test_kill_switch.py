@@ -44,7 +44,6 @@ def undo(message, person):
     return undo_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
-@pytest.mark.proves("security 25")
 def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(message, reviewer, admin, upstream):
     connection, mailbox = {"connection": message.connection}, {"mailbox": message.mailbox}
     for scope, outcome in (({}, "approve"), ({}, "reject"), (connection, "send_back"), (mailbox, "approve")):
@@ -63,7 +62,6 @@ def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(messag
                 upstream.calls.clear()
 
 
-@pytest.mark.proves("security 25")
 def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(
     message, reviewer, admin, django_capture_on_commit_callbacks
 ):

@@ -30,7 +30,6 @@ def gateway(connection):
         yield standin
 
 
-@pytest.mark.proves("security 25")
 def test_pulling_and_releasing_are_recorded_and_releasing_is_an_admins(signed_in, reviewer, admin, connection):
     answer = press(signed_in(reviewer))
     assert (answer.status_code, answer["Location"]) == (302, "/stop/")

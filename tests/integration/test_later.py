@@ -192,11 +192,6 @@ def test_it_is_sent_once_when_its_time_comes(message, later, upstream):
     assert len(upstream.decisions) == 1
 
 
-@pytest.mark.fault(
-    56,
-    injected="No worker runs for three hours over the chosen time.",
-    held="It is sent once, late; the page and the ledger say how late.",
-)
 def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(message, later, reviewer, upstream):
     time_comes(later, hours=3)
     assert list(Decision.objects.due()) == [later], "the sweep finds it when workers are back"
@@ -241,11 +236,6 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.fault(
-    56,
-    injected="By the chosen time the content, an allowlist, the thread or the reviewer's role has changed.",
-    held="It is refused without a call, held again, and in Needs attention with the reason.",
-)
 def test_what_changed_before_the_time_is_refused_then_and_needs_attention(message, later, reviewer, upstream):
     ana = reviewer.actor(surface="web")
     for change, sentence in REFUSALS:
@@ -271,11 +261,6 @@ def expire_sooner(message):
     Message.objects.update(expires_at=Now() + timedelta(days=1))
 
 
-@pytest.mark.fault(
-    56,
-    injected="Long before the chosen time the content changes, or the message gets an expiry that comes first.",
-    held="It is refused then, not at its time, and can be decided again at once.",
-)
 def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(message, later, reviewer):
     for change, sentence in (
         (change_content, "The content changed after the decision."),
@@ -296,11 +281,6 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
     assert later.state == "recorded"
 
 
-@pytest.mark.fault(
-    56,
-    injected="Before the chosen time the message expires, or somebody decides at MultiMail.",
-    held="Rejected by rule, or superseded; no call at its time.",
-)
 def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(client, message, later, upstream):
     with rolled_back():
         Message.objects.update(expires_at=Now())
@@ -318,11 +298,6 @@ def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(clien
     assert upstream.decisions == []
 
 
-@pytest.mark.fault(
-    56,
-    injected="The kill switch is pulled before the chosen time.",
-    held="No call begins while it is pulled, and the approval can be undone.",
-)
 def test_kill_switch_keeps_it_past_its_time_and_undoing_a_sheet_does_not_bring_it_forward(
     message, later, reviewer, upstream
 ):

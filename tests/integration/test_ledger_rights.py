@@ -52,7 +52,6 @@ def statement(table, act):
     }[act]
 
 
-@pytest.mark.proves("security 57")
 def test_application_cannot_change_what_was_written(application):
     for table, act in CHANGES:
         with pytest.raises(errors.InsufficientPrivilege):
@@ -79,7 +78,6 @@ BECOME = (
 )
 
 
-@pytest.mark.proves("security 57")
 def test_application_cannot_take_the_guards_off(application):
     for table in TABLES:
         for guard in GUARDS:
@@ -93,7 +91,6 @@ def test_application_cannot_take_the_guards_off(application):
     assert not application.execute("SELECT has_table_privilege('audit_entry', 'UPDATE')").fetchone()[0]
 
 
-@pytest.mark.proves("security 57")
 def test_tables_belong_to_another_role_and_the_application_adds_and_reads(application):
     rows = application.execute(
         "SELECT tablename, tableowner, pg_has_role(tableowner, 'MEMBER'), rolsuper FROM pg_tables, pg_roles"
@@ -129,7 +126,6 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
     assert (Entry.objects.count(), EntryDetail.objects.filter(pk=number).count()) == (4, 0)
 
 
-@pytest.mark.proves("security 57")
 def test_triggers_refuse_even_the_owner(application):
     application.execute("INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')")
     application.execute(
@@ -156,7 +152,6 @@ def test_single_database_role_and_missing_triggers_are_detected():
             cursor.execute("ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows")
 
 
-@pytest.mark.proves("security 57")
 @pytest.mark.slow
 def test_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
     """Neither role is a superuser: one owns an empty database and migrates, the other only uses it."""

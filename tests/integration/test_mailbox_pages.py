@@ -229,7 +229,6 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
     )
 
 
-@pytest.mark.proves("security 41")
 def test_changing_a_mailbox_a_key_or_a_webhook_asks_who_one_is(signed_in, admin, account):
     hook, key = account.world.listen("oversight.pending", url="https://x.example"), ApiKey.objects.get(name="Key agent")
     acts_of_path = {

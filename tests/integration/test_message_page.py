@@ -99,7 +99,6 @@ def buttons(page):
 # what changed after it was opened
 
 
-@pytest.mark.proves("security 17", "promise 2")
 def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(desk, message):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"])
     answer = post(desk, message, outcome="reject", reason="A long and careful reason")
@@ -165,7 +164,6 @@ def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, re
 # nothing is decided by looking; one decision
 
 
-@pytest.mark.proves("security 16", "promise 4")
 def test_looking_decides_nothing(desk, message):
     query = f"?outcome=approve&fingerprint={message.revision.fingerprint}&took_effect=yes"
     for act in ("verdict", "undo", "withdraw", "send-again", "settle", "look", "opened"):
@@ -193,7 +191,6 @@ def test_page_fetched_ahead_is_known_by_its_headers():
     assert [is_ahead(*one) for one in (*ahead, ("Sec-Fetch-Mode", "navigate"))] == [True] * 4 + [False]
 
 
-@pytest.mark.proves("security 18")
 def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, message, second_reviewer):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
@@ -210,7 +207,6 @@ def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, me
     assert Entry.objects.of_message(message.public_id).filter(action="verdict.refused").exists()
 
 
-@pytest.mark.proves("security 24")
 def test_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
     decision = decided(message, reviewer)
     assert re.search(r"Sends in \d s", pane(message, reviewer))

@@ -141,7 +141,6 @@ def test_account_that_was_tied_before_stays_theirs_until_they_are_deactivated(cl
     assert not is_in(client)
 
 
-@pytest.mark.proves("security 39")
 def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept(client, configured, reviewer):
     give_app(reviewer)
     for _ in range(2):
@@ -156,7 +155,6 @@ def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept
     assert is_in(client)
 
 
-@pytest.mark.proves("security 39")
 def test_role_that_needs_a_factor_needs_it_after_the_provider_too(client, configured, reviewer):
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     come_in(client, "ana-1")

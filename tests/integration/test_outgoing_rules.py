@@ -1,4 +1,4 @@
-"""Which hosts the desk accepts as MultiMail, and the limits of each call (docs/proofs.md, security 12 to 15)."""
+"""Which hosts the desk accepts as MultiMail, and the limits of each call."""
 
 import contextlib
 import socket
@@ -52,7 +52,6 @@ class Endless(Handler):
                 self.end_headers()
 
 
-@pytest.mark.proves("security 12")
 def test_host_that_is_not_named_is_refused_and_the_way_out_is_told():
     for url in (
         "https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
@@ -63,14 +62,12 @@ def test_host_that_is_not_named_is_refused_and_the_way_out_is_told():
             ask(url)
 
 
-@pytest.mark.proves("security 12")
 def test_named_hosts_are_taken(settings):
     settings.OUTGOING_ALLOW = ["https://mail.yourteam.example"]
     for url in (HOSTED, f"{HOSTED}:443/", OURS, "https://mail.yourteam.example/"):
         assert not_allowed_reason(url) == ""
 
 
-@pytest.mark.proves("security 12")
 def test_redirect_is_not_followed():
     with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown) as caught:
         ask(url)
@@ -83,7 +80,6 @@ PRIVATE = (
 )
 
 
-@pytest.mark.proves("security 13")
 def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch):
     public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))
     for address in PRIVATE:
@@ -97,7 +93,6 @@ def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch):
             assert SECRET not in caught.value.sentence
 
 
-@pytest.mark.proves("security 13")
 def test_name_that_turns_private_after_a_look_up_is_not_called(monkeypatch):
     """The checked address is the one that is connected to: each call resolves the name once."""
     looked_up = []
@@ -120,7 +115,6 @@ def _refuse():
     raise ConnectionRefusedError
 
 
-@pytest.mark.proves("security 13")
 def test_loopback_in_another_spelling_is_not_the_named_one():
     with serving(Endless) as url:
         for host in ("2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.1"):
@@ -128,7 +122,6 @@ def test_loopback_in_another_spelling_is_not_the_named_one():
                 ask(url.replace("127.0.0.1", host))
 
 
-@pytest.mark.proves("security 14")
 def test_gigabyte_is_given_up_after_what_is_kept_and_a_drip_after_the_time_that_a_page_gives_it():
     """The stand-in never stops: the call's limit ends it."""
     with serving(Endless) as url:
@@ -139,7 +132,6 @@ def test_gigabyte_is_given_up_after_what_is_kept_and_a_drip_after_the_time_that_
             ask(f"{url}/drip", within=0.4)
 
 
-@pytest.mark.proves("security 14")
 def test_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -147,7 +139,6 @@ def test_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
             ask(url, within=0.3)
 
 
-@pytest.mark.proves("security 15")
 def test_proxies_of_the_environment_are_ignored(monkeypatch):
     accepted = []
     with socket.create_server(("127.0.0.1", 0)) as proxy, serving(Endless) as url:

@@ -41,7 +41,6 @@ def test_queue_shows_what_waits_to_people_to_htmx_and_to_scripts(desk, message):
     )  # fmt: skip
 
 
-@pytest.mark.proves("case 3")
 def test_fifty_first_message_is_reached_by_links_alone(desk, connection, monkeypatch):
     assert listing.PAGE == 50
     # The same with pages of two, so that the third stands where the fifty-first would.

@@ -42,7 +42,6 @@ def start(monkeypatch):
         parser.stop()
 
 
-@pytest.mark.proves("security 38")
 def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
     start()
     for job, why in (("spin", "time or memory"), ("hoard", "memory"), ("crash", "a crash"), ("fail", "EOFError")):
@@ -66,7 +65,6 @@ def test_page_is_answered_while_everything_that_comes_in_is_hostile(start, monke
     assert parse("echo", b"others") == b"others"
 
 
-@pytest.mark.proves("security 55")
 def test_process_of_a_request_has_no_network_files_account_or_secrets(start, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "of the desk")
     parser = start()
@@ -102,11 +100,6 @@ def hostile(start):
     return start(*JOBS)
 
 
-@pytest.mark.fault(
-    64,
-    injected="Reading a message takes more time than it may, each time it is tried.",
-    held="It is shown as its source, high risk and never in bulk, and is not read again by itself; others are shown.",
-)
 def test_message_that_cannot_be_read_safely_is_put_aside(db, connection, desk, reviewer, hostile, monkeypatch):
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
     assert mirror_row(connection, row, clock())

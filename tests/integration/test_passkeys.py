@@ -78,7 +78,6 @@ def begun(path, person):
     return client, lambda one: one.get(reverse("factor-app")).status_code == 200
 
 
-@pytest.mark.proves("security 45")
 @pytest.mark.parametrize("path", [LOGIN, STEP, AGAIN])
 def test_answer_counts_once_in_its_session_soon_and_from_this_origin(path, device, reviewer):
     for change in ("none", "another session", "late", "failed before", "kind", "unverified host", *ELSEWHERE):

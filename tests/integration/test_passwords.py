@@ -44,7 +44,6 @@ def change(client, **fields):
     return client.post("/people/me/password/", {"old": OLD, "new": NEW, "again": NEW, **fields})
 
 
-@pytest.mark.proves("security 44")
 def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_character_is_asked_for(reviewer):
     errors = {password: errors_of(password, reviewer) for password in (*GUESSABLE, *ACCEPTABLE)}
     assert [password for password in GUESSABLE if not errors[password]] == []
@@ -53,7 +52,6 @@ def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_characte
     assert "digits and symbols are not needed" in GuessablePasswordValidator().get_help_text()
 
 
-@pytest.mark.proves("security 44")
 def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     long = "vQ7kz Rw2mLp9xTd" * 20
     assert [errors_of(long[:length], reviewer) == [] for length in (11, 12, 64, 256)] == [False, True, True, True]
@@ -72,7 +70,6 @@ def test_judging_takes_no_longer_for_a_password_without_end():
     assert long < 24 * max(short, 0.001)
 
 
-@pytest.mark.proves("security 44")
 def test_password_can_be_pasted_and_filled_in_by_a_program(signed_in, reviewer):
     client = signed_in(reviewer)
     for path in ("/people/me/password/", "/accounts/reauthenticate/"):
@@ -85,7 +82,6 @@ def test_password_can_be_pasted_and_filled_in_by_a_program(signed_in, reviewer):
         assert f'value="{reviewer.email}" autocomplete="username"' in page
 
 
-@pytest.mark.proves("security 42")
 def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(reviewer):
     others, client = [sign_in(reviewer, SAFARI) for _ in range(2)], sign_in(reviewer)
     before = client.session.session_key

@@ -94,7 +94,6 @@ def all_who_try_differently(door):
     return (SIGNED_OUT, NOBODY, *mine, *others)
 
 
-@pytest.mark.proves("security 47", "security 48", "security 49", "security 51", "security 53")
 @pytest.mark.parametrize(
     "who_try", [one_who_may_and_one_who_may_not, pytest.param(all_who_try_differently, marks=pytest.mark.slow)]
 )
@@ -242,7 +241,6 @@ ENDS = (
 )
 
 
-@pytest.mark.proves("promise 9")
 def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
     """A control: the tasks have everything they need; where nothing has ended, the decision is executed."""
     connection = make_connection(api_url=upstream.url)

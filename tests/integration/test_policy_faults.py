@@ -66,11 +66,6 @@ def follow():
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="Two admins activate the draft at the same moment.",
-    held="One of them does, once; the other is told that there is no draft any more.",
-)
 def test_two_admins_activate_the_draft_at_one_moment(admin):
     second = make_person("sam@yourteam.example", "Sam Second", "admin")
     one, other = (person.actor(surface="web") for person in (admin, second))
@@ -87,11 +82,6 @@ def test_two_admins_activate_the_draft_at_one_moment(admin):
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="Two people give the last of two approvals at the same moment.",
-    held="Exactly one decision; the other is told that it is decided.",
-)
 def test_two_people_give_the_last_approval_at_one_moment(message, reviewer, second_reviewer, third):
     decide(message, reviewer)
     results = at_once(lambda: decide(message, second_reviewer), lambda: decide(message, third))
@@ -101,11 +91,6 @@ def test_two_people_give_the_last_approval_at_one_moment(message, reviewer, seco
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="A message expires at the moment of its last approval.",
-    held="One decision at most is alive, and an approval that lost is never carried out.",
-)
 def test_expiry_and_the_last_approval_at_one_moment(message, reviewer, second_reviewer, upstream):
     decide(message, reviewer)
     Message.objects.filter(pk=message.pk).update(expires_at=Now() + timedelta(milliseconds=30))
@@ -125,11 +110,6 @@ def test_expiry_and_the_last_approval_at_one_moment(message, reviewer, second_re
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="A step of the ladder is done at the moment of the last approval.",
-    held="Both end: exactly one decision, and one reminder at most.",
-)
 def test_escalation_and_the_last_approval_at_one_moment(message, reviewer, second_reviewer):
     DutyTurn.objects.create(person=reviewer)
     plan = ReviewPlan.objects.create(targets={"": [30, 60]})
@@ -145,11 +125,6 @@ def test_escalation_and_the_last_approval_at_one_moment(message, reviewer, secon
 # --- between the approvals --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    62,
-    injected="Whoever approved first is deactivated, loses the role or leaves the group before the last approval.",
-    held="The first does not count any more: the next approval is one of two, and another person has to give the last.",
-)
 @pytest.mark.parametrize("what", ["account", "role", "group"])
 def test_a_person_leaves_between_the_first_and_the_last_approval(message, reviewer, second_reviewer, third, what):
     finance = Group.objects.create(name="Finance")
@@ -170,11 +145,6 @@ def test_a_person_leaves_between_the_first_and_the_last_approval(message, review
 # --- clocks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    62,
-    injected="The clock of the host jumps an hour forward or back, with rules that name hours.",
-    held="The database's clock counts: what is open then can be approved and is carried out, what is closed cannot.",
-)
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
 def test_hours_of_a_rule_go_by_the_clock_of_the_database(message, reviewer, upstream, monkeypatch, jump):
     now = clock().astimezone(UTC)
@@ -197,11 +167,6 @@ def hours_around(at):
     return {"days": list(range(7)), "opens": f"{begin:%H:%M}", "closes": f"{end:%H:%M}", "zone": "UTC"}
 
 
-@pytest.mark.fault(
-    62,
-    injected="A rule goes by a calendar, which is closed today by a holiday, is opened, and is gone.",
-    held="On the holiday and without the calendar nothing is approved; what was approved before is held again.",
-)
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
     days = {(clock().date() + timedelta(days=number)).isoformat(): "Holiday" for number in (-1, 0, 1)}
     calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays=days)
@@ -221,12 +186,6 @@ def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
 # --- a rule changes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    62,
-    injected="A stricter rule becomes active after the page was shown, after the decision, or during the read before "
-    "the call.",
-    held="Each time the new rule is asked: the approval is one of three, or the message is held again without a call.",
-)
 @pytest.mark.parametrize("gap", ["showing", "deciding", "reading"])
 def test_a_rule_changes_between_showing_deciding_and_carrying_out(
     message, reviewer, second_reviewer, signed_in, upstream, monkeypatch, gap
@@ -279,11 +238,6 @@ def elsewhere(work):
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="The server ends the session just when the first of two approvals, or the last, is stored.",
-    held="Whoever approves sees an error and nothing is stored; the same press again counts once.",
-)
 @pytest.mark.parametrize("last", [False, True], ids=["the first", "the last"])
 def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second_reviewer, monkeypatch, last):
     if last:
@@ -299,12 +253,6 @@ def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second
 
 
 @SESSIONS
-@pytest.mark.fault(
-    62,
-    injected="The server ends the session when the decision of two people is claimed, counted again, marked, or when "
-    "its end is stored.",
-    held="It is carried out once: before the call it is asked again, after it the end is written in another session.",
-)
 @pytest.mark.parametrize(
     ("module", "step", "calls_at_first"),
     [
@@ -344,11 +292,6 @@ def test_postgresql_is_away_when_it_is_carried_out(
 # --- nobody can, or people left ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    62,
-    injected="A rule asks for more people than there are, or for a group whose members all left.",
-    held="The page, the row and the card say so and whom to ask; nothing can be approved, and rejecting goes on.",
-)
 @pytest.mark.parametrize("what", ["too many", "empty group"])
 def test_page_row_and_card_say_that_nobody_can_approve(message, reviewer, second_reviewer, signed_in, what):
     finance = Group.objects.create(name="Finance")
@@ -370,11 +313,6 @@ def test_page_row_and_card_say_that_nobody_can_approve(message, reviewer, second
     assert decide(message, reviewer, "reject", "No").decision is not None
 
 
-@pytest.mark.fault(
-    62,
-    injected="Whom a rule names, its owner, or a member of its group leaves.",
-    held="It is told when the rule is saved, and by `doctor`.",
-)
 def test_people_who_left_are_told_when_a_rule_is_saved_and_by_doctor(admin, reviewer, second_reviewer, signed_in):
     gone = make_person("cleo@example.com", "Cleo Sands", "reviewer")
     finance = Group.objects.create(name="Finance")

@@ -216,22 +216,12 @@ def test_database_refuses_a_decision_a_replacement_and_another_state(planted, re
             Message.objects.filter(pk=message.pk).update(**change)
 
 
-@pytest.mark.fault(
-    63,
-    injected="A decision on a practice message stands in the database, and is due.",
-    held="No executor claims it, and nothing is called.",
-)
 def test_executor_never_claims_a_decision_on_it(planted, reviewer):
     forced = force_decision(planted, reviewer)
     assert not Decision.objects.due().exists()
     assert execute.run_decision(decision_id=forced.pk) == "not due"
 
 
-@pytest.mark.fault(
-    63,
-    injected="Something sets such a decision to the state in which the call follows.",
-    held="The database refuses it.",
-)
 def test_database_keeps_a_decision_on_it_from_being_called(planted, reviewer):
     forced = force_decision(planted, reviewer)
     with pytest.raises(IntegrityError, match="is a practice message"), transaction.atomic():
@@ -329,11 +319,6 @@ def test_nothing_is_planted_where_something_stops_it(stop, approved, connection,
     assert PracticeMessage.objects.count() == before
 
 
-@pytest.mark.fault(
-    63,
-    injected="The worker dies, or PostgreSQL is away, while a practice message is planted.",
-    held="Neither message nor entry is left; the next sweep plants it.",
-)
 @pytest.mark.parametrize("error", [RuntimeError("killed"), OperationalError("PostgreSQL is away")])
 def test_worker_that_dies_while_planting_leaves_nothing(error, approved, connection, mailbox, admin, monkeypatch):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
@@ -350,9 +335,6 @@ def test_worker_that_dies_while_planting_leaves_nothing(error, approved, connect
     assert planting.plant_due([setting.pk]) == 1
 
 
-@pytest.mark.fault(
-    63, injected="Two sweeps plant at the same moment.", held="One message is planted; the other sweep passes by."
-)
 @pytest.mark.django_db(transaction=True)
 def test_two_sweeps_at_once_plant_one(approved, connection, mailbox, admin):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)

@@ -35,7 +35,6 @@ def words(page):
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
 
 
-@pytest.mark.proves("security 37")
 @pytest.mark.parametrize("length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, connection, length):
     message = make_message(connection, subject="Short", hydrated=False)
@@ -50,7 +49,6 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, c
     assert "the-end" in last
 
 
-@pytest.mark.proves("security 37")
 @pytest.mark.parametrize("number", [500, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, connection, number):
     people = [f"person{one}@acme.example" for one in range(number)]
@@ -66,7 +64,6 @@ def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, co
     assert f"{number + 1:,} to {number + 1:,} of {number + 1:,}" in last
 
 
-@pytest.mark.proves("security 37")
 @pytest.mark.slow
 def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
     body = "".join(f"<p>Paragraph {number} of many, with some words in it.</p>\n" for number in range(17_000))
@@ -91,7 +88,6 @@ ATTRIBUTES = ("hx-get", "hx-on:click", "data-hx-post", "hx-trigger")
 MAIL = "".join(f'<div {attribute}="/queue/" onclick="alert(1)">words</div>' for attribute in ATTRIBUTES)
 
 
-@pytest.mark.proves("security 36", "security 37")
 def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attributes(desk, connection):
     fields = ("subject", "from_name", "reply_to", "in_reply_to", "send_at")
     values: dict[str, object] = {field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields}
@@ -120,7 +116,6 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
 
 
 @pytest.mark.slow
-@pytest.mark.proves("security 37")
 def test_body_nested_without_end_is_shown_or_said_not_to_be(desk, connection):
     message = make_message(connection, html_body="<table><tr><td>" * 2000, markdown=None)
     read(desk, message)
@@ -129,7 +124,6 @@ def test_body_nested_without_end_is_shown_or_said_not_to_be(desk, connection):
     assert desk.get(f"/queue/{message.public_id}/body/").status_code == 200
 
 
-@pytest.mark.proves("security 37")
 def test_header_injection_by_webhook_is_text_on_every_page(client, desk, connection):
     body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script><b hx-get=/x>")
     assert post_event(client, connection, body).status_code == 200
@@ -139,7 +133,6 @@ def test_header_injection_by_webhook_is_text_on_every_page(client, desk, connect
     assert "eve@evil.example" in pages["/queue/"]
 
 
-@pytest.mark.proves("security 26")
 def test_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(desk, connection):
     message = make_message(connection, markdown="Hi **bold** <img src=https://t.example/o.gif>\n\n<script>x()</script>")
     frame = desk.get(f"/queue/{message.public_id}/body/")

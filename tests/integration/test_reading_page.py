@@ -150,7 +150,6 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
     assert (answer.status_code, answer["Location"]) == (302, f"{path}?view=source&order=soonest")
 
 
-@pytest.mark.proves("security 26")
 def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
     message = make_message(connection)
     assert 'class="face rendered"' in sheet(desk, message)
@@ -185,7 +184,6 @@ def test_headers_show_everything_that_is_known_and_what_is_not_visible(desk, con
 # the people
 
 
-@pytest.mark.proves("security 33", "security 32")
 def test_address_is_whole_and_first_and_what_misleads_in_it_is_named(connection, reviewer):
     long = f"{'a' * 60}@{'b' * 60}.{'c' * 60}.example"
     message = make_message(
@@ -255,7 +253,6 @@ def test_spelling_names_the_script_of_each_odd_character_only_in_a_lookalike():
 # links, origin
 
 
-@pytest.mark.proves("security 32", "security 34")
 def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_a_press_where_they_may(
     desk, connection
 ):

@@ -74,7 +74,6 @@ def resubmit(client, answer):
     return client.post(action, posted)
 
 
-@pytest.mark.proves("security 41")
 def test_proof_counts_for_ten_minutes(signed_in, client, admin):
     answers = [signed_in(admin, minutes=minutes).get("/sensitive/").status_code for minutes in (0, 9, 11)]
     assert answers == [200, 200, 302]
@@ -83,7 +82,6 @@ def test_proof_counts_for_ten_minutes(signed_in, client, admin):
     assert client.get("/sensitive/").status_code == 302, "without any proof"
 
 
-@pytest.mark.proves("security 41")
 def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
     client = signed_in(admin, minutes=11)
     posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
@@ -104,7 +102,6 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     assert len(DONE) == 1
 
 
-@pytest.mark.proves("security 41")
 def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
     client = signed_in(admin, minutes=11)
     client.post("/sensitive/", {"api_key": "mm_live_of_the_test"}, headers={"Cookie2": "also-secret"})
@@ -200,7 +197,6 @@ def test_person_without_a_password_sees_what_to_do(signed_in, admin):
 # --- the acts of the desk that ask for it
 
 
-@pytest.mark.proves("security 41")
 def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_never_waits(
     signed_in, reviewer, connection
 ):
@@ -217,7 +213,6 @@ def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_n
     assert Decision.objects.filter(outcome="approve").count() == 2
 
 
-@pytest.mark.proves("security 41")
 def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, admin, reviewer, connection):
     client = signed_in(admin, minutes=60)
     assert client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"] == "/stop/"
@@ -231,7 +226,6 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, ad
     assert not KillSwitch.objects.filter(released_at=None).exists()
 
 
-@pytest.mark.proves("security 41")
 def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(signed_in, admin, connection, upstream):
     upstream.answers["/v1/account"] = (200, {"id": "1", "hold_all": False})
     type(connection).objects.update(api_url=upstream.url, admin_key="mm_live_admin")

@@ -52,7 +52,6 @@ def use(person, code):
     return use_recovery_code(person=person, actor=person.actor(surface="web"), code=code)
 
 
-@pytest.mark.proves("security 45")
 def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, hashed):
     give_app(reviewer)
     client = signed_in(reviewer)
@@ -83,7 +82,6 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     assert codes_of(reviewer.pk).left == NUMBER - 1
 
 
-@pytest.mark.proves("security 45")
 @pytest.mark.django_db(transaction=True)
 def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
@@ -97,7 +95,6 @@ def test_code_that_several_try_at_once_is_taken_by_one():
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
 
 
-@pytest.mark.proves("security 45")
 def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_the_app(reviewer, settings):
     settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "2/5m/key"}
     give_app(reviewer)

@@ -133,11 +133,6 @@ def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
     assert not any("lamp" in value for line in (asked, fetched) for value in line.details.values())
 
 
-@pytest.mark.fault(
-    54,
-    injected="It redirects to a private address, answers 500, sends 3 MB, SVG or HTML as PNG, or a bomb.",
-    held="Each box says why; nothing of it is stored or shown, and only the 500 can be tried again.",
-)
 @pytest.mark.parametrize(
     ("answer", "state", "words"),
     [
@@ -180,11 +175,6 @@ def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(desk, hold, se
     assert not any("Cookie" in headers for _, headers in server.asked)
 
 
-@pytest.mark.fault(
-    54,
-    injected="A picture's server stands still in the middle of its answer.",
-    held="It is given up at its limit, the others are loaded, and it can be tried again.",
-)
 def test_slow_server_is_given_up_and_the_others_are_loaded(desk, hold, server, monkeypatch):
     message = hold(slow=png(), lamp=png())
     released = threading.Event()
@@ -238,11 +228,6 @@ def die(*_):
     raise Killed
 
 
-@pytest.mark.fault(
-    54,
-    injected="The worker is killed after a server was asked, and before what came is stored.",
-    held="It is not asked again by itself: its box says that the worker stopped. The others are loaded by the sweep.",
-)
 def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk, hold, server, monkeypatch):
     message = hold(lamp=png(), grey=jpeg())
     press(desk, message)
@@ -278,11 +263,6 @@ def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeyp
     assert not RemotePicture.objects.settle(row, to="loaded", content=b"late")
 
 
-@pytest.mark.fault(
-    54,
-    injected="Before the task, remote pictures are switched off, the kill switch is pulled, or the message changes.",
-    held="Nothing is asked for; each box says why, and it can be tried once that is over.",
-)
 @pytest.mark.parametrize("change", ["off", "stopped", "changed"])
 def test_what_is_not_allowed_any_more_is_not_fetched(desk, hold, server, reviewer, admin, change):
     message = hold(lamp=png())

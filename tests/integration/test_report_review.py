@@ -47,7 +47,6 @@ def page_of(client):
     return client.get(reverse("report-review")).content.decode()
 
 
-@pytest.mark.proves("security 23")
 def test_team_sees_how_fast_it_approved_and_no_single_person_is_named(signed_in, team, admin, auditor):
     for reader in (admin, auditor):
         page = page_of(signed_in(reader))

@@ -128,7 +128,6 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
     assert secrets_at_rest.look().older == 0
 
 
-@pytest.mark.proves("security 55")
 def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
     # A request that waits for reauthentication is stored too.
     signed_in(admin, minutes=30).post("/connections/add/", {"place": "ours", "name": "X", **KEYS})

@@ -235,7 +235,6 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
     assert sealing_state(since).unsealed == 2, "one more than are counted"
 
 
-@pytest.mark.proves("case 28", "promise 7")
 def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     """Two concurrent sealers, and overlapping transactions of several entries, some of which roll back."""
     done = threading.Event()

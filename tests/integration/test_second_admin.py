@@ -678,11 +678,6 @@ def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(waitin
     assert accept(change_id=again.pk, actor=actor_of(second)).change.state == "accepted"
 
 
-@pytest.mark.fault(
-    61,
-    injected="Whoever asked for the change is deactivated, or loses the role, before it is accepted.",
-    held="It is refused with the reason; nothing is changed.",
-)
 @pytest.mark.parametrize("what", ["deactivated", "no admin"])
 def test_change_of_somebody_who_is_no_admin_any_more_is_refused(what, waiting, admin, second, mailbox):
     if what == "deactivated":
@@ -722,11 +717,6 @@ def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(waiting, admi
 # --- two at one moment ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    61,
-    injected="Two admins accept the change at the same moment.",
-    held="One of them does; it is carried out once, and the other is told.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_two_accept_at_once_and_it_is_carried_out_once(waiting, mailbox, second):
     third = make_person("tom@yourteam.example", "Tom", "admin")
@@ -736,11 +726,6 @@ def test_two_accept_at_once_and_it_is_carried_out_once(waiting, mailbox, second)
     assert Entry.objects.filter(action="allowlist.changed").count() == 1
 
 
-@pytest.mark.fault(
-    61,
-    injected="The change is accepted and withdrawn at the same moment.",
-    held="One of both, and the ledger says which; nothing is changed once it was withdrawn.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(waiting, admin, mailbox, second):
     ends = at_once(
@@ -755,11 +740,6 @@ def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(waiti
     ]
 
 
-@pytest.mark.fault(
-    61,
-    injected="The change is accepted while another change of the same list is saved.",
-    held="Whichever comes second is refused, because the list has another version.",
-)
 @pytest.mark.django_db(transaction=True)
 def test_accepted_while_the_list_changes_is_whole_or_refused(waiting, admin, mailbox, second):
     version = Allowlist.objects.get(mailbox=mailbox).version
@@ -777,11 +757,6 @@ def test_accepted_while_the_list_changes_is_whole_or_refused(waiting, admin, mai
 # --- where MultiMail has to be called ---------------------------------------------------------------------------------
 
 
-@pytest.mark.fault(
-    61,
-    injected="MultiMail wants a code, or the process dies, while the accepted change is carried out.",
-    held="It waits again and can be accepted once more; never two calls at a time.",
-)
 def test_unfinished_change_at_multimail_waits_again_and_is_carried_out_once(admin, second, account, monkeypatch):
     switch_on()
     change = ask(lambda: loosen(mailbox=account.mailbox, actor=actor_of(admin), target="monitored"), actor_of(admin))

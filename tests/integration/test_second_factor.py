@@ -82,7 +82,6 @@ def test_tries_at_the_second_step_are_limited_over_all_browsers(reviewer, settin
     assert browser.get("/queue/").status_code == 302
 
 
-@pytest.mark.proves("security 45")
 def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(client, reviewer):
     give_app(reviewer)
     # Still valid for half a minute, because clocks may differ.
@@ -97,7 +96,6 @@ def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(cli
     assert other.get("/queue/").status_code == 302
 
 
-@pytest.mark.proves("security 45")
 @pytest.mark.django_db(transaction=True)
 def test_code_that_reaches_several_processes_at_once_counts_once():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
@@ -168,7 +166,6 @@ def test_own_factor_is_removed_unless_it_is_the_last_required_one(signed_in, rev
     assert Authenticator.objects.exists()
 
 
-@pytest.mark.proves("security 39")
 def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(rf, reviewer, strict):
     """Call the check as Django does before every view, for each address of the desk."""
     gate, person, reached = SignInMiddleware(lambda request: None), PersonBackend().get_user(reviewer.pk), set()
@@ -181,7 +178,6 @@ def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_u
     assert reached == OPEN & set(PATHS)
 
 
-@pytest.mark.proves("security 39")
 def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict, django_assert_num_queries):
     make_message(connection)
     client = signed_in(reviewer)
@@ -263,7 +259,6 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(signed_in, ad
     assert "person.factor_removed" in actions()
 
 
-@pytest.mark.proves("security 39")
 def test_there_is_no_django_admin(signed_in, admin):
     assert signed_in(admin).get("/admin/login/").status_code == 404
     with pytest.raises(NoReverseMatch):

@@ -55,7 +55,6 @@ def move_back(client, ago):
     Session.objects.update(expire_date=timezone.now() - ago + IDLE)
 
 
-@pytest.mark.proves("security 42")
 def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginning(reviewer):
     client = Client()
     # An earlier session, as another page or sign-in leaves one; its id may be known to somebody else.
@@ -75,7 +74,6 @@ def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginn
     assert client.session[BEGAN] == began
 
 
-@pytest.mark.proves("security 42")
 def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning(reviewer):
     client = sign_in(reviewer)
     assert row_of(client).expire_date <= timezone.now() + IDLE
@@ -121,7 +119,6 @@ def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(r
     assert len(asked) == 0, "a public page asks for no session"
 
 
-@pytest.mark.proves("security 42")
 def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(reviewer, second_reviewer):
     others, client = [sign_in(reviewer, SAFARI, "192.0.2.7") for _ in range(2)], sign_in(reviewer)
     theirs = sign_in(second_reviewer, SAFARI, "192.0.2.8")
@@ -140,7 +137,6 @@ def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(revie
     assert Entry.objects.filter(action="person.session_ended").latest("pk").detail.fields["sessions"] == "1"
 
 
-@pytest.mark.proves("security 42")
 def test_all_sessions_end_for_whoever_may_do_less_also_those_that_are_at_work(reviewer, second_reviewer):
     ours, theirs = [sign_in(reviewer), sign_in(reviewer)], sign_in(second_reviewer)
     under_way = SessionStore(ours[0].session.session_key)

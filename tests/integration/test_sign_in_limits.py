@@ -38,7 +38,6 @@ def from_address(number):
     return Client(REMOTE_ADDR=f"192.0.2.{number}")
 
 
-@pytest.mark.proves("security 40")
 def test_account_is_closed_for_a_while_whichever_address_tries(signed_in, reviewer, few):
     signed = signed_in(reviewer, minutes=11)
     tried = [try_to(from_address(number)).status_code for number in range(OF_AN_ACCOUNT + 1)]
@@ -55,7 +54,6 @@ def test_account_is_closed_for_a_while_whichever_address_tries(signed_in, review
     assert signed.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
 
 
-@pytest.mark.proves("security 40")
 def test_address_is_closed_for_a_while_whichever_account_it_tries(signed_in, reviewer, few):
     """A header that no trusted proxy wrote does not change the counted address."""
     client = from_address(1)
@@ -80,7 +78,6 @@ PROXIES = [
 ]
 
 
-@pytest.mark.proves("security 54")
 def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
     for proxies, header, expected in PROXIES:
         settings.TRUSTED_PROXIES = proxies
@@ -88,7 +85,6 @@ def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
         assert AccountAdapter().get_client_ip(request) == expected, (proxies, header)
 
 
-@pytest.mark.proves("security 40")
 def test_unknown_or_deactivated_person_is_answered_as_a_known_one_after_the_same_work(
     reviewer, second_reviewer, admin, monkeypatch
 ):
@@ -114,7 +110,6 @@ def test_unknown_or_deactivated_person_is_answered_as_a_known_one_after_the_same
     assert [email for email, answer in answers.items() if answer != known] == []
 
 
-@pytest.mark.proves("security 40")
 def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer, settings):
     client, limits = signed_in(reviewer), settings.ACCOUNT_RATE_LIMITS
     assert (limits["reauthenticate"], limits["change_password"]) == ("10/m/user,40/h/user", "5/m/user,20/h/user")
@@ -133,7 +128,6 @@ def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.proves("security 40")
 def test_counters_are_in_postgresql_for_all_processes_and_outlive_many_addresses_that_are_tried(reviewer):
     """A full cache drops a third of its entries: its size must be out of a guesser's reach."""
     assert settings.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] >= 10_000
@@ -162,7 +156,6 @@ for number in range({times}):
 
 
 @pytest.mark.slow
-@pytest.mark.proves("security 40")
 @pytest.mark.django_db(transaction=True)
 def test_tries_in_two_processes_are_counted_together():
     make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")

@@ -125,7 +125,6 @@ def test_terms_that_nobody_can_sign_are_refused_with_a_sentence(changed, says):
         signing.check_terms(terms(**changed))
 
 
-@pytest.mark.proves("promise 1")
 def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_signatories(
     standing, connection, upstream
 ):
@@ -423,7 +422,6 @@ def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
     assert StandingApproval.objects.active().count() == 1
 
 
-@pytest.mark.proves("promise 1")
 def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
     for change in ({"cap_an_hour": 1000}, {"scope": {}}, {"ends_at": Now()}, {"accepted_by": admin}):
         with pytest.raises(DatabaseError), transaction.atomic():

@@ -135,7 +135,6 @@ def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, 
     assert "The message is held again; nothing was sent." in answer.content.decode()
 
 
-@pytest.mark.proves("case 7")
 def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message):
     for preset, error in (("", "Give a reason"), ("no_such", "The usual reasons"), ("shorter", "The usual reasons")):
         values = {"outcome": "reject", "fingerprint": message.revision.fingerprint, "preset": preset, "reason": " "}
@@ -151,7 +150,6 @@ def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message)
     assert Decision.objects.count() == 0
 
 
-@pytest.mark.proves("case 18")
 def test_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, message, second_reviewer):
     verdict(message, second_reviewer, "approve")
     answer = post(desk, message, outcome="reject", preset="promise", reason="No such discount", headers=HTMX)
@@ -171,7 +169,6 @@ CHANGES = [
 ]
 
 
-@pytest.mark.proves("case 2", "promise 2")
 def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, reviewer, upstream):
     connection = make_connection(api_url=upstream.url)
     upstream.decides(200, status="approved_and_sent", decision="approved")

@@ -172,7 +172,6 @@ def spelled(name, upstream_id, state):
     }  # fmt: skip
 
 
-@pytest.mark.proves("case 20")
 @pytest.mark.parametrize("each_in_all", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(client, connection, each_in_all):
     """Each name in each envelope; in the ordinary run the envelopes take turns."""
@@ -196,7 +195,6 @@ def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(c
     assert wrong == {}
 
 
-@pytest.mark.proves("case 20")
 def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint():
     row, wrong = pending_row("01A"), []
     bodies = ("markdown", "body_markdown", "text_body", "body", "text")

@@ -336,7 +336,6 @@ def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_go
     assert Connection.objects.overdue().count() == 0
 
 
-@pytest.mark.proves("security 20")
 def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection, upstream):
     upstream.holds(pending_row("01A"))
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight", "send"]})
@@ -355,7 +354,6 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection,
     assert connection.paused_at is None
 
 
-@pytest.mark.proves("security 20")
 def test_only_the_oversight_key_reads_and_decides_and_nothing_before_it_could_be_asked_about(
     hosted, upstream, reviewer
 ):

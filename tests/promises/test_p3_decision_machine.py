@@ -33,7 +33,6 @@ def run(machine: type[DecisionMachine], **options: Any) -> None:
     )
 
 
-@pytest.mark.proves("promise 3")
 def test_decisions_hold_whatever_happens_between_the_steps(machine):
     run(machine, max_examples=5, stateful_step_count=25, derandomize=True)
 

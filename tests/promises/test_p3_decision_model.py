@@ -45,7 +45,6 @@ def assert_holds(printed: str) -> None:
     print(f"{states[1]} states")
 
 
-@pytest.mark.proves("promise 3")
 @pytest.mark.parametrize(
     "upstream",
     [

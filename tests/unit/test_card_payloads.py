@@ -126,7 +126,6 @@ def test_trigger_is_described():
     assert {triggered_by(trigger): trigger for trigger in expected.values()} == expected
 
 
-@pytest.mark.proves("case 10", "promise 10")
 def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
     card = bot_body(CASE_10)["embeds"][0]
     assert render(card["title"], links=False) == CASE_10

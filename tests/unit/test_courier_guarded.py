@@ -73,7 +73,6 @@ def test_private_addresses_are_distinguished_from_public_ones():
     assert [address for address in PRIVATE + PUBLIC if is_public(address)] == PUBLIC
 
 
-@pytest.mark.proves("security 13")
 def test_private_target_in_any_spelling_is_refused_at_connect():
     spellings = ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]")
     for host in spellings:
@@ -82,7 +81,6 @@ def test_private_target_in_any_spelling_is_refused_at_connect():
         assert caught.value.refused, host
 
 
-@pytest.mark.proves("security 13")
 def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_after_a_check(monkeypatch):
     """As DNS may say it of any name; it is asked once, at connect."""
     for addresses in (["127.0.0.1"], ["10.0.0.5", "93.184.216.34"]):
@@ -94,7 +92,6 @@ def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_a
         assert caught.value.refused
 
 
-@pytest.mark.proves("security 12")
 def test_plain_http_is_refused_unless_the_exact_origin_is_allowed(server):
     other_port = origin_of(server).rsplit(":", 1)[0] + ":1"
     for allow in ([], [other_port]):
@@ -103,12 +100,10 @@ def test_plain_http_is_refused_unless_the_exact_origin_is_allowed(server):
     assert post(server, allow=[server]).body == b"fine"
 
 
-@pytest.mark.proves("security 12")
 def test_redirect_is_an_answer_and_is_not_followed(server):
     assert post(f"{server}/redirect", allow=[server]).status == 302
 
 
-@pytest.mark.proves("security 14")
 def test_huge_answer_is_cut(server):
     assert len(post(f"{server}/huge", allow=[server]).body) == guarded.MAX_ANSWER
 
@@ -119,14 +114,12 @@ def test_nobody_listening_can_be_tried_again():
     assert not caught.value.refused
 
 
-@pytest.mark.proves("security 15")
 def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
     assert post(server, allow=[server]).status == 200
 
 
-@pytest.mark.proves("security 14")
 def test_endpoint_that_drips_or_says_nothing_is_cut_off(server):
     """What drips never ends by itself, so that it came back at all is the proof; the sentence tells by which limit."""
     with pytest.raises(DeliveryError, match=r"within 0.3 seconds"):

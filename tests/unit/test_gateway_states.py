@@ -53,7 +53,6 @@ STATUSES = (
 CHANGES = "hold release refuse ask approve reject cancel send fail edit open report_spam not_spam"
 
 
-@pytest.mark.proves("states 3")
 def test_every_state_by_every_change_follows_the_table():
     ways = {(before, change): after for before, change, after in map(str.split, WAYS.strip().splitlines())}
     found = {}

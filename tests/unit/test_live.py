@@ -93,7 +93,6 @@ def feed(monkeypatch, page, answers):
     return "".join(sent[1:])
 
 
-@pytest.mark.proves("security 42")
 def test_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypatch):
     # Signed out, and no answer from the desk.
     for answer in (None, OSError("away")):

@@ -30,7 +30,6 @@ def too_slow(found, *, is_thorough):
     return found.place, found.pattern.pattern, inputs[number], smallest
 
 
-@pytest.mark.proves("security 38")
 def test_every_pattern_is_found_and_takes_no_longer_than_its_input_is_long():
     assert UNKNOWN == []
     assert len(PATTERNS) > 250

@@ -1,7 +1,5 @@
 """Sums, dates, names, promises and links that a letter states, in a few languages, and whether its thread has them."""
 
-import pytest
-
 from approvals.message_page.content.origin import discord_address, stated_reason
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from common.fingerprint import Content
@@ -62,7 +60,6 @@ def test_many_facts_are_counted_and_a_long_message_names_what_was_not_checked():
     assert found.unread == len(text) - READ
 
 
-@pytest.mark.proves("security 38")
 def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
     pieces = (
         " ",

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
@@ -29,7 +27,6 @@ def texts_of(comparison, kind):
     return [piece.text.strip() for piece in comparison.pieces if piece.kind == kind]
 
 
-@pytest.mark.proves("security 30")
 def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted():
     amount = compared(html=HTML, markdown=TEXT.replace("1,000", "100"))
     assert (amount.kind, amount.differences) == ("differ", 1)
@@ -72,7 +69,6 @@ def test_comparison_leaves_no_differing_word_out_unsaid():
     assert 0 < found.left_out <= len(tail) - shown <= found.left_out + 1
 
 
-@pytest.mark.proves("security 38")
 def test_comparing_very_many_differences_costs_time_by_their_number():
     def differing(number):
         text = "\n\n".join(f"Pay {n} to {n * 2}" for n in range(number // 4))
@@ -86,7 +82,6 @@ def test_comparing_very_many_differences_costs_time_by_their_number():
 # the source, page by page
 
 
-@pytest.mark.proves("security 37")
 def test_pages_of_a_text_together_are_all_of_it():
     long = ["x" * (3 * STRETCH + 7), "a line of text\n" * 20_000, "\u200b" * 70_000, "é\r\n\t" * 40_000]
     for text in ("", "short", *long):
@@ -98,7 +93,6 @@ def test_pages_of_a_text_together_are_all_of_it():
         assert seen == ("" if "\u200b" in text else text)
 
 
-@pytest.mark.proves("security 32")
 def test_source_names_every_invisible_character_also_at_the_start_of_a_page():
     (only,) = source_of(Content(markdown="\ufeffpay\u202e 100\u200b"), page=1)
     marks = [part for is_mark, part in only.parts if is_mark]

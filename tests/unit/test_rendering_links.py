@@ -1,7 +1,5 @@
 """Links: where they really go, and whether their text says so."""
 
-import pytest
-
 from common.domains import registered_domain
 from common.fingerprint import Content
 from rendering.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
@@ -171,7 +169,6 @@ WHOLE = [
 ]
 
 
-@pytest.mark.proves("security 34")
 def test_address_that_is_split_or_named_by_a_label_is_a_lie():
     links = {message: render_message(Content(html=message)).links for message in SPLIT}
     assert {message: [link.claim for link in found if link.claim] for message, found in links.items()} == SPLIT

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering.render import parse_content, render_message
 from risk import RULES, RiskContext, find_risks, score, score_of
@@ -139,7 +137,6 @@ def test_bank_accounts_and_cards_are_found_by_their_check_digits():
     assert found("payment_details", markdown="Card 4111 1111 1111 1112 or 4444444444444444 or +49 170 1234567") == []
 
 
-@pytest.mark.proves("case 24")
 def test_text_that_says_100_where_html_says_1000_is_high():
     [differ] = found("parts_differ", html="<p>The price is 1000 EUR.</p>", markdown="The price is 100 EUR.")
     assert (differ.level, differ.sentence) == (

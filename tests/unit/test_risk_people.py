@@ -1,7 +1,5 @@
 """Whom a message greets, names and answers to: greetings, lying names, odd letters, Reply-To, allowlist, repeats."""
 
-import pytest
-
 from common.fingerprint import Content
 from rendering.render import render_message
 from risk import Rejected, RiskContext, find_risks
@@ -123,7 +121,6 @@ def test_names_are_one_in_their_other_spellings():
 # names that lie
 
 
-@pytest.mark.proves("security 33")
 def test_name_that_is_another_address_is_found():
     billing = "billing@acme-corp.example"
     expected = {
@@ -146,7 +143,6 @@ def test_name_that_is_another_address_is_found():
 # letters that mislead
 
 
-@pytest.mark.proves("security 32")
 def test_address_in_letters_that_mislead_is_found():
     for address, level, words in (
         ("a@gооgle.example", "high", "mixes letters of different scripts"),

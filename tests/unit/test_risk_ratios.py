@@ -63,7 +63,6 @@ def is_linear_in(part, unit, length):
 PAIRS = list(zip(itertools.cycle(PARTS), UNITS, strict=False))
 
 
-@pytest.mark.proves("security 38")
 def test_rules_stay_linear():
     assert [pair for pair in PAIRS if not is_linear_in(*pair, 6_000)] == []
 
@@ -74,14 +73,12 @@ def test_rules_stay_linear_for_any_text_in_any_part(part):
     assert [unit for unit in UNITS if not is_linear_in(part, unit, 6_000)] == []
 
 
-@pytest.mark.proves("security 38")
 @pytest.mark.parametrize("number", [60, pytest.param(200, marks=pytest.mark.slow)])
 def test_rules_stay_linear_for_many_of_one_kind(number):
     crowds = {name: [shown(of(many)) for many in (number, 8 * number)] for name, of in CROWDS.items()}
     assert [name for name, (small, large) in crowds.items() if not is_linear(judge, small, large)] == []
 
 
-@pytest.mark.proves("security 38")
 @pytest.mark.slow
 def test_rules_stay_linear_over_a_megabyte():
     # So long a text takes seconds: some of the units, over all parts.

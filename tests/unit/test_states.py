@@ -104,7 +104,6 @@ def test_webhook_alone_tells_only_the_next_step_of_a_message_that_has_not_ended(
     assert not any(needs_confirmation(s, e) for s in (START, S.SENT, S.DELIVERED, S.BOUNCED) for e in E if e != E.FOUND)
 
 
-@pytest.mark.proves("states 1")
 def test_only_evidence_of_sending_corrects_an_end_without_it():
     left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
     found = {(state, event) for state in [START, *S] for event in E if is_correction(state, event)}
@@ -154,7 +153,6 @@ def test_every_order_of_one_history_ends_alike():
         assert len(ends) == 1, (history, ends)
 
 
-@pytest.mark.proves("states 2")
 def test_decision_machine_is_total():
     for state, event in itertools.product(DecisionState, DecisionEvent):
         if (state, event) in DECISION_TRANSITIONS:

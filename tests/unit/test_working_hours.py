@@ -93,12 +93,6 @@ def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, c
     assert is_open(calendar, at) == clock_is_within(calendar, at)
 
 
-@pytest.mark.fault(
-    62,
-    injected="Hours of a rule or a calendar begin, end or lie at a time that does not exist, or exists twice, when the "
-    "clock changes.",
-    held="They are open whenever the clock shows a time within them: twice, or not at all; deadlines count real time.",
-)
 @pytest.mark.parametrize(
     ("what", "day", "span", "opened"),
     [

@@ -3,8 +3,6 @@
 import base64
 from typing import Any
 
-import pytest
-
 from gateway import tasks
 from gateway.messages import outbox
 from gateway.models import Account, AuditLogEntry, Email
@@ -61,7 +59,6 @@ def test_only_live_admin_keys_change_and_delete_the_account(world: World):
     assert Account.objects.get().is_active
 
 
-@pytest.mark.proves("contract 7")
 def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, other: World, mail_server: MailServer):
     world.listen("message.cancelled")
     held, approved, scheduled, theirs = world.held(), world.approved(), world.approved(), other.held()

@@ -166,7 +166,6 @@ def test_codes_have_the_form_that_people_expect():
         assert not set(code) & set("01OIL")
 
 
-@pytest.mark.proves("contract 32")
 def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     ask(world)
     code = code_of(world)
@@ -197,7 +196,6 @@ def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
     assert (use(world, code).status_code, mode_of(world)) == (404, "read_only")
 
 
-@pytest.mark.proves("contract 32")
 def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
     add_key(world, "both", ["send", "admin"])
     ask(world, key="both")

@@ -52,7 +52,6 @@ def test_key_is_shown_once_and_works(world: World):
     assert create(world).json()["scopes"] == ["read"]
 
 
-@pytest.mark.proves("contract 9")
 def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world: World, other: World):
     before = ApiKey.objects.count()
     bad: list[dict[str, Any]] = [
@@ -69,7 +68,6 @@ def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world: Wo
     assert not ApiKey.objects.filter(scopes__contains=["send", "oversight"]).exists()
 
 
-@pytest.mark.proves("contract 7")
 def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
     key_id = world.key_id("agent")
     assert revoke(world, key_id).json() == {"id": key_id, "status": "revoked"}
@@ -109,7 +107,6 @@ def test_change_of_a_key_applies_from_the_next_call(world: World):
     assert patch(world, key_id, mailboxes=None).json()["mailboxes"] is None
 
 
-@pytest.mark.proves("contract 9")
 def test_gaining_oversight_takes_an_operators_code(world: World):
     key_id = world.key_id("reader")
     waiting = patch(world, key_id, scopes=["read", "oversight"])

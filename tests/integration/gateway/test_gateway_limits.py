@@ -47,7 +47,6 @@ def until_refused(world: World, limit: int) -> Any:
     return next(answer for answer in answers if answer.status_code == 429)
 
 
-@pytest.mark.proves("contract 11")
 def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(world: World, settings: Any):
     settings.GATEWAY_RATE_LIMIT = 3
     answer = until_refused(world, 3)
@@ -95,7 +94,6 @@ def test_counting_resumes_when_redis_returns_even_without_its_scripts(world: Wor
     assert not limits._Health.away
 
 
-@pytest.mark.proves("contract 11")
 def test_quota_used_up_is_429_until_the_month_ends(world: World):
     set_limits(world, monthly_email_quota=1)
     first = world.send(idempotency_key="once", subject="x").json()
@@ -133,7 +131,6 @@ def test_quota_ignores_unsent_sandbox_and_received_mail(world: World):
     assert world.send("tester").status_code == 202
 
 
-@pytest.mark.proves("contract 11")
 def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world: World):
     set_limits(world, warmup_stage=2, warmup_daily_limit=1)
     world.held()

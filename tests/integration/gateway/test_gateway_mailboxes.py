@@ -72,7 +72,6 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: W
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
-@pytest.mark.proves("contract 32")
 def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
     expected = {one: one for one in ("read_only", "gated_all", "gated_send")}
     expected |= dict.fromkeys(("monitored", "Autonomous", None), "gated_send")
@@ -81,7 +80,6 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
         assert body["oversight_mode"] == Mailbox.objects.get(pk=body["id"]).oversight_mode == got, asked
 
 
-@pytest.mark.proves("contract 32")
 def test_patch_tightens_and_never_loosens(world: World):
     for index, start in enumerate(MODES):
         # The next ones on either side, and the two ends.

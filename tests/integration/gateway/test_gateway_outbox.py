@@ -295,7 +295,6 @@ def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailS
     assert email.last_error == "given up: every attempt ended without an outcome"
 
 
-@pytest.mark.proves("contract 38")
 def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_server: MailServer, settings: Any):
     add_sandbox_keys(listening)
     Webhook.objects.update(include_sandbox=True)

@@ -79,7 +79,6 @@ def test_mail_on_its_way_is_409(free: World):
     assert not AuditLogEntry.objects.filter(action__in=["email.edited", "email.rescheduled"]).exists()
 
 
-@pytest.mark.proves("contract 30")
 def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: World):
     world.listen("oversight.pending")
     email = scheduled(world, gate_timing="schedule_first")

@@ -52,7 +52,6 @@ def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_cr
     assert status_of(email) == Status.PENDING_SEND_APPROVAL
 
 
-@pytest.mark.proves("contract 12")
 def test_send_bad_field_is_422_and_names_it(world: World):
     wrong = []
     for field, value in BAD_FIELDS:
@@ -67,7 +66,6 @@ def test_send_bad_field_is_422_and_names_it(world: World):
     assert not Email.objects.exists()
 
 
-@pytest.mark.proves("case 9")
 def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world: World):
     for field, value in (
         *(("subject", "Hi\r\nBcc: evil@x.example"), ("subject", "Hi\nBcc: evil@x.example")),
@@ -116,7 +114,6 @@ def test_replay_says_what_became_of_the_message(world: World):
     assert world.send(**key).json()["status"] == "rejected"
 
 
-@pytest.mark.proves("contract 16")
 def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: World):
     wrong = []
     for mailbox, looser, asked, held in (
