@@ -51,7 +51,6 @@ def measure() -> Result:
         figures=(
             Figure("recorded to call sent, median", middle * 1000, "ms"),
             Figure("recorded to call sent, 95 of 100", slowest * 1000, "ms"),
-            Figure("of it reading the content once more", control * 1000, "ms"),
             Figure(f"decided, {MOST_A_SECOND} where the machine can", rate, "a second"),
         ),
         control=Figure("one call of MultiMail", control * 1000, "ms"),
