@@ -90,8 +90,9 @@ class Connection(models.Model):
 
     @property
     def lacks(self) -> list[str]:
-        """What MultiMail cannot do here, or not with these keys, in words."""
-        return [words for name, (words, _) in WORDS.items() if self.capabilities.get(name) is False]
+        """What MultiMail cannot do here, or not with these keys, in words; whether it is our gateway is said apart."""
+        missing = (name for name in WORDS if self.capabilities.get(name) is False and name != "gateway")
+        return [WORDS[name][0] for name in missing]
 
 
 class Mailbox(models.Model):

@@ -21,6 +21,7 @@ from policy.allowlists.gates import NO_LISTS, push_list
 from policy.models import GateList
 from tests.hosted.running import ADMIN, OVERSIGHT, READ, hosted
 from tests.integration.hosted_desk import hosted_desk
+from upstream.capabilities import WORDS
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +56,7 @@ def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk, client,
     desk.host.hold()
     assert (survey(desk), learn(connection_id=desk.connection.pk)) == ("learnt", "not due")
     known = desk.connection.capabilities
-    assert [known[name] for name in ("gateway", "one_pending", "whole_allowlists", "hold_all", "domains")] == [
+    assert [known[name] for name in ("gateway", "one_pending", "whole_allowlists", "hold_all", "minimum_mode")] == [
         False
     ] * 5
     assert [known[name] for name in ("single_read", "contacts", "allowlists", "webhooks", "audit_log")] == [True] * 5
@@ -72,6 +73,15 @@ def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk, client,
     desk.host.control(scopes={"mm_live_read_key": []})
     assert survey(desk) == "changed"
     assert "contacts: no" in told("connection.capability_changed")[1]
+
+
+def test_our_own_gateway_can_do_everything(account):
+    body = {"from": account.mailbox.address, "to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    Connection.objects.update(read_key=account.world.keys["agent"], surveyed_at=None)
+    learn(connection_id=account.connection.pk)
+    connection = Connection.objects.get()
+    assert (connection.lacks, set(connection.capabilities)) == ([], set(WORDS))
 
 
 def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
