@@ -117,7 +117,7 @@ def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_wo
 
 
 @slow_tempers
-def test_undo_in_the_window_and_content_that_changed_make_no_call(desk, reviewer, signed_in):
+def test_undo_in_the_window_makes_no_call(desk, reviewer, signed_in):
     message = desk.held()
     decide(message, reviewer)
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
