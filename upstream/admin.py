@@ -135,9 +135,10 @@ class AdminClient(Client):
         """Change settings; a stricter oversight mode is one of them, a looser one is refused."""
         return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes, optional=OF_A_MAILBOX, without=without)
 
-    def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
+    def delete_mailbox(self, mailbox_id: str, *, approval_code: str = "") -> dict[str, Any]:
         """Delete a mailbox for good; what waits in it is cancelled."""
-        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
+        params = {"approval_code": approval_code} if approval_code else None
+        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id, params=params)
 
     def list_upgrade_requests(self) -> list[dict[str, Any]]:
         """Read which looser modes were asked for, with the codes that allow them (our gateway)."""

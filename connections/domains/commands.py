@@ -95,6 +95,9 @@ def _ask(
 
 def _domain(row: Mapping[str, Any]) -> Domain:
     records = row.get("dns_records")
+    if isinstance(records, dict):
+        # MultiMail's OpenAPI document has an object here, without saying what is in it.
+        records = [{"purpose": name, **one} for name, one in records.items() if isinstance(one, dict)]
     return Domain(
         id=str(row.get("id") or ""),
         name=str(row.get("domain") or "")[:253],

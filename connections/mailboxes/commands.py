@@ -137,7 +137,7 @@ def _but(values: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
+def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
     """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises as change_mailbox does."""
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
@@ -145,7 +145,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
         request_change(
             connection,
             actor,
-            lambda admin: admin.delete_mailbox(mailbox.upstream_id),
+            lambda admin: admin.delete_mailbox(mailbox.upstream_id, approval_code=code),
             what=f"delete the mailbox {mailbox}",
             failed="mailbox.change_failed",
         )

@@ -151,7 +151,7 @@ class LoosenForm(SentenceForm):
     )
 
 
-class DeleteForm(SentenceForm):
+class DeleteForm(ApprovalCodeForm):
     """The address of the mailbox to delete, typed as a confirmation."""
 
     address = forms.CharField(max_length=320, error_messages={"required": "Type the address of the mailbox."})

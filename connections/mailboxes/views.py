@@ -300,8 +300,8 @@ def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
     if request.method != "POST":
         return render(request, template, context)
     try:
-        cleaned(DeleteForm(request.POST, mailbox=found))
-        delete_mailbox(mailbox=found, actor=request.actor)
+        code = cleaned(DeleteForm(request.POST, mailbox=found))["approval_code"]
+        delete_mailbox(mailbox=found, actor=request.actor, code=code)
     except CHANGE_ERRORS as error:
         return answer(request, template, context | {"typed": request.POST}, failed=error)
     return redirect_with_notice(request, f"{found} is deleted at MultiMail. Its history stays here.", "mailboxes")

@@ -14,6 +14,7 @@ from gateway.api.bodies import (
     Addresses,
     Body,
     Confirmable,
+    ConfirmIn,
     MailboxName,
     ModeWord,
     ShortLine,
@@ -217,12 +218,25 @@ def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -
     return update_mailbox(request, mailbox, body)
 
 
-@router.delete("/mailboxes/{mailbox}", auth=ADMIN, response=Changed)
-def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
+@router.delete("/mailboxes/{mailbox}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+def delete_mailbox(
+    request: KeyedRequest,
+    mailbox: str,
+    body: ConfirmIn = ConfirmIn(),  # noqa: B008
+    approval_code: str = "",
+) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
-    found = mailbox_named(request.auth, mailbox)
-    mailboxes.delete_mailbox(key=request.auth, mailbox=found)
-    decisions.cancel_in_closed_mailboxes(key=request.auth, now=timezone.now())
+    found, now = mailbox_named(request.auth, mailbox), timezone.now()
+    with confirmed(
+        key=request.auth,
+        action="delete_mailbox",
+        what={"id": found.pk},
+        summary=f"Delete the mailbox {found.address}",
+        code=body.approval_code or approval_code,
+        now=now,
+    ):
+        mailboxes.delete_mailbox(key=request.auth, mailbox=found)
+    decisions.cancel_in_closed_mailboxes(key=request.auth, now=now)
     return answer({"id": found.pk, "status": "deleted"})
 
 

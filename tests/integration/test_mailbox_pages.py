@@ -348,6 +348,11 @@ def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, acco
     answer = client.post("/mailboxes/add/", new(account, approval_code=ApprovalRequest.objects.get().code))
     assert answer.status_code == 302
     assert GatewayMailbox.objects.filter(address="outreach@acme.example").exists()
+    path, typed = f"/mailboxes/{account.mailbox.pk}/delete/", {"address": account.mailbox.address}
+    answer = client.post(path, typed)
+    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True)
+    assert client.post(path, typed | {"approval_code": ApprovalRequest.objects.latest("id").code}).status_code == 302
+    assert not GatewayMailbox.objects.get(pk=account.mailbox.upstream_id).is_active
 
 
 def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, admin, account):

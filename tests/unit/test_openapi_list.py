@@ -26,7 +26,7 @@ PASSED_ON = {
     "POST /v1/webhooks": "url events mailbox_id secret include_sandbox approval_code",
     "POST /v1/mailboxes": "address address_local display_name oversight_mode approval_code",
     "PATCH /v1/mailboxes/{}": "display_name oversight_mode auto_cc auto_bcc signature_block forward_inbound "
-    "ai_disclosure scheduling_enabled default_gate_timing simplify_html allow_looser_per_call require_fingerprint "
+    "commercial scheduling_enabled default_gate_timing simplify_html allow_looser_per_call require_fingerprint "
     "approval_code",
     "POST /v1/api-keys": "name scopes mailboxes sandbox approval_code",
     "PATCH /v1/api-keys/{}": "name scopes mailboxes paused approval_code",
@@ -41,7 +41,7 @@ READ = {
     "PATCH /v1/account": "hold_all require_fingerprint minimum_oversight_mode",
     "GET /v1/mailboxes": "mailboxes.id mailboxes.address mailboxes.display_name mailboxes.oversight_mode "
     "mailboxes.auto_cc mailboxes.auto_bcc mailboxes.signature_block mailboxes.forward_inbound mailboxes.is_active "
-    "mailboxes.ai_disclosure mailboxes.simplify_html mailboxes.account_requires_fingerprint",
+    "mailboxes.commercial mailboxes.simplify_html mailboxes.account_requires_fingerprint",
     "POST /v1/mailboxes": "id address",
     "GET /v1/mailboxes/{}/emails/{}": "id from to cc bcc subject markdown html_body status thread_id received_at "
     "attachments.name attachments.size attachments.content_type attachments.sha256 direction metadata decision reason "
@@ -106,11 +106,13 @@ ELSEWHERE: dict[str, str | dict[str, str]] = {
     "POST /v1/domains/{}/rotate-dkim": "G",
     "GET /v1/account": from_("G", "hold_all minimum_oversight_mode scopes"),
     "PATCH /v1/account": from_("G", "hold_all minimum_oversight_mode require_fingerprint"),
-    "GET /v1/mailboxes": from_("M", "mailboxes.ai_disclosure")
-    | from_("G", "mailboxes.account_requires_fingerprint mailboxes.simplify_html"),
+    "GET /v1/mailboxes": from_(
+        "G", "mailboxes.account_requires_fingerprint mailboxes.commercial mailboxes.simplify_html"
+    ),
     "POST /v1/mailboxes": from_("M", "approval_code"),
-    "PATCH /v1/mailboxes/{}": from_("M", "ai_disclosure approval_code default_gate_timing scheduling_enabled")
-    | from_("G", "allow_looser_per_call require_fingerprint simplify_html"),
+    "DELETE /v1/mailboxes/{}": from_("N", "approval_code"),
+    "PATCH /v1/mailboxes/{}": from_("M", "approval_code default_gate_timing scheduling_enabled")
+    | from_("G", "allow_looser_per_call commercial require_fingerprint simplify_html"),
     "GET /v1/mailboxes/{}/emails/{}": from_("P", "metadata")
     | from_("S", "direction")
     | from_("C", "bcc decided_by decision html_body reason status=sent")

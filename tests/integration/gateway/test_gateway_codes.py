@@ -43,6 +43,7 @@ def acts(world: World) -> list[Act]:
         ("POST", "/v1/webhooks", {"url": "https://hooks.example.org/x", "events": ["message.sent"]}),
         ("DELETE", f"/v1/api-keys/{world.key_id('agent')}", {}),
         ("PATCH", f"/v1/webhooks/{world.listen('message.sent').pk}", {"url": "https://elsewhere.example.org/x"}),
+        ("DELETE", world.base, {}),
         ("DELETE", "/v1/account", {}),
     ]
 
@@ -50,7 +51,8 @@ def acts(world: World) -> list[Act]:
 def state(world: World) -> tuple[object, ...]:
     """The rows that the actions change."""
     live, hooks = ApiKey.objects.filter(revoked_at=None).count(), sorted(Webhook.objects.values_list("url", flat=True))
-    return Mailbox.objects.count(), live, hooks, Account.objects.get(pk=world.account.pk).is_active
+    boxes = Mailbox.objects.filter(is_active=True).count()
+    return boxes, live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
 
 def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
