@@ -238,9 +238,8 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> HttpResponse:
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
-    A key that also sends, or a sandbox key, needs an operator's code to end that, or to change the oversight address;
-    every key needs one to switch `require_fingerprint` off, to lower `minimum_oversight_mode` and, where admin acts
-    need codes, to change the oversight address.
+    A key that also sends, or a sandbox key, needs an operator's code to end that; every key needs one to change the
+    oversight address, to switch `require_fingerprint` off and to lower `minimum_oversight_mode`.
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
@@ -253,8 +252,8 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         now=now,
         needed=_stops_requiring_fingerprint(body, key.account)
         or _lowers_minimum(body, key.account)
-        or (key.has_conflict_of_interest() and _frees_own_mail(body, key.account))
-        or (None if _changes_overseer(body, key.account) else False),
+        or _changes_overseer(body, key.account)
+        or (key.has_conflict_of_interest() and _ends_hold(body, key.account)),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
@@ -282,14 +281,12 @@ def delete_account(
     return answer({"id": key.account_id, "status": "deleted"})
 
 
-def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
-    """Whether a key that sends would let its own mail go by this, or choose itself who watches it."""
-    lets_go = body.hold_all is False and account.hold_all_at is not None
-    # Copies are not checked against the list of allowed recipients.
-    return lets_go or _changes_overseer(body, account)
+def _ends_hold(body: AccountPatch, account: Account) -> bool:
+    return body.hold_all is False and account.hold_all_at is not None
 
 
 def _changes_overseer(body: AccountPatch, account: Account) -> bool:
+    """Whether codes, monitored mail and forwarded mail would go to another address from then on."""
     return bool(body.changes().get("oversight_email", account.oversight_email) != account.oversight_email)
 
 
