@@ -31,6 +31,10 @@ def refused_fields(
 
     A reason that is too long or missing is not among them: the words of a reviewer are not dropped for that.
     """
+    if isinstance(field := answer.get("field"), str):
+        # It is about this one field. Its sentence may list the others, or quote the message.
+        is_about_text = _ABOUT_TEXT.search(str(answer.get("error")).lower())
+        return (field,) if field in sent and field in optional and not is_about_text else ()
     # Beside its sentence an error may tell how the message was decided; that is no complaint.
     complaint = {key: value for key, value in answer.items() if key not in optional or not isinstance(value, str)}
     texts = list(_texts(complaint, sent, MAX_DEPTH))
@@ -44,7 +48,8 @@ def refused_fields(
 def _naming(name: str) -> re.Pattern[str]:
     """Return what names this field. One word, as "reason", is plain English too, and has to stand as a name."""
     if "_" in name:
-        return re.compile(rf"\b{name}\b")
+        # Not an address of a recipient that is refused.
+        return re.compile(rf"\b{name}\b(?!@)")
     return re.compile(rf"""^{name}$|["'`]{name}["'`]|\b(?:field|property|parameter|key)s?:? {name}\b|[./:]{name}\b""")
 
 

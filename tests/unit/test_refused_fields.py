@@ -24,6 +24,13 @@ ANSWERS = [
     ({"error": "found unpermitted parameters: :decided_by, :expected_fingerprint"}, ALL[:2]),
     ({"error": 'json: unknown field "reason"'}, ("reason",)),
     ({"error": "There is no such field.", "code": "unknown_field", "field": "expected_fingerprint"}, ALL[1:2]),
+    ({"error": "reason: a decision has no such field. Its fields: action, decided_by, expected_fingerprint.",
+      "code": "unknown_field", "field": "reason"}, ("reason",)),
+    # What a sentence quotes of the message, or says of the text of a field that is known
+    ({"error": "to: decided_by@x.example is suppressed.", "field": "to", "recipients": ["decided_by@x.example"]}, ()),
+    ({"errors": ["expected_fingerprint@x.example bounced"]}, ()),
+    ({"error": "attachments: decided_by.exe is no picture.", "field": "attachments"}, ()),
+    ({"error": "decided_by: at most 200 characters.", "field": "decided_by"}, ()),
     # No field of ours, or a word of plain English
     ({"error": "email_id is unknown"}, ()),
     ({"error": "For this reason it was refused.", "code": "invalid"}, ()),
