@@ -288,7 +288,8 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
 
     Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to the same `version` one wins;
     the other gets 409 with the version that the list is at now. From a key that also sends, or a sandbox key, it takes
-    an operator's code; so does a bypass where admin acts need codes.
+    an operator's code; so does a bypass by which more mail skips the review, and any bypass where admin acts need
+    codes.
     """
     key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
@@ -298,7 +299,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
         summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
         code=body.approval_code,
         now=now,
-        needed=_needs_code(key, body.kind),
+        needed=_needs_code(key, box, body, now),
     ):
         changed = allowlists.replace_list(
             key=key,
@@ -312,13 +313,26 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     return answer(_allowlist(changed, now))
 
 
-def _needs_code(key: ApiKey, kind: str) -> bool | None:
+def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn, now: datetime) -> bool | None:
     """Whether a person confirms a change of a list; None: where admin acts need codes."""
     if key.has_conflict_of_interest():
         # A key that sends would be widening its own list of recipients.
         return True
-    # A restriction lets no mail skip the review, and desks bring theirs here by themselves.
-    return None if kind == Allowlist.Kind.BYPASS else settings.GATEWAY_APPROVAL_CODES == "1"
+    if body.kind == "restriction":
+        # It lets no mail skip the review, and desks bring theirs here by themselves.
+        return settings.GATEWAY_APPROVAL_CODES == "1"
+    found = _found(box, Allowlist.Kind.BYPASS)
+    # As with single entries: enforcing it, and each entry that is new or lasts longer.
+    enforces = body.mode == "enforce" and found.mode != body.mode
+    ends = dict(_live(found, now).values_list("pattern", "expires_at"))
+    return enforces or any(_outlasts(entry, ends) for entry in body.entries) or None
+
+
+def _outlasts(entry: EntryIn, ends: dict[str, datetime | None]) -> bool:
+    if entry.pattern not in ends:
+        return True
+    end = ends[entry.pattern]
+    return end is not None and (entry.expires_at is None or entry.expires_at > end)
 
 
 @router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)

@@ -78,6 +78,20 @@ def test_entry_has_an_effect_once_an_operator_enforces_the_list(world: World):
     assert "allowlist" not in world.send(to=[EVE]).json()["message"]
 
 
+def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_review(world: World, settings: Any):
+    settings.GATEWAY_APPROVAL_CODES = "0"
+    ends = "2099-01-01T00:00:00Z"
+
+    def put(mode: str, *entries: Any) -> int:
+        body = {"kind": "bypass", "mode": mode, "version": version(world), "entries": entries}
+        return int(call(world, "PUT", **body).status_code)
+
+    assert put("off", EVE) == 202
+    assert world.allow(DANA, {"pattern": EVE, "expires_at": ends}, kind="bypass", mode="monitor").status_code == 200
+    assert [put("enforce", DANA), put("monitor", DANA, EVE), put("monitor", "evil.example")] == [202] * 3
+    assert [put("monitor", DANA, {"pattern": EVE, "expires_at": ends}), put("off", DANA), put("off")] == [200] * 3
+
+
 def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world: World):
     def status(query: str = "") -> Any:
         return call(world, "GET", f"/status{query}", key="reader").json()

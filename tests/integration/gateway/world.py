@@ -17,7 +17,7 @@ from gateway.accounts.accounts import make_account
 from gateway.accounts.keys import register_key
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.messages import outbox, submission
-from gateway.models import Account, Allowlist, ApiKey, Email, Mailbox, Webhook, WebhookDelivery
+from gateway.models import Account, Allowlist, ApiKey, ApprovalRequest, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.models.accounts import hash_key
 from gateway.states import Direction, Mode, Status
 
@@ -89,10 +89,17 @@ class World:
         return found
 
     def allow(self, *entries: Any, kind: str = "restriction", mode: str = "enforce", **fields: Any) -> Any:
-        """Replace an allowlist of the mailbox; without `version=` at the version that it has."""
+        """Replace an allowlist of the mailbox; without `version=` at the version that it has.
+
+        A bypass is confirmed with its code, if it needs one.
+        """
         stored = Allowlist.objects.filter(mailbox=self.mailbox, kind=kind).values_list("version", flat=True)
         body = {"kind": kind, "mode": mode, "version": stored.first() or 0, "entries": list(entries), **fields}
-        return self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+        answer = self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+        if kind == "bypass" and answer.status_code == 202:
+            body["approval_code"] = ApprovalRequest.objects.latest("created_at").code
+            answer = self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+        return answer
 
     def key_id(self, key: str) -> str:
         """The id of one of the keys."""
