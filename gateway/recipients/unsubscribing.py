@@ -29,8 +29,10 @@ def email_of_token(token: str) -> Email:
         email_id = Signer(salt=_SALT).unsign(token)
     except BadSignature:
         raise Forbidden("This link was not issued by this gateway.", code="invalid_link") from None
-    # Before it leaves, only agents and reviewers know the link, and of sandbox mail nobody else ever does.
-    email = Email.objects.with_mailbox().filter(pk=email_id).exclude(data_attempted_at=None).first()
+    # Before it leaves, only agents and reviewers know the link, and of sandbox mail nobody else ever does. After a
+    # restore it may have left although this database knows of no attempt.
+    not_sent = {"data_attempted_at": None, "fate_unknown": False}
+    email = Email.objects.with_mailbox().filter(pk=email_id).exclude(**not_sent).first()
     if email is None:
         raise NotFound("No message with this link was sent.")
     return email

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
+from gateway.messages.restore import hold_back
 from gateway.models import Account, AuditLogEntry, Email, Mailbox, Refusal, Suppression, WebhookDelivery
 from gateway.states import Mode, Status
 from mirror.store import content_of
@@ -132,6 +134,15 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
         answer = call(path)
         assert (answer.status_code, answer.json()["error"]) == (404, "No message with this link was sent.")
     assert not Suppression.objects.exists()
+
+
+def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop: World):
+    approved, held = shop.approved().pk, shop.held()
+    path, other = link_in(approved), urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
+    hold_back(made_at=timezone.now(), now=timezone.now())
+    assert (status_of(approved), status_of(held)) == (Status.SENT, Status.PENDING_SEND_APPROVAL)
+    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [200, 200]
+    assert Suppression.objects.get().reason == "unsubscribed"
 
 
 def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop: World):
