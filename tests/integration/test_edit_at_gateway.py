@@ -8,6 +8,7 @@ from approvals.editing.send import run_replacement
 from approvals.models import Decision, Replacement
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock
+from gateway.models import ApprovalRequest
 from mirror.models import Connection, Message
 from tests.integration.deciding import make_due
 
@@ -30,6 +31,8 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
     # A bypass would let the corrected message leave unread.
     listed = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": [{"pattern": "northwind.example"}]}
     account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed)
+    listed["approval_code"] = ApprovalRequest.objects.get().code
+    assert account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed).status_code == 200
     row = replace_message(
         message=first.public_id,
         actor=reviewer.actor(surface="web"),
