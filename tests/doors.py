@@ -417,7 +417,7 @@ _DESK_DOORS = {
         fields=lambda w: {"address": "dana@x.example"},
         needs="refusal",
     ),
-    "keys": Door("changes one's keyboard shortcuts", "own", writes=True, fields=lambda w: {"do": "off"}),
+    "keys": Door("switches one's keyboard shortcuts off or on", "own", writes=True, fields=lambda w: {"do": "off"}),
 }
 
 DOORS: dict[str, Door] = {

@@ -78,6 +78,7 @@ POST_ONLY = {
         "allow-address",
         "message-opened",
         "text-first",
+        "keys",
     ),
     "load-pictures",
     *("part-opened", "viewed", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),

@@ -3,7 +3,6 @@
 They turn values into words and markup; they never query, and never decide what a person may see.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.time_zones import minutes_from_utc, there, zone_name, zone_word
 from dashboard import words
-from people.accounts import shortcuts
 from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
@@ -44,28 +42,11 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def key(context: Mapping[str, Any], name: str) -> SafeString | str:
-    """Render the shortcut key of an act; nothing if the person's shortcuts are off."""
-    person = context.get("user")
-    if getattr(person, "keys_off", False):
+def key(context: Mapping[str, Any], label: str) -> SafeString | str:
+    """Render a shortcut key; nothing if the person's shortcuts are off."""
+    if getattr(context.get("user"), "keys_off", False):
         return ""
-    return format_html("<kbd>{}</kbd>", shortcuts.shown(shortcuts.keys_of(getattr(person, "key_map", None))[name]))
-
-
-@register.simple_tag(takes_context=True)
-def shortcut_keys(context: Mapping[str, Any]) -> str:
-    """Return this person's shortcut keys as JSON, for the page's script."""
-    return json.dumps(shortcuts.keys_of(getattr(context.get("user"), "key_map", None)))
-
-
-@register.simple_tag(takes_context=True)
-def key_list(context: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the groups of keys, each with what is printed on the key and what it does."""
-    keys = shortcuts.keys_of(getattr(context.get("user"), "key_map", None))
-    return [
-        (group, [(shortcuts.shown(keys[one.name]), one.words) for one in shortcuts.SHORTCUTS if one.group == group])
-        for group in shortcuts.GROUPS
-    ]
+    return format_html("<kbd>{}</kbd>", label)
 
 
 @register.filter

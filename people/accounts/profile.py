@@ -1,13 +1,12 @@
 """A person's own settings: name, password, and display preferences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from people.accounts.shortcuts import changes_of
 from people.actors import Actor
 from people.models import Person
 from people.sign_in.sessions import end_sessions
@@ -59,16 +58,6 @@ def set_text_first(*, actor: Actor, wanted: bool) -> None:
     """Set whether messages open as text or rendered; recorded if it changed."""
     action = "person.reads_text_first" if wanted else "person.reads_laid_out"
     _set(actor, "text_first", wanted, action=action, words=["laid out", "as text"].__getitem__)
-
-
-@atomic_with_retry
-def set_shortcuts(*, actor: Actor, keys: Mapping[str, str]) -> None:
-    """Set the keys of the actor's shortcuts; recorded if they changed."""
-
-    def words(key_map: Mapping[str, str]) -> str:
-        return ", ".join(f"{name}: {key}" for name, key in sorted(key_map.items())) or "as delivered"
-
-    _set(actor, "key_map", changes_of(keys), action="person.keys_moved", words=words)
 
 
 @atomic_with_retry

@@ -15,7 +15,6 @@ from common.pages import DeskRequest, redirect_with_notice
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.accounts.forms import AwayForm, DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
-from people.accounts.shortcuts import GROUPS, SHORTCUTS, KeysForm, keys_of
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles.targets import grants_of, target_of
@@ -148,32 +147,15 @@ def end_others(request: DeskRequest) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_POST
 def shortcuts(request: DeskRequest) -> HttpResponse:
-    """Show the person's shortcuts, change them, reset them, or switch them off."""
-    keys, wrong, error = keys_of(request.user.key_map), "", ""  # type: ignore[union-attr]
-    if request.method == "POST":
-        wanted, form = request.POST.get("do"), KeysForm(request.POST)
-        if wanted in ("off", "on"):
-            profile.switch_shortcuts(actor=request.actor, off=wanted == "off")
-            notice = f"Keyboard shortcuts are {wanted}."
-        elif wanted == "reset":
-            profile.set_shortcuts(actor=request.actor, keys=keys_of({}))
-            notice = "The default shortcuts are restored."
-        elif form.is_valid():
-            profile.set_shortcuts(actor=request.actor, keys=form.cleaned_data)
-            notice = "Your shortcuts are saved."
-        else:
-            keys = {one.name: request.POST.get(one.name, "")[:10] for one in SHORTCUTS}
-            wrong, error = first_error(form)
-        if not error:
-            return HttpResponse(status=204) if request.htmx else redirect_with_notice(request, notice, "keys")
-    lines: list[dict[str, Any]] = [
-        {"key": one, "place": keys[one.name], "is_wrong": one.name == wrong} for one in SHORTCUTS
-    ]
-    groups = [(group, [line for line in lines if line["key"].group == group]) for group in GROUPS]
-    context = {"groups": groups, "error": error}
-    return render(request, "people/keys.html", context, status=422 if error else 200)
+    """Switch the person's single-key shortcuts off or on."""
+    off = request.POST.get("do") == "off"
+    profile.switch_shortcuts(actor=request.actor, off=off)
+    if request.htmx:
+        return HttpResponse(status=204)
+    notice = f"Keyboard shortcuts are {'off' if off else 'on'}."
+    return redirect_with_notice(request, notice, "account")
 
 
 @login_required

@@ -136,7 +136,6 @@ class Migration(migrations.Migration):
                 ('time_zone', models.CharField(default='UTC', max_length=64)),
                 ('joined_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('keys_off', models.BooleanField(default=False)),
-                ('key_map', models.JSONField(blank=True, default=dict)),
                 ('text_first', models.BooleanField(default=False)),
                 ('away_from', models.DateTimeField(blank=True, null=True)),
                 ('away_until', models.DateTimeField(blank=True, null=True)),

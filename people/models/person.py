@@ -65,9 +65,8 @@ class Person(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     joined_at = models.DateTimeField(db_default=Now())
-    # Shortcuts can be switched off or changed: {"approve": "y"} for those that differ from the default.
+    # Single-key shortcuts are switched off.
     keys_off = models.BooleanField(default=False)
-    key_map = models.JSONField(default=dict, blank=True)
     # Messages open as text instead of laid out.
     text_first = models.BooleanField(default=False)
 

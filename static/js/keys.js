@@ -1,21 +1,20 @@
-/* Single keys, each where its person has put it. None acts in a field, with a modifier, while a word is being composed,
-   when it is held down, or on what is not on screen. What an act does belongs to whoever draws its button. */
+/* Single keys. None acts in a field, with a modifier, while a word is being composed, when it is held down, or on what
+   is not on screen. What an act does belongs to whoever draws its button. */
 (() => {
   "use strict";
   const { emit, say, post } = window.desk;
-  const { keys, keysUrl } = document.body.dataset;
+  const { keysUrl } = document.body.dataset;
   const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
   const dialog = document.getElementById("keys");
-  if (!keys || !dialog) return;
+  if (!dialog) return;
   const off = document.getElementById("keys-off");
-  const NAMES = Object.fromEntries(Object.entries(JSON.parse(keys)).map(([name, place]) => [place, name]));
   const find = (selector) => document.querySelector(selector);
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
   const isOver = () => getComputedStyle(find("#list")).position === "absolute";
   /* A letter that means nothing, or one that leads into a field, is the beginning of words: what is typed right after
      it, before that field has the focus, decides nothing. */
-  const DECIDES = ["approve", "reject", "send_back"];
-  const LEADS = ["reject", "send_back", "comment"];
+  const DECIDES = ["a", "r", "b"];
+  const LEADS = ["r", "b", "m"];
   const WORDS_MS = 400;
   let wordsUntil = 0;
   let isGoing = false;
@@ -91,29 +90,29 @@
   }
 
   const ACTS = {
-    next: () => (find("#together") ? emit("desk:step", 1) : move(1)),
-    previous: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
-    to_list: () => (find("#list") ? toList() : find(".crumb")?.click()),
-    new: () => isVisible(find("#new")) && find("#new").click(),
-    approve: () => press("a"),
-    approve_later: () => press("w"),
-    reject: () => press("r"),
-    send_back: () => press("b"),
-    undo: () => press("z"),
-    snooze: () => press("s"),
-    claim: () => press("c"),
-    comment: () => press("m"),
-    select: () => emit("desk:select", { message: rowOf() }),
-    select_range: () => emit("desk:select-range", { message: rowOf() }),
-    bulk: () => emit("desk:bulk"),
-    tab: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
-    links: () => jump("links", "This message has no links."),
-    thread: () => jump("thread", "This message belongs to no thread."),
-    go: () => {
+    j: () => (find("#together") ? emit("desk:step", 1) : move(1)),
+    k: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
+    u: () => (find("#list") ? toList() : find(".crumb")?.click()),
+    n: () => isVisible(find("#new")) && find("#new").click(),
+    a: () => press("a"),
+    w: () => press("w"),
+    r: () => press("r"),
+    b: () => press("b"),
+    z: () => press("z"),
+    s: () => press("s"),
+    c: () => press("c"),
+    m: () => press("m"),
+    x: () => emit("desk:select", { message: rowOf() }),
+    X: () => emit("desk:select-range", { message: rowOf() }),
+    A: () => emit("desk:bulk"),
+    v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
+    l: () => jump("links", "This message has no links."),
+    t: () => jump("thread", "This message belongs to no thread."),
+    g: () => {
       isGoing = true;
     },
-    search,
-    help: () => dialog.showModal(),
+    "/": search,
+    "?": () => dialog.showModal(),
   };
 
   /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
@@ -127,17 +126,17 @@
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
-    const act = NAMES[event.key];
+    const act = ACTS[event.key];
     if (isGoing) {
       // However long it took: the key after G goes somewhere or does nothing, and never approves.
       if (event.key === "Shift") return;
       isGoing = false;
       if (PLACES[event.key]) location.assign(PLACES[event.key]);
-    } else if (act && (act === "help" || !("keysOff" in document.body.dataset))) {
+    } else if (act && (event.key === "?" || !("keysOff" in document.body.dataset))) {
       event.preventDefault();
-      const isWord = DECIDES.includes(act) && event.timeStamp < wordsUntil;
-      if (isWord || LEADS.includes(act)) wordsUntil = event.timeStamp + WORDS_MS;
-      if (!isWord) ACTS[act]();
+      const isWord = DECIDES.includes(event.key) && event.timeStamp < wordsUntil;
+      if (isWord || LEADS.includes(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
+      if (!isWord) act();
     } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
 

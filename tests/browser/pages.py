@@ -39,7 +39,6 @@ PAGES = {
     "allowlist-history": "/allowlists/all/restriction/history/",
     "allowlist-import": "/allowlists/all/restriction/import/",
     "refusals": "/allowlists/refusals/",
-    "keys": "/people/me/keys/",
     "account": "/people/me/",
     "discord-accounts": "/people/me/discord/",
     "password": "/people/me/password/",

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 POLICY = {
     *("attention", "stop", "alerts", "connections", "rules-findings", "rule", "own-words", "own-word", "add-own-word"),
     *("usual-texts", "allowlists", "allowlist", "allowlist-history", "allow-entry", "import-allowlist", "refusals"),
-    *("reports", "report-rights", "keys"),
+    *("reports", "report-rights"),
 }
 # Needs a link that is shown once, or is no page.
 LEFT_OUT = {"link-discord", "webhook-bodies"}

@@ -24,8 +24,8 @@ def newcomer(product: Product) -> Any:
     """A new person, whom no other test uses, and their address; removed afterwards."""
     email = "passkeys@yourteam.example"
     product.sql(
-        "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, key_map, text_first)"
-        " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, '{}', false FROM people_person WHERE email = %s",
+        "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, text_first)"
+        " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, false FROM people_person WHERE email = %s",
         email,
         product.known["REVIEWER_EMAIL"],
     )

@@ -14,7 +14,6 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
-from people.accounts.shortcuts import SHORTCUTS, find_error
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
@@ -240,41 +239,15 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     assert Decision.objects.get().outcome == "approve"
 
 
-def keys(**moved):
-    return {**{one.name: one.key for one in SHORTCUTS}, **moved}
+def test_keys_are_switched_off_and_shown_where_they_are(desk, message, reviewer):
+    def page():
+        return desk.get(f"/queue/{message.public_id}/").content.decode()
 
-
-def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, reviewer):
-    def person():
-        return Person.objects.get(pk=reviewer.pk)
-
-    assert desk.post("/people/me/keys/", {"do": "save", **keys(approve="y", undo="a")}).status_code == 302
-    assert person().key_map == {"approve": "y", "undo": "a"}
-    page = desk.get(f"/queue/{message.public_id}/").content.decode()
-    assert "<kbd>Y</kbd></button></form>" in page
-    assert "&quot;approve&quot;: &quot;y&quot;" in page
-
-    for do in ("reset", "off", "on"):
-        assert desk.post("/people/me/keys/", {"do": do}, headers=HTMX).status_code == 204
-        assert person().keys_off is (do == "off")
-    assert person().key_map == {}
-
-
-IMPOSSIBLE = [
-    ("approve", "z", "“Z” is used twice: for “Approve” and “Undo”."),
-    ("reject", "7", "“7” cannot be the shortcut for “Reject”: digits choose a reason."),
-    ("send_back", "", "Give “Request changes” a shortcut: one letter or character."),
-    ("comment", " ", "Give “Comment” a shortcut: one letter or character."),
-    ("next", "jj", "Give “Open the next message in the list” a shortcut: one letter or character."),
-]
-
-
-def test_impossible_keys_are_explained_and_stay_on_the_page(desk, reviewer):
-    found = {name: find_error(keys(**{name: key}))[1] for name, key, _ in IMPOSSIBLE}
-    assert found == {name: sentence for name, _, sentence in IMPOSSIBLE}
-    answer = desk.post("/people/me/keys/", {"do": "save", **keys(next="jj")})
-    page = answer.content.decode()
-    assert answer.status_code == 422
-    assert IMPOSSIBLE[-1][2] in page
-    assert 'name="next" value="jj"' in page
-    assert Person.objects.get(pk=reviewer.pk).key_map == {}
+    assert "<kbd>A</kbd></button></form>" in page()
+    assert desk.post("/people/me/keys/", {"do": "off"}).status_code == 302
+    assert Person.objects.get(pk=reviewer.pk).keys_off
+    assert "<kbd>A</kbd></button></form>" not in page()
+    assert desk.post("/people/me/keys/", {"do": "on"}, headers=HTMX).status_code == 204
+    assert not Person.objects.get(pk=reviewer.pk).keys_off
+    entries = Entry.objects.filter(action__startswith="person.keys").order_by("pk")
+    assert [entry.action for entry in entries] == ["person.keys_off", "person.keys_on"]
