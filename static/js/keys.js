@@ -52,7 +52,8 @@
   }
 
   /* The button of this act, on the message that is on screen. */
-  function press(act, button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`)) {
+  function press(act) {
+    const button = find(`:is(#message, #together, #bulk-done, #careful) [data-key=${act}]`);
     const cursor = find("#list .item[aria-current]")?.dataset.message;
     if (cursor && cursor !== find("#message")?.dataset.message) return say("The message is still opening.");
     if (!isVisible(button) || button.disabled) return;
@@ -121,8 +122,11 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
-    const isPalette = /^k$/i.test(event.key) && event.ctrlKey !== event.metaKey && !event.altKey;
-    if (isPalette && !find("dialog[open]")) return openPalette(event);
+    const isFind = /^k$/i.test(event.key) && event.ctrlKey !== event.metaKey && !event.altKey;
+    if (isFind && !find("dialog[open]") && !inField(event.target)) {
+      event.preventDefault();
+      return find(".to-find").click();
+    }
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     if (event.key === "Enter" && event.target.matches("body, main")) return find("[data-enter]")?.click();
@@ -139,15 +143,6 @@
       if (!isWord) act();
     } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
-
-  /* The command palette is fetched when it is first asked for; without it, its address is a page. */
-  const finder = find(".to-find");
-  const openPalette = (event) => {
-    event.preventDefault();
-    import(finder.dataset.script).then(({ open }) => open(finder.href)).catch(() => location.assign(finder.href));
-  };
-  finder.addEventListener("click", (event) => event.ctrlKey || event.metaKey || event.shiftKey || openPalette(event));
-  document.addEventListener("desk:press", ({ detail: button }) => press(button.dataset.key, button));
 
   dialog.dataset.ready = "";
 

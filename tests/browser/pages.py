@@ -110,7 +110,6 @@ MORE = {
 }
 # What opens on a page: where, what is typed as a key or pressed for it one after the other, and what is there then.
 OPENED = {
-    "palette": ("{held}", ("Control+k",), "#palette-list [role=option]"),
     "keys open": ("{held}", ("?",), "#keys[open]"),
     "rejecting": ("{held}", ("#reject > summary",), "#reject .reason"),
     "requesting changes": ("{held}", ("#send-back > summary",), "#send-back .reason"),

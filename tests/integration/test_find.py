@@ -1,4 +1,4 @@
-"""The command palette lists what somebody may use, and nothing else; by a few letters, the best first."""
+"""Find lists what somebody may use, and nothing else, and what of it contains the words that were typed."""
 
 import re
 from html import unescape
@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.models import SavedView
-from dashboard.frame.palette import ACTS, PAGES, Entry, best_of, entries_for
+from dashboard.frame.find import ACTS, PAGES, entries_for
 from mirror.models import Mailbox
 from people.actors import Role, Scope
 from tests.doors import DOORS
@@ -23,7 +23,7 @@ OFFERED_BY = {"Pull the kill switch": "pull-switch"}
 def labels(client, query=""):
     """What the page lists, by its address."""
     page = client.get(f"/find/{query}").content.decode()
-    found = re.findall(r'<li>\s*<a href="([^"]*)"><span class="whole">(.*?)</span>', page, re.S)
+    found = re.findall(r'<li>\s*<a\s+href="([^"]*)"[^>]*><span class="whole">(.*?)</span>', page, re.S)
     return {re.sub(r"<[^>]+>", "", unescape(label)): unescape(address) for address, label in found}
 
 
@@ -83,28 +83,9 @@ def test_mailboxes_views_and_people_are_those_that_one_sees(signed_in, reviewer,
     assert "No results for “xq&lt;”" in signed_in(narrow).get("/find/?q=xq<").content.decode()
 
 
-def test_best_fit_comes_first():
-    names = (
-        "Who decided what",
-        "Your keys",
-        "Kind words of every year",
-        "Key of the desk",
-        "API keys",
-        "Kept every year",
-        "Monkey",
-    )
-    found = best_of([Entry(name, "Page", "/") for name in names], "KÉY")
-    assert [entry.label for entry in found] == ["Key of the desk", "API keys", "Your keys", "Monkey", "Kept every year"]
-    other = [Entry("Audit", "Page", "/", "ledger log"), Entry("Ledger status", "Page", "/")]
-    assert [entry.label for entry in best_of(other, "ledg")] == ["Ledger status", "Audit"]
-    assert best_of(other, "led zz") == []
-    assert len(best_of(other, " -")) == 2
-
-
-def test_dialog_is_made_of_links_alone_and_nothing_in_it_acts(signed_in, reviewer, connection):
-    answer = signed_in(reviewer).get("/find/", headers={"HX-Request": "true"})
-    page = answer.content.decode()
-    assert page.lstrip().startswith("<dialog")
-    assert re.findall(r'method="(?!dialog)', page) == []
-    assert page.count('role="option"') == len(entries_for(reviewer.actor(surface="web")))
-    assert signed_in(reviewer).post("/find/").status_code == 405
+def test_every_word_is_contained_in_what_is_found_in_the_order_of_the_list(signed_in, admin):
+    client = signed_in(admin)
+    assert list(labels(client, "?q=UDIT")) == ["Audit", "Past exports", "Export history"]
+    assert list(labels(client, "?q=emerg+stop")) == ["Kill switch", "Pull the kill switch"]
+    assert labels(client, "?q=emergency+zz") == {}
+    assert labels(client, "?q=+-") == labels(client)

@@ -1,14 +1,14 @@
-"""The command palette: every page, mailbox, saved view, person and act elsewhere that a person may use.
+"""Find: every page, mailbox, saved view, person and act elsewhere that a person may use, found by words.
 
-It only lists addresses. Acts of an open message are buttons of its page, which the page's script adds to the list.
+It only lists addresses. Acts of an open message are buttons of its own page.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
@@ -19,7 +19,7 @@ from approvals.models import SavedView
 from approvals.queue.filters import TABS
 from approvals.reports.decisions import may_read_reports
 from audit.search.saved import searches_of
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest
 from common.search_field import as_asked
 from common.words import words_of
 from mirror.models import Connection, Mailbox
@@ -33,7 +33,7 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the palette. `more` are other words by which it is found."""
+    """One line of the list, under the heading `kind`. `more` are other words by which it is found."""
 
     label: str
     kind: str
@@ -42,16 +42,8 @@ class Entry:
 
     @property
     def found_by(self) -> str:
-        """The words of the label in one spelling; the page's script compares them with what is typed."""
-        return spelled(self.label)
-
-    @property
-    def found_by_more(self) -> str:
-        """The label, the kind and the other words in one spelling."""
-        return spelled(f"{self.label} {self.kind} {self.more}")
-
-
-# --- What there is --------------------------------------------------------------------------------------------------
+        """The label, the kind and the other words, without accents, case and signs."""
+        return " ".join(words_of(f"{self.label} {self.kind} {self.more}"))
 
 
 def _everybody(actor: Actor) -> bool:
@@ -137,126 +129,49 @@ ACTS: tuple[Place, ...] = (
 )
 
 
-def entries_for(actor: Actor) -> list[Entry]:
-    """Return every entry that this person may use: pages first, then acts, then what has names of its own."""
-    fixed = [
-        Entry(label, kind, reverse(name), more)
-        for kind, places in (("Page", PAGES), ("Action", ACTS))
-        for label, name, more, may in places
-        if may(actor)
-    ]
+def entries_for(actor: Actor) -> Iterator[Entry]:
+    """Yield every entry that this person may use, kind by kind."""
     queue = reverse("queue")
-    tabs = [Entry(f"Queue: {label}", "Page", f"{queue}?tab={tab}") for tab, label in TABS.items() if tab != "waiting"]
-    rules = [Entry(capfirst(one.words), "Finding", reverse("rule", args=[one.name])) for one in RULES.values()]
-    return [*fixed, *tabs, *_named(actor, queue), *rules]
+    for label, name, more, may in PAGES:
+        if may(actor):
+            yield Entry(label, "Pages", reverse(name), more)
+    for tab, label in TABS.items():
+        if tab != "waiting":
+            yield Entry(f"Queue: {label}", "Pages", f"{queue}?tab={tab}")
+    for label, name, more, may in ACTS:
+        if may(actor):
+            yield Entry(label, "Actions", reverse(name), more)
+    yield from _named(actor, queue)
+    for rule in RULES.values():
+        yield Entry(capfirst(rule.words), "Findings", reverse("rule", args=[rule.name]))
 
 
 def _named(actor: Actor, queue: str) -> Iterator[Entry]:
     """Yield what people named: mailboxes, connections, views, searches, people and destinations."""
     mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None).there()[:MOST]
     for box in mailboxes:
-        yield Entry(f"Messages of {box}", "Mailbox", f"{queue}?mailbox={box.pk}", "queue")
+        yield Entry(f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue")
     for box in mailboxes:
-        yield Entry(f"Settings of {box}", "Mailbox", reverse("mailbox", args=[box.pk]), "undo expiry oversight")
+        yield Entry(f"Settings of {box}", "Mailboxes", reverse("mailbox", args=[box.pk]), "undo expiry oversight")
     for view in SavedView.objects.usable_by(actor)[:MOST]:
-        yield Entry(view.name, "Saved view", f"{queue}?{view.query}", "queue")
+        yield Entry(view.name, "Saved views", f"{queue}?{view.query}", "queue")
     for search in searches_of(actor)[:MOST]:
-        yield Entry(search.name, "Saved search", f"{reverse('audit')}?{search.query}", "audit ledger")
+        yield Entry(search.name, "Saved searches of the ledger", f"{reverse('audit')}?{search.query}", "audit ledger")
     for person in Person.objects.read_by(actor).filter(is_active=True).order_by("name", "email")[:MOST]:
-        yield Entry(str(person), "Person", reverse("person", args=[person.pk]), person.email)
+        yield Entry(str(person), "People", reverse("person", args=[person.pk]), person.email)
     named = Connection.objects.visible_to(actor).at_work().order_by("name")
     for key, name in named.values_list("pk", "name")[:MOST]:
-        yield Entry(name, "Connection", reverse("connection", args=[key]), "multimail account")
+        yield Entry(name, "Connections", reverse("connection", args=[key]), "multimail account")
     if may_manage(actor):
         for one in Destination.objects.not_removed().order_by("name")[:MOST]:
-            yield Entry(str(one), "Alert destination", reverse("destination", args=[one.pk]), "discord slack")
-
-
-# --- Finding it by a few letters ------------------------------------------------------------------------------------
-
-
-def spelled(text: str) -> str:
-    """Return the words of a text without accents, case and signs, with a space between them."""
-    return " ".join(words_of(text))
-
-
-def rank(entry: Entry, typed: str) -> tuple[int, int] | None:
-    """Return how well an entry fits what was typed, the best first; None where it does not. palette.js does the same.
-
-    It begins so (0), a word of it does (1), every word that was typed begins one of its own (2) or of its other words
-    (3), it stands somewhere in it (4), or its letters follow one another from the beginning of a word (5).
-    """
-    label = entry.found_by
-    if label.startswith(typed):
-        return 0, len(label)
-    if f" {typed}" in label:
-        return 1, label.index(f" {typed}")
-    for place, text in ((2, label), (3, entry.found_by_more)):
-        if all(f" {word}" in f" {text}" for word in typed.split()):
-            return place, 0
-    if typed in label:
-        return 4, label.index(typed)
-    span = _span(label, typed.replace(" ", ""))
-    return None if span is None else (5, span)
-
-
-def _span(label: str, letters: str) -> int | None:
-    """Return over how many characters these letters follow one another, from the beginning of a word on."""
-    spans = []
-    for start in range(len(label)):
-        if label[start] != letters[0] or (start and label[start - 1] != " "):
-            continue
-        place = start
-        for letter in letters[1:]:
-            place = label.find(letter, place + 1)
-            if place < 0:
-                break
-        else:
-            spans.append(place - start)
-    span = min(spans, default=None)
-    # Further apart, any letters are found in any long name.
-    return span if span is not None and span <= 4 * len(letters) else None
-
-
-def best_of(entries: Iterable[Entry], typed: str) -> list[Entry]:
-    """Return the entries that fit what was typed, the best first; all of them where nothing was."""
-    asked = spelled(typed)
-    if not asked:
-        return list(entries)
-    ranked = [(found, entry) for entry in entries if (found := rank(entry, asked)) is not None]
-    return [entry for _, entry in sorted(ranked, key=lambda one: one[0])]
-
-
-# --- Its page -------------------------------------------------------------------------------------------------------
+            yield Entry(str(one), "Alert destinations", reverse("destination", args=[one.pk]), "discord slack")
 
 
 @login_required
 @require_safe
 def find(request: DeskRequest) -> HttpResponse:
-    """List what the person may use; as a dialog's content for the page's script, which searches in it by itself."""
+    """List what the person may use, or what of it contains every word that was typed."""
     typed = as_asked(request.GET.get("q"))
-    found = best_of(entries_for(request.actor), typed)
-    context = {"typed": typed, "entries": found, "groups": _groups(found, typed)}
-    return page_or_fragment(request, page="dashboard/find.html", fragment="dashboard/_palette.html", context=context)
-
-
-def _groups(found: Sequence[Entry], typed: str) -> list[tuple[str, list[Entry]]]:
-    """Return the entries by kind; what was searched for stands in one list, the best first."""
-    if spelled(typed):
-        return [("", list(found))] if found else []
-    order = list(_GROUPS)
-    by_kind = sorted(found, key=lambda entry: order.index(entry.kind))
-    return [(_GROUPS[kind], list(entries)) for kind, entries in groupby(by_kind, key=lambda entry: entry.kind)]
-
-
-_GROUPS = {
-    "Page": "Pages",
-    "Action": "Actions",
-    "Mailbox": "Mailboxes",
-    "Saved view": "Saved views",
-    "Saved search": "Saved searches of the ledger",
-    "Person": "People",
-    "Connection": "Connections",
-    "Alert destination": "Alert destinations",
-    "Finding": "Findings",
-}
+    words = words_of(typed)
+    entries = [entry for entry in entries_for(request.actor) if all(word in entry.found_by for word in words)]
+    return render(request, "dashboard/find.html", {"typed": typed, "entries": entries})
