@@ -15,7 +15,6 @@ from approvals.policy_rules import views as policy
 from approvals.practice import views as practice
 from approvals.queue import saved_views
 from approvals.queue import views as listing
-from approvals.reports import review_views as report_review
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 from approvals.risk_rules import word_views
@@ -107,10 +106,9 @@ urlpatterns = [
     path("policy/practice/on/", practice.switch_practice_on, name="practice-on"),
     path("policy/practice/off/", practice.switch_practice_off, name="practice-off"),
     path("policy/practice/confirm/", practice.confirm_practice, name="confirm-practice"),
-    path("audit/reports/review/", report_review.review, name="report-review"),
-    path("audit/reports/review/people/", report_review.set_people, name="set-person-figures"),
     path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
+    path("audit/reports/decisions/people/", report_decisions.set_people, name="set-person-figures"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
     path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
     path("policy/", policy.policy, name="policy"),

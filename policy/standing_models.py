@@ -141,10 +141,6 @@ class StandingUseQuerySet(models.QuerySet["StandingUse"]):
         """Those that were approved within this span until now."""
         return self.filter(kind="approved", at__gt=Now() - span)
 
-    def samples(self) -> Self:
-        """Those that went to a person as a blind sample, and that somebody has decided."""
-        return self.filter(kind="sampled").exclude(outcome="")
-
     def numbers(self, standings: Iterable[int]) -> QuerySet[Any, tuple[int, str, str, str, int]]:
         """Return how many there are of each: standing approval, kind, outcome and reason."""
         of_these = self.filter(standing__in=list(standings)).order_by()

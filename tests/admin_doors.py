@@ -218,7 +218,6 @@ ACCOUNT_DOORS = {
     ),
     "practice-off": Door("switches practice messages off", "desk", (A,), fields=lambda w: {"where": "all"}),
     "confirm-practice": Door("stores that one knows of practice messages", "own", (R,), writes=True, fields=nothing),
-    "report-review": Door("shows whether review is real, by team", "own", (A, U)),
     "set-person-figures": Door(
         *("shows figures of single people, or of teams only", "desk", (A,)),
         writes=True,

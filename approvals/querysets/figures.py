@@ -6,7 +6,7 @@ Each looks at a bounded number of rows, so that the home page costs the same at 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import (
     Aggregate,
@@ -25,7 +25,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, Length, Now, TruncDate
+from django.db.models.functions import Coalesce, Greatest, Length, Now, TruncDate
 
 from audit.models import Entry
 from common.postgres.rows import run
@@ -194,18 +194,6 @@ class DecisionFigures(QuerySet["Decision"]):
         return [_group(row) for row in run(statement, values).rows]
 
 
-class ReadVerdict(NamedTuple):
-    """A verdict with what says how it was read; `characters` is the length of subject and text."""
-
-    person: int
-    mailbox: int | None
-    outcome: str
-    seconds: int | None
-    parts_unread: int | None
-    at: datetime
-    characters: int
-
-
 class VerdictQuerySet(QuerySet["Verdict"]):
     """Reads of verdicts."""
 
@@ -226,18 +214,27 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """Given in the last seven days, and still counted (relies on verdict_given_brin)."""
         return self.filter(live=True, given_at__gte=Now() - LATELY)
 
-    def read_lately(self, since: datetime, *, most: int) -> list["ReadVerdict"]:
-        """Return the newest verdicts since then, with how long the text was: at most so many (verdict_given_brin).
+    def approvals_read(self) -> dict[str, Any]:
+        """Return how the newest approvals of these were read (relies on verdict_given_brin).
 
-        The texts stay in the database. Markup is not read: about half of an HTML message is text.
+        `unread` counts those that were open for less than it takes to read subject and text (2 seconds, or 60
+        characters a second), or with a part never opened; `known` those of which either was recorded. The texts stay
+        in the database. Markup is not read: about half of an HTML message is text.
         """
-        text = {name: KeyTextTransform(name, "revision__content") for name in ("subject", "markdown", "html")}
-        long = {name: Coalesce(Length(value), 0) for name, value in text.items()}
+        approvals = self.filter(outcome=Outcome.APPROVE).order_by("-pk").values("pk")[:MOST]
+        subject, markdown, html = (
+            Coalesce(Length(KeyTextTransform(name, "revision__content")), 0) for name in ("subject", "markdown", "html")
+        )
         body = Case(When(long_markdown__gt=0, then=F("long_markdown")), default=F("long_html") / 2)
-        newest = self.model.objects.filter(pk__in=self.filter(given_at__gte=since).order_by("-pk").values("pk")[:most])
-        rows = newest.annotate(**{f"long_{name}": value for name, value in long.items()})
-        columns = ("person", "message__mailbox", "outcome", "seconds_shown", "parts_unread", "given_at")
-        return [ReadVerdict(*row) for row in rows.values_list(*columns, F("long_subject") + body)]
+        rows = self.model.objects.filter(pk__in=approvals)
+        rows = rows.annotate(long_subject=subject, long_markdown=markdown, long_html=html)
+        rows = rows.annotate(needed=Greatest(2.0, (F("long_subject") + body) / 60.0))
+        return rows.aggregate(
+            people=Count("person", distinct=True),
+            median=Percentile("seconds_shown", 0.5),
+            known=Count("pk", filter=Q(seconds_shown__isnull=False) | Q(parts_unread__isnull=False)),
+            unread=Count("pk", filter=Q(parts_unread__gt=0) | Q(seconds_shown__lt=F("needed"))),
+        )
 
     def paces(self) -> QuerySet[Any, dict[str, Any]]:
         """Return for each person how many they gave, and the median of the seconds that the message was open before.

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 
 from django.utils.text import capfirst
 
-from approvals.models import Decision
+from approvals.models import Decision, Verdict
+from approvals.planted import PracticeMessage
 from approvals.querysets.figures import FIGURES, Group, by_mailbox, decided_elsewhere
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role
 from people.models import Person
-from people.second_admin.person_figures import shows_people
+from people.second_admin.person_figures import FEWEST, shows_people
 from policy.standing_models import standing_words
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
@@ -137,6 +138,21 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Review:
+    """How the month's approvals were read, and how many practice messages were stopped."""
+
+    median: str
+    known: int
+    unread: int
+    practised: int
+    stopped: int
+
+    @property
+    def unread_share(self) -> str:
+        return f"{100 * self.unread / self.known:.0f} %"
+
+
+@dataclass(frozen=True)
 class Asked:
     """Which rows of a month: of whom, where, and which figure's. Empty is all."""
 
@@ -178,6 +194,27 @@ def report_of(actor: Actor, month: Month) -> Report:
     mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
     total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
     return Report(month, tuple(people), tuple(mailboxes), total, *_chart(people if with_people else mailboxes))
+
+
+def review_of(actor: Actor, month: Month) -> Review | None:
+    """Return how the month's messages were read; None where fewer than three people approved any.
+
+    Those would be figures of single people, which are shown only where they are allowed.
+    """
+    visible = Message.objects.visible_to(_looking(actor))
+    verdicts = Verdict.objects.on(visible).filter(given_at__gte=month.since, given_at__lt=month.until)
+    read = verdicts.approvals_read()
+    if read["people"] < FEWEST and not shows_people():
+        return None
+    practised = PracticeMessage.objects.visible_to(_looking(actor)).filter(person__isnull=False)
+    practised = practised.filter(ended_at__gte=month.since, ended_at__lt=month.until)
+    return Review(
+        median="" if read["median"] is None else spoken(read["median"]),
+        known=read["known"],
+        unread=read["unread"],
+        practised=practised.count(),
+        stopped=practised.filter(outcome=PracticeMessage.Outcome.CAUGHT).count(),
+    )
 
 
 def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:

@@ -24,15 +24,21 @@ from approvals.reports.decisions import (
     first_month,
     may_read_reports,
     report_of,
+    review_of,
     rows_of,
     words_of,
 )
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
-from common.pages import DeskRequest
+from common.forms import SentenceForm, WordsField
+from common.pages import DeskRequest, redirect_with_notice
 from common.time_zones import zone_name
-from people.second_admin.person_figures import shows_people
+from people.errors import NotYours
+from people.models import PendingChange
+from people.second_admin.person_figures import FEWEST, MAX_REASON, set_person_figures, shows_people
+from people.second_admin.setting import ORGANISATION, organisation_settings
+from people.sign_in.reauthentication import reauthenticated
 
 _KEY = "[0-9]{1,18}"
 # As `Decision.rule` names what decided without a person.
@@ -70,6 +76,17 @@ class DecisionsForm(forms.Form):
         return self.cleaned_data.get("page") or 1
 
 
+class PeopleForm(SentenceForm):
+    """Whether figures of single people are shown, and what allows it."""
+
+    on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
+    because = WordsField(
+        required=False,
+        max_length=MAX_REASON,
+        error_messages={"max_length": f"Keep it under {MAX_REASON} characters."},
+    )
+
+
 PAGE = 100
 
 
@@ -77,10 +94,34 @@ PAGE = 100
 @require_safe
 def decisions(request: DeskRequest) -> HttpResponse:
     """Show a month in figures, each leading to its rows."""
+    return _month_page(request)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def set_people(request: DeskRequest) -> HttpResponse:
+    """Show figures of single people, or of teams only."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    form = PeopleForm(request.POST)
+    if not form.is_valid():
+        return _month_page(request, status=422, wrong=form.first_error())
+    on = form.cleaned_data["on"] == "yes"
+    try:
+        set_person_figures(actor=request.actor, on=on, because=form.cleaned_data["because"])
+    except NotYours as error:
+        return _month_page(request, status=422, wrong=error.sentence)
+    notice = "Figures of single people are shown to admins and auditors." if on else "Only figures of teams are shown."
+    return redirect_with_notice(request, notice, "report-decisions")
+
+
+def _month_page(request: DeskRequest, *, status: int = 200, wrong: str = "") -> HttpResponse:
     form, this_month = _form(request, request.GET)
     month = form.asked_month
     report = report_of(request.actor, month)
     first = first_month(month.zone, timezone.now())
+    settings = organisation_settings()
     context: dict[str, Any] = {
         "report": report,
         "month": month,
@@ -89,13 +130,20 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "is_running": month == this_month,
         "is_to_come": month > this_month,
         "presses": refused_presses(request.actor, month),
-        "shows_people": shows_people(),
+        "review": review_of(request.actor, month),
+        "fewest": FEWEST,
+        "settings": settings,
+        "shows_people": settings.person_figures_since is not None,
+        "waiting_changes": [one for one in PendingChange.objects.at(ORGANISATION) if one.kind == "person_figures"],
+        "may_set": request.actor.is_admin_of_all,
+        "wrong": wrong,
+        "typed": request.POST if wrong else {},
         "comparison": compare_with_ledger(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
         "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},
     }
-    return render(request, "approvals/reports/report_decisions.html", context)
+    return render(request, "approvals/reports/report_decisions.html", context, status=status)
 
 
 @login_required

@@ -37,7 +37,7 @@ class Message(models.Model):
     upstream_status = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
-    # A planted message: it exists at this desk alone (docs/policy.md, "Is review real?"). MultiMail is never asked
+    # A planted message: it exists at this desk alone (docs/policy.md, "Practice messages"). MultiMail is never asked
     # about it, and a trigger keeps decisions off it.
     is_practice = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000, blank=True)

@@ -61,7 +61,7 @@ def _switching_on(because: str) -> AskedChange:
         before=_WORDS[0],
         after=f"{_WORDS[1]}, because: {because}",
         change={"because": because},
-        url_name="report-review",
+        url_name="report-decisions",
     )
 
 

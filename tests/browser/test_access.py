@@ -55,7 +55,7 @@ NO_PAGES = {
     *("bulk", "bulk-done", "account_resubmit"),
     # For admins, or with something to show: see test_policy_seen.py, test_brake_seen.py, test_second_admin_seen.py,
     # test_plans_seen.py, test_standing_seen.py and test_practice_seen.py.
-    *("standing", "propose-standing", "practice", "report-review"),
+    *("standing", "propose-standing", "practice"),
     *("activate-draft", "add-policy-group", "add-policy-rule", "policy-group", "policy-rule", "policy-version"),
     *("brake", "brakes", "caps", "mailbox-caps", "pending-changes", "oversight-minimum"),
     *("add-calendar", "calendar", "handling"),

@@ -228,7 +228,7 @@ def of_practice(client, take, **_):
     decide(planted.message, person)
     take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
     set_person_figures(actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May")
-    take("review, with people", client.get(reverse("report-review")))
+    take("decisions, with people", client.get(reverse("report-decisions")))
 
 
 def of_standing(client, take, **_):

@@ -1,7 +1,6 @@
-"""The report "Is review real?": teams first, and nobody sees a figure of a single person unless an admin allows it."""
+"""How messages were read, in the report of decisions: of teams, and of single people only where an admin allows it."""
 
 import random
-from datetime import timedelta
 
 import pytest
 from django.db import transaction
@@ -10,11 +9,11 @@ from django.utils import timezone
 
 from approvals.models import Verdict
 from approvals.practice import planting
+from approvals.reports.decisions import Month, review_of
 from audit.models import Entry
 from people.errors import NotYours
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures
-from policy.models import Group
 from tests.factories import make_message, make_person
 from tests.integration.deciding import decide
 
@@ -37,30 +36,37 @@ def team(reviewer, second_reviewer, connection):
     for message, person, seconds in ((short, reviewer, 9), (long, reviewer, 9), (short, second_reviewer, 9)):
         give(message, person, seconds)
     give(short, third, 60)
-    made = Group.objects.create(name="Support")
-    made.members.set([reviewer, second_reviewer, third])
-    Group.objects.create(name="Pair").members.set([reviewer, third])
     return [reviewer, second_reviewer, third]
 
 
-def page_of(client):
-    return client.get(reverse("report-review")).content.decode()
+def review(reader):
+    return review_of(reader.actor(surface="web"), Month.of(timezone.now(), "UTC"))
 
 
-def test_team_sees_how_fast_it_approved_and_no_single_person_is_named(signed_in, team, admin, auditor):
+def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_practice_found(
+    signed_in, team, connection, admin, auditor
+):
+    source = make_message(connection, markdown="Hello Dana,\n\nyou get 120.00 EUR back.")
+    result = decide(source, team[0])
+    Verdict.objects.filter(message=source).update(seconds_shown=None, parts_unread=None)
+    type(result.decision).objects.update(state="applied")
+    type(source).objects.filter(pk=source.pk).update(state="sent", changed_at=timezone.now())
+    with transaction.atomic():
+        planted = planting.plant_in(source.mailbox, rng=random.Random(3), signed_by="")
+    decide(planted.message, team[1], "reject", "Wrong")
     for reader in (admin, auditor):
-        page = page_of(signed_in(reader))
-        expected = ("25 %", "1 of 4", "Support", "support@yourteam.example", "More than", "600 to 3,000")
-        assert [one for one in expected if one not in page and one != "More than"] == []
-        assert [one for one in ("Ana Ferreira", "Ben Okafor", "Cleo Marsh", "Pair") if one in page] == []
-    assert signed_in(team[0]).get(reverse("report-review")).status_code == 403
-
-
-def test_fewer_than_three_people_have_no_figures(signed_in, reviewer, connection, admin):
-    give(make_message(connection), reviewer, 1)
-    page = page_of(signed_in(admin))
-    assert "Too few people for figures" in page
-    assert "100 %" not in page
+        found = review(reader)
+        assert (found.median, found.unread, found.known) == ("9 s", 1, 4)
+        assert (found.stopped, found.practised) == (1, 1)
+        page = signed_in(reader).get(reverse("report-decisions")).content.decode()
+        assert [words for words in ("9 s", "25 %, 1 of 4", "1 of 1") if words not in page] == []
+        assert [name for name in ("Ana Ferreira", "Ben Okafor", "Cleo Marsh") if name in page] == []
+    assert signed_in(team[0]).get(reverse("report-decisions")).status_code == 403
+    # Two people are single people. A part that nobody opened is unread, however long the message was open.
+    Verdict.objects.filter(person=team[2]).update(person=team[0], parts_unread=1)
+    assert review(admin) is None
+    set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
+    assert (review(admin).unread, review(admin).known) == (2, 4)
 
 
 def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(signed_in, team, admin, auditor, connection):
@@ -77,8 +83,9 @@ def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(signed_in,
         assert ("person" not in file.partition("\n")[2], client.get(rows).status_code) == (True, 404)
     set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
     client = signed_in(auditor)
-    assert "Ana Ferreira" in page_of(client)
-    assert "By person" in client.get(month).content.decode()
+    page = client.get(month).content.decode()
+    assert "By person" in page
+    assert "Ana Ferreira" in page
     assert "Decisions by reviewer" in client.get("/").content.decode()
     assert client.get(rows).status_code == 200
 
@@ -100,27 +107,3 @@ def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
     assert client.post(reverse("set-person-figures"), {"on": "no"}).status_code == 302
     assert OrganisationSettings.objects.get().person_figures_because == ""
     assert not PendingChange.objects.exists()
-
-
-def test_practice_messages_count_in_their_share_alone(signed_in, team, connection, admin):
-    source = make_message(connection, markdown="Hello Dana,\n\nyou get 120.00 EUR back.")
-    result = decide(source, team[0])
-    type(result.decision).objects.update(state="applied")
-    type(source).objects.filter(pk=source.pk).update(state="sent", changed_at=timezone.now())
-    before = Verdict.objects.count()
-    with transaction.atomic():
-        planted = planting.plant_in(source.mailbox, rng=random.Random(3), signed_by="")
-    decide(planted.message, team[1], "reject", "Wrong")
-    page = page_of(signed_in(admin))
-    assert (Verdict.objects.count(), "100 %" in page, "1 of 1" in page) == (before, True, True)
-
-
-def test_report_reads_a_bounded_number_of_verdicts(team, connection, admin, django_assert_max_num_queries, monkeypatch):
-    monkeypatch.setattr("approvals.reports.review.MOST", 3)
-    from approvals.reports.review import review_report
-
-    with django_assert_max_num_queries(6):
-        report = review_report(admin.actor(surface="web"), now=timezone.now(), with_people=False)
-    assert (report.is_cut, sum(row.approvals for row in report.lengths)) == (True, 3)
-    old = review_report(admin.actor(surface="web"), now=timezone.now() + timedelta(days=40), with_people=True)
-    assert old.total.decisions == 0
