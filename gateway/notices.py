@@ -183,11 +183,7 @@ def _write_copy(message: EmailMessage, email: Email) -> str:
         text=email.markdown,
     )
     message.set_content(text, charset="utf-8")
-    for file in email.attachments.all() if email.has_attachments else ():
-        main, _, sub = file.content_type.partition("/")
-        if main in ("message", "multipart"):
-            main, sub = "application", "octet-stream"
-        message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
+    email.attach_files_to(message)
     return mailbox.address
 
 

@@ -104,7 +104,7 @@ _SWEEP = Sweep(
     {
         "closed": _where(Mailbox.objects.closed, _close),
         "moved on": _where(Email.objects.stuck_before_scan, _move_on),
-        "lost": _where(lambda: Email.objects.lost().order_by("due_at"), lambda now: outbox.settle_lost(now=now)),
+        "lost": _where(lambda: Email.objects.lost().order_by("due_at"), lambda now: outbox.settle_lost()),
         "emails": _where(lambda: Email.objects.in_outbox().order_by("due_at"), _enqueue_emails),
         "notices": _where(lambda: Notice.objects.due().order_by("due_at"), _enqueue_notices),
         "deliveries": _where(lambda: WebhookDelivery.objects.due().order_by("next_attempt_at"), _enqueue_deliveries),

@@ -360,7 +360,6 @@ class KeyOwner(models.Model):
     connection = models.ForeignKey("mirror.Connection", on_delete=models.CASCADE, related_name="key_owners")
     upstream_key_id = models.CharField(max_length=200)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    set_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection", "upstream_key_id"], name="key_owner_once")]

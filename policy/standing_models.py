@@ -35,10 +35,6 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         is_on = OrganisationSettings.objects.filter(standing_since__isnull=False)
         return self.active().filter(Exists(is_on), ends_at__gt=Now())
 
-    def out_of_force(self) -> Self:
-        """Those that have not ended, and whose date has come."""
-        return self.active().filter(ends_at__lte=Now())
-
     def ended(self) -> Self:
         """Those that have ended, the latest first."""
         return self.filter(state="ended").order_by("-ended_at", "-pk")

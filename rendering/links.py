@@ -167,12 +167,6 @@ def _authority(rest: str) -> str:
     return _WEB.match(rest).group(1)  # type: ignore[union-attr]
 
 
-def is_remote(url: str) -> bool:
-    """Whether loading `url` would reach another machine. A relative address has none to reach in a message."""
-    url = _IGNORED.sub("", url).strip(_EDGES).replace("\\", "/").lower()
-    return url.startswith("//") or (bool(_PARTS.match(url)) and not url.startswith(("data:", "cid:", "about:", "mid:")))
-
-
 def short_target(target: str) -> str:
     """Return a target as a reader needs it: host and path for the web, whole otherwise."""
     match = _PARTS.match(target)

@@ -57,7 +57,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
     unasked = [record.key for record in records if found[record.name, record.type].error]
     record_errors |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
     if domain.status == Domain.Status.PENDING and not record_errors[OWNERSHIP] and OWNERSHIP not in unasked:
-        _activate(domain, key.account_id, key, now)
+        _activate(domain, key, now)
     published = [name.removeprefix("dkim:") for name, error in record_errors.items() if not error]
     activate_published(domain, published, now=now)
     Domain.objects.filter(pk=domain.pk).update(dns_problems=record_errors, looked_at=now)
@@ -105,12 +105,12 @@ def assign_domain(*, account: Account, name: str, now: datetime) -> Domain:
     if not domain.dkim_keys.exists():
         make_key(domain, now=now)
     if domain.status == Domain.Status.PENDING:
-        _activate(domain, account.pk, None, now)
+        _activate(domain, None, now)
     domain.refresh_from_db()
     return domain
 
 
-def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime) -> None:
+def _activate(domain: Domain, key: ApiKey | None, now: datetime) -> None:
     try:
         with transaction.atomic():
             pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)

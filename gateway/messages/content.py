@@ -135,12 +135,7 @@ def build(email: Email) -> Outgoing:
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     _set_bodies(message, email, additions)
-    for file in email.attachments.all() if email.has_attachments else ():
-        main, _, sub = file.content_type.partition("/")
-        # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
-        if main in ("message", "multipart"):
-            main, sub = "application", "octet-stream"
-        message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
+    email.attach_files_to(message)
     return Outgoing(email.from_address, all_recipients(email), message.as_bytes())
 
 

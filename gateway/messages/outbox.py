@@ -63,10 +63,10 @@ def send_due(*, email_id: str, now: datetime) -> str:
     return _attempt(email)
 
 
-def settle_lost(*, now: datetime) -> int:
+def settle_lost() -> int:
     """Mark the emails whose worker died while the mail server may have taken them; they are not sent again."""
     lost = list(Email.objects.lost().with_mailbox()[:100])
-    return sum(_write_off(email, "the worker died", now) for email in lost)
+    return sum(_write_off(email, "the worker died") for email in lost)
 
 
 def _attempt(email: Email) -> str:
@@ -100,7 +100,7 @@ def _attempt(email: Email) -> str:
         _give_back(email)
         return "lease lost"
     except smtp.FateUnknown as error:
-        _write_off(email, str(error), timezone.now())
+        _write_off(email, str(error))
         return "unknown"
     except smtp.HandoverFailed as error:
         if error.refused:
@@ -203,7 +203,7 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
     return "failed"
 
 
-def _write_off(email: Email, reason: str, now: datetime) -> bool:
+def _write_off(email: Email, reason: str) -> bool:
     """Write the email off as sent with an unknown fate; no event announces it."""
     with transaction.atomic():
         moved = _own_attempt(email).move(

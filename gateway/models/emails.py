@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from email.message import EmailMessage
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -389,6 +390,15 @@ class Email(UlidModel):
     def ids(self) -> dict[str, Any]:
         """Return the id under each of the names that clients read it by."""
         return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
+
+    def attach_files_to(self, message: EmailMessage) -> None:
+        """Attach its files to a message that is built."""
+        for file in self.attachments.all() if self.has_attachments else ():
+            main, _, sub = file.content_type.partition("/")
+            # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
+            if main in ("message", "multipart"):
+                main, sub = "application", "octet-stream"
+            message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
 
     def told_reason(self) -> dict[str, str | None]:
         """Return the words of the reason, which programs quote to people, and the reference of a desk behind them."""

@@ -78,8 +78,7 @@ class Connection(models.Model):
     webhook_tested_at = models.DateTimeField(null=True, blank=True)
     # Removed: without keys and secrets, never called again; its history stays.
     removed_at = models.DateTimeField(null=True, blank=True)
-    # Up to when gate refusals were read, and when its contacts were last read.
-    refusals_read_at = models.DateTimeField(null=True, blank=True)
+    # When its contacts were last read.
     contacts_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 

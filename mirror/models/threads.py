@@ -61,7 +61,6 @@ class ThreadMessage(models.Model):
     at = models.DateTimeField()
     # It came or left; one that is waiting, or was never sent, is no news to a reviewer.
     is_fact = models.BooleanField(default=False)
-    found_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["thread", "upstream_id"], name="thread_letter_once")]

@@ -1,7 +1,6 @@
 """Runs one piece of work at a time and shares its result between threads. It knows nothing of MultiMail."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -17,7 +16,6 @@ class _Run(Generic[T]):
 
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.began = float("inf")
         self.result: T | None = None
         # Stands where the thread of this run was torn down.
         self.error: Exception | None = Late()
@@ -30,16 +28,15 @@ class Coalesced(Generic[T]):
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._next: _Run[T] | None = None
-        self._current: _Run[T] | None = None
 
-    def run(self, work: Callable[[], T], *, patience: float, not_before: float | None = None) -> T:
-        """Return the result of a run that begins after this call, or after `not_before` (monotonic).
+    def run(self, work: Callable[[], T], *, patience: float) -> T:
+        """Return the result of a run that begins after this call.
 
         The first caller who wants the next run does it, once the running one has ended; all others wait for it. Raises
         what the work raises, for each of them, and Late after `patience` seconds without a turn or a result.
         """
         with self._lock:
-            run, is_mine = self._join(time.monotonic() if not_before is None else not_before)
+            run, is_mine = self._join()
         if is_mine:
             self._do(run, work, patience)
         elif not run.done.wait(patience):
@@ -48,9 +45,7 @@ class Coalesced(Generic[T]):
             raise run.error
         return run.result  # type: ignore[return-value]
 
-    def _join(self, not_before: float) -> tuple[_Run[T], bool]:
-        if self._current is not None and self._current.began >= not_before:
-            return self._current, False
+    def _join(self) -> tuple[_Run[T], bool]:
         if self._next is not None:
             return self._next, False
         self._next = _Run()
@@ -61,9 +56,6 @@ class Coalesced(Generic[T]):
         with self._lock:
             # Later callers need a later run.
             self._next = None
-            run.began = time.monotonic()
-            if has_turn:
-                self._current = run
         try:
             if not has_turn:
                 raise Late
@@ -72,7 +64,5 @@ class Coalesced(Generic[T]):
             run.error = error
         finally:
             if has_turn:
-                with self._lock:
-                    self._current = None
                 self._turn.release()
             run.done.set()

@@ -80,15 +80,14 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         return None
 
 
-def read_all(connection: Connection, *, not_before: float | None = None) -> Pending:
+def read_all(connection: Connection) -> Pending:
     """Read everything that is held: one read at a time in this process, at most one a second in all of them.
 
-    Callers that ask during a run get the next one, which begins after they asked (or after `not_before`, monotonic).
-    Raises UpstreamError.
+    Callers that ask during a run get the next one, which begins after they asked. Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
     try:
-        return reads.run(lambda: _list_pending(connection), patience=PATIENCE, not_before=not_before)
+        return reads.run(lambda: _list_pending(connection), patience=PATIENCE)
     except Late:
         raise errors.NotSent("MultiMail's list of held messages is still being read.") from None
 

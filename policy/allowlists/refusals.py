@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from audit.recording import record
 from common.postgres import clock
@@ -71,7 +70,6 @@ def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
         )
         if is_new:
             _record(connection, refusal, row)
-    Connection.objects.filter(pk=connection.pk).update(refusals_read_at=Now())
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

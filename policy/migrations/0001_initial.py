@@ -138,7 +138,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('upstream_key_id', models.CharField(max_length=200)),
-                ('set_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='key_owners', to='mirror.connection')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],

@@ -28,12 +28,6 @@ class Policy:
         """Whether a rule asks for more, or other, people than any one reviewer."""
         return any(one.is_on and bool(one.then.approvals or one.then.barred_groups) for one in self.rules)
 
-    @property
-    def asked_groups(self) -> frozenset[int]:
-        """The groups that its rules ask for an approval, or keep from giving one."""
-        rules = (rule.then for rule in self.rules if rule.is_on)
-        return frozenset().union(*({*then.named_groups, *then.barred_groups} for then in rules))
-
     def required(self, facts: MessageFacts) -> Requirement:
         """Return what its rules ask of a message, as `policy.rules.evaluation.required` does.
 

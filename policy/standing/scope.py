@@ -46,10 +46,6 @@ class StandingScope:
     sender_name: str = ""
     reply_to: str = ""
 
-    def admits(self, facts: MessageFacts, draft: Draft) -> bool:
-        """Whether a message belongs to the class. What is not known of it keeps it out."""
-        return not self.misfits(facts, draft)
-
     def misfits(self, facts: MessageFacts, draft: Draft) -> tuple[str, ...]:
         """Return why a message does not belong to the class, a sentence for each reason."""
         return tuple(sentence for sentence, fits in self._asked(facts, draft) if not fits)

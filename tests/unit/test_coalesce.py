@@ -1,7 +1,6 @@
 """One read at a time for all who want one, and each gets one that began after they asked."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -39,8 +38,8 @@ class Watched(Coalesced):
         super().__init__()
         self.joined = threading.Semaphore(0)
 
-    def _join(self, not_before):
-        found = super()._join(not_before)
+    def _join(self):
+        found = super()._join()
         self.joined.release()
         return found
 
@@ -52,7 +51,7 @@ class Watched(Coalesced):
 def asks():
     """Return a function with which one more thread asks for the work."""
     with ThreadPoolExecutor(8) as pool:
-        yield lambda shared, work, **more: pool.submit(shared.run, work, patience=PATIENCE, **more)
+        yield lambda shared, work: pool.submit(shared.run, work, patience=PATIENCE)
 
 
 def test_who_comes_during_a_run_shares_the_next_one(asks):
@@ -67,21 +66,15 @@ def test_who_comes_during_a_run_shares_the_next_one(asks):
     assert work.most == 1
 
 
-def test_run_that_began_late_enough_is_shared(asks):
-    shared, work, wanted = Watched(), Slow(), time.monotonic()
+def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
+    shared, work, wrong = Watched(), Slow(), Slow(ValueError("no"))
     first = asks(shared, work)
     assert work.began.acquire(timeout=PATIENCE)
-    second = asks(shared, work, not_before=wanted)
-    shared.wait_for(2)
+    both = [asks(shared, wrong) for _ in range(2)]
+    shared.wait_for(3)
     work.may_end.release()
-    assert (first.result(), second.result()) == (1, 1)
-
-
-def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
-    shared, work, wanted = Watched(), Slow(ValueError("no")), time.monotonic()
-    both = [asks(shared, work), asks(shared, work, not_before=wanted)]
-    shared.wait_for(2)
-    work.may_end.release()
+    wrong.may_end.release()
+    assert first.result() == 1
     assert [str(one.exception()) for one in both] == ["no", "no"]
     assert shared.run(lambda: "well", patience=PATIENCE) == "well"
 

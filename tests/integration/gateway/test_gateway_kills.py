@@ -79,7 +79,7 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
         with killed_at(number) as came:
             leave(email)
         end_lease(email)
-        outbox.settle_lost(now=timezone.now())
+        outbox.settle_lost()
         leave(email)
         email.refresh_from_db()
         copies, sent_events = len(mail_server.taken) - before, events_of(email.pk).count("message.sent")
@@ -158,7 +158,7 @@ def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(world:
     mail_server.mood = "ok"
     end_lease(email)
     assert leave(email) == "not due"
-    assert outbox.settle_lost(now=timezone.now()) == 1
+    assert outbox.settle_lost() == 1
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, mail_server.seen) == (Status.SENT, True, 1)
     assert "message.sent" not in events_of(email.pk)
@@ -171,7 +171,7 @@ def test_worker_killed_before_the_message_is_repeated_once(world: World, mail_se
     with worker_for(email, mail_server):
         wait_for(lambda: mail_server.mails, 120, "the worker at the mail server")
     mail_server.mood = "ok"
-    assert outbox.settle_lost(now=timezone.now()) == 0
+    assert outbox.settle_lost() == 0
     end_lease(email)
     assert leave(email) == "sent"
     assert (len(mail_server.taken), events_of(email.pk)[-1]) == (1, "message.sent")

@@ -252,12 +252,12 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     assert outbox._checkpoint(worker)
     # No message is sent twice, and a worker that lost its claim sends none.
     assert not outbox._checkpoint(worker)
-    assert outbox.settle_lost(now=timezone.now()) == 0
+    assert outbox.settle_lost() == 0
     end_lease(email)
     claimed(free)
     end_lease(free)
     assert leave(email) == "not due"
-    assert outbox.settle_lost(now=timezone.now()) == 1
+    assert outbox.settle_lost() == 1
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
@@ -279,7 +279,7 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_
     assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
     outbox._record_sent(asleep, smtp.HandoverResult("250 OK"), timezone.now())
     outbox._fail(asleep, smtp.HandoverFailed("too late"), timezone.now())
-    assert not outbox._write_off(asleep, "too late", timezone.now())
+    assert not outbox._write_off(asleep, "too late")
     expected = ["message.sent", "message.delivered"]
     assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, expected, 1)
 
