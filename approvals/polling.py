@@ -10,9 +10,10 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.collaboration.presence import asked_of, presence_of
+from approvals.collaboration.claims import touch
+from approvals.collaboration.comments import asked_of
 from approvals.decisions.status import shown_status
-from approvals.models import Decision
+from approvals.models import Claim, Decision
 from approvals.operations.attention import attention_count
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
@@ -28,6 +29,8 @@ from policy.models import KillSwitch
 
 # Seconds for which the exact count is cached; open pages add and subtract later changes themselves.
 COUNT_SECONDS = 3
+# There are about as many claims as people at work.
+MOST_CLAIMS = 200
 
 
 def _pulse_of(request: DeskRequest) -> str:
@@ -37,22 +40,28 @@ def _pulse_of(request: DeskRequest) -> str:
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
-    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{_open_message(request)}{_half_minute()}"
-    state += f"{presence_of(request)}{desk_messages().mine_stamp(actor)}"
+    opened = _state_of(_open_message(request))
+    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{_half_minute()}"
+    state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
-def _open_message(request: DeskRequest) -> dict[str, str] | None:
-    """Return the state of the page's message, so that a page without a stream learns that it changed."""
+def _open_message(request: DeskRequest) -> Message | None:
+    """Return the message that the page has on screen."""
     wanted = PulseForm(request.GET).value("open")
     if wanted is None:
         return None
     message: Message | None = desk_messages().visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    return message
+
+
+def _state_of(message: Message | None) -> dict[str, str] | None:
+    """Return the state of the page's message, so that a page without a stream learns that it changed."""
     if message is None:
         return None
     status = shown_status(message)
     return {
-        "id": str(wanted),
+        "id": str(message.public_id),
         "fingerprint": message.revision.fingerprint if message.revision else "",
         "word": status.word,
         "tone": status.tone,
@@ -60,6 +69,14 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
         # The newest message that came after this draft, as the page has it in data-late.
         "late": str(conversation_of(message).late_id),
     }
+
+
+def _holders(actor: Actor) -> dict[str, list[str]]:
+    """Return who claimed which of the messages that the person may see."""
+    # What is assigned stays for hours and may be much; pages show it when they are loaded.
+    claims = Claim.objects.live().filter(is_assigned=False).seen_by(actor)
+    holders = claims.values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
+    return {str(message): [str(person), name] for message, person, name in holders}
 
 
 def exactly_waiting(actor: Actor) -> int:
@@ -92,6 +109,10 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Return what is waiting, for pages without a live stream; 304 where nothing changed."""
     actor: Actor = request.actor
+    message = _open_message(request)
+    if message is not None:
+        # Visible pages ask at least every forty seconds, and each half minute has another ETag, so this is reached.
+        touch(message, actor=actor)
     counts = read_values(_parts(anybody_like(actor)), asked_by(actor))
     freshness = freshness_for(actor)
     return JsonResponse(
@@ -100,8 +121,8 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "tabs": {tab: counted(counts[tab]) for tab in COUNTED_TABS},
             "newest": counts["newest"] or [],
             "asked": counts["asked"],
-            **presence_of(request),
-            "open": _open_message(request),
+            "holders": _holders(actor),
+            "open": _state_of(message),
             "stuck": attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
             "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},

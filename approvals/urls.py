@@ -75,7 +75,6 @@ urlpatterns = [
     path("queue/<uuid:public_id>/extend/", escalation.extend, name="extend"),
     path("queue/<uuid:public_id>/snooze/", collaboration_views.snooze, name="snooze"),
     path("queue/<uuid:public_id>/snooze/end/", collaboration_views.end_snooze, name="end-snooze"),
-    path("queue/<uuid:public_id>/presence/", collaboration_views.report_presence, name="presence"),
     path("queue/<uuid:public_id>/beside/", collaboration_views.side_panel, name="beside"),
     path("queue/<uuid:public_id>/decisions/<int:verdict_id>/", content_views.seen_decision, name="seen-decision"),
     path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", content_views.seen_body, name="seen-body"),

@@ -12,7 +12,6 @@ from audit.trail import lines
 NO_ACTS = {
     "live-reach": "asked by the live process, for a session that is noted where it began",
     "csp-report": "a browser's report, which anybody can send; it goes to the log",
-    "presence": "says who reads at this moment, for as long as they do",
     "part-opened": "a verdict tells which parts were not opened",
     "viewed": "a verdict tells what was ticked as viewed",
     "setup-away": "hides a reminder for one session",

@@ -110,7 +110,7 @@ _DESK_DOORS = {
     "file-page": Door("shows one page of a PDF as a picture", "mailbox", needs="pdf"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),
     "message-thread": Door("shows the thread", "mailbox"),
-    "beside": Door("shows claims, readers and comments", "mailbox"),
+    "beside": Door("shows claims and comments", "mailbox"),
     "unread-parts": Door("lists the parts that one has not opened", "mailbox"),
     "message-people": Door("offers the names that a comment can mention", "mailbox", (R, A)),
     "decided": Door("shows the status of one's decision", "mailbox"),
@@ -129,7 +129,6 @@ _DESK_DOORS = {
         fields=_tick,
         needs="finding",
     ),
-    "presence": Door("records that one is reading the message", "mailbox", fields=nothing),
     "load-pictures": Door(
         *("has remote pictures fetched, where the mailbox allows it", "mailbox"),
         writes=True,

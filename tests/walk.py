@@ -82,7 +82,7 @@ POST_ONLY = {
     ),
     "load-pictures",
     *("part-opened", "viewed", "bulk-seen", "bulk-decide", "bulk-undo", "edit-preview", "finish-edit"),
-    *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
+    *("claim", "release-claim", "snooze", "end-snooze", "comment"),
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
     *("begin-draft", "discard-draft", "arrange-policy-rule", "delete-policy-group"),

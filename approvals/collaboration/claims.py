@@ -23,7 +23,7 @@ IDLE = "The claimer did not have it open for ten minutes."
 GONE = "The claimer was deactivated."
 BEYOND = "The claimer may no longer decide it."
 SIGNED_OUT = "The claimer signed out."
-# Pages report more often than this that they are on screen; a claim is not updated more often.
+# Pages ask what changed about this often; a claim is not updated more often.
 _OFTEN = timedelta(seconds=15)
 _BATCH = 200
 

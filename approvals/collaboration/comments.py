@@ -10,8 +10,10 @@ from uuid import UUID
 from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
+from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look
 from common.postgres.retry import atomic_with_retry
+from common.postgres.statements import ValueQuery, count_of
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
@@ -22,6 +24,7 @@ from people.models import Person
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
 # Names beyond these are offered when more letters are typed.
 MOST_OFFERED = 8
+MOST_ASKED = 100
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
@@ -165,3 +168,8 @@ def add_comment(*, message: UUID, actor: Actor, text: str, quote: Quote | None =
 def delete_past_questions() -> int:
     """Delete the questions on messages that are decided."""
     return Question.objects.past().delete()[0]
+
+
+def asked_of(actor: Actor) -> ValueQuery:
+    """Return how to ask for the number of messages that wait with a question to this person."""
+    return count_of(desk_messages().asked_of(actor), most=MOST_ASKED)

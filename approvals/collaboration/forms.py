@@ -109,9 +109,3 @@ class ClaimForm(LenientForm):
     """The current holder, when a claimed message is taken over."""
 
     take_over = forms.IntegerField(required=False, min_value=1)
-
-
-class PresenceForm(LenientForm):
-    """Whether the page has left the message."""
-
-    left = forms.BooleanField(required=False)

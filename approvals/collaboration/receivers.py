@@ -1,16 +1,12 @@
-"""Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction.
-
-Who reads a message is no part of the database; that ends after the commit.
-"""
+"""Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction."""
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from django.db import transaction
 from django.db.models.signals import post_save
 
-from approvals.collaboration import claims, presence, snooze
+from approvals.collaboration import claims, snooze
 from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
@@ -42,9 +38,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def _end_what_is_over(message: Message, person: int | None, by: Actor) -> None:
-    """End the readers, the claim and the snoozes of a decided message, and the question to whoever decided."""
+    """End the claim and the snoozes of a decided message, and the question to whoever decided."""
     # Mostly there is none, which one query shows. The message is locked, so none can be added meanwhile.
-    transaction.on_commit(partial(presence.end, message.public_id), robust=True)
     left = read_values(_left(), {ANY: message.pk})
     if left["claims"]:
         claims.release_decided(message.public_id, actor=by)

@@ -1,4 +1,4 @@
-"""Claiming, snoozing and commenting on a message, and presence. Forms get a page, htmx gets fragments."""
+"""Claiming, snoozing and commenting on a message. Forms get a page, htmx gets fragments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.collaboration import presence
-from approvals.collaboration.claims import release, take, touch
+from approvals.collaboration.claims import release, take
 from approvals.collaboration.comments import (
     ONLY_COMMENTERS,
     Known,
@@ -23,7 +22,7 @@ from approvals.collaboration.comments import (
     names_offered,
     people_seeing,
 )
-from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, PresenceForm, SnoozeForm
+from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
 from approvals.errors import ClaimedByOther, PassageNotFound, http_status
 from approvals.message_page.content.passages import quote_of
@@ -35,7 +34,6 @@ from approvals.message_page.views import (
     get_visible_message_or_404,
     message_address,
 )
-from approvals.querysets.messages import awaits_review
 from approvals.queue.views import filters_of, next_in
 from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
@@ -97,19 +95,6 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         messages.info(request, "The message is back in your list.", extra_tags="desk")
         return redirect(reverse("queue") + filters_of(request).suffix)
     return back_to_message(request, public_id)
-
-
-@login_required
-@require_POST
-def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Note that the message is on this person's screen, or no longer."""
-    message = get_bare_message_or_404(request.actor, public_id)
-    if PresenceForm(request.POST).value("left"):
-        presence.leave(message, actor=request.actor)
-    elif awaits_review(message.pk):
-        presence.come(message, actor=request.actor)
-        touch(message, actor=request.actor)
-    return HttpResponse(status=204)
 
 
 @login_required

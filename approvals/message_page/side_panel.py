@@ -1,4 +1,4 @@
-"""The panel beside a message: claims, readers, history and comments, attachments, and unopened parts."""
+"""The panel beside a message: claims, history and comments, attachments, and unopened parts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from approvals.collaboration.comments import MAX_COMMENT, may_comment
 from approvals.collaboration.forms import zone_of
-from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import (
     UnreadPart,
@@ -85,7 +84,6 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
     return {
         "claim": claim,
         "has_claim": claim is not None and str(claim.person_id) == actor.id,
-        "readers": readers_of(message, actor=actor) if waits else [],
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
         "may_comment": may_comment(actor, message),

@@ -127,7 +127,7 @@ def answer_with_message(
     context |= notice_context(actor, decided)
     context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
-        # With scripts the page reports itself that it is on screen; a prefetched page was seen by nobody.
+        # With scripts the page reports itself that it was opened; a prefetched page was seen by nobody.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
         note_page(message, actor=actor, is_opened=is_opened, recorded=facts["views"])

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.urls import reverse
 
-from approvals.collaboration.presence import Reader, readers_by_message
 from approvals.decisions.status import Status, reported_in_words, shown_status
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
@@ -127,7 +126,6 @@ class Row:
     holder: str = ""
     is_assigned: bool = False
     # Who else has it on screen; in Mine also until when it is snoozed, who asks about it, and whether it is a reminder.
-    readers: tuple[Reader, ...] = ()
     snooze: Snooze | None = None
     asked_by: str = ""
     is_reminded: bool = False
@@ -335,27 +333,21 @@ def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     }
 
 
-# Only these tabs have readers and snoozes.
-_TABS = ("waiting", "mine")
-
-
 def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
-    """Return the rows with who else reads each; in Mine also with why each is there, in three more queries."""
-    if not rows or tab not in _TABS or actor.kind != "person":
+    """Return the rows of Mine with why each is there, in three queries; those of other tabs as they are."""
+    if not rows or tab != "mine" or actor.kind != "person":
         return rows
-    readers = readers_by_message(actor, [row.message for row in rows])
-    shown = [row.message.pk for row in rows] if tab == "mine" else []
+    shown = [row.message.pk for row in rows]
     person = int(actor.id)
     snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}
     asked = Question.objects.of_person(person).among(shown).with_comments()
     asking = {one.message_id: str(one.comment.person) for one in asked}
-    reminders = Reminder.objects.filter(person=person, message__in=shown) if shown else Reminder.objects.none()
+    reminders = Reminder.objects.filter(person=person, message__in=shown)
     reminded = set(reminders.values_list("message", flat=True))
     return [
         replace(
             row,
             is_reminded=row.message.pk in reminded,
-            readers=tuple(readers.get(str(row.message.public_id), ())),
             snooze=snoozed.get(row.message.pk),
             asked_by=asking.get(row.message.pk, ""),
         )

@@ -10,7 +10,7 @@ from django.utils.functional import SimpleLazyObject
 
 from alerts.destinations.commands import may_manage
 from alerts.models import Destination
-from approvals.collaboration.presence import asked_of
+from approvals.collaboration.comments import asked_of
 from approvals.operations.attention import attention_part
 from approvals.practice.setting import concerns, to_confirm_part
 from approvals.querysets.messages import desk_messages

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.collaboration.presence import Reader, reported
 from approvals.decisions.status import shown_status, status_of
 from approvals.examination import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
@@ -113,20 +112,6 @@ def on_access_changed(person: int | None, **_: Any) -> None:
     _after_commit(_publish, hint)
 
 
-def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
-    """Report that a person has a message on screen, or no longer; the live process forwards only changes."""
-    hint = {
-        "kind": "beside",
-        "action": "presence.here" if is_here else "presence.left",
-        "message": reader.message,
-        "connection": reader.connection,
-        "mailbox": reader.mailbox,
-        "person": reader.person,
-        "name": reader.name,
-    }
-    _publish(hint)
-
-
 def _called(message: Message) -> str:
     return named(message.subject)[:MAX_SUBJECT]
 
@@ -136,7 +121,6 @@ def _starter(message: Message) -> str:
 
 
 def connect() -> None:
-    """Connect the receivers for ledger entries, presence and ended sessions."""
+    """Connect the receivers for ledger entries and ended sessions."""
     recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
-    reported.connect(on_reported, dispatch_uid="dashboard.live.hints.readers")
     access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")

@@ -53,10 +53,6 @@ MOST_OPENING_OF_SESSION, MOST_OPENING = STREAMS_PER_PERSON, 200
 RETRY_AFTER = 5
 # As many as Django reads elsewhere.
 MOST_PARAMETERS = 1000
-WATCH = 2.0
-LASTS = 42.0
-MOST = 5000
-_HERE, _LEFT = "presence.here", "presence.left"
 # Seconds within which the headers must be complete, and for which a client may read nothing.
 HEADER_SECONDS = 30
 UNREAD_MILLISECONDS = 60_000
@@ -101,41 +97,7 @@ class Page:
                 self.hints.put_nowait(text)
 
 
-class Readers:
-    """Who has which message on screen. Pages report it every twenty seconds; only changes are forwarded."""
-
-    def __init__(self) -> None:
-        self._until: dict[tuple[str, str], float] = {}
-        self._last: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def is_news(self, hint: dict[str, Any], *, at: float) -> bool:
-        """Whether this is new to open pages; hints that are not about reading always are."""
-        if hint["action"] not in (_HERE, _LEFT):
-            return True
-        key = (hint["message"], hint["person"])
-        if hint["action"] == _LEFT:
-            self._until.pop(key, None)
-            return self._last.pop(key, None) is not None
-        is_known = key in self._until
-        if is_known or len(self._until) < MOST:
-            self._until[key], self._last[key] = at + LASTS, hint
-        return not is_known
-
-    def end(self, message: str) -> None:
-        """Forget who reads a message that is decided: pages know it by that."""
-        for key in [one for one in self._until if one[0] == message]:
-            del self._until[key], self._last[key]
-
-    def gone(self, *, at: float) -> list[dict[str, Any]]:
-        """Return a hint, once, for each reader whose reports stopped."""
-        over = [key for key, until in self._until.items() if until <= at]
-        for key in over:
-            del self._until[key]
-        return [{**self._last.pop(key), "action": _LEFT} for key in over]
-
-
 _pages: set[Page] = set()
-_readers = Readers()
 # How many streams of each session, by the digest of its cookies, are being opened.
 _opening: Counter[str] = Counter()
 
@@ -158,14 +120,14 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    tasks: list[asyncio.Task[None]] = []
+    task: asyncio.Task[None] | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            tasks = [asyncio.create_task(_read_hints()), asyncio.create_task(_watch_readers())]
+            task = asyncio.create_task(_read_hints())
             await send({"type": "lifespan.startup.complete"})
         else:
-            for task in tasks:
+            if task is not None:
                 task.cancel()
             await send({"type": "lifespan.shutdown.complete"})
             return
@@ -193,27 +155,11 @@ def _hand_out(text: str) -> None:
                 if page.person == hint["person"]:
                     page.recheck()
             return
-        if hint.get("action") == "decision.recorded":
-            _readers.end(hint["message"])
-        if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
-            return
-        _offer(hint, text)
+        for page in _pages:
+            page.offer(hint, text)
     except (AttributeError, KeyError, TypeError, ValueError):
         # A malformed message on the channel must not end this task: all pages depend on it.
         log.warning("hint unreadable")
-
-
-def _offer(hint: dict[str, Any], text: str) -> None:
-    for page in _pages:
-        page.offer(hint, text)
-
-
-async def _watch_readers() -> None:
-    """Report readers whose pages stopped reporting, as when a laptop is closed."""
-    while True:
-        await asyncio.sleep(WATCH)
-        for hint in _readers.gone(at=time.monotonic()):
-            _offer(hint, json.dumps(hint))
 
 
 async def _stream(scope: Scope, receive: Receive, send: Send) -> None:

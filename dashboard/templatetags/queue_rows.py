@@ -9,7 +9,6 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from dashboard.templatetags.beside import reading_words
 from dashboard.templatetags.desk import age, ago, icon, ink, lasting, ordinal_try
 
 if TYPE_CHECKING:
@@ -104,14 +103,11 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield how many approved the message, who reads it, who has it, and whether one was reminded or asked about it."""
+    """Yield how many approved the message, who has it, and whether one was reminded or asked about it."""
     if row.approvals and row.is_held:
         yield _formatted(_APPROVALS, f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
     if row.nobody_can and row.is_held:
         yield _chip("shape rose", format_html("{}{}", icon("warn"), "Too few people may approve: ask an admin"))
-    if row.readers:
-        words = reading_words(row.readers)
-        yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)
     if row.holder:
         # Scripts change who has claimed it while the page is open, and not to whom it is assigned.
         mark = "data-assigned" if row.is_assigned else "data-held-by"

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 # Requests that an open page makes by itself must not extend the session.
-_POLLING = {"pulse", "presence", "stop-banner", "live-reach"}
+_POLLING = {"pulse", "stop-banner", "live-reach"}
 # Open to everybody, signed in or not.
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),

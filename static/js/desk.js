@@ -19,7 +19,7 @@ window.desk = (() => {
     return response.ok && !response.redirected ? parse(await response.text()) : null;
   }
 
-  function post(url, fields, { headers = {}, ...options } = {}) {
+  function post(url, fields, { headers = {} } = {}) {
     const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
     const body = new URLSearchParams(fields);
     return fetch(url, {
@@ -27,7 +27,6 @@ window.desk = (() => {
       body,
       headers: { "X-CSRFToken": token, ...headers },
       credentials: "same-origin",
-      ...options,
     });
   }
 

@@ -27,7 +27,7 @@ NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
     "discord-interactions",
     *("pulse", "stop-banner", "message-body", "message-view", "file-view", "file-download", "unread-parts", "beside"),
-    *("presence", "message-files", "decided", "by-upstream-id", "account_logout", "home-waiting"),
+    *("message-files", "decided", "by-upstream-id", "account_logout", "home-waiting"),
     *("message-pictures", "message-people"),
     # Pages of attached files: see test_attachment_renderings.py.
     *("file-page", "file-pages"),

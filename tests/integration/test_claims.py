@@ -171,14 +171,14 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
 @pytest.mark.parametrize(
     ("method", "path", "headers", "keeps"),
     [
-        ("post", "presence/", {}, True),
-        pytest.param("head", "", {}, False, marks=pytest.mark.slow),
-        pytest.param("get", "", {}, True, marks=pytest.mark.slow),
-        pytest.param("post", "opened/", {}, True, marks=pytest.mark.slow),
-        pytest.param("get", "", {"Sec-Purpose": "prefetch"}, False, marks=pytest.mark.slow),
-        pytest.param("get", "", HTMX, False, marks=pytest.mark.slow),
+        ("get", "pulse/?open={}", {}, True),
+        pytest.param("head", "{}/", {}, False, marks=pytest.mark.slow),
+        pytest.param("get", "{}/", {}, True, marks=pytest.mark.slow),
+        pytest.param("post", "{}/opened/", {}, True, marks=pytest.mark.slow),
+        pytest.param("get", "{}/", {"Sec-Purpose": "prefetch"}, False, marks=pytest.mark.slow),
+        pytest.param("get", "{}/", HTMX, False, marks=pytest.mark.slow),
     ],
-    ids=["beat", "head", "page", "opened", "prefetch", "fragment"],
+    ids=["pulse", "head", "page", "opened", "prefetch", "fragment"],
 )
 def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     signed_in, reviewer, second_reviewer, message, method, path, headers, keeps
@@ -188,7 +188,7 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
     touch(message, actor=second_reviewer.actor(surface="web"))
     assert not lately.exists(), "somebody else's look keeps nothing"
-    getattr(signed_in(reviewer), method)(f"/queue/{message.public_id}/{path}", headers=headers)
+    getattr(signed_in(reviewer), method)(f"/queue/{path.format(message.public_id)}", headers=headers)
     assert lately.exists() is keeps
 
 
