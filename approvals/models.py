@@ -24,7 +24,6 @@ from approvals.querysets.collaboration import (
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.replacements import ReplacementQuerySet
-from common.fingerprint import short_fingerprint
 from common.postgres.statements import RowQuery
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
@@ -386,9 +385,6 @@ class Comment(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="comments")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments")
     text = models.TextField()
-    # The words of the message that it is about, as the version with this fingerprint has them.
-    passage = models.TextField(blank=True, default="", db_default="")
-    fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="")
     mentions = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -399,11 +395,6 @@ class Comment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person}: {self.text[:40]}"
-
-    @property
-    def short_fingerprint(self) -> str:
-        """The shortened fingerprint of the version that it quotes."""
-        return short_fingerprint(self.fingerprint)
 
 
 class Question(models.Model):

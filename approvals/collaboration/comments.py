@@ -117,14 +117,6 @@ ONLY_COMMENTERS = "Only a reviewer or an admin of this mailbox can comment."
 
 
 @dataclass(frozen=True)
-class Quote:
-    """Words of a message, and the fingerprint of the version that has them."""
-
-    passage: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class CommentResult:
     """A comment with the people it mentions, and remarks on names that match nobody."""
 
@@ -139,10 +131,8 @@ def may_comment(actor: Actor, message: Message) -> bool:
 
 
 @atomic_with_retry
-def add_comment(*, message: UUID, actor: Actor, text: str, quote: Quote | None = None) -> CommentResult:
+def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
     """Store a comment; people mentioned in it find the message in Mine until it is decided or they answer.
-
-    `quote` is what it is about; the caller has checked that the version has these words.
 
     Raises ActNotAllowed for people who may only read.
     """
@@ -151,16 +141,14 @@ def add_comment(*, message: UUID, actor: Actor, text: str, quote: Quote | None =
         raise ActNotAllowed(ONLY_COMMENTERS)
     mentioned, remarks = mentions_in(text, people_seeing(locked))
     asked = [one for one in mentioned if str(one.id) != actor.id]
-    about = {"passage": quote.passage, "fingerprint": quote.fingerprint} if quote else {}
-    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text, **about)
+    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
     comment.mentions.set([one.id for one in asked])
     for one in asked:
         Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
     # A comment answers the open questions to its author.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
-    details = {"comment": text, "passage": comment.passage, "mentions": ", ".join(map(str, asked))}
-    details["subject"] = locked.subject
-    record_about("comment.added", locked, actor=actor, details=details, about=comment, fingerprint=comment.fingerprint)
+    details = {"comment": text, "mentions": ", ".join(map(str, asked)), "subject": locked.subject}
+    record_about("comment.added", locked, actor=actor, details=details, about=comment)
     unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
     return CommentResult(comment, asked, remarks)
 

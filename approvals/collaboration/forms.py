@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
-from approvals.decisions.forms import PassageForm
 from approvals.usual_texts.texts import BUILT_IN, Kind, Presets, words_named
 from common.forms import LenientForm, SentenceForm, WordsField
 
@@ -71,8 +70,8 @@ class SnoozeForm(SentenceForm):
         return at.replace(tzinfo=self.zone_name)
 
 
-class CommentForm(PassageForm):
-    """A comment, typed or chosen among the saved ones, and the words of the message that it is about."""
+class CommentForm(SentenceForm):
+    """A comment, typed or chosen among the saved ones."""
 
     text = WordsField(
         required=False,

@@ -24,8 +24,7 @@ from approvals.collaboration.comments import (
 )
 from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
-from approvals.errors import ClaimedByOther, PassageNotFound, http_status
-from approvals.message_page.content.passages import quote_of
+from approvals.errors import ClaimedByOther, http_status
 from approvals.message_page.side_panel import panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -156,13 +155,9 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
     if not form.is_valid():
-        field, error = form.first_field_error()
-        return _refuse_comment(request, message, error, status=422, field=field)
+        return _refuse_comment(request, message, form.first_error(), status=422)
     try:
-        quote = quote_of(message, form)
-        result = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"], quote=quote)
-    except PassageNotFound as error:
-        return _refuse_comment(request, message, error.sentence, status=422, field="passage")
+        result = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"])
     except ActNotAllowed as error:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
@@ -185,11 +180,12 @@ def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return render(request, "approvals/message_page/_mentions.html", {"offered": offered})
 
 
-def _refuse_comment(
-    request: DeskRequest, message: Message, error: str, *, status: int, field: str = ""
-) -> HttpResponse:
-    typed = {name: request.POST.get(name, "") for name in ("saved", "passage")}
-    typed |= {"outcome": "comment", "comment": request.POST.get("text", ""), "wrong": field}
+def _refuse_comment(request: DeskRequest, message: Message, error: str, *, status: int) -> HttpResponse:
+    typed = {
+        "outcome": "comment",
+        "comment": request.POST.get("text", ""),
+        "saved": request.POST.get("saved", ""),
+    }
     if request.htmx:
         return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
     return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)

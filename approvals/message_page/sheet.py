@@ -13,7 +13,7 @@ from approvals.message_page.content.differences import Changes, changes_since_ve
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
 from approvals.message_page.content.rendered import inbox_of, rendered_text_of
-from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_marking, stretch_of
+from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
 from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
@@ -22,7 +22,6 @@ from mirror.sync.reads import original_of
 from people.actors import Actor
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
-from rendering.passages import passage_span
 from rendering.result import Words
 from risk.addresses import everybody
 
@@ -38,11 +37,10 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Way:
-    """The chosen view of the message, its page number, and the comment whose passage is marked in the text."""
+    """The chosen view of the message, and its page number."""
 
     name: str
     page: int = 1
-    comment: int = 0
 
 
 class WayForm(forms.Form):
@@ -50,14 +48,13 @@ class WayForm(forms.Form):
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
-    comment = forms.IntegerField(min_value=1, max_value=10**15, required=False)
 
     def way(self, *, text_first: bool) -> Way:
         """Return the requested view; without one, text for people who prefer it, else the rendered message."""
         self.is_valid()
         asked: dict[str, Any] = self.cleaned_data
         view = asked.get("view") or ("text" if text_first else "rendered")
-        return Way(view, asked.get("page") or 1, asked.get("comment") or 0)
+        return Way(view, asked.get("page") or 1)
 
 
 class FirstPageForm(forms.Form):
@@ -157,7 +154,7 @@ def sheet_context(
     comparison = _compared(message, content, rendered, is_open=way.name == "parts")
     context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
     if way.name == "text":
-        context |= _text_context(message, rendered, way)
+        context["stretch"] = stretch_of(rendered.text, page=way.page)
     elif way.name == "rendered":
         context["twin"] = twin_of(rendered)
     elif way.name == "source":
@@ -171,17 +168,6 @@ def sheet_context(
     tabs = _tabs(message, way, query, comparison, sent_back)
     current = next(tab for tab in tabs if tab.is_open)
     return {**context, "ways": tabs, "turns": _turns(current, context)}
-
-
-def _text_context(message: Message, rendered: RenderedMessage, way: Way) -> dict[str, Any]:
-    """Return one page of the text; where it was asked for, the page with the passage that a comment quotes."""
-    version = message.revision.fingerprint if message.revision else ""
-    quoted = message.comments.passage_quoted(way.comment, version=version) if way.comment else ""
-    span = passage_span(rendered.text, quoted) if quoted else None
-    if span is None:
-        return {"stretch": stretch_of(rendered.text, page=way.page), "not_marked": quoted}
-    before, passage, after = stretch_marking(rendered.text, span)
-    return {"stretch": before, "passage": passage, "after": after}
 
 
 def twin_of(rendered: RenderedMessage) -> Stretch:

@@ -92,11 +92,6 @@ class CommentQuerySet(models.QuerySet["Comment"]):
         """With who wrote them (relies on comment_of_message)."""
         return self.select_related("person").order_by("-created_at", "-pk")
 
-    def passage_quoted(self, comment: int, *, version: str) -> str:
-        """Return what a comment quotes of the version with this fingerprint; empty where it does not."""
-        quoted = self.filter(pk=comment, fingerprint=version).exclude(fingerprint="").values_list("passage", flat=True)
-        return quoted.first() or ""
-
 
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
     """Reads of saved views."""

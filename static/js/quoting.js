@@ -1,5 +1,5 @@
-/* Loaded when words of a message are selected, or a comment is begun: offers to quote the words in a comment or in a
-   request for changes, and completes names after @. Without it the words are pasted, and names typed. */
+/* Loaded when words of a message are selected, or a comment is begun: offers to quote the words in a request for
+   changes, and completes names after @. Without it the words are pasted, and names typed. */
 const { emit, getPage, say } = window.desk;
 const MOST = 500;
 const GAP = 8;
@@ -43,7 +43,6 @@ function makeBar() {
   bar.setAttribute("role", "toolbar");
   bar.setAttribute("aria-label", "Selected words");
   bar.append(
-    button("Comment", () => byId("comment-button").click()),
     button("Request changes", () => emit("desk:why", byId("send-back"))),
     document.createElement("p"),
   );
@@ -53,14 +52,13 @@ function makeBar() {
 }
 
 function show() {
-  const range = isPressed || !form() ? null : selection();
+  const range = isPressed || !byId("send-back") ? null : selection();
   words = range?.toString().trim() ?? "";
   if (!range) return bar?.toggleAttribute("hidden", true);
   if (!bar?.isConnected) makeBar();
   const isLong = words.length > MOST;
-  const [comment, change, note] = bar.children;
-  comment.hidden = isLong;
-  change.hidden = isLong || !byId("send-back");
+  const [change, note] = bar.children;
+  change.hidden = isLong;
   note.textContent = isLong ? `Select ${MOST} characters at most.` : "";
   if (bar.hidden || !bar.dataset.shown) say(note.textContent || "The selected words can be quoted.");
   Object.assign(bar, { hidden: false }).dataset.shown = "";
@@ -79,13 +77,14 @@ function place(around) {
   bar.style.top = `${Math.max(GAP, top) - own.top}px`;
 }
 
-function quoteIn(id) {
-  const field = byId(id);
+// Pressed here or by its key, with words selected: they are quoted.
+document.addEventListener("desk:why", ({ detail }) => {
+  const field = detail.id === "send-back" && byId("send_back-passage");
   if (!field || !words || words.length > MOST) return;
   field.closest("details").open = true;
   field.value = words;
   getSelection().removeAllRanges();
-}
+});
 
 document.addEventListener("pointerdown", ({ target }) => {
   if (bar?.contains(target)) return;
@@ -100,11 +99,6 @@ for (const name of ["pointerup", "pointercancel"]) {
 }
 document.addEventListener("selectionchange", show);
 document.addEventListener("scroll", () => bar && !bar.hidden && show(), { capture: true, passive: true });
-// Pressed here or by its key, with words selected: they are quoted.
-document.addEventListener("click", ({ target }) => {
-  if (target.closest?.("#comment-button")) quoteIn("comment-passage");
-}, true);
-document.addEventListener("desk:why", ({ detail }) => detail.id === "send-back" && quoteIn("send_back-passage"));
 document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape" && bar && !bar.hidden) getSelection().removeAllRanges();
 });

@@ -24,15 +24,18 @@ def held(product, ana):
     return product.held(ana, upstream_id)
 
 
-def test_selected_words_are_quoted_in_a_comment_that_asks_somebody_and_in_a_request_for_changes(desk, product, held):
-    desk.goto(product.page(held, "?view=text"))
-    desk.evaluate(SELECT, "we pay **9000** euros")
-    bar = desk.get_by_role("toolbar", name="Selected words")
-    expect(bar).to_be_visible()
-    assert violations_in(desk, *SCHEMES) == []
-    bar.get_by_role("button", name="Comment").click()
+def reason_of(held, product):
+    """The reason of the decision on the message, once it is recorded."""
+    reasons = "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
+    query = f"{reasons} WHERE m.public_id = %s"
+    [(reason,)] = product.wait_for(lambda: product.sql(query, held["id"]), timeout=60, what="the decision")
+    return reason
+
+
+def test_comment_completes_a_name_and_asks_that_person(desk, product, held):
+    desk.goto(product.page(held))
+    desk.keyboard.press("m")
     expect(desk.locator("#comment-text")).to_be_focused()
-    expect(desk.locator("#comment-passage")).to_have_value("we pay **9000** euros")
     desk.keyboard.type("Is that so, @oka")
     names = desk.get_by_role("listbox", name="People who see this message")
     expect(names.get_by_role("option")).to_have_count(1)
@@ -43,13 +46,17 @@ def test_selected_words_are_quoted_in_a_comment_that_asks_somebody_and_in_a_requ
     expect(names).to_have_count(0)
     desk.keyboard.press("Control+Enter")
     expect(desk.locator("#comments .outcome")).to_contain_text("Ben Okafor will see it under Mine")
-    posted = desk.locator("#story .comment-line").first
-    expect(posted.locator("blockquote")).to_have_text("we pay **9000** euros")
-    posted.get_by_role("link", name="Show in the text").click()
-    expect(desk.locator("#passage")).to_have_text("we pay **9000** euros")
-    expect(desk.locator("#passage")).to_be_in_viewport()
 
-    # By keys: what is selected is quoted by the key of the act too.
+
+def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(desk, product, held):
+    desk.goto(product.page(held, "?view=text"))
+    desk.evaluate(SELECT, "we pay **9000** euros")
+    bar = desk.get_by_role("toolbar", name="Selected words")
+    expect(bar).to_be_visible()
+    assert violations_in(desk, *SCHEMES) == []
+    bar.get_by_role("button", name="Request changes").click()
+    expect(desk.locator("#send_back-passage")).to_have_value("we pay **9000** euros")
+
     desk.goto(product.page(held, "?view=text"))
     desk.evaluate(SELECT, "to DE89370400440532013000")
     expect(bar).to_be_visible()
@@ -59,12 +66,7 @@ def test_selected_words_are_quoted_in_a_comment_that_asks_somebody_and_in_a_requ
     desk.locator("#send-back-reason").fill("Ask sales first.")
     desk.keyboard.press("Control+Enter")
     expect(desk.locator("#decided")).to_be_visible()
-    reasons = "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
-    product.wait_for(
-        lambda: product.sql(f"{reasons} WHERE m.public_id = %s", held["id"]), timeout=60, what="the decision"
-    )
-    [(reason,)] = product.sql(f"{reasons} WHERE m.public_id = %s", held["id"])
-    assert reason == "> to DE89370400440532013000\n\nAsk sales first."
+    assert reason_of(held, product) == "> to DE89370400440532013000\n\nAsk sales first."
 
 
 def test_finding_is_ticked_as_viewed_in_place_and_the_tick_is_there_when_the_page_opens_again(desk, product, held):
@@ -88,16 +90,16 @@ def test_passage_is_pasted_and_a_finding_ticked_without_scripts(open_page, signe
     expect(page.locator("#findings [aria-pressed=true]")).to_have_count(1)
 
     page.watch.expected.append("422")
-    page.locator("#comments").get_by_text("Quote a passage").click()
-    # Copied from the message as it is laid out, and then with a slip.
-    page.locator("#comment-passage").fill("we pay 9001 euros")
-    page.locator("#comment-text").fill("@ben Is that so?")
-    page.get_by_role("button", name="Comment", exact=True).click()
-    expect(page.locator("#comments")).to_contain_text("The quoted words are not together in this version")
-    expect(page.locator("#comment-text")).to_have_value("@ben Is that so?")
-    page.locator("#comment-passage").fill("we pay 9000 euros")
-    page.get_by_role("button", name="Comment", exact=True).click()
-    expect(page.locator("#story blockquote")).to_have_text("we pay **9000** euros")
+    page.locator("#send-back > summary").click()
+    page.locator("#send-back").get_by_text("Quote a passage").click()
+    # With a slip, and then as the message is laid out.
+    page.locator("#send_back-passage").fill("we pay 9001 euros")
+    page.locator("#send-back-reason").fill("Is that so?")
+    page.get_by_role("button", name="Request changes with this note").click()
+    expect(page.locator("#send-back")).to_contain_text("The quoted words are not together in this version")
+    expect(page.locator("#send-back-reason")).to_have_value("Is that so?")
     assert is_narrow(page)
-    page.locator("#story").get_by_role("link", name="Show in the text").click()
-    expect(page.locator("#passage")).to_be_in_viewport()
+    page.locator("#send_back-passage").fill("we pay 9000 euros")
+    page.get_by_role("button", name="Request changes with this note").click()
+    page.wait_for_url(lambda url: "/verdict/" not in url)
+    assert reason_of(held, product) == "> we pay **9000** euros\n\nIs that so?"

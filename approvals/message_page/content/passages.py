@@ -1,6 +1,5 @@
-"""Quoted passages: whether the words are in the version that somebody read, and where the text view marks them."""
+"""The words of the message that a request for changes quotes: whether the version that was read has them."""
 
-from approvals.collaboration.comments import Quote
 from approvals.decisions.forms import MAX_REASON, PassageForm
 from approvals.errors import PassageNotFound
 from approvals.message_page.content.rendered import rendered_message_of
@@ -15,14 +14,14 @@ NOT_FOUND = (
 )
 
 
-def quote_of(message: Message, form: PassageForm) -> Quote | None:
-    """Return the words of a valid form as the version that was shown has them; None where there are none.
+def passage_of(message: Message, form: PassageForm) -> str:
+    """Return the words of a valid form as the version that was shown has them; empty where there are none.
 
     Raises PassageNotFound where that version does not have them in one piece, or the message has no such version.
     """
     words, fingerprint = form.cleaned_data["passage"], form.cleaned_data["fingerprint"]
     if not words:
-        return None
+        return ""
     shown = message.revision
     if shown is None or shown.fingerprint != fingerprint:
         shown = message.revisions.filter(fingerprint=fingerprint).first()
@@ -35,14 +34,13 @@ def quote_of(message: Message, form: PassageForm) -> Quote | None:
         raise PassageNotFound(NOT_FOUND)
     if len(passage) > MAX_PASSAGE:
         raise PassageNotFound(f"Quote {MAX_PASSAGE} characters at most.")
-    return Quote(passage, shown.fingerprint)
+    return passage
 
 
 def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
-    """Return a reason behind the quoted words, as the agent gets it. Raises PassageNotFound as `quote_of`."""
-    quote = quote_of(message, form)
+    """Return a reason behind the quoted words, as the agent gets it. Raises PassageNotFound as `passage_of`."""
     # A message may hold what looks like the reference of a decision.
-    whole = with_passage(without_references(quote.passage) if quote else "", reason)
+    whole = with_passage(without_references(passage_of(message, form)), reason)
     if len(whole) > MAX_REASON:
         raise PassageNotFound(f"Keep the passage and the reason under {MAX_REASON} characters together.")
     return whole

@@ -5,9 +5,8 @@ Invisible characters are named. A long text or list continues on the next page, 
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from approvals.message_page.content.word_diff import marked
@@ -54,19 +53,6 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
     tally = Tally()
     parts = tuple(part for part in marked(text[start:end], tally) if part[1])
     return Stretch(label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked)
-
-
-def stretch_marking(text: str, span: tuple[int, int]) -> tuple[Stretch, Stretch, Stretch]:
-    """Return the page on which a passage begins, in three: up to it, the passage, and what follows."""
-    text = without_surrogates(text)
-    cuts = _cuts(text, STRETCH)
-    page = next(number for number, end in enumerate(cuts[1:], start=1) if span[0] < end)
-    start, end = cuts[page - 1], cuts[page]
-    tally = Tally()
-    places = (start, span[0], min(span[1], end), end)
-    pieces = [tuple(part for part in marked(text[a:b], tally) if part[1]) for a, b in pairwise(places)]
-    whole = Stretch("", pieces[0], start, end, len(text), page, len(cuts) - 1, tally.unmarked)
-    return whole, replace(whole, parts=pieces[1]), replace(whole, parts=pieces[2])
 
 
 def source_of(content: Content, *, page: int, original: str | None = None) -> tuple[Stretch, ...]:
