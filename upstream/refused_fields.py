@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import cache
 from typing import Any
 
 # What each call can do without; its other fields are the call itself.
@@ -14,12 +13,18 @@ OF_A_DECISION = (
 OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
 OF_A_MAILBOX = (
-    *("ai_disclosure", "simplify_html", "scheduling_enabled", "default_gate_timing"),
+    *("commercial", "simplify_html", "scheduling_enabled", "default_gate_timing"),
     *("allow_looser_per_call", "require_fingerprint"),
 )
 # A complaint about the text of a field that the host knows.
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
+)
+# What stands as the name of a field. One word, as "reason", is plain English too; what has an underscore is none, and
+# with an @ behind it, it is an address of a recipient that is refused.
+_NAMED = re.compile(
+    r"""\b(?=\w*_)(\w++)(?!@)|^(\w+)$|["'`](\w+)["'`]"""
+    r"""|\b(?:field|property|parameter|key)s?:? (\w++)(?!@)|[./:](\w++)(?!@)"""
 )
 MAX_DEPTH = 8
 
@@ -38,19 +43,11 @@ def refused_fields(
     # Beside its sentence an error may tell how the message was decided; that is no complaint.
     complaint = {key: value for key, value in answer.items() if key not in optional or not isinstance(value, str)}
     texts = list(_texts(complaint, sent, MAX_DEPTH))
-    named = [name for name in optional if name in sent and any(_naming(name).search(text) for text in texts)]
+    found = {name for text in texts for match in _NAMED.finditer(text) for name in match.groups()}
+    named = [name for name in optional if name in sent and name in found]
     if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
         named = [name for name in named if "_" in name]
     return tuple(named)
-
-
-@cache
-def _naming(name: str) -> re.Pattern[str]:
-    """Return what names this field. One word, as "reason", is plain English too, and has to stand as a name."""
-    if "_" in name:
-        # Not an address of a recipient that is refused.
-        return re.compile(rf"\b{name}\b(?!@)")
-    return re.compile(rf"""^{name}$|["'`]{name}["'`]|\b(?:field|property|parameter|key)s?:? {name}\b|[./:]{name}\b""")
 
 
 def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
