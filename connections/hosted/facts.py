@@ -18,8 +18,8 @@ _STATUSES = (
 )
 _MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
 _TEXTS = ("markdown", "body_markdown", "text_body", "html_body", "body", "text")
-# The lengths of the columns that ids are stored in.
-_MAX_ID, _MAX_MAILBOX_ID = 200, 64
+# The length of the columns that ids are stored in.
+_MAX_ID = 200
 _OF_NOBODY = "01JNOBODYHASTHISID00000000"
 
 
@@ -129,11 +129,10 @@ def _no_header(host: Host) -> str:
 
 
 def _ids(host: Host) -> str:
-    ids = [(row.get("id"), _MAX_ID) for row in _messages(host)]
-    for value, most in [*ids, *((row.get("id"), _MAX_MAILBOX_ID) for row in _mailboxes(host))]:
+    for value in [row.get("id") for row in (*_messages(host), *_mailboxes(host))]:
         if not isinstance(value, str):
             return f"an id is a JSON {type(value).__name__}"
-        if not 0 < len(value) <= most:
+        if not 0 < len(value) <= _MAX_ID:
             return f"an id has {len(value)} characters"
     return ""
 
@@ -216,7 +215,7 @@ FACTS: dict[str, dict[str, Look]] = {
         "A list of API keys shows no whole key.": _hide(_keys, "api_key", "key"),
     },
     "Messages": {
-        "Ids are text of at most 200 characters, those of mailboxes of 64.": _ids,
+        "Ids are text of at most 200 characters.": _ids,
         "received_at is ISO 8601 in UTC.": _times,
         "created_at of a mailbox is a number, epoch milliseconds.": _epochs,
         "Listed messages have from and subject.": _have(_messages, "from", "subject"),
