@@ -12,14 +12,13 @@ OF_A_DECISION = (
 )
 OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
-OF_A_MAILBOX = (
-    *("commercial", "simplify_html", "scheduling_enabled", "default_gate_timing"),
-    *("allow_looser_per_call", "require_fingerprint"),
-)
+OF_A_MAILBOX = ("scheduling_enabled", "default_gate_timing", "allow_looser_per_call")
 # A complaint about the text of a field that the host knows.
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
+# A code that says that the host does not know a field. Others, as our gateway's invalid_field, are about its value.
+_ABOUT_UNKNOWN = re.compile(r"unknown|unexpected|unrecogni|unsupported|extra|additional|permitted|allowed")
 # What stands as the name of a field. One word, as "reason", is plain English too; what has an underscore is none, and
 # with an @ behind it, it is an address of a recipient that is refused.
 _NAMED = re.compile(
@@ -39,7 +38,9 @@ def refused_fields(
     if isinstance(field := answer.get("field"), str):
         # It is about this one field. Its sentence may list the others, or quote the message.
         is_about_text = _ABOUT_TEXT.search(str(answer.get("error")).lower())
-        return (field,) if field in sent and field in optional and not is_about_text else ()
+        is_about_value = "code" in answer and not _ABOUT_UNKNOWN.search(str(answer["code"]).lower())
+        is_optional = field in sent and field in optional
+        return (field,) if is_optional and not is_about_text and not is_about_value else ()
     # Beside its sentence an error may tell how the message was decided; that is no complaint.
     complaint = {key: value for key, value in answer.items() if key not in optional or not isinstance(value, str)}
     texts = list(_texts(complaint, sent, MAX_DEPTH))

@@ -31,6 +31,7 @@ ANSWERS = [
     ({"errors": ["expected_fingerprint@x.example bounced"]}, ()),
     ({"error": "attachments: decided_by.exe is no picture.", "field": "attachments"}, ()),
     ({"error": "decided_by: at most 200 characters.", "field": "decided_by"}, ()),
+    ({"error": "decided_by: is nobody of this account.", "code": "invalid_field", "field": "decided_by"}, ()),
     # No field of ours, or a word of plain English
     ({"error": "email_id is unknown"}, ()),
     ({"error": "For this reason it was refused.", "code": "invalid"}, ()),
