@@ -73,6 +73,7 @@ def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stre
     polling.watch.expected += ["ERR_FAILED"]
     polling.route("**/live/**", lambda route: route.abort())
     polling.goto(address)
+    expect(polling.locator("body[data-stream=polling]")).to_be_attached()
     change(product, ana, upstream_id)
     plain.get_by_role("button", name="Approve and send").click()
     expect(plain.locator("#message").get_by_text("The message changed after you opened it").first).to_be_visible()
@@ -80,7 +81,8 @@ def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stre
     plain.get_by_role("button", name="Approve and send").click()
     assert ana.find(upstream_id)["decision"] is None, "approved without saying that the changes were read"
     # As when the tab becomes visible again, which requests the pulse at once.
-    polling.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with polling.expect_response(lambda response: "/pulse/" in response.url and response.status == 200):
+        polling.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(polling.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible(
         timeout=20_000
     )

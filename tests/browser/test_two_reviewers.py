@@ -117,6 +117,8 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     ana, ben = two
     for page in two:
         open_message(page, message)
+    # Other tests of this desk may have asked Ben, too.
+    asked_before = int(ben.locator("[data-asked-count]").text_content() or 0)
     ben.keyboard.press("m")
     expect(ben.locator("#comment-text")).to_be_focused()
     ben.keyboard.type("half a thou")
@@ -128,11 +130,13 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     expect(ben.locator("#story .comment-line")).to_contain_text("is this theirs?")
     expect(ben.locator("#comment-text")).to_have_value("half a thou")
     expect(ben.locator("#comment-text")).to_be_focused()
-    expect(ben.locator("[data-asked-count]")).to_have_text("1")
+    expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before + 1))
     expect(ben.locator("[data-tab-of=mine] [data-count]")).to_have_text(re.compile("[1-9]"))
     ben.keyboard.type("ght")
     ben.keyboard.press("Control+Enter")
-    expect(ben.locator("[data-asked]")).to_be_hidden()
+    expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before or ""))
+    if not asked_before:
+        expect(ben.locator("[data-asked]")).to_be_hidden()
 
 
 def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_another_decides(
@@ -140,6 +144,9 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
 ):
     page, other = two
     product.hold(ana)
+    # The list must show the message that opens next; otherwise it is read again, without the snoozed one.
+    page.reload()
+    expect(page.locator("body[data-stream=open]")).to_be_attached()
     open_message(page, message)
     page.keyboard.press("s")
     expect(page.locator("#snooze button").first).to_be_focused()
