@@ -9,6 +9,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 # Sections are cited by their headings, after the page and a comma.
 CITED = re.compile(r"docs/(?:[\w-]+/)*[\w-]+\.md")
 SECTION = re.compile(r"docs/(multimail|architecture)\.md, (?=[A-Z])")
+# What pages name of the code: a path, or a module with the names in it.
+FOLDERS = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+IN_CODE = re.compile(rf"`((?:{FOLDERS})[./][\w./-]+)`")
+# A folder that the page asks to make, a file of logs, and actions of the ledger.
+NOT_CODE = re.compile(r"alerts/channels/relay/|gateway\.log|policy\.(draft|group)_\w+|policy\.activated")
 OUTSIDE = re.compile(r"[Cc]ontract section|fault-matrix|design\.md|review-desk\.md|vocabulary\.md|house-style")
 
 
@@ -38,6 +43,25 @@ def test_every_page_is_in_the_index_of_its_folder():
         listed = re.findall(r"\]\(([^)#:]+)\)", index.read_text())
         missing = [page.name for page in index.parent.glob("*.md") if page != index and page.name not in listed]
         assert missing == [], index.relative_to(ROOT)
+
+
+def exists(named):
+    """Whether a path or a dotted name, as a page has it, is in the tree."""
+    if (ROOT / named).exists() or (ROOT / f"{named}.py").exists() or (ROOT / named.replace(".", "/")).is_dir():
+        return True
+    parts = named.split(".")
+    for end in range(len(parts), 0, -1):
+        module = ROOT.joinpath(*parts[:end]).with_suffix(".py")
+        if module.exists():
+            return end == len(parts) or re.search(rf"\b{parts[end]}\b", module.read_text()) is not None
+    return False
+
+
+def test_modules_and_files_that_pages_name_exist():
+    for page in PAGES:
+        if "adr" not in page.parts:
+            named = [name for name in IN_CODE.findall(page.read_text()) if not NOT_CODE.match(name)]
+            assert [name for name in named if not exists(name)] == [], page.relative_to(ROOT)
 
 
 def test_pages_that_the_code_cites_exist():
