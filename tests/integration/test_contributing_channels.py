@@ -1,8 +1,11 @@
 """The example of docs/contributing-channels.md: a folder alone makes a kind of destination."""
 
 import re
+import shutil
+import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +20,17 @@ from tests.programs import program
 pytestmark = pytest.mark.django_db
 
 
+def make_folder_of_the_example(channels):
+    text = (ROOT / "docs" / "contributing-channels.md").read_text().partition("## A whole example")[2]
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    (channels / "relay").mkdir()
+    (channels / "relay" / "__init__.py").write_text(code)
+
+
 @pytest.fixture
 def relay(tmp_path, monkeypatch):
     """The kind of the example, installed in its own folder while the test runs."""
-    text = (ROOT / "docs" / "contributing-channels.md").read_text().partition("## A whole example")[2]
-    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
-    (tmp_path / "relay").mkdir()
-    (tmp_path / "relay" / "__init__.py").write_text(code)
+    make_folder_of_the_example(tmp_path)
     monkeypatch.setattr(alerts.channels, "__path__", [*alerts.channels.__path__, str(tmp_path)])
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     all_channels.cache_clear()
@@ -56,6 +63,21 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, s
         assert deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
     destination.refresh_from_db()
     assert destination.switched_off_because == "The relay no longer accepts events."
+
+
+def test_contracts_hold_once_the_folder_is_added_as_step_9_says(tmp_path):
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    make_folder_of_the_example(tmp_path / "alerts" / "channels")
+    contracts = (ROOT / "pyproject.toml").read_text()
+    beside_slack = contracts.replace('| slack",', '| slack | relay",', 1)
+    for text, kept in ((contracts, False), (beside_slack, True)):
+        (tmp_path / "pyproject.toml").write_text(text)
+        lint = [shutil.which("lint-imports", path=str(Path(sys.executable).parent)), "--no-cache"]
+        done = subprocess.run(lint, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode == 0) is kept, done.stdout
 
 
 def test_every_folder_is_a_kind_with_what_the_form_needs():
