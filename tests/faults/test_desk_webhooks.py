@@ -33,7 +33,7 @@ def deliver(desk, request):
     """Post a webhook to the desk as MultiMail did, with its signature."""
     url = desk.known["DASHBOARD_URL"] + request.path
     headers = {name: text for name, text in request.headers.items() if name not in ("host", "connection")}
-    answer = requests.post(url, data=request.body, headers=headers)
+    answer = requests.post(url, data=request.body, headers=headers, timeout=30)
     desk.note("MultiMail", "webhook", body=request.body.decode(), status=answer.status_code)
     return answer
 
