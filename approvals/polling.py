@@ -1,20 +1,20 @@
 """The poll of open pages without a live stream: what is waiting, and whether their message has changed."""
 
 import hashlib
-import time
 from functools import lru_cache
 
 from django.contrib.auth.decorators import login_required
+from django.core.cache import caches
 from django.db.models import Count, Max
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
 from approvals.collaboration.claims import touch
-from approvals.collaboration.comments import asked_of
+from approvals.collaboration.comments import count_asked_of
 from approvals.decisions.status import shown_status
 from approvals.models import Claim, Decision
-from approvals.operations.attention import attention_count
+from approvals.operations.attention import recent_attention_count
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
 from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
@@ -84,19 +84,14 @@ def exactly_waiting(actor: Actor) -> int:
 
     Counting costs more with a longer queue, so each process counts at most once in a few seconds.
     """
-    # Without surface and address, which do not matter here: a cached actor must not keep a request alive.
-    person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
-    return _counted_for(person, int(time.monotonic() // COUNT_SECONDS))
-
-
-@lru_cache(maxsize=200)
-def _counted_for(person: Actor, _moment: int) -> int:
-    return desk_messages().count_waiting_for(person)
+    key = f"waiting-{actor.id}-{hash(actor.scopes)}"
+    counted = caches["process"].get_or_set(key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS)
+    return int(counted or 0)
 
 
 @lru_cache(maxsize=256)
 def _parts(anybody: Actor) -> dict[str, ValueQuery]:
-    return {**tab_counts(anybody), "newest": newest_of(anybody), "asked": asked_of(anybody)}
+    return {**tab_counts(anybody), "newest": newest_of(anybody)}
 
 
 def _half_minute() -> int:
@@ -120,10 +115,10 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "waiting": counts["waiting"] if counts["waiting"] <= COUNTED else exactly_waiting(actor),
             "tabs": {tab: counted(counts[tab]) for tab in COUNTED_TABS},
             "newest": counts["newest"] or [],
-            "asked": counts["asked"],
+            "asked": count_asked_of(actor),
             "holders": _holders(actor),
             "open": _state_of(message),
-            "stuck": attention_count(actor),
+            "stuck": recent_attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
             "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
         }

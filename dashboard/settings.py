@@ -214,6 +214,8 @@ CACHES = {
         # Above this number the cache evicts entries. It is large, so that trying many addresses evicts no counters.
         "OPTIONS": {"MAX_ENTRIES": 50_000},
     },
+    # Counts that may be some seconds old: in the memory of each process.
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
 # --- Celery: its messages are wake-ups to look at rows; the rows are the truth -------------------------------------

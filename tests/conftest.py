@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}
     settings.WHITENOISE_AUTOREFRESH = True
     settings.WHITENOISE_USE_FINDERS = True
+    # Counts are never of a moment, or a test, before.
+    settings.CACHES["process"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
     # Where nobody listens: MultiMail that is away, not one that may not be called.
     settings.OUTGOING_ALLOW = [*settings.OUTGOING_ALLOW, "http://127.0.0.1:1"]
     # Slow on purpose otherwise: a quarter of a second for each person and each sign-in.

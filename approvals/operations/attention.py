@@ -6,9 +6,11 @@ Read only. Each item says since when and why, with one safe action, offered only
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
+from typing import Any
 
+from django.core.cache import caches
+from django.db.models.query import QuerySet
 from django.urls import reverse
 
 from approvals.decisions.later import time_in_words
@@ -20,18 +22,20 @@ from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
+from common.counts import count_of
 from common.grace import STUCK_AFTER
-from common.postgres.statements import ValueQuery, count_of, read_values
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
-from people.actors import Actor, Role, Scope
+from people.actors import Actor, Role
 from people.models import OrganisationSettings
 from policy.models import KillSwitch
 
 # How many items of one kind are read, and one action covers; the count includes all.
 READ = 200
+# Seconds for which the rail shows the same number: what it counts has been stuck for a minute at least.
+COUNT_SECONDS = 10
 
 
 def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
@@ -57,41 +61,40 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 def attention_count(actor: Actor) -> int:
     """Return how many things are stuck within the actor's reach, up to a thousand and one, by one query."""
-    return int(read_values({"stuck": attention_part(actor)})["stuck"])
-
-
-def attention_part(actor: Actor) -> ValueQuery:
-    """Return how `attention_count` is asked for together with other values."""
-    return _count(actor.scopes, bool(signing.public_keys())) if actor.scopes else ValueQuery("0")
-
-
-@lru_cache(maxsize=256)
-def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
-    """The query of what is to be counted, on every page: composing it takes longer than asking it.
-
-    Caching is safe: its times are PostgreSQL's now(), and visibility depends only on the actor's scopes.
-    """
-    actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    decisions, messages = Decision.objects.visible_to(actor), desk_messages().visible_to(actor)
-    parts = [
-        decisions.left_in_doubt(),
-        decisions.stalled(),
-        decisions.refused_lately(),
-        Replacement.objects.visible_to(actor).left_half(),
-        messages.overdue().awaiting_review(),
-        messages.unfetchable(),
-        messages.long_unread(),
-        messages.without_word(),
-        WebhookEvent.objects.visible_to(actor).to_look_at(),
-        Connection.objects.visible_to(actor).with_unsigned(),
-        Connection.objects.visible_to(actor).unwell(),
-        Mailbox.objects.visible_to(actor).below_minimum(),
-        Connection.objects.visible_to(actor).lacking_minimum(),
-        *([overdue(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
-        *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
-    ]
-    first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
+    if not actor.scopes:
+        return 0
+    first, *others = (rows.order_by().values("pk") for rows in _stuck(actor))
     return count_of(first.union(*others, all=True))
+
+
+def recent_attention_count(actor: Actor) -> int:
+    """Return that number as it was some seconds ago, for the rail of every page: counting takes as long as a page."""
+    key = f"stuck-{hash((actor.scopes, bool(signing.public_keys())))}"
+    return int(caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS) or 0)
+
+
+def _stuck(actor: Actor) -> Iterator[QuerySet[Any, Any]]:
+    """Yield what is stuck, kind by kind."""
+    decisions = Decision.objects.visible_to(actor)
+    yield decisions.left_in_doubt()
+    yield decisions.stalled()
+    yield decisions.refused_lately()
+    yield Replacement.objects.visible_to(actor).left_half()
+    messages = desk_messages().visible_to(actor)
+    yield messages.overdue().awaiting_review()
+    yield messages.unfetchable()
+    yield messages.long_unread()
+    yield messages.without_word()
+    yield WebhookEvent.objects.visible_to(actor).to_look_at()
+    connections = Connection.objects.visible_to(actor)
+    yield connections.with_unsigned()
+    yield connections.unwell()
+    yield connections.lacking_minimum()
+    yield Mailbox.objects.visible_to(actor).below_minimum()
+    if actor.sees_all():
+        yield Check.objects.latest_finished().broken()
+        if signing.public_keys():
+            yield overdue(STUCK_AFTER)
 
 
 def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:

@@ -1,7 +1,6 @@
 """Switches practice messages on, which always takes two admins, and off, which one admin does with one press."""
 
 import random
-from functools import cache
 from typing import Any
 
 from django.db.models import Max, QuerySet
@@ -12,7 +11,6 @@ from approvals.practice.ending import end_over
 from approvals.practice.planting import begin_round
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ASKING, ValueQuery, any_of
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.actors import Actor, Role
@@ -90,10 +88,11 @@ def confirm(*, actor: Actor) -> None:
     record("practice.confirmed", actor=actor)
 
 
-@cache
-def to_confirm_part() -> ValueQuery:
-    """Return the query for whether a person has to be told, as a value of a statement; ASKING is the person's key."""
-    return any_of(PracticeSetting.objects.not_confirmed_by(ASKING))
+def must_be_told(actor: Actor) -> bool:
+    """Whether this person has to be told of practice messages; mostly there are none, which costs little to ask."""
+    if not actor.has(Role.REVIEWER) or not PracticeSetting.objects.exists():
+        return False
+    return PracticeSetting.objects.not_confirmed_by(int(actor.id)).exists()
 
 
 def concerns(person: int) -> bool:

@@ -52,19 +52,15 @@ def with_decision_in(*states: str) -> Exists:
     return Exists(Decision.objects.filter(message=OuterRef("pk"), state__in=states))
 
 
-def with_effect_since() -> Exists:
-    """The condition that a decision took effect since the message last changed; earlier ones no longer count."""
-    applied = Decision.objects.filter(state=DecisionState.APPLIED, message=OuterRef("pk"))
-    return Exists(applied.filter(changed_at__gte=OuterRef("changed_at")))
-
-
 class DeskMessageQuerySet(MessageQuerySet):
     """Reads of what is waiting, for whom, and what is being sent."""
 
     def awaiting_review(self) -> Self:
         """Held and not decided, or held again since (relies on the partial index message_held)."""
-        held = self.filter(state=MessageState.HELD)
-        return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
+        # What took effect before the message last changed no longer counts.
+        decided = Q(state__in=LIVE_DECISIONS) | Q(state=DecisionState.APPLIED, changed_at__gte=OuterRef("changed_at"))
+        decisions = Decision.objects.filter(decided, message=OuterRef("pk"))
+        return self.filter(~Exists(decisions), state=MessageState.HELD)
 
     def in_queue(self) -> Self:
         """What awaits review and is not set apart (relies on message_held)."""
@@ -73,7 +69,9 @@ class DeskMessageQuerySet(MessageQuerySet):
     def waiting_for(self, actor: Actor) -> Self:
         """What awaits this person's review in the queue: not what they snoozed or approved, nor what was set apart."""
         waiting = self.visible_to(actor).in_queue()
-        return waiting.exclude(_snoozed_by(actor)).exclude(_approved_by(actor)) if actor.kind == "person" else waiting
+        if actor.kind != "person":
+            return waiting
+        return waiting.filter(~_snoozed_by(actor), ~Exists(_approval_by(actor)))
 
     def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review and this person has snoozed."""
@@ -130,7 +128,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         counts["apart"] = held.filter(is_apart=True)
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
-            counts["approved"] = held.filter(_approved_by(actor)).exclude(_snoozed_by(actor))
+            counts["approved"] = held.filter(Exists(_approval_by(actor)), ~_snoozed_by(actor))
         sizes = {name: rows.order_by().count() for name, rows in counts.items()}
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
@@ -180,10 +178,8 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
         """Held, fetched and undecided, and not asked about by this version of the policy yet (message_policy)."""
-        held = (
-            self.real().filter(state=MessageState.HELD, policy_applied__lt=Subquery(version)).exclude(hydrated_at=None)
-        )
-        return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
+        asked_before = self.real().filter(policy_applied__lt=Subquery(version), hydrated_at__isnull=False)
+        return asked_before.awaiting_review()
 
     def past_expiry(self, *, rule: str) -> Self:
         """Held although expired by the database's clock, with no decision under way that ends them.
@@ -330,8 +326,11 @@ def _waiting_approvals(actor: Actor) -> QuerySet[Any, Any]:
     return mine.filter(revision=F("message__revision"))
 
 
-def _approved_by(actor: Actor) -> Among:
-    return Among(F("pk"), ArraySubquery(_waiting_approvals(actor).order_by().values("message")))
+def _approval_by(actor: Actor) -> QuerySet[Verdict]:
+    """Return this person's approval of the message's version, where others still have to approve (verdict_awaiting)."""
+    mine = Verdict.objects.filter(person=int(actor.id), awaits_others=True)
+    # Of an earlier version, an approval counts no more: that message waits for this person again.
+    return mine.filter(message=OuterRef("pk"), revision=OuterRef("revision"))
 
 
 def _snoozed_by(actor: Actor) -> Q:

@@ -6,8 +6,6 @@ Each change of a connection's health is recorded once. "Complete as of" is green
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Coalesce, Greatest, Now
@@ -15,7 +13,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from audit.recording import record
 from common.grace import STALE_AFTER
 from mirror.models import Connection
-from people.actors import Actor, Scope, worker
+from people.actors import Actor, worker
 
 log = logging.getLogger(__name__)
 
@@ -115,23 +113,12 @@ def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
 
     By the database's clock, as reads are: a host's wrong clock must not show stale data as green.
     """
-    seen = Connection.objects.raw(*_seen_by(actor.scopes)) if actor.scopes else ()
+    seen = Connection.objects.at_work().visible_to(actor).only(*_JUDGED).annotate(clock=Now())
     judged = [freshness_of(one, now=now or one.clock) for one in seen]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")
     return min(judged, key=lambda one: (worst.index(one.level), one.as_of or datetime.min.replace(tzinfo=UTC)))
-
-
-@lru_cache(maxsize=256)
-def _seen_by(scopes: tuple[Scope, ...]) -> tuple[str, tuple[Any, ...]]:
-    """The query of connections on every page, cached because composing it takes longer than running it.
-
-    Caching is safe: its time is PostgreSQL's now(), and visibility depends only on the actor's scopes.
-    """
-    actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    seen = Connection.objects.at_work().visible_to(actor).only(*_JUDGED).annotate(clock=Now())
-    return seen.query.sql_with_params()
 
 
 def freshness_of(connection: Connection, *, now: datetime) -> Freshness:

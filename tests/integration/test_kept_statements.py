@@ -1,26 +1,23 @@
 """Cached SQL statements: one serves everybody with the same scope, with parameters filled in per query."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import pytest
 from django.db import close_old_connections
 from django.db import connection as database
-from django.db.models.functions import Now
 
 from approvals import polling
 from approvals.decisions import execute, ruling
 from approvals.message_page import content_views, side_panel
 from approvals.message_page.content import origin
 from approvals.message_page.views import page_parts
-from approvals.models import Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import Filters
 from common.postgres import clock
 from common.postgres.base import _numbered
 from common.postgres.rows import insert
 from common.postgres.statements import ANY, NAMED_LATER, read_values
-from dashboard.frame import context
 from mirror.models import Message
 from mirror.querysets.messages import anybody_like, asked_by
 from tests.factories import make_message
@@ -28,21 +25,11 @@ from tests.factories import make_message
 pytestmark = pytest.mark.django_db
 
 
-def test_cached_statement_returns_each_person_their_own_rows(connection, reviewer, second_reviewer):
-    message = make_message(connection)
-    Snooze.objects.create(message=message, person=reviewer, until=Now() + timedelta(hours=1))
-    actors = [person.actor(surface="web") for person in (reviewer, second_reviewer)]
-    assert anybody_like(actors[0]) == anybody_like(actors[1])
-    counts = [read_values(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
-    assert [one["waiting"] for one in counts] == [0, 1]
-
-
 def test_cached_statement_contains_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
     statements = [
         *listing._standing_parts(anybody).values(),
         *polling._parts(anybody).values(),
-        *context._counts(anybody).values(),
         *side_panel._panel_parts().values(),
         *content_views._body_parts(anybody).values(),
         *ruling._ruling_parts(True, True, True, True, True).values(),
