@@ -10,15 +10,18 @@ class ApprovalsConfig(AppConfig):
     def ready(self) -> None:
         from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
+        from approvals.decisions import execute
         from approvals.intake.webhooks import announce_change
         from approvals.standing import ending as standing_ending
         from mirror import store
         from mirror.models import Connection
         from mirror.threads import fetch as thread_receivers
+        from policy.kill_switch import released
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
         store.register_examiner(examination)
         thread_receivers.connect()
         collaboration_receivers.connect()
+        released.connect(execute.on_released, dispatch_uid="approvals.decisions.execute")
         standing_ending.connect()

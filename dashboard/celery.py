@@ -19,6 +19,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 app = Celery("countersign")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Celery keeps the current app for each thread; requests and tasks run in others than this one.
+app.set_default()
 # Celery would close each thread's database connection before and after each task; Django's own rule for kept
 # connections is enough, and its look at them costs no round trip (common.postgres).
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
@@ -28,13 +30,13 @@ _JOBS = {
     "dashboard": [
         ("approvals.tasks.sweep", 5, "sync"),
         ("approvals.tasks.reconcile_all", 30, "sync"),
-        ("approvals.tasks.read_all_suppressed", 300, "sync"),
-        ("approvals.tasks.read_all_refusals", 300, "sync"),
-        ("approvals.tasks.read_all_contacts", 300, "sync"),
-        ("approvals.tasks.count_hits", 60, "sync"),
+        ("mirror.tasks.read_all_suppressed", 300, "sync"),
+        ("policy.tasks.read_all_refusals", 300, "sync"),
+        ("mirror.tasks.read_all_contacts", 300, "sync"),
+        ("policy.tasks.count_hits", 60, "sync"),
         ("approvals.tasks.count_unsigned", 60, "sync"),
-        ("approvals.tasks.read_all_mailboxes", 600, "sync"),
-        ("approvals.tasks.forget", 3600, "sync"),
+        ("mirror.tasks.read_all_mailboxes", 600, "sync"),
+        ("mirror.tasks.forget", 3600, "sync"),
         ("audit.tasks.seal", 5, "sync"),
         ("audit.tasks.check_daily", 600, "sync"),
         ("audit.tasks.forget_details", 3600, "sync"),

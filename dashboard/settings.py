@@ -242,6 +242,8 @@ CELERY_TASK_ROUTES = {
     "approvals.tasks.execute_*": {"queue": "decisions"},
     "approvals.*": {"queue": "sync"},
     "audit.*": {"queue": "sync"},
+    "mirror.*": {"queue": "sync"},
+    "policy.*": {"queue": "sync"},
     "alerts.*": {"queue": "alerts"},
     "gateway.*": {"queue": "gateway"},
 }

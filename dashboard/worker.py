@@ -62,7 +62,7 @@ def main(name: str, queues: str, threads: str) -> int:
     if "sync" in queues.split(","):
         # Import now, after Celery has loaded the apps.
         from alerts.deliveries.drain import AT_ONCE
-        from approvals.tasks import SLOTS
+        from mirror.tasks import SLOTS
 
         SLOTS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
     Watch().begin()

@@ -14,10 +14,9 @@ from email.utils import format_datetime
 from django.conf import settings
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
 from common.mail_addresses import domain_of
 from common.smtp import Server
-from gateway import auditing, smtp
+from gateway import auditing, smtp, tasks
 from gateway.domains.dkim import signed
 from gateway.lookups import mailbox_for
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
@@ -81,7 +80,7 @@ def oversight_address(account: Account) -> str:
 
 def _enqueue(notice: Notice) -> None:
     notice.save(force_insert=True)
-    enqueue("gateway.tasks.send_notice", notice.pk)
+    tasks.send_notice.delay_on_commit(notice.pk)
 
 
 def send_due(*, notice_id: str) -> str:

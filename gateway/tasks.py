@@ -1,52 +1,64 @@
-"""Celery tasks: each takes an id and calls one command; `sweep` finds rows whose wake-up was lost."""
+"""Celery tasks: each takes an id and calls one command; `sweep` finds rows for which no task was sent.
+
+A task imports what it runs when it runs, so that what it runs may send it.
+"""
 
 from celery import shared_task
 from django.utils import timezone
 
-from common.enqueue import enqueue
-from gateway import notices, sweeping
-from gateway.messages import outbox
-from gateway.webhooks import deliveries
+from common.tasks import AfterCommitTask
 
 
 # All time limits of one attempt together (smtp.py) are below that of the worker (dashboard/worker.py).
-@shared_task
+@shared_task(base=AfterCommitTask)
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
+    from gateway.messages import outbox
+
     return outbox.send_due(email_id=email_id, now=timezone.now())
 
 
-@shared_task
+@shared_task(base=AfterCommitTask)
 def send_notice(notice_id: str) -> str:
     """Make one attempt at one mail to an oversight address."""
+    from gateway import notices
+
     return notices.send_due(notice_id=notice_id)
 
 
-@shared_task
+@shared_task(base=AfterCommitTask)
 def deliver_webhook(delivery_id: int) -> str:
-    """Make one attempt at one webhook delivery, and enqueue the next one of the same message."""
+    """Make one attempt at one webhook delivery, and send the task for the next one of the same message."""
+    from gateway.webhooks import deliveries
+
     following = deliveries.deliver(delivery_id=delivery_id)
     if following is not None:
-        deliver_webhook.delay(following)
+        deliver_webhook.delay_on_commit(following)
     return "done"
 
 
-@shared_task
+@shared_task(base=AfterCommitTask)
 def drain_webhook(delivery_id: int) -> str:
-    """Work on one subscription's backlog for a moment, then enqueue itself behind other work."""
+    """Work on one subscription's backlog for a moment, then send this task again, behind other work."""
+    from gateway.webhooks import deliveries
+
     following = deliveries.drain(delivery_id=delivery_id)
     if following is not None:
-        enqueue(drain_webhook.name, following)
+        drain_webhook.delay_on_commit(following)
     return "done"
 
 
-@shared_task
+@shared_task(base=AfterCommitTask)
 def probe_webhook(webhook_id: str) -> str:
     """Try a paused endpoint once."""
+    from gateway.webhooks import deliveries
+
     return "awake" if deliveries.probe(webhook_id=webhook_id) else "paused"
 
 
-@shared_task
+@shared_task(base=AfterCommitTask)
 def sweep() -> str:
-    """Enqueue everything that is due, and finish what a crash interrupted."""
+    """Send tasks for everything that is due, and finish what a crash interrupted."""
+    from gateway import sweeping
+
     return sweeping.sweep(now=timezone.now())

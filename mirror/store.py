@@ -13,12 +13,12 @@ from typing import Any, Protocol
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
 from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from common.words import MAX_TEXT
+from mirror import tasks
 from mirror.brakes import set_apart_when_read
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
@@ -87,7 +87,7 @@ def _expect_files(message: Message, content: Content) -> None:
         for number, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
     )
     for file in made:
-        enqueue("approvals.tasks.fetch_file", file.pk)
+        tasks.fetch_file.delay_on_commit(file.pk)
 
 
 def expect_thread(message: Message) -> Thread | None:
@@ -96,7 +96,7 @@ def expect_thread(message: Message) -> Thread | None:
         return None
     thread, is_new = Thread.objects.get_or_create(mailbox_id=message.mailbox_id, upstream_id=message.thread_id)
     if is_new:
-        enqueue("approvals.tasks.read_thread", thread.pk)
+        tasks.read_thread.delay_on_commit(thread.pk)
     return thread
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from audit.recording import changed, record
-from common.enqueue import enqueue
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mirror.models import Connection, Mailbox
 
 MAX_REASON = 1000
+# Sent in the transaction of a release.
+released = Signal()
 
 
 def may_pull(actor: Actor, *, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None) -> bool:
@@ -79,7 +81,7 @@ def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
     switch.refresh_from_db()
     _record("kill_switch.released", switch, actor)
-    enqueue("approvals.tasks.execute_due", switch.pk)
+    released.send(sender=KillSwitch)
     return switch
 
 

@@ -32,18 +32,17 @@ if TYPE_CHECKING:
 PUSH_LEASE = timedelta(seconds=90)
 ENDING_SOON = timedelta(days=14)
 
-# The mailboxes that a list concerns, and that have no row of its kind.
-_MISSING = """
+# A row for each mailbox that a list concerns, and that has none of its kind.
+_ENSURE = """
+INSERT INTO policy_gatelist (mailbox_id, kind, wanted, pushed, gate_version, attempts, last_error)
+SELECT DISTINCT mailbox.id, list.kind, 1, 0, 0, 0, ''
 FROM policy_allowlist AS list
 JOIN mirror_mailbox AS mailbox
   ON list.version > 0
  AND (list.connection_id IS NULL OR list.connection_id = mailbox.connection_id)
  AND (list.mailbox_id IS NULL OR list.mailbox_id = mailbox.id)
 WHERE NOT EXISTS (SELECT FROM policy_gatelist AS made WHERE made.mailbox_id = mailbox.id AND made.kind = list.kind)
-"""
-_ENSURE = f"""
-INSERT INTO policy_gatelist (mailbox_id, kind, wanted, pushed, gate_version, attempts, last_error)
-SELECT DISTINCT mailbox.id, list.kind, 1, 0, 0, 0, '' {_MISSING} ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING
 """
 # The lists that apply to one mailbox, each with its entries of some patterns (allow_entry_once).
 _APPLYING = """
@@ -263,10 +262,6 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         if mailbox is not None:
             return mine.filter(mailbox=mailbox)
         return mine if connection is None else mine.filter(mailbox__connection=connection)
-
-    def missing(self) -> ValueQuery:
-        """Ask whether `ensure` has anything to do."""
-        return ValueQuery(f"EXISTS(SELECT {_MISSING})")
 
     def ensure(self) -> int:
         """Give a row to each mailbox that a list concerns and that has none yet, as new ones do; returns how many."""

@@ -18,7 +18,7 @@ from alerts.deliveries.deliver import DELIVERED_LAST
 from alerts.deliveries.deliver import deliver as deliver_next
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
-from common.enqueue import quick_redis
+from common.redis import quick_redis
 from demo.discord.limits import find_errors
 from tests.serving import Handler, serving
 from tests.stack import wait_for

@@ -16,6 +16,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.models.functions import Now
 from django.test import Client
 
+from common.tasks import AfterCommitTask
 from launcher.postgres import DATABASE
 from tests import factories
 from tests.desk import Browser, Product
@@ -141,6 +142,18 @@ def ben(product: Product) -> Browser:
 def connection(db: None) -> Any:
     """A connection to a gateway, with one mailbox."""
     return factories.make_connection()
+
+
+@pytest.fixture
+def sent_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The names of tasks with their arguments, in order, as they are to be sent after the commit; none is sent."""
+    sent: list[tuple[Any, ...]] = []
+
+    def note(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+        sent.append((task.name, *args))
+
+    monkeypatch.setattr(AfterCommitTask, "apply_async_on_commit", note)
+    return sent
 
 
 @pytest.fixture

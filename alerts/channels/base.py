@@ -183,7 +183,7 @@ class Channel(ABC):
         return ""
 
     def duties(self) -> Mapping[str, Duty]:
-        """Return what finds work of this kind for which no task was enqueued; asked every few seconds."""
+        """Return what finds work of this kind for which no task was sent; asked every few seconds."""
         return {}
 
     @abstractmethod

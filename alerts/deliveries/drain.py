@@ -12,12 +12,11 @@ from functools import cache
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
+from alerts import tasks
 from alerts.channels import channel_of
 from alerts.deliveries.deliver import DELIVERED_LAST, deliver
 from alerts.models import Delivery, Destination
-from common.enqueue import enqueue
 
-TASK = "alerts.tasks.drain"
 # So many destinations are delivered to at once in one process: its other threads are for decisions. Without a free slot
 # a task ends at once; the sweep comes soon.
 AT_ONCE = 6
@@ -85,7 +84,7 @@ def _drain(destination_id: int, ends: float) -> str:
             outcome = ""
             break
         if time.monotonic() > ends:
-            enqueue(TASK, destination_id)
+            tasks.drain.delay_on_commit(destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
         _enqueue_after_wait(destination_id)
@@ -105,4 +104,4 @@ def _enqueue_after_wait(destination_id: int) -> None:
     if until and until[0]:
         seconds = (until[0] - until[1]).total_seconds()
         if 0 < seconds <= _SHORT_SECONDS:
-            enqueue(TASK, destination_id, countdown=seconds + 0.01)
+            tasks.drain.apply_async_on_commit((destination_id,), countdown=seconds + 0.01)

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
+from alerts import tasks
 from alerts.channels import card_kinds
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
-from common.enqueue import enqueue
 from common.logs import trace_id
 from common.postgres.rows import Answer, in_batch, run, run_apart
 
@@ -185,7 +185,7 @@ def _enqueue(planned: "Planned") -> None:
     countdown = CONTENT_PAUSE.total_seconds() + 0.05 if planned.entry.action == "message.held" else None
     if destinations := planned.destinations:
         # One task for all of them, which costs less than a task for each.
-        enqueue("alerts.tasks.drain", ",".join(map(str, destinations)), countdown=countdown)
+        tasks.drain.apply_async_on_commit((",".join(map(str, destinations)),), countdown=countdown)
 
 
 class Planned:

@@ -2,10 +2,10 @@
 
 from django.db import transaction
 
+from alerts import tasks
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery
 from audit.recording import record
-from common.enqueue import enqueue
 from people.actors import Actor, Role
 
 
@@ -42,5 +42,5 @@ def _repeat(found: Delivery, actor: Actor) -> Delivery:
     names = ("kind", "destination", "card", "digest", "message", "entry", "action", "trace")
     again = Delivery.objects.create(again_of=found, **{name: getattr(found, name) for name in names}, **event)
     record("alert.sent_again", actor=actor, details={"destination": found.destination.name}, **found.ledger_subject)
-    enqueue("alerts.tasks.drain", again.destination_id)
+    tasks.drain.delay_on_commit(again.destination_id)
     return again

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts import tasks
 from alerts.channels import DEFAULT_KIND, channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
@@ -18,7 +19,6 @@ from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowe
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
-from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.states import MessageState
@@ -139,7 +139,7 @@ def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     check_may_manage(actor)
     destination = locked_destination(destination_id)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
-    enqueue("alerts.tasks.drain", destination.pk)
+    tasks.drain.delay_on_commit(destination.pk)
     return destination
 
 
@@ -224,7 +224,7 @@ def _enqueue_head(destination: Destination, *, was: bool) -> None:
     """Post a head at once to a destination that became a witness."""
     if destination.witnesses and not was:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
-        enqueue("alerts.tasks.witness", destination.pk)
+        tasks.witness.delay_on_commit(destination.pk)
 
 
 def _add_first_routes(destination: Destination, settings: Settings) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 from django.db.models import Max
 
+from approvals import tasks
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
 from approvals.errors import AlreadyDecided
 from approvals.models import Decision
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from audit.recording import changed, record
-from common.enqueue import enqueue
 from common.postgres.retry import atomic_with_retry
 from mirror.brakes import DEFAULTS, details_of
 from mirror.errors import ActNotAllowed, DeskError
@@ -84,7 +84,7 @@ def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
         reject_to=last, rejected_to=0, reject_reason=reason, rejected_by=int(actor.id)
     )
     _record("brake.reject_asked", locked, actor, messages=str(number), reason=reason)
-    enqueue(REJECT, locked.pk)
+    tasks.reject_set_apart.delay_on_commit(locked.pk)
     return number
 
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.text import capfirst
 
+from approvals import tasks
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import content_changed, deciding_parts, is_reviewer, lock_visible, ruling_for
@@ -22,7 +23,6 @@ from approvals.models import Decision, Verdict
 from approvals.planted import PracticeMessage
 from approvals.practice import ending as practice
 from audit.trail import first_at_part, last_of
-from common.enqueue import enqueue
 from common.identifiers import crockford
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY, ValueQuery, any_of, read_values
@@ -36,7 +36,6 @@ from policy.evaluation import Ruling
 from policy.rules.demand import Demand
 from policy.rules.evaluation import Progress
 
-EXECUTE = "approvals.tasks.execute_decision"
 REFERENCE_BITS = 50
 # After a decision in one of these states the message may get another. A withdrawn one may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
@@ -373,7 +372,7 @@ def decide_by_rule(
     )
     decision.refresh_from_db(fields=["due_at"])
     record_decided(decision, actor, policy or {})
-    enqueue(EXECUTE, decision.pk)
+    tasks.execute_decision.delay_on_commit(decision.pk)
     return decision
 
 
@@ -405,7 +404,8 @@ def _decide(
     seconds = (decision.due_at - at).total_seconds()
     # The sweep finds what is due much later: the queue would hold it, and lose it, for days.
     if decision.later_at is None:
-        enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
+        countdown = seconds + 0.05 if seconds > 0 else None
+        tasks.execute_decision.apply_async_on_commit((decision.pk,), countdown=countdown)
     return decision
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions import outcomes, settle
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
@@ -21,7 +22,6 @@ from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
 from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
-from common.enqueue import enqueue
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
@@ -52,6 +52,11 @@ FRESH_FOR = 1.0
 _PAUSES = (0.1, 0.5, 2.0)
 # A row without these fields says too little to be compared.
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
+
+
+def on_released(**_: Any) -> None:
+    """Have carried out what waited for a kill switch, which is released in this transaction."""
+    tasks.execute_due.delay_on_commit()
 
 
 def run_decision(*, decision_id: int) -> str:
@@ -213,7 +218,7 @@ def _check_gate_expiry(message: Message) -> None:
     """Wait until our gateway knows of an extension: until then it refuses an approval after the old expiry."""
     told, expires_at = message.gate_expires_at, message.expires_at
     if told is not None and expires_at is not None and told < expires_at:
-        enqueue("approvals.tasks.tell_expiry", message.pk)
+        tasks.tell_expiry.delay_on_commit(message.pk)
         raise errors.NotSent("The gateway does not know of the extended expiry yet.")
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions import settle
 from approvals.models import Decision
-from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from mirror import store
@@ -97,7 +97,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
 def _repeat_without(decision: Decision, error: errors.FieldsRefused, *, had_left: bool) -> Decision:
     """Remember the fields that MultiMail does not take here, and have the decision carried out again without them."""
     capabilities.note_refused(decision.message.connection, error, actor=ACTOR)
-    enqueue("approvals.tasks.execute_decision", decision.pk)
+    tasks.execute_decision.delay_on_commit(decision.pk)
     return _postpone(decision, error, had_left=had_left)
 
 
@@ -230,10 +230,10 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 def _enqueue_read(message: Message) -> None:
     """Enqueue a read of the content that MultiMail holds now, which differs from the stored one."""
     if message.connection.is_our_gateway:
-        enqueue("approvals.tasks.ask_about", message.pk)
+        tasks.ask_about.delay_on_commit(message.pk)
     else:
         # There, only the list shows contents.
-        enqueue("approvals.tasks.read_connection", message.connection_id)
+        tasks.read_connection.delay_on_commit(message.connection_id)
 
 
 def _mark_gone(message: Message) -> None:

@@ -4,12 +4,12 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions import settle
-from approvals.decisions.decide import EXECUTE, check_may_stop
+from approvals.decisions.decide import check_may_stop
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
-from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
@@ -47,7 +47,7 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
         )
     except InvalidTransition:
         raise AlreadyDecided("MultiMail no longer holds the message: record what happened to it.") from None
-    enqueue("approvals.tasks.resolve_decision", stopped.pk)
+    tasks.resolve_decision.delay_on_commit(stopped.pk)
     return stopped
 
 
@@ -69,7 +69,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     ruling = ruling_for(locked, actor=actor, is_decided=True)
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
-    enqueue(EXECUTE, decision.pk)
+    tasks.execute_decision.delay_on_commit(decision.pk)
     return settle.advance(
         decision,
         event=DecisionEvent.CONFIRM,

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import content_changed, deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
@@ -26,7 +27,6 @@ from approvals.editing.words import (
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
 from approvals.practice import ending as practice
-from common.enqueue import enqueue
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import read_values
@@ -35,8 +35,6 @@ from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
 from people.actors import Actor
-
-SEND = "approvals.tasks.send_replacement"
 
 
 @atomic_with_retry
@@ -86,7 +84,7 @@ def replace_message(
     row.save()
     details = {"subject": locked.subject, "changes": difference_in_words(first, row), "note": note}
     record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)
-    enqueue(SEND, row.pk)
+    tasks.send_replacement.delay_on_commit(row.pk)
     return row
 
 
@@ -140,5 +138,5 @@ def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
     Replacement.objects.move(row, to=state, next_attempt_at=Now(), lease_until=None, problem="")
     # What the first message was edited from may have changed since: finishing says so.
     record_about("message.edit_finished", locked, actor=actor, details={"subject": locked.subject}, about=row)
-    enqueue(SEND, row.pk)
+    tasks.send_replacement.delay_on_commit(row.pk)
     return row

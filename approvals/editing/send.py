@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.ruling import EDIT, ruling_for
 from approvals.editing.checks import set_up_problem
@@ -23,7 +24,6 @@ from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
 from approvals.querysets.replacements import REPEAT_FOR
-from common.enqueue import enqueue
 from common.logs import traced
 from common.postgres import clock
 from common.postgres.statements import read_values
@@ -44,7 +44,6 @@ from upstream.events import read_time
 
 log = logging.getLogger(__name__)
 
-SEND = "approvals.tasks.send_replacement"
 ACTOR = worker("edits")
 _State = Replacement.State
 # Above all that the call may take on the wire.
@@ -226,7 +225,7 @@ def _postpone(row: Replacement, error: errors.UpstreamError, *, may_have_left: b
         next_attempt_at=Now() + timedelta(seconds=seconds),
         **fields,
     )
-    enqueue(SEND, row.pk, countdown=seconds + 0.1)
+    tasks.send_replacement.apply_async_on_commit((row.pk,), countdown=seconds + 0.1)
     return _read(row.pk)
 
 

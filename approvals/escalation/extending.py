@@ -5,12 +5,12 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions.ruling import lock_visible
 from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import may_assign
 from approvals.querysets.messages import awaits_review
 from audit.recording import changed
-from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -52,7 +52,7 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
     }
     record_about("message.extended", locked, actor=actor, details=details, about=locked)
     if locked.expires_at != before and locked.connection.is_our_gateway:
-        enqueue("approvals.tasks.tell_expiry", locked.pk)
+        tasks.tell_expiry.delay_on_commit(locked.pk)
     return locked
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
+from approvals import tasks
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from audit.recording import EntryPosition, ReservedPosition, record
-from common.enqueue import enqueue
 from common.logs import trace_id
 from common.postgres.retry import retry_transaction
 from common.postgres.rows import batch, insert, unbatched
@@ -387,7 +387,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     handled_at = None if applied.is_open else Now()
     WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
     if row.result == Result.CHECKING:
-        enqueue("approvals.tasks.check_reports", row.connection_id)
+        tasks.check_reports.delay_on_commit(row.connection_id)
     _record_handled("webhook.replayed", row, actor)
     return row.result
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import redis
 from django.db.models.functions import Now
 
-from common.enqueue import is_resting, quick_redis, rest
+from common.redis import is_resting, quick_redis, rest
 from mirror.models import Connection
 
 # The Redis key that changes with any connection; read together with the count.
@@ -87,8 +87,8 @@ def _numbers(keys: list[str]) -> list[int] | None:
         return None
     try:
         found: list[bytes | None] = quick_redis().mget(keys)
-    except redis.RedisError:
-        rest()
+    except redis.RedisError as error:
+        rest(error)
         return None
     return [int(number or 0) for number in found]
 
@@ -104,8 +104,8 @@ def _count_in_redis(keys: tuple[str, str, str]) -> tuple[list[int], str | None]:
     pipeline.get(CHANGED)
     try:
         of_address, _, of_connection, _, _, _, _, change = pipeline.execute()
-    except redis.RedisError:
-        rest()
+    except redis.RedisError as error:
+        rest(error)
         raise
     return [of_address, of_connection], change.decode() if change else None
 

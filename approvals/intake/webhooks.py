@@ -29,14 +29,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from approvals import tasks
 from approvals.intake import ingest
 from approvals.intake.unsigned import CHANGED, count_unsigned
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
-from common.enqueue import enqueue, send
 from common.logs import traced
+from common.redis import send
 from mirror.models import Connection, WebhookEvent
+from policy.tasks import read_refusals
 from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
 
@@ -96,13 +98,13 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
         stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, address=address)
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.fetch is not None:
-            enqueue("approvals.tasks.hydrate", stored.fetch.pk)
+            tasks.hydrate.delay_on_commit(stored.fetch.pk)
         if stored.ask is not None:
-            enqueue("approvals.tasks.ask_about", stored.ask.pk)
+            tasks.ask_about.delay_on_commit(stored.ask.pk)
         if stored.result == WebhookEvent.Result.CHECKING:
-            enqueue("approvals.tasks.check_reports", connection.pk)
+            tasks.check_reports.delay_on_commit(connection.pk)
         if stored.event is not None and stored.event.name == REFUSED:
-            enqueue("approvals.tasks.read_refusals", connection.pk)
+            read_refusals.delay_on_commit(connection.pk)
     if stored.problem:
         return _json(400, {"error": stored.problem, "stored": True})
     return _json(200, {"result": stored.result})

@@ -13,6 +13,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals import tasks
 from approvals.errors import EventAlreadyHandled, http_status
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
@@ -20,7 +21,6 @@ from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import AttentionItem, grouped
 from approvals.reconcile.ask_again import carry_out_now
-from common.enqueue import enqueue
 from common.pages import DeskRequest, page_or_fragment
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
@@ -137,9 +137,9 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
     dismiss_event(event_id=event.pk, actor=actor)
     about = Message.objects.visible_to(actor).of_event(event).first()
     if about is None:
-        enqueue("approvals.tasks.read_connection", event.connection_id)
+        tasks.read_connection.delay_on_commit(event.connection_id)
     else:
-        enqueue("approvals.tasks.ask_about", about.pk)
+        tasks.ask_about.delay_on_commit(about.pk)
 
 
 @login_required

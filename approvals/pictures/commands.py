@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from approvals import tasks
 from approvals.decisions.ruling import content_changed, lock_visible, stop_of
 from approvals.errors import PicturesStopped
 from approvals.pictures.outcomes import hosts_in_words, key_of, loadable
-from common.enqueue import enqueue
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import RemotePicture
 from mirror.recording import record_about
 from people.actors import Actor
 from rendering import RemotePicture as FoundPicture
-
-LOAD = "approvals.tasks.load_pictures"
 
 
 @atomic_with_retry
@@ -49,5 +47,5 @@ def request_pictures(*, message: UUID, actor: Actor, fingerprint: str, found: Se
         details = {"subject": locked.subject, "pictures": str(len(asked)), "hosts": hosts}
         record_about("pictures.asked", locked, actor=actor, fingerprint=fingerprint, details=details)
     if (first := stored.free().order_by("pk").values_list("pk", flat=True).first()) is not None:
-        enqueue(LOAD, first)
+        tasks.load_pictures.delay_on_commit(first)
     return len(asked)

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from approvals import tasks
 from approvals.models import Decision
 from audit.recording import record
-from common.enqueue import enqueue
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES, ConnectionQuerySet
@@ -46,14 +46,14 @@ def look_again(*, message: UUID, actor: Actor) -> None:
         record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
     decision = found.decisions.resolvable().first()
     if decision is not None:
-        enqueue("approvals.tasks.resolve_decision", decision.pk)
+        tasks.resolve_decision.delay_on_commit(decision.pk)
     elif found.hydrated_at is None and found.state == MessageState.HELD:
-        enqueue("approvals.tasks.hydrate", found.pk)
+        tasks.hydrate.delay_on_commit(found.pk)
     elif found.fetch_tries:
         # A newer content could not be stored; only a whole read brings it.
-        enqueue("approvals.tasks.read_connection", found.connection_id)
+        tasks.read_connection.delay_on_commit(found.connection_id)
     else:
-        enqueue("approvals.tasks.ask_about", found.pk)
+        tasks.ask_about.delay_on_commit(found.pk)
 
 
 @transaction.atomic
@@ -71,7 +71,7 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
             fingerprint=one.revision.fingerprint,
             details={"outcome": one.outcome, "reference": one.reference},
         )
-        enqueue("approvals.tasks.execute_decision", one.pk)
+        tasks.execute_decision.delay_on_commit(one.pk)
     return theirs
 
 
@@ -82,5 +82,5 @@ def read_again(*, connection_id: int, actor: Actor) -> Connection:
     if found is None:
         raise ActNotAllowed("Only a reviewer or an admin of this connection can start a read.")
     record("connection.read_asked", actor=actor, connection=found.pk)
-    enqueue("approvals.tasks.read_connection", found.pk)
+    tasks.read_connection.delay_on_commit(found.pk)
     return found

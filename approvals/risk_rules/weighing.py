@@ -10,13 +10,13 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
+from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations
 from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
-from common.enqueue import enqueue
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
@@ -70,7 +70,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         weight.save()
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
         record("rule.weighed", actor=actor, details=details)
-        enqueue("approvals.tasks.reweigh", weight.pk)
+        tasks.reweigh.delay_on_commit(weight.pk)
     return weight
 
 
@@ -110,7 +110,7 @@ def have_judged_again(*, actor: Actor, now: datetime) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
     begun = {"weighed_to": _BEGINNING, "weighed_to_key": 0, "changed_by_id": int(actor.id), "changed_at": now}
     weight, _ = RuleWeight.objects.update_or_create(rule=RULE, defaults=begun)
-    enqueue("approvals.tasks.reweigh", weight.pk)
+    tasks.reweigh.delay_on_commit(weight.pk)
 
 
 def reweigh(*, weight_id: int) -> bool:

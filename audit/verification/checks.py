@@ -17,11 +17,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from audit import tasks
 from audit.models import Check
 from audit.recording import SystemActor, record
 from audit.sealing.preconditions import BROKEN, latest_seal
 from audit.verification.database import CheckResult, check_database
-from common.enqueue import enqueue
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ LOST_AFTER = timedelta(minutes=10)
 _PAUSE = 1.0
 # The most findings that are stored: the first ones show where to look.
 _FINDINGS = 100
-_TASK = "audit.tasks.check"
 
 
 class CheckRefused(Exception):
@@ -71,7 +70,7 @@ def begin_daily_check() -> str:
         return f"anew as {_begin(asked_by=ended.asked_by).pk}"
     if running is not None:
         if running.up_to is None:
-            enqueue(_TASK, running.pk)
+            tasks.check.delay_on_commit(running.pk)
         return f"{running.pk} is under way"
     if latest_seal() is None or Check.objects.finished().since(EVERY).exists():
         return "not yet"
@@ -145,7 +144,7 @@ def _begin(*, asked_by: int | None) -> Check:
     # Two at once make one: the database allows one that runs.
     Check.objects.bulk_create([Check(asked_by=asked_by)], ignore_conflicts=True)
     check = Check.objects.running().get()
-    enqueue(_TASK, check.pk)
+    tasks.check.delay_on_commit(check.pk)
     return check
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from django.db.models.functions import Now
 from django.utils.text import slugify
 
+from approvals import tasks
 from approvals.models import Decision
 from approvals.practice.ending import end_all_of
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
-from common.enqueue import enqueue
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
 from connections.errors import AccountConnected, ConnectionNotChanged
@@ -274,7 +274,7 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     Connection.objects.filter(pk=locked.pk).update(**fresh)
     details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
     record("connection.resumed", actor=actor, connection=locked.pk, details=details)
-    enqueue("approvals.tasks.execute_due", locked.pk)
+    tasks.execute_due.delay_on_commit()
     locked.refresh_from_db()
     return locked
 

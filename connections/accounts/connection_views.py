@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.enqueue import enqueue
+from approvals import tasks
 from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.forms import (
@@ -151,7 +151,7 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     url = cleaned(AddressForm(request.POST))["address"]
     account = check_address(connection=found, api_url=url)
     commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
-    enqueue("approvals.tasks.read_connection", found.pk)
+    tasks.read_connection.delay_on_commit(found.pk)
     return f"{found} is now at {url} and being read."
 
 
@@ -182,7 +182,7 @@ def pause(request: DeskRequest, found: Connection) -> str:
 def resume(request: DeskRequest, found: Connection) -> str:
     """Resume the connection."""
     commands.resume(connection=found, actor=request.actor)
-    enqueue("approvals.tasks.read_connection", found.pk)
+    tasks.read_connection.delay_on_commit(found.pk)
     return f"{found} is resumed. Decisions that are due are carried out now."
 
 
@@ -228,7 +228,7 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     actor, now = request.actor, timezone.now()
     commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
-        enqueue("approvals.tasks.read_connection", found.pk)
+        tasks.read_connection.delay_on_commit(found.pk)
     return f"MultiMail accepts the key. It is now the {label.lower()} key."
 
 

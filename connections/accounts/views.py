@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.reconcile.ask_again import read_again, readable_by
-from common.enqueue import enqueue
+from approvals.tasks import read_connection
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from connections.accounts import commands
 from connections.accounts.forms import OURS, AddConnectionForm
@@ -23,6 +23,7 @@ from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.health import Freshness, freshness_of
+from mirror.tasks import read_mailboxes
 from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
@@ -159,8 +160,8 @@ def add(request: DeskRequest) -> HttpResponse:
         return _add_page(request, typed=form.redisplayed(), errors={field: error.sentence})
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
-    enqueue("approvals.tasks.read_connection", added.pk)
-    enqueue("approvals.tasks.read_mailboxes", added.pk)
+    read_connection.delay_on_commit(added.pk)
+    read_mailboxes.delay_on_commit(added.pk)
     notice = f"{added} is connected and being read. Register its webhook next."
     return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 

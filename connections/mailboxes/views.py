@@ -11,7 +11,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.enqueue import enqueue
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS
 from connections.mailboxes.commands import (
@@ -44,6 +43,7 @@ from connections.pages import (
     is_admin,
     refused,
 )
+from mirror import tasks
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, Mode, consequences, is_looser, mode_named
@@ -132,7 +132,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
         return "The connection has a problem, so MultiMail was not asked. These are the settings as last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    enqueue("approvals.tasks.read_mailboxes", connection.pk)
+    tasks.read_mailboxes.delay_on_commit(connection.pk)
     return ""
 
 

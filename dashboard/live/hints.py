@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from approvals.models import Claim, Comment, Decision, Snooze
 from approvals.querysets.messages import shown_message
 from audit.models import Entry
 from audit.recording import recorded
-from common.enqueue import send
+from common.redis import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
 from people.actors import Role, operator
@@ -50,7 +49,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def _after_commit(call: Callable[..., None], *arguments: Any) -> None:
-    transaction.on_commit(partial(call, *arguments), robust=True)
+    # No `partial`, whose error Django cannot log.
+    transaction.on_commit(lambda: call(*arguments), robust=True)
 
 
 def _publish(hint: Mapping[str, Any]) -> None:

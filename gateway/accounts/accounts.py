@@ -5,8 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from common.enqueue import enqueue
-from gateway import auditing
+from gateway import auditing, tasks
 from gateway.errors import Forbidden, Invalid
 from gateway.models import Account, ApiKey, Domain, Email, Mailbox
 
@@ -57,7 +56,7 @@ def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
     if was_on and not on:
         due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
         for email_id in due.values_list("pk", flat=True)[:_BATCH]:
-            enqueue("gateway.tasks.send_email", email_id)
+            tasks.send_email.delay_on_commit(email_id)
 
 
 def make_account(*, name: str, slug: str, oversight_email: str = "") -> Account:

@@ -12,9 +12,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
 from common.postgres import clock
-from gateway import auditing, notices
+from gateway import auditing, notices, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
@@ -76,7 +75,7 @@ def decide_email(
             events.announce(events.RECEIVED, email=email, now=now)
             notices.forward(email)
         if email.status == Status.SCHEDULED and not _waits(email, now):
-            enqueue("gateway.tasks.send_email", email.pk)
+            tasks.send_email.delay_on_commit(email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
     return email
 

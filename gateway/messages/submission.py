@@ -12,11 +12,10 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
 from common.identifiers import ulid
 from common.mail_addresses import domain_of
 from common.postgres.rows import batch, insert
-from gateway import auditing, limits
+from gateway import auditing, limits, tasks
 from gateway.errors import Conflict
 from gateway.messages.admission import Admission, admit, check_time, note_admission
 from gateway.messages.drafts import Draft, Parent
@@ -85,7 +84,7 @@ def move_on(*, email: Email, now: datetime) -> bool:
         if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
             return False
         if email.send_at is None:
-            enqueue("gateway.tasks.send_email", email.pk)
+            tasks.send_email.delay_on_commit(email.pk)
     log.info("email released", extra={"email": email.pk})
     return True
 

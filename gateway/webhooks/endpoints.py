@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
-from gateway import auditing
+from gateway import auditing, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
 
 # So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
@@ -100,7 +99,7 @@ def _rest(webhook: Webhook, seconds: float) -> None:
         return
     webhook.rests_until = Now() + timedelta(seconds=seconds)
     if following := WebhookDelivery.objects.next_of(webhook.pk):
-        enqueue("gateway.tasks.deliver_webhook", following, countdown=seconds)
+        tasks.deliver_webhook.apply_async_on_commit((following,), countdown=seconds)
 
 
 def _others_wait(webhook: Webhook) -> bool:

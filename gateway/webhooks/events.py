@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from common.enqueue import enqueue
 from common.identifiers import ulid
+from gateway import tasks
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 
@@ -77,7 +77,7 @@ def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[st
     for delivery in WebhookDelivery.objects.bulk_create(rows):
         # Who delivers the first of them goes on with the others.
         if delivery.webhook_id not in woken:
-            enqueue("gateway.tasks.deliver_webhook", delivery.pk)
+            tasks.deliver_webhook.delay_on_commit(delivery.pk)
         woken.add(delivery.webhook_id)
 
 

@@ -11,10 +11,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.enqueue import enqueue
 from common.identifiers import ulid
 from common.origins import is_public, origin_of
-from gateway import auditing
+from gateway import auditing, tasks
 from gateway.errors import Conflict, Invalid
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.models.webhooks import TEST_EVENT
@@ -118,7 +117,7 @@ def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDeli
             webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id
         )
         auditing.record("webhook.tested", webhook, key=key)
-        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
+        tasks.deliver_webhook.delay_on_commit(delivery.pk)
     delivery.refresh_from_db()
     return delivery
 
@@ -201,8 +200,8 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
 
 def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
     if webhook.paused_at is None:
-        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
+        tasks.deliver_webhook.delay_on_commit(delivery.pk)
         return
     # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
     webhook.save_fields(probe_at=Now(), probes=0)
-    enqueue("gateway.tasks.probe_webhook", webhook.pk)
+    tasks.probe_webhook.delay_on_commit(webhook.pk)

@@ -10,8 +10,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-Job = tuple[str, int]
+# A task and its row.
+Job = tuple[Any, int]
 
 # Threads that one connection leaves to the others.
 KEPT_FREE = 3

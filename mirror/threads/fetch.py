@@ -17,9 +17,9 @@ from django.db.models.functions import Now
 
 from audit.models import Entry
 from audit.recording import recorded
-from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.statements import ANY, ANY_ID, NAMED_LATER, ValueQuery, any_of, read_values
+from mirror import tasks
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.recording import record_about
 from mirror.states import MessageState
@@ -60,7 +60,7 @@ def freshen_thread(*, message_id: int) -> str:
 def enqueue_freshen(message: Message) -> None:
     """Enqueue a read of the thread of a message on screen, unless it was just read."""
     if message.state == MessageState.HELD and message.thread_id:
-        enqueue("approvals.tasks.freshen_thread", message.pk)
+        tasks.freshen_thread.delay_on_commit(message.pk)
 
 
 def request_read(*, message: UUID) -> Thread | None:
@@ -184,14 +184,14 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         return
     # Received mail that is held has arrived nevertheless.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
-        transaction.on_commit(partial(_wake_reader, about), robust=True)
+        transaction.on_commit(lambda: _wake_reader(about), robust=True)
 
 
 def _wake_reader(came: Message) -> None:
     # By its public id: a message that was inserted in a batch does not know its primary key.
     values = {ANY: came.mailbox_id, NAMED_LATER: came.thread_id, ANY_ID: came.public_id}
     if read_values(_drafts(), values)["wait"]:
-        enqueue("approvals.tasks.hear_of_letter", str(came.public_id))
+        tasks.hear_of_letter.delay_on_commit(str(came.public_id))
 
 
 @cache

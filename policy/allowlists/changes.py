@@ -12,13 +12,13 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
-from common.enqueue import enqueue
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
 from people.second_admin.kinds import ChangeKind
+from policy import tasks
 from policy.allowlists.applicable import applicable_lists
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.allowlists.loosening import loosens
@@ -28,7 +28,6 @@ from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 if TYPE_CHECKING:
     from mirror.models import Mailbox
 
-PUSH = "approvals.tasks.push_lists"
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
@@ -245,7 +244,7 @@ def _mark_gates_behind(locked: Allowlist) -> None:
     GateList.objects.filter(mailbox__in=mailboxes, kind=locked.kind).update(
         wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0
     )
-    enqueue(PUSH, locked.pk)
+    tasks.push_lists.delay_on_commit()
 
 
 def _mailboxes_of(locked: Allowlist) -> list[int]:

@@ -23,6 +23,7 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.utils import timezone
 
+from common.tasks import AfterCommitTask
 from gateway import tasks
 from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, receive_mail
@@ -59,7 +60,7 @@ class Gateway:
     def __init__(self, mail: MailServer, hooks: Receiver) -> None:
         self.mail, self.hooks = mail, hooks
         self._client = Client(raise_request_exception=False)
-        self._due: list[tuple[str, Any]] = []
+        self._due: list[tuple[Any, Any]] = []
 
     def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> Answer:
         """Send one request; any answer but a JSON object fails the test, unless `raw` allows other bytes."""
@@ -87,17 +88,19 @@ class Gateway:
     @contextlib.contextmanager
     def _wake_ups(self) -> Iterator[None]:
         """Note what the block would hand to workers: the task and the row."""
-        sent = patch("common.enqueue._send_task", lambda task, row, countdown: self._due.append((task, row)))
-        with sent, TestCase.captureOnCommitCallbacks(execute=True):
+
+        def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+            self._due.append((task, *args))
+
+        with patch.object(AfterCommitTask, "_send", send), TestCase.captureOnCommitCallbacks(execute=True):
             yield
 
     def work(self) -> None:
         """Do what workers were told of, and what that brings about."""
         while self._due:
-            name, row = self._due.pop(0)
-            again = patch.object(tasks.deliver_webhook, "delay", lambda row, name=name: self._due.append((name, row)))
-            with self._wake_ups(), again:
-                getattr(tasks, name.rpartition(".")[2])(row)
+            task, row = self._due.pop(0)
+            with self._wake_ups():
+                task(row)
 
     def sweep(self) -> None:
         """Do what the worker does every few seconds."""

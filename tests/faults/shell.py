@@ -21,17 +21,17 @@ for line in sys.stdin:
 """
 # It runs its own wake-ups: the worker that reads the queues may be stopped.
 _OTHER_WORKER = """
-from common import enqueue
+from common.tasks import AfterCommitTask
 from dashboard.celery import app
-enqueued = []
-enqueue._send_task = lambda task, row, countdown: enqueued.append((task, row))
+sent = []
+AfterCommitTask._send = lambda task, args, kwargs=None, **options: sent.append((task, args))
 app.conf.task_always_eager = True
 app.loader.import_default_modules()
 def work(task, *arguments):
     done = app.tasks[task](*arguments)
-    while enqueued:
-        name, row = enqueued.pop(0)
-        app.tasks[name](row)
+    while sent:
+        again, args = sent.pop(0)
+        again(*args)
     return done
 """
 

@@ -14,7 +14,7 @@ from alerts.deliveries.drain import drain
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from audit.recording import record
-from common.enqueue import quick_redis
+from common.redis import quick_redis
 from people.actors import worker
 from tests import factories
 from tests.alerting import deliver, work_to_the_end

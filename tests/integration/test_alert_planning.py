@@ -234,19 +234,18 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
 
 
 def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
-    message, monkeypatch, django_capture_on_commit_callbacks
+    message, monkeypatch, sent_tasks, django_capture_on_commit_callbacks
 ):
     failing, cards, program = make_destination(failures=1), make_destination(), make_destination("inngest")
     for one in (failing, cards, program):
         Route.objects.create(destination=one, actions=["message.approved"])
-    enqueued, drained = [], []
-    monkeypatch.setattr("alerts.deliveries.planning.enqueue", lambda name, keys, **_: enqueued.append((name, keys)))
+    drained = []
     with django_capture_on_commit_callbacks(execute=True):
         act("message.approved", message)
     keys = [cards.pk, program.pk, failing.pk]
-    assert enqueued == [("alerts.tasks.drain", ",".join(map(str, keys)))]
-    monkeypatch.setattr("alerts.tasks.drain_destination", lambda destination_id: str(drained.append(destination_id)))
-    drain(enqueued[0][1])
+    assert sent_tasks == [("alerts.tasks.drain", ",".join(map(str, keys)))]
+    monkeypatch.setattr("alerts.deliveries.drain.drain", lambda destination_id: str(drained.append(destination_id)))
+    drain(sent_tasks[0][1])
     assert drained == keys
 
 

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.models import Decision
+from common.tasks import AfterCommitTask
 from mirror.models import Connection, Message
 from mirror.sync.connection_slots import ConnectionSlots
 from tests.factories import make_connection, make_message, pending_row
@@ -54,10 +55,9 @@ class Pool:
         self.failures: list[BaseException] = []
         self.is_over = False
 
-    def send(self, name, row_id, **_):
-        if self.is_over:
-            return
-        self.executor.submit(self._run, getattr(tasks, name.rpartition(".")[2]), row_id)
+    def send(self, task, row_id):
+        if not self.is_over:
+            self.executor.submit(self._run, task, row_id)
 
     def _run(self, task, row_id):
         try:
@@ -72,8 +72,10 @@ class Pool:
 @pytest.fixture
 def pool(monkeypatch):
     made = Pool()
-    monkeypatch.setattr(tasks, "SLOTS", ConnectionSlots(THREADS))
-    monkeypatch.setattr(tasks, "enqueue", made.send)
+    monkeypatch.setattr("mirror.tasks.SLOTS", ConnectionSlots(THREADS))
+    monkeypatch.setattr(
+        AfterCommitTask, "apply_async_on_commit", lambda task, args, kwargs=None, **_: made.send(task, *args)
+    )
     # Calls to the silent server hang until the test ends them, on a busy machine too.
     for limit in ("wire.SILENCE_TIMEOUT", "client.TOTAL_TIMEOUT", "client.WHOLE_TIMEOUT"):
         monkeypatch.setattr(f"upstream.{limit}", 300.0)
@@ -98,7 +100,7 @@ def test_connection_that_never_answers_does_not_use_up_the_threads_of_others(poo
             decisions = [decide(one, reviewer).decision for one in decided]
             Decision.objects.update(due_at=Now() - timedelta(seconds=1))
             # The tasks of the slow connection are queued first, and there are more of them than threads.
-            for task, rows in (("hydrate", stuck), ("hydrate", fresh), ("execute_decision", decisions)):
+            for task, rows in ((tasks.hydrate, stuck), (tasks.hydrate, fresh), (tasks.execute_decision, decisions)):
                 for one in rows:
                     pool.send(task, one.pk)
             applied, read = Decision.objects.filter(state="applied"), Message.objects.exclude(hydrated_at=None)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, Verdict
-from approvals.tasks import fetch_file, sweep
+from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.attachments import fetch
 from mirror.attachments.flags import Detection
@@ -21,6 +21,7 @@ from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
 from mirror.sync.health import pause_after
+from mirror.tasks import fetch_file
 from tests.factories import make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 
@@ -191,12 +192,10 @@ def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(desk,
 
 
 @pytest.mark.slow
-def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(enclose, monkeypatch):
+def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(enclose, sent_tasks):
     message = enclose(("a.txt", b"a"), fetched=False)
-    enqueued = []
-    monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key, **_: enqueued.append((name, key)))
     sweep()
-    assert ("approvals.tasks.fetch_file", message.files.get().pk) in enqueued
+    assert ("mirror.tasks.fetch_file", message.files.get().pk) in sent_tasks
     for state in ("rejected", "sent"):
         Message.objects.update(state=state)
         assert fetch_all(message) == ["not due"], state

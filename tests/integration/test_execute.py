@@ -482,11 +482,7 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
             assert len(upstream.decisions) == (state == "applied"), row
 
 
-def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, monkeypatch):
-    enqueued = []
-    monkeypatch.setattr(
-        "approvals.decisions.outcomes.enqueue", lambda name, key, **_: enqueued.append((name.split(".")[2], key))
-    )
+def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, sent_tasks):
     changed = pending_row(message.upstream_id, subject="Another")
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
     for is_ours, is_found_by_the_call in ((True, True), (False, False)):
@@ -495,7 +491,8 @@ def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstrea
         upstream.holds(pending_row(message.upstream_id) if is_found_by_the_call else changed)
         with rolled_back():
             assert run(decision) == "refused"
-            name, key = enqueued.pop()
+            name, key = sent_tasks.pop()
+            name = name.removeprefix("approvals.tasks.")
             # Our gateway is asked for the message, hosted MultiMail for its list.
             assert (name, key) == (("ask_about", message.pk) if is_ours else ("read_connection", message.connection_id))
             upstream.holds(changed)

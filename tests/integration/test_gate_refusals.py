@@ -9,9 +9,9 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals import tasks
 from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
+from policy import tasks
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.judgement import ListScope
 from policy.allowlists.lists import find_list, scope_of
@@ -122,20 +122,17 @@ def test_unreadable_list_of_refusals_changes_nothing(gateway, upstream):
     assert (read_refusals(connection_id=gateway.pk), len(upstream.calls)) == ("cannot be asked", asked)
 
 
-def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy_gateways(client, gateway, monkeypatch):
-    enqueued = []
-    for module in ("approvals.intake.webhooks", "approvals.tasks"):
-        monkeypatch.setattr(f"{module}.enqueue", lambda name, key, **_: enqueued.append((name, key)))
+def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy_gateways(client, gateway, sent_tasks):
     inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
     body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()
     assert post_event(client, gateway, body).status_code == 200
-    assert enqueued == [("approvals.tasks.read_refusals", gateway.pk)]
+    assert sent_tasks == [("policy.tasks.read_refusals", gateway.pk)]
     assert WebhookEvent.objects.get().result == "applied"
     assert Entry.objects.filter(action="webhook.unknown").count() == 0
     make_connection("hosted", is_our_gateway=False)
     make_connection("paused", paused_at=timezone.now())
     tasks.read_all_refusals()
-    assert enqueued == [("approvals.tasks.read_refusals", gateway.pk)] * 2
+    assert sent_tasks == [("policy.tasks.read_refusals", gateway.pk)] * 2
 
 
 def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanently(signed_in, admin, gateway):

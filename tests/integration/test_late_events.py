@@ -165,12 +165,10 @@ def test_only_connections_that_can_answer_are_asked(message):
             assert not Message.objects.to_ask_about().exists(), fields
 
 
-def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
+def test_sweep_asks_for_late_events(message, upstream, sent_tasks):
     set_state(message, "approved", changed=90)
-    sent = []
-    monkeypatch.setattr(tasks, "enqueue", lambda *enqueued: sent.append(enqueued))
     tasks.sweep()
-    assert sent == [
+    assert sent_tasks == [
         ("approvals.tasks.ask_about", message.pk),
         ("approvals.tasks.read_connection", message.connection_id),
     ]

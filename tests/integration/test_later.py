@@ -268,7 +268,7 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
     ):
         with rolled_back():
             change(message)
-            tasks._SWEEP.run()
+            tasks.sweep()
             later.refresh_from_db()
             assert (later.state, sentence in later.explanation) == ("refused", True), sentence
             assert details("decision.refused")["explanation"] == later.explanation

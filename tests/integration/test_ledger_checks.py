@@ -18,18 +18,10 @@ from audit.verification.checks import begin_daily_check, run_check
 from dashboard.health.metrics import exposition
 from tests.ledger import another_session, append, as_superuser, seal_here
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_tasks")]
 
 # A check reads in its own transaction, and the sealer waits for all open ones.
 committed = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def enqueued(monkeypatch):
-    """The enqueued tasks and rows, in order."""
-    tasks = []
-    monkeypatch.setattr(checks, "enqueue", lambda task, row: tasks.append((task, row)))
-    return tasks
 
 
 @pytest.fixture
@@ -67,14 +59,14 @@ def age(check, **by):
     Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
 
 
-def test_daily_check_starts_once_a_day_by_the_database_clock(enqueued, check_results):
+def test_daily_check_starts_once_a_day_by_the_database_clock(sent_tasks, check_results):
     append()
     assert begin_daily_check() == "not yet", "nothing is sealed"
-    assert enqueued == []
+    assert sent_tasks == []
     seal_here()
     begin_daily_check()
     check = Check.objects.get()
-    assert enqueued == [("audit.tasks.check", check.pk)]
+    assert sent_tasks == [("audit.tasks.check", check.pk)]
     assert run_check(check.pk) == "holds"
     assert begin_daily_check() == "not yet"
     age(check.pk, started_at=timedelta(hours=23))
@@ -125,14 +117,14 @@ def test_ledger_that_verifies_again_clears_the_finding(admin):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
-def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, enqueued, check_results):
+def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, sent_tasks, check_results):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
     client.post("/audit/verify/check/")
     answer = client.post("/audit/verify/check/", follow=True)
     check = Check.objects.get()
     assert check.asked_by == auditor.pk
-    assert enqueued[0] == ("audit.tasks.check", check.pk)
+    assert sent_tasks[0] == ("audit.tasks.check", check.pk)
     assert "Waiting for a worker" in answer.content.decode()
     assert re.search("Requested by.*?Max Weber", answer.content.decode())
     assert [details["actor"] for details in details_of("ledger.check_asked")] == ["Max Weber"] * 2
@@ -162,7 +154,7 @@ def test_claimed_or_missing_check_is_not_run(sealed):
     assert details_of("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, enqueued, check_results):
+def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, sent_tasks, check_results):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
@@ -170,17 +162,17 @@ def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, enqueued, check
     age(lost.pk, moved_at=timedelta(minutes=11))
     begin_daily_check()
     again = Check.objects.running().get()
-    assert (again.pk != lost.pk, again.asked_by, enqueued) == (True, 7, [("audit.tasks.check", again.pk)])
+    assert (again.pk != lost.pk, again.asked_by, sent_tasks) == (True, 7, [("audit.tasks.check", again.pk)])
     lost.refresh_from_db()
     assert lost.state == "ended"
     assert run_check(again.pk) == "holds"
 
 
-def test_check_that_was_never_started_is_enqueued_again(sealed, enqueued):
+def test_check_that_was_never_started_is_sent_again(sealed, sent_tasks):
     waits = Check.objects.create()
     age(waits.pk, moved_at=timedelta(hours=1))
     begin_daily_check()
-    assert enqueued == [("audit.tasks.check", waits.pk)]
+    assert sent_tasks == [("audit.tasks.check", waits.pk)]
     assert Check.objects.get().state == "running"
 
 

@@ -17,7 +17,6 @@ from django.db import connection as database
 from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 
-from approvals.tasks import read_refusals
 from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import entry_hash, record, recorded
 from audit.retention import erase_details_of
@@ -29,6 +28,7 @@ from mirror.models import Message
 from people.actors import worker
 from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
+from policy.tasks import read_refusals
 from tests.account import account
 from tests.factories import event_body, make_connection, make_message, make_person, post_event, show_row
 from tests.integration.deciding import decide

@@ -6,7 +6,6 @@ from html import unescape
 
 import pytest
 
-from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
 from connections.keys import commands as keys
 from connections.mailboxes import commands
@@ -18,6 +17,7 @@ from gateway.models import Mailbox as GatewayMailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.sync.mailboxes import read_mailboxes
+from mirror.tasks import read_all_mailboxes
 from people.models import Grant
 from tests.factories import make_connection, make_message, make_person
 
@@ -66,12 +66,10 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(si
             assert words in text_of(answer), (status, words)
 
 
-def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, monkeypatch):
-    enqueued = []
+def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
     make_connection("without", oversight_key="mm_live_other")
-    monkeypatch.setattr("approvals.tasks.enqueue", lambda task, pk, **_: enqueued.append((task, pk)))
     read_all_mailboxes()
-    assert enqueued == [("approvals.tasks.read_mailboxes", account.connection.pk)]
+    assert sent_tasks == [("mirror.tasks.read_mailboxes", account.connection.pk)]
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
     limited = {"name": "Limited", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
     key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]

@@ -190,7 +190,7 @@ def tasks():
     return celery.tasks
 
 
-OUR_APPS = ("approvals", "alerts", "audit", "dashboard", "policy", "people")
+OUR_APPS = ("approvals", "alerts", "audit", "dashboard", "mirror", "policy", "people")
 
 
 def test_every_task_has_a_line():

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from approvals.tasks import read_all_suppressed
 from mirror.models import Connection, SuppressedAddress
 from mirror.sync import address_lists
 from mirror.sync.address_lists import read_suppressed
+from mirror.tasks import read_all_suppressed
 from tests.factories import make_connection, make_message
 
 pytestmark = pytest.mark.django_db
@@ -81,12 +81,10 @@ def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkey
     assert stored_addresses() == ["a@x.example", "b@x.example", "old@northwind.example"]
 
 
-def test_nobody_asks_without_the_admin_key(connection, upstream, monkeypatch):
+def test_nobody_asks_without_the_admin_key(connection, upstream, sent_tasks):
     Connection.objects.update(api_url=upstream.url)
-    asked = []
-    monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key: asked.append(key))
     read_all_suppressed()
-    assert (read_suppressed(connection_id=connection.pk), asked, upstream.calls) == ("no key", [], [])
+    assert (read_suppressed(connection_id=connection.pk), sent_tasks, upstream.calls) == ("no key", [], [])
     Connection.objects.update(admin_key="mm_live_admin")
     read_all_suppressed()
-    assert asked == [connection.pk]
+    assert sent_tasks == [("mirror.tasks.read_suppressed", connection.pk)]

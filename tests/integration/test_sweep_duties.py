@@ -12,7 +12,6 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.models import Decision
 from approvals.operations.attention import attention_for
-from common.enqueue import flush
 from common.postgres import clock
 from mirror.models import Message
 from tests.factories import make_message
@@ -58,7 +57,6 @@ def test_other_duties_are_done_when_one_fails(connection, reviewer, caplog, djan
     assert [record.duty for record in caplog.records if record.message == "duty of the sweep failed"] == ["put off"]
     decision.refresh_from_db()
     assert decision.state == "unknown"
-    flush()
     sent = [json.loads(raw)["headers"] for raw in broker.lrange("sync", 0, -1)]
     broker.delete("sync")
     assert ("approvals.tasks.hydrate", str(message.pk)) in [

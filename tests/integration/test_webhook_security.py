@@ -18,8 +18,8 @@ from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Delivery, Destination, Route
 from approvals.intake import unsigned, webhooks
 from audit.models import Entry
-from common import enqueue
 from common.logs import JsonFormatter
+from common.redis import quick_redis
 from mirror.models import Connection, Message, WebhookEvent
 from tests.factories import SECRET, event_body, make_connection, post_confirmed, post_event
 from upstream.signatures import HEADER, sign
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 def _own_counters(monkeypatch):
     """Reset counters and the state of Redis that other tests left; counters are by the minute."""
     monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda: 1_800_000_010.0))
-    enqueue.quick_redis().flushdb()
+    quick_redis().flushdb()
     unsigned._local.clear()
     webhooks._remembered.clear()
 
@@ -74,7 +74,7 @@ def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only
     assert {header: answer.status_code for header, answer in answers.items()} == dict.fromkeys(answers, 401)
     assert "signing secret" in answers["none"].json()["error"]
     assert nothing_is_stored()
-    assert int(enqueue.quick_redis().get(unsigned.TOTAL)) == len(answers)
+    assert int(quick_redis().get(unsigned.TOTAL)) == len(answers)
     # In constant time, so as bytes and by hmac.
     assert len(compared) >= len(headers)
     assert all(isinstance(part, bytes) for pair in compared for part in pair)
@@ -115,7 +115,6 @@ def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkey
     remembered = dict(webhooks._remembered)
     connection.webhook_secret = "whsec_new"
     connection.save()
-    enqueue.flush()
     # As in another process, which does not know of it yet.
     webhooks._remembered.update(remembered)
     body = event_body()

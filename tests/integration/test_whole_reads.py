@@ -269,13 +269,13 @@ def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, 
     assert connection.paused_at is None
 
 
-def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, enqueued, monkeypatch):
+def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, sent_tasks, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
         patched.setattr(reads, "WORK_TIME", -1.0)
         assert tasks.read_connection(connection.pk) == "to be continued"
-    assert enqueued == [("approvals.tasks.read_connection", connection.pk, 0)]
+    assert sent_tasks == [("approvals.tasks.read_connection", connection.pk)]
     connection.refresh_from_db()
     assert (connection.complete_as_of, connection.reading_until) == (None, None)
     assert connection.failing_since is None, "what was read is not all written down, but MultiMail is well"
@@ -295,21 +295,13 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
     assert connection.reading_until is not None, "the other's lease is not ours to end"
 
 
-@pytest.fixture
-def enqueued(monkeypatch):
-    """The enqueued tasks, with their delays."""
-    sent = []
-    monkeypatch.setattr(tasks, "enqueue", lambda name, row, countdown=0: sent.append((name, row, countdown)))
-    return sent
-
-
 @pytest.mark.slow
-def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, enqueued):
+def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, sent_tasks):
     message = make_message(hosted, hydrated=False)
     upstream.holds(pending_row(message.upstream_id))
     Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
     assert tasks.hydrate(message.pk) == "not now"
-    assert enqueued == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
+    assert sent_tasks == [("approvals.tasks.hydrate", message.pk)]
     # A lease from a clock that was set back blocks nobody.
     Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import redis
 
-from common.enqueue import is_resting, quick_redis, rest
+from common.redis import is_resting, quick_redis, rest
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +141,7 @@ def _ask(script: str, scope: Scope, *arguments: str | int) -> int:
     try:
         return int(quick_redis().eval(script, len(scope.keys), *scope.keys, *values))
     except redis.RedisError as error:
-        rest()
-        log.warning("limits not known", extra={"reason": type(error).__name__})
+        rest(error)
         raise Unknown from error
 
 

@@ -19,8 +19,8 @@ from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
 from alerts.models import Interaction
+from alerts.tasks import judge_press, run_command
 from approvals.decisions.forms import MAX_REASON
-from common.enqueue import enqueue
 from common.logs import traced
 from outgoing.guarded import DeliveryError, request
 from people.accounts.discord import offer_link
@@ -43,10 +43,10 @@ DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 FAULT = "The desk had an error; whoever runs it can find it in the log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
-TASKS: dict[str, str] = {
-    Interaction.Kind.COMMAND: "alerts.tasks.run_command",
-    Interaction.Kind.PRESS: "alerts.tasks.judge_press",
-    Interaction.Kind.FORM: "alerts.tasks.judge_press",
+TASKS: dict[str, Any] = {
+    Interaction.Kind.COMMAND: run_command,
+    Interaction.Kind.PRESS: judge_press,
+    Interaction.Kind.FORM: judge_press,
 }
 # Discord accepts answers for 15 minutes; the last attempt must end before that.
 _ANSWERABLE = timedelta(minutes=14)
@@ -146,7 +146,7 @@ class TryAgain(Exception):
 def enqueue_due() -> None:
     """Enqueue the interactions of workers that died, or whose task was lost."""
     for key, kind in due_interactions().values_list("pk", "kind")[:400]:
-        enqueue(TASKS[kind], key)
+        TASKS[kind].delay_on_commit(key)
 
 
 def due_interactions() -> QuerySet[Interaction]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from common.enqueue import enqueue
+from approvals import tasks
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch
 from people.actors import Role, operator
@@ -28,5 +28,5 @@ class Command(BaseCommand):
         if unknown := set(message) - set(left_alone):
             raise CommandError(f"The desk has not given up on: {', '.join(map(str, sorted(unknown)))}.")
         for public_id in message or left_alone:
-            enqueue("approvals.tasks.hydrate", retry_fetch(message=public_id, actor=ACTOR).pk)
+            tasks.hydrate.delay_on_commit(retry_fetch(message=public_id, actor=ACTOR).pk)
         self.stdout.write(f"{len(message or left_alone)} to fetch again.")

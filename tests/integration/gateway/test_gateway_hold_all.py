@@ -14,6 +14,7 @@ from tests.integration.gateway.world import (
     World,
     add_key,
     add_sandbox_keys,
+    catch_tasks,
     events_of,
     leave,
     make_world,
@@ -76,12 +77,12 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     assert (status_of(email), mail_server.seen) == (Status.SCHEDULED, 0)
     assert leave(other.approved()) == "sent"
 
-    enqueued: list[Any] = []
-    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: enqueued.append((task, row_id)))
+    sent: list[Any] = []
+    catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):
         assert hold(world, False)["hold_all"] is False
     assert Account.objects.get(pk=world.account.pk).hold_all_at is None
-    assert sorted(enqueued) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
+    assert sorted(sent) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
     assert [leave(email), leave(tried), mail_server.seen] == ["sent", "pretended", 2]
     noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
     assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]

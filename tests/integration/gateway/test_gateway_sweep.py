@@ -19,7 +19,7 @@ from gateway.states import Status
 from gateway.webhooks import deliveries
 from outgoing.models import Delivery
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_wake_ups
+from tests.integration.gateway.world import World, add_sandbox_keys, catch_tasks, status_of, sweep_and_catch_wake_ups
 
 DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
 TURNS = 2
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch) -> Webhook:
-    """A subscription; a sweep enqueues few rows of a backlog, and a drain has no time limit."""
+    """A subscription; a sweep sends tasks for few rows of a backlog, and a drain has no time limit."""
     monkeypatch.setattr(queries, "_TURNS", TURNS)
     monkeypatch.setattr(deliveries, "_AT_ONCE", 3)
     monkeypatch.setattr(deliveries, "MOMENT", 600)
@@ -62,8 +62,8 @@ def states() -> dict[str, int]:
 def sweep_and_run_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep once, then run the queue in order, as a worker would, until it is empty."""
     queue = deque(sweep_and_catch_wake_ups(monkeypatch))
-    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
-    monkeypatch.setattr("common.enqueue.transaction.on_commit", lambda then, robust: then())
+    catch_tasks(monkeypatch, queue.append)
+    monkeypatch.setattr("common.tasks.transaction.on_commit", lambda then, robust: then())
     run = {DELIVER: tasks.deliver_webhook, DRAIN: tasks.drain_webhook}
     while queue:
         task, row_id = queue.popleft()
@@ -77,7 +77,7 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     make_backlog(world.listen("oversight.pending", url=webhook.url), 2)
     first, second, *_ = make_backlog(webhook, 4)
     with monkeypatch.context() as patched:
-        # A drain that runs out of time enqueues its continuation.
+        # A drain that runs out of time sends its continuation.
         patched.setattr(deliveries, "MOMENT", 0)
         assert deliveries.drain(delivery_id=first) == second
         assert states() == {"delivered": 1, "due": 5}

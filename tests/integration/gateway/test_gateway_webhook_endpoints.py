@@ -27,7 +27,7 @@ Sweep = Callable[[], list[object]]
 
 @pytest.fixture
 def sweep_rows(monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    """Sweep, and return the rows that it enqueues."""
+    """Sweep, and return the rows that it sends tasks for."""
     return lambda: [row for _, row in sweep_and_catch_wake_ups(monkeypatch)]
 
 

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.test import Client, TestCase
 from django.utils import timezone
 
+from common.tasks import AfterCommitTask
 from gateway import sweeping
 from gateway.accounts.accounts import make_account
 from gateway.accounts.keys import register_key
@@ -206,13 +207,22 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return answers
 
 
+def catch_tasks(monkeypatch: pytest.MonkeyPatch, take: Callable[[tuple[str, Any]], object]) -> None:
+    """Give the names and rows of tasks to `take` once they are committed, instead of sending them."""
+
+    def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+        take((task.name, *args))
+
+    monkeypatch.setattr(AfterCommitTask, "_send", send)
+
+
 def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
-    """Sweep once, and return what it would have enqueued: the task's name and the row, in order."""
-    enqueued: list[tuple[str, object]] = []
-    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: enqueued.append((task, row_id)))
+    """Sweep once, and return which tasks it would have sent: the task's name and the row, in order."""
+    sent: list[tuple[str, object]] = []
+    catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):
         sweeping.sweep(now=timezone.now())
-    return enqueued
+    return sent
 
 
 def move_on_everything() -> None:

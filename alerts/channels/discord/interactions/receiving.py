@@ -30,7 +30,6 @@ from alerts.channels.discord.replies import (
     private,
 )
 from alerts.models import Interaction
-from common.enqueue import enqueue
 from common.logs import trace_id
 from common.postgres.retry import atomic_with_retry, retry_transaction
 
@@ -113,7 +112,7 @@ def _defer(received: Received, until: float) -> Body:
     _be_quick()
     interaction, is_new = _store(received)
     if is_new:
-        enqueue(TASKS[interaction.kind], interaction.pk)
+        TASKS[interaction.kind].delay_on_commit(interaction.pk)
     _check_in_time(until)
     return _answer_of(interaction)
 

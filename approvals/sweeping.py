@@ -1,0 +1,111 @@
+"""The desk's periodic sweep: its duties find what no task was sent for."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import QuerySet
+
+from approvals import tasks
+from approvals.collaboration import claims, comments, snooze
+from approvals.decisions import apply_policy, execute, expire, standing
+from approvals.escalation import assigning, watch
+from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
+from approvals.planted import PracticeMessage
+from approvals.practice import ending as practice
+from approvals.practice import planting
+from approvals.querysets.messages import desk_messages
+from approvals.reconcile import closing
+from approvals.standing import ending
+from common.sweeps import Duty, do_all, duty
+from mirror import brakes
+from mirror.models import AttachedFile, Brake, Connection, Message, RemotePicture, Thread
+from mirror.sync import health
+from mirror.tasks import fetch_file, read_thread, survey
+from policy import gate_minimum
+from policy.models import GateList
+from policy.tasks import bring_minimum, push_list
+
+log = logging.getLogger(__name__)
+
+
+def sweep() -> str:
+    """Do every duty, and say which of them failed."""
+    failed = do_all(_DUTIES).failed
+    return f"swept, but for: {', '.join(failed)}" if failed else "swept"
+
+
+def _abandon(decision_ids: list[int]) -> None:
+    _one_by_one(execute.abandon, decision_ids)
+
+
+def _refuse_outdated(decision_ids: list[int]) -> None:
+    _one_by_one(execute.refuse_outdated, decision_ids)
+
+
+def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
+    for decision_id in decision_ids:
+        try:
+            # Each in its own transaction: one that fails does not keep the others from being ended.
+            command(decision_id=decision_id)
+        except Exception:
+            log.exception("decision not ended", extra={"decision": decision_id, "command": command.__name__})
+
+
+def _apply_reports(message_ids: list[int]) -> None:
+    for message in Message.objects.filter(pk__in=message_ids).select_related("connection"):
+        if closing.apply_reports(message):
+            tasks.ask_about.delay_on_commit(message.pk)
+
+
+def _with(command: Callable[[], object], rows: Callable[[], QuerySet[Any]]) -> Duty:
+    """Call a command that reads these rows itself."""
+    return duty(rows, lambda _: command())
+
+
+def _each(task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None) -> Duty:
+    """Send a task for each row."""
+    return duty(rows, task.delay_each, most=most)
+
+
+_DUTIES = {
+    "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
+    "policy": _with(apply_policy.apply_due, apply_policy.due),
+    "standing approvals over": duty(ending.over, ending.end_over, most=100),
+    "samples": duty(ending.undecided_samples, ending.note_outcomes, most=200),
+    "to people": duty(standing.to_stop, standing.give_to_people, most=200),
+    "standing approvals": _with(standing.approve_due, standing.due),
+    "expired": _with(expire.expire_due, expire.due),
+    "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
+    "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
+    "practice": duty(planting.due, planting.plant_due, most=200),
+    "practice over": duty(PracticeMessage.objects.over, practice.end_over, most=200),
+    "review plans": duty(watch.to_watch, watch.watch, most=200),
+    "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
+    "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
+    "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
+    "outdated": duty(Decision.objects.outdated_for_later, _refuse_outdated, most=200),
+    "due": _each(tasks.execute_decision, Decision.objects.due, 200),
+    "edits": _each(tasks.send_replacement, Replacement.objects.due, 100),
+    "in doubt": _each(tasks.resolve_decision, Decision.objects.to_resolve, 50),
+    "content": _each(tasks.hydrate, Message.objects.to_hydrate, 200),
+    "reported": duty(Message.objects.reported_and_ended, _apply_reports, most=100),
+    "late": _each(tasks.ask_about, Message.objects.to_ask_about, 50),
+    "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
+    "pictures": _each(tasks.load_pictures, RemotePicture.objects.due, 50),
+    "threads": _each(read_thread, Thread.objects.to_read, 100),
+    # One whole read proves that a connection is healthy again and brings everything that was missed.
+    "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
+    "overdue": _each(tasks.read_connection, Connection.objects.overdue),
+    "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
+    "floods over": duty(Brake.objects.over, brakes.end_over, most=100),
+    "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
+    "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
+    "questions": _with(comments.delete_past_questions, Question.objects.past),
+    # The next duty but two sends what this one makes.
+    "new lists": GateList.objects.ensure,
+    "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
+    "surveys": _each(survey, Connection.objects.to_survey, 20),
+    "lists": _each(push_list, GateList.objects.to_push, 100),
+    "weights": _each(tasks.reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)),
+}

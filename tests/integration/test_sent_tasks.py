@@ -1,0 +1,94 @@
+"""Tasks are sent after the commit, within a second, and not at all where Redis is unavailable."""
+
+import json
+import socket
+import time
+
+import pytest
+import redis
+from celery import Celery
+from django.conf import settings
+from django.db import transaction
+
+from alerts.tasks import drain
+from approvals.tasks import hydrate
+from common import redis as quick
+from common import tasks
+from common.tasks import AfterCommitTask
+
+# A task is sent once its transaction has committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def broker():
+    """An empty Redis."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    client.flushdb()
+    return client
+
+
+def nothing(row):
+    pass
+
+
+def task_through(url):
+    """A task of an app that has its broker there, with the time-outs of ours."""
+    other = Celery("other", broker=url, set_as_current=False)
+    other.conf.update(broker_transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS, task_publish_retry=False)
+    return other.task(nothing, base=AfterCommitTask)
+
+
+def rows(client, queue):
+    """The rows that tasks in this queue are about, last first."""
+    return [json.loads(json.loads(text)["headers"]["argsrepr"].replace("(", "[").replace(",)", "]"))[0]
+            for text in client.lrange(queue, 0, -1)]  # fmt: skip
+
+
+def test_task_is_sent_once_its_transaction_has_committed(broker):
+    with transaction.atomic():
+        hydrate.delay_on_commit(1)
+        hydrate.apply_async_on_commit((2,), countdown=1.5)
+        assert rows(broker, "sync") == []
+    assert rows(broker, "sync") == [2, 1]
+    with transaction.atomic():
+        hydrate.delay_on_commit(3)
+        transaction.set_rollback(True)
+    assert rows(broker, "sync") == [2, 1]
+
+
+def test_other_callbacks_run_although_redis_is_away(caplog):
+    task, done = task_through("redis+socket:///nonexistent/redis.sock"), []
+    with transaction.atomic():
+        task.delay_on_commit(1)
+        transaction.on_commit(lambda: done.append(1))
+    assert (done, [record.message for record in caplog.records]) == ([1], ["Redis not reached"])
+    assert quick.is_resting()
+    assert not drain.has_enough_to_do()
+
+
+@pytest.mark.slow
+def test_redis_that_does_not_answer_costs_a_request_a_second_at_most_for_all_its_tasks(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        task = task_through(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        for number in range(100):
+            task.delay_on_commit(number)
+        assert time.monotonic() - began < 1.5
+    assert [record.message for record in caplog.records] == ["Redis not reached"]
+
+
+def test_busy_worker_is_sent_no_more(monkeypatch, broker):
+    monkeypatch.setattr(tasks, "ENOUGH", 3)
+    drain.delay_each(range(3))
+    drain.delay_each([3])
+    drain.delay_each([4])
+    assert rows(broker, "alerts") == [3, 2, 1, 0]
+    assert not hydrate.has_enough_to_do()
+
+
+def test_long_task_goes_on_in_a_new_one(monkeypatch, sent_tasks):
+    assert hydrate.repeat(iter([2, 1, 0]).__next__, 7) == "done"
+    monkeypatch.setattr(tasks, "AT_A_TIME", -1)
+    assert hydrate.repeat(lambda: True, 7) == "to be continued"
+    assert sent_tasks == [("approvals.tasks.hydrate", 7)]
