@@ -5,7 +5,7 @@ outlive what it is about.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -19,6 +19,9 @@ from django.db.models.functions import Lower, Now
 from audit.actions import ACTIONS, OF_PRACTICE, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
+
+# How many entries are in memory at once where all are read.
+AT_ONCE = 1000
 
 # --- Entries --------------------------------------------------------------------------------------------------------
 
@@ -39,6 +42,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """
         return self.annotate(details=F("detail__fields"))
 
+    def with_salts(self) -> Self:
+        """Every entry with its details, and what they are checked by."""
+        return self.with_details().annotate(salt=F("detail__salt"), words=F("detail__words"))
+
     def of_message(self, message: Any) -> Self:
         """Every entry about one message, by its public id."""
         return self.filter(message=message)
@@ -54,6 +61,23 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def before(self, entry_id: int) -> Self:
         """Entries older than one: the next page."""
         return self.filter(id__lt=entry_id)
+
+    def sealing_order(self) -> Self:
+        """In the order in which seals take them (relies on entry_to_seal)."""
+        return self.order_by("xid", "id")
+
+    def after_seal(self, last: "Seal | None") -> Self:
+        """What follows the last seal, or all entries before the first one, in the order of seals."""
+        if last is None:
+            return self.sealing_order()
+        # The first condition leads the index to its place; the second leaves out the rest of that transaction.
+        entries = self.filter(xid__gte=last.end_xid, id__gt=last.after_id)
+        return entries.exclude(xid=last.end_xid, id__lte=last.end_id).sealing_order()
+
+    def unsealed(self) -> Self:
+        """Entries that no seal covers, in the order of seals."""
+        sealed = SealedEntry.objects.filter(entry=models.OuterRef("pk"))
+        return self.filter(~models.Exists(sealed)).sealing_order()
 
     def without_steps(self) -> Self:
         """Without intermediate steps, and without entries that repeat another entry of the same act."""
@@ -235,6 +259,24 @@ class Seal(models.Model):
         return bytes.fromhex(self.next_key or self.key)
 
 
+class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
+    """Reads of what was sealed."""
+
+    def under(self, seal: Seal) -> Self:
+        """What one seal covers, in its order."""
+        rows = self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
+        return rows.order_by("position")
+
+    def with_entries(self, entries: EntryQuerySet) -> Iterator[tuple["SealedEntry", Entry | None]]:
+        """Yield all rows in their order, each with its entry, or None where that is gone; some at a time."""
+        after = -(2**63)
+        while rows := list(self.filter(position__gt=after).order_by("position")[:AT_ONCE]):
+            found = entries.in_bulk([row.entry for row in rows])
+            for row in rows:
+                yield row, found.get(row.entry)
+            after = rows[-1].position
+
+
 class SealedEntry(models.Model):
     """The seal that covers an entry, and the entry's hash as it was sealed, which stays if the entry is altered."""
 
@@ -243,6 +285,8 @@ class SealedEntry(models.Model):
     # Its place among all sealed entries, from 0. Where an entry is gone, nothing else shows where it was.
     position = models.BigIntegerField(unique=True)
     hash = models.BinaryField()
+
+    objects = SealedEntryQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"entry {self.entry} under seal {self.seal}"

@@ -1,17 +1,15 @@
 """Writes the ledger; nothing else does. Receivers of the signal `recorded` are notified of each entry.
 
-An entry and its details are written by one statement, which gives the entry its position. The hash covers number,
-transaction and time, which only the database knows, so the text that is hashed is prepared here and completed there.
+The hash covers number, transaction and time, which only the database knows, so they are asked for first.
 """
 
 import hashlib
 import hmac
-import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -24,7 +22,7 @@ from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
-from common.postgres.rows import batch, insert, run
+from common.postgres.rows import run
 from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
 
 NOTHING = "nothing"
@@ -79,22 +77,34 @@ class EntryPosition:
     at: datetime
 
 
-# The id of the transaction comes first: a restore waits for all that may have taken a number by then.
-_RESERVE = """
-SELECT pg_current_xact_id()::text AS xid, nextval('audit_entry_id_seq') AS number, clock_timestamp() AS at
-"""
+def next_position() -> EntryPosition:
+    """Take the next number. By SQL of its own: no row has a sequence's next value, or the transaction's id.
+
+    The id of the transaction comes first: a restore waits for all that may have taken a number by then.
+    """
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()")
+        xid, number, at = cursor.fetchone()
+    return EntryPosition(number, int(xid), at)
+
+
+def last_number() -> int:
+    """Return the last number that was taken, by whomever. It takes none, and gives the transaction no id."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM audit_entry_id_seq")
+        return int(cursor.fetchone()[0])
 
 
 class ReservedPosition:
     """A position requested in a batch with other statements; it can be taken once the batch was sent."""
 
     def __init__(self) -> None:
-        self._answer = run(_RESERVE, prepare=True)
+        self._answer = run("SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()")
 
     def take(self) -> EntryPosition:
         """Return the position."""
         xid, number, at = self._answer.row()
-        return EntryPosition(number=number, xid=int(xid), at=at)
+        return EntryPosition(number, int(xid), at)
 
 
 def detail_hash(salt: bytes, name: str, value: str) -> str:
@@ -208,22 +218,6 @@ def changed(*, before: str, after: str) -> dict[str, str]:
     return {"before": before or NOTHING, "after": after or NOTHING}
 
 
-@dataclass
-class Change:
-    """A change of one row that the statement of its entry makes: a WITH clause, whose last query `changed` returns it.
-
-    `row` has the columns of `changed`, once the entry was written. If nothing was changed, there is no entry.
-    """
-
-    sql: str
-    values: Sequence[Any]
-    row: tuple[Any, ...] = ()
-
-
-class NothingChanged(Exception):
-    """The change that an entry tells of found no row, so there is no entry."""
-
-
 def record(
     action: str,
     *,
@@ -237,15 +231,13 @@ def record(
     position: EntryPosition | None = None,
     outcome: str = "",
     removes: Sequence[int] = (),
-    change: Change | None = None,
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
     removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
-    `ledger_words()` of the message. A `position` reserved in this transaction saves a round trip. `removes` are entries
-    whose details are removed with this one, which names them in its detail `numbers`. A `change` is made by the same
-    statement; NothingChanged is raised where it finds no row.
+    `ledger_words()` of the message. `removes` are entries whose details are removed with this one, which names them in
+    its detail `numbers`.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
@@ -253,8 +245,13 @@ def record(
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
-    fields, salt = _fields_of(actor, details or {}), os.urandom(16)
+    fields = _fields_of(actor, details or {})
+    salt = os.urandom(16)
+    position = position or next_position()
     entry = Entry(
+        id=position.number,
+        xid=position.xid,
+        at=position.at,
         actor_kind=actor.kind,
         actor_id=actor.id,
         surface=actor.surface,
@@ -266,11 +263,12 @@ def record(
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
         outcome=outcome,
     )
-    entry.mac, found = mac_of(entry), found_by(fields, about, words)
-    if position:
-        _insert_at(position, entry, EntryDetail(salt=salt, fields=fields, words=found))
-    else:
-        _append(entry, removes, [salt, json.dumps(fields), found], change)
+    entry.mac = mac_of(entry)
+    entry.hash = entry_hash(entry)
+    entry.save(force_insert=True)
+    EntryDetail.objects.create(entry_id=entry.pk, salt=salt, fields=fields, words=found_by(fields, about, words))
+    if removes:
+        _remove_details(entry, removes)
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
 
@@ -281,48 +279,10 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
 
 
-def _insert_at(position: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
-    entry.id, entry.xid, entry.at = position.number, position.xid, position.at
-    entry.hash = entry_hash(entry)
-    detail.entry = entry
-    with batch():
-        insert(entry)
-        insert(detail)
+def _remove_details(entry: Entry, numbers: Sequence[int]) -> None:
+    """Remove the details of these entries, which `entry` names.
 
-
-# Functions of the database, whose plans are cached: planning both inserts takes longer than running them. The second is
-# the only way in which the application's role can remove details.
-_APPEND = "SELECT audit_append(" + ", ".join(["%s"] * 17) + ")"
-_REMOVE = "SELECT audit_remove_details(" + ", ".join(["%s"] * 18) + ")"
-_GIVEN = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
-
-
-def _append(entry: Entry, removes: Sequence[int], detail: list[Any], change: Change | None) -> None:
-    """Insert the entry, which gets its position and its hash, and its details; remove the details of `removes`."""
-    values = [
-        *([list(removes)] if removes else []),
-        *(getattr(entry, name) for name in _GIVEN),
-        *(json.dumps(entry.detail_hashes), entry.outcome, entry.mac),
-        *_around_position(entry),
-        *detail,
-    ]
-    # One text, because each column costs the driver time.
-    sql = _REMOVE if removes else _APPEND
-    if change is None:
-        told = run(sql, values).row()[0]
-    else:
-        row = run(f"{change.sql} {sql}, changed.* FROM changed", [*change.values, *values]).one()
-        if row is None:
-            raise NothingChanged
-        told, change.row = row[0], row[1:]
-    number, xid, entry.hash, at = told.split(" ")
-    entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
-
-
-def _around_position(entry: Entry) -> tuple[str, str, str]:
-    """Return the canonical text up to the time, from there to the number, and from there to the transaction."""
-    text = canonical_json(authenticated_columns(entry) | {"mac": entry.mac, "at": "", "id": 0, "xid": ""}).decode()
-    # No value can contain these: quotes in texts are escaped, and hashes of details are never empty or numbers.
-    before, _, rest = text.partition('"at":""')
-    between, _, after = rest.partition('"id":0')
-    return f'{before}"at":"', f'+00:00"{between}"id":', after.removesuffix('"}')
+    By SQL of its own: the application's role can remove details through this function of the database only.
+    """
+    with database.cursor() as cursor:
+        cursor.execute("SELECT audit_remove_details(%s, %s)", [entry.pk, list(numbers)])

@@ -16,8 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from audit.models import Entry, EntryDetail, SealedEntry
 from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
-from common.postgres import clock
-from common.postgres.rows import run
+from common.postgres import clock, take_lock
 
 # How many entries lose their details in one transaction: seals must not wait long for it.
 STEP = 2000
@@ -25,7 +24,7 @@ STEP = 2000
 LONGEST = 30.0
 _ERASED = "ledger.details_erased"
 _REMOVALS = ("ledger.details_removed", _ERASED)
-_LOCK = (0x5EA1, 2)
+_LOCK = "audit.retention"
 _RETENTION = SystemActor("worker", "retention", "the retention worker")
 
 
@@ -54,7 +53,8 @@ def remove_old_details() -> int:
 
 @transaction.atomic
 def _remove_some(until: datetime) -> int:
-    _lock_removals()
+    # An entry must name exactly the details that it removed, and no other removal may run beside it.
+    take_lock(_LOCK)
     old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
     if old:
         details = _removal_details(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
@@ -68,7 +68,7 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
 
     Why details were removed earlier stays: it is about the removal, not about the message.
     """
-    _lock_removals()
+    take_lock(_LOCK)
     mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action__in=_REMOVALS)
     removed = list(_sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True))
     left = mine.count() - len(removed)
@@ -98,11 +98,6 @@ def _sealed() -> "QuerySet[EntryDetail]":
     """Details of sealed entries, but for those of removals."""
     sealed = EntryDetail.objects.filter(Exists(SealedEntry.objects.filter(entry=OuterRef("pk"))))
     return sealed.exclude(entry__action__in=_REMOVALS)
-
-
-def _lock_removals() -> None:
-    """Wait for other removals of details: an entry must name exactly the ones that it removed."""
-    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
 
 
 def _removal_details(numbers: list[int]) -> dict[str, str]:

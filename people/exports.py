@@ -24,7 +24,6 @@ from audit.export.exports import (
     NotExported,
     begin_export,
     entries_of,
-    no_longer_than,
     note_lost_exports,
     request_again,
     start_export,
@@ -35,6 +34,7 @@ from audit.models import Export
 from audit.search.filters import Filters
 from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
+from common.postgres import statements_within
 from common.time_zones import there, zone_name
 from people.actors import Actor, Role
 from people.models import Person
@@ -42,8 +42,8 @@ from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
-# For how many seconds a page may count entries.
-COUNT_SECONDS = 4
+# For how many milliseconds a page may count entries.
+COUNTED_WITHIN = 4_000
 
 
 @login_required
@@ -79,7 +79,7 @@ def export(request: DeskRequest) -> HttpResponse:
 def _number(actor: Actor, filters: Filters) -> int | None:
     """Return how many entries would be exported, or None if counting takes too long."""
     try:
-        with no_longer_than(COUNT_SECONDS):
+        with statements_within(COUNTED_WITHIN):
             return entries_of(filters, take_cut(), actor).count()
     except OperationalError:
         return None

@@ -3,14 +3,12 @@
 from functools import cache
 from typing import Any
 
-from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Verdict
-from audit.recording import Change, NothingChanged
 from audit.trail import last_of
-from common.postgres.statements import ANY, RowQuery, update_of
+from common.postgres.statements import ANY, RowQuery
 from common.references import references_in
 from mirror.models import Connection, Message
 from mirror.querysets.terms import UNSETTLED, VOID
@@ -39,6 +37,9 @@ NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether 
 LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 
+_OWN_FIELDS = [field.attname for field in Decision._meta.concrete_fields if not field.is_relation]
+
+
 def advance(
     decision: Decision, *, event: str, actor: Actor, explanation: str = "", status: int | None = None, **fields: Any
 ) -> Decision:
@@ -52,48 +53,29 @@ def advance(
     left_after_all = _left_after_all(decision, event)
     explanation = LEFT_AFTER_ALL if left_after_all else explanation
     seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
-    update = update_of(seen, state=state, changed_at=Now(), explanation=explanation, **fields)
-    change = Change(_CHANGE.format(update=update.sql), [*update.values, event, status])
-    try:
-        record_about(
-            "decision.left_after_all" if left_after_all else _action(event, state, explanation),
-            decision.message,
-            actor=actor,
-            fingerprint=decision.revision.fingerprint,
-            details={
-                "outcome": decision.outcome,
-                "reference": decision.reference,
-                "attempt": str(fields.get("attempt", decision.attempt)),
-                "explanation": explanation,
-            },
-            about=decision,
-            change=change,
-        )
-    except NothingChanged:
-        raise StaleDecision("This decision has moved on in the meantime.") from None
-    *values, decision.is_only = change.row
-    for field, value in zip(_FIELDS, values, strict=True):
-        convert = getattr(field, "from_db_value", None)
-        setattr(decision, field.attname, convert(value, None, database) if convert else value)
+    if not seen.update(state=state, changed_at=Now(), explanation=explanation, **fields):
+        raise StaleDecision("This decision has moved on in the meantime.")
+    # Without the keys of other rows: those never change, and what was read with them stays.
+    decision.refresh_from_db(fields=_OWN_FIELDS)
+    decision.attempts.create(number=decision.attempt, event=event, status=status, note=explanation)
+    others = Decision.objects.filter(message=decision.message_id).exclude(pk=decision.pk)
+    decision.is_only = not others.exists()
+    record_about(
+        "decision.left_after_all" if left_after_all else _action(event, state, explanation),
+        decision.message,
+        actor=actor,
+        fingerprint=decision.revision.fingerprint,
+        details={
+            "outcome": decision.outcome,
+            "reference": decision.reference,
+            "attempt": str(decision.attempt),
+            "explanation": explanation,
+        },
+        about=decision,
+    )
     if state in VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False, awaits_others=False)
     return decision
-
-
-# Without the keys of other rows: those never change, and what was read with them stays.
-_FIELDS = [one for one in Decision._meta.concrete_fields if not one.is_relation]
-# One statement changes the row, notes the attempt, and looks for other decisions of the message.
-_CHANGE = f"""
-WITH changed AS (
-  {{update}} RETURNING {", ".join(f"approvals_decision.{one.column}" for one in _FIELDS)}, NOT EXISTS (
-    SELECT FROM approvals_decision other
-    WHERE other.message_id = approvals_decision.message_id AND other.id <> approvals_decision.id
-  ) AS is_only
-), noted AS (
-  INSERT INTO approvals_decisionattempt (decision_id, number, event, status, note)
-  SELECT id, attempt, %s, %s, explanation FROM changed
-)
-"""  # noqa: S608 - names of columns
 
 
 def _left_after_all(decision: Decision, event: str) -> bool:

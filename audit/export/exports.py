@@ -4,32 +4,31 @@ An export holds the entries that were there when it was asked for, however long 
 moment is stored as text, so no transaction is held open.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 
 from django.db import OperationalError, transaction
-from django.db.models import BooleanField, CharField, F, Func, Q, QuerySet, Value
+from django.db.models import BooleanField, Func, Max, Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from audit.export.formats import FORMATS, Format
-from audit.models import EntryQuerySet, Export
+from audit.fields import TransactionIdField
+from audit.models import Entry, EntryQuerySet, Export
 from audit.recording import ActorLike, SystemActor, record
 from audit.search.filters import Filters
 from audit.search.results import readable
+from common.postgres import statements_within, take_lock
 from common.postgres.retry import atomic_with_retry
-from common.postgres.rows import run
+from common.postgres.server import current_snapshot
 
 # Limits per person and in total: each export holds one of the web process's four threads.
 MOST_OF_ONE, MOST = 1, 2
 # An export without progress for so long has lost its process; longer than download.SLOWEST.
 LOST_AFTER = timedelta(minutes=5)
-# The time limit of the count, in seconds.
-COUNTED_WITHIN = 30
-_LOCK = (0x5EA1, 7)
+# The time limit of the count, in milliseconds.
+COUNTED_WITHIN = 4_000
 _EXPORTER = SystemActor("worker", "exporter", "the exporter")
 LOST = "The process that wrote it ended."
 
@@ -48,7 +47,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
     if len(query) > Export._meta.get_field("query").max_length:  # type: ignore[operator]
         raise NotExported("This filter is too long to be stored with the export. Shorten it.")
     try:
-        with no_longer_than(COUNTED_WITHIN):
+        with statements_within(COUNTED_WITHIN):
             number = entries_of(pinned, cut, actor).count()
     except OperationalError:
         raise NotExported("This filter takes too long to search. Narrow it by time or action.") from None
@@ -73,7 +72,7 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
 def start_export(export: UUID) -> Export:
     """Start an export that was asked for. Raises NotExported where it is none, or too many run."""
     # Held to the end of this transaction: of two that start at once, one sees the other.
-    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    take_lock("audit.export")
     note_lost_exports()
     running = list(Export.objects.running())
     found = Export.objects.get(pk=export)
@@ -135,23 +134,12 @@ def _details(export: Export) -> dict[str, str]:
 
 # --- Which entries it holds ------------------------------------------------------------------------------------------
 
-# After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
-# being there although the snapshot does not see them. Relies on entry_to_seal.
-_CUT = """
-SELECT pg_current_snapshot()::text, coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM audit_entry)
-  FROM audit_entry
- WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(xid, pg_current_snapshot())
-"""
-
 
 class _VisibleIn(Func):
-    """Whether a snapshot sees what a transaction wrote."""
+    """Whether a snapshot sees what the transaction of an entry wrote."""
 
-    template = "pg_visible_in_snapshot(%(expressions)s::pg_snapshot)"
+    function = "pg_visible_in_snapshot"
     output_field = BooleanField()
-
-    def __init__(self, snapshot: str) -> None:
-        super().__init__(F("xid"), Value(snapshot, output_field=CharField()))
 
 
 @dataclass(frozen=True)
@@ -172,28 +160,21 @@ class Cut:
         return f"{self.after_id} {self.last} {self.snapshot}"
 
 
-@contextmanager
-def no_longer_than(seconds: int) -> Iterator[None]:
-    """Set the time limit of each statement in the block. Raises OperationalError."""
-    with transaction.atomic():
-        run(f"SET LOCAL statement_timeout = '{seconds}s'")
-        yield
-        # Later statements have their own limit.
-        run("SET LOCAL statement_timeout = DEFAULT")
-
-
 def take_cut() -> Cut:
     """Return the ledger's current cut. The transaction must not have written anything yet."""
-    return Cut(*run(_CUT).row())
+    # After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
+    # being there although the snapshot does not see them. Relies on entry_to_seal.
+    now = Func(function="pg_current_snapshot")
+    xmin = Func(now, function="pg_snapshot_xmin", output_field=TransactionIdField())
+    unseen = Entry.objects.filter(xid__gte=xmin).exclude(_VisibleIn("xid", now))
+    after_id = unseen.aggregate(last=Max("pk"))["last"] or 0
+    snapshot = current_snapshot()
+    last = Entry.objects.aggregate(last=Max("pk"))["last"] or 0
+    return Cut(snapshot.text, after_id, last)
 
 
 def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
     """Return what the filters showed to the actor at that moment."""
-    there = Q(id__lte=cut.after_id) | Q(_VisibleIn(cut.snapshot))
+    snapshot = Func(Value(cut.snapshot), template="%(expressions)s::pg_snapshot")
+    there = Q(id__lte=cut.after_id) | Q(_VisibleIn("xid", snapshot))
     return readable(actor, filters).filter(there, id__lte=cut.last)
-
-
-def seals_of(entries: list[int]) -> dict[int, int]:
-    """Return the seals of these entries. Their ids are sent as one array, however many there are."""
-    keys = "{" + ",".join(map(str, entries)) + "}"
-    return dict(run("SELECT entry, seal FROM audit_sealedentry WHERE entry = ANY (%s::bigint[])", [keys]).rows)

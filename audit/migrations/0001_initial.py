@@ -44,42 +44,21 @@ CREATE TRIGGER audit_anchor_whole BEFORE TRUNCATE ON audit_anchor FOR EACH STATE
 # all of them where the newest are asked for.
 STATISTICS = "CREATE STATISTICS audit_entry_actor (dependencies, mcv) ON actor_kind, actor_id FROM audit_entry"
 
-# Appends by a function of the database, which keeps its plans: planning took longer than the two inserts.
-# The id of the transaction comes first: a restore waits for all that may have taken a number by then.
-APPEND = """
-CREATE FUNCTION audit_append(actor_kind text, actor_id text, surface text, action text, connection integer,
-  message uuid, fingerprint text, trace text, detail_hashes jsonb, outcome text, mac text, up_to_time text,
-  up_to_number text, up_to_xid text, salt bytea, fields jsonb, words tsvector) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-  xid xid8 := pg_current_xact_id();
-  number bigint := nextval('audit_entry_id_seq');
-  at timestamptz := clock_timestamp();
-  told text := to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US');
-  hash text := encode(sha256(convert_to(
-    up_to_time || told || up_to_number || number || up_to_xid || xid::text || '"}', 'UTF8')), 'hex');
-BEGIN
-  INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-    detail_hashes, outcome, mac, hash)
-  VALUES (number, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
-    detail_hashes, outcome, mac, hash);
-  INSERT INTO audit_entrydetail (entry_id, salt, fields, words) VALUES (number, salt, fields, words);
-  RETURN number || ' ' || xid::text || ' ' || hash || ' ' || told;
-END
-$$;
-"""
-
-# Details are removed by this function alone, which writes the entry that names whose they were. Entries that tell of
-# removals keep their details, which hold nothing personal but who removed them.
+# Details are removed by this function alone, for an entry of the same transaction that names whose they were. Entries
+# that tell of removals keep their details, which hold nothing personal but who removed them.
 REMOVE_DETAILS = """
-CREATE FUNCTION audit_remove_details(numbers bigint[], actor_kind text, actor_id text, surface text, action text,
-  connection integer, message uuid, fingerprint text, trace text, detail_hashes jsonb, outcome text, mac text,
-  up_to_time text, up_to_number text, up_to_xid text, salt bytea, fields jsonb, words tsvector)
-  RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+CREATE FUNCTION audit_remove_details(removal bigint, numbers bigint[])
+  RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+  told record;
   named text;
 BEGIN
-  IF action NOT IN ('ledger.details_removed', 'ledger.details_erased') THEN
-    RAISE EXCEPTION 'the ledger is append-only: % removes no details', action;
+  SELECT detail.salt, detail.fields->>'numbers' AS numbers, entry.detail_hashes->>'numbers' AS hash INTO told
+    FROM audit_entry entry JOIN audit_entrydetail detail ON detail.entry_id = entry.id
+   WHERE entry.id = removal AND entry.xid = pg_current_xact_id()
+     AND entry.action IN ('ledger.details_removed', 'ledger.details_erased');
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the ledger is append-only: entry % removes no details', removal;
   END IF;
   WITH removed AS (
     DELETE FROM audit_entrydetail detail USING audit_entry entry, audit_sealedentry sealed
@@ -93,12 +72,10 @@ BEGIN
   )
   SELECT string_agg(CASE WHEN first = last THEN first::text ELSE first || '-' || last END, ' ' ORDER BY first)
     INTO named FROM runs;
-  IF named IS DISTINCT FROM fields->>'numbers' OR detail_hashes->>'numbers' IS DISTINCT FROM
-    encode(sha256(salt || '\\x00'::bytea || 'numbers'::bytea || '\\x00'::bytea || convert_to(named, 'UTF8')), 'hex') THEN
+  IF named IS DISTINCT FROM told.numbers OR told.hash IS DISTINCT FROM encode(
+    sha256(told.salt || '\\x00'::bytea || 'numbers'::bytea || '\\x00'::bytea || convert_to(named, 'UTF8')), 'hex') THEN
     RAISE EXCEPTION 'the entry does not name the details that it removes';
   END IF;
-  RETURN audit_append(actor_kind, actor_id, surface, action, connection, message, fingerprint, trace, detail_hashes,
-    outcome, mac, up_to_time, up_to_number, up_to_xid, salt, fields, words);
 END
 $$;
 """
@@ -301,6 +278,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(APPEND_ONLY, migrations.RunSQL.noop),
         migrations.RunSQL(STATISTICS, migrations.RunSQL.noop),
-        migrations.RunSQL(APPEND, migrations.RunSQL.noop),
         migrations.RunSQL(REMOVE_DETAILS, migrations.RunSQL.noop),
     ]

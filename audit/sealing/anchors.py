@@ -26,8 +26,8 @@ from audit.sealing.signing import seal_line
 
 log = logging.getLogger(__name__)
 
-# Read from the end of the file: far more than the seals between two writes.
-_TAIL = 1024 * 1024
+# Only the end of the file is read, far more than the seals between two writes: each seal covers all earlier entries.
+_TAIL = 4 * 1024 * 1024
 # The most checkpoints that are written at once.
 _AT_ONCE = 500
 # How long a seal may be missing in the file before the status page says so.
@@ -50,9 +50,9 @@ def write_anchors() -> int:
     path = Path(settings.SEAL_FILE)
     try:
         with _locked(path) as file:
-            heads = list(_heads_at_end(file))
-            wanted = _since_last_break(pending, heads[0] if heads else None)
-            there = [(head["number"], head["signature"]) for head in reversed(heads)]
+            heads = heads_in(_read_tail(file)[1])
+            wanted = _since_last_break(pending, heads[-1] if heads else None)
+            there = [(head["number"], head["signature"]) for head in heads]
             new = [seal for seal in wanted if (seal.number, seal.signature) not in there]
             _append(file, new)
     except OSError as error:
@@ -70,10 +70,31 @@ def write_anchors() -> int:
 def unknown_heads() -> list[dict[str, Any]]:
     """Return the checkpoints at the end of the file, the newest first, up to the first that the database knows."""
     try:
-        with Path(settings.SEAL_FILE).open("rb") as file:
-            return list(takewhile(lambda head: not _is_known(head), _heads_at_end(file)))
+        heads = heads_in(end_of_file())
     except OSError:
         return []
+    return list(takewhile(lambda head: not _is_known(head), reversed(heads)))
+
+
+def end_of_file() -> bytes:
+    """Return the whole lines at the end of the seals' file. Raises OSError."""
+    with Path(settings.SEAL_FILE).open("rb") as file:
+        end, tail = _read_tail(file)
+    return tail if end == len(tail) else tail.partition(b"\n")[2]
+
+
+def heads_in(tail: bytes) -> list[dict[str, Any]]:
+    """Return the checkpoints in the end of the file, in its order. Lines that are incomplete, or none, are left out."""
+    heads = []
+    for line in tail.splitlines(keepends=True):
+        try:
+            head = json.loads(line)
+            seal = (head["number"], head["at"], head["signature"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if line.endswith(b"\n") and tuple(map(type, seal)) == (int, str, str):
+            heads.append(head)
+    return heads
 
 
 def check_not_rolled_back(last: Seal | None) -> None:
@@ -147,17 +168,6 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _TAIL))
     return end, file.read()
-
-
-def _heads_at_end(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the checkpoints at the end of the file, the newest first. Incomplete lines are skipped."""
-    for line in reversed(_read_tail(file)[1].splitlines(keepends=True)):
-        try:
-            head = json.loads(line)
-        except ValueError:
-            continue
-        if line.endswith(b"\n") and isinstance(head, dict) and {"number", "at", "signature"} <= head.keys():
-            yield head
 
 
 def _record_failure(sentence: str, first: Seal) -> None:

@@ -4,7 +4,7 @@ Before an entry is sealed, it is checked that the desk wrote it and that its tim
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,8 @@ from audit.recording import entry_hash, is_authentic
 from audit.sealing.preconditions import DatabaseState, SealingRefused
 from audit.sealing.signing import public_key, seal_hash, sign, signed_bytes
 from audit.verifier.countersign_verify import window
-from common.postgres.rows import run
 
-# The most entries of one seal, and in memory at once.
+# The most entries of one seal.
 AT_MOST = 1000
 
 
@@ -44,15 +43,13 @@ class Batch:
                 raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
         _check_macs(entries, had_macs=self._had_macs)
         self._had_macs = self._had_macs or any(entry.mac for entry in entries)
-        run(
-            "INSERT INTO audit_sealedentry (entry, seal, position, hash)"
-            " SELECT entry, %s, %s + rank - 1, decode(hash, 'hex')"
-            "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, rank)",
-            [self.number, self.size, [entry.pk for entry in entries], [entry.hash for entry in entries]],
-        )
-        for entry in entries:
-            self._digest.update(bytes.fromhex(entry.hash))
+        sealed = []
+        for position, entry in enumerate(entries, start=self.size):
+            digest = bytes.fromhex(entry.hash)
+            sealed.append(SealedEntry(entry=entry.pk, seal=self.number, position=position, hash=digest))
+            self._digest.update(digest)
             self._end = (entry.xid, entry.pk)
+        SealedEntry.objects.bulk_create(sealed)
         self.count += len(entries)
         self.size += len(entries)
 
@@ -113,31 +110,3 @@ def _misdated(entries: Sequence[Entry], *, before: datetime | None, at: datetime
     """Return the numbers of entries whose time does not lie between the seal before and this moment."""
     begin, end = window(before.isoformat() if before else "", at.isoformat())
     return [one.pk for one in entries if not begin <= one.at.isoformat(timespec="microseconds") <= end]
-
-
-# --- What is sealed next. Raw SQL, for the order of rows: entry_to_seal serves it -----------------------------------
-
-
-def entries_after(last: Seal | None, *, below: int) -> list[Entry]:
-    """Return the entries of the next seal: those that follow the last one, of transactions below this horizon."""
-    end, after_id = ((last.end_xid, last.end_id), last.after_id) if last else ((0, 0), 0)
-    return _in_order("entry.xid < %s AND entry.id > %s", [str(below), after_id], after=end)
-
-
-def not_sealed_up_to(last_id: int) -> Iterator[list[Entry]]:
-    """Yield every entry up to this number that no seal covers, some at a time: what a restore leaves behind."""
-    where = "entry.id <= %s AND NOT EXISTS (SELECT FROM audit_sealedentry sealed WHERE sealed.entry = entry.id)"
-    end = (0, 0)
-    while entries := _in_order(where, [last_id], after=end):
-        yield entries
-        end = (entries[-1].xid, entries[-1].pk)
-
-
-def _in_order(where: str, parameters: list[Any], *, after: tuple[int, int]) -> list[Entry]:
-    """Return the next entries in the order of seals. The index is read from `after` on, not from its beginning."""
-    found = Entry.objects.raw(
-        f"SELECT entry.* FROM audit_entry entry WHERE {where} AND (entry.xid, entry.id) > (%s, %s)"  # noqa: S608
-        " ORDER BY entry.xid, entry.id LIMIT %s",
-        [*parameters, str(after[0]), after[1], AT_MOST],
-    )
-    return list(found)

@@ -4,6 +4,7 @@ A signature over a broken end would hide the break, so the end is checked again 
 by the daily check, and before the first seal after a restore.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,8 @@ from django.db.models import Max
 from audit.models import Entry, Seal, SealedEntry
 from audit.recording import SystemActor, record
 from audit.sealing.signing import is_signed, seal_hash, signed_bytes
-from common.postgres.rows import run
+from common.postgres import clock
+from common.postgres.server import cluster_id, current_snapshot
 
 BROKEN = "ledger.broken"
 SEALER = SystemActor("worker", "sealer", "the sealer")
@@ -61,15 +63,7 @@ def read_database_state() -> DatabaseState:
 
     Whoever asks must not have written yet: a transaction that has an id of its own keeps the horizon below it.
     """
-    horizon, at = run("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()").row()
-    return DatabaseState(int(horizon), at, read_cluster())
-
-
-def read_cluster() -> str:
-    """Return the cluster's own identifier, empty where it may not be read."""
-    if not run("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')").row()[0]:
-        return ""
-    return str(run("SELECT system_identifier::text FROM pg_control_system()").row()[0])
+    return DatabaseState(current_snapshot().xmin, clock(), cluster_id())
 
 
 def check_end(last: Seal | None) -> None:
@@ -87,16 +81,12 @@ def check_end(last: Seal | None) -> None:
         raise SealingRefused(f"The sealed hashes of the entries are not the ones that seal {number} was made over.")
 
 
-# By the database, because a batch of a restore may be long.
-_BATCH = """
-SELECT encode(sha256(coalesce(string_agg(hash, ''::bytea ORDER BY position), ''::bytea)), 'hex')
-  FROM audit_sealedentry WHERE position >= %s AND position < %s
-"""
-
-
 def stored_batch_hash(seal: Seal) -> str:
     """Return the hash over the hashes of a seal's entries as they were sealed."""
-    return str(run(_BATCH, [seal.size - seal.count, seal.size]).row()[0])
+    digest = hashlib.sha256()
+    for sealed_hash in SealedEntry.objects.under(seal).values_list("hash", flat=True).iterator():
+        digest.update(sealed_hash)
+    return digest.hexdigest()
 
 
 def _check_signature(last: Seal) -> None:

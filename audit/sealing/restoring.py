@@ -7,14 +7,15 @@ import hashlib
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
-from audit.models import Entry, Seal
-from audit.recording import ActorLike, entry_hash, record
-from audit.sealing.batch import AT_MOST, Batch, not_sealed_up_to
+from django.db.models import Max
+
+from audit.models import AT_ONCE, Entry, Seal, SealedEntry
+from audit.recording import ActorLike, entry_hash, last_number, record
+from audit.sealing.batch import Batch
 from audit.sealing.preconditions import SealingRefused, check_end, read_database_state
 from audit.sealing.signing import seal_hash
-from common.postgres.rows import run
+from common.postgres.server import current_snapshot
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
@@ -48,7 +49,8 @@ def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: bytes | None
     _check_entries(last)
     begin, last_id = _close_epoch()
     batch = Batch(last)
-    for entries in not_sealed_up_to(last_id):
+    unsealed = Entry.objects.unsealed().filter(pk__lte=last_id).iterator(AT_ONCE)
+    while entries := list(islice(unsealed, AT_ONCE)):
         batch.take(entries)
     # The new epoch's entries have greater numbers, and transactions from `begin` on.
     fields = {"epoch": last.epoch + 1, "after_id": last_id, "end_xid": begin, "end_id": last_id, "note": because}
@@ -65,13 +67,11 @@ def _close_epoch() -> tuple[int, int]:
     number up to `last_id` has an id below `everybody`, and is waited for; and whoever takes a later number was still
     open, or not there yet, when `begin` was read.
     """
-    begin = int(run("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").row()[0])
-    (last_id,) = run(
-        "SELECT greatest((SELECT last_value FROM audit_entry_id_seq), (SELECT coalesce(max(id), 0) FROM audit_entry))"
-    ).row()
-    everybody = run("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").row()
+    begin = current_snapshot().xmin
+    last_id = max(last_number(), Entry.objects.aggregate(last=Max("pk"))["last"] or 0)
+    everybody = current_snapshot().xmax
     ends = time.monotonic() + PATIENCE
-    while not run("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8", everybody).row()[0]:
+    while current_snapshot().xmin < everybody:
         if time.monotonic() > ends:
             raise SealingRefused("The restore waits for a transaction that is still open.", is_breach=False)
         time.sleep(LOOK_EVERY)
@@ -97,24 +97,12 @@ def _check_entries(last: Seal) -> None:
 
 def _sealed_hashes() -> Iterator[bytes]:
     """Yield the hashes of the sealed entries in order, each computed again from its entry."""
-    position = -1
-    while rows := _sealed_after(position):
-        for entry in rows:
-            position, sealed = position + 1, bytes(entry.sealed_hash)
-            if entry.position != position:
-                raise SealingRefused(f"No entry is listed as sealed at position {position}.")
-            if entry.pk is None:
-                raise SealingRefused(f"Entry {entry.sealed} was sealed, and is not there.")
-            if entry_hash(entry) != sealed.hex():
-                raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
-            yield sealed
-
-
-def _sealed_after(position: int) -> list[Any]:
-    found = Entry.objects.raw(
-        "SELECT entry.*, sealed.position, sealed.entry AS sealed, sealed.hash AS sealed_hash"
-        "  FROM audit_sealedentry sealed LEFT JOIN audit_entry entry ON entry.id = sealed.entry"
-        " WHERE sealed.position > %s ORDER BY sealed.position LIMIT %s",
-        [position, AT_MOST],
-    )
-    return list(found)
+    for position, (sealed, entry) in enumerate(SealedEntry.objects.with_entries(Entry.objects.all())):
+        sealed_hash = bytes(sealed.hash)
+        if sealed.position != position:
+            raise SealingRefused(f"No entry is listed as sealed at position {position}.")
+        if entry is None:
+            raise SealingRefused(f"Entry {sealed.entry} was sealed, and is not there.")
+        if entry_hash(entry) != sealed_hash.hex():
+            raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
+        yield sealed_hash

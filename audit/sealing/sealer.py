@@ -9,10 +9,10 @@ import time
 
 from django.db import transaction
 
-from audit.models import Seal
+from audit.models import Entry, Seal
 from audit.recording import record
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.batch import Batch, entries_after
+from audit.sealing.batch import AT_MOST, Batch
 from audit.sealing.preconditions import (
     SEALER,
     DatabaseState,
@@ -23,25 +23,26 @@ from audit.sealing.preconditions import (
     record_refusal,
 )
 from audit.verifier.countersign_verify import Ranges
-from common.postgres.rows import run
+from common.postgres import try_lock
+from common.postgres.server import current_snapshot
 
 log = logging.getLogger(__name__)
 
 # Seconds after which the rest is left to the next run: a task has a limit of its own.
 LONGEST = 30.0
 # Held to the end of the transaction, never longer: a pooler may hand the session to somebody else.
-_LOCK = (0x5EA1, 1)
+LOCK = "audit.sealing"
 
 
 def seal_all() -> int:
     """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
     sealed, ends = 0, time.monotonic() + LONGEST
     # Later entries wait for the next run; otherwise a busy desk would keep this loop running.
-    horizon = read_database_state().horizon
+    horizon = current_snapshot().xmin
     while signing.public_keys() and time.monotonic() < ends:
         try:
             with transaction.atomic():
-                made = _seal_next(horizon) if hold_lock() else None
+                made = _seal_next(horizon) if try_lock(LOCK) else None
         except SealingRefused as refused:
             log.error("not sealed", extra={"reason": str(refused)})
             if refused.is_breach:
@@ -51,11 +52,6 @@ def seal_all() -> int:
             break
         sealed += made
     return sealed
-
-
-def hold_lock() -> bool:
-    """Whether this transaction is now the only one that seals."""
-    return bool(run("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK).row()[0])
 
 
 def _seal_next(horizon: int) -> int | None:
@@ -78,7 +74,7 @@ def _seal_next(horizon: int) -> int | None:
 
 
 def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | None:
-    entries = entries_after(last, below=horizon)
+    entries = list(Entry.objects.after_seal(last).filter(xid__lt=horizon)[:AT_MOST])
     if not entries:
         return None
     check_end(last)

@@ -5,18 +5,17 @@ It reads rows and settings only, so that it says the same on every host.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import models
-from django.db.models import Func, Subquery, Value
+from django.db.models import Count, Func, Min, Subquery, Value
 from django.db.models.functions import Cast, Coalesce, Now
 
 from audit.fields import TransactionIdField
 from audit.models import Entry, Seal
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.preconditions import latest_seal, read_cluster, refusal_since
+from audit.sealing.preconditions import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
-from common.postgres.rows import run
+from common.postgres.server import OpenTransaction, cluster_id, current_snapshot, oldest_writer
 
 # Entries are counted up to this many.
 COUNTED = 10_000
@@ -50,11 +49,14 @@ class SealingState:
 def sealing_state(now: datetime) -> SealingState:
     """Return the state at this moment, by the database's clock."""
     last = latest_seal()
-    number, oldest = _unsealed(last, at_most=COUNTED + 1)
+    # What began after this moment cannot be sealed yet.
+    entries = Entry.objects.after_seal(last).filter(xid__lt=current_snapshot().xmax)[: COUNTED + 1]
+    waiting = entries.aggregate(number=Count("pk"), oldest=Min("at"))
+    oldest = waiting["oldest"]
     age = max(now - oldest, timedelta()) if oldest else timedelta()
     is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
-    holder = run(_HOLDERS).one() if is_late else None
+    holder = oldest_writer() if is_late else None
     if not is_on:
         why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
     elif stopped:
@@ -63,7 +65,18 @@ def sealing_state(now: datetime) -> SealingState:
         why, advice = _why_late(holder)
     else:
         why, advice = _why_not_outside(now)
-    return SealingState(last, number, oldest, age, is_on, bool(stopped), is_late, holder is not None, why, advice)
+    return SealingState(
+        last=last,
+        unsealed=waiting["number"],
+        waits_since=oldest,
+        age=age,
+        is_on=is_on,
+        is_stopped=bool(stopped),
+        is_late=is_late,
+        is_blocked=holder is not None,
+        why=why,
+        advice=advice,
+    )
 
 
 def _why_stopped(last: Seal | None) -> str:
@@ -72,27 +85,19 @@ def _why_stopped(last: Seal | None) -> str:
         return str(detail.fields.get("reason", "")) if detail else "The ledger failed verification."
     if last and last.expected_key not in signing.public_keys():
         return signing.missing_key(last.expected_key)
-    return restoring.why_not_automatic(last, read_cluster()) if last else ""
+    return restoring.why_not_automatic(last, cluster_id()) if last else ""
 
 
-# By age: PostgreSQL hides when sessions of other roles began, and shows the age of their transaction.
-_HOLDERS = """
-SELECT who, program, nullif(place, current_database()), since FROM (
-  SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), xact_start, age(backend_xid)
-    FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-  UNION ALL
-  SELECT 'prepared transaction ' || gid, '', database, prepared, age(transaction) FROM pg_prepared_xacts
-) AS open (who, program, place, since, age) ORDER BY age DESC LIMIT 1
-"""
-
-
-def _why_late(holder: Any) -> tuple[str, str]:
+def _why_late(holder: OpenTransaction | None) -> tuple[str, str]:
     """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
     if holder is None:
         return "No open transaction blocks it.", "The sealing worker is not running, or it fails: see its log."
-    who, program, elsewhere, since = holder
-    named = f"{who}{f' ({program})' if program else ''}{f' in the database {elsewhere}' if elsewhere else ''}"
-    began = f", open since {since:%-d %b, %H:%M:%S} UTC" if since else ""
+    named = holder.who
+    if holder.program:
+        named += f" ({holder.program})"
+    if holder.database:
+        named += f" in the database {holder.database}"
+    began = f", open since {holder.since:%-d %b, %H:%M:%S} UTC" if holder.since else ""
     return (
         f"An open transaction blocks it: {named}{began}.",
         "End it. On a shared server, transactions in other databases count too.",
@@ -107,18 +112,6 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
         f"Seal {waiting.number} and those after it are not in the seals' file: deleted entries would go unnoticed.",
         "SEAL_FILE must name a file that the worker can write.",
     )
-
-
-def _unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
-    """Return how many entries no seal covers yet, up to so many, and since when the oldest of them waits."""
-    xid, number, after_id = (last.end_xid, last.end_id, last.after_id) if last else (0, 0, 0)
-    number, oldest = run(
-        "WITH new AS (SELECT at FROM audit_entry WHERE (xid, id) > (%s, %s) AND id > %s"
-        "  AND xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid, id LIMIT %s)"
-        " SELECT count(*), min(at) FROM new",
-        [str(xid), number, after_id, at_most],
-    ).row()
-    return number, oldest
 
 
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:

@@ -4,28 +4,30 @@ PostgreSQL does not know how rare a word is by its beginning, nor that a time is
 wrong, it would walk through the whole ledger for the newest hundred. So `quickly` looks up both first.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
 
 from django.apps import apps
-from django.db import OperationalError, models, transaction
-from django.db.models import CharField, F, Func, Q, Value
+from django.db import OperationalError, transaction
+from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
-from audit.models import Entry, EntryQuerySet
+from audit.models import Entry, EntryDetail, EntryQuerySet
 from audit.search.filters import Filters, actions_of, fingerprint_prefixes
 from audit.trail import Line, lines, with_subjects
-from common.postgres.rows import Answer, batch, run, run_apart
+from common.postgres import statements_within
 from common.words import BY, TO, asked
 
 PAGE = 100
 # Counted up to here; beyond it the page says that there are more.
 COUNTED = 2_000
-# A search that takes longer than this asks for too much at once.
-LONGEST = "4s"
+# A search whose statements take more milliseconds than this asks for too much at once.
+LONGEST = 4_000
 # A word that is found this often is met soon enough by walking through the entries, newest first.
 RARE = 20_000
 MOST_STRAYS = 10_000
@@ -39,9 +41,9 @@ class SearchTooLongError(Exception):
 
 @contextmanager
 def within_time() -> Iterator[None]:
-    """Run the block in a transaction. Raises SearchTooLongError where a statement of it was cancelled."""
+    """Run the block in a transaction. Raises SearchTooLongError where a statement of it took too long."""
     try:
-        with transaction.atomic():
+        with statements_within(LONGEST):
             yield
     except OperationalError as error:
         if not _is_cancelled(error):
@@ -56,26 +58,17 @@ def _is_cancelled(error: OperationalError) -> bool:
 # --- Which entries match --------------------------------------------------------------------------------------------
 
 
-class _HasWords(Func):
-    """Whether an entry's details are found by these words, written as PostgreSQL reads a tsquery."""
-
-    template = "%(expressions)s::tsquery"
-    arg_joiner = " @@ "
-    output_field = models.BooleanField()
-
-    def __init__(self, words: str) -> None:
-        super().__init__(F("detail__words"), Value(words, output_field=CharField()))
+def _has_words(column: str, words: str) -> Func:
+    """Whether a column of words has these, written as PostgreSQL reads a tsquery."""
+    asked_for = Value(words, output_field=CharField())
+    return Func(column, asked_for, template="%(expressions)s::tsquery", arg_joiner=" @@ ", output_field=BooleanField())
 
 
-class _AnyId(Func):
-    """Whether a key is in a list, which is sent as one array however long it is."""
-
+def _is_among(keys: list[int]) -> Func:
+    """Whether a key is in a list, sent as one array: Django takes 30 milliseconds to write a thousand into IN."""
+    array = Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField())
     template = "(%(expressions)s::bigint[]))"
-    arg_joiner = " = ANY ("
-    output_field = models.BooleanField()
-
-    def __init__(self, keys: list[int]) -> None:
-        super().__init__("pk", Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField()))
+    return Func("pk", array, template=template, arg_joiner=" = ANY (", output_field=BooleanField())
 
 
 def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
@@ -101,7 +94,7 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     if filters.trace:
         found = found.filter(~Q(trace=""), trace__startswith=filters.trace)
     words = _tsquery(filters)
-    return found.filter(_HasWords(words)) if words else found
+    return found.filter(_has_words("detail__words", words)) if words else found
 
 
 def _tsquery(filters: Filters) -> str:
@@ -109,85 +102,74 @@ def _tsquery(filters: Filters) -> str:
     return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
 
 
-_FOUND = "SELECT entry_id FROM audit_entrydetail WHERE words @@ %s::tsquery LIMIT %s"
-
-# Halves the ledger until it has the first entry that is no older than a time: some twenty looks into the primary key.
-_FIRST_SINCE = """
-(WITH RECURSIVE ends AS (SELECT coalesce(min(id), 0) AS low, coalesce(max(id), 0) + 1 AS high FROM audit_entry),
-step (low, high, round) AS (
-  SELECT low, high, 0 FROM ends
-  UNION ALL
-  SELECT CASE WHEN probe.at < {at} THEN probe.id + 1 ELSE low END, CASE WHEN probe.at < {at} THEN high ELSE middle END,
-    round + 1
-  FROM step, LATERAL (SELECT (low + high) / 2 AS middle) AS half,
-    LATERAL (SELECT id, at FROM audit_entry WHERE id >= middle ORDER BY id LIMIT 1) AS probe
-  WHERE low < high
-)
-SELECT low FROM step ORDER BY round DESC LIMIT 1)
-"""
-
-# Strays are entries of a time whose number says otherwise: written by a clock that was set, or by somebody's hand.
-# Relies on entry_at_brin, which knows the least and the largest of both columns in each stretch of the table.
-_BOUNDS = """
-WITH bounds AS MATERIALIZED (SELECT {first} AS first, {last} AS last)
-SELECT first, last, ARRAY(
-  (SELECT id FROM audit_entry WHERE {time} AND id < bounds.first LIMIT {most})
-  UNION ALL (SELECT id FROM audit_entry WHERE {time} AND id >= bounds.last LIMIT {most})
-) FROM bounds
-"""
-
-
-def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> EntryQuerySet:
-    """Return those of the entries that match, found by the rarest of what is asked for.
-
-    From here on no statement of the transaction may take longer than `longest`.
-    """
-    words, prints = _tsquery(filters), matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint))
-    with batch():
-        if longest:
-            run("SELECT set_config('statement_timeout', %s, true)", [longest])
-        by_words = run(_FOUND, [words, RARE + 1]) if words else None
-        by_print = run(*prints.values("pk")[: RARE + 1].query.sql_with_params()) if filters.fingerprint else None
-        bounds = _bounds(filters) if filters.begins or filters.ends else None
-    # If these are all matches, a second query would take as long again.
-    if (keys := _all_keys(by_words)) is not None:
-        entries, filters = entries.filter(_AnyId(keys)), replace(filters, text="", to="", by="")
-    if (keys := _all_keys(by_print)) is not None:
-        entries, filters = entries.filter(_AnyId(keys)), replace(filters, fingerprint="")
-    found = matching(entries, filters)
-    if bounds is None:
-        return found
-    first, last, strays = bounds.row()
-    if len(strays) >= MOST_STRAYS:
-        # The entries' numbers do not follow their times here.
-        return found
-    within = Q(id__gte=first, id__lt=last)
-    return found.filter(within | Q(_AnyId(strays)) if strays else within)
-
-
-def _all_keys(answer: Answer | None) -> list[int] | None:
-    """Return the keys that were found, None where they are too many to be all."""
-    if answer is None or len(answer.rows) > RARE:
-        return None
-    return [key for (key,) in answer.rows]
-
-
-def _bounds(filters: Filters) -> Answer:
-    """Ask which numbers the entries of a time have, and which of them are strays."""
-    begins, ends = filters.begins, filters.ends
-    sides = ("at >= %(begins)s" if begins else "", "at < %(ends)s" if ends else "")
-    sql = _BOUNDS.format(
-        first=_FIRST_SINCE.format(at="%(begins)s::timestamptz") if begins else "0::bigint",
-        last=_FIRST_SINCE.format(at="%(ends)s::timestamptz") if ends else f"{2**62}::bigint",
-        time=" AND ".join(filter(None, sides)),
-        most=MOST_STRAYS,
-    )
-    return run(sql, {"begins": begins, "ends": ends})
-
-
 def readable(actor: Any, filters: Filters) -> EntryQuerySet:
-    """Return every entry that the actor may read and that matches; from here on the transaction is short of time."""
-    return quickly(Entry.objects.readable_by(actor), filters, longest=LONGEST)
+    """Return every entry that the actor may read and that matches."""
+    return quickly(Entry.objects.readable_by(actor), filters)
+
+
+def quickly(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
+    """Return those of the entries that match, found by the rarest of what is asked for."""
+    if words := _tsquery(filters):
+        keys = _all_keys(EntryDetail.objects.filter(_has_words("words", words)))
+        # If these are all matches, a second look-up would take as long again.
+        if keys is not None:
+            entries = entries.filter(_is_among(keys))
+            filters = replace(filters, text="", to="", by="")
+    if filters.fingerprint:
+        keys = _all_keys(matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint)))
+        if keys is not None:
+            entries = entries.filter(_is_among(keys))
+            filters = replace(filters, fingerprint="")
+    found = matching(entries, filters)
+    return found.filter(_numbers_of(filters)) if filters.begins or filters.ends else found
+
+
+def _all_keys(rows: Any) -> list[int] | None:
+    """Return the keys of these rows, None where they are too many."""
+    keys = list(rows.values_list("pk", flat=True)[: RARE + 1])
+    return keys if len(keys) <= RARE else None
+
+
+def _numbers_of(filters: Filters) -> Q:
+    """Return the condition on the numbers that entries of this time have.
+
+    Strays are entries of the time whose number says otherwise: written by a clock that was set, or by somebody's hand.
+    Finding them relies on entry_at_brin, which knows the least and the largest of both columns in each stretch.
+    """
+    within = Q()
+    outside = Q()
+    if filters.begins:
+        first = _first_since(filters.begins)
+        within &= Q(pk__gte=first)
+        outside |= Q(pk__lt=first)
+    if filters.ends:
+        last = _first_since(filters.ends)
+        within &= Q(pk__lt=last)
+        outside |= Q(pk__gte=last)
+    at_the_time = matching(EntryQuerySet(Entry), Filters(begins=filters.begins, ends=filters.ends))
+    strays = list(at_the_time.filter(outside).values_list("pk", flat=True)[:MOST_STRAYS])
+    if len(strays) == MOST_STRAYS:
+        # The entries' numbers do not follow their times here.
+        return Q()
+    return within | Q(_is_among(strays)) if strays else within
+
+
+def _first_since(moment: datetime) -> int:
+    """Return the number of the first entry that is no older, by halving the ledger: some twenty looks at its key."""
+    ends = Entry.objects.aggregate(low=Min("pk"), high=Max("pk"))
+    if ends["low"] is None:
+        return 0
+    low: int = ends["low"]
+    high = ends["high"] + 1
+    times = Entry.objects.order_by("pk").values_list("pk", "at")
+    while low < high:
+        middle = (low + high) // 2
+        number, at = times.filter(pk__gte=middle)[0]
+        if at < moment:
+            low = number + 1
+        else:
+            high = middle
+    return low
 
 
 def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
@@ -282,59 +264,55 @@ class Facets:
         return f"{COUNTED:,}+" if self.folded > COUNTED else f"{self.folded:,}"
 
 
-# The columns by which a search can be narrowed, grouped by one statement over the newest that match. Of each value the
-# newest entry has its name, unless its details were removed.
-_COUNTED = """
-WITH newest AS MATERIALIZED ({newest}),
-counted AS (
-  SELECT grouping(action, actor_kind, surface, connection) AS kind, action, actor_kind, actor_id, surface, connection,
-    count(*) AS number, max(id) AS last
-  FROM (SELECT * FROM newest ORDER BY id DESC LIMIT {counted}) AS the_newest
-  GROUP BY GROUPING SETS ((action), (actor_kind, actor_id), (surface), (connection), ())
-),
-ranked AS (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY number DESC, last DESC) AS rank FROM counted)
-(SELECT kind, coalesce(action, actor_kind || '/' || actor_id, surface, connection::text, ''),
-  CASE kind WHEN 15 THEN (SELECT count(*) FROM newest) ELSE number END,
-  CASE kind WHEN 11 THEN (SELECT fields ->> 'actor' FROM audit_entrydetail WHERE entry_id = last) END
-FROM ranked WHERE rank <= 30 ORDER BY kind, rank)
-UNION ALL SELECT 99, '', (SELECT count(*) FROM ({folded}) AS folded), ''
-"""
-_FIELDS = {7: "action", 11: "actor", 13: "surface", 14: "connection"}
-_TOTAL, _FOLDED = 15, 99
+# The most values of a facet that are named.
+_MOST_VALUES = 30
 
 
 def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets | None:
     """Count the values of the newest matches that are shown, and those that are folded; None if that takes too long."""
-    columns = ("id", "action", "actor_kind", "actor_id", "surface", "connection")
-    shown = shown_of(entries, filters).newest_first().values(*columns)
-    sql, values = shown[: COUNTED + 1].query.sql_with_params()
-    folded, more = "SELECT 1 WHERE false", ()
-    if filters.folds:
-        technical = entries.technical().order_by().values("pk")
-        folded, more = technical[: COUNTED + 1].query.sql_with_params()
     try:
-        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED, folded=folded), (*values, *more)).rows
+        with transaction.atomic():
+            return _count(entries, filters, actor)
     except OperationalError as error:
         if not _is_cancelled(error):
             raise
-        return None
-    counts: dict[str, list[Count]] = {name: [] for name in _FIELDS.values()}
-    total = folded_number = 0
-    for kind, value, number, label in rows:
-        if kind == _TOTAL:
-            total = number
-        elif kind == _FOLDED:
-            folded_number = number
-        elif value:
-            counts[_FIELDS[kind]].append(Count(value, number, label or ""))
+    return None
+
+
+def _count(entries: EntryQuerySet, filters: Filters, actor: Any) -> Facets:
+    shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
+    newest = list(shown.values_list("pk", "action", "actor_kind", "actor_id", "surface", "connection"))
+    counted: dict[str, Counter[str]] = {name: Counter() for name in ("action", "actor", "surface", "connection")}
+    # The newest entry of each actor, which has the name, unless its details were removed.
+    last: dict[str, int] = {}
+    for pk, action, kind, key, surface, connection in newest[:COUNTED]:
+        who = f"{kind}/{key}"
+        last.setdefault(who, pk)
+        counted["action"][action] += 1
+        counted["actor"][who] += 1
+        counted["surface"][surface] += 1
+        if connection:
+            counted["connection"][str(connection)] += 1
+    # Of those that are as frequent, the newest come first, as they were counted.
+    frequent = {name: counter.most_common(_MOST_VALUES) for name, counter in counted.items()}
+    named = {last[who]: who for who, _ in frequent["actor"]}
+    names = dict(EntryDetail.objects.filter(pk__in=named).values_list("pk", "fields__actor"))
+    labels: dict[str, dict[str, str | None]] = {"actor": {who: names.get(pk) for pk, who in named.items()}}
     # A single connection needs no name.
-    keys = [one.value for one in counts["connection"]]
-    names = _names_of_connections(actor, keys) if len(keys) > 1 or filters.connection else {}
-    counts["connection"] = [replace(one, label=names[one.value]) for one in counts["connection"] if one.value in names]
-    return Facets(min(total, COUNTED), total > COUNTED, folded_number, counts)
+    if len(frequent["connection"]) > 1 or filters.connection:
+        labels["connection"] = _names_of_connections(actor, [value for value, _ in frequent["connection"]])
+    # Those that the actor may not see are not named at all.
+    known = labels.get("connection", {})
+    frequent["connection"] = [one for one in frequent["connection"] if one[0] in known]
+    folded = entries.technical().order_by()[: COUNTED + 1].count() if filters.folds else 0
+    counts = {
+        name: [Count(value, number, labels.get(name, {}).get(value) or "") for value, number in found]
+        for name, found in frequent.items()
+    }
+    return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
 
 
-def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str]:
+def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str | None]:
     connections: Any = apps.get_model("mirror", "Connection")._default_manager
     found = connections.visible_to(actor).filter(pk__in=keys).values_list("pk", "name")
     return {str(key): name for key, name in found}

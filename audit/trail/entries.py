@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from audit.models import Entry, EntryQuerySet
-from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, ValueQuery, first_of, read_values
+from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, ValueQuery, first_of
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,8 @@ def recorded_versions(
 
 def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:
     """Return when the actor first did this to this version of the message."""
-    part = first_at_part(message=message, action=action, actor_id=actor_id, fingerprint=fingerprint)
-    found: datetime | None = read_values({"at": part})["at"]
-    return found
+    done = _of_actor(message, actor_id, fingerprint).of_action(action)
+    return done.oldest_first().values_list("at", flat=True).first()
 
 
 def first_at_part(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> ValueQuery:

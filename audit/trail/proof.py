@@ -18,7 +18,6 @@ from audit.recording import ActorLike, canonical_entry, record
 from audit.sealing.signing import seal_json
 from audit.trail.entries import Line, lines
 from common.postgres import clock
-from common.postgres.rows import run
 
 VERSION = 2
 # What a proof may have, as the verifier has it; a proof of more would be a bundle.
@@ -124,7 +123,7 @@ def _batches(
         first = seal.size - seal.count
         yield {
             "seal": seal_json(seal),
-            "hashes": _hashes(first, seal.size),
+            "hashes": [bytes(one).hex() for one in SealedEntry.objects.under(seal).values_list("hash", flat=True)],
             "entries": [
                 {
                     "index": one.position - first,
@@ -135,12 +134,3 @@ def _batches(
                 for one in under[seal.number]
             ],
         }
-
-
-def _hashes(first: int, end: int) -> list[str]:
-    """Return the sealed hashes of these positions, in order."""
-    found = run(
-        "SELECT encode(hash, 'hex') FROM audit_sealedentry WHERE position >= %s AND position < %s ORDER BY position",
-        [first, end],
-    )
-    return [digest for (digest,) in found.rows]

@@ -1,42 +1,10 @@
 """Compares the anchors with each other and with the seals' file: whether one that was written is still there."""
 
-import json
-import os
-from pathlib import Path
-from typing import Any
+from django.db.models import Exists, Max, OuterRef
 
-from django.conf import settings
-from django.db.models import Max
-
-from audit.models import Anchor
+from audit.models import Anchor, Seal
+from audit.sealing.anchors import end_of_file, heads_in
 from audit.verifier.countersign_verify import Report
-from common.postgres.rows import run
-
-# Only the end of the seals' file is read: each seal covers all earlier entries.
-_TAIL = 4 * 1024 * 1024
-
-# Each anchor names the seal that was written to the same place before it.
-_REMOVED = """
-SELECT previous, kind, seal FROM audit_anchor later
- WHERE previous > 0
-   AND NOT EXISTS (SELECT FROM audit_anchor earlier WHERE earlier.kind = later.kind AND earlier.seal = later.previous)
- ORDER BY previous
-"""
-_IN_FILE = """
-SELECT before.number, before.signature, after.number, after.signature
-  FROM audit_anchor anchor
-  JOIN audit_seal before ON before.number = anchor.previous
-  JOIN audit_seal after ON after.number = anchor.seal
- WHERE anchor.kind = %s AND anchor.seal >= %s ORDER BY anchor.seal
-"""
-
-
-def read_end_of_file() -> bytes:
-    """Return the whole lines at the end of the seals' file. Raises OSError."""
-    with Path(settings.SEAL_FILE).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        is_cut, data = file.tell() > 0, file.read()
-    return data.partition(b"\n")[2] if is_cut else data
 
 
 def check_anchors(report: Report) -> None:
@@ -45,42 +13,40 @@ def check_anchors(report: Report) -> None:
     last = report.last.number if report.last else 0
     if newest > last:
         report.find(f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted.")
-    for previous, kind, seal in run(_REMOVED).rows:
-        where = "to the seals' file" if kind == Anchor.Kind.FILE else "to Discord"
-        report.find(f"Seal {previous} was written {where} before seal {seal}, and its anchor was removed.")
+    # Each anchor names the seal that was written to the same place before it.
+    earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
+    for anchor in Anchor.objects.filter(~Exists(earlier), previous__gt=0).order_by("previous").iterator():
+        where = "to the seals' file" if anchor.kind == Anchor.Kind.FILE else "to Discord"
+        report.find(
+            f"Seal {anchor.previous} was written {where} before seal {anchor.seal}, and its anchor was removed."
+        )
     _check_file(report)
 
 
 def _check_file(report: Report) -> None:
     """Find lines that were removed. The file is read after the anchors: a line is written before its anchor."""
     try:
-        lines = _lines(read_end_of_file())
+        heads = heads_in(end_of_file())
     except OSError:
         return
-    if not lines:
+    if not heads:
         return
-    places = {line: place for place, line in enumerate(lines)}
-    lowest = min(number for number, _ in lines)
+    places = {(head["number"], head["signature"]): place for place, head in enumerate(heads)}
+    lowest = min(number for number, _ in places)
+    anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
+    pairs = list(anchors.values_list("previous", "seal"))
+    numbers = {number for pair in pairs for number in pair}
+    signatures = dict(Seal.objects.filter(number__in=numbers).values_list("number", "signature"))
     gone = set()
     # Several hosts may have a file each: a pair counts where one of the two is in this one.
-    for before, before_signature, after, after_signature in run(_IN_FILE, [Anchor.Kind.FILE, lowest]).rows:
-        first = places.get((before, before_signature))
-        second = places.get((after, after_signature))
+    for previous, seal in pairs:
+        if previous not in signatures or seal not in signatures:
+            continue
+        first = places.get((previous, signatures[previous]))
+        second = places.get((seal, signatures[seal]))
         if first is not None and second is None:
-            gone.add(after)
+            gone.add(seal)
         elif first is None and second:
-            gone.add(before)
+            gone.add(previous)
     for number in sorted(gone):
         report.find(f"Seal {number} was written to the seals' file, and its line is gone.")
-
-
-def _lines(data: bytes) -> list[tuple[Any, Any]]:
-    """Return number and signature of each line. One that is no seal has been reported already."""
-    found = []
-    for line in data.splitlines():
-        try:
-            seal = json.loads(line)
-            found.append((int(seal["number"]), str(seal["signature"])))
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-    return found

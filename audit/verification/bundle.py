@@ -8,19 +8,19 @@ import json
 import os
 import tomllib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from django.conf import settings
 
-from audit.models import Seal
+from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import canonical_entry
 from audit.sealing.signing import seal_hash, seal_line
-from audit.verification.database import Row, one_moment, sealed_rows, unsealed_rows
+from audit.verification.database import one_moment
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
 from common.postgres import clock
@@ -116,24 +116,32 @@ def _write_seals(folder: Path, summary: BundleSummary) -> None:
 
 def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress: Callable[[int], None] | None) -> None:
     with (folder / "entries.jsonl").open("wb") as entries, (folder / "details.jsonl").open("wb") as listed:
-        for row in chain(sealed_rows(), unsealed_rows()):
+        for number, sealed_hash, entry in _rows():
             # An entry that is gone stays listed by its hash, so that a verifier names it.
-            listed.write(_detail_line(row, details=details))
-            if row.id is None:
+            listed.write(_detail_line(number, sealed_hash, entry if details else None))
+            if entry is None:
                 continue
-            entries.write(canonical_entry(row) + b"\n")
+            entries.write(canonical_entry(entry) + b"\n")
             summary.entries += 1
             if progress and summary.entries % _REPORT_EVERY == 0:
                 progress(summary.entries)
 
 
-def _detail_line(row: Row, *, details: bool) -> bytes:
-    salt = row.salt if details else None
+def _rows() -> Iterator[tuple[int, str, Any]]:
+    """Yield number, sealed hash and row of each entry, sealed ones first; the row is None where it is gone."""
+    for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
+        yield sealed.entry, bytes(sealed.hash).hex(), entry
+    for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
+        yield entry.pk, entry.hash, entry
+
+
+def _detail_line(number: int, sealed_hash: str, entry: Any) -> bytes:
+    has_details = entry is not None and entry.salt is not None
     listed = {
-        "id": row.sealed_id if row.id is None else row.id,
-        "hash": row.hash if row.sealed_hash is None else row.sealed_hash.hex(),
-        "salt": None if salt is None else salt.hex(),
-        "fields": {} if salt is None else row.fields,
+        "id": number,
+        "hash": sealed_hash,
+        "salt": bytes(entry.salt).hex() if has_details else None,
+        "fields": entry.details if has_details else {},
     }
     return canonical_json(listed) + b"\n"
 

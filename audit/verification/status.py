@@ -75,7 +75,7 @@ def ledger_status(now: datetime) -> LedgerStatus:
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
     finished, running = checks.finished().first(), checks.running().first()
-    return LedgerStatus(sealing_state(now), finished, running, given_up, list(Anchor.objects.raw(_LOCATIONS)))
+    return LedgerStatus(sealing_state(now), finished, running, given_up, _newest_anchors())
 
 
 def seals_before(number: int | None) -> tuple[list[tuple[Seal, str]], int | None]:
@@ -85,17 +85,13 @@ def seals_before(number: int | None) -> tuple[list[tuple[Seal, str]], int | None
     return [(seal, seal_hash(seal)) for seal in found[:SEALS]], found[SEALS - 1].number if len(found) > SEALS else None
 
 
-# Each location is found by one step in anchor_place, however many checkpoints it holds.
-_LOCATIONS = """
-WITH RECURSIVE place AS (
-  (SELECT kind, place FROM audit_anchor ORDER BY kind, place LIMIT 1)
-  UNION ALL
-  SELECT next.kind, next.place FROM place, LATERAL (
-    SELECT kind, place FROM audit_anchor WHERE (kind, place) > (place.kind, place.place)
-     ORDER BY kind, place LIMIT 1) next
-)
-SELECT newest.* FROM place, LATERAL (
-  SELECT * FROM audit_anchor anchor WHERE (anchor.kind, anchor.place) = (place.kind, place.place)
-   ORDER BY seal DESC LIMIT 1) newest
- ORDER BY newest.seal DESC, newest.place LIMIT 50
-"""
+def _newest_anchors() -> list[Anchor]:
+    """Return the newest anchor of each location. Two steps in anchor_place find it, however many the location holds."""
+    newest: list[Anchor] = []
+    for kind in Anchor.Kind.values:
+        anchors = Anchor.objects.filter(kind=kind)
+        found = anchors.order_by("place").first()
+        while found is not None:
+            newest += anchors.filter(place=found.place).order_by("-seal")[:1]
+            found = anchors.filter(place__gt=found.place).order_by("place").first()
+    return sorted(newest, key=lambda anchor: (-anchor.seal, anchor.place))[:50]

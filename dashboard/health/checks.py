@@ -20,9 +20,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from audit.guards import examine_guards
+from audit.guards import APPEND_ONLY, TRIGGERS
 from common.disk import is_full
 from common.postgres import clock
+from common.postgres.server import idle_sessions, table_guards
 from launcher import data_folder
 
 OLDEST_POSTGRESQL = 140_000
@@ -216,13 +217,13 @@ def _migrations() -> Iterator[Finding]:
 
 
 def _ledger_guards() -> Iterator[Finding]:
-    guards = examine_guards()
-    if guards.without_triggers:
+    guards = table_guards(APPEND_ONLY)
+    if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
         yield Finding(
-            f"Triggers that protect the ledger are missing or disabled: {', '.join(guards.without_triggers)}.",
+            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}.",
             "Find out who did this, and restore them.",
         )
-    elif guards.changeable:
+    elif any(one.may_change for one in guards):
         yield Finding(
             "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
             "Set DATABASE_OWNER_URL to another role, which owns the tables.",
@@ -230,20 +231,14 @@ def _ledger_guards() -> Iterator[Finding]:
         )
 
 
-def _idle_transactions(longer_than: timedelta = IDLE) -> Iterator[Finding]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"
-            "  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = current_database()"
-            "   AND state_change < clock_timestamp() - make_interval(secs => %s) ORDER BY state_change LIMIT 5",
-            [longer_than.total_seconds()],
-        )
-        rows = cursor.fetchall()
-    for pid, role, seconds in rows:
+def _idle_transactions() -> Iterator[Finding]:
+    for session in idle_sessions(longer_than=IDLE.total_seconds()):
         sentence = (
-            f"A session of {role} (process {pid}) has kept a transaction open for {seconds // 60} min while idle."
+            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
+            f"{session.seconds // 60} min while idle."
         )
-        yield Finding(sentence, f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({pid});")
+        advice = f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});"
+        yield Finding(sentence, advice)
 
 
 def _redis() -> "redis.Redis":

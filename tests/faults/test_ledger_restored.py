@@ -10,10 +10,10 @@ from django.db import connection
 from psycopg import sql
 
 from audit.models import Entry
-from audit.sealing.preconditions import read_cluster
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from common.postgres import clock
+from common.postgres.server import cluster_id
 from launcher.postgres import DATABASE, OWNER, postgres_programs
 from launcher.servers import temporary_servers
 from tests.ledger import append, as_superuser, check_chain
@@ -78,10 +78,10 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     append(300)
     seal_all()
     append(7)
-    before, cluster = check_chain()[-1], read_cluster()
+    before, cluster = check_chain()[-1], cluster_id()
     _copy_to(target)
     with moved_to(target):
-        assert read_cluster() != cluster
+        assert cluster_id() != cluster
         # A process that is faster than the sealer writes into the new cluster first.
         new = append(2)
         assert all(entry.xid < before.end_xid for entry in new)

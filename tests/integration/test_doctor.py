@@ -192,12 +192,13 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_doctor_names_a_session_that_idles_in_a_transaction():
+def test_doctor_names_a_session_that_idles_in_a_transaction(monkeypatch):
     with psycopg.connect(**database.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
         other.execute("SELECT 1")
         pid = other.info.backend_pid
         # No waiting for a minute; the query stays the same.
-        findings = list(checks._idle_transactions(longer_than=timedelta(0)))
+        monkeypatch.setattr(checks, "IDLE", timedelta(0))
+        findings = list(checks._idle_transactions())
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 
 

@@ -12,10 +12,11 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
-from audit.guards import APPEND_ONLY, examine_guards
+from audit.guards import APPEND_ONLY, TRIGGERS
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash
 from audit.sealing.sealer import seal_all
+from common.postgres.server import table_guards
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION
 from tests.ledger import append
@@ -105,25 +106,44 @@ def test_tables_belong_to_another_role_and_the_application_adds_and_reads(applic
     )
 
 
+def tell(session, action, digest, fields, salt):
+    """Insert an entry that tells of a removal, as the application may, and return its number."""
+    [number] = session.execute("SELECT nextval('audit_entry_id_seq')").fetchone()
+    session.execute(
+        "INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, fingerprint, trace,"
+        " detail_hashes, hash) VALUES (%s, pg_current_xact_id(), now(), 'worker', 'x', 'worker', %s, '', '', %s, '')",
+        [number, action, Jsonb({"numbers": digest})],
+    )
+    session.execute(
+        "INSERT INTO audit_entrydetail (entry_id, salt, fields) VALUES (%s, %s, %s)", [number, salt, Jsonb(fields)]
+    )
+    return number
+
+
+def tell_and_remove(session, number, *told):
+    with session.transaction():
+        session.execute("SELECT audit_remove_details(%s, %s)", [tell(session, *told), [number]])
+
+
 def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
     [number] = application.execute("SELECT max(id) FROM audit_entry").fetchone()
     salt, text = b"s" * 16, str(number)
-    remove = (
-        "SELECT audit_remove_details(%s::bigint[], 'worker', 'x', 'worker', %s, NULL, NULL, '', '', %s,"
-        " '', '', '', '', '', %s, %s, '')"
-    )
     for action, fields, digest, why in (
         ("ledger.details_removed", {}, "", "does not name"),
         ("ledger.details_removed", {"numbers": "1"}, detail_hash(salt, "numbers", "1"), "does not name"),
         ("ledger.details_removed", {"numbers": text}, "0" * 64, "does not name"),
         ("message.held", {"numbers": text}, detail_hash(salt, "numbers", text), "removes no details"),
     ):
-        parameters = [[number], action, Jsonb({"numbers": digest}), salt, Jsonb(fields)]
         with pytest.raises(errors.RaiseException, match=why):
-            application.execute(remove, parameters)
-    hashes, fields = {"numbers": detail_hash(salt, "numbers", text)}, {"numbers": text}
-    application.execute(remove, [[number], "ledger.details_erased", Jsonb(hashes), salt, Jsonb(fields)])
-    assert (Entry.objects.count(), EntryDetail.objects.filter(pk=number).count()) == (4, 0)
+            tell_and_remove(application, number, action, digest, fields, salt)
+    told = ("ledger.details_erased", detail_hash(salt, "numbers", text), {"numbers": text}, salt)
+    removal = tell(application, *told)
+    with pytest.raises(errors.RaiseException, match="removes no details"):
+        # It was written by another transaction.
+        application.execute("SELECT audit_remove_details(%s, %s)", [removal, [number]])
+    tell_and_remove(application, number, *told)
+    assert not EntryDetail.objects.filter(pk=number).exists()
+    assert Entry.objects.filter(pk=number).exists()
 
 
 def test_triggers_refuse_even_the_owner(application):
@@ -142,12 +162,14 @@ def test_triggers_refuse_even_the_owner(application):
 
 def test_single_database_role_and_missing_triggers_are_detected():
     """The tests' own role owns the tables, as with one DATABASE_URL."""
-    assert set(examine_guards().changeable) == {*APPEND_ONLY}
-    assert examine_guards().without_triggers == ()
+    found = table_guards(APPEND_ONLY)
+    assert {one.table for one in found if one.may_change} == {*APPEND_ONLY}
+    assert {one.triggers for one in found} == {TRIGGERS}
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_sealedentry DISABLE TRIGGER audit_sealedentry_rows")
         try:
-            assert examine_guards().without_triggers == ("audit_sealedentry",)
+            lacking = [one.table for one in table_guards(APPEND_ONLY) if one.triggers < TRIGGERS]
+            assert lacking == ["audit_sealedentry"]
         finally:
             cursor.execute("ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows")
 

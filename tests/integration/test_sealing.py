@@ -85,7 +85,7 @@ def test_what_is_written_while_it_seals_waits_for_the_next_time():
 def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     append()
     with another_session() as session:
-        session.execute("SELECT pg_advisory_xact_lock(%s, %s)", sealer._LOCK)
+        session.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [sealer.LOCK])
         assert seal_all() == 0
     keys, settings.SEAL_KEYS = settings.SEAL_KEYS, []
     assert seal_all() == 0

@@ -139,8 +139,8 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
 
 def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
-    monkeypatch.setattr(preconditions, "read_cluster", lambda: "7000000000000000001")
-    monkeypatch.setattr(status, "read_cluster", lambda: "7000000000000000001")
+    monkeypatch.setattr(preconditions, "cluster_id", lambda: "7000000000000000001")
+    monkeypatch.setattr(status, "cluster_id", lambda: "7000000000000000001")
 
 
 def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
@@ -256,7 +256,7 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
     as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
-        assert preconditions.read_cluster() == ""
+        assert preconditions.cluster_id() == ""
         cursor.execute("RESET ROLE")
     assert restoring.is_other_cluster(Seal(cluster="1"), "2")
     assert not restoring.is_other_cluster(Seal(cluster="1"), "1")

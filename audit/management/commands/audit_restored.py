@@ -8,7 +8,8 @@ from django.db import transaction
 from audit.recording import SystemActor
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.preconditions import SealingRefused, latest_seal
-from audit.sealing.sealer import hold_lock
+from audit.sealing.sealer import LOCK
+from common.postgres import try_lock
 
 OPERATOR = SystemActor(kind="command", id="audit_restored", label="an operator")
 
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         )
 
     def _take_up(self, because: str, *, new_key: bool) -> int:
-        if not hold_lock():
+        if not try_lock(LOCK):
             raise CommandError("The sealer is busy. Try again in a moment.")
         last = latest_seal()
         if last is None:
