@@ -1,13 +1,9 @@
 """How many signed webhooks a second are taken in whole, against pgbench running the very same statements?"""
 
 import logging
-import os
-import re
 import statistics
 from collections.abc import Sequence
 from typing import Any
-
-import psycopg
 
 from benchmarks.load import Request, requests_a_second
 from benchmarks.result import Figure, Goal, Result, sized
@@ -20,19 +16,17 @@ RUNS, SECONDS, WARM_UP = sized(5, smoke=2), sized(4, smoke=1), sized(1.5, smoke=
 GOAL = 0.25
 MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED = 0.7, 0.35
 SECRET, FORGED = "whsec_bench", "sha256=" + "0" * 64
-_POSITION = re.compile(r"SELECT pg_current_xact_id\(\)::text AS xid, nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
 
 
 def measure() -> Result:
     """Measure both sides in turn, in a database of their own: what is in a ledger stays there."""
     with own_database():
         prepare()
-        begin_at_a_long_number()
         from alerts.deliveries.planning import CARD_ACTIONS
 
         webhook_id = make_connection("https://discord.com/api/webhooks/1/bench", CARD_ACTIONS).webhook_id
         one, other = (statements(lambda: deliver(webhook_id)) for _ in range(2))
-        script = claim_position(as_script(one, other))
+        script = as_script(one, other)
         logging.disable(logging.WARNING)
         forged_statements = len(statements(lambda: deliver(webhook_id, signature=FORGED, expect=401)))
         with web_process("dashboard") as port:
@@ -58,12 +52,6 @@ def measure() -> Result:
             Goal("statements of a forged one", forged_statements, 0),
         ),
     )
-
-
-def begin_at_a_long_number() -> None:
-    """Let entries have numbers that can be told from everything else in a statement, such as the day of a date."""
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        owner.execute("SELECT setval('audit_entry_id_seq', 10000000)")
 
 
 def make_connection(url: str, actions: Sequence[str]) -> Any:
@@ -114,14 +102,3 @@ def deliver(webhook_id: str, *, signature: str = "", expect: int = 200) -> None:
         headers={HEADER: signature or sign(body, SECRET)},
     )
     assert answer.status_code == expect, answer.content
-
-
-def claim_position(script: str) -> str:
-    """Let each run take a place of its own in the ledger, and use it."""
-    before, position, after = _POSITION.split(script)[0], _POSITION.search(script), _POSITION.split(script)[-1]
-    assert position is not None, script
-    inserted = re.search(r'INSERT INTO "audit_entry" .*?VALUES \((\d+), \'(\d+)\'', after, re.DOTALL)
-    assert inserted is not None, script
-    number, xid = inserted[1], inserted[2]
-    after = re.sub(rf"\b{number}\b", ":number", after).replace(f"'{xid}'", "':xid'")
-    return before + position[0][:-1] + " \\gset" + after

@@ -7,19 +7,17 @@ with different fields missing, and the result must not depend on the order. Fiel
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Protocol
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
-from common.postgres import clock
-from common.postgres.rows import Answer, insert, run
-from common.postgres.statements import ANY, NAMED_LATER, RowQuery
+from common.logs import trace_id
+from common.postgres import clock, take_lock
 from common.words import MAX_TEXT
 from mirror import tasks
-from mirror.brakes import set_apart_when_read
+from mirror.brakes import set_apart
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
@@ -134,30 +132,24 @@ def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "")
         connection=connection, upstream_id=upstream_id, defaults={"address": address[:320]}
     )
     if address and not mailbox.address:
-        Mailbox.objects.filter(pk=mailbox.pk).update(address=address[:320])
+        mailbox.address = address[:320]
+        mailbox.save(update_fields=["address"])
     return mailbox
 
 
 def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     """Return the message under a lock, for the rest of the transaction; None where it is not known yet.
 
-    The advisory lock also covers a message that two webhooks would begin at once.
+    The lock of its id also covers a message that two webhooks would begin at once.
     """
-    lock_id(connection.pk, upstream_id=upstream_id)
-    return _locked().first({ANY: connection.pk, NAMED_LATER: upstream_id})
-
-
-@cache
-def _locked() -> RowQuery[Message]:
+    take_lock(f"message {connection.pk} {upstream_id}")
+    rows = Message.objects.filter(connection=connection, upstream_id=upstream_id)
+    # Most webhooks tell of a message that is new; asking for all its columns would take most of their time.
+    if not rows.exists():
+        return None
     # no_key: inserts of rows that refer to the message (cards, attempts) neither wait nor deadlock.
-    rows = Message.objects.select_for_update(of=("self",), no_key=True)
-    locked = rows.filter(connection=ANY, upstream_id=NAMED_LATER)
-    return RowQuery(locked.select_related("connection", "revision", "mailbox"))
-
-
-def lock_id(connection: int, *, upstream_id: str) -> None:
-    """Lock this id until the transaction ends, also while no message of it is stored yet."""
-    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection], prepare=True)
+    locked = rows.select_for_update(of=("self",), no_key=True)
+    return locked.select_related("connection", "revision", "mailbox").get()
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
@@ -174,20 +166,14 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
 
 def create_message(connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any) -> Message:
     """Make the mirror of a message that is not known yet. Raises KeyError for an event that cannot begin one."""
-    message, key = begin_message(connection, upstream_id=upstream_id, event=event, now=now, **fields)
-    (message.pk,) = key.row()
+    message: Message = Message.objects.create(
+        connection=connection,
+        upstream_id=upstream_id,
+        state=MESSAGE_TRANSITIONS[START, event],
+        changed_at=now,
+        **{"held_at": now, **fields},
+    )
     return message
-
-
-def begin_message(
-    connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
-) -> tuple[Message, Answer]:
-    """As `create_message`, in a batch of statements; the cursor has the key once they are sent."""
-    fields.setdefault("held_at", now)
-    state = MESSAGE_TRANSITIONS[START, event]
-    message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
-    message._state.adding = False
-    return message, insert(message)
 
 
 def content_of(row: Mapping[str, Any]) -> Content:
@@ -297,7 +283,7 @@ def store_revision(
         setattr(message, name, value)
     is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
     if is_first and is_counted:
-        _apply_caps(message, row, actor)
+        _apply_caps(message, actor)
     message.save()
     if new is not None:
         expect_parts(message, new)
@@ -325,10 +311,9 @@ def add_finding(revision: Revision, found: Finding) -> None:
         message.save(update_fields=columns)
 
 
-def _apply_caps(message: Message, row: Mapping[str, Any], actor: Actor) -> None:
-    """Count what the content tells; past a cap the message is set apart, unless it was by its webhook."""
-    mailbox = str(row.get("mailbox_id") or "")
-    if set_apart_when_read(message, mailbox=mailbox, shape=message.shape, actor=actor):
+def _apply_caps(message: Message, actor: Actor) -> None:
+    key, key_name = message.sent_by_key, message.sent_by_key_name
+    if set_apart(message, key=key, key_name=key_name, actor=actor):
         details = {"brake": str(message.brake_id)}
         record_about("message.set_apart", message, actor=actor, details=details)
 
@@ -365,7 +350,7 @@ def _next_revision(
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
-    revision = Revision(
+    revision = Revision.objects.create(
         message=message,
         number=before.number + 1 if before else 1,
         content=stored,
@@ -376,7 +361,6 @@ def _next_revision(
         is_unsafe=parsed.is_unsafe,
         simplified=simplified,
     )
-    (revision.pk,) = insert(revision).row()
     record_about(
         "message.changed" if before else "message.fetched",
         message,
@@ -432,26 +416,29 @@ def _attachment(item: Any) -> Attachment:
     )
 
 
-def new_message_fields(
-    connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime
-) -> dict[str, Any]:
-    """Return the fields of a new message from the first event about it."""
-    return {
-        "mailbox_id": mailbox_id if mailbox_id is not None else _find_mailbox(connection, event),
-        "direction": event.direction,
-        "thread_id": fitting("thread_id", event.thread_id),
-        "upstream_status": fitting("upstream_status", event.status),
-        "sender": fitting("sender", event.sender),
-        "recipients": list(event.to),
+def begin_message(connection: Connection, event: Event, *, begins: str, now: datetime) -> Message:
+    """Make the mirror of a message from the first event about it; `begins` is how it counts."""
+    return create_message(
+        connection,
+        upstream_id=event.email_id,
+        event=begins,
+        now=now,
+        mailbox=find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox),
+        direction=event.direction,
+        thread_id=fitting("thread_id", event.thread_id),
+        upstream_status=fitting("upstream_status", event.status),
+        sender=fitting("sender", event.sender),
+        recipients=list(event.to),
         # Mail that is never held is not read; only the event names its recipients.
-        "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
-        "subject": event.subject,
-        "trigger": dict(event.metadata),
-        "sandbox": event.sandbox,
-        "upstream_reason": event.reason,
-        "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
-        "held_at": min(event.at, now) if event.at else now,
-    }
+        addresses=addresses_of(event.to, sender=event.sender, direction=event.direction),
+        subject=event.subject,
+        trigger=dict(event.metadata),
+        sandbox=event.sandbox,
+        upstream_reason=event.reason,
+        upstream_decided_by=fitting("upstream_decided_by", event.decided_by),
+        held_at=min(event.at, now) if event.at else now,
+        trace=trace_id.get(),
+    )
 
 
 def fill_from_event(message: Message, event: Event) -> None:
@@ -471,7 +458,7 @@ def fill_from_event(message: Message, event: Event) -> None:
         }
     found: dict[str, Any] = {name: value for name, value in reported.items() if value and not getattr(message, name)}
     if message.mailbox_id is None:
-        found["mailbox_id"] = _find_mailbox(message.connection, event)
+        found["mailbox"] = find_mailbox(message.connection, upstream_id=event.mailbox_id, address=event.mailbox)
     if message.hydrated_at is None:
         if event.direction == "inbound":
             found["direction"] = "inbound"
@@ -504,8 +491,3 @@ def event_from_answer(answer: Mapping[str, Any]) -> Event:
         metadata=metadata if isinstance(metadata, dict) else {},
         sandbox=answer.get("sandbox") is True,
     )
-
-
-def _find_mailbox(connection: Connection, event: Event) -> int | None:
-    mailbox = find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox)
-    return mailbox.pk if mailbox else None

@@ -19,7 +19,7 @@ from approvals.models import Decision
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from mirror.brakes import DEFAULTS, details_of
+from mirror.brakes import DEFAULTS, caps_of, details_of
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Brake, Cap, Mailbox, Message
 from mirror.models.brakes import Kind
@@ -141,16 +141,6 @@ def _end_rejecting(brake_id: int) -> None:
 
 def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
     record(action, actor=actor, connection=brake.connection_id, details=details_of(brake, **more))
-
-
-def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
-    """Return the caps of a mailbox, or of all: how many an hour and a day, by kind; its own, else those of all."""
-    found = dict(DEFAULTS)
-    for cap in Cap.objects.filter(mailbox=None):
-        found[cap.kind] = (cap.an_hour, cap.a_day)
-    for cap in Cap.objects.filter(mailbox=mailbox) if mailbox else ():
-        found[cap.kind] = (cap.an_hour, cap.a_day)
-    return found
 
 
 def has_own_caps(mailbox: Mailbox) -> bool:

@@ -16,6 +16,7 @@ from approvals.querysets.messages import desk_messages, read_decisions
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.pages import DeskRequest, redirect_with_notice
+from mirror.brakes import caps_of
 from mirror.errors import ActNotAllowed
 from mirror.models import Brake, Mailbox
 from mirror.models.brakes import Kind
@@ -196,7 +197,7 @@ def _is_admin_of(actor: Actor, mailbox: Mailbox) -> bool:
 def _rows(request: DeskRequest, mailbox: Mailbox | None, wrong: dict[str, str]) -> list[dict[str, Any]]:
     """Return a row for each kind: its words, and its two fields as typed or as they are."""
     rows = []
-    for kind, numbers in commands.caps_of(mailbox).items():
+    for kind, numbers in caps_of(mailbox).items():
         label, note = _LABELS[Kind(kind)]
         fields = []
         for window, words, number in zip(("hour", "day"), ("an hour", "a day"), numbers, strict=True):

@@ -3,23 +3,23 @@
 import hashlib
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
-from audit.recording import EntryPosition, ReservedPosition, record
+from audit.recording import record
 from common.logs import trace_id
-from common.postgres.retry import retry_transaction
-from common.postgres.rows import batch, insert, unbatched
+from common.postgres import clock
+from common.postgres.retry import atomic_with_retry
 from mirror import store
-from mirror.brakes import Counted, brake_for
+from mirror.brakes import set_apart
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.models import Connection, Message, WebhookEvent
 from mirror.recipients import addresses_of
 from mirror.recording import details_of
 from mirror.states import (
@@ -88,27 +88,27 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
     """
     read = _read(body)
-
-    def store_event(*, error: str = "") -> Stored:
-        row = _row(connection, read, body, secret_used, error)
-        return _store(connection, row, read, webhook(connection.slug, address=address))
-
+    row = WebhookEvent(
+        connection=connection,
+        digest=hashlib.sha256(body).hexdigest(),
+        event_id=read.event.event_id[:200],
+        name=read.event.name[:64],
+        email_id=read.event.email_id[:200],
+        body=body,
+        secret_used=secret_used,
+        error=read.error,
+        trace=trace_id.get(),
+    )
+    actor = webhook(connection.slug, address=address)
     try:
-        return retry_transaction(store_event)
+        return _store(row, read, actor)
     except (OperationalError, InterfaceError):
         # A lost database connection is not the event's fault. Nothing is stored, and MultiMail sends it again.
         raise
-    except Exception:
-        log.warning("webhook not applied at once", exc_info=True, extra={"connection": connection.slug})
-    try:
-        # Unbatched, so that an error in an alert is raised where it happens, and only the alert is lost.
-        with unbatched():
-            return retry_transaction(store_event)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception as error:
         log.exception("webhook not applied", extra={"connection": connection.slug})
-        return store_event(error=f"{type(error).__name__} while applying; see the log.")
+        row.error = f"{type(error).__name__} while applying; see the log."
+        return _store(row, read, actor)
 
 
 def _read(body: bytes) -> _Read:
@@ -120,36 +120,21 @@ def _read(body: bytes) -> _Read:
         return _Read(error.event, error=str(error))
 
 
-def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, error: str) -> WebhookEvent:
-    error = error or read.error
-    return WebhookEvent(
-        connection=connection,
-        digest=hashlib.sha256(body).hexdigest(),
-        event_id=read.event.event_id[:200],
-        name=read.event.name[:64],
-        email_id=read.event.email_id[:200],
-        body=body,
-        secret_used=secret_used,
-        result=Result.POISON if error else Result.APPLIED,
-        error=error,
-        trace=trace_id.get(),
-    )
-
-
-@transaction.atomic
-def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
-    with batch():
-        # When the same webhook comes twice at once, the second waits here for the first and then finds it.
-        inserted = insert(row, unless_there=True)
-    key = inserted.one()
-    if key is None:
+@atomic_with_retry
+def _store(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
+    row.pk = None
+    row.result = Result.POISON if row.error else Result.APPLIED
+    try:
+        with transaction.atomic():
+            # When the same webhook comes twice at once, the second waits here for the first and then finds it.
+            row.save(force_insert=True)
+    except IntegrityError:
         return Stored(None, Result.DUPLICATE, problem=read.problem)
-    row.pk = key[0]
     if row.error:
         details = {"event": row.name, "explanation": row.error}
-        record("webhook.poison", actor=actor, connection=connection.pk, details=details)
+        record("webhook.poison", actor=actor, connection=row.connection_id, details=details)
         return Stored(row, Result.POISON, problem=read.problem)
-    applied = apply_event(connection=connection, event=read.event, actor=actor)
+    applied = apply_event(connection=row.connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
         handled_at = None if applied.is_open else Now()
@@ -168,88 +153,37 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confir
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
-    with batch():
-        store.lock_id(connection.pk, upstream_id=event.email_id)
-        known_message = Message.objects.ask_if_known(connection.pk, event.email_id)
-        known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
-        counted = _counted(connection, event)
-        reserved = ReservedPosition()
-    position = reserved.take()
+    message = store.lock_message(connection, upstream_id=event.email_id)
     # By the database's clock, as all stored times: this host's clock may be wrong.
-    is_old = event.at is not None and event.at < position.at - LONG_PAST
-    if found := known_message.one():
-        message = Message.objects.for_event().get(pk=found[0])
-        message.connection = connection
-        if not is_confirmed and needs_read(message, event):
-            return _await_read(message, event, actor, position)
-        was = message.state
-        applied = _apply_to_known(message, event, actor, position, is_old=is_old)
-        if not is_correction(was, _kind(event, message.direction)):
-            return applied
-        # No read has told which is true, so a person has to know of both.
-        return Applied(Result.LATE, ask=message, contradicts=True)
-    # None where it is not known, or has no address yet.
-    found_mailbox = known_mailbox.one()
-    mailbox = found_mailbox[0] if found_mailbox else None
-    brake = _brake(connection, event, counted, actor, mailbox) if counted else None
-    return _begin(connection, event, actor, position, mailbox, is_old=is_old, brake=brake)
+    now = clock()
+    is_old = event.at is not None and event.at < now - LONG_PAST
+    if message is None:
+        return _begin(connection, event, actor, now, is_old=is_old)
+    if not is_confirmed and needs_read(message, event):
+        return _await_read(message, event, actor)
+    was = message.state
+    applied = _apply_to_known(message, event, actor, now, is_old=is_old)
+    if not is_correction(was, _kind(event, message.direction)):
+        return applied
+    # No read has told which is true, so a person has to know of both.
+    return Applied(Result.LATE, ask=message, contradicts=True)
 
 
-def _counted(connection: Connection, event: Event) -> Counted | None:
-    """Count a message that is held, in the caller's batch; what its content tells is counted when that is read."""
-    if event.kind != MessageEvent.PENDING or event.direction == "inbound":
-        return None
-    return Counted(
-        connection=connection.pk,
-        upstream_id=event.email_id,
-        mailbox=event.mailbox_id,
-        key=event.key or event.key_name,
-        recipients=addresses_of(event.to, sender=event.sender, direction=event.direction),
-    )
-
-
-def _brake(connection: Connection, event: Event, counted: Counted, actor: Actor, mailbox: int | None) -> int | None:
-    passed = counted.passed()
-    if passed is None:
-        return None
-    return brake_for(
-        passed,
-        connection=connection.pk,
-        mailbox=mailbox,
-        key=event.key,
-        key_name=event.key_name,
-        subject=event.subject,
-        actor=actor,
-    )
-
-
-def _begin(
-    connection: Connection,
-    event: Event,
-    actor: Actor,
-    position: EntryPosition,
-    mailbox: int | None,
-    *,
-    is_old: bool,
-    brake: int | None,
-) -> Applied:
+def _begin(connection: Connection, event: Event, actor: Actor, now: datetime, *, is_old: bool) -> Applied:
     """Create the message from the first event about it; past a cap it is set apart, and has no card."""
     kind = _kind(event, event.direction)
-    # It was held then. Whether it still is, only MultiMail knows; a read that finds it held announces it.
-    is_doubtful = is_old and kind == MessageEvent.PENDING
-    fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=position.at)
-    fields |= {"brake_id": brake, "is_apart": brake is not None}
-    with batch():
-        begins = MessageEvent.GONE if is_doubtful else kind
-        message, key = store.begin_message(
-            connection, upstream_id=event.email_id, event=begins, now=position.at, trace=trace_id.get(), **fields
-        )
-        if is_old:
-            _record_late(message, event, actor, position)
-        else:
-            _record_event(message, event, kind, actor, position)
-    (message.pk,) = key.row()
     is_pending = kind == MessageEvent.PENDING
+    # It was held then. Whether it still is, only MultiMail knows; a read that finds it held announces it.
+    is_doubtful = is_old and is_pending
+    begins = MessageEvent.GONE if is_doubtful else kind
+    message = store.begin_message(connection, event, begins=begins, now=now)
+    is_counted = is_pending and message.direction != "inbound"
+    if is_counted and set_apart(message, key=event.key, key_name=event.key_name, actor=actor):
+        message.save(update_fields=["brake", "is_apart"])
+    if is_old:
+        _record_late(message, event, actor)
+    else:
+        _record_event(message, event, kind, actor)
     ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
     if is_old:
         return Applied(Result.LATE, ask=ask)
@@ -270,16 +204,16 @@ def needs_read(message: Message, event: Event) -> bool:
     return not settle.is_of_ours(message, event=kind, reason=event.reason)
 
 
-def _await_read(message: Message, event: Event, actor: Actor, position: EntryPosition) -> Applied:
+def _await_read(message: Message, event: Event, actor: Actor) -> Applied:
     """Note what was reported of a message: it stays as it is, and nothing else of the event is used."""
     message.reported = _kind(event, message.direction)
     message.save(update_fields=["reported"])
     details = {"event": event.name, "reason": event.reason, "decided_by": event.decided_by}
-    _record("webhook.unconfirmed", message, actor, position, details=details)
+    _record("webhook.unconfirmed", message, actor, details=details)
     return Applied(Result.CHECKING)
 
 
-def _apply_to_known(message: Message, event: Event, actor: Actor, position: EntryPosition, *, is_old: bool) -> Applied:
+def _apply_to_known(message: Message, event: Event, actor: Actor, now: datetime, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
     store.fill_from_event(message, event)
@@ -288,10 +222,10 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, position: Entr
         # A read of MultiMail found it before its webhook came: nothing is new, unless it names other content.
         ask = message if _names_other_content(message, event) else None
         return Applied(Result.LATE if is_old else Result.APPLIED, ask=ask)
-    moved = store.move(message, event=kind, now=position.at, status=event.status)
+    moved = store.move(message, event=kind, now=now, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
-        moved = store.move(message, event=MessageEvent.RELEASED, now=position.at)
+        moved = store.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
         # Also for an event that comes too late to move the message: what it says about the decision is still true.
         settle.settle_by_report(
@@ -303,17 +237,15 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, position: Entr
         )
     if not moved:
         record_it = _record_late if _called(message) == was_called else _record_named
-        record_it(message, event, actor, position)
+        record_it(message, event, actor)
         is_other = contradicts(message.state, kind)
         ask = message if is_other or _must_ask(message, kind) else None
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):
-        _record_event(message, event, implied, actor, position, found=f"it is {kind}, which no event had reported")
-        _record_event(message, event, kind, actor)
-    else:
-        _record_event(message, event, kind, actor, position)
+        _record_event(message, event, implied, actor, found=f"it is {kind}, which no event had reported")
+    _record_event(message, event, kind, actor)
     return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
 
 
@@ -343,31 +275,28 @@ def _called(message: Message) -> tuple[object, ...]:
     return message.subject, message.sender, message.recipients, message.trigger
 
 
-def _record_named(message: Message, event: Event, actor: Actor, position: EntryPosition) -> None:
+def _record_named(message: Message, event: Event, actor: Actor) -> None:
     """Record an event that moved nothing but says what the message is, so that cards show that."""
-    _record("message.named", message, actor, position, details=_details(message, event) | {"event": event.name})
+    _record("message.named", message, actor, details=_details(message, event) | {"event": event.name})
 
 
-def _record_late(message: Message, event: Event, actor: Actor, position: EntryPosition) -> None:
-    _record("webhook.late", message, actor, position, details={"event": event.name})
+def _record_late(message: Message, event: Event, actor: Actor) -> None:
+    _record("webhook.late", message, actor, details={"event": event.name})
 
 
-def _record_event(
-    message: Message, event: Event, kind: str, actor: Actor, position: EntryPosition | None = None, *, found: str = ""
-) -> None:
+def _record_event(message: Message, event: Event, kind: str, actor: Actor, *, found: str = "") -> None:
     _record(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
-        position,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
     )
 
 
-def _record(action: str, message: Message, actor: Actor, position: EntryPosition | None, **fields: Any) -> None:
+def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
     connection, public_id = message.connection_id, message.public_id
-    record(action, actor=actor, connection=connection, message=public_id, about=message, position=position, **fields)
+    record(action, actor=actor, connection=connection, message=public_id, about=message, **fields)
 
 
 def _details(message: Message, event: Event) -> dict[str, str]:
@@ -416,8 +345,7 @@ def apply_again(row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False) 
     """Apply a stored event in the caller's transaction, and return what it did and why it could not be applied."""
     try:
         event = parse(bytes(row.body))
-        # Unbatched, so that after an error in an alert only the alert is lost.
-        with unbatched(), transaction.atomic():
+        with transaction.atomic():
             applied = apply_event(connection=row.connection, event=event, actor=actor, is_confirmed=is_confirmed)
     except (UnreadableEvent, MisshapenEvent) as error:
         return Applied(Result.POISON), str(error)

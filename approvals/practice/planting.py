@@ -24,7 +24,6 @@ from audit.recording import record
 from common.identifiers import CROCKFORD, crockford, ulid
 from common.logs import traced
 from common.postgres import clock
-from common.postgres.rows import insert
 from mirror import store
 from mirror.models import Mailbox, Message
 from mirror.querysets.messages import MessageQuerySet
@@ -172,7 +171,7 @@ def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random,
 
 def _begin(mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any], now: datetime) -> Message:
     """Insert the message as one of MultiMail is inserted, with the same entry: until it is over, nothing differs."""
-    message = Message(
+    message: Message = Message.objects.create(
         connection=mailbox.connection,
         mailbox=mailbox,
         upstream_id=row["id"],
@@ -189,8 +188,6 @@ def _begin(mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any]
         # Lists count nothing of it, and the gateway is not told when it expires.
         hits_counted_at=now,
     )
-    message._state.adding = False
-    (message.pk,) = insert(message).row()
     actor = webhook(mailbox.connection.slug)
     details = details_of_message(message, key=source.sent_by_key_name or source.sent_by_key)
     record_about("message.held", message, actor=actor, about=message, details=details)

@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -19,7 +18,6 @@ from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import traced
 from common.postgres import clock
-from common.postgres.statements import ANY, RowQuery
 from mirror import store
 from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES
@@ -51,7 +49,7 @@ _SAME_EXPIRY = timedelta(seconds=1)
 
 def hydrate(*, message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
-    message = _not_hydrated().first({ANY: message_id})
+    message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     if message.connection.removed_at:
@@ -72,11 +70,6 @@ def hydrate(*, message_id: int, now: datetime) -> str:
             # Not known there: a whole read shows what that means.
             return read_everything(connection_id=message.connection_id, now=now)
         return closing.close(message, reads.status_in(pending.closed, message), now)
-
-
-@cache
-def _not_hydrated() -> RowQuery[Message]:
-    return RowQuery(Message.objects.not_hydrated().select_related("connection").filter(pk=ANY))
 
 
 def ask_about(*, message_id: int, now: datetime) -> str:

@@ -5,8 +5,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.db.models import Count, DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery
+from django.db.models import (
+    Count,
+    DateTimeField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    Subquery,
+)
 from django.db.models.functions import Coalesce, Now
 
 from mirror.querysets.messages import visible_condition
@@ -14,7 +25,7 @@ from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from mirror.models import Arrival, Brake  # noqa: F401 - the types of the querysets
+    from mirror.models import Arrival, Brake, Message  # noqa: F401 - the types of the querysets
 
 # The longest window of a cap.
 COUNTED_FOR = timedelta(days=1)
@@ -22,6 +33,19 @@ COUNTED_FOR = timedelta(days=1)
 
 class ArrivalQuerySet(models.QuerySet["Arrival"]):
     """Reads of what came."""
+
+    def of_message(self, message: "Message") -> Self:
+        """What a message counts for (arrival_once)."""
+        return self.filter(connection=message.connection_id, upstream_id=message.upstream_id)
+
+    def numbers(self, message: "Message", *, within: timedelta, most: int) -> dict[str, int]:
+        """Return how many came lately for the same as a message, itself included, by what it counts for.
+
+        They are counted up to `most`, so that a flood costs no more than its cap (arrival_counted).
+        """
+        same = self.filter(connection=message.connection_id, what=OuterRef("what"), at__gt=Now() - within)
+        number = Func(ArraySubquery(same.values("pk")[:most]), function="cardinality")
+        return dict(self.of_message(message).values_list("what", number))
 
     def past(self) -> Self:
         """Those that no cap counts any more (arrival_old)."""

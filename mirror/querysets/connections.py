@@ -10,8 +10,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Concat, Greatest, Least, Length, Now, NullIf, StrIndex, Substr
 
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
-from common.postgres.rows import Answer, run
-from common.postgres.statements import ANY, ValueQuery, list_of, read_values
+from common.postgres.statements import ANY, ValueQuery, list_of
 from mirror.querysets.terms import BODY_SHOWN
 from people.actors import Actor
 from upstream.events import PENDING_NAMES
@@ -170,13 +169,8 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 
     def addresses_in(self, connection: int) -> list[str]:
         """Return the addresses of a connection's mailboxes, as far as they are known."""
-        found = read_values({"addresses": addresses_of_any()}, {ANY: connection})
-        return list(found["addresses"])
-
-    def ask_key(self, connection: int, upstream_id: str) -> Answer:
-        """Queue the query for the key of a mailbox with a known address, in a batch of statements (mailbox_once)."""
-        sql = "SELECT id FROM mirror_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
-        return run(sql, [connection, upstream_id], prepare=True)
+        known = self.filter(connection=connection).exclude(address="")
+        return list(known.values_list("address", flat=True))
 
 
 @cache

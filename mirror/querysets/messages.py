@@ -15,7 +15,6 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
 from common.grace import STUCK_AFTER, WORD_AFTER
-from common.postgres.rows import Answer, run
 from common.postgres.statements import ASKING
 from mirror.querysets.connections import is_well
 from mirror.querysets.terms import DONE, FETCH_TRIES, LATELY, ON_ITS_WAY
@@ -231,18 +230,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Those of them that are not held and were not asked about in the last minute (message_reported)."""
         waits = self.reported_unconfirmed().exclude(state=MessageState.HELD).filter(connection__removed_at=None)
         return waits.filter(Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1)))
-
-    def for_event(self) -> Self:
-        """With what an event needs to know, without the content and without the account's keys."""
-        return self.select_related("mailbox", "revision").defer("revision__content", "revision__findings")
-
-    def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
-        """Lock the message of this id, in a batch of statements; the cursor has a row if it is known.
-
-        With no_key, as in `store.lock_message` (relies on message_once).
-        """
-        sql = "SELECT id FROM mirror_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
-        return run(sql, [connection, upstream_id], prepare=True)
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)
