@@ -1,6 +1,5 @@
 """The tables of the review desk: verdicts, decisions, claims, snoozes, comments. Rules are in the commands."""
 
-from functools import cache
 from typing import Any, Self
 
 from django.conf import settings
@@ -24,7 +23,6 @@ from approvals.querysets.collaboration import (
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.replacements import ReplacementQuerySet
-from common.postgres.statements import RowQuery
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
@@ -438,12 +436,8 @@ class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
 
     def points_by_rule(self) -> dict[str, int]:
         """Return the points that admins gave rules; a rule that is not among them counts as published."""
-        return {weight.rule: weight.points for weight in _weights().read({}) if weight.points is not None}
-
-
-@cache
-def _weights() -> "RowQuery[RuleWeight]":
-    return RowQuery(RuleWeight.objects.only("rule", "points"))
+        weights = self.values_list("rule", "points")
+        return {rule: points for rule, points in weights if points is not None}
 
 
 class RuleWeight(models.Model):

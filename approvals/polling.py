@@ -1,7 +1,6 @@
 """The poll of open pages without a live stream: what is waiting, and whether their message has changed."""
 
 import hashlib
-from functools import lru_cache
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
@@ -17,11 +16,10 @@ from approvals.models import Claim, Decision
 from approvals.operations.attention import recent_attention_count
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
-from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
+from approvals.queue.views import tab_counts, waiting_of
+from common.counts import COUNTED, counted
 from common.pages import DeskRequest
-from common.postgres.statements import COUNTED, ValueQuery, read_values
 from mirror.models import Message
-from mirror.querysets.messages import anybody_like, asked_by
 from mirror.sync.health import freshness_for
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
@@ -89,11 +87,6 @@ def exactly_waiting(actor: Actor) -> int:
     return int(counted or 0)
 
 
-@lru_cache(maxsize=256)
-def _parts(anybody: Actor) -> dict[str, ValueQuery]:
-    return {**tab_counts(anybody), "newest": newest_of(anybody)}
-
-
 def _half_minute() -> int:
     return int(timezone.now().timestamp() // 30)
 
@@ -108,13 +101,14 @@ def pulse(request: DeskRequest) -> HttpResponse:
     if message is not None:
         # Visible pages ask at least every forty seconds, and each half minute has another ETag, so this is reached.
         touch(message, actor=actor)
-    counts = read_values(_parts(anybody_like(actor)), asked_by(actor))
+    waiting = waiting_of(actor)
+    tabs = tab_counts(actor, waiting=waiting.number)
     freshness = freshness_for(actor)
     return JsonResponse(
         {
-            "waiting": counts["waiting"] if counts["waiting"] <= COUNTED else exactly_waiting(actor),
-            "tabs": {tab: counted(counts[tab]) for tab in COUNTED_TABS},
-            "newest": counts["newest"] or [],
+            "waiting": waiting.number if waiting.number <= COUNTED else exactly_waiting(actor),
+            "tabs": {tab: counted(number) for tab, number in tabs.items()},
+            "newest": waiting.newest,
             "asked": count_asked_of(actor),
             "holders": _holders(actor),
             "open": _state_of(message),

@@ -10,7 +10,7 @@ from alerts.cards.markup import OPEN_TONES, Card, Field, Markup, units
 from alerts.cards.message import card_status
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
-from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.querysets.messages import desk_messages
 from mirror.models import Message
 from mirror.states import MessageState
 
@@ -42,7 +42,6 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
     all_messages = desk_messages().filter(cards__digest=digest)
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
     messages = list(all_messages.for_rows().order_by(is_over, "-held_at", "-pk")[:MAX_READ])
-    read_decisions(messages)
     is_minimal = destination.privacy == Destination.Privacy.MINIMAL
     rows = [_row(message, is_minimal=is_minimal) for message in messages]
     if len(messages) < MAX_READ:

@@ -42,7 +42,7 @@ def approvals_of(message: Message) -> str:
 
 @cache
 def _message() -> RowQuery[Message]:
-    shown = desk_messages().knowing_if_decided().select_related("mailbox", "revision")
+    shown = desk_messages().select_related("mailbox", "revision")
     return RowQuery(shown.annotate(slug=F("connection__slug")).filter(pk=ANY))
 
 

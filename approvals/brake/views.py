@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.brake import commands
 from approvals.brake.forms import CapsForm, RejectAllForm
 from approvals.decisions.ruling import is_reviewer
-from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.pages import DeskRequest, redirect_with_notice
@@ -65,7 +65,6 @@ def _page(request: DeskRequest, found: Brake, *, status: int = 200, error: str =
     position = int(after) if after.isdecimal() and len(after) < 19 else 0
     found_rows = list(apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1])
     shown = found_rows[:PAGE]
-    read_decisions(shown)
     may_pause = commands.may_act(found, actor, Role.REVIEWER, Role.ADMIN)
     context = {
         "brake": found,

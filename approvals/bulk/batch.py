@@ -20,7 +20,7 @@ from approvals.decisions.status import AvailableActions, Status, available_actio
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
 from approvals.practice.ending import lesson
-from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.querysets.messages import desk_messages
 from audit.recording import record
 from common.identifiers import uuid7
 from mirror.errors import DeskError
@@ -263,13 +263,12 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
     keys = [key for key, _, _ in batch.items]
     found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
-    read_decisions(found)
     known = {message.public_id: message for message in found}
     return [_line(known[key], number, sentence, actor) for key, number, sentence in batch.items if key in known]
 
 
 def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
-    decision = next((one for one in message.decisions.all() if one.pk == number), None)
+    decision = next((one for one in message.our_decisions if one.pk == number), None)
     actions = available_actions(
         message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )

@@ -7,7 +7,8 @@ from uuid import UUID
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Snooze
 from approvals.querysets.collaboration import SnoozeQuerySet
-from approvals.querysets.messages import awaits_review
+from approvals.querysets.messages import awaits_review, desk_messages
+from common.counts import count_of
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -79,3 +80,10 @@ def _end(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
         record_about("snooze.ended", snooze.message, actor=actor, details=details, about=snooze)
     Snooze.objects.filter(pk__in=[one.pk for one in found]).delete()
     return len(found)
+
+
+def count_snoozed_by(actor: Actor) -> int:
+    """Return how many messages await review that this person has snoozed."""
+    if not Snooze.objects.of_person(int(actor.id)).exists():
+        return 0
+    return count_of(desk_messages().snoozed_by(actor))

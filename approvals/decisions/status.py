@@ -245,7 +245,7 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
 
 def shown_status(message: Message) -> Status:
     """Return where the message is; that it left although it was withdrawn overrides its later decisions."""
-    newest, left = message.latest_decision, left_after_all(message.decisions.all())
+    newest, left = message.latest_decision, left_after_all(message.our_decisions)
     if left is None:
         return status_of(message, newest)
     lost = newest is not None and newest.state == DecisionState.SUPERSEDED

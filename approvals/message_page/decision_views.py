@@ -37,12 +37,13 @@ from approvals.message_page.views import (
 )
 from approvals.queue.decision_notice import notice_context
 from approvals.queue.querysets import queue_messages
-from approvals.queue.views import counted, filters_of, next_in
+from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts.texts import BUILT_IN, presets_of
+from common.counts import count_of, counted
 from common.pages import DeskRequest
 from common.patterns import compared
-from common.postgres.statements import count_of, read_values
+from common.postgres.statements import read_values
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -124,8 +125,7 @@ def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
 def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
     filters, others_wait = filters_of(request), ""
     if filters.narrows or filters.tab != "waiting":
-        waiting = count_of(queue_messages().waiting_for(request.actor))
-        number = read_values({"waiting": waiting})["waiting"]
+        number = count_of(queue_messages().waiting_for(request.actor))
         others_wait = counted(number) if number else ""
     context = {
         **notice_context(request.actor, message.public_id),

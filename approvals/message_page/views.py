@@ -46,7 +46,7 @@ from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.querysets import weights_from, weights_part
 from approvals.queue.rows import expiry_of
-from approvals.queue.views import filters_of, mailboxes_of, position_of, position_parts, queue_context
+from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
 from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import presets_from
 from common.fingerprint import FINGERPRINT
@@ -198,7 +198,6 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Va
     """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
     return {
         **ruling_parts(message, actor=actor),
-        **position_parts(actor, filters, message),
         **panel_parts(message, actor),
         "others": others_part(message, actor=actor),
         "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
@@ -223,6 +222,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
     findings, score = findings_of(message, weights_from(facts["weights"]), query=filters.query())
     conversation = conversation_of(message)
     unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
+    place = place_of(actor, filters, message)
     return {
         "message": message,
         "revision": revision,
@@ -243,8 +243,8 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": changes_since_sent_back(message),
-        "position": position_of(facts),
-        "next_waiting": facts["next"],
+        "position": (place.number, place.of) if place.number else None,
+        "next_waiting": place.following,
         "queue_query": filters.suffix,
         "now": now,
         "conversation": conversation,
@@ -269,7 +269,7 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=timezone.now())
-    decisions = message.decisions.all()
+    decisions = message.our_decisions
     was_practice = message.is_practice and message.state != "held"
     return {
         "practice": PracticeMessage.objects.of_message(message.pk) if was_practice else None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import JSONObject, Now
+from django.db.models.functions import Now
 
 from mirror.models import Message
 from mirror.querysets.terms import BACK_BEFORE, CLAIM_LASTS
@@ -43,9 +43,12 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims; how long one lasts is judged by the database's clock."""
 
     def live(self) -> Self:
-        """Those that were assigned, or whose holder had the message on screen recently; of active people."""
-        lasts = Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS)
-        return self.filter(lasts, person__is_active=True, message__state=MessageState.HELD)
+        """Those that last, of active people, on held messages."""
+        return self.lasting().filter(person__is_active=True, message__state=MessageState.HELD)
+
+    def lasting(self) -> Self:
+        """Those that were assigned, or whose holder had the message on screen recently."""
+        return self.filter(Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS))
 
     def over(self) -> Self:
         """Those that ended but still have a row: idle, of a deactivated person, or on a message no longer held."""
@@ -62,10 +65,14 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
 class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
     """Reads of what people have snoozed."""
 
+    def running(self) -> Self:
+        """Those whose time has not come, by the database's clock."""
+        return self.filter(until__gt=Now())
+
     def in_force(self) -> Self:
         """Those that still hide their message, by the database's clock; never in its last hour."""
         far = Q(message__expires_at=None) | Q(message__expires_at__gt=Now() + BACK_BEFORE)
-        return self.filter(far, until__gt=Now())
+        return self.running().filter(far)
 
     def over(self) -> Self:
         """Those whose time has come, or that no longer hide a held message from anybody."""
@@ -110,9 +117,7 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
         found = self.filter(Q(person=actor.id) | Q(shared=True))
         return found.order_by(models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk")
 
-    def spelled(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
-        """Return what a menu shows of each, as one column, for a composed statement."""
-        is_mine = models.Case(models.When(person=actor.id, then=True), default=False)
-        return self.values_list(
-            JSONObject(pk="pk", name="name", query="query", shared="shared", person="person__name", is_mine=is_mine)
-        )
+    def for_menu(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
+        """Return what a menu shows of each that the actor may use."""
+        is_mine, owner = Q(person=actor.id), models.F("person__name")
+        return self.usable_by(actor).values("pk", "name", "query", "shared", is_mine=is_mine, owner=owner)

@@ -1,14 +1,16 @@
 """Every read of decisions."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from approvals.querysets.figures import DecisionFigures
-from common.grace import STUCK_AFTER
+from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message
 from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -41,6 +43,20 @@ class DecisionQuerySet(DecisionFigures):
     def live(self) -> Self:
         """Those that still count."""
         return self.filter(state__in=LIVE_DECISIONS)
+
+    def going(self, states: Collection[str] = (DecisionState.RECORDED, DecisionState.CALLING)) -> Self:
+        """Those in one of these states: to be carried out, or not yet reported although they took effect.
+
+        Of those that took effect only recent ones are searched, since shortly before the last whole reads: a whole read
+        updates the mirror. On a connection that was not read for longer, nothing took effect. Relies on decision_to_do
+        and decision_applied.
+        """
+        lately = timezone.now() - LATELY
+        read = Connection.objects.exclude(complete_as_of__lt=lately).values_list("complete_as_of", flat=True)
+        first = min((at or lately for at in read), default=timezone.now())
+        not_reported = Q(state=DecisionState.APPLIED, changed_at__gt=max(lately, first - WORD_AFTER))
+        not_reported &= Q(message__state=MessageState.HELD, message__changed_at__lte=F("changed_at"))
+        return self.filter(Q(state__in=states) | not_reported)
 
     def on(self, messages: QuerySet[Message]) -> Self:
         """Those on these messages."""

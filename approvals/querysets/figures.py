@@ -197,6 +197,10 @@ class DecisionFigures(QuerySet["Decision"]):
 class VerdictQuerySet(QuerySet["Verdict"]):
     """Reads of verdicts."""
 
+    def awaiting_others(self, person: int) -> Self:
+        """This person's approvals of what others still have to approve (relies on verdict_awaiting)."""
+        return self.filter(person=person, awaits_others=True)
+
     def on(self, messages: QuerySet[Message]) -> Self:
         """Those on these messages."""
         return self.filter(message__in=messages)

@@ -1,14 +1,12 @@
 """Reads of messages by their decisions, claims, snoozes and questions."""
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Self
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
-    BigIntegerField,
     BooleanField,
     Count,
     DurationField,
@@ -23,26 +21,20 @@ from django.db.models import (
     QuerySet,
     Subquery,
     Value,
+    prefetch_related_objects,
 )
-from django.db.models.functions import Cast, Coalesce, Greatest, Least, Now
+from django.db.models.functions import Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.reminders import Reminder
-from common.grace import WORD_AFTER
 from common.postgres.statements import (
     ANY,
-    ANY_ID,
-    NAMED_LATER,
-    RowQuery,
     ValueQuery,
     any_of,
-    array_of,
-    give_prefetched,
-    read_values,
 )
-from mirror.models import Connection, Message
-from mirror.querysets.messages import MessageQuerySet, anybody_like, asked_by
-from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
+from mirror.models import Message
+from mirror.querysets.messages import MessageQuerySet
+from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
 
@@ -71,11 +63,15 @@ class DeskMessageQuerySet(MessageQuerySet):
         waiting = self.visible_to(actor).in_queue()
         if actor.kind != "person":
             return waiting
-        return waiting.filter(~_snoozed_by(actor), ~Exists(_approval_by(actor)))
+        # Both are read first: mostly there are none, and a subquery in each query of a page takes longer.
+        snoozed, approved = _snoozed_by(actor), _approved_by(actor)
+        if snoozed:
+            waiting = waiting.exclude(_can_be_snoozed(), pk__in=snoozed)
+        return waiting.exclude(revision__in=approved) if approved else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review and this person has snoozed."""
-        return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor), is_apart=False)
+        return self.visible_to(actor).in_queue().filter(_can_be_snoozed(), pk__in=_snoozed_by(actor))
 
     def set_apart(self) -> Self:
         """What awaits review apart from the queue, because a cap was passed (message_apart)."""
@@ -86,11 +82,15 @@ class DeskMessageQuerySet(MessageQuerySet):
 
         Approved: as one of several who have to.
         """
-        waiting = self.visible_to(actor).awaiting_review()
         if actor.kind != "person":
-            return waiting.none()
-        # By keys: these lists are short, the queue is not.
-        return waiting.filter(pk__in=_left_by(actor, "message"))
+            return self.none()
+        # By keys, which are read first: these lists are short and mostly empty, the queue is not.
+        keys = {message for message, _ in _left_by(actor)}
+        return self.visible_to(actor).awaiting_review().filter(pk__in=keys) if keys else self.none()
+
+    def any_apart(self) -> bool:
+        """Whether anything was set apart, decided or not: mostly nothing is, which costs little to ask."""
+        return self.filter(is_apart=True, state=MessageState.HELD).exists()
 
     def asked_of(self, actor: Actor) -> Self:
         """What awaits review and has a question to this person that they have not answered."""
@@ -99,14 +99,14 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def mine_stamp(self, actor: Actor) -> str:
         """Return a value that changes whenever one of this person's own lists does."""
-        return str(sorted(_left_by(actor, "message", "pk")[:1001]))
+        return str(sorted(_left_by(actor)[:1001]))
 
     def leaving(self) -> Self:
         """Decided here and not yet carried out, or carried out but not yet reported to the mirror.
 
         Relies on decision_to_do and decision_applied.
         """
-        return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
+        return self.filter(_of(Decision.objects.going()))
 
     def leaving_by_standing(self) -> Self:
         """Approved by a standing approval, and not yet carried out (decision_to_do)."""
@@ -124,37 +124,29 @@ class DeskMessageQuerySet(MessageQuerySet):
         This reads only an index (message_held), so a hundred thousand are affordable.
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
-        counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS), is_apart=False)}
+        going = _of(Decision.objects.going(LIVE_DECISIONS))
+        counts = {"held": held, "going": held.filter(going, is_apart=False)}
         counts["apart"] = held.filter(is_apart=True)
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
-            counts["approved"] = held.filter(Exists(_approval_by(actor)), ~_snoozed_by(actor))
+            approved = held.filter(revision__in=_approved_by(actor))
+            counts["approved"] = approved.exclude(_can_be_snoozed(), pk__in=_snoozed_by(actor))
         sizes = {name: rows.order_by().count() for name, rows in counts.items()}
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
     def in_doubt(self) -> Self:
-        """Decided here, with an unknown outcome."""
-        return self.filter(with_decision_in(*IN_DOUBT))
+        """Decided here, with an unknown outcome (relies on decision_to_look_at)."""
+        return self.filter(pk__in=Decision.objects.in_doubt().values("message"))
 
     def for_list(self) -> Self:
-        """With everything a row of the queue shows."""
-        decisions = Decision.objects.select_related("given_by").order_by("-pk")
-        return self.with_content_and_claim().prefetch_related(Prefetch("decisions", queryset=decisions))
-
-    def with_content_and_claim(self) -> Self:
-        """With everything a row of the queue shows except decisions, which `read_decisions` reads."""
-        return self.select_related("mailbox", "connection", "revision", "claim__person")
-
-    def knowing_if_decided(self) -> Self:
-        """Annotated with `has_decisions`, which spares most messages a query."""
-        return self.annotate(has_decisions=Exists(Decision.objects.filter(message=OuterRef("pk"))))
+        """With everything that a message's page and a row of the queue show."""
+        named = self.select_related("mailbox", "connection", "revision", "claim__person")
+        return named.prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
-        """With only what one line of a list shows: no content, and no connection secret to decrypt.
-
-        Their decisions are read by `read_decisions`.
-        """
-        return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN).knowing_if_decided()
+        """With only what one line of a list shows: no content, and no connection secret to decrypt."""
+        claims = Prefetch("claim", Claim.objects.select_related("person"))
+        return self.select_related("mailbox", "revision").only(*_SHOWN).prefetch_related(claims, _newest_decisions())
 
     def late_by_mailbox(self) -> QuerySet[Any, Any]:
         """Return how many are late in each mailbox, the one with the longest late first (message_late)."""
@@ -203,38 +195,23 @@ def desk_messages() -> DeskMessageQuerySet:
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     """Return a message with everything that its page and a row show, or None where this person may not see it."""
-    message = _shown_message(anybody_like(actor)).first(asked_by(actor) | {ANY_ID: public_id})
-    if message is not None:
-        read_decisions([message])
-    return message
+    return desk_messages().visible_to(actor).for_list().filter(public_id=public_id).first()
 
 
-@lru_cache(maxsize=1000)
-def _shown_message(actor: Actor) -> RowQuery[Message]:
-    shown = desk_messages().visible_to(actor).with_content_and_claim().knowing_if_decided()
-    return RowQuery(shown.filter(public_id=ANY_ID))
+def _newest_decisions() -> "Prefetch[Any]":
+    # As lists: a queryset for each message of a page takes as long as reading it.
+    newest_first = Decision.objects.select_related("given_by").order_by("-pk")
+    return Prefetch("decisions", newest_first, to_attr="newest_decisions")
 
 
 def read_decisions(messages: Sequence[Message]) -> None:
-    """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
-    found: dict[int, list[Decision]] = {message.pk: [] for message in messages}
-    decided = [message.pk for message in messages if getattr(message, "has_decisions", True)]
-    for decision in _decisions().read({NAMED_LATER: array_of(decided)}) if decided else ():
-        found[decision.message_id].append(decision)
-    for message in messages:
-        give_prefetched(message, "decisions", found[message.pk])
-
-
-@cache
-def _decisions() -> RowQuery[Decision]:
-    keys = Cast(Value(NAMED_LATER), ArrayField(BigIntegerField()))
-    decided = Decision.objects.filter(Among(F("message"), keys))
-    return RowQuery(decided.select_related("given_by").order_by("-pk"))
+    """Read the decisions of these messages, newest first."""
+    prefetch_related_objects(messages, _newest_decisions())
 
 
 def awaits_review(message: int) -> bool:
     """Whether the message of this key awaits review."""
-    return bool(read_values({"awaits": awaits_review_part(message)})["awaits"])
+    return desk_messages().filter(pk=message).awaiting_review().exists()
 
 
 def awaits_review_part(message: int) -> ValueQuery:
@@ -255,27 +232,27 @@ class Among(Func):
     output_field = BooleanField()
 
 
-def _going(*states: str) -> Among:
-    """The condition that a message has a decision in one of these states, or is still held although one was applied.
+def _of(decisions: QuerySet[Decision]) -> Among:
+    """The condition that a message has one of these decisions.
 
-    Only recently applied decisions are searched, since shortly before the last whole reads: a whole read updates the
-    mirror. A connection that was not read for longer had no decision applied.
+    Their keys are read first: PostgreSQL overestimates them, and would read all held messages for a join.
     """
-    decisions = Decision.objects.order_by()
-    lately = Now() - LATELY
-    read = Connection.objects.order_by().annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
-    first = Coalesce(Subquery(read.order_by("read").values("read")[:1]), Now())
-    # A subquery instead of a join: PostgreSQL overestimates these rows, and would read all held messages for a join.
-    held = Message.objects.order_by().filter(
-        pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at")
-    )
-    applied = (
-        decisions.filter(state=DecisionState.APPLIED, changed_at__gt=Greatest(lately, first - Value(WORD_AFTER)))
-        .alias(held=Subquery(held.values("pk")[:1]))
-        .filter(held__isnull=False)
-    )
-    going = decisions.filter(state__in=states).values("message").union(applied.values("message"), all=True)
-    return Among(F("pk"), ArraySubquery(going))
+    return Among(F("pk"), ArraySubquery(decisions.order_by().values("message")))
+
+
+def _snoozed_by(actor: Actor) -> list[int]:
+    """Return the keys of the messages that this person has snoozed."""
+    return list(Snooze.objects.of_person(int(actor.id)).running().values_list("message", flat=True))
+
+
+def _can_be_snoozed() -> Q:
+    """The condition that a message is not so close to its expiry that no snooze hides it."""
+    return Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
+
+
+def _approved_by(actor: Actor) -> list[int]:
+    """Return the keys of the versions that this person approved and others still have to."""
+    return list(Verdict.objects.awaiting_others(int(actor.id)).values_list("revision", flat=True))
 
 
 _SHOWN = (
@@ -298,42 +275,24 @@ _SHOWN = (
         "shape",
         "is_apart",
         "connection",
+        "mailbox",
+        "revision",
         "mailbox__address",
         "mailbox__upstream_id",
         "revision__findings",
         "revision__fingerprint",
     ),
-    *("claim__seen_at", "claim__is_assigned"),
-    *("claim__person__name", "claim__person__email", "claim__person__is_active"),
 )
 
 
-def _left_by(actor: Actor, *columns: str) -> QuerySet[Any, Any]:
-    """Return this person's live claims, snoozes and approvals, and the questions and reminders to them."""
-    person = int(actor.id)
-    claims = Claim.objects.of_person(person).live().order_by().values_list(*columns)
-    snoozes = Snooze.objects.of_person(person).filter(until__gt=Now()).order_by().values_list(*columns)
+def _left_by(actor: Actor) -> QuerySet[Any, Any]:
+    """Return message and key of this person's claims, snoozes and approvals, and of what others ask of them."""
+    person, columns = int(actor.id), ("message", "pk")
+    claims = Claim.objects.of_person(person).lasting().order_by().values_list(*columns)
+    snoozes = Snooze.objects.of_person(person).running().order_by().values_list(*columns)
     questions = Question.objects.of_person(person).order_by().values_list(*columns)
-    approved = _waiting_approvals(actor).order_by().values_list(*columns)
+    # Of an earlier version, an approval counts no more: that message waits for this person again.
+    current = Verdict.objects.awaiting_others(person).filter(revision=F("message__revision"))
+    approved = current.order_by().values_list(*columns)
     reminders = Reminder.objects.filter(person=person).order_by().values_list(*columns)
     return claims.union(snoozes, questions, approved, reminders, all=True)
-
-
-def _waiting_approvals(actor: Actor) -> QuerySet[Any, Any]:
-    """Return this person's approvals of what others still have to approve (verdict_awaiting)."""
-    mine = Verdict.objects.filter(person=int(actor.id), awaits_others=True)
-    # Of an earlier version, an approval counts no more: that message waits for this person again.
-    return mine.filter(revision=F("message__revision"))
-
-
-def _approval_by(actor: Actor) -> QuerySet[Verdict]:
-    """Return this person's approval of the message's version, where others still have to approve (verdict_awaiting)."""
-    mine = Verdict.objects.filter(person=int(actor.id), awaits_others=True)
-    # Of an earlier version, an approval counts no more: that message waits for this person again.
-    return mine.filter(message=OuterRef("pk"), revision=OuterRef("revision"))
-
-
-def _snoozed_by(actor: Actor) -> Q:
-    snoozes = Snooze.objects.of_person(int(actor.id)).filter(message=OuterRef("pk"), until__gt=Now())
-    far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
-    return far & Q(Exists(snoozes))

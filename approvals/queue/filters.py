@@ -176,6 +176,11 @@ class Filters:
         return self.tab in NEWEST_FIRST
 
     @property
+    def shows_all_waiting(self) -> bool:
+        """Whether its first pages have every message that waits, one a row."""
+        return self.tab == "waiting" and self.group in ("", "none") and not self.narrows and self.after is None
+
+    @property
     def gathers_floods(self) -> bool:
         """Whether many similar messages are gathered in one row without being asked to."""
         plain = self.tab == "waiting" and not self.group and self.order != "soonest"

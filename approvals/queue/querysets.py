@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
-    BigIntegerField,
     BooleanField,
     CharField,
     DateTimeField,
@@ -25,9 +24,10 @@ from django.db.models.functions import Cast, Concat
 from django.db.models.lookups import IsNull
 
 from approvals.models import RuleWeight
-from approvals.querysets.messages import Among, DeskMessageQuerySet
+from approvals.querysets.messages import DeskMessageQuerySet
 from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
-from common.postgres.statements import ANY, COUNTED, NAMED_LATER, ValueQuery, list_of
+from common.counts import COUNTED
+from common.postgres.statements import ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
 from mirror.querysets.terms import CALM, ENDS, LATE
@@ -36,8 +36,6 @@ from people.actors import Actor
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5
 
-# Placeholders for the values that orders compare: as a time, seconds of a year in which no message was held.
-_ANYWHERE = 10**15
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
 # All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
@@ -130,6 +128,10 @@ class QueueQuerySet(DeskMessageQuerySet):
         """Only those that hold these words, written as PostgreSQL reads them; all for none (message_search)."""
         return self.filter(_Found(words)) if words else self
 
+    def unsearched(self) -> Self:
+        """Those whose content is still being fetched, so that no word of it is found."""
+        return self.filter(revision=None)
+
     def in_order(self, order: str) -> Self:
         """Sort as one of ORDERS or, as "newest", by when something last happened."""
         return self.order_by(*_sorted(order))
@@ -169,10 +171,9 @@ class QueueQuerySet(DeskMessageQuerySet):
         apart = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
         return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
 
-    def in_floods(self) -> Self:
-        """Those in floods, among messages whose keys are filled in later (message_alike)."""
-        keys = Cast(Value(NAMED_LATER), ArrayField(BigIntegerField()))
-        return self.filter(Among(F("pk"), keys), IsNull(self._last_of_flood(), False))
+    def in_floods(self, messages: Iterable[Message]) -> Self:
+        """Those of these messages that are in floods (message_alike)."""
+        return self.filter(IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages])
 
     def _alike(self) -> Self:
         alike = self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
@@ -203,17 +204,6 @@ def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     values = [getattr(message, name) for name in COMPARED[order]]
     numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
     return Position(tuple(numbers), message.pk, since)
-
-
-def anywhere_like(position: Position) -> Position:
-    """Return a placeholder position for a cached statement; the position's own values are filled in later."""
-    return Position(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(position.values)), ANY)
-
-
-def named_at(order: str, position: Position) -> dict[Any, Any]:
-    """Return a position's values in this order by their placeholders from `anywhere_like`."""
-    rows = zip(_as_row(order, anywhere_like(position)), _as_row(order, position), strict=True)
-    return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
 
 
 @cache

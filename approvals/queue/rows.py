@@ -12,7 +12,7 @@ from approvals.decisions.status import Status, reported_in_words, shown_status
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
 from approvals.reminders import Reminder
-from common.postgres.statements import COUNTED
+from common.counts import counted
 from mirror.models import Mailbox, Message
 from mirror.querysets import CLAIM_LASTS
 from mirror.states import DecisionState, MessageState, Outcome
@@ -64,7 +64,7 @@ class Gathered:
     @property
     def shown(self) -> str:
         """How many, as people see it."""
-        return f"{COUNTED}+" if self.number > COUNTED else str(self.number)
+        return counted(self.number)
 
 
 @dataclass

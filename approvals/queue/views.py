@@ -1,8 +1,8 @@
 """The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON."""
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -14,20 +14,19 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.decisions.demands import demands_for, policy_from, policy_part
-from approvals.models import Decision, SavedView, Verdict
-from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.collaboration.comments import count_asked_of
+from approvals.collaboration.snooze import count_snoozed_by
+from approvals.decisions.demands import demands_for
+from approvals.models import Decision, RuleWeight, SavedView, Verdict
+from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import notice_context
-from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, Position, QueueForm, as_number
+from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, QueueForm, as_number
 from approvals.queue.querysets import (
+    FLOOD,
     QueueQuerySet,
-    anywhere_like,
-    named_at,
     order_of,
     position_at,
     queue_messages,
-    weights_from,
-    weights_part,
 )
 from approvals.queue.rows import (
     Approvals,
@@ -39,21 +38,10 @@ from approvals.queue.rows import (
     rows_of,
     with_people,
 )
+from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import (
-    COUNTED,
-    NAMED_LATER,
-    RowQuery,
-    ValueQuery,
-    any_of,
-    array_of,
-    count_of,
-    first_of,
-    list_of,
-    read_values,
-)
+from common.postgres import clock
 from mirror.models import Mailbox, Message
-from mirror.querysets.messages import anybody_like, asked_by
 from mirror.states import MessageState
 from people.actors import Actor
 from policy.rules.demand import Demand
@@ -62,8 +50,20 @@ from risk import RULES
 PAGE = 50
 # The filters that no field of the search form has.
 _GROUPS_OWN = ("started", "thread", "run", "alike", "standing")
-# The number of decided messages only grows and needs nobody, so their tab has no count.
-COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
+# So many of the last that came are named to open pages.
+NEWEST = 20
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for a person: how many, since when the oldest, and the ids of the last that came.
+
+    By those an open page tells what it does not show yet.
+    """
+
+    number: int
+    oldest: datetime | None
+    newest: list[UUID]
 
 
 @login_required
@@ -90,14 +90,9 @@ def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
     """Return the mailboxes that the person may look into; asked for once a request."""
     known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
     if known is None:
-        known = _mailboxes(anybody_like(request.actor)).read({})
+        known = list(Mailbox.objects.visible_to(request.actor).order_by("address", "pk"))
         request.desk_mailboxes = known  # type: ignore[attr-defined]
     return known
-
-
-@lru_cache(maxsize=1000)
-def _mailboxes(actor: Actor) -> RowQuery[Mailbox]:
-    return RowQuery(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
 
 
 def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
@@ -106,7 +101,7 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
     after = str(position_at(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
     shown = found[:PAGE]
     approvals = approvals_by_message(Verdict.objects.given_on(shown))
-    demands = _demands(actor, shown, read_values({"policy": policy_part(actor)}))
+    demands = _demands(actor, shown, clock())
     approvals |= {key: approvals_of(demand) for key, demand in demands.items()}
     return {
         "messages": [as_json(message, approvals.get(message.pk, Approvals())) for message in shown],
@@ -117,67 +112,77 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
 
 def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
+    found = page_of(actor, filters) if filters.gathers_floods else _gathered(actor, filters)
+    # Mostly one page has all that waits, and nothing has to be counted.
+    is_whole = filters.shows_all_waiting and len(found) <= PAGE
+    waiting = waiting_among(found) if is_whole else waiting_of(actor)
     # By default only floods are gathered; most pages have none, so that is checked first.
-    found = _apart(actor, filters) if filters.gathers_floods else _gathered(actor, filters)
-    figures = _figures(actor, filters, found)
-    if figures.get("flood"):
+    if filters.gathers_floods and _has_flood(actor, filters, found):
         found = _gathered(actor, filters)
-    read_decisions(found)
-    weights = weights_from(figures["weights"])
-    now_there = figures["clock"]
-    demands = _demands(actor, found[:PAGE], figures)
-    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=now_there, weights=weights, demands=demands)
+    clock_now = clock()
+    rows = rows_of(
+        found[:PAGE],
+        filters=filters,
+        actor=actor,
+        now=clock_now,
+        weights=RuleWeight.objects.points_by_rule(),
+        demands=_demands(actor, found[:PAGE], clock_now),
+    )
     rows = with_people(rows, actor=actor, tab=filters.tab)
     return {
-        **_frame(filters, figures),
+        **_numbers(actor, filters, waiting),
         **_elsewhere(filters),
-        "rows": rows,
-        "next_query": _next_query(found, filters, figures["clock"]),
-        "chips": chips_of(filters, mailboxes),
-        "mailboxes": mailboxes,
-        "views": [json.loads(view) for view in figures["views"] or ()],
-        "last_decision": _last_decision(actor, filters, rows),
-        "now": now,
-    }
-
-
-def _demands(actor: Actor, messages: Sequence[Message], figures: Mapping[str, Any]) -> dict[int, Demand]:
-    """Return what the active policy asks of the held messages of a page; nothing is read where none is active."""
-    in_force = policy_from(figures["policy"])
-    if not in_force.policy.rules:
-        return {}
-    held = [one for one in messages if one.state == MessageState.HELD and one.revision_id]
-    return demands_for(held, actor=actor, now=figures["clock"], in_force=in_force)
-
-
-def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the context around the rows: numbers, notes, and the query string of links."""
-    return {
         "filters": filters,
         "tab": filters.tab,
         "tab_label": TABS[filters.tab],
         "can_pick": filters.tab in ("waiting", "mine"),
         "explains": filters.order == "riskiest" and not filters.newest_first,
-        "waiting": counted(figures["waiting"]),
-        # The rail shows the same numbers; they are not read twice.
-        "desk_waiting": counted(figures["waiting"]) if figures["waiting"] else "",
-        "desk_asked": figures["asked"],
-        "oldest": next(iter(figures["oldest"] or ()), None),
-        "newest": figures["newest"] or [],
-        "matching": counted(figures["matching"]) if filters.narrows else "",
-        "unsearched": figures.get("unsearched", 0),
-        "snoozed": figures["snoozed"],
-        "apart": counted(figures["apart"]) if figures["apart"] else "",
-        "by_standing": counted(figures["by_standing"]) if figures["by_standing"] else "",
         "standing_query": Filters(tab="leaving", standing="yes").query(),
-        "moved": figures.get("moved", 0),
         "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
+        "rows": rows,
+        "next_query": _next_query(found, filters, clock_now),
+        "chips": chips_of(filters, mailboxes),
+        "mailboxes": mailboxes,
+        "views": SavedView.objects.for_menu(actor),
+        "last_decision": _last_decision(actor, filters, rows),
+        "now": now,
+    }
+
+
+def _demands(actor: Actor, messages: Sequence[Message], now: datetime) -> dict[int, Demand]:
+    """Return what the active policy asks of the held messages of a page."""
+    held = [one for one in messages if one.state == MessageState.HELD and one.revision_id]
+    return demands_for(held, actor=actor, now=now)
+
+
+def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]:
+    """Return the numbers around the rows."""
+    visible = desk_messages().visible_to(actor)
+    tabs = tab_counts(actor, waiting=waiting.number)
+    by_standing = count_of(visible.leaving_by_standing()) if tabs["leaving"] else 0
+    found = {
+        "waiting": counted(waiting.number),
+        # The rail shows the same numbers; they are not read twice.
+        "desk_waiting": counted(waiting.number) if waiting.number else "",
+        "desk_asked": count_asked_of(actor),
+        "oldest": waiting.oldest,
+        "newest": waiting.newest,
+        "snoozed": count_snoozed_by(actor),
+        "apart": _shown(count_of(visible.set_apart()) if visible.any_apart() else 0),
+        "by_standing": _shown(by_standing),
         "tabs": [
-            (tab, label, counted(figures[tab]) if tab in figures else "", query)
-            for tab, label, query in _elsewhere(filters)["tab_queries"]
+            (tab, label, counted(tabs[tab]) if tab in tabs else "", filters.query(tab=tab))
+            for tab, label in TABS.items()
         ],
     }
+    if filters.narrows:
+        found["matching"] = counted(count_of(_asked_for(actor, filters)))
+    if filters.searches:
+        found["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).unsearched())
+    if filters.after and filters.after.since and not filters.newest_first:
+        found["moved"] = count_of(_asked_for(actor, filters).moved_since(filters.order, filters.after))
+    return found
 
 
 @lru_cache(maxsize=1000)
@@ -190,7 +195,6 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     sent_along = ("tab", "order", "group", *_GROUPS_OWN, "since", "until")
     carried = parse_qsl(filters.query(after=None))
     return {
-        "tab_queries": [(tab, label, filters.query(tab=tab)) for tab, label in TABS.items()],
         "orders": orders,
         "groups": groups,
         "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
@@ -202,60 +206,50 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     }
 
 
-def _figures(actor: Actor, filters: Filters, found: list[Message]) -> dict[str, Any]:
-    """Read all numbers around the rows in one statement."""
-    anybody = anybody_like(actor)
-    parts = {**_standing_parts(anybody), "policy": policy_part(actor)}
-    if filters.gathers_floods and any(message.shape for message in found):
-        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values(
-            {NAMED_LATER: array_of(one.pk for one in found)}
-        )
-    if filters.narrows:
-        parts["matching"] = count_of(_asked_for(actor, filters))
-    if filters.searches:
-        parts["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).filter(revision=None))
-    if filters.after and filters.after.since and not filters.newest_first:
-        parts["moved"] = count_of(_asked_for(actor, filters).moved_since(filters.order, filters.after))
-    return read_values(parts, asked_by(actor))
+def _has_flood(actor: Actor, filters: Filters, found: Sequence[Message]) -> bool:
+    """Whether any message of a page is one of a flood."""
+    alike = Counter((one.shape, one.risk) for one in found if one.shape)
+    if not alike:
+        return False
+    if filters.after is None and len(found) <= PAGE:
+        return max(alike.values()) >= FLOOD
+    return _asked_for(actor, replace(filters, after=None)).in_floods(found).exists()
 
 
-@lru_cache(maxsize=1000)
-def _standing_parts(actor: Actor) -> Mapping[str, ValueQuery]:
-    """Return the figures that every list shows. Their SQL is the same each time, and takes long to build."""
-    oldest = desk_messages().waiting_for(actor).oldest_first().values_list("held_at")[:1]
+def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
+    """Return the number in each tab, up to a thousand and one. Decided messages only grow and need nobody: no count."""
+    decisions, visible = Decision.objects.visible_to(actor), desk_messages().visible_to(actor)
     return {
-        **tab_counts(actor),
-        "snoozed": count_of(desk_messages().snoozed_by(actor)),
-        "apart": count_of(desk_messages().visible_to(actor).set_apart()),
-        "by_standing": count_of(desk_messages().visible_to(actor).leaving_by_standing()),
-        "asked": count_of(desk_messages().asked_of(actor)),
-        "oldest": list_of(oldest),
-        "newest": newest_of(actor),
-        "weights": weights_part(),
-        "views": list_of(SavedView.objects.usable_by(actor).spelled(actor)),
+        "waiting": waiting,
+        "mine": count_of(desk_messages().of(actor)),
+        "leaving": count_of(decisions.going()),
+        "unknown": count_of(visible.in_doubt()) if decisions.in_doubt().exists() else 0,
+        "failed": count_of(visible.failed()),
     }
 
 
-@lru_cache(maxsize=1000)
-def _flood_part(actor: Actor, filters: Filters) -> ValueQuery:
-    """Return how to ask whether any of the rows of a page is one of a flood."""
-    return count_of(_asked_for(actor, filters).in_floods())
+def waiting_of(actor: Actor) -> Waiting:
+    """Return what waits for a person."""
+    waiting = desk_messages().waiting_for(actor)
+    return Waiting(
+        number=count_of(waiting),
+        oldest=waiting.oldest_first().values_list("held_at", flat=True).first(),
+        newest=list(waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:NEWEST]),
+    )
 
 
-def tab_counts(actor: Actor) -> dict[str, ValueQuery]:
-    """Return how the number in each tab is asked for."""
-    return {tab: count_of(queue_messages().of_tab(actor, tab)) for tab in COUNTED_TABS}
+def waiting_among(messages: Sequence[Message]) -> Waiting:
+    """Return the same where these are all that wait."""
+    newest = sorted(messages, key=lambda one: (one.held_at, one.pk), reverse=True)
+    return Waiting(
+        number=len(messages),
+        oldest=newest[-1].held_at if newest else None,
+        newest=[one.public_id for one in newest[:NEWEST]],
+    )
 
 
-def newest_of(actor: Actor) -> ValueQuery:
-    """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
-    newest = desk_messages().waiting_for(actor).order_by("-held_at", "-pk")
-    return list_of(newest.values_list("public_id")[:20])
-
-
-def counted(number: int) -> str:
-    """Return a count that stops at a thousand, for display."""
-    return f"{COUNTED}+" if number > COUNTED else str(number)
+def _shown(number: int) -> str:
+    return counted(number) if number else ""
 
 
 def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
@@ -264,25 +258,11 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
 
 def page_of(actor: Actor, filters: Filters) -> list[Message]:
     """Return the messages of a page, and one more, which shows that there is a next page."""
-    found = _apart(actor, filters)
-    read_decisions(found)
-    return found
-
-
-def _apart(actor: Actor, filters: Filters) -> list[Message]:
-    """Return the messages of a page, each by itself."""
-    if filters.narrows or filters.after:
-        return list(_page_of(_asked_for(actor, filters), filters))
-    return _first_page(anybody_like(actor), filters).read(asked_by(actor))
+    return list(_page_of(_asked_for(actor, filters), filters))
 
 
 def _gathered(actor: Actor, filters: Filters) -> list[Message]:
     return list(_page_of(_asked_for(actor, filters).gathered(filters), filters))
-
-
-@lru_cache(maxsize=1000)
-def _first_page(actor: Actor, filters: Filters) -> RowQuery[Message]:
-    return RowQuery(_page_of(_asked_for(actor, filters), filters))
 
 
 def _page_of(messages: QueueQuerySet, filters: Filters) -> QueueQuerySet:
@@ -307,35 +287,34 @@ def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     """Return the message to go on with: the next in this list, or its first when this was the last."""
-    following: UUID | None = read_values({"next": position_parts(actor, filters, message)["next"]})["next"]
-    return following
-
-
-def position_of(figures: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return a message's position in the list and the list's length; None when it is not in it."""
-    return (counted(figures["before"] + 1), counted(figures["all"])) if figures["here"] else None
-
-
-def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str, ValueQuery]:
-    """Return how to ask whether a message stands in this list, what comes before it, and what comes next."""
     order = order_of(filters)
-    position = position_at(message, order)
-    parts = _position_parts(anybody_like(actor), replace(filters, after=None), anywhere_like(position))
-    named = asked_by(actor) | named_at(order, position)
-    return {name: part.with_values(named) for name, part in parts.items()}
+    others = _asked_for(actor, replace(filters, after=None)).exclude(pk=message.pk).in_order(order)
+    following = others.following(order, position_at(message, order))
+    found = following.values_list("public_id", flat=True).first()
+    return found or others.values_list("public_id", flat=True).first()
 
 
-@lru_cache(maxsize=1000)
-def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[str, ValueQuery]:
-    order = order_of(filters)
-    asked = _asked_for(actor, filters)
-    others = asked.exclude(pk=position.key).in_order(order)
-    return {
-        "here": any_of(asked.filter(pk=position.key)),
-        "before": count_of(asked.preceding(order, position)),
-        "all": count_of(asked),
-        "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, position), others))),
-    }
+@dataclass(frozen=True)
+class Place:
+    """A message's place in a list, in words, and the message to go on with."""
+
+    number: str
+    of: str
+    following: UUID | None
+
+
+def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
+    """Return where a message stands in this list; without numbers where it does not."""
+    asked = _asked_for(actor, replace(filters, after=None))
+    keys = list(asked.in_order(order_of(filters)).values_list("pk", flat=True)[: COUNTED + 1])
+    if message.pk in keys:
+        at = keys.index(message.pk)
+        others = keys[at + 1 :] or keys[:at]
+        following = Message.objects.filter(pk__in=others[:1]).values_list("public_id", flat=True).first()
+        return Place(counted(at + 1), counted(len(keys)), following)
+    is_further = len(keys) > COUNTED and asked.filter(pk=message.pk).exists()
+    number = counted(len(keys)) if is_further else ""
+    return Place(number, number, next_in(actor, filters, message))
 
 
 @login_required
@@ -353,7 +332,7 @@ def history(request: DeskRequest) -> HttpResponse:
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
     last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None
-    number = read_values({"matching": count_of(_asked_for(actor, filters))})["matching"] if filters.narrows else 0
+    number = count_of(_asked_for(actor, filters)) if filters.narrows else 0
     context = {
         "rows": [
             replace(row, verdict=newest.get(row.message.pk), approved=approved.get(row.message.pk, Approvals()))

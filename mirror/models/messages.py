@@ -225,12 +225,18 @@ class Message(models.Model):
         return self.hydrated_at is None and not self.subject
 
     @property
+    def our_decisions(self) -> "list[Decision]":
+        """Our decisions, the newest first: those that `for_list` and `for_rows` read with the message, or read now."""
+        known: list[Decision] | None = self.__dict__.get("newest_decisions")
+        return sorted(self.decisions.all(), key=lambda one: -one.pk) if known is None else known
+
+    @property
     def latest_decision(self) -> "Decision | None":
-        """Our newest decision that may have an effect; reads the prefetched rows of `for_list`.
+        """Our newest decision that may have an effect.
 
         One without effect must not hide an older one that was withdrawn and may still take effect.
         """
-        decisions: list[Decision] = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
+        decisions = self.our_decisions
         if not decisions or decisions[0].state not in VOID:
             return decisions[0] if decisions else None
         return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])

@@ -7,12 +7,10 @@ import pytest
 from django.db import close_old_connections
 from django.db import connection as database
 
-from approvals import polling
 from approvals.decisions import execute, ruling
 from approvals.message_page import content_views, side_panel
 from approvals.message_page.content import origin
 from approvals.message_page.views import page_parts
-from approvals.queue import views as listing
 from approvals.queue.filters import Filters
 from common.postgres import clock
 from common.postgres.base import _numbered
@@ -28,8 +26,6 @@ pytestmark = pytest.mark.django_db
 def test_cached_statement_contains_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
     statements = [
-        *listing._standing_parts(anybody).values(),
-        *polling._parts(anybody).values(),
         *side_panel._panel_parts().values(),
         *content_views._body_parts(anybody).values(),
         *ruling._ruling_parts(True, True, True, True, True).values(),
