@@ -41,7 +41,7 @@ def save(person, text="project tulip", points=60, mailbox=None, looks_in=("subje
 
 def judge_all():
     for weight in RuleWeight.objects.exclude(weighed_to=None):
-        while tasks.reweigh(weight.pk) != "weighed":
+        while tasks.reweigh(weight.pk) != "done":
             pass
 
 

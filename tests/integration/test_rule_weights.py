@@ -116,7 +116,7 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     assert tasks.reweigh(weight.pk) == "to be continued"
     # The sweep finds it even if the wake-up was lost.
     assert list(RuleWeight.objects.exclude(weighed_to=None)) == [weight]
-    while tasks.reweigh(weight.pk) != "weighed":
+    while tasks.reweigh(weight.pk) != "done":
         pass
     assert {risk_of(one)[0] for one in messages} == {80}
     assert (risk_of(clean)[0], risk_of(done)[0]) == (0, 30), "only what is held and was hit is weighed anew"
