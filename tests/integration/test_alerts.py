@@ -213,7 +213,7 @@ def test_delivery_takes_few_statements(client, connection, discord, destination,
                 with CaptureQueriesContext(database) as queries:
                     assert deliver_next(destination_id=one.pk).startswith("delivered")
             read = [query for query in queries if "SAVEPOINT" not in query["sql"]]
-            assert len(read) <= 10, [query["sql"] for query in read]
+            assert len(read) <= 12, [query["sql"] for query in read]
         factories.make_message(connection)
         Delivery.objects.update(next_attempt_at=Now())
         with CaptureQueriesContext(database) as queries:

@@ -98,5 +98,5 @@ def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, connect
 def test_history_asks_the_database_as_often_whatever_is_asked_for(desk, past, django_assert_max_num_queries):
     desk.get("/history/")
     for query in ("", "q=about+to:zoe&since=2026-11&until=today&risk=none"):
-        with django_assert_max_num_queries(17):
+        with django_assert_max_num_queries(19):
             desk.get(f"/history/?{query}")

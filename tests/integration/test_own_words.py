@@ -134,7 +134,7 @@ def test_message_that_is_stored_while_a_word_is_added_is_not_missed(connection, 
 
 def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypatch):
     monkeypatch.setattr(weighing, "JUDGED", 1)
-    monkeypatch.setattr(tasks, "AT_A_TIME", -1.0)
+    monkeypatch.setattr("common.tasks.AT_A_TIME", -1.0)
     messages = [make_message(connection, **TULIP) for _ in range(3)]
     save(admin)
     assert tasks.reweigh(RuleWeight.objects.get().pk) == "to be continued"

@@ -108,7 +108,7 @@ def test_only_an_admin_of_everything_weighs_published_rules(connection, reviewer
 
 def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypatch):
     monkeypatch.setattr(weighing, "BATCH", 1)
-    monkeypatch.setattr(tasks, "AT_A_TIME", -1.0)
+    monkeypatch.setattr("common.tasks.AT_A_TIME", -1.0)
     messages = [make_message(connection, **MISADDRESSED) for _ in range(3)]
     clean, done = make_message(connection), make_message(connection, **MISADDRESSED)
     Message.objects.filter(pk=done.pk).update(state="rejected")
