@@ -13,7 +13,7 @@ SECTION = re.compile(r"docs/(multimail|architecture)\.md, (?=[A-Z])")
 FOLDERS = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 IN_CODE = re.compile(rf"`((?:{FOLDERS})[./][\w./-]+)`")
 # A folder that the page asks to make, a file of logs, and actions of the ledger.
-NOT_CODE = re.compile(r"alerts/channels/relay/|gateway\.log|policy\.(draft|group)_\w+|policy\.activated")
+NOT_CODE = re.compile(r"alerts/channels/relay/|gateway\.log|var/|policy\.(draft|group)_\w+|policy\.activated")
 OUTSIDE = re.compile(r"[Cc]ontract section|fault-matrix|design\.md|review-desk\.md|vocabulary\.md|house-style")
 
 

@@ -32,7 +32,7 @@ WEB_SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.*")
     if path.suffix in {".html", ".css", ".js"} and "corpus" not in path.parts
 )
-MAX_LINES, MAX_FUNCTION, MAX_COLUMNS = 550, 50, 120
+MAX_LINES, MAX_FUNCTION, MAX_COLUMNS = 550, 60, 120
 # Auditors get it as a single file without imports of ours, which matters more than its length.
 IN_ONE_PIECE = ROOT / "audit" / "verifier" / "countersign_verify.py"
 

@@ -5,7 +5,7 @@ from datetime import UTC, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import tasks
+from approvals.decisions import execute
 from approvals.decisions.gate_expiry import tell_expiry
 from approvals.escalation.extending import extend_deadline
 from approvals.models import Decision
@@ -57,7 +57,7 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(account, message
     assert carry_out(message, reviewer) == "recorded"
     assert tell_expiry(message_id=message.pk) == "told"
     Decision.objects.update(due_at=Now())
-    assert tasks.execute.run_decision(decision_id=Decision.objects.get().pk) == "applied"
+    assert execute.run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
 @pytest.mark.parametrize("restored", [None, timedelta(days=2)], ids=["none", "an older one"])
