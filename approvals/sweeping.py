@@ -102,7 +102,7 @@ _DUTIES = {
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
     "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
     "questions": _with(comments.delete_past_questions, Question.objects.past),
-    # The next duty but two sends what this one makes.
+    # What this makes is sent by "lists" below.
     "new lists": GateList.objects.ensure,
     "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
     "surveys": _each(survey, Connection.objects.to_survey, 20),

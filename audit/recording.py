@@ -22,7 +22,6 @@ from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
-from common.postgres.rows import run
 from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
 
 NOTHING = "nothing"
@@ -93,18 +92,6 @@ def last_number() -> int:
     with database.cursor() as cursor:
         cursor.execute("SELECT last_value FROM audit_entry_id_seq")
         return int(cursor.fetchone()[0])
-
-
-class ReservedPosition:
-    """A position requested in a batch with other statements; it can be taken once the batch was sent."""
-
-    def __init__(self) -> None:
-        self._answer = run("SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()")
-
-    def take(self) -> EntryPosition:
-        """Return the position."""
-        xid, number, at = self._answer.row()
-        return EntryPosition(number, int(xid), at)
 
 
 def detail_hash(salt: bytes, name: str, value: str) -> str:
@@ -228,7 +215,6 @@ def record(
     details: Mapping[str, str] | None = None,
     about: Any = None,
     words: Iterable[tuple[str, str]] = (),
-    position: EntryPosition | None = None,
     outcome: str = "",
     removes: Sequence[int] = (),
 ) -> Entry:
@@ -247,7 +233,7 @@ def record(
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
     fields = _fields_of(actor, details or {})
     salt = os.urandom(16)
-    position = position or next_position()
+    position = next_position()
     entry = Entry(
         id=position.number,
         xid=position.xid,

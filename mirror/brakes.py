@@ -68,9 +68,11 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     if message.hydrated_at is not None:
         for what in Arrival.objects.of_message(message).values_list("what", flat=True):
             new.pop(what, None)
-    Arrival.objects.bulk_create(
+    arrivals = [
         Arrival(connection_id=message.connection_id, upstream_id=message.upstream_id, what=what) for what in new
-    )
+    ]
+    # A message that was deleted here and comes again was counted then.
+    Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     caps = caps_of(message.mailbox)
     passed, is_close = _judge(message, new, caps)
     if passed is None and is_close:

@@ -14,7 +14,7 @@ from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.logs import trace_id
-from common.postgres.rows import Answer, in_batch, run, run_apart
+from common.postgres.rows import Answer, run, run_apart
 
 log = logging.getLogger(__name__)
 
@@ -168,9 +168,6 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     try:
         planned = Planned(entry, brake=details.get("brake", ""))
     except Exception:
-        if in_batch():
-            # Whoever batches statements repeats them one by one when something fails.
-            raise
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
     else:
         transaction.on_commit(lambda: _enqueue(planned), robust=True)
@@ -198,9 +195,8 @@ class Planned:
         """`brake` is the flood that an act is about, as its details say."""
         self.entry, self._brake = entry, brake
         self._answers = [self._ask()]
-        if not in_batch() and self._answers[0].row()[0]:
-            # Another act made the same card at this moment: this statement could not see it, the next one can. In a
-            # batch messages are only just being made, so no other act can.
+        if self._answers[0].row()[0]:
+            # Another act made the same card at this moment: this statement could not see it, the next one can.
             self._answers.append(self._ask())
 
     @property
@@ -228,4 +224,4 @@ class Planned:
             "content": entry.action == FETCHED,
             "answered": entry.action in ANSWERED,
         }
-        return run(_PLAN, parameters, prepare=True) if in_batch() else run_apart(_PLAN, parameters, prepare=True)
+        return run_apart(_PLAN, parameters, prepare=True)

@@ -5,7 +5,6 @@ Everything goes through Django's own connection and its transaction; only how st
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from functools import cache, cached_property
 from typing import Any
 
@@ -42,9 +41,6 @@ class Answer:
         return found
 
 
-_unbatched: ContextVar[bool] = ContextVar("unbatched", default=False)
-
-
 @contextlib.contextmanager
 def batch() -> Iterator[None]:
     """Send the statements of the block together at its end, without waiting for the answer to each.
@@ -54,21 +50,11 @@ def batch() -> Iterator[None]:
     connection = connections[DEFAULT_DB_ALIAS]
     connection.close_if_health_check_failed()
     connection.ensure_connection()
-    if _unbatched.get() or in_batch():
+    if in_batch():
         yield
         return
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield
-
-
-@contextlib.contextmanager
-def unbatched() -> Iterator[None]:
-    """Send each statement of the block on its own, so that each error is raised where it belongs."""
-    token = _unbatched.set(True)
-    try:
-        yield
-    finally:
-        _unbatched.reset(token)
 
 
 def in_batch() -> bool:
