@@ -13,6 +13,10 @@ NAME = f"pgbench, {CLIENTS} clients, simple"
 # What is new with each request: hashes, ids of 26 letters and digits, and our own ids; 16 or 12 digits are drawn.
 _ONE_OFF = re.compile(r"\b(?:(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})|[0-9a-f]{20}([0-9a-f]{12}))\b")
 
+# A row of the ledger has the number that was taken for it a statement before.
+_TAKES_NUMBER = re.compile(r"^(SELECT .*nextval\('audit_entry_id_seq'\).*);$", re.MULTILINE)
+_HAS_NUMBER = re.compile(r'(INSERT INTO "audit_entry(?:detail)?" \([^)]*\) VALUES \()\d+')
+
 
 def statements(request: Callable[[], None]) -> list[str]:
     """Return what a request executes, values included, when the process has seen one a moment before, as under load."""
@@ -41,6 +45,8 @@ def as_script(one: list[str], other: list[str]) -> str:
         return found[0][: -len(digits)] + ":" + names.setdefault(digits.upper(), f"n{len(digits)}_{len(names)}")
 
     script = "".join(f"{_ONE_OFF.sub(vary, statement)};\n" for statement in one)
+    script = _TAKES_NUMBER.sub(r"\1 \\gset ledger_", script)
+    script = _HAS_NUMBER.sub(r"\1:ledger_nextval", script)
     draws = [f"\\set {name} random(1{'0' * (int(name[1:3]) - 1)}, {'9' * int(name[1:3])})\n" for name in names.values()]
     return "".join(draws) + script
 
