@@ -10,7 +10,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model
 
-from common.postgres.rows import insert
 from gateway.models import (
     Account,
     Allowlist,
@@ -60,7 +59,7 @@ def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) 
         facts["domain"] = about.domain
     # An allowlist is known by its mailbox.
     kind, pk = _RESOURCE_TYPES[type(about)], about.mailbox_id if isinstance(about, Allowlist) else about.pk
-    entry = AuditLogEntry(
+    AuditLogEntry.objects.create(
         account_id=key.account_id if key else getattr(about, "account_id", about.pk),
         action=action,
         resource_type=kind,
@@ -68,7 +67,6 @@ def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) 
         actor_key=key,
         metadata=facts,
     )
-    insert(entry)
     if kind != "email":
         level = logging.WARNING if action in _WARNINGS else logging.INFO
         ids = {kind: pk, "key": key.pk if key else None}

@@ -135,23 +135,19 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
     if sandbox or not (account.monthly_email_quota is not None or _warms_up(account)):
         return
     account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
-    _check_month(account, now)
-    if _warms_up(account):
-        _check_day(account, now)
-
-
-def _check_month(account: Account, now: datetime) -> None:
     quota = account.monthly_email_quota
     begin = start_of_month(now)
-    if quota is None or Email.objects.charged_to(account, since=begin).count() < quota:
-        return
-    raise TooManyRequests(
-        f"The monthly quota of {quota} emails is used up. It resets at {_next_month(begin):%Y-%m-%d} 00:00 UTC; "
-        "the operator can raise it.",
-        code="quota_exceeded",
-        retry_after=_seconds(_next_month(begin) - now),
-        monthly_email_quota=quota,
-    )
+    if quota is not None and Email.objects.charged_to(account, since=begin).count() >= quota:
+        ends = start_of_month(begin + 31 * _DAY)
+        raise TooManyRequests(
+            f"The monthly quota of {quota} emails is used up. It resets at {ends:%Y-%m-%d} 00:00 UTC; "
+            "the operator can raise it.",
+            code="quota_exceeded",
+            retry_after=_seconds(ends - now),
+            monthly_email_quota=quota,
+        )
+    if _warms_up(account):
+        _check_day(account, now)
 
 
 def _check_day(account: Account, now: datetime) -> None:
@@ -175,10 +171,6 @@ def start_of_month(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _next_month(begin: datetime) -> datetime:
-    return start_of_month(begin + 31 * _DAY)
-
-
 def _warms_up(account: Account) -> bool:
     return account.warmup_stage > 0 and account.warmup_daily_limit is not None
 
@@ -194,17 +186,19 @@ def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, d
     """
     first, last = begin.astimezone(UTC).date(), (end - timedelta(milliseconds=1)).astimezone(UTC).date()
     emails = Email.objects.visible_to(key)
+    written = UsageDay.objects.filter(account_id=key.account_id, day__range=(first, last))
     by_day = {
         "emails_sent": emails.filter(direction=Direction.OUTBOUND).by_day("sent_at", begin, end),
         "emails_received": emails.received().by_day("created_at", begin, end),
-        "api_calls": _calls(key.account_id, first, last),
+        "api_calls": [*written.values_list("day", "api_calls"), *calls_not_moved(key.account_id).items()],
         "oversight_actions": emails.by_day("decided_at", begin, end),
     }
     length = max(0, (last - first).days) + 1
     days = {first + timedelta(days=number): dict.fromkeys(by_day, 0) for number in range(length)}
     for name, numbers in by_day.items():
         for day, number in numbers:
-            days[day][name] += number
+            if day in days:
+                days[day][name] += number
     return days
 
 
@@ -222,9 +216,3 @@ def write_down_calls() -> int:
         put_back(calls)
         raise
     return sum(calls.values())
-
-
-def _calls(account_id: str, first: date, last: date) -> list[tuple[date, int]]:
-    written = UsageDay.objects.filter(account_id=account_id, day__range=(first, last)).values_list("day", "api_calls")
-    fresh = calls_not_moved(account_id)
-    return [*written, *((day, number) for day, number in fresh.items() if first <= day <= last)]

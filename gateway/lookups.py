@@ -135,11 +135,7 @@ def file_of_token(token: str) -> Attachment:
     file = Attachment.objects.select_related("email__mailbox").filter(pk=file_id, email_id=email_id).first()
     if file is None or not file.email.mailbox.is_active:
         raise NotFound("This file no longer exists.")
-    if key is None or not _may_read(key, file.email):
+    is_limited_away = key and key.mailbox_ids and file.email.mailbox_id not in key.mailbox_ids
+    if key is None or is_limited_away or not (key.account.is_active and key.may(Scope.READ)):
         raise Forbidden("The key that requested this link no longer has access.", code="link_ended")
     return file
-
-
-def _may_read(key: ApiKey, email: Email) -> bool:
-    limited_away = bool(key.mailbox_ids) and email.mailbox_id not in key.mailbox_ids
-    return key.account.is_active and key.may(Scope.READ) and not limited_away

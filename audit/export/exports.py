@@ -10,7 +10,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.db import OperationalError, transaction
-from django.db.models import BooleanField, Func, Max, Q, QuerySet, Value
+from django.db.models import BooleanField, Func, Max, Q, Value
 from django.db.models.functions import Now
 
 from audit.export.formats import FORMATS, Format
@@ -54,7 +54,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
     export = Export.objects.create(
         person=int(actor.id), query=query, format=wanted.name, snapshot=str(cut), rows_total=number
     )
-    record("ledger.exported", actor=actor, details=_details(export))
+    _record("ledger.exported", export, actor)
     return export
 
 
@@ -65,7 +65,7 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
     if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
         raise NotExported("This export was not interrupted.")
-    record("ledger.exported", actor=actor, details={**_details(Export.objects.get(pk=export)), "again": "yes"})
+    _record("ledger.exported", Export.objects.get(pk=export), actor, again="yes")
 
 
 @atomic_with_retry
@@ -88,27 +88,25 @@ def start_export(export: UUID) -> Export:
 
 def note_progress(export: UUID, rows: int) -> bool:
     """Store the progress; False where the export was interrupted meanwhile."""
-    return bool(_running(export).update(rows_done=rows, changed_at=Now()))
+    return _change_running(export, rows_done=rows) is not None
 
 
 @transaction.atomic
 def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> bool:
     """Record that the export was sent completely, and its totals; False where it was interrupted meanwhile."""
-    done = {"state": Export.State.DONE, "rows_done": rows, "sha256": sha256, "changed_at": Now()}
-    if not _running(export).update(**done):
+    done = _change_running(export, state=Export.State.DONE, rows_done=rows, sha256=sha256)
+    if done is None:
         return False
-    details = {**_details(Export.objects.get(pk=export)), "rows": str(rows), "sha256": sha256}
-    record("ledger.export_ended", actor=actor, details=details)
+    _record("ledger.export_ended", done, actor, rows=str(rows), sha256=sha256)
     return True
 
 
 @transaction.atomic
 def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None:
     """Record that only a part of the export was sent."""
-    broken = {"state": Export.State.BROKEN_OFF, "rows_done": rows, "changed_at": Now()}
-    if _running(export).update(**broken):
-        details = {**_details(Export.objects.get(pk=export)), "handed_out": str(rows), "reason": reason}
-        record("ledger.export_broken_off", actor=actor, details=details)
+    broken = _change_running(export, state=Export.State.BROKEN_OFF, rows_done=rows)
+    if broken is not None:
+        _record("ledger.export_broken_off", broken, actor, handed_out=str(rows), reason=reason)
 
 
 @transaction.atomic
@@ -118,18 +116,21 @@ def note_lost_exports() -> None:
         break_off(actor=_EXPORTER, export=lost.pk, rows=lost.rows_done, reason=LOST)
 
 
-def _running(export: UUID) -> QuerySet[Export]:
-    return Export.objects.filter(pk=export, state=Export.State.RUNNING)
+def _change_running(export: UUID, **fields: Any) -> Export | None:
+    """Change a running export and return it; None where it does not run any more."""
+    if Export.objects.running().filter(pk=export).update(**fields, changed_at=Now()):
+        return Export.objects.get(pk=export)
+    return None
 
 
-def _details(export: Export) -> dict[str, str]:
-    """Return the details that every entry about an export has."""
-    return {
+def _record(action: str, export: Export, actor: ActorLike, **more: str) -> None:
+    details = {
         "export": str(export.pk),
         "filter": export.query or "everything",
         "format": FORMATS[export.format].label,
         "rows": str(export.rows_total),
     }
+    record(action, actor=actor, details=details | more)
 
 
 # --- Which entries it holds ------------------------------------------------------------------------------------------

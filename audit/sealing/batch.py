@@ -28,7 +28,9 @@ class Batch:
         self.count = 0
         self.misdated: list[int] = []
         self._digest = hashlib.sha256()
-        self._had_macs = _has_macs()
+        # Whether the last entry that was sealed has a code. Entries of releases before 0009 have none.
+        newest = SealedEntry.objects.order_by("-position").values("entry")[:1]
+        self._had_macs = Entry.objects.filter(pk__in=newest).exclude(mac="").exists()
         self._end = (last.end_xid, last.end_id) if last else (0, 0)
 
     def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
@@ -37,7 +39,9 @@ class Batch:
         Raises SealingRefused for one that is not as the desk wrote it.
         """
         if at is not None:
-            self.misdated += _misdated(entries, before=self.last.at if self.last else None, at=at)
+            begin, end = window(self.last.at.isoformat() if self.last else "", at.isoformat())
+            times = [(entry.pk, entry.at.isoformat(timespec="microseconds")) for entry in entries]
+            self.misdated += [number for number, time in times if not begin <= time <= end]
         for entry in entries:
             if entry_hash(entry) != entry.hash:
                 raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
@@ -57,32 +61,26 @@ class Batch:
         """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
         last = self.last
         key = key or (last.expected_key if last else public_key())
-        epoch, after_id = (last.epoch, last.after_id) if last else (1, 0)
         end_xid, end_id = self._end
-        values = {"epoch": epoch, "after_id": after_id, "end_xid": end_xid, "end_id": end_id} | fields
         seal = Seal(
             number=self.number,
+            epoch=last.epoch if last else 1,
             count=self.count,
             size=self.size,
             entries=self._digest.hexdigest(),
             previous=seal_hash(last) if last else "",
+            end_xid=end_xid,
+            end_id=end_id,
+            after_id=last.after_id if last else 0,
             cluster=state.cluster,
             at=state.at,
             key=key.hex(),
-            **values,
         )
+        for name, value in fields.items():
+            setattr(seal, name, value)
         seal.signature = sign(signed_bytes(seal), key=key).hex()
         seal.save(force_insert=True)
         return seal
-
-
-# --- Whether the desk wrote them ------------------------------------------------------------------------------------
-
-
-def _has_macs() -> bool:
-    """Whether the last entry that was sealed has a code. Entries of releases before 0009 have none."""
-    last = SealedEntry.objects.order_by("-position").values_list("entry", flat=True)[:1]
-    return Entry.objects.filter(pk__in=last).exclude(mac="").exists()
 
 
 def _check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
@@ -104,9 +102,3 @@ def _check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
         first[entry.mac] = entry.pk
     if earlier := Entry.objects.filter(mac__in=list(first)).exclude(pk__in=first.values()).first():
         raise SealingRefused(f"Entry {first[earlier.mac]} repeats entry {earlier.pk}.")
-
-
-def _misdated(entries: Sequence[Entry], *, before: datetime | None, at: datetime) -> list[int]:
-    """Return the numbers of entries whose time does not lie between the seal before and this moment."""
-    begin, end = window(before.isoformat() if before else "", at.isoformat())
-    return [one.pk for one in entries if not begin <= one.at.isoformat(timespec="microseconds") <= end]

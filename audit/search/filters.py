@@ -201,14 +201,6 @@ def _read_actor(text: str) -> str:
     return _read_form(r"[a-z_]{1,16}/[^\s/]{1,64}", kind.lower() + slash + key)
 
 
-def _read_surface(text: str) -> str:
-    return _read_form("|".join(SURFACES), text.lower())
-
-
-def _read_trace(text: str) -> str:
-    return _read_form(r"[0-9A-Za-z_.:-]{4,64}", text)
-
-
 def _read_number(text: str) -> int:
     return int(_read_form(r"0*[1-9][0-9]*", _read_form(r"[0-9]{1,18}", text)))
 
@@ -230,11 +222,14 @@ def _page_key(text: str) -> int | None:
 _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "action": (read_kind, f"Groups of actions are {', '.join(GROUPS)}; an action is such as verdict.given."),
     "actor": (_read_actor, "An actor is written as person/5."),
-    "surface": (_read_surface, "Sources are web, discord, webhook, worker and command."),
+    "surface": (
+        lambda text: _read_form("|".join(SURFACES), text.lower()),
+        "Sources are web, discord, webhook, worker and command.",
+    ),
     "connection": (_read_number, "A connection is given by its number."),
     "message": (UUID, "A message is given by its full id, as in the address of its audit trail."),
     "fingerprint": (normalize_fingerprint, "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its characters."),
-    "trace": (_read_trace, "A trace id has at least four letters or digits."),
+    "trace": (partial(_read_form, r"[0-9A-Za-z_.:-]{4,64}"), "A trace id has at least four letters or digits."),
 }
 
 

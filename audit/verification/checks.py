@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -101,7 +102,7 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
 
 
 class _Progress:
-    """Reports progress now and then, on a connection of its own, outside the transaction in which the check reads."""
+    """Reports progress now and then, by a thread: its connection is not in the transaction in which the check reads."""
 
     def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
         self._check_id, self._alive = check_id, alive
@@ -111,16 +112,13 @@ class _Progress:
         if time.monotonic() < self._next:
             return
         self._alive()
-        second = connection.copy()
-        try:
-            with second.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE audit_check SET entries = %s, moved_at = clock_timestamp() WHERE id = %s AND state = %s",
-                    [entries, self._check_id, Check.State.RUNNING],
-                )
-        finally:
-            second.close()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._store, entries).result()
         self._next = time.monotonic() + _PAUSE
+
+    def _store(self, entries: int) -> None:
+        Check.objects.running().filter(pk=self._check_id).update(entries=entries, moved_at=Now())
+        connection.close()
 
 
 @transaction.atomic

@@ -19,7 +19,8 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
         raise Forbidden("A sandbox key cannot hold or release live mail.", code="sandbox_key")
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
-        if not changes.get("physical_address", "kept").strip() and _has_commercial(account):
+        commercial = Mailbox.objects.filter(account=account, commercial=True, is_active=True)
+        if not changes.get("physical_address", "kept").strip() and commercial.exists():
             raise Invalid(
                 "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first.",
                 field="physical_address",
@@ -30,10 +31,6 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
         if hold_all is not None:
             _hold_all(key, account, hold_all, now)
     return account
-
-
-def _has_commercial(account: Account) -> bool:
-    return Mailbox.objects.filter(account=account, commercial=True, is_active=True).exists()
 
 
 def close_account(*, key: ApiKey) -> None:

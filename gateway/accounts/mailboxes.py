@@ -35,13 +35,24 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         # Locked, so that the count stays right until the mailbox is stored.
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         address = _address(account, wanted)
-        _check_mailbox_limit(account)
+        living = Mailbox.objects.filter(account=account, is_active=True)
+        if account.max_mailboxes is not None and living.count() >= account.max_mailboxes:
+            raise Forbidden(
+                f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
+                code="plan_limit",
+            )
         _check_per_call(account, settings)
         _check_forwarding(account, settings)
         if settings.get("commercial"):
             _check_commercial(account, settings)
         loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
-        mailbox = _insert(account, address, {**settings, "oversight_mode": stricter(mode or loosest, loosest)})
+        mode = stricter(mode or loosest, loosest)
+        try:
+            with transaction.atomic():
+                mailbox = Mailbox.objects.create(account=account, address=address, **settings, oversight_mode=mode)
+        except IntegrityError:
+            sentence = f"The address {address} is taken. Addresses are never reused."
+            raise Conflict(sentence, code="address_taken") from None
         auditing.record(
             "mailbox.created", mailbox, key=key, oversight_mode=mailbox.oversight_mode, settings=sorted(settings)
         )
@@ -113,24 +124,6 @@ def _address(account: Account, wanted: str) -> str:
             f"The address {address} is reserved: the gateway mails approval codes from it.", code="address_taken"
         )
     return address
-
-
-def _check_mailbox_limit(account: Account) -> None:
-    if account.max_mailboxes is None:
-        return
-    if Mailbox.objects.filter(account=account, is_active=True).count() >= account.max_mailboxes:
-        raise Forbidden(
-            f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
-            code="plan_limit",
-        )
-
-
-def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
-    try:
-        with transaction.atomic():
-            return Mailbox.objects.create(account=account, address=address, **fields)
-    except IntegrityError:
-        raise Conflict(f"The address {address} is taken. Addresses are never reused.", code="address_taken") from None
 
 
 def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:

@@ -250,10 +250,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         summary=_summary(body),
         code=body.approval_code,
         now=now,
-        needed=_stops_requiring_fingerprint(body, key.account)
-        or _lowers_minimum(body, key.account)
-        or _changes_overseer(body, key.account)
-        or (key.has_conflict_of_interest() and _ends_hold(body, key.account)),
+        needed=_loosens(body, key),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
@@ -281,17 +278,18 @@ def delete_account(
     return answer({"id": key.account_id, "status": "deleted"})
 
 
-def _ends_hold(body: AccountPatch, account: Account) -> bool:
-    return body.hold_all is False and account.hold_all_at is not None
-
-
-def _changes_overseer(body: AccountPatch, account: Account) -> bool:
-    """Whether codes, monitored mail and forwarded mail would go to another address from then on."""
-    return bool(body.changes().get("oversight_email", account.oversight_email) != account.oversight_email)
-
-
-def _stops_requiring_fingerprint(body: AccountPatch, account: Account) -> bool:
-    return account.require_fingerprint and body.require_fingerprint is False
+def _loosens(body: AccountPatch, key: ApiKey) -> bool:
+    """Whether a person confirms the change, whatever the operator asks codes for."""
+    account = key.account
+    ends_hold = body.hold_all is False and account.hold_all_at is not None
+    if ends_hold and key.has_conflict_of_interest():
+        return True
+    if account.require_fingerprint and body.require_fingerprint is False:
+        return True
+    # Codes, monitored mail and forwarded mail would go to another address from then on.
+    if body.changes().get("oversight_email", account.oversight_email) != account.oversight_email:
+        return True
+    return _lowers_minimum(body, account)
 
 
 def _lowers_minimum(body: AccountPatch, account: Account) -> bool:
@@ -302,12 +300,16 @@ def _lowers_minimum(body: AccountPatch, account: Account) -> bool:
 
 
 def _summary(body: AccountPatch) -> str:
-    copies = body.changes().get("oversight_email")
-    parts = ["Stop holding all mail (hold_all)"] if body.hold_all is False else []
-    parts += ["Take decisions without a fingerprint"] if body.require_fingerprint is False else []
+    parts = []
+    if body.hold_all is False:
+        parts.append("Stop holding all mail (hold_all)")
+    if body.require_fingerprint is False:
+        parts.append("Take decisions without a fingerprint")
     if body.minimum_oversight_mode is not None:
         parts.append(f"Set the minimum oversight mode to {body.minimum_oversight_mode or 'any'}")
-    parts += [] if copies is None else [f"Make the oversight address {copies or 'nobody'}"]
+    copies = body.changes().get("oversight_email")
+    if copies is not None:
+        parts.append(f"Make the oversight address {copies or 'nobody'}")
     return "; ".join(parts) or "Change the account"
 
 

@@ -22,6 +22,7 @@ from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway import middleware
 from gateway.errors import BadRequest, Invalid
+from gateway.lookups import bare_address
 from gateway.states import GateTiming, Mode
 from gateway.text import check_header_text
 from gateway.timestamps import parse_iso
@@ -219,8 +220,8 @@ class NamesMailbox(Body):
     mailbox_id: str = Field("", max_length=320)
 
     def names_mailbox(self) -> str:
-        """Return the mailbox as the body names it, or an empty text."""
-        return self.sender or self.mailbox or self.mailbox_id
+        """Return the id or address of the mailbox that the body names, or an empty text."""
+        return bare_address(self.sender or self.mailbox or self.mailbox_id)
 
 
 class Confirmable(Body):

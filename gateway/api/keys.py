@@ -134,11 +134,12 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     One that decides takes an operator's code; from a key that also sends, so does one that administers.
     """
     scopes = body.scopes or [str(Scope.READ)]
+    reach = ", ".join(body.mailboxes or ["all mailboxes"])
     with confirmed(
         key=request.auth,
         action="create_api_key",
         what=body.act(),
-        summary=f"Create the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
+        summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
         code=body.approval_code,
         now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, scopes) or None,
@@ -196,7 +197,3 @@ def _summary(key: ApiKey, changes: dict[str, Any]) -> str:
     if "scopes" in changes:
         return f"Give the API key {key.name} the scopes {', '.join(changes['scopes'])}"
     return f"Resume the API key {key.name}" if changes.get("paused") is False else f"Change the API key {key.name}"
-
-
-def _reach(mailboxes: list[str] | None) -> str:
-    return ", ".join(mailboxes) if mailboxes else "all mailboxes"

@@ -150,12 +150,16 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool,
     cut = len(emails) > most
     count = found.count() if cut else len(emails)
     emails = emails[:most][::-1]
+    # Who wrote and who was written to openly, in the order in which they came in.
+    people = dict.fromkeys(one for email in emails for one in (email.from_address, *email.to, *email.cc) if one)
+    # An answer that waits for approval counts as one: a second must not be written.
+    sent = [email for email in emails if email.status not in _NEVER_SENT]
     result: dict[str, Any] = {
         "thread_id": thread_id,
         "message_count": count,
-        "participants": _participants(emails),
+        "participants": list(people),
         "last_activity": iso(emails[-1].created_at),
-        "has_unanswered_inbound": _waits_for_an_answer(emails),
+        "has_unanswered_inbound": bool(sent) and sent[-1].direction == Direction.INBOUND,
         "truncated": cut,
         "emails": [shapes.row(key, email, flat=flat) | (_body(key, email) if bodies else {}) for email in emails],
     }
@@ -165,17 +169,6 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool,
 def _body(key: ApiKey, email: Email) -> dict[str, Any]:
     """Return what a message says, to whoever may read it."""
     return {"markdown": email.markdown, "html_body": email.html} if lookups.may_read(key, email) else {}
-
-
-def _participants(emails: list[Email]) -> list[str]:
-    """Return who wrote and who was written to openly, in the order in which they came in."""
-    return list(dict.fromkeys(one for email in emails for one in (email.from_address, *email.to, *email.cc) if one))
-
-
-def _waits_for_an_answer(emails: list[Email]) -> bool:
-    """Whether the last word is theirs. An answer that waits for approval counts: a second one must not be written."""
-    words = [email for email in emails if email.status not in _NEVER_SENT]
-    return bool(words) and words[-1].direction == Direction.INBOUND
 
 
 @router.get(_TAGS, auth=READ, response=Tags)

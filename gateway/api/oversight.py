@@ -233,7 +233,9 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, shape: Shape) 
         found = email_named(request.auth, filters.email_id)
         if found.status in AWAITING_DECISION:
             check_may_read(request.auth, found)
-        return _one(found, filters, shape)
+            return _rows([found], None, filters, shape)
+        # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
+        return _rows([], None, filters, shape, outcome=found.outcome() | shapes.delivery(found))
     held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
     emails = held.with_mailbox().with_key().with_attachments()
     if filters.mailbox:
@@ -245,13 +247,6 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, shape: Shape) 
         return _rows(list(emails), None, filters, shape)
     page, following = lists.cut(list(emails[: limit + 1]), limit)
     return _rows(page, following, filters, shape)
-
-
-def _one(email: Email, filters: PendingFilters, shape: Shape) -> HttpResponse:
-    if email.status in AWAITING_DECISION:
-        return _rows([email], None, filters, shape)
-    # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
-    return _rows([], None, filters, shape, outcome=email.outcome() | shapes.delivery(email))
 
 
 def _rows(
@@ -279,9 +274,11 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         feedback=body.feedback(),
         now=timezone.now(),
     )
+    waits = email.send_at is not None and email.decided_at is not None and email.send_at > email.decided_at
+    leaves_now = email.decision == Decision.APPROVED and email.direction == Direction.OUTBOUND and not waits
     result = {
         **email.ids(),
-        "status": _word(email, flat=flat),
+        "status": email.decision if flat or not leaves_now else "approved_and_sent",
         "decision": email.decision,
         "action": "approve" if email.decision == Decision.APPROVED else "reject",
         **email.told_reason(),
@@ -289,7 +286,7 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         "decided_by": email.decided_by,
         "message": f"The message is {email.decision}.",
     }
-    if result["status"] == "approved_and_sent" or (flat and _leaves_now(email)):
+    if leaves_now:
         result["postmark_message_id"] = email.message_id_header
     return answer(result)
 
@@ -301,15 +298,6 @@ def _check_address(request: KeyedRequest, email_id: str, body: Verdict) -> None:
     if name := next(iter(request.GET), ""):
         sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
         raise Invalid(sentence, field=name[:80], code="unknown_field")
-
-
-def _leaves_now(email: Email) -> bool:
-    waits = email.send_at is not None and email.decided_at is not None and email.send_at > email.decided_at
-    return email.decision == Decision.APPROVED and email.direction == Direction.OUTBOUND and not waits
-
-
-def _word(email: Email, *, flat: bool) -> str:
-    return "approved_and_sent" if _leaves_now(email) and not flat else email.decision
 
 
 @router.post(

@@ -32,7 +32,6 @@ from gateway.attachments import check_number, read_files
 from gateway.auth import SEND, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import (
-    bare_address,
     check_may_read,
     email_named,
     mailbox_named,
@@ -42,7 +41,7 @@ from gateway.lookups import (
 from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
 from gateway.messages.submission import Edit, SubmissionResult
-from gateway.models import ApiKey, Email, Mailbox
+from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Mode, Status
 
@@ -336,31 +335,24 @@ def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> Htt
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
     """Answer a message, or the newest one received in a thread. Answers `queued` for every accepted message."""
-    parent = _parent(request.auth, body)
-    return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+    key = request.auth
+    named = body.names_mailbox()
+    box = mailbox_named(key, named) if named else None
+    if body.names_email():
+        parent = email_named(key, body.names_email(), mailbox=box)
+        if body.thread_id and parent.thread_id != body.thread_id:
+            raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
+    else:
+        parent = newest_in_thread(key, body.thread_id, mailbox=box)
+    return _reply(request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True)
 
 
 def reply_by_id(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
     """Answer the message of this id. Answers `queued` for every accepted message."""
     named = body.names_mailbox()
-    parent = email_named(request.auth, email, mailbox=_mailbox(request.auth, named) if named else None)
+    box = mailbox_named(request.auth, named) if named else None
+    parent = email_named(request.auth, email, mailbox=box)
     return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
-
-
-def _mailbox(key: ApiKey, name: str) -> Mailbox:
-    return mailbox_named(key, bare_address(name))
-
-
-def _parent(key: ApiKey, body: FlatReplyIn) -> Email:
-    box: Mailbox | None = None
-    if body.names_mailbox():
-        box = _mailbox(key, body.names_mailbox())
-    if not body.names_email():
-        return newest_in_thread(key, body.thread_id, mailbox=box)
-    parent = email_named(key, body.names_email(), mailbox=box)
-    if body.thread_id and parent.thread_id != body.thread_id:
-        raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
-    return parent
 
 
 def _reply(request: KeyedRequest, mailbox: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:

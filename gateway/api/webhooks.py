@@ -158,6 +158,7 @@ def webhook_json_with_secret(row: Webhook) -> dict[str, Any]:
 
 def delivery_json(row: WebhookDelivery) -> dict[str, Any]:
     """Return a delivery with how its newest attempts went."""
+    may_be_tried = row.state == Delivery.State.DUE and row.webhook.paused_at is None
     return {
         "id": str(row.pk),
         "webhook_id": row.webhook_id,
@@ -173,12 +174,8 @@ def delivery_json(row: WebhookDelivery) -> dict[str, Any]:
         "last_error": row.last_error or None,
         "created_at": iso(row.created_at),
         "last_attempt_at": iso(row.last_attempt_at),
-        "next_attempt_at": iso(row.next_attempt_at) if _may_be_tried(row) else None,
+        "next_attempt_at": iso(row.next_attempt_at) if may_be_tried else None,
     }
-
-
-def _may_be_tried(row: WebhookDelivery) -> bool:
-    return row.state == Delivery.State.DUE and row.webhook.paused_at is None
 
 
 router = Router(tags=["webhooks"])
@@ -268,8 +265,11 @@ def list_deliveries(
     cursor: str = "",
 ) -> HttpResponse:
     """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
+    if status and status not in STATUS_WORDS:
+        raise Invalid("status: must be pending, delivered or failed.", field="status")
+    states = STATUS_WORDS.get(status, ())
     rows = WebhookDelivery.objects.visible_to(request.auth)
-    rows = rows.matching(webhook_id=webhook_id, states=_states(status), email_id=email_id)
+    rows = rows.matching(webhook_id=webhook_id, states=states, email_id=email_id)
     return answer(
         lists.page_of(
             rows, "deliveries", delivery_json, limit=limit, cursor=cursor, default=50, most=100, numbered=True
@@ -306,9 +306,3 @@ def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
         return mailbox_named(key, name)
     check_unlimited(key)
     return None
-
-
-def _states(word: str) -> tuple[str, ...]:
-    if word and word not in STATUS_WORDS:
-        raise Invalid("status: must be pending, delivered or failed.", field="status")
-    return STATUS_WORDS.get(word, ())

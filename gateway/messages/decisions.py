@@ -101,7 +101,13 @@ def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
         return email
     if take_back(key=key, email=email, now=now, among=Email.objects.not_leaving()):
         return email
-    return _already_cancelled(email)
+    email.refresh_from_db()
+    if email.status == Status.CANCELLED:
+        return email
+    sentence = f"This message cannot be cancelled: it is {email.status}."
+    if email.status == Status.SCHEDULED:
+        sentence = "This message is being sent."
+    raise Conflict(sentence, code="not_cancellable", **email.outcome())
 
 
 def take_back(
@@ -126,7 +132,10 @@ def _locked(key: ApiKey, email_id: str) -> Email:
 
 def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
     if email.status not in AWAITING_DECISION:
-        raise Conflict(_not_pending(email), code="not_pending", **email.outcome())
+        sentence = f"This message is not waiting for a decision: it is {email.status}."
+        if email.decision:
+            sentence = f"This message was already {email.decision} by {email.decided_by}."
+        raise Conflict(sentence, code="not_pending", **email.outcome())
     if not email.mailbox.is_active:
         raise Conflict(
             "The mailbox was deleted, so this message is being cancelled.", code="mailbox_deleted", **email.outcome()
@@ -184,12 +193,6 @@ def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
         )
 
 
-def _not_pending(email: Email) -> str:
-    if email.decision:
-        return f"This message was already {email.decision} by {email.decided_by}."
-    return f"This message is not waiting for a decision: it is {email.status}."
-
-
 def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: dict[str, Any]) -> None:
     fields = {**words, "decision": decision, "decided_at": now, "decided_by_key": key}
     if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:
@@ -201,16 +204,6 @@ def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: 
 
 def _waits(email: Email, now: datetime) -> bool:
     return email.send_at is not None and email.send_at > now
-
-
-def _already_cancelled(email: Email) -> Email:
-    email.refresh_from_db()
-    if email.status == Status.CANCELLED:
-        return email
-    sentence = f"This message cannot be cancelled: it is {email.status}."
-    if email.status == Status.SCHEDULED:
-        sentence = "This message is being sent."
-    raise Conflict(sentence, code="not_cancellable", **email.outcome())
 
 
 def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> int:

@@ -57,7 +57,10 @@ def send_due(*, email_id: str, now: datetime) -> str:
         return "asked" if submission.request_approval(email=email, now=now) else "not due"
     if checked.refusal:
         return _fail(email, smtp.HandoverFailed(checked.refusal), now)
-    _fix_additions(email)
+    if email.additions is None:
+        # No approval has fixed them. From here on a second attempt sends the same.
+        email.additions = additions_of(email)
+        Email.objects.held_by(email).update(additions=email.additions)
     if email.sandbox:
         return _simulate(email, now)
     return _attempt(email)
@@ -108,13 +111,6 @@ def _attempt(email: Email) -> str:
         return _retry_or_fail(email, error, timezone.now())
     _record_sent(email, replace(result, refused=result.refused | suppressed), timezone.now())
     return "sent"
-
-
-def _fix_additions(email: Email) -> None:
-    """Fix what the mailbox adds, for mail that no approval has fixed, so that a second attempt sends the same."""
-    if email.additions is None:
-        email.additions = additions_of(email)
-        Email.objects.held_by(email).update(additions=email.additions)
 
 
 def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:

@@ -14,11 +14,10 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from common.mail_addresses import domain_of
-from common.postgres.rows import batch, insert
 from gateway import auditing, limits, tasks
 from gateway.errors import Conflict
 from gateway.messages.admission import Admission, admit, check_time, note_admission
-from gateway.messages.drafts import Draft, Parent
+from gateway.messages.drafts import Draft
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
 from gateway.states import Change, Direction, GateTiming, Mode, Status
 from gateway.webhooks import events
@@ -48,22 +47,32 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
     nothing is stored.
     """
+    digest = draft.digest()
+    operation = IdempotencyRecord.Operation.CONTENT
+    if draft.idempotency_key:
+        operation = IdempotencyRecord.Operation.REPLY if draft.parent else IdempotencyRecord.Operation.SEND
+    slot = {
+        "mailbox_id": mailbox.pk,
+        "sandbox": key.sandbox,
+        "operation": operation,
+        "key": draft.idempotency_key or digest,
+    }
     # A repeated key is answered first, whatever the lists, the mode or the quota are now.
-    if draft.idempotency_key and (made := _made_before(key, mailbox, draft)):
-        return made
+    if draft.idempotency_key and (earlier := IdempotencyRecord.objects.live().filter(**slot).first()):
+        return _repeated(earlier, draft, digest)
     admission = admit(key=key, mailbox=mailbox, draft=draft, now=now)
     email = _email_of(key, mailbox, draft, admission, now)
-    digest = draft.digest()
+    lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
     with transaction.atomic():
         # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
-        if not _remember(email, draft, digest):
-            return _earlier(email, draft, digest)
+        record = IdempotencyRecord.objects.remember(email_id=email.pk, digest=digest, lasts=lasts, **slot)
+        if record.email_id != email.pk:
+            return _repeated(record, draft, digest)
         # After the key, so that a repeated one is answered although the quota is used up.
         limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
-        with batch():
-            insert(email)
-            auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
-            note_admission(admission, email=email, key=key)
+        email.save(force_insert=True)
+        auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
+        note_admission(admission, email=email, key=key)
         Attachment.objects.attach(email, draft.files)
     log.info(
         "email accepted",
@@ -117,6 +126,7 @@ def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
 def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission, now: datetime) -> Email:
     pk = ulid()
     timing = draft.gate_timing or mailbox.default_gate_timing
+    parent = draft.parent
     return Email(
         id=pk,
         account=key.account,
@@ -141,7 +151,9 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
         agent_identity=draft.agent_identity,
         has_attachments=bool(draft.files),
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        **_thread_fields(draft.parent),
+        thread_id=parent.thread_id if parent else ulid(),
+        in_reply_to=parent.message_id if parent else "",
+        references=parent.references if parent else "",
         metadata=draft.metadata,
         oversight_mode=admission.mode,
         gated=admission.gated,
@@ -150,43 +162,8 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
     )
 
 
-def _thread_fields(parent: Parent | None) -> dict[str, str]:
-    """Return the fields of the thread: a new one, or the parent's."""
-    if parent is None:
-        return {"thread_id": ulid()}
-    return {"thread_id": parent.thread_id, "in_reply_to": parent.message_id, "references": parent.references}
-
-
-def _made_before(key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResult | None:
-    """Return the email of an earlier request with this key; two requests at once meet in _remember."""
-    slot = _slot(Email(mailbox=mailbox, sandbox=key.sandbox), draft, "")
-    record = IdempotencyRecord.objects.live().select_related("email").filter(**slot).first()
-    if record is None:
-        return None
-    return SubmissionResult(record.email, repeated=True, mismatch=record.digest != draft.digest())
-
-
-def _slot(email: Email, draft: Draft, digest: str) -> dict[str, Any]:
-    """Return the columns that identify a request: the same for a repetition."""
-    operation = IdempotencyRecord.Operation.CONTENT
-    if draft.idempotency_key:
-        operation = IdempotencyRecord.Operation.REPLY if draft.parent else IdempotencyRecord.Operation.SEND
-    return {
-        "mailbox_id": email.mailbox_id,
-        "sandbox": email.sandbox,
-        "operation": operation,
-        "key": draft.idempotency_key or digest,
-    }
-
-
-def _remember(email: Email, draft: Draft, digest: str) -> bool:
-    lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
-    slot = _slot(email, draft, digest)
-    return IdempotencyRecord.objects.remember(**slot, email_id=email.pk, digest=digest, lasts=lasts)
-
-
-def _earlier(email: Email, draft: Draft, digest: str) -> SubmissionResult:
-    record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, draft, digest))
+def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> SubmissionResult:
+    """Return the email that an earlier request made."""
     if not draft.idempotency_key:
         raise Conflict(
             "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, wait "

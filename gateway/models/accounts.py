@@ -8,12 +8,11 @@ from datetime import date, timedelta
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
-from django.db.models import Q
+from django.db import models
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from common.identifiers import ulid
-from gateway.models.sql import build, columns, rows
 from gateway.states import GateTiming, Mode
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
@@ -80,23 +79,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Queries of API keys."""
 
     def by_hash(self, sha256: str) -> ApiKey | None:
-        """Return the key, with its account, also when it is revoked; by the unique index of its hash."""
-        sql = (
-            f"SELECT {columns(ApiKey, 'key')}, {columns(Account, 'account')} FROM gateway_apikey AS key"  # noqa: S608
-            " JOIN gateway_account AS account ON account.id = key.account_id WHERE key.sha256 = %s"
-        )
-        for row in rows(sql, [sha256]):
-            width = len(ApiKey._meta.concrete_fields)
-            key = build(ApiKey, row[:width])
-            key.account = build(Account, row[width:])
-            return key
-        return None
+        """Return the key, with its account, also when it is revoked."""
+        return self.select_related("account").filter(sha256=sha256).first()
 
     def used(self, key: ApiKey) -> None:
         """Store the time of use, at most once a minute, so that most reads write nothing."""
-        self.filter(pk=key.pk).filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))).update(
-            last_used_at=Now()
-        )
+        is_old = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))
+        self.filter(is_old, pk=key.pk).update(last_used_at=Now())
 
     def manageable_by(self, key: ApiKey) -> Self:
         """The keys that `key` may manage: none with more mailboxes than its own."""
@@ -189,17 +178,12 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
 
     def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
         """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
-        column, value = ("address", name.strip().lower()) if "@" in name else ("id", name)
-        sql = (
-            f"SELECT {columns(Mailbox, 'mailbox')} FROM gateway_mailbox AS mailbox"  # noqa: S608
-            f" WHERE {column} = %s AND account_id = %s AND is_active"
-        )
-        for row in rows(sql, [value, key.account_id]):
-            mailbox = build(Mailbox, row)
+        named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
+        mailbox = self.visible_to(key).filter(**named).first()
+        if mailbox is not None:
             # Known already: no query of its own.
             mailbox.account = key.account
-            return mailbox if not key.mailbox_ids or mailbox.pk in key.mailbox_ids else None
-        return None
+        return mailbox
 
 
 class Mailbox(UlidModel):
@@ -320,20 +304,12 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
     """Calls by account and day."""
 
     def add(self, calls: Mapping[tuple[str, date], int]) -> None:
-        """Add calls in one statement, in an order that two writers share. Accounts that are gone are left out."""
-        if not calls:
-            return
-        rows = sorted((account_id, day, number) for (account_id, day), number in calls.items())
-        accounts, days, numbers = zip(*rows, strict=True)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO gateway_usageday AS old (account_id, day, api_calls)"
-                " SELECT account_id, day, calls FROM unnest(%s::varchar[], %s::date[], %s::bigint[])"
-                " AS new (account_id, day, calls)"
-                " WHERE EXISTS (SELECT FROM gateway_account WHERE id = new.account_id) ORDER BY 1, 2"
-                " ON CONFLICT (account_id, day) DO UPDATE SET api_calls = old.api_calls + excluded.api_calls",
-                [list(accounts), list(days), list(numbers)],
-            )
+        """Add calls, in an order that two writers share. Accounts that are gone are left out."""
+        known = set(Account.objects.filter(pk__in={account_id for account_id, _ in calls}).values_list("pk", flat=True))
+        for (account_id, day), number in sorted(calls.items()):
+            if account_id in known:
+                usage, _ = self.get_or_create(account_id=account_id, day=day)
+                self.filter(pk=usage.pk).update(api_calls=F("api_calls") + number)
 
 
 class UsageDay(models.Model):

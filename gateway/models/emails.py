@@ -12,7 +12,6 @@ from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
-from common.postgres.rows import run
 from common.references import split_reference
 from gateway.attachments import File
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
@@ -35,17 +34,6 @@ OUTBOX_LEASE = timedelta(seconds=150)
 _MOMENT = timedelta(seconds=30)
 # Live mail that was sent or may be: what a quota counts.
 CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(status__in=(Status.REJECTED, Status.CANCELLED))
-
-_MOVE = "UPDATE gateway_email SET status = %s WHERE id = %s AND status = %s RETURNING id"
-
-_REMEMBER = """
-INSERT INTO gateway_idempotencyrecord AS old (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)
-VALUES (%(mailbox_id)s, %(sandbox)s, %(operation)s, %(key)s, %(email_id)s, %(digest)s,
-    statement_timestamp() + %(lasts)s)
-ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE
-SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at
-WHERE old.expires_at <= statement_timestamp() RETURNING true
-"""
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
@@ -106,11 +94,6 @@ class EmailQuerySet(models.QuerySet["Email"]):
         The queryset's own filters are part of the comparison. Raises InvalidTransition where the table has no way.
         """
         target = next_state(email.status, change)
-        if not (fields or self.query.where):
-            # What every held message asks: Django would take longer to build it than PostgreSQL to do it.
-            moved = bool(run(_MOVE, [target, email.pk, email.status], prepare=True).rows)
-            email.status = target if moved else email.status
-            return moved
         if not self.filter(pk=email.pk, status=email.status).update(status=target, **fields):
             return False
         email.status = target
@@ -160,7 +143,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
         Subqueries and no joins: an update by this must compare each row again when it has waited for its lock.
         """
-        ungated = Q(gated=False) & ~_held_account()
+        held = Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__isnull=False)
+        ungated = Q(gated=False) & ~Exists(held)
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
         return self.filter(ungated | approved, ~_closed(), ~_read_only())
 
@@ -195,18 +179,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
 
-def _held_account() -> Exists:
-
-    return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__isnull=False))
-
-
 def _approved_before_hold() -> Exists:
-
     return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")))
 
 
 def _read_only() -> Exists:
-
     return Exists(Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY))
 
 
@@ -216,7 +193,6 @@ def _approved_but_blocked() -> Q:
 
 
 def _closed() -> Q:
-
     account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
     mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
     return Q(Exists(account)) | Q(Exists(mailbox))
@@ -243,13 +219,15 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
     """Which request was first with an idempotency key."""
 
-    def remember(self, **row: Any) -> bool:
-        """Store the record, or take over an expired one; False when a live one exists.
+    def remember(self, *, email_id: str, digest: str, lasts: timedelta, **slot: Any) -> IdempotencyRecord:
+        """Store a record in its slot and return it, or return the live one that is there already.
 
-        One statement on the unique index: a second request with the same key waits here until the first has ended,
-        and then sees its record.
+        A second request with the same key waits here until the first has ended, and then sees its record.
         """
-        return bool(run(_REMEMBER, row, prepare=True).rows)
+        self.expired().filter(**slot).delete()
+        record = self.model(email_id=email_id, digest=digest, expires_at=Now() + lasts, **slot)
+        self.bulk_create([record], ignore_conflicts=True)
+        return self.get(**slot)
 
     def live(self) -> Self:
         """Records that still count."""

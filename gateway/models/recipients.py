@@ -8,12 +8,11 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Now
 
 from common.patterns import comparable
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
-from gateway.models.sql import rows
 
 # Kind, mode and version of a list, and an entry of it or None.
 ListMatch = tuple[str, str, int, str | None]
@@ -26,17 +25,12 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         """The lists of a mailbox that are not switched off: a row each, or one for each live entry among `patterns`.
 
         One statement, so that a list is never judged by the mode of one version and the entries of another. It finds
-        entries by the unique index allowlist_pattern_once and reads no others, however long the list is. Every message
-        asks this, and Django took a millisecond to write the same join.
+        entries by the unique index allowlist_pattern_once and reads no others, however long the list is.
         """
-        found: list[Any] = rows(
-            "SELECT list.kind, list.mode, list.version, entry.pattern FROM gateway_allowlist AS list"
-            " LEFT JOIN gateway_allowlistentry AS entry ON entry.allowlist_id = list.id"
-            " AND entry.pattern = ANY(%s) AND (entry.expires_at IS NULL OR entry.expires_at > %s)"
-            " WHERE list.mailbox_id = %s AND list.mode <> 'off'",
-            [list(patterns), now, mailbox_id],
-        )
-        return found
+        is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
+        named = FilteredRelation("entries", condition=Q(is_live, entries__pattern__in=list(patterns)))
+        lists = self.filter(mailbox=mailbox_id).exclude(mode="off").annotate(named=named)
+        return list(lists.values_list("kind", "mode", "version", "named__pattern"))
 
     def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:
         """Make the next version out of `version`, by compare-and-set; False when the list is at another one."""
@@ -184,8 +178,8 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def among(self, addresses: Iterable[str], *, account_id: str) -> dict[str, str]:
         """Those of `addresses` that the account sends nothing to, and why; by the index suppression_once_an_account."""
         wanted = {address: comparable(address) for address in addresses}
-        sql = "SELECT email_address, reason FROM gateway_suppression WHERE account_id = %s AND email_address = ANY(%s)"
-        found = dict(rows(sql, [account_id, list(wanted.values())]))
+        rows = self.filter(account_id=account_id, email_address__in=set(wanted.values()))
+        found = dict(rows.values_list("email_address", "reason"))
         return {address: found[compared] for address, compared in wanted.items() if compared in found}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cache
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -13,12 +12,9 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 
 from common.encryption import EncryptedTextField
-from common.postgres.rows import run
-from common.postgres.statements import ANY, ValueQuery, any_of
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import Email
-from gateway.models.sql import rows
-from outgoing.models import LEASE, Delivery, DeliveryQuerySet
+from outgoing.models import Delivery, DeliveryQuerySet
 
 # The event of a delivery that somebody sends to try a subscription.
 TEST_EVENT = "webhook.test"
@@ -31,14 +27,6 @@ RETENTION = timedelta(days=30)
 PATIENCE = timedelta(days=3)
 # A paused endpoint may be tried for days with one delivery.
 _KEPT_ATTEMPTS = 20
-# The row's own state stands in the UPDATE itself: where it waited for a lock, only that is compared again.
-_TAKE = """
-UPDATE gateway_webhookdelivery
-SET state = 'sending', attempts = attempts + 1, lease_until = statement_timestamp() + %s
-WHERE id = %s AND (
-  (state = 'due' AND next_attempt_at <= statement_timestamp())
-  OR (state = 'sending' AND lease_until < statement_timestamp()))
-"""
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -55,13 +43,9 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 
     def listening(self, *, account_id: str, mailbox_id: str | None, sandbox: bool) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
-        found = rows(
-            "SELECT id, events FROM gateway_webhook WHERE account_id = %s AND deleted_at IS NULL"
-            " AND (mailbox_id IS NULL OR mailbox_id = %s)"
-            " AND CASE WHEN %s THEN sandbox OR include_sandbox ELSE NOT sandbox END ORDER BY id",
-            [account_id, mailbox_id, sandbox],
-        )
-        return [(webhook_id, events) for webhook_id, events in found]
+        mine = self.alive().filter(Q(mailbox=None) | Q(mailbox=mailbox_id), account=account_id)
+        hearing = mine.filter(Q(sandbox=True) | Q(include_sandbox=True)) if sandbox else mine.filter(sandbox=False)
+        return list(hearing.order_by("pk").values_list("pk", "events"))
 
     def awake(self) -> Self:
         """Those whose endpoint is neither paused nor resting."""
@@ -141,11 +125,9 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             webhook = its.first()
             if webhook is None:
                 return None
-            is_due, values = _is_due().prepared({ANY: pk})
-            if not run(f"{_TAKE} AND {is_due} RETURNING id", [LEASE, pk, *values], prepare=True).rows:
-                return None
-            delivery: WebhookDelivery = self.get(pk=pk)
-            delivery.webhook = webhook
+            delivery: WebhookDelivery | None = super().claim(pk)
+            if delivery is not None:
+                delivery.webhook = webhook
             return delivery
 
     def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
@@ -197,12 +179,6 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             webhook=OuterRef("webhook"), state=Delivery.State.SENDING, lease_until__gte=Now()
         ).exclude(pk=OuterRef("pk"))
         return Q(Exists(slow)) & Q(Exists(in_hands))
-
-
-@cache
-def _is_due() -> ValueQuery:
-    """Whether the delivery ANY is due, composed once: Django would take longer over it than over the attempt."""
-    return any_of(WebhookDelivery.objects.due().filter(pk=ANY))
 
 
 class Webhook(UlidModel):

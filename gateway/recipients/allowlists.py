@@ -113,7 +113,12 @@ def replace_list(
         if not Allowlist.objects.raise_version(
             mailbox_id=mailbox.pk, kind=kind, version=version, mode=mode, updated_at=now
         ):
-            _refuse_stale(mailbox, kind)
+            current = Allowlist.objects.values_list("version", flat=True).get(mailbox=mailbox, kind=kind)
+            raise Conflict(
+                f"The list is now at version {current}. Read it again, and send your change with that version.",
+                code="version_conflict",
+                version=current,
+            )
         changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
         facts = _write(changed, entries, key)
         auditing.record(
@@ -123,15 +128,6 @@ def replace_list(
             **{"list": kind, "mode": mode, "version": changed.version, **facts},
         )
     return changed
-
-
-def _refuse_stale(mailbox: Mailbox, kind: str) -> None:
-    current = Allowlist.objects.values_list("version", flat=True).get(mailbox=mailbox, kind=kind)
-    raise Conflict(
-        f"The list is now at version {current}. Read it again, and send your change with that version.",
-        code="version_conflict",
-        version=current,
-    )
 
 
 def _write(changed: Allowlist, entries: list[AllowlistEntry], key: ApiKey) -> dict[str, object]:
@@ -163,14 +159,12 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
     found: dict[str, AllowlistEntry] = {}
     for entry in entries:
         first = found.setdefault(entry.pattern, entry)
-        first.expires_at, first.note = _later(first, entry), first.note or entry.note
+        first.note = first.note or entry.note
+        if first.expires_at is None or entry.expires_at is None:
+            first.expires_at = None
+        else:
+            first.expires_at = max(first.expires_at, entry.expires_at)
     return found
-
-
-def _later(one: AllowlistEntry, other: AllowlistEntry) -> datetime | None:
-    if one.expires_at is None or other.expires_at is None:
-        return None
-    return max(one.expires_at, other.expires_at)
 
 
 def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str, now: datetime) -> AllowlistEntry:

@@ -75,7 +75,18 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
         # The result says nothing about a new address that was set meanwhile.
         if webhook.url == delivery.webhook.url:
             endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
-    _log(delivery, outcome)
+    facts = {
+        "delivery": delivery.pk,
+        "event": delivery.event,
+        "email": delivery.email_id,
+        "attempt": delivery.attempts,
+        "status": outcome.status,
+        "milliseconds": milliseconds,
+    }
+    if outcome.error:
+        log.warning("webhook not delivered", extra=facts | {"reason": outcome.error})
+    else:
+        log.info("webhook delivered", extra=facts)
     return finished
 
 
@@ -119,21 +130,6 @@ def _record(delivery: WebhookDelivery, outcome: AttemptResult, *, probing: bool)
         return delivery.failed(error=error, status=status)
     delivery.postponed(seconds=wait, error=error, status=status)
     return False
-
-
-def _log(delivery: WebhookDelivery, outcome: AttemptResult) -> None:
-    facts = {
-        "delivery": delivery.pk,
-        "event": delivery.event,
-        "email": delivery.email_id,
-        "attempt": delivery.attempts,
-        "status": outcome.status,
-        "milliseconds": round(outcome.seconds * 1000),
-    }
-    if outcome.error:
-        log.warning("webhook not delivered", extra=facts | {"reason": outcome.error})
-    else:
-        log.info("webhook delivered", extra=facts)
 
 
 def drain(*, delivery_id: int) -> int | None:

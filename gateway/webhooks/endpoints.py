@@ -94,17 +94,13 @@ def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
 
 def _rest(webhook: Webhook, seconds: float) -> None:
     """Let the endpoint rest as long as it took, if other work waits, and enqueue its next delivery after the rest."""
-    if seconds <= SLOW or not _others_wait(webhook):
+    others = WebhookDelivery.objects.due().exclude(webhook=webhook)
+    if seconds <= SLOW or not (Email.objects.in_outbox().exists() or others.exists()):
         webhook.rests_until = None
         return
     webhook.rests_until = Now() + timedelta(seconds=seconds)
     if following := WebhookDelivery.objects.next_of(webhook.pk):
         tasks.deliver_webhook.apply_async_on_commit((following,), countdown=seconds)
-
-
-def _others_wait(webhook: Webhook) -> bool:
-    """Whether a message, or an event for another subscription, is due now."""
-    return Email.objects.in_outbox().exists() or WebhookDelivery.objects.due().exclude(webhook=webhook).exists()
 
 
 def _reason_to_pause(webhook: Webhook, outcome: AttemptResult) -> str:

@@ -193,15 +193,11 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
             attempts=delivery.attempts,
             response_status=delivery.response_status,
         )
-        _enqueue(webhook, delivery)
+        if webhook.paused_at is None:
+            tasks.deliver_webhook.delay_on_commit(delivery.pk)
+        else:
+            # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
+            webhook.save_fields(probe_at=Now(), probes=0)
+            tasks.probe_webhook.delay_on_commit(webhook.pk)
     delivery.refresh_from_db()
     return delivery
-
-
-def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
-    if webhook.paused_at is None:
-        tasks.deliver_webhook.delay_on_commit(delivery.pk)
-        return
-    # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
-    webhook.save_fields(probe_at=Now(), probes=0)
-    tasks.probe_webhook.delay_on_commit(webhook.pk)
