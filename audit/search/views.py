@@ -1,10 +1,8 @@
 """The ledger for people: searched by any field, newest first, with counts beside it; and searches saved by a name."""
 
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from typing import Any
 from urllib.parse import parse_qsl
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
@@ -21,7 +19,6 @@ from audit.search.results import (
     COUNTED,
     Count,
     Facets,
-    Page,
     SearchTooLongError,
     decision_of,
     facets_of,
@@ -34,6 +31,7 @@ from audit.search.results import (
 from audit.search.saved import SearchNotSavedError, delete_search, save_search, searches_of
 from common.forms import SentenceForm
 from common.pages import DeskRequest, page_or_fragment
+from common.time_zones import zone_name
 
 # A facet shows so many values, and the others behind "more".
 SHOWN = 6
@@ -56,7 +54,7 @@ class Choice:
 @require_safe
 def ledger(request: DeskRequest) -> HttpResponse:
     """Show what happened, newest first, a hundred entries a page; technical ones only where they are asked for."""
-    filters = Filters.from_query(request.GET, _zone_of(request))
+    filters = Filters.from_query(request.GET, zone_name())
     as_json = request.GET.get("format") == "json"
     try:
         with within_time():
@@ -70,7 +68,9 @@ def ledger(request: DeskRequest) -> HttpResponse:
     except SearchTooLongError:
         return _too_long(request, filters, as_json=as_json)
     if as_json:
-        return JsonResponse(_for_scripts(page, filters))
+        following = f"{_address(filters.query(before=page.older))}&format=json" if page.older else ""
+        entries_json = [line.as_json() for line in page.lines]
+        return JsonResponse({"entries": entries_json, "next": following, "remarks": list(filters.remarks)})
     context = {
         **_frame(request, filters, facets),
         "lines": [line for line in page.lines if decision is None or line.entry.pk != decision.entry.pk],
@@ -90,22 +90,6 @@ def ledger(request: DeskRequest) -> HttpResponse:
 
 def _address(query: str, name: str = "audit") -> str:
     return f"{reverse(name)}?{query}" if query else reverse(name)
-
-
-def _zone_of(request: DeskRequest) -> tzinfo:
-    """Return the time zone of whoever asks; UTC where this machine does not know it."""
-    try:
-        return ZoneInfo(getattr(request.user, "time_zone", "") or "UTC")
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
-
-
-def _for_scripts(page: Page, filters: Filters) -> dict[str, Any]:
-    return {
-        "entries": [line.as_json() for line in page.lines],
-        "next": f"{_address(filters.query(before=page.older))}&format=json" if page.older else "",
-        "remarks": list(filters.remarks),
-    }
 
 
 def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpResponse:
@@ -170,21 +154,18 @@ CHIPS = {
     "trace": "Trace id",
     "since": "Since",
     "until": "Until",
-    "on": "On",
 }
 
 
 def _chips(filters: Filters, names: Names) -> list[tuple[str, str, str]]:
     """Return each filter that is on: what it is called, its value, and the address without it."""
     pairs = dict(filters.pairs())
-    if pairs.get("since") and pairs.get("since") == pairs.get("until"):
-        pairs["on"] = pairs.pop("until")
-        del pairs["since"]
-    fields = {"on": ("since", "until")}
-    return [
-        (CHIPS[name], _label(name, value, names), filters.without(*fields.get(name, (name,))))
-        for name, value in pairs.items()
-    ]
+    is_one_day = "since" in pairs and pairs["since"] == pairs.get("until")
+    on = pairs.pop("since") if is_one_day else ""
+    if is_one_day:
+        del pairs["until"]
+    chips = [(CHIPS[name], _label(name, value, names), filters.without(name)) for name, value in pairs.items()]
+    return [*chips, ("On", on, filters.without("since", "until"))] if on else chips
 
 
 def _facet_groups(
@@ -226,7 +207,7 @@ def save(request: DeskRequest) -> HttpResponse:
     """Save what the ledger is searched for now, and lead back to it."""
     form = SavedSearchForm(request.POST)
     form.is_valid()
-    filters = Filters.from_query(form.cleaned_data.get("query", ""), _zone_of(request))
+    filters = Filters.from_query(form.cleaned_data.get("query", ""), zone_name())
     error, query = form.first_error(), filters.query()
     if not error:
         name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]

@@ -119,7 +119,8 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     last = latest_seal()
     if last is None:
         return _page(request, error="Nothing is sealed yet, so there is no checkpoint.", status=409)
-    return _as_file(seal_json(last), f"countersign-checkpoint-{last.number}.json")
+    headers = {"Content-Disposition": f'attachment; filename="countersign-checkpoint-{last.number}.json"'}
+    return JsonResponse(seal_json(last), json_dumps_params={"ensure_ascii": False}, headers=headers)
 
 
 @login_required
@@ -131,8 +132,3 @@ def verifier(request: DeskRequest) -> HttpResponse:
         content_type="text/x-python; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="countersign_verify.py"'},
     )
-
-
-def _as_file(content: dict[str, Any], name: str) -> HttpResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return JsonResponse(content, json_dumps_params={"ensure_ascii": False}, headers=headers)
