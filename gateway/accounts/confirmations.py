@@ -7,11 +7,12 @@ shown to the key that asked.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from common.fingerprint import canonical_json
 from gateway import auditing, notices
@@ -36,14 +37,7 @@ class ConfirmationRequired(GatewayError):
 
 @contextmanager
 def confirmed(
-    *,
-    key: ApiKey,
-    action: str,
-    what: dict[str, Any],
-    summary: str,
-    code: str | None,
-    now: datetime,
-    needed: bool | None = None,
+    key: ApiKey, action: str, what: dict[str, Any], *, summary: str, code: str | None, needed: bool | None = None
 ) -> Iterator[None]:
     """Run the body of the `with` if its act needs no code or has the right one; `what` says which act exactly.
 
@@ -52,11 +46,13 @@ def confirmed(
     `needed` says whether the act needs one, where that is not the operator's setting to say.
     Raises Waiting, Forbidden for a wrong code, NotFound when no such act waits.
     """
+    # It binds a code to this act of this key.
+    digest = hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
     if not (asks_for_codes(key.account) if needed is None else needed):
         yield
     elif code:
         with transaction.atomic():
-            refusal = _spend(key, action, _digest(key, action, what), code, now)
+            refusal = _spend(key, action, digest, code)
             if refusal is None:
                 yield
         if refusal is not None:
@@ -65,7 +61,7 @@ def confirmed(
         with transaction.atomic():
             yield
             transaction.set_rollback(True)
-        raise _ask(key, action, _digest(key, action, what), summary, now)
+        raise _ask(key, action, digest, summary)
 
 
 def asks_for_codes(account: Account) -> bool:
@@ -74,12 +70,7 @@ def asks_for_codes(account: Account) -> bool:
     return bool(account.oversight_email) if asked == "address" else asked == "1"
 
 
-def _digest(key: ApiKey, action: str, what: dict[str, Any]) -> str:
-    """Return the hash that binds a code to this act of this key."""
-    return hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
-
-
-def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> GatewayError | None:
+def _spend(key: ApiKey, action: str, digest: str, code: str) -> GatewayError | None:
     waiting = ApprovalRequest.objects.waiting().filter(account_id=key.account_id, action=action, digest=digest)
     request = waiting.select_for_update().first()
     if request is None:
@@ -90,17 +81,20 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
         )
     if not request.matches(code):
         return Forbidden("The approval_code is wrong.", code="wrong_code")
-    request.save_fields(used_at=now)
+    request.save_fields(used_at=timezone.now())
     return None
 
 
-def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> ConfirmationRequired:
+def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationRequired:
+    now = timezone.now()
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         mine = ApprovalRequest.objects.filter(account=account)
         request = mine.waiting().filter(action=action, digest=digest).first()
         if request is None:
-            _check_rate(mine.filter(created_at__gt=now - timedelta(hours=1)).count())
+            if mine.filter(created_at__gt=now - timedelta(hours=1)).count() >= MAX_AN_HOUR:
+                sentence = f"Only {MAX_AN_HOUR} codes can be requested per hour."
+                raise TooManyRequests(sentence, code="too_many_approvals", retry_after=3600)
             request = mine.create(
                 account=account,
                 action=action,
@@ -118,10 +112,3 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
         + mailed,
         id=request.pk,
     )
-
-
-def _check_rate(within_the_hour: int) -> None:
-    if within_the_hour >= MAX_AN_HOUR:
-        raise TooManyRequests(
-            f"Only {MAX_AN_HOUR} codes can be requested per hour.", code="too_many_approvals", retry_after=3600
-        )

@@ -244,12 +244,11 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     key, now = request.auth, timezone.now()
     check_unlimited(key)
     with confirmed(
-        key=key,
-        action="update_account",
-        what=body.act(),
+        key,
+        "update_account",
+        body.act(),
         summary=_summary(body),
         code=body.approval_code,
-        now=now,
         needed=_loosens(body, key),
     ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
@@ -266,12 +265,11 @@ def delete_account(
     key, now = request.auth, timezone.now()
     check_unlimited(key)
     with confirmed(
-        key=key,
-        action="delete_account",
-        what={},
+        key,
+        "delete_account",
+        {},
         summary=f"Delete the account {key.account.name}",
         code=body.approval_code or approval_code,
-        now=now,
     ):
         accounts.close_account(key=key)
     decisions.cancel_in_closed_mailboxes(key=key, now=now)

@@ -222,12 +222,11 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
     """
     key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
-        key=key,
-        action="add_allowlist_entry",
-        what={"mailbox": box.pk, **body.act()},
+        key,
+        "add_allowlist_entry",
+        {"mailbox": box.pk, **body.act()},
         summary=f"Send mail of {box.address} to {body.pattern} without review",
         code=body.approval_code,
-        now=now,
         needed=True,
     ):
         added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "", now=now)
@@ -241,12 +240,11 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
     # In force it lets mail skip the review; both other modes are stricter.
     loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
     with confirmed(
-        key=key,
-        action="set_allowlist_mode",
-        what={"mailbox": box.pk, **body.act()},
+        key,
+        "set_allowlist_mode",
+        {"mailbox": box.pk, **body.act()},
         summary=f"Set the allowlist of {box.address} to {body.mode}",
         code=body.approval_code,
-        now=now,
         needed=loosens or None,
     ):
         changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode, now=now)
@@ -271,12 +269,11 @@ def remove_entry(
     """Remove an entry from the bypass list of a mailbox."""
     key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
-        key=key,
-        action="remove_allowlist_entry",
-        what={"mailbox": box.pk, "id": entry_id},
+        key,
+        "remove_allowlist_entry",
+        {"mailbox": box.pk, "id": entry_id},
         summary=f"Remove the entry {entry_id} from the allowlist of {box.address}",
         code=body.approval_code or approval_code,
-        now=now,
     ):
         allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id, now=now)
     return answer({"id": entry_id, "status": "removed"})
@@ -293,12 +290,11 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     """
     key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
-        key=key,
-        action="replace_allowlist",
-        what={"mailbox": box.pk, **body.act()},
+        key,
+        "replace_allowlist",
+        {"mailbox": box.pk, **body.act()},
         summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
         code=body.approval_code,
-        now=now,
         needed=_needs_code(key, box, body, now),
     ):
         changed = allowlists.replace_list(

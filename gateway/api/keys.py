@@ -136,12 +136,11 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     scopes = body.scopes or [str(Scope.READ)]
     reach = ", ".join(body.mailboxes or ["all mailboxes"])
     with confirmed(
-        key=request.auth,
-        action="create_api_key",
-        what=body.act(),
+        request.auth,
+        "create_api_key",
+        body.act(),
         summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
         code=body.approval_code,
-        now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, scopes) or None,
     ):
         made, text = keys.create_key(
@@ -159,12 +158,11 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     """
     found, changes = keys.key_named(request.auth, key_id), body.changes()
     with confirmed(
-        key=request.auth,
-        action="update_api_key",
-        what={"id": found.pk, **changes},
+        request.auth,
+        "update_api_key",
+        {"id": found.pk, **changes},
         summary=_summary(found, changes),
         code=body.approval_code,
-        now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
     ):
@@ -182,12 +180,11 @@ def revoke_key(
     """Revoke a key at once."""
     found, now = keys.key_named(request.auth, key_id), timezone.now()
     with confirmed(
-        key=request.auth,
-        action="revoke_api_key",
-        what={"id": found.pk},
+        request.auth,
+        "revoke_api_key",
+        {"id": found.pk},
         summary=f"Revoke the API key {found.name}",
         code=body.approval_code or approval_code,
-        now=now,
     ):
         keys.revoke_key(key=request.auth, revoked=found, now=now)
     return answer({"id": found.pk, "status": "revoked"})

@@ -171,12 +171,11 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the real one."""
     with confirmed(
-        key=request.auth,
-        action="create_mailbox",
-        what=body.act(),
+        request.auth,
+        "create_mailbox",
+        body.act(),
         summary=f"Create the mailbox {body.wanted()}",
         code=body.approval_code,
-        now=timezone.now(),
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
@@ -193,12 +192,11 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
     """
     found, now = mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
-        key=request.auth,
-        action="update_mailbox",
-        what={"id": found.pk, **body.act()},
+        request.auth,
+        "update_mailbox",
+        {"id": found.pk, **body.act()},
         summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         code=body.approval_code,
-        now=now,
         needed=_loosens_own_oversight(request.auth, body)
         or (found.require_fingerprint and body.require_fingerprint is False),
     ):
@@ -228,12 +226,11 @@ def delete_mailbox(
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found, now = mailbox_named(request.auth, mailbox), timezone.now()
     with confirmed(
-        key=request.auth,
-        action="delete_mailbox",
-        what={"id": found.pk},
+        request.auth,
+        "delete_mailbox",
+        {"id": found.pk},
         summary=f"Delete the mailbox {found.address}",
         code=body.approval_code or approval_code,
-        now=now,
     ):
         mailboxes.delete_mailbox(key=request.auth, mailbox=found)
     decisions.cancel_in_closed_mailboxes(key=request.auth, now=now)

@@ -293,7 +293,7 @@ def _confirmed(
     # Paths are secrets of many receivers, such as Discord's, and the summary is mailed.
     origin = "/".join((what.get("url") or url).partition("?")[0].split("/", 3)[:3])
     summary = f"Send events to {origin}"
-    return confirmed(key=key, action=action, what=what, summary=summary, code=code, now=timezone.now())
+    return confirmed(key, action, what, summary=summary, code=code)
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
