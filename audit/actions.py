@@ -265,35 +265,35 @@ ACTIONS: dict[str, str] = {
 
 # Actions that change a setting: their entries have the value before and after.
 SETTINGS = frozenset(
-    {
-        *("rule.weighed", "kill_switch.pulled", "kill_switch.released", "caps.changed"),
-        *("calendar.set", "calendar.removed", "review_plan.set", "review_plan.removed", "duty.set"),
-        "person.away_set",
-        *("own_word.added", "own_word.changed", "own_word.removed", "usual_texts.changed"),
-        *("policy.draft_changed", "policy.draft_discarded", "policy.activated"),
-        *("policy.group_added", "policy.group_changed", "policy.group_deleted"),
-        *("standing.set", "standing.signed", "standing.ended"),
-        *("allowlist.mode_set", "allowlist.changed", "allowlist.allowed", "allowlist.imported"),
-        *("mailbox.created", "mailbox.changed", "mailbox.loosened", "mailbox.deleted", "mailbox.seen_changed"),
-        "mailbox.seen_looser",
-        *("api_key.created", "api_key.changed", "api_key.revoked", "api_key.owner_set"),
-        *("api_key.paused", "api_key.resumed"),
-        *("domain.added", "domain.dkim_rotated", "domain.removed"),
-        *("hook.registered", "hook.renamed", "hook.rotated", "hook.deleted"),
-        *("destination.added", "destination.changed", "destination.switched_on", "destination.switched_off"),
-        *("destination.removed", "destination.secret_rotated", "destination.route_added", "destination.route_removed"),
-        *("view.saved", "view.deleted"),
-        *("connection.added", "connection.changed", "connection.moved"),
-        *("connection.key_set", "connection.key_removed"),
-        *("connection.paused_by_hand", "connection.resumed", "connection.removed", "connection.secret_rotated"),
-        *("person.renamed", "person.grants_changed", "person.deactivated", "person.reactivated"),
-        *("person.factor_added", "person.factor_renamed", "person.factor_removed", "role.second_factor_set"),
-        *("second_admin.set", "oversight_minimum.set", "oversight_minimum.brought", "person_figures.set"),
-        *("practice.switched_on", "practice.switched_off"),
-        *("person.discord_linked", "person.discord_unlinked", "person.time_zone_set"),
-        *("person.reads_text_first", "person.reads_laid_out"),
-        *("person.keys_moved", "person.keys_off", "person.keys_on"),
-    }
+    """
+    rule.weighed kill_switch.pulled kill_switch.released caps.changed
+    calendar.set calendar.removed review_plan.set review_plan.removed duty.set
+    person.away_set
+    own_word.added own_word.changed own_word.removed usual_texts.changed
+    policy.draft_changed policy.draft_discarded policy.activated
+    policy.group_added policy.group_changed policy.group_deleted
+    standing.set standing.signed standing.ended
+    allowlist.mode_set allowlist.changed allowlist.allowed allowlist.imported
+    mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
+    mailbox.seen_looser
+    api_key.created api_key.changed api_key.revoked api_key.owner_set
+    api_key.paused api_key.resumed
+    domain.added domain.dkim_rotated domain.removed
+    hook.registered hook.renamed hook.rotated hook.deleted
+    destination.added destination.changed destination.switched_on destination.switched_off
+    destination.removed destination.secret_rotated destination.route_added destination.route_removed
+    view.saved view.deleted
+    connection.added connection.changed connection.moved
+    connection.key_set connection.key_removed
+    connection.paused_by_hand connection.resumed connection.removed connection.secret_rotated
+    person.renamed person.grants_changed person.deactivated person.reactivated
+    person.factor_added person.factor_renamed person.factor_removed role.second_factor_set
+    second_admin.set oversight_minimum.set oversight_minimum.brought person_figures.set
+    practice.switched_on practice.switched_off
+    person.discord_linked person.discord_unlinked person.time_zone_set
+    person.reads_text_first person.reads_laid_out
+    person.keys_moved person.keys_off person.keys_on
+    """.split()
 )
 
 # What would tell a reviewer which messages are practice, or who decided one: only admins and auditors read them.
@@ -301,13 +301,13 @@ OF_PRACTICE = frozenset({"practice.planted", "practice.decided"})
 
 # What programs, webhooks and workers write in the ordinary course. What needs somebody, such as a bounce, is not here.
 TECHNICAL = frozenset(
-    {
-        *("message.held", "message.approved", "message.rejected", "message.sent", "message.delivered"),
-        *("message.received", "message.scheduled", "message.released", "message.fetched", "message.served"),
-        *("message.asked_about", "message.named", "message.expiring", "message.answered", "message.set_apart"),
-        *("webhook.late", "webhook.unconfirmed", "webhook.unknown", "pictures.fetched"),
-        *("approval.recorded", "decision.recorded", "decision.calling", "decision.applied", "decision.postponed"),
-        *("alert.delivered", "allowlist.pushed", "ledger.checked"),
-        *("connection.failing", "connection.recovered", "connection.stale", "connection.fresh_again"),
-    }
+    """
+    message.held message.approved message.rejected message.sent message.delivered
+    message.received message.scheduled message.released message.fetched message.served
+    message.asked_about message.named message.expiring message.answered message.set_apart
+    webhook.late webhook.unconfirmed webhook.unknown pictures.fetched
+    approval.recorded decision.recorded decision.calling decision.applied decision.postponed
+    alert.delivered allowlist.pushed ledger.checked
+    connection.failing connection.recovered connection.stale connection.fresh_again
+    """.split()
 )

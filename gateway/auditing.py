@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 # Acts that stop or loosen something, or indicate an attack.
 _WARNINGS = frozenset(
-    {
-        *("account.deleted", "account.hold_all_on", "account.hold_all_off", "account.signed_up"),
-        *("header_injection.refused", "mailbox.upgraded", "suppression.added", "webhook.paused"),
-    }
+    """
+    account.deleted account.hold_all_on account.hold_all_off account.signed_up
+    header_injection.refused mailbox.upgraded suppression.added webhook.paused
+    """.split()
 )
 _RESOURCE_TYPES: dict[type[Model], str] = {
     Account: "account",

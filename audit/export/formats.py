@@ -11,10 +11,12 @@ from audit.trail import Line
 from common.csv_rows import csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 
-COLUMNS = (
-    *("id", "at", "action", "sentence", "actor", "actor_kind", "actor_id", "surface", "address", "connection"),
-    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "origin"),
-    *("details", "hash", "seal"),
+COLUMNS = tuple(
+    """
+    id at action sentence actor actor_kind actor_id surface address connection
+    message subject fingerprint fingerprint_sha256 trace reason origin
+    details hash seal
+    """.split()
 )
 # Details that have a column of their own.
 _OWN = frozenset({"actor", "address", "subject", "reason"})

@@ -98,10 +98,10 @@ def _seed(text: str) -> bytes:
 
 VERSION = 2
 _CONTEXT = b"countersign seal v2\n"
-SEAL_FIELDS = (
-    *("v", "number", "kind", "epoch", "count", "size", "entries", "previous", "end_xid", "end_id", "after_id"),
-    *("cluster", "at", "key", "next_key", "note"),
-)
+SEAL_FIELDS = """
+    v number kind epoch count size entries previous end_xid end_id after_id
+    cluster at key next_key note
+""".split()
 
 
 def signed_fields(seal: Seal) -> dict[str, Any]:

@@ -96,11 +96,11 @@ _VERDICTS = {"approve": "approved", "reject": "rejected", "send_back": "changes 
 _MOST_WORDS = 4
 # Technical steps, which are folded: another entry of the same act says the same, or no person acted.
 STEPS = frozenset(
-    {
-        *("message.served", "message.asked_about", "webhook.late", "webhook.unconfirmed", "alert.delivered"),
-        "decision.recorded",
-        *("decision.calling", "claim.released", "snooze.ended", "ledger.seen_again"),
-    }
+    """
+    message.served message.asked_about webhook.late webhook.unconfirmed alert.delivered
+    decision.recorded
+    decision.calling claim.released snooze.ended ledger.seen_again
+    """.split()
 )
 _LONG = timedelta(minutes=1)
 
