@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -216,14 +216,12 @@ def record(
     about: Any = None,
     words: Iterable[tuple[str, str]] = (),
     outcome: str = "",
-    removes: Sequence[int] = (),
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
     removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
-    `ledger_words()` of the message. `removes` are entries whose details are removed with this one, which names them in
-    its detail `numbers`.
+    `ledger_words()` of the message.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
@@ -253,8 +251,6 @@ def record(
     entry.hash = entry_hash(entry)
     entry.save(force_insert=True)
     EntryDetail.objects.create(entry_id=entry.pk, salt=salt, fields=fields, words=found_by(fields, about, words))
-    if removes:
-        _remove_details(entry, removes)
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
 
@@ -263,12 +259,3 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
     # There is always a detail: its salt makes each entry unique, and the sealer refuses a repeated entry.
     fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **details}
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
-
-
-def _remove_details(entry: Entry, numbers: Sequence[int]) -> None:
-    """Remove the details of these entries, which `entry` names.
-
-    By SQL of its own: the application's role can remove details through this function of the database only.
-    """
-    with database.cursor() as cursor:
-        cursor.execute("SELECT audit_remove_details(%s, %s)", [entry.pk, list(numbers)])

@@ -5,11 +5,13 @@ details are all that shows what it said.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
@@ -58,7 +60,7 @@ def _remove_some(until: datetime) -> int:
     old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
     if old:
         details = _removal_details(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
-        record("ledger.details_removed", actor=_RETENTION, details=details, removes=old)
+        remove_details(old, record("ledger.details_removed", actor=_RETENTION, details=details))
     return len(old)
 
 
@@ -74,7 +76,8 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
     left = mine.count() - len(removed)
     if removed:
         details = _removal_details(removed) | {"reason": because}
-        record(_ERASED, actor=actor, connection=connection, message=message, details=details, removes=removed)
+        entry = record(_ERASED, actor=actor, connection=connection, message=message, details=details)
+        remove_details(removed, entry)
     return ErasureResult(len(removed), left)
 
 
@@ -98,6 +101,15 @@ def _sealed() -> "QuerySet[EntryDetail]":
     """Details of sealed entries, but for those of removals."""
     sealed = EntryDetail.objects.filter(Exists(SealedEntry.objects.filter(entry=OuterRef("pk"))))
     return sealed.exclude(entry__action__in=_REMOVALS)
+
+
+def remove_details(numbers: Sequence[int], removal: Entry) -> None:
+    """Remove the details of these entries, which the entry of the removal names in its detail `numbers`.
+
+    By SQL of its own: the application's role can remove details through this function of the database only.
+    """
+    with database.cursor() as cursor:
+        cursor.execute("SELECT audit_remove_details(%s, %s)", [removal.pk, list(numbers)])
 
 
 def _removal_details(numbers: list[int]) -> dict[str, str]:

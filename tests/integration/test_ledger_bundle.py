@@ -16,6 +16,7 @@ from django.db import transaction
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.recording import record
+from audit.retention import remove_details
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
 from audit.tasks import seal
@@ -74,7 +75,7 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     # Removed or omitted details are reported, and the bundle verifies.
     number = SealedEntry.objects.get(position=0).entry
     with transaction.atomic():
-        record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}, removes=[number])
+        remove_details([number], record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}))
     for name, missing, details in (("with", 1, True), ("without", 10, False)):
         write_bundle(tmp_path / name, details=details)
         report = verifier.check_bundle(str(tmp_path / name))
