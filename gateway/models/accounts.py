@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -303,6 +303,7 @@ class AuditLogEntry(UlidModel):
 class UsageDayQuerySet(models.QuerySet["UsageDay"]):
     """Calls by account and day."""
 
+    @transaction.atomic
     def add(self, calls: Mapping[tuple[str, date], int]) -> None:
         """Add calls, in an order that two writers share. Accounts that are gone are left out."""
         known = set(Account.objects.filter(pk__in={account_id for account_id, _ in calls}).values_list("pk", flat=True))
