@@ -63,9 +63,10 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
     admission = admit(key=key, mailbox=mailbox, draft=draft, now=now)
     email = _email_of(key, mailbox, draft, admission, now)
     lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
+    record = IdempotencyRecord(**slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts)
     with transaction.atomic():
         # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
-        record = IdempotencyRecord.objects.remember(email_id=email.pk, digest=digest, lasts=lasts, **slot)
+        record = IdempotencyRecord.objects.remember(record)
         if record.email_id != email.pk:
             return _repeated(record, draft, digest)
         # After the key, so that a repeated one is answered although the quota is used up.

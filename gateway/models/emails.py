@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
@@ -219,15 +219,21 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
     """Which request was first with an idempotency key."""
 
-    def remember(self, *, email_id: str, digest: str, lasts: timedelta, **slot: Any) -> IdempotencyRecord:
-        """Store a record in its slot and return it, or return the live one that is there already.
+    def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
+        """Store the record and return it, or return the live one that is there already.
 
         A second request with the same key waits here until the first has ended, and then sees its record.
         """
-        self.expired().filter(**slot).delete()
-        record = self.model(email_id=email_id, digest=digest, expires_at=Now() + lasts, **slot)
-        self.bulk_create([record], ignore_conflicts=True)
-        return self.get(**slot)
+        try:
+            with transaction.atomic():
+                record.save(force_insert=True)
+            return record
+        except IntegrityError:
+            same = self.filter(
+                mailbox=record.mailbox_id, sandbox=record.sandbox, operation=record.operation, key=record.key
+            )
+        same.expired().update(email=record.email_id, digest=record.digest, expires_at=record.expires_at)
+        return same.get()
 
     def live(self) -> Self:
         """Records that still count."""
