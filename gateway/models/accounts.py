@@ -179,10 +179,11 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
     def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
         """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
         named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
-        mailbox = self.visible_to(key).filter(**named).first()
-        if mailbox is not None:
-            # Known already: no query of its own.
-            mailbox.account = key.account
+        mailbox = self.filter(**named, account=key.account_id, is_active=True).first()
+        if mailbox is None or (key.mailbox_ids and mailbox.pk not in key.mailbox_ids):
+            return None
+        # Known already: no query of its own.
+        mailbox.account = key.account
         return mailbox
 
 

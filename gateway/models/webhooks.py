@@ -14,6 +14,7 @@ from django.db.models.functions import Now, RowNumber
 from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import Email
+from gateway.models.recipients import Refusal
 from outgoing.models import Delivery, DeliveryQuerySet
 
 # The event of a delivery that somebody sends to try a subscription.
@@ -41,11 +42,15 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
         return key.limited(mine.filter(sandbox=True) if key.sandbox else mine)
 
-    def listening(self, *, account_id: str, mailbox_id: str | None, sandbox: bool) -> list[tuple[str, list[str]]]:
+    def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
-        mine = self.alive().filter(Q(mailbox=None) | Q(mailbox=mailbox_id), account=account_id)
-        hearing = mine.filter(Q(sandbox=True) | Q(include_sandbox=True)) if sandbox else mine.filter(sandbox=False)
-        return list(hearing.order_by("pk").values_list("pk", "events"))
+        rows = self.alive().filter(account=about.account_id).order_by("pk")
+        listening = []
+        for webhook in rows.only("mailbox", "sandbox", "include_sandbox", "events"):
+            hears = webhook.sandbox or webhook.include_sandbox if about.sandbox else not webhook.sandbox
+            if hears and webhook.mailbox_id in (None, about.mailbox_id):
+                listening.append((webhook.pk, webhook.events))
+        return listening
 
     def awake(self) -> Self:
         """Those whose endpoint is neither paused nor resting."""

@@ -62,9 +62,9 @@ def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) 
 
 def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], now: datetime) -> None:
     email = about if isinstance(about, Email) else None
-    listening = Webhook.objects.listening(
-        account_id=about.account_id, mailbox_id=about.mailbox_id, sandbox=about.sandbox
-    )
+    listening = Webhook.objects.listening(about)
+    if not listening:
+        return
     rows = []
     for name in names:
         event_id = ulid()
