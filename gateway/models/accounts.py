@@ -80,7 +80,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def by_hash(self, sha256: str) -> ApiKey | None:
         """Return the key, with its account, also when it is revoked."""
-        return self.select_related("account").filter(sha256=sha256).first()
+        try:
+            return self.select_related("account").get(sha256=sha256)
+        except ApiKey.DoesNotExist:
+            return None
 
     def used(self, key: ApiKey) -> None:
         """Store the time of use, at most once a minute, so that most reads write nothing."""
@@ -179,8 +182,13 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
     def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
         """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
         named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
-        mailbox = self.filter(**named, account=key.account_id, is_active=True).first()
-        if mailbox is None or (key.mailbox_ids and mailbox.pk not in key.mailbox_ids):
+        try:
+            mailbox = self.get(**named)
+        except Mailbox.DoesNotExist:
+            return None
+        if mailbox.account_id != key.account_id or not mailbox.is_active:
+            return None
+        if key.mailbox_ids and mailbox.pk not in key.mailbox_ids:
             return None
         # Known already: no query of its own.
         mailbox.account = key.account
@@ -304,14 +312,16 @@ class AuditLogEntry(UlidModel):
 class UsageDayQuerySet(models.QuerySet["UsageDay"]):
     """Calls by account and day."""
 
-    @transaction.atomic
     def add(self, calls: Mapping[tuple[str, date], int]) -> None:
-        """Add calls, in an order that two writers share. Accounts that are gone are left out."""
-        known = set(Account.objects.filter(pk__in={account_id for account_id, _ in calls}).values_list("pk", flat=True))
-        for (account_id, day), number in sorted(calls.items()):
-            if account_id in known:
-                usage, _ = self.get_or_create(account_id=account_id, day=day)
-                self.filter(pk=usage.pk).update(api_calls=F("api_calls") + number)
+        """Add calls, in an order that two writers share, all or none. Accounts that are gone are left out."""
+        if not calls:
+            return
+        known = Account.objects.in_bulk({account_id for account_id, _ in calls})
+        with transaction.atomic():
+            for (account_id, day), number in sorted(calls.items()):
+                if account_id in known:
+                    usage, _ = self.get_or_create(account_id=account_id, day=day)
+                    self.filter(pk=usage.pk).update(api_calls=F("api_calls") + number)
 
 
 class UsageDay(models.Model):

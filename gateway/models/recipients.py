@@ -27,12 +27,16 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         One statement, so that a list is never judged by the mode of one version and the entries of another. It finds
         entries by the unique index allowlist_pattern_once and reads no others, however long the list is.
         """
-        lists = self.filter(mailbox=mailbox_id).exclude(mode="off")
-        if not lists.exists():
+        lists = self.filter(mailbox=mailbox_id)
+        if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
             return []
         is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
-        named = FilteredRelation("entries", condition=Q(is_live, entries__pattern__in=list(patterns)))
-        return list(lists.annotate(named=named).values_list("kind", "mode", "version", "named__pattern"))
+        # No entry has an empty pattern. Without any, Django would find nothing to join, and leave out the lists too.
+        is_meant = Q(is_live, entries__pattern__in=["", *patterns])
+        named = FilteredRelation("entries", condition=is_meant)
+        return list(
+            lists.exclude(mode="off").annotate(named=named).values_list("kind", "mode", "version", "named__pattern")
+        )
 
     def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:
         """Make the next version out of `version`, by compare-and-set; False when the list is at another one."""

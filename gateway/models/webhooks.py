@@ -44,12 +44,13 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 
     def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
-        rows = self.alive().filter(account=about.account_id).order_by("pk")
+        rows = self.filter(account=about.account_id, deleted_at=None).order_by("pk")
         listening = []
-        for webhook in rows.only("mailbox", "sandbox", "include_sandbox", "events"):
-            hears = webhook.sandbox or webhook.include_sandbox if about.sandbox else not webhook.sandbox
-            if hears and webhook.mailbox_id in (None, about.mailbox_id):
-                listening.append((webhook.pk, webhook.events))
+        for row in rows.values_list("pk", "events", "mailbox", "sandbox", "include_sandbox"):
+            pk, events, mailbox, sandbox, include_sandbox = row
+            hears = sandbox or include_sandbox if about.sandbox else not sandbox
+            if hears and mailbox in (None, about.mailbox_id):
+                listening.append((pk, events))
         return listening
 
     def awake(self) -> Self:

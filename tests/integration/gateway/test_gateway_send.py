@@ -155,6 +155,6 @@ def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World
 
 def test_send_uses_few_statements(world: World, django_assert_max_num_queries: Any):
     world.send()
-    # Key, mailbox, lists, suppressed; record, email, log entry; change, subscribers; and the ends of two transactions.
+    # Key, mailbox, lists, suppressed; record in a savepoint, email, log entry; change, subscribers; two transactions.
     with django_assert_max_num_queries(15):
         assert world.send().status_code == 202
