@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Count, Min
-from django.db.models.functions import Now
+from django.db.models import Count, Func, Min, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Now
 
-from audit.models import Entry, EntryQuerySet, Seal
+from audit.fields import TransactionIdField
+from audit.models import Entry, Seal
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.preconditions import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
@@ -48,7 +49,9 @@ class SealingState:
 def sealing_state(now: datetime) -> SealingState:
     """Return the state at this moment, by the database's clock."""
     last = latest_seal()
-    waiting = _waiting(last)[: COUNTED + 1].aggregate(number=Count("pk"), oldest=Min("at"))
+    # What began after this moment cannot be sealed yet.
+    entries = Entry.objects.after_seal(last).filter(xid__lt=current_snapshot().xmax)
+    waiting = entries[: COUNTED + 1].aggregate(number=Count("pk"), oldest=Min("at"))
     oldest = waiting["oldest"]
     age = max(now - oldest, timedelta()) if oldest else timedelta()
     is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
@@ -112,11 +115,14 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
 
 
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
-    """Return the oldest entry that no seal covers, where it has waited for longer."""
-    oldest = _waiting(latest_seal()).values("pk")[:1]
-    return Entry.objects.filter(pk__in=oldest, at__lt=Now() - longer_than)
-
-
-def _waiting(last: Seal | None) -> EntryQuerySet:
-    """Return what the next seals take. What began after this moment cannot be sealed yet."""
-    return Entry.objects.after_seal(last).filter(xid__lt=current_snapshot().xmax)
+    """Return the oldest entry that no seal covers, where it has waited for longer: one part of a count by one query."""
+    last = Seal.objects.order_by("-number")
+    end_xid = Coalesce(Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField()))
+    end_id, after_id = (
+        Coalesce(Subquery(last.values(name)[:1]), Value(0), output_field=models.BigIntegerField())
+        for name in ("end_id", "after_id")
+    )
+    now = Func(Func(function="pg_current_snapshot"), function="pg_snapshot_xmax", output_field=TransactionIdField())
+    waiting = Entry.objects.filter(xid__gte=end_xid, xid__lt=now, id__gt=after_id)
+    waiting = waiting.exclude(xid=end_xid, id__lte=end_id).sealing_order()
+    return Entry.objects.filter(pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than)
