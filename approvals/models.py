@@ -117,9 +117,6 @@ class Decision(models.Model):
     upstream_answer = models.JSONField(default=dict)
     explanation = models.TextField(blank=True)
 
-    # Whether its message has no other decision, as of its last change in this process.
-    is_only = False
-
     objects = DecisionQuerySet.as_manager()
 
     class Meta:
@@ -159,6 +156,12 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.state}"
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether nothing was decided on its message since, as nothing can be while it still counts."""
+        later = Decision.objects.filter(message=self.message_id, pk__gt=self.pk)
+        return self.state in LIVE_DECISIONS or not later.exists()
 
     @property
     def is_stoppable(self) -> bool:

@@ -3,10 +3,20 @@
 What the rules of the policy ask joins it as a `Demand`; each gives its reason as a sentence.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from policy.allowlists.judgement import named
+from policy.allowlists.judgement import Judgement, named
 from policy.rules.demand import Demand
+
+
+@dataclass(frozen=True)
+class Contributors:
+    """Who started a message, by a program of theirs or by a command, and who edited it."""
+
+    key_owners: frozenset[int] = frozenset()
+    authors: frozenset[int] = frozenset()
+    editors: frozenset[int] = frozenset()
+    last_editor: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,9 @@ class RulingFacts:
     list_words: str = "no allowlist"
     list_doubt: str = ""
     can_be_allowed: bool = True
+    # What the allowlists say about each recipient.
+    judged: Judgement = field(default_factory=Judgement)
+    contributors: Contributors = field(default_factory=Contributors)
     # What the rules of the policy ask, and how many approvals are given.
     demand: Demand = field(default_factory=Demand)
 
@@ -41,39 +54,46 @@ class Ruling:
     """Whether this person may decide now, and why, the first reason that applies first.
 
     `rule` is a word for what refuses an approval, the first that applies. `off_list` says which recipients no allowlist
-    names, also to people who may not decide: an admin can allow them all the same. `demand` is what the policy asks.
+    names, also to people who may not decide: an admin can allow them all the same.
     """
 
+    facts: RulingFacts
     may_approve: bool
     may_reject: bool
     reasons: tuple[str, ...]
     rule: str = ""
     off_list: str = ""
-    demand: Demand = field(default_factory=Demand)
+
+    @property
+    def demand(self) -> Demand:
+        """What the rules of the policy ask."""
+        return self.facts.demand
+
+    @property
+    def judged(self) -> Judgement:
+        """What the allowlists say about each recipient."""
+        return self.facts.judged
 
 
 def rule(facts: RulingFacts) -> Ruling:
     """Return the ruling for these facts. In doubt it refuses."""
-    return replace(_rule(facts), demand=facts.demand)
-
-
-def _rule(facts: RulingFacts) -> Ruling:
     if not facts.is_held:
-        return _refused("This message is no longer held, so there is nothing to decide.")
+        return _refused(facts, "This message is no longer held, so there is nothing to decide.")
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
         only = f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk."
-        return Ruling(False, False, (only,), off_list=_off_list(facts))
+        return Ruling(facts, False, False, (only,), off_list=_off_list(facts))
     if not facts.is_fetched:
-        return _refused("The content is still being fetched. It can be decided once it is here.")
+        return _refused(facts, "The content is still being fetched. It can be decided once it is here.")
     if forbidding := _forbidding(facts):
         name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
-        return Ruling(False, True, reasons + _notes(facts), name, _off_list(facts) if name == "allowlist" else "")
+        off_list = _off_list(facts) if name == "allowlist" else ""
+        return Ruling(facts, False, True, reasons + _notes(facts), name, off_list)
     if facts.stopped_by:
         # Deciding goes on: decisions wait, and can be undone until the switch is released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
-        return Ruling(True, True, (waits, *_notes(facts)), rule="stopped")
-    return Ruling(True, True, (_needed(facts.demand), *_notes(facts)))
+        return Ruling(facts, True, True, (waits, *_notes(facts)), rule="stopped")
+    return Ruling(facts, True, True, (_needed(facts.demand), *_notes(facts)))
 
 
 def _needed(demand: Demand) -> str:
@@ -127,5 +147,5 @@ def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:
     return f"{words} {'is' if len(addresses) == 1 else 'are'} on {facts.list_words}"
 
 
-def _refused(sentence: str) -> Ruling:
-    return Ruling(False, False, (sentence,))
+def _refused(facts: RulingFacts, sentence: str) -> Ruling:
+    return Ruling(facts, False, False, (sentence,))

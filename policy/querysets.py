@@ -1,8 +1,8 @@
 """Every read of allowlists and the kill switch."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import connection as database
@@ -12,8 +12,6 @@ from django.db.models.functions import Coalesce, Now
 
 from common.mail_addresses import clean_address
 from common.patterns import patterns_for
-from common.postgres.rows import run
-from common.postgres.statements import ValueQuery
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -43,34 +41,6 @@ JOIN mirror_mailbox AS mailbox
  AND (list.mailbox_id IS NULL OR list.mailbox_id = mailbox.id)
 WHERE NOT EXISTS (SELECT FROM policy_gatelist AS made WHERE made.mailbox_id = mailbox.id AND made.kind = list.kind)
 ON CONFLICT DO NOTHING
-"""
-# The lists that apply to one mailbox, each with its entries of some patterns (allow_entry_once).
-_APPLYING = """
-ARRAY(
-  SELECT json_build_object(
-    'list_id', list.id, 'mode', list.mode, 'version', list.version, 'is_of_mailbox', list.mailbox_id IS NOT NULL,
-    'is_for_all', list.connection_id IS NULL AND list.mailbox_id IS NULL,
-    'label', coalesce(nullif(mailbox.address, ''), mailbox.upstream_id, connection.name, 'all'),
-    'entries', ARRAY(
-      SELECT json_build_array(entry.pattern, entry.expires_at, entry.id) FROM policy_allowentry AS entry
-      WHERE entry.allowlist_id = list.id AND entry.removed_at IS NULL AND entry.pattern = ANY(%s::varchar[])
-    )
-  )
-  FROM policy_allowlist AS list
-  LEFT JOIN mirror_mailbox AS mailbox ON mailbox.id = list.mailbox_id
-  LEFT JOIN mirror_connection AS connection ON connection.id = list.connection_id
-  WHERE list.kind = 'restriction' AND list.mode <> 'off' AND (
-    (list.connection_id IS NULL AND list.mailbox_id IS NULL) OR list.connection_id = %s
-    OR (mailbox.connection_id = %s AND mailbox.id = coalesce(%s::bigint, mailbox.id))
-  )
-  ORDER BY list.id
-)
-"""
-_APPLYING_PART = ValueQuery(_APPLYING, ("{patterns}", "{connection}", "{connection}", "{mailbox}"))
-# Parameters that are arrays, because a rehearsal asks for ten thousands of patterns (allow_entry_pattern).
-_NAMING = """
-SELECT allowlist_id, pattern, expires_at, id FROM policy_allowentry
-WHERE removed_at IS NULL AND allowlist_id = ANY(%s) AND pattern = ANY(%s)
 """
 
 
@@ -131,19 +101,15 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         named = counted.select_related("connection", "mailbox__connection", "changed_by")
         return named.order_by(F("mailbox").asc(nulls_first=True), F("connection").asc(nulls_first=True), "-kind")
 
-    def in_force(self, *, kind: str, connections: Collection[int]) -> Self:
-        """Those that are not off, for all, for these connections or for one of their mailboxes, with their names."""
-        here = Q(connection=None, mailbox=None) | Q(connection__in=connections) | Q(mailbox__connection__in=connections)
-        named = self.exclude(mode="off").select_related("mailbox", "connection")
-        return named.filter(here, kind=kind).order_by("pk")
+    def in_force(self, *, kind: str, connections: Collection[int], mailboxes: Collection[int] | None = None) -> Self:
+        """Those that are not off, for all, for these connections, or for these mailboxes, with their names.
 
-    def applying_part(self, *, connection: int, mailbox: int | None, patterns: Collection[str]) -> ValueQuery:
-        """Return the query for the restrictions that apply to one mailbox, with their entries of these patterns.
-
-        Mail whose mailbox is not known may belong to any mailbox of its connection.
+        Without `mailboxes`, for any mailbox of the connections.
         """
-        named = {"{patterns}": list(patterns), "{connection}": connection, "{mailbox}": mailbox}
-        return _APPLYING_PART.with_values(named)
+        here = Q(connection=None, mailbox=None) | Q(connection__in=connections)
+        here |= Q(mailbox__connection__in=connections) if mailboxes is None else Q(mailbox__in=mailboxes)
+        named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
+        return named.filter(here, kind=kind).order_by("pk")
 
     def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
         """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""
@@ -163,9 +129,9 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """Those that were not removed, expired or not."""
         return self.filter(removed_at=None)
 
-    def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Sequence[tuple[Any, ...]]:
-        """Return list, pattern, end and key of the entries of these lists that have one of the patterns."""
-        return run(_NAMING, [list(lists), list(patterns)]).rows if lists and patterns else []
+    def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Self:
+        """Those of these lists that have one of the patterns (relies on allow_entry_pattern)."""
+        return self.not_removed().filter(allowlist__in=lists, pattern__in=patterns)
 
     def live(self, at: datetime) -> Self:
         """Those neither removed nor expired at this time."""

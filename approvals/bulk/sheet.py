@@ -12,7 +12,7 @@ from uuid import UUID
 from django.core import signing
 
 from approvals.decisions.decide import why_not_in_bulk
-from approvals.decisions.ruling import rulings_for
+from approvals.decisions.ruling import rulings
 from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
@@ -31,8 +31,6 @@ from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
 from people.actors import Actor
-from policy.allowlists.applicable import judge_messages
-from policy.allowlists.judgement import Judgement
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
@@ -210,17 +208,16 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     found = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
-    judged = judge_messages(messages, now=now)
-    rulings = rulings_for(messages, actor=actor, now=now, judged=judged)
+    ruled = rulings(messages, actor, now=now)
     left_out, open_ones = [], []
     for message in messages:
-        why = _why_not(message, rulings[message.pk])
+        why = _why_not(message, ruled[message.pk])
         if why:
             left_out.append(LeftOut(message, shown_status(message), why))
         else:
             open_ones.append(message)
     unknown = [LeftOut(None, None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
-    items = _items(open_ones, rulings, judged, actor=actor, now=now)
+    items = _items(open_ones, ruled, actor=actor, now=now)
     ready, alone = [one for one in items if not one.why_alone], [one for one in items if one.why_alone]
     return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown])
 
@@ -238,14 +235,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     return "" if ruling.may_reject else ruling.reasons[0]
 
 
-def _items(
-    messages: Sequence[Message],
-    rulings: Mapping[int, Ruling],
-    judged: Mapping[int, Judgement],
-    *,
-    actor: Actor,
-    now: datetime,
-) -> list[Item]:
+def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: Actor, now: datetime) -> list[Item]:
     weights = RuleWeight.objects.points_by_rule()
     contents = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
     lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
@@ -262,9 +252,9 @@ def _items(
             revision=revision,
             content=content,
             score=score,
-            ruling=rulings[message.pk],
+            ruling=ruled[message.pk],
             findings=findings,
-            fields=with_lists(lines[message.pk], judged[message.pk]),
+            fields=with_lists(lines[message.pk], ruled[message.pk].judged),
             expiry=expiry_of(message, now=now),
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
             files=previews,

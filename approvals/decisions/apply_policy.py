@@ -51,7 +51,7 @@ def _apply(message: Message) -> bool:
     if locked is None or active is None or not due().filter(pk=locked.pk).exists():
         return False
     now = clock()
-    demand = demands_for([locked], actor=ACTOR, now=now).get(locked.pk)
+    demand = demands_for([locked], ACTOR, now=now).get(locked.pk)
     if demand is None or not demand.is_readable:
         return False
     effects = demand.effects

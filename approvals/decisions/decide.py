@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,17 +14,17 @@ from django.utils.text import capfirst
 from approvals import tasks
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import content_changed, deciding_parts, is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible, rulings
 from approvals.decisions.settle import advance
-from approvals.decisions.shown import context_details, opened_part, shown_context
+from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.planted import PracticeMessage
 from approvals.practice import ending as practice
-from audit.trail import first_at_part, last_of
+from audit.trail import first_at, last_of
 from common.identifiers import crockford
+from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
@@ -91,10 +90,9 @@ def give_verdict(
     or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
     """
     locked = lock_visible(message, actor=actor)
-    facts = read_values(deciding_parts(locked, actor=actor) | _verdict_parts(locked, actor, fingerprint))
-    at, opened = facts["clock"], facts["opened_parts"] or ()
-    _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
-    ruling = _refuse_if_ruled_out(locked, actor, outcome, facts, fingerprint)
+    at = clock()
+    _refuse_if_decided(locked, outcome)
+    ruling = _refuse_if_ruled_out(locked, actor, outcome, fingerprint, now=at)
     conversation, demand = conversation_of(locked), ruling.demand
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
@@ -102,39 +100,54 @@ def give_verdict(
         _check_how(demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated)
     reached = demand.after() if outcome == Outcome.APPROVE else demand.progress
     timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
+    opened = opened_parts(locked, actor=actor)
     seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
     seen["approvals"] = str(reached)
+    seconds_shown = _seconds_shown(locked, actor, fingerprint, now=at)
     if locked.is_practice:
-        return _end_practice(locked, actor, facts, outcome=outcome, reason=reason, reached=reached)
+        return _end_practice(
+            locked, actor, outcome=outcome, reason=reason, reached=reached, seconds_shown=seconds_shown
+        )
     waits = outcome == Outcome.APPROVE and not reached.is_complete
-    verdict = _store_verdict(locked, actor, facts, outcome=outcome, reason=reason, seen=seen, awaits_others=waits)
+    verdict = _store_verdict(
+        locked,
+        actor,
+        outcome=outcome,
+        reason=reason,
+        seen=seen,
+        seconds_shown=seconds_shown,
+        awaits_others=waits,
+    )
     policy = policy_details(demand, reached)
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing), policy=policy)
-    made = {"at": at, "timing": timing, "feedback": feedback or {}, "policy": policy}
-    return VerdictResult(verdict, None if waits else _decide(locked, verdict, actor, **made), reached)
+    if waits:
+        return VerdictResult(verdict, None, reached)
+    decision = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
+    return VerdictResult(verdict, decision, reached)
 
 
 def _end_practice(
-    message: Message, actor: Actor, facts: Mapping[str, Any], *, outcome: str, reason: str, reached: Progress
+    message: Message, actor: Actor, *, outcome: str, reason: str, reached: Progress, seconds_shown: int | None
 ) -> VerdictResult:
     """End a practice message, where a real one would get a verdict: whoever presses first learns what it was."""
-    seconds = _seconds_shown(facts)
-    ended = practice.answer(message, actor=actor, outcome=outcome, reason=reason, seconds_shown=seconds)
-    verdict = Verdict(message=message, person_id=int(actor.id), outcome=outcome, reason=reason, seconds_shown=seconds)
+    ended = practice.answer(message, actor=actor, outcome=outcome, reason=reason, seconds_shown=seconds_shown)
+    verdict = Verdict(
+        message=message, person_id=int(actor.id), outcome=outcome, reason=reason, seconds_shown=seconds_shown
+    )
     return VerdictResult(verdict, None, reached, ended)
 
 
-def _seconds_shown(facts: Mapping[str, Any]) -> int | None:
-    opened_at = facts["opened_at"]
-    return max(0, int((facts["clock"] - opened_at).total_seconds())) if opened_at else None
+def _seconds_shown(message: Message, actor: Actor, fingerprint: str, *, now: datetime) -> int | None:
+    opened_at = first_at(message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint)
+    return max(0, int((now - opened_at).total_seconds())) if opened_at else None
 
 
-def _store_verdict(message: Message, actor: Actor, facts: Mapping[str, Any], **fields: Any) -> Verdict:
+def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
     """Store a verdict on a locked message; those of earlier versions, and the person's own earlier one, count no more.
 
     Once it is decided, no approval waits for others.
     """
-    if facts["has_live"]:
+    if message.verdicts.filter(live=True).exists():
         outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
         message.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
         if not fields["awaits_others"]:
@@ -145,7 +158,6 @@ def _store_verdict(message: Message, actor: Actor, facts: Mapping[str, Any], **f
         revision=message.revision,
         person_id=int(actor.id),
         surface=actor.surface,
-        seconds_shown=_seconds_shown(facts),
         parts_unread=len(fields["seen"]["unread"]),
         **fields,
     )
@@ -182,29 +194,6 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
         "rules": "\n".join(f"{one.name} ({one.id})" for one in demand.requirement.spoke),
         "approvals": str(reached),
     }
-
-
-def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str, ValueQuery]:
-    """Return the queries for what a verdict depends on besides the ruling."""
-    opened_at = first_at_part(
-        message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint
-    )
-    return {
-        "is_decided": _is_decided_part().with_values({ANY: message.pk}),
-        "has_live": _has_live_part().with_values({ANY: message.pk}),
-        "opened_at": opened_at,
-        "opened_parts": opened_part(message, actor=actor),
-    }
-
-
-@cache
-def _is_decided_part() -> ValueQuery:
-    return any_of(Decision.objects.filter(message=ANY))
-
-
-@cache
-def _has_live_part() -> ValueQuery:
-    return any_of(Verdict.objects.filter(message=ANY, live=True))
 
 
 def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
@@ -295,10 +284,8 @@ def check_may_stop(decision: Decision | None, message: Message, actor: Actor) ->
         raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
 
 
-def _refuse_if_ruled_out(
-    message: Message, actor: Actor, outcome: str, facts: Mapping[str, Any], fingerprint: str
-) -> Ruling:
-    ruling = ruling_for(message, actor=actor, facts=facts)
+def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, fingerprint: str, *, now: datetime) -> Ruling:
+    ruling = rulings([message], actor, now=now)[message.pk]
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
@@ -309,8 +296,8 @@ def _refuse_if_ruled_out(
     return ruling
 
 
-def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> None:
-    decision = None if is_first else message.decisions.select_related("given_by").order_by("-pk").first()
+def _refuse_if_decided(message: Message, outcome: str) -> None:
+    decision = message.decisions.order_by("-pk").first() if message.decisions.exists() else None
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)

@@ -8,35 +8,31 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
-from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions import outcomes, settle
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
-from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
+from approvals.decisions.ruling import rulings, stop_of
 from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
-from common.postgres.rows import run
-from common.postgres.statements import ANY, ASKING, NAMED_LATER, RowQuery, ValueQuery, read_values, update_of
 from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
-from mirror.models import Connection, Message
+from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
-from people.models import scopes_in
 from policy.standing_models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending
@@ -113,9 +109,14 @@ class _NotPendingUpstream(Exception):
 def _claim(decision_id: int) -> Decision | None:
     """Claim a due decision in a transaction of its own, after checking once more that it is still allowed."""
     with transaction.atomic():
-        decision = _due().first({ANY: decision_id})
+        due = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
+        decision = due.select_related("given_by").filter(pk=decision_id).first()
         if decision is None:
             return None
+        message = Message.objects.with_content().select_related("connection").get(pk=decision.message_id)
+        decision.message = message
+        if message.revision is not None and message.revision.pk == decision.revision_id:
+            decision.revision = message.revision
         if decision.message.state != MessageState.HELD:
             return outcomes.end_after_close(decision)
         if refusal := _refusal(decision):
@@ -126,19 +127,12 @@ def _claim(decision_id: int) -> Decision | None:
             actor=ACTOR,
             explanation=delay_in_words(decision, at=clock()) if decision.later_at else "",
             attempt=decision.attempt + 1,
-            lease_until=Now() + LEASE,
+            lease_until=clock() + LEASE,
             seen_held=0,
             seen_absent=0,
         )
         log.info("decision taken", extra={"decision": claimed.reference, "attempt": claimed.attempt})
         return claimed
-
-
-@cache
-def _due() -> RowQuery[Decision]:
-    free = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
-    with_all = free.select_related("message__connection", "message__mailbox", "message__revision", "revision")
-    return RowQuery(with_all.select_related("given_by").filter(pk=ANY))
 
 
 def _refusal(decision: Decision) -> str:
@@ -157,10 +151,8 @@ def _refusal(decision: Decision) -> str:
             conversation_of(message).check_read(upto=decision.thread_read)
         except ThreadMovedOn as error:
             return error.sentence
-    asking = person.actor(surface="worker", scopes=())
-    facts = read_values(deciding_parts(message, actor=asking) | {"scopes": person.scopes_part()})
-    giver = person.actor(surface="worker", scopes=scopes_in(facts["scopes"]))
-    ruling = ruling_for(message, actor=giver, facts=facts, is_decided=True)
+    giver = person.actor(surface="worker", scopes=person.current_scopes())
+    ruling = rulings([message], giver, is_decided=True)[message.pk]
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
     if allowed:
         return ""
@@ -294,17 +286,9 @@ def _mark(decision: Decision) -> None:
     """Mark that the call may have left: the last step before its first byte, and the last chance to stop it."""
     began = time.monotonic()
     message = decision.message
-    values = {
-        _DECISION: decision.pk,
-        _ATTEMPT: decision.attempt,
-        _MESSAGE: message.pk,
-        _CONNECTION: message.connection_id,
-        _MAILBOX: message.mailbox_id,
-        NAMED_LATER: message.connection.api_url,
-    }
     try:
-        sql, parameters = _marking(message.mailbox_id is not None).prepared(values)
-        is_marked = run(f"{sql} RETURNING id", parameters, prepare=True).one() is not None
+        mine = Decision.objects.held_by(decision).nothing_stops(decision).of_whoever_may(decision)
+        is_marked = mine.update(may_have_left=True)
     except (OperationalError, InterfaceError):
         raise errors.NotSent("The desk's database did not answer just before the call.") from None
     if not is_marked:
@@ -314,20 +298,6 @@ def _mark(decision: Decision) -> None:
         raise errors.NotSent("This attempt was abandoned before its call.")
     if time.monotonic() - began > FRESH_FOR:
         raise errors.NotSent("This worker was suspended before its call.")
-
-
-# Placeholders. That of the attempt has to fit its column; no decision is ever tried so often.
-_DECISION, _MESSAGE, _CONNECTION, _MAILBOX = (ASKING + number for number in range(1, 5))
-_ATTEMPT = 2**31 - 1
-
-
-@cache
-def _marking(has_mailbox: bool) -> ValueQuery:
-    """Return the statement that marks a decision, filled in later."""
-    connection = Connection(pk=_CONNECTION, api_url=NAMED_LATER)
-    message = Message(pk=_MESSAGE, connection=connection, mailbox_id=_MAILBOX if has_mailbox else None)
-    mine = Decision.objects.held_by(Decision(pk=_DECISION, attempt=_ATTEMPT))
-    return update_of(mine.nothing_stops(message).of_whoever_may(message), may_have_left=True)
 
 
 def upstream_reason(decision: Decision) -> str:

@@ -4,10 +4,8 @@ The desk does not know where a recipient is. Working hours are 09:00 to 17:00, M
 reviewer chooses. The message stays held at MultiMail until then: MultiMail's own scheduling is not used.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,7 +15,6 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from audit.trail.sentences import duration
 from common.forms import SentenceForm
-from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, list_of
 from common.time_zones import zone_name, zone_named
 from mirror.models import Message
 from mirror.states import MessageState
@@ -175,28 +172,24 @@ def delay_in_words(decision: Decision, *, at: datetime) -> str:
     return f"{duration((at - decision.later_at).total_seconds())} later than chosen{where}"
 
 
-def zone_part(message: Message) -> ValueQuery:
-    """Return the query for the time zone last chosen in this mailbox for the recipient's domain (decision_later)."""
-    domain = domain_of(message)
-    if message.state != MessageState.HELD or not domain or message.mailbox_id is None:
-        return ValueQuery("NULL")
-    return _zone_part().with_values({ANY: message.mailbox_id, NAMED_LATER: domain})
-
-
-@cache
-def _zone_part() -> ValueQuery:
-    chosen = Decision.objects.filter(later_domain=NAMED_LATER, message__mailbox=ANY).exclude(later_domain="")
-    return list_of(chosen.order_by("-pk").values_list("later_zone")[:1])
-
-
-def later_context(message: Message, last_zone: Sequence[str] | None) -> dict[str, Any]:
+def later_context(message: Message) -> dict[str, Any]:
     """Return what the form offers: the zone last chosen for the recipient's domain, else that of whoever asks.
 
     `is_known` is False where there is neither, so that the browser's zone can be offered.
     """
-    zone = next(iter(last_zone or ()), zone_name())
+    last_zone = _last_zone(message)
+    zone = last_zone or zone_name()
     domain = domain_of(message) if last_zone else ""
     return {"zone": zone, "domain": domain, "is_known": bool(last_zone) or zone != "UTC", "zones": ZONES}
+
+
+def _last_zone(message: Message) -> str:
+    """Return the time zone last chosen in this mailbox for the recipient's domain (relies on decision_later)."""
+    domain = domain_of(message)
+    if message.state != MessageState.HELD or not domain or message.mailbox_id is None:
+        return ""
+    chosen = Decision.objects.filter(later_domain=domain, message__mailbox=message.mailbox_id).order_by("-pk")
+    return chosen.values_list("later_zone", flat=True).first() or ""
 
 
 def domain_of(message: Message) -> str:

@@ -5,17 +5,14 @@ answer still counts unless a newer attempt has claimed the row.
 """
 
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.models import Decision
 from common.postgres import clock
-from common.postgres.statements import ANY, RowQuery
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
@@ -175,17 +172,14 @@ def _lock(decision: Decision) -> tuple[Message, Decision | None]:
     """
     # Not the advisory lock of `store.lock_message`: it is for ids of which no message is stored yet. Whoever takes it
     # locks the message's row too, so this row's lock excludes them; and nothing below takes it, so none can deadlock.
-    current = _locked().first({ANY: decision.pk})
-    assert current is not None, "decisions are never deleted"
-    is_ours = current.attempt == decision.attempt and current.state in _OPEN
-    return current.message, current if is_ours else None
-
-
-@cache
-def _locked() -> RowQuery[Decision]:
     # PostgreSQL locks the rows in this order, and returns both as they are once it has their locks.
     locked = Decision.objects.select_for_update(of=("message", "self"), no_key=True)
-    return RowQuery(locked.select_related("message__connection", "revision", "given_by").filter(pk=ANY))
+    current = locked.select_related("message").get(pk=decision.pk)
+    # These never change.
+    current.revision = decision.revision
+    current.given_by = decision.given_by
+    is_ours = current.attempt == decision.attempt and current.state in _OPEN
+    return current.message, current if is_ours else None
 
 
 def _refreshed(decision: Decision) -> Decision:
@@ -222,7 +216,7 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
         explanation=error.sentence,
         status=error.status,
         lease_until=None,
-        due_at=Now() + timedelta(seconds=seconds),
+        due_at=clock() + timedelta(seconds=seconds),
         may_have_left=had_left,
     )
 

@@ -1,14 +1,11 @@
 """Ends decisions. Every change of a decision's state goes through `advance`, by compare-and-set."""
 
-from functools import cache
 from typing import Any
-
-from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Verdict
 from audit.trail import last_of
-from common.postgres.statements import ANY, RowQuery
+from common.postgres import clock
 from common.references import references_in
 from mirror.models import Connection, Message
 from mirror.querysets.terms import UNSETTLED, VOID
@@ -37,29 +34,26 @@ NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether 
 LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
 
 
-_OWN_FIELDS = [field.attname for field in Decision._meta.concrete_fields if not field.is_relation]
-
-
 def advance(
     decision: Decision, *, event: str, actor: Actor, explanation: str = "", status: int | None = None, **fields: Any
 ) -> Decision:
     """Move a decision by `event`, in the caller's transaction, and record it.
 
-    The write expects the state and the attempt number that the caller saw: a worker that wakes up late cannot
-    overwrite a newer attempt. Raises StaleDecision when the row has moved on, InvalidTransition for an impossible step.
+    `fields` are further values of its row. The write expects the state and the attempt number that the caller saw: a
+    worker that wakes up late cannot overwrite a newer attempt. Raises StaleDecision when the row has moved on,
+    InvalidTransition for an impossible step.
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
     left_after_all = _left_after_all(decision, event)
     explanation = LEFT_AFTER_ALL if left_after_all else explanation
     seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
-    if not seen.update(state=state, changed_at=Now(), explanation=explanation, **fields):
+    changed = {"state": state, "changed_at": clock(), "explanation": explanation, **fields}
+    if not seen.update(**changed):
         raise StaleDecision("This decision has moved on in the meantime.")
-    # Without the keys of other rows: those never change, and what was read with them stays.
-    decision.refresh_from_db(fields=_OWN_FIELDS)
+    for name, value in changed.items():
+        setattr(decision, name, value)
     decision.attempts.create(number=decision.attempt, event=event, status=status, note=explanation)
-    others = Decision.objects.filter(message=decision.message_id).exclude(pk=decision.pk)
-    decision.is_only = not others.exists()
     record_about(
         "decision.left_after_all" if left_after_all else _action(event, state, explanation),
         decision.message,
@@ -150,7 +144,9 @@ def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
 
 def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
-    for decision in () if winner.is_only else decisions_to_settle(message):
+    if not message.decisions.to_settle().exclude(pk=winner.pk).exists():
+        return
+    for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
             _supersede(decision, LOST_TO_OURS, actor)
 
@@ -161,16 +157,11 @@ def decisions_to_settle(message: Message) -> list[Decision]:
 
 
 def _decisions_under_lock(message: Message) -> list[Decision]:
-    found = _of_message().read({ANY: message.pk})
-    for decision in found:
+    found = Decision.objects.filter(message=message).select_related("revision", "given_by")
+    locked = list(found.select_for_update(of=("self",)).order_by("pk"))
+    for decision in locked:
         decision.message = message
-    return found
-
-
-@cache
-def _of_message() -> RowQuery[Decision]:
-    found = Decision.objects.filter(message=ANY).select_related("revision", "given_by")
-    return RowQuery(found.select_for_update(of=("self",)).order_by("pk"))
+    return locked
 
 
 def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:

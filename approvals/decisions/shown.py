@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +15,8 @@ from django.db import transaction
 from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
-from audit.models import Entry
 from audit.trail import recorded_actions
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ANY, ANY_ID, ASKING, NAMED_LATER, ValueQuery, list_of
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads.conversation import Conversation
@@ -69,14 +66,9 @@ def unread_parts(
     return [part for part in parts_of(message, conversation, files) if part.key not in opened]
 
 
-def opened_part(message: Message, *, actor: Actor) -> ValueQuery:
-    """Return how to ask for the keys of all parts of this message that the actor opened or ticked."""
-    return _opened_part().with_values({ANY: message.pk, ASKING: int(actor.id)})
-
-
-@cache
-def _opened_part() -> ValueQuery:
-    return list_of(OpenedPart.objects.filter(message=ANY, person=ASKING).values_list("part"))
+def opened_parts(message: Message, *, actor: Actor) -> set[str]:
+    """Return the keys of all parts of this message that the actor opened or ticked."""
+    return set(OpenedPart.objects.filter(message=message.pk, person=int(actor.id)).values_list("part", flat=True))
 
 
 def has_links(content: Mapping[str, Any]) -> bool:
@@ -176,35 +168,23 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
         _note_once([OPENED], message, actor, fingerprint)
 
 
-def note_page(message: Message, *, actor: Actor, is_opened: bool, recorded: Collection[str] | None) -> None:
-    """Record that the message's page was loaded, and opened where no script reports that later.
-
-    `recorded` are the values of `views_part`: an open page reloads often, and mostly nothing is new.
-    """
-    actions = [SERVED, OPENED] if is_opened else [SERVED]
-    if not set(actions) <= set(recorded or ()):
-        _note_once(actions, message, actor)
+def note_page(message: Message, *, actor: Actor, is_opened: bool) -> None:
+    """Record that the message's page was loaded, and opened where no script reports that later."""
+    _note_once([SERVED, OPENED] if is_opened else [SERVED], message, actor)
 
 
-def views_part(message: Message, *, actor: Actor) -> ValueQuery:
-    """Return the query for whether the actor's loading and opening of the current version are recorded already."""
-    fingerprint = message.revision.fingerprint if message.revision else ""
-    return _views_part().with_values({ANY_ID: message.public_id, NAMED_LATER: fingerprint, str(ASKING): actor.id})
-
-
-@cache
-def _views_part() -> ValueQuery:
-    entries = Entry.objects.of_message(ANY_ID).filter(actor_id=str(ASKING), fingerprint=NAMED_LATER)
-    return list_of(entries.filter(action__in=(SERVED, OPENED)).values_list("action").distinct())
-
-
-@atomic_with_retry
 def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
     fingerprint = shown or (message.revision.fingerprint if message.revision else "")
     known = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=fingerprint)
+    # An open page reloads often, and mostly nothing is new.
+    if missing := [action for action in actions if action not in known]:
+        _record_all(missing, message, actor, fingerprint)
+
+
+@atomic_with_retry
+def _record_all(actions: Sequence[str], message: Message, actor: Actor, fingerprint: str) -> None:
     for action in actions:
-        if action not in known:
-            record_about(action, message, actor=actor, fingerprint=fingerprint)
+        record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
 VERSION = 1

@@ -14,12 +14,12 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import new_reference, record_decided
-from approvals.decisions.ruling import deciding_parts, ruled
+from approvals.decisions.ruling import rulings
 from approvals.models import Decision, Verdict
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from common.fingerprint import FIELDS
-from common.postgres.statements import read_values
+from common.postgres import clock
 from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent, MessageState, Outcome
@@ -139,19 +139,18 @@ def why_not(standing: StandingApproval, message: Message) -> str:
 
     By the database's clock, from what is stored now. Everything that would keep a person from approving counts too.
     """
-    actor = actor_of(standing, message)
-    facts = read_values(deciding_parts(message, actor=actor))
-    ruling, judged = ruled(message, actor=actor, facts=facts)
+    now = clock()
+    ruling = rulings([message], actor_of(standing, message), now=now)[message.pk]
     if not ruling.may_approve or ruling.rule:
         return ruling.reasons[0]
-    if judged.would_be_refused:
+    if ruling.judged.would_be_refused:
         return "A recipient is on no allowlist."
     if asked := _asks_for_people(ruling.demand):
         return asked
-    owners = sorted(facts["owner"] or ())
-    if owners != sorted(standing.key_owners) or message.sent_by_key_name != standing.key_name:
+    owners = ruling.facts.contributors.key_owners
+    if owners != set(standing.key_owners) or message.sent_by_key_name != standing.key_name:
         return "The API key has another name or owner than when this was signed."
-    known = facts_of(message, now=facts["clock"], key_owners=owners)
+    known = facts_of(message, now=now, key_owners=owners)
     try:
         return " ".join(StandingScope.from_json(standing.scope).misfits(known, draft_of(message)))
     except ValueError as error:

@@ -2,12 +2,10 @@
 
 from uuid import UUID
 
-from django.db.models.functions import Now
-
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.decisions.decide import check_may_stop
-from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
 from common.postgres import clock
@@ -66,7 +64,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
             shown=decision.revision.fingerprint,
             current=locked.revision.fingerprint if locked.revision else "",
         )
-    ruling = ruling_for(locked, actor=actor, is_decided=True)
+    ruling = rulings([locked], actor, is_decided=True)[locked.pk]
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     tasks.execute_decision.delay_on_commit(decision.pk)
@@ -75,7 +73,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         event=DecisionEvent.CONFIRM,
         actor=actor,
         explanation=f"{actor.label} confirmed sending it again: MultiMail still holds it.",
-        due_at=Now(),
+        due_at=clock(),
     )
 
 

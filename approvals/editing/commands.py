@@ -11,9 +11,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
+from approvals.decisions.contributors import edit_of
 from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
-from approvals.decisions.ruling import content_changed, deciding_parts, edit_of, is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible, rulings
 from approvals.decisions.shown import attached_files
 from approvals.editing.checks import editability
 from approvals.editing.words import (
@@ -29,7 +30,6 @@ from approvals.models import Replacement
 from approvals.practice import ending as practice
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import read_values
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome
@@ -52,9 +52,8 @@ def replace_message(
     known = Replacement.objects.filter(reference=reference).first()
     if known is not None and (known.message_id, str(known.person_id)) == (locked.pk, actor.id):
         return known
-    facts = read_values(deciding_parts(locked, actor=actor))
     _check_undecided(locked)
-    ruling = ruling_for(locked, actor=actor, facts=facts)
+    ruling = rulings([locked], actor)[locked.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
@@ -63,14 +62,14 @@ def replace_message(
     possible = editability(locked, first, ruling=ruling, files=attached_files(locked))
     if possible.why_not:
         raise EditNotPossible(possible.why_not)
-    authors = {str(one) for name in ("owner", "commander", "first_authors") for one in facts[name] or ()}
+    contributors = ruling.facts.contributors
     row = Replacement(
         message=locked,
         revision=locked.revision,
         connection=locked.connection,
         person_id=int(actor.id),
-        editors=sorted({int(actor.id), *(facts["editors"] or ())}),
-        authors=sorted(map(int, authors)),
+        editors=sorted({int(actor.id), *contributors.editors}),
+        authors=sorted(contributors.authors),
         note=note,
         reference=reference,
         **content,

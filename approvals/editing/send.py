@@ -17,8 +17,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import tasks
+from approvals.decisions.contributors import EDIT
 from approvals.decisions.decide import give_verdict, who_was_first
-from approvals.decisions.ruling import EDIT, ruling_for
+from approvals.decisions.ruling import rulings
 from approvals.editing.checks import set_up_problem
 from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
@@ -26,7 +27,6 @@ from approvals.models import Replacement
 from approvals.querysets.replacements import REPEAT_FOR
 from common.logs import traced
 from common.postgres import clock
-from common.postgres.statements import read_values
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Mailbox, Message
 from mirror.recording import record_about
@@ -37,7 +37,6 @@ from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import read_mailboxes
 from outgoing.backoff import retry_after_attempt
 from people.actors import Actor, worker
-from people.models import scopes_in
 from upstream import errors
 from upstream.agent import Agent
 from upstream.events import read_time
@@ -109,14 +108,13 @@ def _refusal(row: Replacement) -> str:
         return who_was_first(newest) if newest else f"The message is no longer held: it is {what}."
     if message.revision_id != row.revision_id:
         return "The message changed after you opened it. Edit the current version."
-    ruling = ruling_for(message, actor=_editor(row))
+    ruling = rulings([message], _editor(row))[message.pk]
     return set_up_problem(message) if ruling.may_reject else ruling.reasons[0]
 
 
 def _editor(row: Replacement) -> Actor:
     """Return the person who edited, with the roles that they have now."""
-    facts = read_values({"scopes": row.person.scopes_part()})
-    return row.person.actor(surface="web", scopes=scopes_in(facts["scopes"]))
+    return row.person.actor(surface="web", scopes=row.person.current_scopes())
 
 
 def _send(row: Replacement) -> Replacement:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 
 from approvals.collaboration import claims
-from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim
 from approvals.querysets.messages import awaits_review
@@ -42,7 +42,7 @@ def able(people: QuerySet[Person], message: Message) -> list[Person]:
     ordered = people.order_by(F("assigned_at").asc(nulls_first=True), "pk").select_for_update(no_key=True)
     actors = [(one, one.actor(surface="worker")) for one in ordered]
     reviewers = [(one, actor) for one, actor in actors if is_reviewer(actor, message)]
-    may_approve = {one.pk: ruling_for(message, actor=actor).may_approve for one, actor in reviewers}
+    may_approve = {one.pk: rulings([message], actor)[message.pk].may_approve for one, actor in reviewers}
     return sorted((one for one, _ in reviewers), key=lambda one: not may_approve[one.pk])
 
 

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.decisions.decide import give_verdict, note_refusal, take_back_approval, undo_decision
 from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, to_be_read
-from approvals.decisions.later import LATER_FIELDS, later_context, zone_part
-from approvals.decisions.ruling import deciding_parts, ruled
+from approvals.decisions.later import LATER_FIELDS, later_context
+from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import PassageNotFound, ReauthenticationNeeded, http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
@@ -43,7 +43,6 @@ from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.counts import count_of, counted
 from common.pages import DeskRequest
 from common.patterns import compared
-from common.postgres.statements import read_values
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -53,6 +52,7 @@ from people.actors import Actor
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
+from policy.evaluation import Ruling
 from rendering.passages import with_passage
 from risk import Finding
 
@@ -169,8 +169,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     A rule of the policy can ask for this page where the findings do not.
     """
     message = get_visible_message_or_404(request.actor, public_id)
-    facts = read_values({**deciding_parts(message, actor=request.actor), "last_zone": zone_part(message)})
-    ruling, judged = ruled(message, actor=request.actor, now=timezone.now(), facts=facts)
+    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     findings = to_be_read(message, ruling.demand.effects)
     if message.revision is None or not findings:
         # Without serious findings it is decided on the message's own page.
@@ -180,8 +179,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     asking["has_late"] = bool(conversation.late)
     form = HighRiskForm(request.POST if request.method == "POST" else None, **asking)
     if not form.is_valid():
-        known = {"ruling": ruling, "judged": judged, "last_zone": facts["last_zone"]}
-        return _page(request, message, form, findings=findings, conversation=conversation, known=known)
+        return _page(request, message, form, findings=findings, conversation=conversation, ruling=ruling)
     posted = {
         "outcome": Outcome.APPROVE,
         "fingerprint": form.cleaned_data["fingerprint"],
@@ -207,16 +205,13 @@ def _page(
     *,
     findings: tuple[Finding, ...],
     conversation: Conversation,
-    known: Mapping[str, Any],
+    ruling: Ruling,
 ) -> HttpResponse:
-    """Show the page, with the message; 422 where the form was refused, each error beside its field.
-
-    `known` has the ruling, what the allowlists say, and the time zone that was chosen last.
-    """
+    """Show the page, with the message; 422 where the form was refused, each error beside its field."""
     assert message.revision is not None, "only what was fetched has findings"
     content = stored_content(message.revision)
     rendered = rendered_message_of(message.revision, content)
-    lines = with_lists(address_lines(message, content, actor=request.actor), known["judged"])
+    lines = with_lists(address_lines(message, content, actor=request.actor), ruling.judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in wanted]
     context: dict[str, Any] = {
@@ -229,11 +224,11 @@ def _page(
         "ticked": request.POST.getlist("risk_read"),
         "typed_answer": request.POST.get("typed", ""),
         "typed": {name: request.POST.get(name, "") for name in LATER_FIELDS},
-        "later": later_context(message, known["last_zone"]),
+        "later": later_context(message),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
-        "approve_label": approve_label(content, message, known["ruling"].demand),
-        "ruling": known["ruling"],
+        "approve_label": approve_label(content, message, ruling.demand),
+        "ruling": ruling,
         "conversation": conversation,
         "unseen": unseen_fields(content),
         "twin": twin_of(rendered),
@@ -326,7 +321,7 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     form = AllowForm(request.POST)
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
-    _, judged = ruled(message, actor=request.actor, now=timezone.now())
+    judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
     if asked is None or message.mailbox_id is None or asked not in map(compared, judged.refused):
         error = "No allowlist refuses this recipient now. Check the message again."
         return answer_with_message(request, public_id, status=422, error=error)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.decisions.decide import new_reference, note_refusal
-from approvals.decisions.ruling import is_reviewer, ruled
+from approvals.decisions.ruling import is_reviewer, rulings
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.checks import Editability, editability
 from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
@@ -64,7 +64,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 def _possible(request: DeskRequest, message: Message, content: Content | None) -> Editability:
     files = attached_files(message)
-    ruling, _ = ruled(message, actor=request.actor, now=timezone.now(), files=files, facts=None)
+    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     return editability(message, content, ruling=ruling, files=files)
 
 

@@ -18,7 +18,6 @@ from approvals.decisions.shown import (
     attached_files,
     file_name,
     key_of,
-    opened_part,
     unread_parts,
     viewed_names,
 )
@@ -57,7 +56,6 @@ def panel_parts(message: Message, actor: Actor) -> dict[str, ValueQuery]:
     named = {ANY: message.pk, ASKING: int(actor.id)}
     return {
         **{name: part.with_values(named) for name, part in parts.items()},
-        "opened_parts": opened_part(message, actor=actor),
         "waits": awaits_review_part(message.pk),
         "usual_texts": presets_part(message.mailbox_id),
     }

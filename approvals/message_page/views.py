@@ -19,9 +19,9 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
-from approvals.decisions.later import later_context, zone_part
-from approvals.decisions.ruling import is_reviewer, ruled, ruling_parts, stop_of
-from approvals.decisions.shown import attached_files, note_opened, note_page, unread_parts, views_part
+from approvals.decisions.later import later_context
+from approvals.decisions.ruling import is_reviewer, rulings, stop_of
+from approvals.decisions.shown import attached_files, note_opened, note_page, opened_parts, unread_parts
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
@@ -130,7 +130,7 @@ def answer_with_message(
         # With scripts the page reports itself that it was opened; a prefetched page was seen by nobody.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
-        note_page(message, actor=actor, is_opened=is_opened, recorded=facts["views"])
+        note_page(message, actor=actor, is_opened=is_opened)
         if is_opened and context["has_claim"]:
             touch(message, actor=actor)
         if is_opened or is_ahead:
@@ -197,16 +197,13 @@ def _or_404(message: Message | None) -> Message:
 def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, ValueQuery]:
     """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
     return {
-        **ruling_parts(message, actor=actor),
         **panel_parts(message, actor),
         "others": others_part(message, actor=actor),
         "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
-        "views": views_part(message, actor=actor),
         "edit_to": edits_part(message),
         "pictures": pictures_part(message.revision),
         "weights": weights_part(),
         "is_verified": verified_part(message),
-        "last_zone": zone_part(message),
     }
 
 
@@ -216,9 +213,9 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
     `facts` are the values of `page_parts`.
     """
     now = timezone.now()
-    revision, files, opened = message.revision, attached_files(message), facts["opened_parts"] or ()
+    revision, files, opened = message.revision, attached_files(message), opened_parts(message, actor=actor)
     content = stored_content(revision) if revision else None
-    ruling, judged = ruled(message, actor=actor, now=now, facts=facts, files=files)
+    ruling = rulings([message], actor, now=now)[message.pk]
     findings, score = findings_of(message, weights_from(facts["weights"]), query=filters.query())
     conversation = conversation_of(message)
     unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
@@ -237,8 +234,8 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         # The approve key approves at once only where undo is possible; elsewhere it focuses the button.
         "has_undo_window": has_undo_window(message),
         "ruling": ruling,
-        "judged": judged,
-        "to_allow": to_allow(message, judged, actor=actor),
+        "judged": ruling.judged,
+        "to_allow": to_allow(message, ruling.judged, actor=actor),
         "expiry": expiry_of(message, now=now),
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
@@ -249,8 +246,8 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "now": now,
         "conversation": conversation,
         "ticks": ticks_shown(message, opened, actor=actor),
-        **edits_context(message, facts),
-        "later": later_context(message, facts["last_zone"]),
+        **edits_context(message, facts, is_edited=bool(ruling.facts.contributors.editors)),
+        "later": later_context(message),
         **files_shown(message, files, opened),
         **unread_shown(unread),
         **_decided(message, actor),

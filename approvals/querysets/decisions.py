@@ -130,30 +130,36 @@ class DecisionQuerySet(DecisionFigures):
         """The row of a running attempt, as long as it is unchanged and its lease has not expired."""
         return self.filter(pk=attempt.pk, attempt=attempt.attempt, state=DecisionState.CALLING, lease_until__gt=Now())
 
-    def nothing_stops(self, message: Message) -> Self:
-        """Those whose call no kill switch, pause, wait or expiry stops.
+    def nothing_stops(self, decision: "Decision") -> Self:
+        """The row of this decision, unless a kill switch, pause, wait or expiry stops its call.
 
         Each condition is a subquery of its own. Joined in, they would make Django wrap the row's own conditions into a
         subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
         """
+        message = decision.message
         # At the address that the call goes to: it may have been changed meanwhile.
-        here = Connection.objects.filter(pk=message.connection_id, api_url=message.connection.api_url)
-        well = here.filter(paused_at=None).rested()
-        real = Message.objects.real().filter(pk=message.pk)
-        in_time = real.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        here = Connection.objects.filter(pk=message.connection_id, api_url=message.connection.api_url, paused_at=None)
+        in_time = Message.objects.real().filter(pk=message.pk)
+        if decision.outcome == Outcome.APPROVE:
+            in_time = in_time.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
-        is_in_time = ~Q(outcome=Outcome.APPROVE) & Exists(real) | Exists(in_time)
-        return self.filter(Exists(well), ~Exists(stops), is_in_time)
+        return self.filter(Exists(here.rested()), ~Exists(stops), Exists(in_time))
 
-    def of_whoever_may(self, message: Message) -> Self:
-        """Made by an active person who still is a reviewer of the mailbox, a standing approval in force, or a rule."""
-        grants = Grant.objects.filter(person=OuterRef("given_by"), person__is_active=True)
+    def of_whoever_may(self, decision: "Decision") -> Self:
+        """The row of this decision, if an active person who still is a reviewer of the mailbox made it.
+
+        Or a standing approval in force, or a rule. Which of them it was never changes.
+        """
+        if decision.rule and decision.outcome != Outcome.APPROVE:
+            return self
+        if decision.standing_id is not None:
+            return self.filter(Exists(StandingApproval.objects.in_force().filter(pk=decision.standing_id)))
+        message = decision.message
         here = Q(connection=None, mailbox=None) | Q(connection=message.connection_id, mailbox=None)
         if message.mailbox_id is not None:
             here |= Q(mailbox=message.mailbox_id)
-        is_signed = Exists(StandingApproval.objects.in_force().filter(pk=OuterRef("standing")))
-        is_of_rule = ~Q(rule="") & ~Q(outcome=Outcome.APPROVE)
-        return self.filter(is_of_rule | is_signed | Exists(grants.filter(here, role=Role.REVIEWER)))
+        grants = Grant.objects.filter(here, role=Role.REVIEWER, person=decision.given_by_id, person__is_active=True)
+        return self.filter(Exists(grants))
 
     def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
         """Applied approvals of people, of messages with this mailbox, key and text; the newest first.

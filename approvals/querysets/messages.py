@@ -37,6 +37,7 @@ from mirror.querysets.messages import MessageQuerySet
 from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
+from policy.rules.facts import COLUMNS
 
 
 def with_decision_in(*states: str) -> Exists:
@@ -147,6 +148,12 @@ class DeskMessageQuerySet(MessageQuerySet):
         """With only what one line of a list shows: no content, and no connection secret to decrypt."""
         claims = Prefetch("claim", Claim.objects.select_related("person"))
         return self.select_related("mailbox", "revision").only(*_SHOWN).prefetch_related(claims, _newest_decisions())
+
+    def for_policy(self) -> Self:
+        """With only what the rules of the policy ask of each."""
+        related = ("connection__is_our_gateway", "mailbox__editor_may_approve")
+        known = self.select_related("connection", "mailbox")
+        return known.only("state", "upstream_id", "revision", *related, *COLUMNS)
 
     def late_by_mailbox(self) -> QuerySet[Any, Any]:
         """Return how many are late in each mailbox, the one with the longest late first (message_late)."""

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from approvals.collaboration.comments import count_asked_of
 from approvals.collaboration.snooze import count_snoozed_by
-from approvals.decisions.demands import demands_for
+from approvals.decisions.demands import demands_for, policy_in_force
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import notice_context
@@ -151,9 +151,12 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
 
 
 def _demands(actor: Actor, messages: Sequence[Message], now: datetime) -> dict[int, Demand]:
-    """Return what the active policy asks of the held messages of a page."""
-    held = [one for one in messages if one.state == MessageState.HELD and one.revision_id]
-    return demands_for(held, actor=actor, now=now)
+    """Return what the active policy asks of the held messages of a page; nothing is read where none is active."""
+    in_force = policy_in_force(actor)
+    if not in_force.policy.rules:
+        return {}
+    held = [one.pk for one in messages if one.state == MessageState.HELD and one.revision_id]
+    return demands_for(list(desk_messages().for_policy().filter(pk__in=held)), actor, now=now, in_force=in_force)
 
 
 def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]:

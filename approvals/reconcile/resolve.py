@@ -112,7 +112,8 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
     sentence = "Two reads show that MultiMail still holds it: the call had no effect."
-    return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
+    event = DecisionEvent.SEEN_HELD
+    return settle.advance(locked, event=event, actor=ACTOR, explanation=sentence, due_at=clock()).state
 
 
 def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:

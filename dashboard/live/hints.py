@@ -59,7 +59,7 @@ def _publish(hint: Mapping[str, Any]) -> None:
 
 def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
     is_new = action == "message.held"
-    if isinstance(known, Decision) and (known.is_only or action == "decision.recorded"):
+    if isinstance(known, Decision) and (action == "decision.recorded" or known.is_newest):
         # One that was recorded just now is the newest.
         message, status = known.message, status_of(known.message, known)
     elif is_new and isinstance(known, Message):

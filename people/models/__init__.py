@@ -5,7 +5,7 @@ from people.models.discord import DiscordAccount, DiscordLink
 from people.models.factors import RecoveryCode, RoleRule
 from people.models.history import GrantPeriod
 from people.models.invitation import Invitation
-from people.models.person import Grant, Person, PersonManager, scopes_in
+from people.models.person import Grant, Person, PersonManager
 
 __all__ = [
     "WAITS_FOR",
@@ -20,5 +20,4 @@ __all__ = [
     "PersonManager",
     "RecoveryCode",
     "RoleRule",
-    "scopes_in",
 ]

@@ -1,15 +1,12 @@
 """People who sign in, and their roles."""
 
-import json
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models.functions import JSONObject, Lower, Now
+from django.db.models.functions import Lower, Now
 
-from common.postgres.statements import ANY, ValueQuery, list_of
 from people.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
@@ -109,11 +106,15 @@ class Person(AbstractBaseUser):
 
     def _scopes(self) -> Iterator[Scope]:
         for grant in self.grants.all():
-            yield Scope(role=Role(grant.role), connection=grant.connection_id, mailbox=grant.mailbox_id)
+            yield grant.scope
 
-    def scopes_part(self) -> ValueQuery:
-        """Return the query for the roles that the person has by now, none once deactivated; `scopes_in` reads them."""
-        return _scopes_part().with_values({ANY: self.pk})
+    def current_scopes(self) -> list[Scope]:
+        """Return the roles that the person has by now; none once deactivated."""
+        granted = Grant.objects.filter(person=self.pk, person__is_active=True)
+        return [
+            Scope(Role(role), connection, mailbox)
+            for role, connection, mailbox in granted.values_list("role", "connection_id", "mailbox_id")
+        ]
 
 
 class Grant(models.Model):
@@ -137,13 +138,7 @@ class Grant(models.Model):
         where: Any = self.mailbox or self.connection or "everything"
         return f"{self.person}: {self.role} of {where}"
 
-
-@cache
-def _scopes_part() -> ValueQuery:
-    scope = JSONObject(role="role", connection="connection_id", mailbox="mailbox_id")
-    return list_of(Grant.objects.filter(person=ANY, person__is_active=True).values_list(scope))
-
-
-def scopes_in(found: Iterable[str]) -> list[Scope]:
-    """Return the roles that the query of `Person.scopes_part` found."""
-    return [Scope(**(one | {"role": Role(one["role"])})) for one in map(json.loads, found)]
+    @property
+    def scope(self) -> Scope:
+        """The role and where it applies."""
+        return Scope(role=Role(self.role), connection=self.connection_id, mailbox=self.mailbox_id)

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -18,7 +17,6 @@ from django.db.models.functions import Now
 from common.fingerprint import Content
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
-from common.postgres.statements import ValueQuery, read_values
 from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
 from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
@@ -58,18 +56,25 @@ class ListsInForce:
 
 
 def lists_in_force(
-    *, connections: Collection[int], patterns: Collection[str], also: Allowlist | None = None
+    *,
+    connections: Collection[int],
+    mailboxes: Collection[int] | None = None,
+    patterns: Collection[str],
+    also: Allowlist | None = None,
 ) -> ListsInForce:
     """Return the restrictions in force for these connections with the entries of these patterns, in two queries.
 
-    `also` is a list that is read whatever its mode is.
+    Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that is read whatever its mode is.
     """
-    lists = list(Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=connections))
+    kind = Allowlist.Kind.RESTRICTION
+    lists = list(Allowlist.objects.in_force(kind=kind, connections=connections, mailboxes=mailboxes))
     lists += [also] if also is not None and (also.pk is None or also not in lists) else []
     entries: dict[int | None, dict[str, Entry]] = {}
     stored = [one.pk for one in lists if one.pk is not None]
-    for list_id, *entry in AllowEntry.objects.naming(patterns, lists=stored):
-        entries.setdefault(list_id, {})[entry[0]] = Entry(*entry)
+    # As values: a rehearsal asks for tens of thousands.
+    rows = AllowEntry.objects.naming(patterns, lists=stored).values_list("allowlist_id", "pattern", "expires_at", "pk")
+    for list_id, pattern, expires_at, key in rows:
+        entries.setdefault(list_id, {})[pattern] = Entry(pattern, expires_at, key)
     return ListsInForce(lists, entries)
 
 
@@ -93,74 +98,46 @@ def applicable_lists(*, connection: int, mailbox: int | None, patterns: Collecti
 
 
 def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, Judgement]:
-    """Return the judgement of each message by its key. No list applies to received mail."""
-    asked = {one.pk: written_to_in(one.revision) for one in messages if _is_restricted(one) and one.revision}
+    """Return the judgement of each message by its key, in four queries at most. No list applies to received mail."""
+    restricted = [one for one in messages if _is_restricted(one) and one.revision]
+    recipients = {one.pk: written_to_in(one.revision) for one in restricted if one.revision}
     judged = {one.pk: Judgement() for one in messages}
-    if not asked:
-        return judged
-    here = [one for one in messages if one.pk in asked]
-    everybody = patterns_of(address for addresses in asked.values() for address in addresses)
-    in_force = lists_in_force(connections={one.connection_id for one in here}, patterns=everybody)
-    if not in_force.lists:
-        return judged
-    lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in here}
-    by_contacts = [one for one in here if _goes_by_contacts(lists[one.pk])]
-    addresses = in_compared_form(address for one in by_contacts for address in asked[one.pk])
-    known = contacts_among({one.connection_id for one in by_contacts}, addresses)
-    for one in here:
-        judged[one.pk] = judge(asked[one.pk], lists[one.pk], known.get(one.connection_id), now)
+    for message, lists, contacts in _applying(restricted, recipients):
+        judged[message.pk] = judge(recipients[message.pk], lists, contacts, now)
     return judged
 
 
-def applying_part(message: Message) -> ValueQuery:
-    """Return the query for the lists that apply to a message, whose value `judge_by` takes."""
-    if message.revision is None or not _is_restricted(message):
-        return ValueQuery("NULL")
-    return _lists_part(message, written_to_in(message.revision))
-
-
-def judge_by(stored: Sequence[Mapping[str, Any]] | None, message: Message, *, now: datetime) -> Judgement:
-    """Return the judgement of a message by the lists that `applying_part` found, as `judge_messages` does."""
-    if not stored or message.revision is None:
-        return Judgement()
-    return _judged(message, written_to_in(message.revision), stored, now)
-
-
 def judge_content(message: Message, content: Content) -> Judgement:
-    """Return the judgement of a content that has just been read, by the current lists."""
+    """Return the judgement of a content that has just been read, by the current lists and the database's clock."""
     recipients = written_to(content) if _is_restricted(message) else ()
-    if not recipients:
+    applying = _applying([message], {message.pk: recipients}) if recipients else []
+    if not applying:
         return Judgement()
-    found = read_values({"lists": _lists_part(message, recipients)})
-    return _judged(message, recipients, found["lists"], found["clock"])
+    _, lists, contacts = applying[0]
+    return judge(recipients, lists, contacts, clock())
 
 
-def _lists_part(message: Message, recipients: Iterable[str]) -> ValueQuery:
-    connection, mailbox = message.connection_id, message.mailbox_id
-    return Allowlist.objects.applying_part(connection=connection, mailbox=mailbox, patterns=patterns_of(recipients))
-
-
-def _judged(
-    message: Message, recipients: Sequence[str], stored: Iterable[Mapping[str, Any]], now: datetime
-) -> Judgement:
-    connection, lists = message.connection_id, _narrowest_first(stored, is_mailbox_known=message.mailbox_id is not None)
-    known = contacts_among([connection], in_compared_form(recipients)) if _goes_by_contacts(lists) else {}
-    return judge(recipients, lists, known.get(connection), now)
-
-
-def _narrowest_first(stored: Iterable[Mapping[str, Any]], *, is_mailbox_known: bool) -> list[ApplicableList]:
-    """Return the lists of one mailbox in the order and with the entries that `ListsInForce.for_mailbox` gives them."""
-    found = []
-    for one in stored:
-        counts = is_mailbox_known or not one["is_of_mailbox"]
-        entries = {pattern: Entry(pattern, _time(ends), key) for pattern, ends, key in one["entries"] if counts}
-        width = 0 if one["is_of_mailbox"] else 2 if one["is_for_all"] else 1
-        found.append((width, ApplicableList(one["list_id"], one["label"], one["mode"], one["version"], entries)))
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def _applying(
+    messages: Sequence[Message], recipients: Mapping[int, Collection[str]]
+) -> list[tuple[Message, list[ApplicableList], Collection[str] | None]]:
+    """Return each message with the lists that apply to it, and its account's contacts where these go by them."""
+    if not messages:
+        return []
+    mailboxes = {one.mailbox_id for one in messages if one.mailbox_id is not None}
+    is_unknown = any(one.mailbox_id is None for one in messages)
+    in_force = lists_in_force(
+        connections={one.connection_id for one in messages},
+        # A message whose mailbox is not known may belong to any of its connection.
+        mailboxes=None if is_unknown else mailboxes,
+        patterns=patterns_of(address for one in messages for address in recipients[one.pk]),
+    )
+    if not in_force.lists:
+        return []
+    lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in messages}
+    by_contacts = [one for one in messages if _goes_by_contacts(lists[one.pk])]
+    addresses = in_compared_form(address for one in by_contacts for address in recipients[one.pk])
+    contacts = contacts_among({one.connection_id for one in by_contacts}, addresses)
+    return [(one, lists[one.pk], contacts.get(one.connection_id)) for one in messages]
 
 
 def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:

@@ -1,21 +1,12 @@
 """A stored calendar as `opening` computes with it."""
 
 import json
-from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from policy.calendars.opening import Calendar, NeverOpen, after_working_time, is_open
 from policy.models import WorkCalendar
-
-# All calendars, as a value of a larger statement, for `calendars_from`: they are few.
-ALL_CALENDARS = """
-ARRAY(
-  SELECT json_build_array(one.id, one.name, one.zone, one.weekly::text, one.holidays::text)
-  FROM policy_workcalendar AS one
-)
-"""
 
 
 def calendar_of(row: WorkCalendar) -> Calendar:
@@ -26,11 +17,6 @@ def calendar_of(row: WorkCalendar) -> Calendar:
 def all_calendars() -> dict[int, Calendar]:
     """Return all calendars by their keys."""
     return {row.pk: calendar_of(row) for row in WorkCalendar.objects.all()}
-
-
-def calendars_from(found: Iterable[Sequence[str]]) -> dict[int, Calendar]:
-    """Return the calendars by their keys, from the value of `ALL_CALENDARS`."""
-    return {int(key): _calendar(*stored) for key, *stored in found}
 
 
 @lru_cache(maxsize=256)

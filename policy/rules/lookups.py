@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from django.utils import timezone
 
@@ -60,9 +59,13 @@ def lookups_by(rules: Iterable[PolicyRule], entries: Callable[[], Collection[str
         for connection, key, person in KeyOwner.objects.values_list("connection_id", "upstream_key_id", "person_id"):
             found.owners.setdefault((connection, key), set()).add(person)
     if asked := set().union(*(one.lists for one in conditions)):
-        at = now or timezone.now()
-        rows: Any = AllowEntry.objects.naming(entries(), lists=sorted(asked))
-        for list_id, pattern, expires_at, _ in rows:
-            if expires_at is None or expires_at > at:
-                found.lists.setdefault(pattern, set()).add(list_id)
+        found.lists = lists_by_entry(asked, entries(), now or timezone.now())
+    return found
+
+
+def lists_by_entry(lists: Collection[int], entries: Collection[str], now: datetime) -> dict[str, set[int]]:
+    """Return by each of these entries which of these lists have it, unless it has expired."""
+    found: dict[str, set[int]] = {}
+    for entry in AllowEntry.objects.naming(entries, lists=lists).live(now):
+        found.setdefault(entry.pattern, set()).add(entry.allowlist_id)
     return found

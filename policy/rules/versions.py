@@ -24,6 +24,16 @@ class Policy:
         return frozenset().union(*(rule.when.lists for rule in self.rules if rule.is_on))
 
     @cached_property
+    def names_calendars(self) -> bool:
+        """Whether a rule names hours of a calendar."""
+        return any(one.calendars for one in self.rules if one.is_on)
+
+    @cached_property
+    def names_groups(self) -> bool:
+        """Whether a rule names a group whose approval it asks for, or who may not approve."""
+        return any(one.then.named_groups or one.then.barred_groups for one in self.rules if one.is_on)
+
+    @cached_property
     def asks_people(self) -> bool:
         """Whether a rule asks for more, or other, people than any one reviewer."""
         return any(one.is_on and bool(one.then.approvals or one.then.barred_groups) for one in self.rules)

@@ -11,14 +11,13 @@ from alerts.models import Card, Destination
 from approvals.commanded import CommandedMail
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
-from approvals.decisions.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
+from approvals.decisions.ruling import lock_visible, rulings, stop_of
 from approvals.decisions.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from common.postgres import clock
 from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Message, Revision
 from policy.allowlists.applicable import judge_messages
-from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
@@ -36,13 +35,13 @@ pytestmark = pytest.mark.django_db
 
 def of(message, person):
     message.refresh_from_db()
-    return ruling_for(message, actor=person.actor(surface="web"), now=clock())
+    return rulings([message], person.actor(surface="web"), now=clock())[message.pk]
 
 
 def outsiders(message, person):
     """The recipients of the message that the lists refuse."""
     message.refresh_from_db()
-    return ruled(message, actor=person.actor(surface="web"), now=clock())[1].refused
+    return of(message, person).judged.refused
 
 
 def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, reviewer):
@@ -160,7 +159,7 @@ def test_entry_and_message_expire_exactly_at_their_time(connection, reviewer):
     for rows, rule in ((AllowEntry.objects, "allowlist"), (Message.objects, "expired")):
         rows.update(expires_at=at)
         message.refresh_from_db()
-        assert [ruling_for(message, actor=actor, now=now).rule for now in (before, at)] == ["", rule]
+        assert [rulings([message], actor, now=now)[message.pk].rule for now in (before, at)] == ["", rule]
         rows.update(expires_at=None)
 
 
@@ -268,7 +267,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
         KeyOwner.objects.create(connection=where, upstream_key_id=key, person=reviewer)
     at, actor = clock(), reviewer.actor(surface="web")
     assert all(of(one, reviewer).may_approve for one in messages)
-    assert {one.rule for one in rulings_for(messages, actor=actor, now=at).values()} == {""}
+    assert {one.rule for one in rulings(messages, actor, now=at).values()} == {""}
 
 
 def consistent_rulings(messages, person):
@@ -276,13 +275,13 @@ def consistent_rulings(messages, person):
     for one in messages:
         one.refresh_from_db()
     at, actor = clock(), person.actor(surface="web")
-    many = rulings_for(messages, actor=actor, now=at)
+    many = rulings(messages, actor, now=at)
     found = [many[one.pk] for one in messages]
-    assert found == [ruling_for(one, actor=actor, now=at) for one in messages]
+    assert found == [rulings([one], actor, now=at)[one.pk] for one in messages]
     return found
 
 
-def test_one_ruling_takes_one_statement_and_reads_the_lists_as_that_of_many(
+def test_rulings_take_as_many_statements_for_one_as_for_many_and_read_the_lists_alike(
     connection, reviewer, django_assert_num_queries
 ):
     file = {"filename": "a.pdf", "content_type": "application/pdf", "size": 1}
@@ -293,9 +292,11 @@ def test_one_ruling_takes_one_statement_and_reads_the_lists_as_that_of_many(
     Message.objects.filter(pk=unknown.pk).update(mailbox=None)
     messages, at = Message.objects.with_content().select_related("connection").in_bulk(), clock()
     actor = reviewer.actor(surface="web")
+    for chosen in ([messages[known.pk]], list(messages.values())):
+        with django_assert_num_queries(9):
+            rulings(chosen, actor, now=at)
     for message, label in ((known, "support@yourteam.example"), (unknown, "Gateway main")):
-        with django_assert_num_queries(1):
-            _, judged = ruled(messages[message.pk], actor=actor, now=at)
+        judged = rulings([messages[message.pk]], actor, now=at)[message.pk].judged
         assert judged == judge_messages([messages[message.pk]], now=at)[message.pk]
         assert [one.label for one in judged.passed.values()] == [label]
 
@@ -323,11 +324,6 @@ def test_rulings_of_many_messages_equal_those_of_each_message(connection, review
     assert seen.reasons == (
         "You can read this, but only a reviewer of support@yourteam.example can decide it. Ask whoever runs this desk.",
     )
-    # The lists are not queried again if the caller passes the result.
-    off_list = messages["allowlist"]
-    known = {off_list.pk: Judgement()}
-    with_known = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)
-    assert with_known[off_list.pk].may_approve
 
 
 def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer, admin):

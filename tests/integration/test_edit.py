@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from approvals.decisions.decide import give_verdict, undo_decision
 from approvals.decisions.execute import run_decision, upstream_reason
-from approvals.decisions.ruling import ruling_for, rulings_for
+from approvals.decisions.ruling import rulings
 from approvals.editing import send
 from approvals.editing.commands import finish_replacement, replace_message
 from approvals.editing.send import run_replacement
@@ -99,9 +99,9 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     editor = reviewer.actor(surface="web")
     with pytest.raises(VerdictNotAllowed, match="You edited this message, so somebody else must approve it"):
         decide(new, reviewer)
-    many = rulings_for([new], actor=editor, now=clock())[new.pk]
+    many = rulings([new], editor, now=clock())[new.pk]
     assert (many.rule, many.may_reject) == ("editor", True)
-    assert ruling_for(new, actor=second_reviewer.actor(surface="web")).may_approve
+    assert rulings([new], second_reviewer.actor(surface="web"))[new.pk].may_approve
     new.mailbox.editor_may_approve = True
     new.mailbox.save()
     made = decide(Message.objects.get(pk=new.pk), reviewer).decision
@@ -124,7 +124,7 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
     run_replacement(replacement_id=row.pk)
     last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
     for person in (reviewer, second_reviewer):
-        assert ruling_for(last, actor=person.actor(surface="web")).rule == "editor"
+        assert rulings([last], person.actor(surface="web"))[last.pk].rule == "editor"
 
 
 class Killed(BaseException):

@@ -9,8 +9,8 @@ from django.urls import reverse
 from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.commanded import CommandedMail
+from approvals.decisions.contributors import EDIT
 from approvals.decisions.decide import give_verdict
-from approvals.decisions.ruling import EDIT
 from approvals.errors import DeskError
 from approvals.models import Decision, Replacement
 from people.models import DiscordAccount, Grant, Person

@@ -2,7 +2,6 @@
 
 import contextlib
 from copy import copy
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +16,7 @@ from approvals.decisions.outcomes import end_with_error, end_with_success, event
 from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
 from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision, DecisionAttempt, Verdict
+from approvals.querysets.decisions import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
@@ -565,9 +565,6 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
     def fail(*_):
         raise OperationalError("away")
 
-    def mark_none(has_mailbox, _marking=execute._marking):
-        return replace(_marking(has_mailbox), sql=f"{_marking(has_mailbox).sql} AND false", _texts={})
-
     def refusal_but_once(decision, _asked=[], _refusal=execute._refusal):  # noqa: B006 - it counts its calls
         _asked.append(decision)
         return _refusal(decision) if len(_asked) == 1 else fail()
@@ -575,9 +572,9 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
     silent = "The desk's database did not answer"
     for target, name, wrong, words in (
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
-        (execute, "_marking", fail, f"{silent} just before the call."),
+        (DecisionQuerySet, "held_by", fail, f"{silent} just before the call."),
         (execute, "FRESH_FOR", -1.0, "This worker was suspended before its call."),
-        (execute, "_marking", mark_none, "This attempt was abandoned before its call."),
+        (DecisionQuerySet, "held_by", lambda rows, _: rows.none(), "This attempt was abandoned before its call."),
     ):
         with rolled_back(), monkeypatch.context() as patched:
             patched.setattr(target, name, wrong)

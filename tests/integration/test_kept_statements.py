@@ -7,7 +7,6 @@ import pytest
 from django.db import close_old_connections
 from django.db import connection as database
 
-from approvals.decisions import execute, ruling
 from approvals.message_page import content_views, side_panel
 from approvals.message_page.content import origin
 from approvals.message_page.views import page_parts
@@ -28,8 +27,6 @@ def test_cached_statement_contains_no_time(reviewer):
     statements = [
         *side_panel._panel_parts().values(),
         *content_views._body_parts(anybody).values(),
-        *ruling._ruling_parts(True, True, True, True, True).values(),
-        execute._marking(True),
         origin._others_part(anybody),
     ]
     assert [part.sql for part in statements if any(isinstance(value, datetime) for value in part.values)] == []

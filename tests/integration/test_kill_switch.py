@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from approvals.decisions import execute
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
-from approvals.decisions.ruling import ruling_for
+from approvals.decisions.ruling import rulings
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Mailbox, Message
@@ -98,7 +98,7 @@ def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
 
 def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, reviewer):
     pull(reviewer)
-    ruling = ruling_for(message, actor=reviewer.actor(surface="web"), now=NOW)
+    ruling = rulings([message], reviewer.actor(surface="web"), now=NOW)[message.pk]
     assert (ruling.may_approve, ruling.may_reject) == (True, True)
     assert "nothing is sent until the kill switch is released" in ruling.reasons[0]
     assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]

@@ -19,6 +19,7 @@ from approvals.decisions.expire import expire_due
 from approvals.errors import DeskError, VerdictNotAllowed
 from approvals.escalation.watch import to_watch, watch
 from approvals.models import Decision, Verdict
+from approvals.querysets.decisions import DecisionQuerySet
 from approvals.reminders import Reminder
 from audit.models import Entry
 from common.postgres import clock
@@ -259,7 +260,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second
         (execute, "_refusal", 0),
         (execute.settle, "advance", 0),
         (execute, "_ask_once_more", 0),
-        (execute, "_marking", 0),
+        (DecisionQuerySet, "held_by", 0),
         (outcomes, "end_with_success", 1),
     ],
     ids=["counting", "claiming", "counting again", "marking", "ending"],

@@ -5,10 +5,9 @@ from datetime import timedelta
 import pytest
 
 from approvals.commanded import CommandedMail
-from approvals.decisions.ruling import ruling_for, rulings_for, stop_of
+from approvals.decisions.ruling import rulings, stop_of
 from common.postgres import clock
 from mirror.models import Mailbox, Message
-from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
 
@@ -34,20 +33,18 @@ def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer,
     ):
         with rolled_back():
             switch = KillSwitch.objects.create(pulled_by=admin, reason="Wait", **scope)
-            many = rulings_for(list(messages.values()), actor=reviewer.actor(surface="web"), now=clock())
+            many = rulings(list(messages.values()), reviewer.actor(surface="web"), now=clock())
             assert {name for name, one in messages.items() if many[one.pk].rule == "stopped"} == stopped, scope
             assert {name for name, one in messages.items() if stop_of(one) == switch} == stopped, scope
 
 
-def test_list_is_judged_at_a_time_or_with_the_judgement_of_the_caller(connection, reviewer):
+def test_list_is_judged_at_a_time(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))
     actor, later = reviewer.actor(surface="web"), clock() + timedelta(hours=2)
-    found = [rulings_for([message], actor=actor, now=now)[message.pk].rule for now in (clock(), later)]
+    found = [rulings([message], actor, now=now)[message.pk].rule for now in (clock(), later)]
     assert found == ["", "allowlist"]
-    judged = {message.pk: Judgement()}
-    assert rulings_for([message], actor=actor, now=later, judged=judged)[message.pk].may_approve
 
 
 def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_list(connection, reviewer):
@@ -57,13 +54,11 @@ def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_
     named = {"upstream_id": message.upstream_id, "interaction_id": "7"}
     CommandedMail.objects.create(connection=connection, person=reviewer, **named)
     actor, now = reviewer.actor(surface="web"), clock()
-    assert rulings_for([message], actor=actor, now=now)[message.pk].rule == "author"
-    assert ruling_for(message, actor=actor, now=now).rule == "author"
+    assert rulings([message], actor, now=now)[message.pk].rule == "author"
 
 
 def test_reviewer_of_one_connection_decides_there_and_nowhere_else(connection, admin):
     near = make_person("near@yourteam.example", "Near", "reviewer", connection=connection)
     for message, may in ((make_message(connection), True), (make_message(make_connection("other")), False)):
         actor, now = near.actor(surface="web"), clock()
-        alone, many = ruling_for(message, actor=actor, now=now), rulings_for([message], actor=actor, now=now)
-        assert (alone.may_approve, many[message.pk].may_approve) == (may, may)
+        assert rulings([message], actor, now=now)[message.pk].may_approve == may

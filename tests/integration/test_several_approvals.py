@@ -15,7 +15,7 @@ from approvals.decisions.apply_policy import apply_due
 from approvals.decisions.decide import give_verdict, take_back_approval, undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
-from approvals.decisions.ruling import ruling_for, rulings_for
+from approvals.decisions.ruling import rulings
 from approvals.errors import AlreadyDecided, ContentChanged, ReauthenticationNeeded, RiskUnread, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
@@ -206,7 +206,7 @@ def test_barred_are_groups_the_author_and_who_edited_last(message, reviewer, sec
     type(message).objects.filter(pk=message.pk).update(sent_by_key=message.sent_by_key or "k")
     message.refresh_from_db()
     # Its author by now: the approval counts no more.
-    assert str(ruling_for(message, actor=actor(reviewer)).demand.progress) == "0 of 2"
+    assert str(rulings([message], actor(reviewer))[message.pk].demand.progress) == "0 of 2"
 
 
 def test_two_people_at_one_moment_make_one_decision(transactional_db, connection, reviewer, second_reviewer):
@@ -360,8 +360,8 @@ def test_rulings_one_by_one_and_together_are_the_same(connection, reviewer, seco
     for one in messages:
         decide(one, second_reviewer)
     now = clock()
-    many = rulings_for(messages, actor=actor(reviewer), now=now)
-    alone = [ruling_for(one, actor=actor(reviewer), now=now) for one in messages]
+    many = rulings(messages, actor(reviewer), now=now)
+    alone = [rulings([one], actor(reviewer), now=now)[one.pk] for one in messages]
     assert [many[one.pk].reasons for one in messages] == [one.reasons for one in alone]
     assert [str(one.demand.progress) for one in alone[1:]] == ["1 of 2", "1 of 2"]
 
@@ -396,9 +396,9 @@ def test_a_version_that_was_active_never_changes(two):
 def test_a_message_that_nobody_can_approve_says_so_and_whom_to_ask(message, reviewer, second_reviewer):
     put_in_force({"approvals": {"0": 3}})
     asked = "Too few people may give that: ask an admin to change the rule or the group."
-    assert asked in ruling_for(message, actor=actor(reviewer)).reasons[0]
+    assert asked in rulings([message], actor(reviewer))[message.pk].reasons[0]
     with_third = make_person("cleo@example.com", "Cleo Sands", "reviewer")
-    assert asked not in ruling_for(message, actor=actor(reviewer)).reasons[0]
+    assert asked not in rulings([message], actor(reviewer))[message.pk].reasons[0]
     assert problems_now() == []
     Grant.objects.filter(person=with_third).delete()
     assert [one.blocks for one in problems_now()] == [True]

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from approvals.decisions.ruling import edit_of
+from approvals.decisions.contributors import edit_of
 from approvals.message_page.content.source import NAMES
 from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
 from approvals.models import Decision, Replacement

@@ -24,7 +24,7 @@ def _edits_part() -> ValueQuery:
     return first_of(Replacement.objects.filter(message=ANY).order_by("-pk").values_list("pk"))
 
 
-def edits_context(message: Message, facts: Mapping[str, Any]) -> dict[str, Any]:
+def edits_context(message: Message, facts: Mapping[str, Any], *, is_edited: bool) -> dict[str, Any]:
     """Return the newest edit of this message, and the one that it was made by; without either, no statement is made.
 
     `facts` are the values of `page_parts`.
@@ -35,7 +35,7 @@ def edits_context(message: Message, facts: Mapping[str, Any]) -> dict[str, Any]:
         is_free = row.lease_until is None or row.lease_until < facts["clock"]
         # What changed since is rejected by whoever has read it, as any message.
         context |= {"edit_to": row, "may_finish": is_free and row.revision_id == message.revision_id}
-    if facts["editors"] and (made := edit_that_made(message)) is not None:
+    if is_edited and (made := edit_that_made(message)) is not None:
         decision = made.message.latest_decision
         is_under_way = decision is not None and decision.state in _UNDER_WAY
         outcome = decision.outcome if decision is not None else ""

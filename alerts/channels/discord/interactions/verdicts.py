@@ -21,7 +21,7 @@ from alerts.models import Card, Destination, Interaction
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
-from approvals.decisions.ruling import ruling_for, stop_of
+from approvals.decisions.ruling import rulings, stop_of
 from approvals.errors import (
     AlreadyDecided,
     ClaimedByOther,
@@ -161,7 +161,7 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
         raise AlreadyDecided(who_was_first(decision) if decision else "This message is no longer held.")
-    ruling = ruling_for(message, actor=press.actor)
+    ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
     if message.revision is None or message.revision.fingerprint != revision.fingerprint:
