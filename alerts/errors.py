@@ -1,12 +1,10 @@
 """What can go wrong when alerts are set up; each error carries a sentence for people."""
 
+from common.errors import SentenceError
 
-class AlertsError(Exception):
+
+class AlertsError(SentenceError):
     """Root of this app's errors."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
 
 
 class DestinationNotAllowed(AlertsError):

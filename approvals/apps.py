@@ -8,6 +8,11 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
+        # Commands that wait for a second admin are known by their names once they are imported.
+        import approvals.brake.commands
+        import approvals.practice.setting
+        import approvals.risk_rules.own_words
+        import approvals.standing.signing  # noqa: F401
         from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
         from approvals.decisions import execute

@@ -228,6 +228,7 @@ ACTIONS: dict[str, str] = {
     "change.asked": "asked a second admin for a change",
     "change.accepted": "accepted a change as the second admin",
     "change.declined": "declined a change",
+    "change.secret_shown": "was shown the secret that an accepted change made",
     "change.withdrawn": "withdrew a change that waited for a second admin",
     "change.refused": "could not carry out an accepted change",
     "person.signed_in": "signed in",

@@ -14,9 +14,19 @@ class ChangeNotOffered(ChangeRefused):
 class CodeWanted(ChangeRefused):
     """MultiMail's operator has to confirm the change: the same request is sent again with their code."""
 
+    is_final = False
+
 
 class ChangeUnknown(DeskError):
     """The call for a change may have had its effect; MultiMail's state must be read to find out."""
+
+    is_final = False
+
+
+class SecretLost(ChangeUnknown):
+    """The call may have made something whose secret nobody has now, so it must not be repeated."""
+
+    is_final = True
 
 
 class ConnectionNotChanged(DeskError):

@@ -12,8 +12,11 @@ from django.db.models.functions import Cast
 from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
 
 CHUNK = 500
-# Secrets inside JSON fields: allauth's second factors. Model, field, names in it.
-_IN_JSON = {"mfa.authenticator": ("data", ("secret", "seed", "migrated_codes"))}
+# Secrets inside JSON fields: allauth's second factors, and what waits for a second admin. Model, field, names in it.
+_IN_JSON = {
+    "mfa.authenticator": ("data", ("secret", "seed", "migrated_codes")),
+    "people.pendingchange": ("change", ("secret",)),
+}
 
 
 @dataclass

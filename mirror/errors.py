@@ -1,12 +1,10 @@
 """What can go wrong with the mirror; each error carries a sentence for people."""
 
+from common.errors import SentenceError
 
-class DeskError(Exception):
+
+class DeskError(SentenceError):
     """Root of the desk's errors; `sentence` is for people."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
 
 
 class InvalidTransition(DeskError):

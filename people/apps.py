@@ -7,6 +7,12 @@ class PeopleConfig(AppConfig):
     name = "people"
 
     def ready(self) -> None:
+        # Commands that wait for a second admin are known by their names once they are imported.
+        import people.directory.deactivation
+        import people.invitations.links
+        import people.second_admin.person_figures
+        import people.second_admin.setting
+        import people.sign_in.factors  # noqa: F401
         from people.sign_in import events as sign_ins
 
         sign_ins.connect()

@@ -1,12 +1,10 @@
 """Errors of this app; each carries a sentence for the person who asked."""
 
+from common.errors import SentenceError
 
-class PeopleError(Exception):
+
+class PeopleError(SentenceError):
     """Root of this app's errors; `sentence` is for people."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
 
 
 class NotYours(PeopleError):

@@ -69,6 +69,7 @@ urlpatterns = [
     path("changes/setting/", second_admin.set_setting, name="set-second-admin"),
     path("changes/<int:change_id>/accept/", second_admin.accept_change, name="accept-change"),
     path("changes/<int:change_id>/decline/", second_admin.decline_change, name="decline-change"),
+    path("changes/<int:change_id>/secret/", second_admin.show_secret, name="change-secret"),
     path("changes/<int:change_id>/withdraw/", second_admin.withdraw, name="withdraw-change"),
     path("people/invitations/<int:invitation_id>/renew/", directory.renew, name="invite-renew"),
     path("people/invitations/<int:invitation_id>/withdraw/", directory.withdraw_link, name="withdraw-invitation"),

@@ -2,13 +2,11 @@
 
 from typing import Any
 
+from common.errors import SentenceError
 
-class PolicyError(Exception):
+
+class PolicyError(SentenceError):
     """Root of this app's errors; `sentence` is for people."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
 
 
 class KillSwitchNotAllowed(PolicyError):

@@ -4,17 +4,17 @@ It stops what this desk does, nothing else: mail that was approved before and wa
 of autonomous mailboxes, still goes.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.dispatch import Signal
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
 
@@ -65,45 +65,38 @@ def pull(
     return switch
 
 
-@atomic_with_retry
-def release(*, switch_id: int, actor: Actor) -> KillSwitch:
-    """Release the switch of a scope; only an admin of it may. Due decisions are sent at once.
-
-    Raises SecondAdminNeeded where the organisation wants two admins for loosening.
-    """
+def _locked(switch_id: int, actor: Actor) -> KillSwitch:
+    """Lock a pulled switch that the actor may release."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
     if switch is None:
         raise KillSwitchNotAllowed("This kill switch is no longer pulled.")
     if not may_release(actor, switch):
         raise KillSwitchNotAllowed("Only an admin of all that it stops can release this kill switch.")
-    if wants_second_admin(actor):
-        raise SecondAdminNeeded(_releasing(switch))
-    KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
-    switch.refresh_from_db()
-    _record("kill_switch.released", switch, actor)
-    released.send(sender=KillSwitch)
     return switch
 
 
-def _releasing(switch: KillSwitch) -> AskedChange:
-    return AskedChange(
-        kind="kill_switch",
-        target="stop",
+def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
+    switch = _locked(switch_id, actor)
+    return ChangeInWords(
         title=f"Release the {switch}",
         before=f"pulled: {switch.reason}",
         after="released",
-        change={"switch": switch.pk},
-        url_name="stop",
+        page=reverse("stop"),
         connection=switch.mailbox.connection_id if switch.mailbox else switch.connection_id,
         mailbox=switch.mailbox_id,
     )
 
 
-def _release_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return release(switch_id=change["switch"], actor=actor)
-
-
-RELEASE = ChangeKind("Kill switch", _release_accepted, refusals=(KillSwitchNotAllowed,))
+@atomic_with_retry
+@second_admin("Kill switch", words=_releasing)
+def release(*, switch_id: int, actor: Actor) -> KillSwitch:
+    """Release the switch of a scope; only an admin of it may. Due decisions are sent at once."""
+    switch = _locked(switch_id, actor)
+    KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
+    switch.refresh_from_db()
+    _record("kill_switch.released", switch, actor)
+    released.send(sender=KillSwitch)
+    return switch
 
 
 def _may(actor: Actor, roles: tuple[Role, ...], *, connection: "Connection | None", mailbox: "Mailbox | None") -> bool:

@@ -131,6 +131,15 @@ PEOPLE_DOORS = {
     "decline-change": Door(
         "declines a change", "mailbox", (A,), writes=True, fields=lambda w: {"reason": "No"}, needs="pending_change"
     ),
+    "change-secret": Door(
+        "shows the secret that one's own change made, once",
+        "own",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=nothing,
+        needs="made_secret",
+    ),
     "withdraw-change": Door("withdraws one's own change", "own", writes=True, fields=nothing, needs="own_change"),
     "setup": Door("shows the setup page", "desk", (A,)),
     "setup-away": Door("dismisses the reminder of the setup page", "desk", (A,), fields=nothing),

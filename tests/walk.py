@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
@@ -24,10 +25,11 @@ from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, S
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
+from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
-from people.actors import Actor, Role, Scope
+from people.actors import Actor, Role, Scope, operator
 from people.models import (
     WAITS_FOR,
     DiscordAccount,
@@ -37,7 +39,8 @@ from people.models import (
     PendingChange,
     Person,
 )
-from people.second_admin.asking import AskedChange, pack
+from people.second_admin.asking import pack
+from people.second_admin.registry import COMMANDS
 from policy.models import (
     Allowlist,
     DutyTurn,
@@ -91,7 +94,7 @@ POST_ONLY = {
     "remove-calendar",
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
     *("own-name", "own-time-zone", "own-away", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
-    *("ask-second-admin", "set-second-admin", "accept-change", "decline-change", "withdraw-change"),
+    *("ask-second-admin", "set-second-admin", "accept-change", "decline-change", "withdraw-change", "change-secret"),
     *("set-oversight-minimum", "raise-mailbox", "set-person-figures"),
     *("practice-on", "practice-off", "confirm-practice"),
     *("switch-on-standing", "switch-off-standing", "ask-for-standing", "end-standing"),
@@ -353,20 +356,16 @@ class Walk:
 
     def asked_change(self):
         """A change of the desk's settings of the mailbox."""
-        before = {"undo_window": 5.0, "expire_after": None, "editor_may_approve": False, "loads_pictures": False}
-        after = before | {"loads_pictures": True}
-        return AskedChange(
-            kind="mailbox_desk",
-            target=f"mailbox/{self.mailbox.pk}",
-            title="support@yourteam.example: Remote pictures on request",
-            before="Remote pictures on request: no",
-            after="Remote pictures on request: yes",
-            change={"mailbox": self.mailbox.pk, "before": before, "after": after},
-            url_name="mailbox",
-            url_args={"mailbox_id": self.mailbox.pk},
-            connection=self.connection.pk,
-            mailbox=self.mailbox.pk,
-        )
+        arguments = {
+            "mailbox": self.mailbox,
+            "undo_window": timedelta(seconds=5),
+            "expire_after": None,
+            "editor_may_approve": False,
+            "loads_pictures": True,
+            "actor": operator("walk", Role.ADMIN),
+        }
+        with transaction.atomic():
+            return COMMANDS["set_desk_settings"].asked(arguments)
 
     @property
     def packed_change(self):
@@ -375,13 +374,12 @@ class Walk:
     def _need_pending_change(self, asker=None):
         asked = self.asked_change()
         self.pending = PendingChange.objects.create(
-            kind=asked.kind,
-            target=asked.target,
+            command=asked.command,
             mailbox=self.mailbox,
-            title=asked.title,
-            before=asked.before,
-            after=asked.after,
-            url=asked.url,
+            title=asked.words.title,
+            before=asked.words.before,
+            after=asked.words.after,
+            url=asked.words.page,
             change=asked.change,
             asked_by=asker or make_person("second@yourteam.example", "Sam", "admin"),
             reason="Receipts have pictures.",
@@ -390,6 +388,12 @@ class Walk:
 
     def _need_own_change(self):
         self._need_pending_change(self.person)
+
+    def _need_made_secret(self):
+        self._need_pending_change(self.person)
+        second = make_person("second@yourteam.example", "Sam", "admin")
+        change = self.pending.change | {"secret": encrypt("mm_live_made")}
+        PendingChange.objects.update(state="accepted", ended_by=second, ended_at=Now(), change=change)
 
     def _need_app(self):
         give_app(self.person)

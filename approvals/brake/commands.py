@@ -8,9 +8,9 @@ together decide each message once.
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from django.db.models import Max
+from django.urls import reverse
 
 from approvals import tasks
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
@@ -27,8 +27,7 @@ from mirror.querysets import visible_condition
 from mirror.states import Outcome
 from people.actors import Actor, Role, worker
 from people.models import Person
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 
 log = logging.getLogger(__name__)
 
@@ -161,18 +160,38 @@ def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
         raise ActNotAllowed("Only an admin of this mailbox can set its caps.")
 
 
-@atomic_with_retry
-def set_caps(*, mailbox: Mailbox | None, caps: Mapping[str, tuple[int, int]] | None, actor: Actor) -> None:
-    """Set the caps of all, or of a mailbox; None: those of all hold for it again.
+Caps = Mapping[str, tuple[int, int]]
 
-    Raises ActNotAllowed, and SecondAdminNeeded for a cap that is raised or removed where the organisation wants two
-    admins for that.
-    """
+
+def _caps_after(mailbox: Mailbox | None, caps: Caps | None) -> Caps:
+    return (caps_of(None) if mailbox else DEFAULTS) | dict(caps or {})
+
+
+def _setting_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> ChangeInWords:
+    check_may_set_caps(actor, mailbox)
+    return ChangeInWords(
+        title=f"Caps of {mailbox or 'all mailboxes'}",
+        before=_words(caps_of(mailbox)),
+        after=_words(_caps_after(mailbox, caps)),
+        page=reverse("mailbox-caps", args=[mailbox.pk]) if mailbox else reverse("caps"),
+        connection=mailbox.connection_id if mailbox else None,
+        mailbox=mailbox.pk if mailbox else None,
+    )
+
+
+def _raises_no_cap(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> bool:
+    """Whether no cap is higher after it, or removed."""
+    before, after = caps_of(mailbox), _caps_after(mailbox, caps)
+    pairs = [pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)]
+    return all((becomes or MOST_CAP + 1) <= (was or MOST_CAP + 1) for was, becomes in pairs)
+
+
+@atomic_with_retry
+@second_admin("Caps", words=_setting_caps, tightens=_raises_no_cap)
+def set_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> None:
+    """Set the caps of all, or of a mailbox; None: those of all hold for it again. Raises ActNotAllowed."""
     check_may_set_caps(actor, mailbox)
     before = caps_of(mailbox)
-    after = (caps_of(None) if mailbox else DEFAULTS) | dict(caps or {})
-    if wants_second_admin(actor) and _loosens(before, after):
-        raise SecondAdminNeeded(_asked(mailbox, caps, before, after))
     Cap.objects.filter(mailbox=mailbox).delete()
     Cap.objects.bulk_create(
         Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day) for kind, (an_hour, a_day) in (caps or {}).items()
@@ -184,53 +203,7 @@ def set_caps(*, mailbox: Mailbox | None, caps: Mapping[str, tuple[int, int]] | N
     record("caps.changed", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
 
 
-def _loosens(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> bool:
-    """Whether a cap is higher after it, or none any more."""
-    pairs = [pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)]
-    return any((becomes or MOST_CAP + 1) > (was or MOST_CAP + 1) for was, becomes in pairs)
-
-
-def target_of_caps(mailbox: Mailbox | None) -> str:
-    """Return how a change that waits names the caps of a mailbox, or of all."""
-    return f"caps/{mailbox.pk}" if mailbox else "caps"
-
-
-def _asked(
-    mailbox: Mailbox | None,
-    caps: Mapping[str, tuple[int, int]] | None,
-    before: Mapping[str, tuple[int, int]],
-    after: Mapping[str, tuple[int, int]],
-) -> AskedChange:
-    wanted = None if caps is None else {str(kind): list(numbers) for kind, numbers in caps.items()}
-    return AskedChange(
-        kind="caps",
-        target=target_of_caps(mailbox),
-        title=f"Caps of {mailbox or 'all mailboxes'}",
-        before=_words(before),
-        after=_words(after),
-        change={"mailbox": mailbox.pk if mailbox else None, "caps": wanted, "seen": _words(before)},
-        url_name="mailbox-caps" if mailbox else "caps",
-        url_args={"mailbox_id": mailbox.pk} if mailbox else {},
-        connection=mailbox.connection_id if mailbox else None,
-        mailbox=mailbox.pk if mailbox else None,
-    )
-
-
-def _caps_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    mailbox = Mailbox.objects.filter(pk=change["mailbox"]).first()
-    if (mailbox is None) != (change["mailbox"] is None):
-        raise ActNotAllowed("The mailbox is gone.")
-    if _words(caps_of(mailbox)) != change["seen"]:
-        raise ActNotAllowed("The caps have changed since this was asked. Look at them as they are now, then ask again.")
-    wanted = change["caps"]
-    caps = None if wanted is None else {kind: (numbers[0], numbers[1]) for kind, numbers in wanted.items()}
-    return set_caps(mailbox=mailbox, caps=caps, actor=actor)
-
-
-CAPS_CHANGE = ChangeKind("Caps", _caps_accepted, refusals=(ActNotAllowed,))
-
-
-def _words(caps: Mapping[str, tuple[int, int]]) -> str:
+def _words(caps: Caps) -> str:
     return "; ".join(f"{kind}: {caps[kind][0] or 'no cap'} an hour, {caps[kind][1] or 'no cap'} a day" for kind in Kind)
 
 

@@ -175,6 +175,7 @@ def _caps(
     request: DeskRequest, mailbox: Mailbox | None, *, status: int = 200, error: str = "", wrong: Any = None
 ) -> HttpResponse:
     actor: Actor = request.actor
+    page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
     context = {
         "mailbox": mailbox,
         "own": mailbox is not None and commands.has_own_caps(mailbox),
@@ -183,7 +184,7 @@ def _caps(
         "with_own": commands.mailboxes_with_own_caps() if mailbox is None else (),
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
         "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(commands.target_of_caps(mailbox)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
         "error": error,
     }
     return render(request, "approvals/brake/caps.html", context, status=status)

@@ -24,7 +24,6 @@ from policy.rules.groups import (
     delete_group,
     rules_naming,
     seen_state,
-    target_of_group,
 )
 from policy.rules.rules import PolicyRule
 
@@ -158,7 +157,7 @@ def _page(
     ticked = set(request.POST.getlist("members")) if is_posted else members
     context = {
         "group": stored,
-        "waiting_changes": PendingChange.objects.at(target_of_group(stored.pk)) if stored else (),
+        "waiting_changes": PendingChange.objects.at("policy-group", stored.pk) if stored else (),
         "name": request.POST.get("name", "") if is_posted else stored.name if stored else "",
         "people": checks_of(people, ticked),
         # After a conflict the form is one of the group as it is now, and still has what was typed.

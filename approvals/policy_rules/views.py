@@ -22,7 +22,6 @@ from policy.errors import PolicyError, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
-    POLICY,
     Policies,
     activate_draft,
     begin_draft,
@@ -89,7 +88,7 @@ def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": base_changes(now, _base(now), actor),
         "may_change": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(POLICY),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("policy"),
         "error": error or now.unreadable,
     }
     return render(request, "policy/rules/policy.html", context, status=status)

@@ -1,10 +1,10 @@
 """Switches practice messages on, which always takes two admins, and off, which one admin does with one press."""
 
 import random
-from typing import Any
 
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.practice.ending import end_over
@@ -14,8 +14,7 @@ from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 
 LEAST, MOST = 2, 10_000
 _OFF = "Off"
@@ -33,20 +32,37 @@ def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
 
 
-@atomic_with_retry
-def switch_on(*, actor: Actor, mailbox: Mailbox | None, one_in: int) -> PracticeSetting:
-    """Plant one practice message among so many held ones, in a mailbox or in all; return the setting.
-
-    It always takes two admins, whatever the organisation has set: without a second one it raises SecondAdminNeeded.
-    Raises ActNotAllowed for anybody but an admin there, and for other numbers than those from 2 to 10,000.
-    """
+def _check_may_switch_on(actor: Actor, mailbox: Mailbox | None, one_in: int) -> None:
+    if mailbox is not None and not mailbox.is_active:
+        raise ActNotAllowed("This mailbox is not there any more.")
     if not may_set(actor, mailbox):
         raise ActNotAllowed("Only an admin of all that it concerns can switch practice messages on.")
     if not LEAST <= one_in <= MOST:
         raise ActNotAllowed(f"Choose one in {LEAST} to {MOST:,} messages.")
+
+
+def _switching_on(*, actor: Actor, mailbox: Mailbox | None, one_in: int) -> ChangeInWords:
+    _check_may_switch_on(actor, mailbox, one_in)
+    return ChangeInWords(
+        title=f"Practice messages in {mailbox or 'all mailboxes'}",
+        before=_words(PracticeSetting.objects.filter(mailbox=mailbox).first()),
+        after=f"One in {one_in:,} messages; the reviewers are told",
+        page=reverse("practice"),
+        connection=mailbox.connection_id if mailbox else None,
+        mailbox=mailbox.pk if mailbox else None,
+    )
+
+
+@atomic_with_retry
+@second_admin("Practice messages", words=_switching_on, always=True)
+def switch_practice_on(*, actor: Actor, mailbox: Mailbox | None, one_in: int) -> PracticeSetting:
+    """Plant one practice message among so many held ones, in a mailbox or in all; return the setting.
+
+    It always takes two admins, whatever the organisation has set. Raises ActNotAllowed for anybody but an admin there,
+    and for other numbers than those from 2 to 10,000.
+    """
+    _check_may_switch_on(actor, mailbox, one_in)
     before = PracticeSetting.objects.filter(mailbox=mailbox).first()
-    if not actor.second:
-        raise SecondAdminNeeded(_asked(mailbox, before, one_in))
     newest = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
     people = {"asked_by_id": int(actor.id), "accepted_by_id": int(actor.second)}
     setting = PracticeSetting(mailbox=mailbox, one_in=one_in, counted_to=newest, **people)
@@ -59,7 +75,7 @@ def switch_on(*, actor: Actor, mailbox: Mailbox | None, one_in: int) -> Practice
 
 
 @atomic_with_retry
-def switch_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
+def switch_practice_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
     """Plant no more in a mailbox, or by the setting for all; what waits there ends at once. Whether that changed.
 
     Raises ActNotAllowed for anybody but an admin there.
@@ -114,29 +130,3 @@ def _details(mailbox: Mailbox | None) -> dict[str, str]:
 
 def _words(row: PracticeSetting | None) -> str:
     return f"One in {row.one_in:,} messages" if row else _OFF
-
-
-def _asked(mailbox: Mailbox | None, before: PracticeSetting | None, one_in: int) -> AskedChange:
-    where = str(mailbox) if mailbox else "all mailboxes"
-    return AskedChange(
-        kind="practice",
-        target=f"practice/{mailbox.pk if mailbox else 'all'}",
-        title=f"Practice messages in {where}",
-        before=_words(before),
-        after=f"One in {one_in:,} messages; the reviewers are told",
-        change={"mailbox": mailbox.pk if mailbox else None, "one_in": one_in},
-        url_name="practice",
-        connection=mailbox.connection_id if mailbox else None,
-        mailbox=mailbox.pk if mailbox else None,
-    )
-
-
-def _apply(change: dict[str, Any], actor: Actor, code: str) -> object:
-    key = change["mailbox"]
-    mailbox = Mailbox.objects.select_related("connection").filter(pk=key, is_active=True).first() if key else None
-    if key and mailbox is None:
-        raise ActNotAllowed("This mailbox is not there any more.")
-    return switch_on(actor=actor, mailbox=mailbox, one_in=change["one_in"])
-
-
-PRACTICE_CHANGE = ChangeKind("Practice messages", _apply, refusals=(ActNotAllowed,))

@@ -62,7 +62,7 @@ def switch_practice_on(request: DeskRequest) -> HttpResponse:
         return _page(request, status=422, wrong=form.errors_by_field())
     mailbox = _mailbox(request, form.cleaned_data["where"])
     try:
-        setting.switch_on(actor=request.actor, mailbox=mailbox, one_in=form.cleaned_data["one_in"])
+        setting.switch_practice_on(actor=request.actor, mailbox=mailbox, one_in=form.cleaned_data["one_in"])
     except ActNotAllowed as error:
         return _page(request, status=403, error=error.sentence)
     return redirect_with_notice(request, "Practice messages are on.", "practice")
@@ -77,7 +77,9 @@ def switch_practice_off(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, status=422, error=form.first_error())
     try:
-        is_changed = setting.switch_off(actor=request.actor, mailbox=_mailbox(request, form.cleaned_data["where"]))
+        is_changed = setting.switch_practice_off(
+            actor=request.actor, mailbox=_mailbox(request, form.cleaned_data["where"])
+        )
     except ActNotAllowed as error:
         return _page(request, status=403, error=error.sentence)
     notice = "Practice messages are off. What waited has ended." if is_changed else "They were off already."
@@ -121,14 +123,13 @@ def _page(
     mine = list(mailboxes.select_related("connection").order_by("address", "pk"))
     rows = [(one, setting.may_set(actor, one.mailbox)) for one in setting.settings_for(actor)]
     planted = PracticeMessage.objects.visible_to(looking).select_related("message__mailbox").order_by("-planted_at")
-    targets = [f"practice/{ALL}", *(f"practice/{one.pk}" for one in mine)]
     context: dict[str, Any] = {
         "rows": rows,
         "faults": FAULTS,
         "planted": planted[:_SHOWN],
         "mailboxes": mine,
         "may_set_all": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.at(*targets),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("practice"),
         "typed": request.POST,
         "wrong": wrong or {},
         "error": error,

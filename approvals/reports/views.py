@@ -37,7 +37,7 @@ from common.time_zones import zone_name
 from people.errors import NotYours
 from people.models import PendingChange
 from people.second_admin.person_figures import FEWEST, MAX_REASON, set_person_figures, shows_people
-from people.second_admin.setting import ORGANISATION, organisation_settings
+from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 
 _KEY = "[0-9]{1,18}"
@@ -134,7 +134,7 @@ def _month_page(request: DeskRequest, *, status: int = 200, wrong: str = "") -> 
         "fewest": FEWEST,
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,
-        "waiting_changes": [one for one in PendingChange.objects.at(ORGANISATION) if one.kind == "person_figures"],
+        "waiting_changes": PendingChange.objects.at("report-decisions"),
         "may_set": request.actor.is_admin_of_all,
         "wrong": wrong,
         "typed": request.POST if wrong else {},

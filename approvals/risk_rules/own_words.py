@@ -6,19 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from approvals.models import OwnWord
 from approvals.risk_rules.weighing import have_judged_again, may_weigh
 from audit.recording import changed, record
-from common.postgres import clock
 from common.postgres.rows import run
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from risk.check_words import PLACES, places_in_words
-from risk.phrases import Phrase, read_phrase
+from risk.phrases import Phrase
 
 # How many words each mailbox may have, and how many may count in all of them.
 MOST = 100
@@ -53,11 +52,6 @@ class WantedWord:
         """How it is spelled in the list."""
         return self.phrase.text
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as it is stored while it waits for a second admin."""
-        scope, places = self.mailbox.pk if self.mailbox else None, sorted(self.looks_in)
-        return {"text": self.text, "mailbox": scope, "looks_in": places, "points": self.points}
-
 
 def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor may set the words of a mailbox, or those that count in all of them."""
@@ -76,18 +70,43 @@ def loosens(before: OwnWord, wanted: WantedWord) -> bool:
     )
 
 
+def _changing(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any) -> ChangeInWords:
+    """Return a change of a word in words. For one that moves to another mailbox, an admin of everything accepts it."""
+    assert word is not None, "a new word only adds findings"
+    stored = _locked(word, actor)
+    return _as_change(stored, _in_words(wanted), stored.mailbox if wanted.mailbox == stored.mailbox else None)
+
+
+def _removing(*, word: OwnWord, actor: Actor, now: datetime) -> ChangeInWords:
+    stored = _locked(word, actor)
+    return _as_change(stored, "removed", stored.mailbox)
+
+
+def _as_change(word: OwnWord, after: str, place: Mailbox | None) -> ChangeInWords:
+    return ChangeInWords(
+        title=f"Own word “{word.text}”",
+        before=_in_words(word),
+        after=after,
+        page=reverse("own-words"),
+        connection=place.connection_id if place else None,
+        mailbox=place.pk if place else None,
+    )
+
+
+def _finds_no_less(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any) -> bool:
+    return word is None or not loosens(_locked(word, actor), wanted)
+
+
 @transaction.atomic
+@second_admin("Own word", words=_changing, tightens=_finds_no_less)
 def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord | None = None) -> OwnWord:
     """Add a word, or change one; held messages are judged again soon after.
 
-    Raises ActNotAllowed, WordRefused, and SecondAdminNeeded for a change that loosens where the organisation wants two
-    admins for that.
+    Raises ActNotAllowed, WordRefused.
     """
     _check(actor, wanted.mailbox)
-    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
     stored = _locked(word, actor) if word else OwnWord()
     before = _in_words(stored) if word else ""
-    asked = _asked(stored, wanted) if word and loosens(stored, wanted) else None
     others = OwnWord.objects.filter(mailbox=wanted.mailbox).exclude(pk=stored.pk)
     if others.filter(spelling=wanted.phrase.spelling).exists():
         raise WordRefused("It is already in the list, in this or another spelling.")
@@ -99,8 +118,6 @@ def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord 
     after = _in_words(stored)
     if after == before:
         return stored
-    if asked and wants_second_admin(actor):
-        raise SecondAdminNeeded(asked)
     stored.changed_by_id, stored.changed_at = int(actor.id), now
     stored.save()
     _note("own_word.changed" if word else "own_word.added", stored, before, after, actor=actor, now=now)
@@ -108,60 +125,16 @@ def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord 
 
 
 @transaction.atomic
+@second_admin("Own word", words=_removing)
 def remove_word(*, word: OwnWord, actor: Actor, now: datetime) -> None:
-    """Remove a word; its findings go from held messages soon after.
-
-    Raises ActNotAllowed, WordRefused, and SecondAdminNeeded where the organisation wants two admins for loosening.
-    """
-    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    """Remove a word; its findings go from held messages soon after. Raises ActNotAllowed, WordRefused."""
     stored = _locked(word, actor)
-    if wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked(stored, None))
     _note("own_word.removed", stored, _in_words(stored), "", actor=actor, now=now)
     stored.delete()
 
 
-def target_of_word(word: int) -> str:
-    """Return how a change that waits names a word."""
-    return f"own-word/{word}"
-
-
-def _asked(word: OwnWord, wanted: WantedWord | None) -> AskedChange:
-    """Return a change of a word as one that waits; without what is wanted, its removal.
-
-    A word that moves to another mailbox is for an admin of everything to accept.
-    """
-    stays = wanted is None or wanted.mailbox == word.mailbox
-    place = word.mailbox if stays else None
-    return AskedChange(
-        kind="own_word",
-        target=target_of_word(word.pk),
-        title=f"Own word “{word.text}”",
-        before=_in_words(word),
-        after=_in_words(wanted) if wanted else "removed",
-        change={"word": word.pk, "seen": _in_words(word), "wanted": wanted.as_json() if wanted else None},
-        url_name="own-words",
-        connection=place.connection_id if place else None,
-        mailbox=place.pk if place else None,
-    )
-
-
-def _word_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    word = OwnWord.objects.select_related("mailbox").filter(pk=change["word"]).first()
-    if word is None or _in_words(word) != change["seen"]:
-        raise WordRefused("The word has changed since this was asked. Look at it as it is now, then ask again.")
-    asked = change["wanted"]
-    if asked is None:
-        return remove_word(word=word, actor=actor, now=clock())
-    mailbox = Mailbox.objects.get(pk=asked["mailbox"]) if asked["mailbox"] else None
-    wanted = WantedWord(read_phrase(asked["text"]), mailbox, asked["looks_in"], asked["points"])
-    return save_word(wanted=wanted, actor=actor, now=clock(), word=word)
-
-
-WORD_CHANGE = ChangeKind("Own word", _word_accepted, refusals=(ActNotAllowed, WordRefused))
-
-
 def _locked(word: OwnWord, actor: Actor) -> OwnWord:
+    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
     found = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
     if found is None:
         raise WordRefused("Somebody removed this word meanwhile.")

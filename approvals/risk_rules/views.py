@@ -17,7 +17,7 @@ from approvals.decisions.status import Status, shown_status
 from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, read_position
 from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
-from approvals.risk_rules.weighing import may_weigh, target_of_rule, weigh
+from approvals.risk_rules.weighing import may_weigh, weigh
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from common.postgres.rows import run
@@ -182,7 +182,7 @@ def _answer(
         "is_first_page": after is None,
         "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
         "may_weigh": may_weigh(actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(target_of_rule(published.name)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("rule", published.name),
         "error": error,
         "typed": weighed.points if typed is None else typed,
     }

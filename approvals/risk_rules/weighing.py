@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
+from django.urls import reverse
 
 from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations
@@ -17,12 +18,10 @@ from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
-from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from risk import RULES, score_of
 
 BATCH = 500
@@ -45,63 +44,53 @@ def may_weigh(actor: Actor) -> bool:
     return actor.acting_as(Role.ADMIN).sees_all()
 
 
-def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
-    """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
-
-    Raises ActNotAllowed for people who may not, KeyError for a rule that is not published, and SecondAdminNeeded for
-    fewer points where the organisation wants two admins for loosening.
-    """
-    published = RULES[rule].points
+def _locked_points(rule: str, actor: Actor) -> int:
+    """Return the points of a rule that the actor may weigh; nobody else can weigh one until the transaction ends."""
+    if rule not in RULES:
+        raise ActNotAllowed("This rule is not published any more.")
     if not may_weigh(actor) or RULES[rule].points_by_finding:
         raise ActNotAllowed("Only an admin of all mailboxes can change the points: they apply to everybody.")
-    stored_points = None if points == published else points
-    with transaction.atomic():
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
-        weight, _ = RuleWeight.objects.get_or_create(rule=rule)
-        if weight.points == stored_points:
-            return weight
-        before = published if weight.points is None else weight.points
-        after = published if stored_points is None else stored_points
-        if after < before and wants_second_admin(actor):
-            raise SecondAdminNeeded(_fewer_points(rule, before, after))
-        weight.points, weight.changed_by_id, weight.changed_at = stored_points, int(actor.id), now
-        weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
-        weight.save()
-        details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
-        record("rule.weighed", actor=actor, details=details)
-        tasks.reweigh.delay_on_commit(weight.pk)
-    return weight
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
+    return RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points)
 
 
-def target_of_rule(rule: str) -> str:
-    """Return how a change that waits names a published rule."""
-    return f"rule/{rule}"
+def _becomes(rule: str, points: int | None) -> int:
+    return RULES[rule].points if points is None else points
 
 
-def _fewer_points(rule: str, before: int, after: int) -> AskedChange:
-    return AskedChange(
-        kind="points",
-        target=target_of_rule(rule),
+def _weighing(*, rule: str, points: int | None, actor: Actor, now: datetime) -> ChangeInWords:
+    return ChangeInWords(
         title=f"Points of “{RULES[rule].words}”",
-        before=f"{before} of 100 points",
-        after=f"{after} of 100 points",
-        change={"rule": rule, "before": before, "after": after},
-        url_name="rule",
-        url_args={"rule": rule},
+        before=f"{_locked_points(rule, actor)} of 100 points",
+        after=f"{_becomes(rule, points)} of 100 points",
+        page=reverse("rule", args=[rule]),
     )
 
 
-def _points_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    rule = change["rule"]
-    if rule not in RULES:
-        raise ActNotAllowed("This rule is not published any more.")
-    if RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points) != change["before"]:
-        raise ActNotAllowed("The points have changed since this was asked. Ask again if it still makes sense.")
-    return weigh(rule=rule, points=change["after"], actor=actor, now=clock())
+def _is_not_lighter(*, rule: str, points: int | None, actor: Actor, now: datetime) -> bool:
+    return _becomes(rule, points) >= _locked_points(rule, actor)
 
 
-POINTS_CHANGE = ChangeKind("Points", _points_accepted, refusals=(ActNotAllowed,))
+@transaction.atomic
+@second_admin("Points", words=_weighing, tightens=_is_not_lighter)
+def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
+    """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
+
+    Raises ActNotAllowed.
+    """
+    before, after, published = _locked_points(rule, actor), _becomes(rule, points), RULES[rule].points
+    weight, _ = RuleWeight.objects.get_or_create(rule=rule)
+    if before == after:
+        return weight
+    weight.points = None if after == published else after
+    weight.changed_by_id, weight.changed_at = int(actor.id), now
+    weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
+    weight.save()
+    details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
+    record("rule.weighed", actor=actor, details=details)
+    tasks.reweigh.delay_on_commit(weight.pk)
+    return weight
 
 
 def have_judged_again(*, actor: Actor, now: datetime) -> None:

@@ -19,7 +19,6 @@ from approvals.risk_rules.own_words import (
     may_set_words,
     remove_word,
     save_word,
-    target_of_word,
 )
 from approvals.risk_rules.weighing import may_weigh
 from approvals.risk_rules.word_rehearsal import rehearse_word
@@ -106,7 +105,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
     context = {
         "words": [(word, places_in_words(word.looks_in), level_of(word.points)) for word in words],
         "may_add": bool(_scopes(actor, None)),
-        "waiting_changes": PendingChange.objects.visible_to(actor).of_kinds("own_word"),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words"),
         "is_judging": RuleWeight.objects.filter(rule=RULE).exclude(weighed_to=None).exists(),
     }
     return render(request, "approvals/risk_rules/own_words.html", context)
@@ -214,7 +213,7 @@ def _page(
         "places": PLACES,
         "scopes": scopes,
         "may_change": may_set_words(actor, word.mailbox) if word else bool(scopes),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(target_of_word(word.pk)) if word else (),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words") if word else (),
         "error": error,
         "wrong": wrong or {},
         "preview": preview,

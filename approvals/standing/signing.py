@@ -3,17 +3,19 @@
 Ending one, or switching all off, is one admin's act and works at once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Max
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from approvals.standing.ending import end
 from approvals.standing.record import Proposal, proposal_for
 from audit.recording import changed, record
+from common.errors import SentenceError
 from common.patterns import read_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -21,9 +23,8 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.models import OrganisationSettings, Person
-from people.second_admin.asking import AskedChange, SecondAdminNeeded
-from people.second_admin.kinds import ChangeKind
-from people.second_admin.setting import ORGANISATION, lock_settings
+from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.setting import lock_settings
 from policy.standing.scope import MOST_RECIPIENTS, StandingScope
 from policy.standing_models import StandingApproval
 from risk.lookalikes import PROVIDERS
@@ -35,12 +36,8 @@ MOST_AN_HOUR, MOST_PERCENT = 1000, 50
 _WORDS = ("Standing approvals are off", "Standing approvals are on")
 
 
-class StandingRefused(Exception):
+class StandingRefused(SentenceError):
     """A standing approval cannot be signed or switched so; the sentence says why and what to do."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
 
 
 @dataclass(frozen=True)
@@ -56,27 +53,6 @@ class Terms:
     bounce_percent: int = 5
     recipients: tuple[str, ...] = ()
     sums: tuple[tuple[str, Decimal], ...] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return them for the change that waits for the second admin."""
-        sums = None if self.sums is None else [[currency, str(value)] for currency, value in self.sums]
-        return vars(self) | {"ends_at": self.ends_at.isoformat(), "recipients": list(self.recipients), "sums": sums}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "Terms":
-        """Return the terms that `as_json` wrote. Raises ValueError."""
-        try:
-            sums = stored["sums"]
-            return cls(
-                ends_at=datetime.fromisoformat(stored["ends_at"]),
-                cap_an_hour=int(stored["cap_an_hour"]),
-                delay_minutes=int(stored["delay_minutes"]),
-                bounce_percent=int(stored["bounce_percent"]),
-                recipients=tuple(map(str, stored["recipients"])),
-                sums=None if sums is None else tuple((str(one), Decimal(value)) for one, value in sums),
-            )
-        except (KeyError, TypeError, InvalidOperation) as error:
-            raise ValueError("These terms cannot be read.") from error
 
     @classmethod
     def of(cls, standing: StandingApproval) -> "Terms":
@@ -102,15 +78,16 @@ class Terms:
         )
 
 
-@atomic_with_retry
-def sign_standing(
-    *, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None = None
-) -> StandingApproval:
-    """Sign a standing approval for a class of messages, or a new version of the one that it `replaces`.
+@dataclass(frozen=True)
+class _Signable:
+    """What would be signed, and the standing approval that it replaces."""
 
-    The record is read again for each signature, so what was signed is what the record says now. Raises ActNotAllowed,
-    StandingRefused, and SecondAdminNeeded until a second admin has accepted it, whatever the organisation has set.
-    """
+    proposal: Proposal
+    before: StandingApproval | None
+
+
+def _signable(actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None) -> _Signable:
+    """Read the record, and return what may be signed. Raises ActNotAllowed, StandingRefused."""
     found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
     if found is None or not actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=mailbox):
         raise ActNotAllowed("Only an admin of this mailbox can sign a standing approval for it.")
@@ -125,11 +102,44 @@ def sign_standing(
     # While one is in force, people decide its samples only; anything against it has ended it.
     if before is None and (lacking := proposal.evidence.lacking(clock())):
         raise StandingRefused(lacking)
-    if not actor.second:
-        raise SecondAdminNeeded(_asked(proposal, terms, before))
-    if before is not None:
-        end(before, because=f"Replaced by version {before.version + 1}.", actor=actor)
-    return _store(proposal, terms, actor, before)
+    return _Signable(proposal, before)
+
+
+def _signing(*, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None) -> ChangeInWords:
+    found = _signable(actor, mailbox, key, shape, terms, replaces)
+    proposal, before, evidence = found.proposal, found.before, found.proposal.evidence
+    title = f"{before}: version {before.version + 1}" if before else f"Standing approval: {proposal.subject}"
+    record_ = (
+        f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
+        f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
+        f"changes, {evidence.edited} edited."
+    )
+    return ChangeInWords(
+        title=title[:200],
+        before=before.sentence if before else "Each such message waits for a person.",
+        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{record_}",
+        page=reverse("standing"),
+        connection=proposal.mailbox.connection_id,
+        mailbox=mailbox,
+        # What was shown is what is signed.
+        based_on=proposal.scope.as_json(),
+    )
+
+
+@atomic_with_retry
+@second_admin("Standing approval", words=_signing, always=True)
+def sign_standing(
+    *, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None = None
+) -> StandingApproval:
+    """Sign a standing approval for a class of messages, or a new version of the one that it `replaces`.
+
+    It takes two admins, whatever the organisation has set. The record is read again for each signature, so what was
+    signed is what the record says now. Raises ActNotAllowed, StandingRefused.
+    """
+    found = _signable(actor, mailbox, key, shape, terms, replaces)
+    if found.before is not None:
+        end(found.before, because=f"Replaced by version {found.before.version + 1}.", actor=actor)
+    return _store(found.proposal, terms, actor, found.before)
 
 
 def check_terms(terms: Terms) -> None:
@@ -207,81 +217,36 @@ def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingAppro
     return made
 
 
-def _asked(proposal: Proposal, terms: Terms, before: StandingApproval | None) -> AskedChange:
-    found = proposal.evidence
-    title = f"{before}: version {before.version + 1}" if before else f"Standing approval: {proposal.subject}"
-    # The bounds that were shown, also where the record has others by the time a second admin accepts.
-    terms = replace(terms, recipients=proposal.scope.recipients, sums=proposal.scope.sums)
-    record_ = (
-        f"In {found.days} days of the last 60 people decided {found.messages} such messages: {found.approved} approved "
-        f"unchanged, {found.rejected} rejected, {found.returned} returned for changes, {found.edited} edited."
-    )
-    return AskedChange(
-        kind="standing",
-        target=f"standing/{proposal.scope.mailbox}/{proposal.scope.key}/{proposal.scope.shape}",
-        title=title[:200],
-        before=before.sentence if before else "Each such message waits for a person.",
-        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{record_}",
-        change={
-            "mailbox": proposal.scope.mailbox,
-            "key": proposal.scope.key,
-            "shape": proposal.scope.shape,
-            "terms": terms.as_json(),
-            "replaces": before.pk if before else None,
-            # What was shown is what is signed.
-            "scope": proposal.scope.as_json(),
-        },
-        url_name="standing",
-        connection=proposal.mailbox.connection_id,
-        mailbox=proposal.scope.mailbox,
+def _switching_on(*, actor: Actor, on: bool) -> ChangeInWords:
+    _check_may_switch(actor)
+    is_on = OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
+    return ChangeInWords(
+        title="Standing approvals: switch on", before=_WORDS[is_on], after=_WORDS[True], page=reverse("standing")
     )
 
 
-def _signing_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    same = {name: change[name] for name in ("mailbox", "key", "shape", "replaces")}
-    made = sign_standing(actor=actor, terms=Terms.from_json(change["terms"]), **same)
-    if made.scope != change["scope"]:
-        raise StandingRefused("The record has changed what this would approve since it was asked. Ask for it again.")
-    return made
+def _stays_off(*, actor: Actor, on: bool) -> bool:
+    return not on or OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
 
 
-SIGNING = ChangeKind("Standing approval", _signing_accepted, refusals=(ActNotAllowed, StandingRefused, ValueError))
+def _check_may_switch(actor: Actor) -> None:
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can switch standing approvals on or off.")
 
 
 @atomic_with_retry
+@second_admin("Standing approvals", words=_switching_on, tightens=_stays_off, always=True)
 def switch_standing(*, actor: Actor, on: bool) -> bool:
     """Switch standing approvals on or off for the organisation; return whether that changed. Raises ActNotAllowed.
 
     Off, none approves anything, and what they decided and has not left goes to people. On, only those count that two
     admins sign.
     """
-    if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can switch standing approvals on or off.")
+    _check_may_switch(actor)
     locked = lock_settings()
     if (locked.standing_since is not None) == on:
         return False
-    if on and not actor.second:
-        raise SecondAdminNeeded(_switching_on())
     locked.standing_since, locked.standing_set_by_id = (Now() if on else None), int(actor.id)
     locked.save(update_fields=["standing_since", "standing_set_by"])
     record("standing.set", actor=actor, details=changed(before=_WORDS[not on], after=_WORDS[on]))
     return True
-
-
-def _switching_on() -> AskedChange:
-    return AskedChange(
-        kind="standing_switch",
-        target=ORGANISATION,
-        title="Standing approvals: switch on",
-        before=_WORDS[0],
-        after=_WORDS[1],
-        change={},
-        url_name="standing",
-    )
-
-
-def _switch_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return switch_standing(actor=actor, on=True)
-
-
-SWITCH_ON = ChangeKind("Standing approvals", _switch_accepted, refusals=(ActNotAllowed,))

@@ -34,12 +34,12 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.actors import Actor, Role
 from people.models import PendingChange
+from people.second_admin.arguments import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.standing_models import SAMPLE_OF, StandingApproval
 
 ENDED = 20
-_KINDS = ("standing", "standing_switch")
 _USUAL_CAP = 20
 
 
@@ -67,7 +67,7 @@ def _page(request: DeskRequest, *, status: int = 200, error: str = "", at: int =
         "settings": organisation_settings(),
         "may_switch": actor.is_admin_of_all,
         "active": lines_of(visible.active(), actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).of_kinds(*_KINDS),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("standing"),
         "proposals": [(one, evidence_in_words(one.evidence)) for one in record.proposals(reader)],
         "ended": ended,
         "ended_lines": lines_of(ended, actor),
@@ -164,6 +164,8 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     try:
         check_terms(terms)
         if not rehearses:
+            # The bounds that were shown, also where the record has others by the time a second admin accepts.
+            terms = replace(terms, recipients=found.scope.recipients, sums=found.scope.sums)
             classed = {name: which[name] for name in ("mailbox", "key", "shape", "replaces")}
             sign_standing(actor=request.actor, terms=terms, **classed)
     except StandingRefused as error:
@@ -228,7 +230,7 @@ def _waiting_change(request: DeskRequest) -> PendingChange | None:
     if "change" not in request.GET:
         return None
     form = ChangeForm(request.GET)
-    visible = PendingChange.objects.visible_to(request.actor).of_kinds("standing")
+    visible = PendingChange.objects.visible_to(request.actor).at("standing").filter(command="sign_standing")
     found = visible.filter(pk=form.cleaned_data["change"]).first() if form.is_valid() else None
     if found is None:
         raise Http404("This change is not waiting any more, or you may not see it.")
@@ -237,8 +239,9 @@ def _waiting_change(request: DeskRequest) -> PendingChange | None:
 
 def _show_waiting(request: DeskRequest, change: PendingChange) -> HttpResponse:
     """Show the proposal of a change that waits, on its terms, to whoever may accept it."""
-    which = _which_or_404(request, {**change.change, "replaces": change.change["replaces"] or ""})
-    terms = Terms.from_json(change.change["terms"])
+    asked = change.change["arguments"]
+    which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
+    terms = from_json(Terms, asked["terms"])
     found = _proposal_or_404(which, terms)
     return _proposal_page(request, which, found, filled_in(terms), waiting=change)
 

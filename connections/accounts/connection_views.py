@@ -63,7 +63,7 @@ def _connection_page(
         "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],
         "may_change": commands.may_change(actor, found),
         "may_remove": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(fingerprints.target_of_connection(found)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("connection", found.pk),
         "typed": request.POST,
         # Only a gateway's page has the address section; on other pages the error is shown at the top.
         "section": section if found.is_our_gateway or section != "address" else "",

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
+
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 from people.models import Person
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
@@ -87,20 +88,28 @@ def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
     return found
 
 
+def _creating(
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None, code: str
+) -> ChangeInWords:
+    check_admin(actor, connection, may="create API keys in it")
+    return ChangeInWords(
+        title=f"API key {wanted['name']}: create it",
+        before="no such key",
+        after=_in_words({"owner": str(owner or "nobody"), **wanted}),
+        page=reverse("api-keys"),
+        connection=connection.pk,
+    )
+
+
+@second_admin("API key", words=_creating, calls_multimail=True, made=lambda created: created.text)
 def create_key(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None = None, code: str = ""
 ) -> CreatedKey:
     """Make a key. The call is never repeated: if the answer is lost, the key may exist, but its text is lost.
 
-    Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards. Where the
-    organisation wants two admins for loosening, a new key neither decides nor administers; `change_key` lets it.
+    Raises ActNotAllowed, ChangeRefused, CodeWanted, and SecretLost with what the list says afterwards.
     """
     check_admin(actor, connection, may="create API keys in it")
-    if _STRONG & set(wanted["scopes"]) and wants_second_admin(actor):
-        raise ChangeRefused(
-            "A second admin has to accept the scopes oversight and admin. Create the key with read alone, then change "
-            "its scopes on its page: they wait there."
-        )
     before = _ids(connection)
     body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
@@ -112,31 +121,48 @@ def create_key(
             failed="api_key.change_failed",
         )
     except ChangeUnknown as unknown:
-        raise ChangeUnknown(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
+        raise SecretLost(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
     text = str(answer.get("api_key") or answer.get("key") or "")
     made = _key(answer, connection, {})
     details = changed(before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes}))
     record_change("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **details)
     if not text or not made.id:
-        raise ChangeUnknown("MultiMail's answer has no key. If the list shows a new one, revoke it.")
+        raise SecretLost("MultiMail's answer has no key. If the list shows a new one, revoke it.")
     if owner is not None:
         set_owner(connection=connection, key_id=made.id, name=made.name, person=owner, actor=actor)
     return CreatedKey(key=made, text=text)
 
 
+def _changing(
+    *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str
+) -> ChangeInWords:
+    # As it is now, not as it was when somebody asked.
+    now = read_key(connection, key.id, actor=actor)
+    return ChangeInWords(
+        title=f"Scopes of the API key {key.label}",
+        before=_in_words({name: getattr(now, name) for name in changes}),
+        after=_in_words(changes),
+        page=reverse("api-key", args=[connection.pk, key.id]),
+        connection=connection.pk,
+    )
+
+
+def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) -> bool:
+    """Whether a key neither decides nor administers that did not before, nor does so in more mailboxes."""
+    strong = _STRONG & set(changes.get("scopes", key.scopes))
+    boxes = set(changes.get("mailboxes", key.mailboxes) or ())
+    in_more = bool(key.mailboxes) and (not boxes or not boxes <= set(key.mailboxes))
+    return not strong or not (in_more or not strong <= set(key.scopes))
+
+
+@second_admin("Scopes of a key", words=_changing, tightens=_reaches_no_further, calls_multimail=True)
 def change_key(
     *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str = ""
 ) -> None:
-    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat.
-
-    Raises SecondAdminNeeded for a key that may decide or administer more than before, where the organisation wants two
-    admins for loosening.
-    """
+    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing changed.")
-    if _reaches_further(key, changes) and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked_scopes(connection, key, changes))
     body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
     failed = "api_key.change_failed"
@@ -227,114 +253,51 @@ def read_key_state(connection: Connection, key_id: str) -> bool | None:
     return None if row is None else bool(row.get("paused_at"))
 
 
-@atomic_with_retry
-def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
-    """Set who owns the program that uses a key: that person may not approve what it sends.
+def _locked_owner(connection: Connection, key_id: str) -> Person | None:
+    owners = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
+    found = owners.select_related(None).first()
+    return found.person if found else None
 
-    Raises ActNotAllowed, and SecondAdminNeeded where somebody is the owner no more, and so may approve, and the
-    organisation wants two admins for loosening.
-    """
+
+def _setting_owner(
+    *, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor
+) -> ChangeInWords:
     check_admin(actor, connection, may="say whose program its API keys are")
-    before = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
-    was = before.select_related(None).first()
-    if was and was.person != person and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked_owner(connection, key_id, name, was.person, person))
+    was = _locked_owner(connection, key_id)
+    return ChangeInWords(
+        title=f"Owner of the API key {name}",
+        before=f"{was}, who may not approve what it sends" if was else "nobody",
+        after=f"{person}, who may not approve what it sends" if person else "nobody",
+        page=reverse("api-key", args=[connection.pk, key_id]),
+        connection=connection.pk,
+        # Nobody lets themselves approve.
+        about=was.pk if was else None,
+        based_on=was.pk if was else None,
+    )
+
+
+def _bars_as_many(*, connection: Connection, key_id: str, person: Person | None, **_: Any) -> bool:
+    """Whether nobody stops being the owner, who then could approve."""
+    return _locked_owner(connection, key_id) in (None, person)
+
+
+@atomic_with_retry
+@second_admin("Owner of a key", words=_setting_owner, tightens=_bars_as_many)
+def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
+    """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
+    check_admin(actor, connection, may="say whose program its API keys are")
+    was = _locked_owner(connection, key_id)
     if person is None:
-        before.delete()
+        KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id).delete()
     else:
         KeyOwner.objects.update_or_create(connection=connection, upstream_key_id=key_id, defaults={"person": person})
     details = {
         "name": name,
         "key": key_id,
-        "before": str(was.person) if was else "nobody",
+        "before": str(was or "nobody"),
         "after": str(person or "nobody"),
     }
     record("api_key.owner_set", actor=actor, connection=connection.pk, details=details)
-
-
-def target_of_key(connection: int, key_id: str) -> str:
-    """Return how a change that waits names a key."""
-    return f"key/{connection}/{key_id}"
-
-
-def _asked_owner(connection: Connection, key_id: str, name: str, was: Person, person: Person | None) -> AskedChange:
-    return AskedChange(
-        kind="key_owner",
-        target=target_of_key(connection.pk, key_id),
-        title=f"Owner of the API key {name}",
-        before=f"{was}, who may not approve what it sends",
-        after=f"{person}, who may not approve what it sends" if person else "nobody",
-        change={
-            "connection": connection.pk,
-            "key_id": key_id,
-            "name": name,
-            "was": was.pk,
-            "person": person.pk if person else None,
-        },
-        url_name="api-key",
-        url_args={"connection_id": connection.pk, "key_id": key_id},
-        connection=connection.pk,
-        # Nobody lets themselves approve.
-        about=was.pk,
-    )
-
-
-def _owner_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    connection = Connection.objects.at_work().filter(pk=change["connection"]).first()
-    if connection is None:
-        raise ChangeRefused("The connection was removed.")
-    owned = connection.key_owners.filter(upstream_key_id=change["key_id"]).first()
-    if owned is None or owned.person_id != change["was"]:
-        raise ChangeRefused("The key has another owner since this was asked.")
-    person = None if change["person"] is None else Person.objects.get(pk=change["person"])
-    set_owner(connection=connection, key_id=change["key_id"], name=change["name"], person=person, actor=actor)
-    return True
-
-
-OWNER_CHANGE = ChangeKind("Owner of a key", _owner_accepted, refusals=(ActNotAllowed, ChangeRefused))
-
-
-def _reaches_further(key: ApiKey, changes: Mapping[str, Any]) -> bool:
-    """Whether a key decides or administers that did not, or does so in more mailboxes."""
-    strong = _STRONG & set(changes.get("scopes", key.scopes))
-    boxes = set(changes.get("mailboxes", key.mailboxes) or ())
-    in_more = bool(key.mailboxes) and (not boxes or not boxes <= set(key.mailboxes))
-    return bool(strong) and (in_more or not strong <= set(key.scopes))
-
-
-def _asked_scopes(connection: Connection, key: ApiKey, changes: Mapping[str, Any]) -> AskedChange:
-    seen = _in_words({name: getattr(key, name) for name in changes})
-    return AskedChange(
-        kind="key_scopes",
-        target=target_of_key(connection.pk, key.id),
-        title=f"Scopes of the API key {key.label}",
-        before=seen,
-        after=_in_words(changes),
-        change={"connection": connection.pk, "key_id": key.id, "changes": dict(changes), "seen": seen},
-        url_name="api-key",
-        url_args={"connection_id": connection.pk, "key_id": key.id},
-        connection=connection.pk,
-    )
-
-
-def _scopes_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    connection = Connection.objects.at_work().filter(pk=change["connection"]).first()
-    if connection is None:
-        raise ChangeRefused("The connection was removed.")
-    key, changes = read_key(connection, change["key_id"], actor=actor), change["changes"]
-    if _in_words({name: getattr(key, name) for name in changes}) != change["seen"]:
-        raise ChangeRefused("The key has changed since this was asked. Look at it as it is now, then ask again.")
-    change_key(connection=connection, key=key, actor=actor, changes=changes, code=code)
-    return True
-
-
-SCOPES_CHANGE = ChangeKind(
-    "Scopes of a key",
-    _scopes_accepted,
-    (ActNotAllowed, ChangeRefused),
-    (CodeWanted, ChangeUnknown),
-    calls_multimail=True,
-)
 
 
 def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:

@@ -20,7 +20,6 @@ from connections.keys.commands import (
     resume_key,
     revoke_key,
     set_owner,
-    target_of_key,
 )
 from connections.keys.forms import KeyForm, OwnerForm
 from connections.pages import (
@@ -128,7 +127,7 @@ def _key_page(
         "scopes": SCOPES,
         "boxes": connection.mailboxes.there(),
         "people": _possible_owners(),
-        "waiting_changes": PendingChange.objects.at(target_of_key(connection.pk, key.id)),
+        "waiting_changes": PendingChange.objects.at("api-key", connection.pk, key.id),
         "name": request.POST.get("name", "") if is_typed else key.name,
         "ticked": request.POST.getlist("scopes") if is_typed else key.scopes,
         "ticked_boxes": request.POST.getlist("mailboxes") if is_typed else key.mailboxes,

@@ -4,15 +4,15 @@ The change is recorded before the call, because a failed call may have had its e
 """
 
 from dataclasses import dataclass
-from typing import Any
+
+from django.urls import reverse
 
 from connections.changes import CHANGE_SECONDS, READ_SECONDS, record_change
 from connections.errors import ChangeUnknown
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from upstream import errors
 from upstream.client import Client
 
@@ -38,18 +38,32 @@ def read_hold_all(connection: Connection) -> HoldAll:
         return HoldAll(None, error.sentence)
 
 
-def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
-    """Make the gateway hold everything that is not approved from now on, or end that, and return the new state.
-
-    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway can be asked, and
-    SecondAdminNeeded for ending it where the organisation wants two admins for loosening.
-    """
+def _check_may_hold(actor: Actor, connection: Connection) -> None:
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None):
         raise ActNotAllowed("Only an admin of this connection can hold all of its mail.")
     if not can_hold_all(connection):
         raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
-    if not on and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked(connection))
+
+
+def _ending(*, connection: Connection, actor: Actor, **_: bool) -> ChangeInWords:
+    _check_may_hold(actor, connection)
+    return ChangeInWords(
+        title=f"Stop holding all mail at the gateway of {connection}",
+        before="nothing leaves without a new approval",
+        after="mail leaves as its mailbox says",
+        page=reverse("stop"),
+        connection=connection.pk,
+    )
+
+
+@second_admin("Hold all mail", words=_ending, tightens=lambda on, **_: bool(on), calls_multimail=True)
+def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
+    """Make the gateway hold everything that is not approved from now on, or end that, and return the new state.
+
+    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway can be asked, and ChangeUnknown
+    where what a second admin accepted is not confirmed.
+    """
+    _check_may_hold(actor, connection)
     record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor, explanation="")
     try:
         now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
@@ -57,35 +71,9 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
         now = HoldAll(None, error.sentence)
     if now.is_on is not on:
         record_change("connection.hold_all_failed", connection, actor, explanation=now.error)
+        if actor.second:
+            raise ChangeUnknown(f"Not confirmed: {now.error or 'nothing has changed yet.'}")
     return now
-
-
-def _asked(connection: Connection) -> AskedChange:
-    return AskedChange(
-        kind="hold_all",
-        target="stop",
-        title=f"Stop holding all mail at the gateway of {connection}",
-        before="nothing leaves without a new approval",
-        after="mail leaves as its mailbox says",
-        change={"connection": connection.pk},
-        url_name="stop",
-        connection=connection.pk,
-    )
-
-
-def _ending_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    connection = Connection.objects.at_work().filter(pk=change["connection"]).first()
-    if connection is None:
-        raise ActNotAllowed("The connection was removed.")
-    now = hold_all(connection=connection, on=False, actor=actor)
-    if now.is_on is not False:
-        raise ChangeUnknown(f"Not confirmed: {now.error or 'nothing has changed yet.'}")
-    return now
-
-
-ENDING = ChangeKind(
-    "Hold all mail", _ending_accepted, refusals=(ActNotAllowed,), unfinished=(ChangeUnknown,), calls_multimail=True
-)
 
 
 def _client(connection: Connection) -> Client:

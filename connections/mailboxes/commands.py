@@ -11,19 +11,18 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import organisation_settings
 from upstream import errors
 from upstream.events import read_time
@@ -85,15 +84,8 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     return made
 
 
-def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
-    """Change settings at MultiMail, or tighten the oversight mode.
-
-    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
-    change only with an operator's code, ChangeUnknown, and SecondAdminNeeded where calls may loosen their own
-    oversight or decisions leave out the fingerprint, and the organisation wants two admins for loosening.
-    """
-    connection = mailbox.connection
-    check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
+def _check_may_change(actor: Actor, mailbox: Mailbox, changes: Mapping[str, Any]) -> None:
+    _check_admin_of(actor, mailbox, may="change it")
     if not changes:
         raise ChangeRefused("Nothing changed: MultiMail has these settings already.")
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
@@ -101,9 +93,33 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
     if changes.get("allow_looser_per_call"):
         check_minimum(mode, per_call=True)
-    looser = _settings_loosen(mailbox, changes)
-    if looser and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked("mailbox_settings", mailbox, changes))
+
+
+def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
+    check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may=may)
+    if not mailbox.is_active:
+        raise ChangeRefused("The mailbox is no longer there.")
+
+
+def _changing(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str) -> ChangeInWords:
+    _check_may_change(actor, mailbox, changes)
+    return _as_change(mailbox, changes)
+
+
+@second_admin(
+    "Mailbox",
+    words=_changing,
+    tightens=lambda mailbox, changes, **_: not _settings_loosen(mailbox, changes),
+    calls_multimail=True,
+)
+def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
+    """Change settings at MultiMail, or tighten the oversight mode.
+
+    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
+    change only with an operator's code, ChangeUnknown.
+    """
+    _check_may_change(actor, mailbox, changes)
+    connection, looser = mailbox.connection, _settings_loosen(mailbox, changes)
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
@@ -160,7 +176,27 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
         record("mailbox.deleted", actor=actor, connection=connection.pk, details=details)
 
 
+def _locked_for(actor: Actor, mailbox: Mailbox, undo_window: timedelta, expire_after: timedelta | None) -> Mailbox:
+    """Lock a mailbox whose desk settings the actor may change so. Raises ActNotAllowed, ChangeRefused."""
+    _check_admin_of(actor, mailbox, may="change it")
+    if not timedelta(0) <= undo_window <= MAX_UNDO:
+        raise ChangeRefused("Undo can take 0 to 600 seconds.")
+    if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
+        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
+    return Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+
+
+def _changing_desk(*, mailbox: Mailbox, actor: Actor, **after: Any) -> ChangeInWords:
+    return _as_change(_locked_for(actor, mailbox, after["undo_window"], after["expire_after"]), after)
+
+
+def _desk_tightens(*, mailbox: Mailbox, actor: Actor, **after: Any) -> bool:
+    locked = _locked_for(actor, mailbox, after["undo_window"], after["expire_after"])
+    return not desk_settings_loosen({name: getattr(locked, name) for name in after}, after)
+
+
 @atomic_with_retry
+@second_admin("Mailbox", words=_changing_desk, tightens=_desk_tightens)
 def set_desk_settings(
     *,
     mailbox: Mailbox,
@@ -170,22 +206,11 @@ def set_desk_settings(
     editor_may_approve: bool,
     loads_pictures: bool,
 ) -> Mailbox:
-    """Change the desk's own settings for a mailbox.
-
-    Raises ActNotAllowed, ChangeRefused, and SecondAdminNeeded where a setting loosens and the organisation wants two
-    admins for that.
-    """
-    check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
-    if not timedelta(0) <= undo_window <= MAX_UNDO:
-        raise ChangeRefused("Undo can take 0 to 600 seconds.")
-    if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
-        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
-    locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+    """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
+    locked = _locked_for(actor, mailbox, undo_window, expire_after)
     after: dict[str, Any] = {"undo_window": undo_window, "expire_after": expire_after}
     after |= {"editor_may_approve": editor_may_approve, "loads_pictures": loads_pictures}
     before = {name: getattr(locked, name) for name in after}
-    if wants_second_admin(actor) and desk_settings_loosen(before, after):
-        raise SecondAdminNeeded(_asked("mailbox_desk", locked, after))
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
@@ -272,20 +297,28 @@ def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
     return UpgradeRequests(tuple(map(_upgrade_request, rows)))
 
 
+def _check_may_loosen(actor: Actor, mailbox: Mailbox, target: str) -> None:
+    _check_admin_of(actor, mailbox, may="loosen its oversight")
+    if not is_looser(target, than=mailbox.oversight_mode):
+        raise ChangeRefused(f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode.")
+    check_minimum(target)
+
+
+def _loosening(*, mailbox: Mailbox, actor: Actor, target: str, code: str) -> ChangeInWords:
+    _check_may_loosen(actor, mailbox, target)
+    return _as_change(mailbox, {"oversight_mode": target})
+
+
+@second_admin("Oversight mode", words=_loosening, calls_multimail=True)
 def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Mailbox:
     """Give a mailbox a looser mode, and return its new state.
 
     A pending request for the same mode is granted. Raises CodeWanted if MultiMail does not show the code:
     repeat the call with the `code` that was mailed to the account's oversight address. Raises ActNotAllowed,
-    ChangeRefused, ChangeUnknown, and SecondAdminNeeded where the organisation wants two admins for loosening.
+    ChangeRefused, ChangeUnknown.
     """
+    _check_may_loosen(actor, mailbox, target)
     connection = mailbox.connection
-    check_admin(actor, connection, mailbox=mailbox.pk, may="loosen its oversight")
-    if not is_looser(target, than=mailbox.oversight_mode):
-        raise ChangeRefused(f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode.")
-    check_minimum(target)
-    if wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked("mailbox_mode", mailbox, {"oversight_mode": target}))
     code = code or _code_for(mailbox, actor, target)
     before = mailbox.oversight_mode
     changed = _upgrade(mailbox, actor, code=code, target=target)
@@ -398,23 +431,15 @@ _LABELS = {
 }
 
 
-def target_of_mailbox(mailbox: int) -> str:
-    """Return how a change that waits names the mailbox."""
-    return f"mailbox/{mailbox}"
-
-
-def _asked(kind: str, mailbox: Mailbox, after: Mapping[str, Any]) -> AskedChange:
+def _as_change(mailbox: Mailbox, after: Mapping[str, Any]) -> ChangeInWords:
+    """Return a change of settings of a mailbox in words."""
     before = {name: getattr(mailbox, name) for name in after}
     differs = {name: value for name, value in after.items() if before[name] != value}
-    return AskedChange(
-        kind=kind,
-        target=target_of_mailbox(mailbox.pk),
+    return ChangeInWords(
         title=f"{mailbox}: {', '.join(_label(name) for name in differs)}",
         before="\n".join(_setting_words(name, before[name]) for name in differs),
         after="\n".join(_setting_words(name, value) for name, value in differs.items()),
-        change={"mailbox": mailbox.pk, "before": _stored(before), "after": _stored(after)},
-        url_name="mailbox",
-        url_args={"mailbox_id": mailbox.pk},
+        page=reverse("mailbox", args=[mailbox.pk]),
         connection=mailbox.connection_id,
         mailbox=mailbox.pk,
     )
@@ -436,48 +461,3 @@ def _setting_words(name: str, value: Any) -> str:
 
 def _label(name: str) -> str:
     return _LABELS.get(name) or _WORDS.get(name, name)
-
-
-def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON; times are seconds."""
-    return {
-        name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in sorted(values.items())
-    }
-
-
-def _still(change: Mapping[str, Any]) -> Mailbox:
-    """Return the mailbox of a change that was accepted. Raises ChangeRefused where it is not as it was."""
-    working = Mailbox.objects.at_work().select_related("connection")
-    mailbox = working.filter(pk=change["mailbox"], is_active=True).first()
-    if mailbox is None:
-        raise ChangeRefused("The mailbox is no longer there.")
-    if _stored({name: getattr(mailbox, name) for name in change["before"]}) != change["before"]:
-        raise ChangeRefused(f"The settings of {mailbox} have changed since this was asked. Ask for it again.")
-    return mailbox
-
-
-def _mode_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return loosen(mailbox=_still(change), actor=actor, target=change["after"]["oversight_mode"], code=code)
-
-
-def _settings_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return change_mailbox(mailbox=_still(change), actor=actor, changes=change["after"], code=code)
-
-
-def _desk_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    after = dict(change["after"])
-    expires = after.pop("expire_after")
-    return set_desk_settings(
-        mailbox=_still(change),
-        actor=actor,
-        undo_window=timedelta(seconds=after.pop("undo_window")),
-        expire_after=None if expires is None else timedelta(seconds=expires),
-        **after,
-    )
-
-
-_REFUSALS = (ActNotAllowed, ChangeRefused)
-_UNFINISHED = (CodeWanted, ChangeUnknown)
-MODE_CHANGE = ChangeKind("Oversight mode", _mode_accepted, _REFUSALS, _UNFINISHED, calls_multimail=True)
-SETTINGS_CHANGE = ChangeKind("Mailbox", _settings_accepted, _REFUSALS, _UNFINISHED, calls_multimail=True)
-DESK_CHANGE = ChangeKind("Mailbox", _desk_accepted, _REFUSALS)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
@@ -13,9 +14,9 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from mirror.oversight_modes import AUTONOMOUS, NAMES, is_looser, is_minimum_lower, mode_words
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
-from people.second_admin.setting import ORGANISATION, lock_settings, organisation_settings
+from people.models import OrganisationSettings
+from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.setting import lock_settings, organisation_settings
 from policy.gate_minimum import compare_soon
 
 _ANY = "any mode"
@@ -29,25 +30,39 @@ class BelowMinimum:
     why_not: str
 
 
-@atomic_with_retry
-def set_minimum(*, actor: Actor, mode: str, based_on: str | None = None) -> bool:
-    """Set the loosest mode that a mailbox can have, empty for any; return whether that changed.
-
-    Mailboxes that are below it stay so until they are raised. Raises ActNotAllowed, ChangeRefused where the minimum is
-    no longer `based_on`, and SecondAdminNeeded for a lower minimum where the organisation wants two admins for that.
-    """
+def _locked_settings(actor: Actor, mode: str) -> OrganisationSettings:
+    """Lock the settings, of which the actor may set the minimum to this mode. Raises ActNotAllowed, ChangeRefused."""
     if not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can set the minimum.")
     if mode and mode not in NAMES:
         raise ChangeRefused("This is not an oversight mode.")
-    locked = lock_settings()
+    return lock_settings()
+
+
+def _lowering(*, actor: Actor, mode: str) -> ChangeInWords:
+    return ChangeInWords(
+        title="Minimum oversight mode of the organisation",
+        before=mode_words(_locked_settings(actor, mode).minimum_oversight) or _ANY,
+        after=mode_words(mode) or _ANY,
+        page=reverse("oversight-minimum"),
+    )
+
+
+def _is_not_lower(*, actor: Actor, mode: str) -> bool:
+    return not is_minimum_lower(mode, than=_locked_settings(actor, mode).minimum_oversight)
+
+
+@atomic_with_retry
+@second_admin("Minimum oversight", words=_lowering, tightens=_is_not_lower)
+def set_minimum(*, actor: Actor, mode: str) -> bool:
+    """Set the loosest mode that a mailbox can have, empty for any; return whether that changed.
+
+    Mailboxes that are below it stay so until they are raised. Raises ActNotAllowed, ChangeRefused.
+    """
+    locked = _locked_settings(actor, mode)
     before = locked.minimum_oversight
-    if based_on is not None and based_on != before:
-        raise ChangeRefused(f"The minimum has changed since this was asked: it is {mode_words(before) or _ANY}.")
     if mode == before:
         return False
-    if is_minimum_lower(mode, than=before) and wants_second_admin(actor):
-        raise SecondAdminNeeded(_lowering(before, mode))
     locked.minimum_oversight, locked.minimum_set_at, locked.minimum_set_by_id = mode, Now(), int(actor.id)
     locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
     compare_soon()
@@ -77,22 +92,3 @@ def _why_not(mailbox: Mailbox, actor: Actor) -> str:
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox.pk):
         return "Only an admin of this mailbox can raise it."
     return "" if connection.admin_key else f"{connection} has no admin key, so it cannot be changed from here."
-
-
-def _lowering(before: str, after: str) -> AskedChange:
-    return AskedChange(
-        kind="oversight_minimum",
-        target=ORGANISATION,
-        title="Minimum oversight mode of the organisation",
-        before=mode_words(before) or _ANY,
-        after=mode_words(after) or _ANY,
-        change={"before": before, "after": after},
-        url_name="oversight-minimum",
-    )
-
-
-def _lower_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return set_minimum(actor=actor, mode=change["after"], based_on=change["before"])
-
-
-MINIMUM_CHANGE = ChangeKind("Minimum oversight", _lower_accepted, refusals=(ActNotAllowed, ChangeRefused))

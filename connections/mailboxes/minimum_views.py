@@ -17,7 +17,7 @@ from mirror.models import Connection
 from mirror.oversight_modes import MODES, is_minimum_lower, mode_named
 from people.actors import Role
 from people.models import PendingChange
-from people.second_admin.setting import ORGANISATION, organisation_settings
+from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.gate_minimum import gate_minimums
 
@@ -84,6 +84,6 @@ def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpRespo
         "below": [(one, mode_named(one.mailbox.oversight_mode)) for one in mailboxes_below(request.actor)],
         "gateways": gate_minimums(Connection.objects.at_work().visible_to(request.actor).order_by("name"), now),
         "may_set": request.actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(ORGANISATION),
+        "waiting_changes": PendingChange.objects.visible_to(request.actor).at("oversight-minimum"),
     }
     return answer(request, "connections/oversight_minimum.html", context, failed=failed)

@@ -22,7 +22,6 @@ from connections.mailboxes.commands import (
     loosen,
     read_upgrade_requests,
     set_desk_settings,
-    target_of_mailbox,
 )
 from connections.mailboxes.forms import (
     NEW_MODES,
@@ -328,7 +327,7 @@ def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | N
         "expire_hours": typed.get("expire_hours", hours),
         "editor_may_approve": "editor_may_approve" in typed if "undo_seconds" in typed else found.editor_may_approve,
         "loads_pictures": "loads_pictures" in typed if "undo_seconds" in typed else found.loads_pictures,
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(target_of_mailbox(found.pk)),
+        "waiting_changes": PendingChange.objects.visible_to(request.actor).at("mailbox", found.pk),
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)

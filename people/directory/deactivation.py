@@ -3,16 +3,16 @@
 from typing import Any
 
 from allauth.socialaccount.models import SocialAccount
+from django.urls import reverse
 
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
-from people.errors import NotYours, PeopleError
-from people.models import Invitation, Person
+from people.errors import NotYours
+from people.models import Grant, Invitation, Person
 from people.roles.grants import check_admin_left, check_covers, is_self, lock_for
 from people.roles.targets import common_target, grants_of, in_words, target_of
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in.sessions import end_sessions
 
 
@@ -39,21 +39,40 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     return person
 
 
+def _reactivating(*, actor: Actor, person_id: int) -> ChangeInWords:
+    now, person = lock_for(actor, person_id)
+    check_covers(now, person)
+    grants = grants_of(person)
+    target = common_target(target_of(grant) for grant in grants)
+    roles = in_words(grants)
+    return ChangeInWords(
+        title=f"{person}: reactivate",
+        before="deactivated",
+        after=f"active, {roles}",
+        page=reverse("person", args=[person_id]),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person_id,
+        based_on=roles,
+    )
+
+
+def _gives_no_role(*, person_id: int, **_: Any) -> bool:
+    return not Grant.objects.filter(person=person_id, person__is_active=False).exists()
+
+
 @atomic_with_retry
+@second_admin("Reactivation", words=_reactivating, tightens=_gives_no_role)
 def reactivate(*, actor: Actor, person_id: int) -> Person:
     """Reactivate a person, with their old password, second factor and roles.
 
     Who they were at the sign-in provider is forgotten: they may have a new account there, which is found by its
     verified address.
-
-    Raises SecondAdminNeeded where the organisation wants two admins for giving roles, and the person has some.
     """
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     if person.is_active:
         return person
-    if wants_second_admin(now) and grants_of(person):
-        raise SecondAdminNeeded(_reactivating(person))
     person.is_active = True
     person.save(update_fields=["is_active"])
     SocialAccount.objects.filter(user=person).delete()
@@ -70,32 +89,3 @@ def _record(action: str, actor: Actor, person: Person, *, before: str, after: st
         "after": after,
     }
     record(action, actor=actor, details=details, about=person)
-
-
-def _reactivating(person: Person) -> AskedChange:
-    grants = grants_of(person)
-    target = common_target(target_of(grant) for grant in grants)
-    roles = in_words(grants)
-    return AskedChange(
-        kind="reactivation",
-        target=f"person/{person.pk}",
-        title=f"{person}: reactivate",
-        before="deactivated",
-        after=f"active, {roles}",
-        change={"person": person.pk, "roles": roles},
-        url_name="person",
-        url_args={"person_id": person.pk},
-        connection=target.connection,
-        mailbox=target.mailbox,
-        about=person.pk,
-    )
-
-
-def _reactivate_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    _, person = lock_for(actor, change["person"])
-    if in_words(grants_of(person)) != change["roles"]:
-        raise NotYours(f"The roles of {person} have changed since this was asked.")
-    return reactivate(actor=actor, person_id=person.pk)
-
-
-REACTIVATION = ChangeKind("Reactivation", _reactivate_accepted, refusals=(PeopleError,))

@@ -18,9 +18,7 @@ from people.invitations.views import show_link
 from people.models import PendingChange
 from people.second_admin.asking import (
     MAX_REASON,
-    AskedChange,
     ChangeNotWaiting,
-    SecondAdminNeeded,
     ask_second_admin,
     covers,
     other_admins,
@@ -28,8 +26,8 @@ from people.second_admin.asking import (
     place_of,
     unpack,
 )
-from people.second_admin.ending import accept, check_may_accept, decline, withdraw_change
-from people.second_admin.kinds import kind_named
+from people.second_admin.ending import accept, check_may_accept, decline, reveal_secret, withdraw_change
+from people.second_admin.registry import COMMANDS, AskedChange, SecondAdminNeeded
 from people.second_admin.setting import has_another_admin, organisation_settings, set_second_admin
 from people.sign_in.reauthentication import reauthenticated
 
@@ -93,7 +91,7 @@ def _ask_page(request: DeskRequest, asked: AskedChange, *, error: str = "") -> H
     context = {
         "asked": asked,
         "packed": packed,
-        "others": other_admins(asked, asker=int(request.actor.id)),
+        "others": other_admins(asked.words, asker=int(request.actor.id)),
         "error": error,
         "reason": request.POST.get("reason", "") if error else "",
         "most": MAX_REASON,
@@ -116,7 +114,7 @@ def ask(request: DeskRequest) -> HttpResponse:
         ask_second_admin(asked=asked, reason=form.cleaned_data["reason"], actor=request.actor)
     except NotYours as error:
         return _changes_page(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"Waiting for a second admin: {asked.title}.", asked.url)
+    return redirect_with_notice(request, f"Waiting for a second admin: {asked.words.title}.", asked.words.page)
 
 
 @login_required
@@ -161,9 +159,24 @@ def accept_change(request: DeskRequest, change_id: int) -> HttpResponse:
     change = ended.change
     if change.state != PendingChange.State.ACCEPTED:
         return _changes_page(request, status=409, error=change.outcome, at=change_id)
-    if isinstance(ended.result, NewLink):
+    if change.command == "invite" and isinstance(ended.result, NewLink):
         return show_link(request, ended.result, roles=roles_of(ended.result.invitation))
     return redirect_with_notice(request, f"Accepted and carried out: {change.title}.", "pending-changes")
+
+
+@login_required
+@require_POST
+@reauthenticated
+def show_secret(request: DeskRequest, change_id: int) -> HttpResponse:
+    """Show the secret that an accepted change made, once, to whoever asked for it."""
+    _find(request, change_id)
+    try:
+        revealed = reveal_secret(change_id=change_id, actor=request.actor)
+    except ChangeNotWaiting as error:
+        return _changes_page(request, status=409, error=error.sentence)
+    response = render(request, "people/change_secret.html", {"change": revealed.change, "secret": revealed.secret})
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @login_required
@@ -214,7 +227,7 @@ def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", a
         "may_set": actor.is_admin_of_all,
         "is_alone": actor.is_admin_of_all and not has_another_admin(actor),
         "rows": [_row(request, one) for one in waiting],
-        "ended": ended,
+        "ended": [(one, one.has_secret and one.is_of(actor)) for one in ended],
         "error": error,
         "at": at,
     }
@@ -230,11 +243,11 @@ def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
         why_not = error.sentence
     return {
         "change": change,
-        "kind": kind_named(change.kind),
+        "kind": COMMANDS[change.command].kind,
         "is_own": change.is_of(request.actor),
         "may_decline": not change.is_of(request.actor)
         and covers(request.actor, connection=connection, mailbox=mailbox),
         "why_not": why_not,
         "others": other_admins(change, asker=change.asked_by_id),
-        "wants_code": kind_named(change.kind).calls_multimail and bool(change.outcome),
+        "wants_code": COMMANDS[change.command].calls_multimail and bool(change.outcome),
     }

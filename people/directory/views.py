@@ -96,7 +96,7 @@ def _person_page(
         "roles": ROLES_TO_GIVE,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(f"person/{person_id}"),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("person", person_id),
         "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
         "error": error,
         "at": at,

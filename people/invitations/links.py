@@ -17,7 +17,7 @@ from django.urls import reverse
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.errors import LinkNotGood, NotYours, PeopleError, WrongPerson
+from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
 from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people
 from people.roles.targets import (
@@ -29,9 +29,9 @@ from people.roles.targets import (
     is_admin_of,
     is_covered_by,
     role_words,
+    target_of,
 )
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
@@ -63,14 +63,8 @@ class Link:
         return self.invitation.kind == Invitation.Kind.PASSWORD
 
 
-@atomic_with_retry
-def invite(
-    *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
-) -> NewLink:
-    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void.
-
-    Raises SecondAdminNeeded where the organisation wants two admins for giving roles.
-    """
+def _locked_inviter(actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]]) -> Actor:
+    """Lock the actor, who may invite this address with these roles. Raises NotYours where they may not."""
     now = lock_actor(actor)
     for _, target in roles:
         if not is_admin_of(now, target):
@@ -82,8 +76,34 @@ def invite(
         raise NotYours("This is your own address. You cannot give yourself a role.")
     if known is not None and not known.is_active:
         raise NotYours("The account with this address is deactivated. Reactivate it on its page.")
-    if wants_second_admin(now):
-        raise SecondAdminNeeded(_inviting(email, name, roles, lasts, known))
+    targets = all_targets()
+    if any(target.value not in targets for _, target in roles):
+        raise NotYours("The connection or mailbox of a role is no longer there.")
+    return now
+
+
+def _inviting(*, actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]], **_: Any) -> ChangeInWords:
+    _locked_inviter(actor, email, roles)
+    target = common_target(target for _, target in roles)
+    known = Person.objects.filter(email=email).first()
+    return ChangeInWords(
+        title=f"Invite {email}",
+        before=in_words(grants_of(known)) if known else "not at this desk",
+        after=_words(roles),
+        page=reverse("people"),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=known.pk if known else None,
+    )
+
+
+@atomic_with_retry
+@second_admin("Invitation", words=_inviting)
+def invite(
+    *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
+) -> NewLink:
+    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void."""
+    now = _locked_inviter(actor, email, roles)
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
     # An operator's links are for the first admin, and there is only one of them.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
@@ -118,15 +138,36 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     return invitation
 
 
-@atomic_with_retry
-def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
-    """Make a link to set a new password; an earlier one becomes void. The second factor stays."""
+def _locked_without_password(actor: Actor, person_id: int) -> tuple[Actor, Person]:
+    """Lock the actor and a person for whom they may make a password link. Raises NotYours."""
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("This is your own account. Change your password there.")
     check_covers(now, person)
     if not person.is_active:
         raise NotYours(f"{person} is deactivated. Reactivate them first.")
+    return now, person
+
+
+def _giving_a_password(*, actor: Actor, person_id: int) -> ChangeInWords:
+    _, person = _locked_without_password(actor, person_id)
+    target = common_target(target_of(grant) for grant in grants_of(person))
+    return ChangeInWords(
+        title=f"{person}: link for a new password",
+        before="the password of now",
+        after="whoever has the link sets another one; the second factor stays",
+        page=reverse("person", args=[person_id]),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person_id,
+    )
+
+
+@atomic_with_retry
+@second_admin("Password", words=_giving_a_password, made=lambda link: link.url)
+def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
+    """Make a link to set a new password; an earlier one becomes void. The second factor stays."""
+    now, person = _locked_without_password(actor, person_id)
     Invitation.objects.passwords_of(person).withdraw()
     kind = Invitation.Kind.PASSWORD
     made = _make(now, Invitation(kind=kind, email=person.email, name=person.name, person=person), PASSWORD_LASTS)
@@ -289,38 +330,3 @@ def _words(roles: Iterable[tuple[Role, GrantTarget]]) -> str:
 
 def _until(made: NewLink) -> str:
     return f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
-
-
-def _inviting(
-    email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta, known: Person | None
-) -> AskedChange:
-    target = common_target(target for _, target in roles)
-    return AskedChange(
-        kind="invitation",
-        target="people",
-        title=f"Invite {email}",
-        before=in_words(grants_of(known)) if known else "not at this desk",
-        after=_words(roles),
-        change={
-            "email": email,
-            "name": name,
-            "roles": [[role.value, one.value] for role, one in roles],
-            "seconds": int(lasts.total_seconds()),
-        },
-        url_name="people",
-        connection=target.connection,
-        mailbox=target.mailbox,
-        about=known.pk if known else None,
-    )
-
-
-def _invite_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    targets = all_targets()
-    if any(value not in targets for _, value in change["roles"]):
-        raise NotYours("The connection or mailbox of a role is no longer there.")
-    roles = [(Role(role), targets[value]) for role, value in change["roles"]]
-    lasts = timedelta(seconds=change["seconds"])
-    return invite(actor=actor, email=change["email"], name=change["name"], roles=roles, lasts=lasts)
-
-
-INVITATION = ChangeKind("Invitation", _invite_accepted, refusals=(PeopleError,))

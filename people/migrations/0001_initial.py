@@ -233,8 +233,7 @@ class Migration(migrations.Migration):
             name='PendingChange',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('target', models.CharField(max_length=120)),
+                ('command', models.CharField(max_length=60)),
                 ('title', models.CharField(max_length=400)),
                 ('before', models.TextField()),
                 ('after', models.TextField()),

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from people.actors import Actor, Role, Scope
 
@@ -65,13 +66,10 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         """Those that wait, of targets that the actor is an admin of."""
         return self.waiting().filter(_within(actor.acting_as(Role.ADMIN).scopes))
 
-    def at(self, *targets: str) -> Self:
-        """Those that wait for a change of one of these targets, the oldest first, with who asked."""
-        return self.waiting().filter(target__in=targets).select_related("asked_by").order_by("pk")
-
-    def of_kinds(self, *kinds: str) -> Self:
-        """Those that wait, of these kinds, the oldest first, with who asked."""
-        return self.waiting().filter(kind__in=kinds).select_related("asked_by").order_by("pk")
+    def at(self, page: str, *args: object) -> Self:
+        """Those that wait for a change of what this page shows, the oldest first, with who asked."""
+        there = self.waiting().filter(url=reverse(page, args=args))
+        return there.select_related("asked_by").order_by("pk")
 
     def for_page(self) -> Self:
         """With the names that the page shows, the newest first."""
@@ -102,9 +100,8 @@ class PendingChange(models.Model):
         WITHDRAWN = "withdrawn", "Withdrawn"
         REFUSED = "refused", "No longer possible"
 
-    kind = models.CharField(max_length=40)
-    # What it changes, as pages look it up: "mailbox/7".
-    target = models.CharField(max_length=120)
+    # The name of the command that it calls.
+    command = models.CharField(max_length=60)
     # Of which connection or mailbox it is; neither: of everything.
     connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
@@ -115,8 +112,10 @@ class PendingChange(models.Model):
     title = models.CharField(max_length=400)
     before = models.TextField()
     after = models.TextField()
+    # The page of what it changes.
     url = models.CharField(max_length=200)
-    # The arguments of the command, with the version or values that it was based on.
+    # The arguments of the command, and a fingerprint of what it is based on. `secret`, encrypted: arguments that are
+    # secrets or, once it was accepted, the secret that it made.
     change = models.JSONField()
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     asked_at = models.DateTimeField(db_default=Now())
@@ -150,6 +149,11 @@ class PendingChange(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether it was accepted, and made a secret that nobody has seen yet."""
+        return self.state == self.State.ACCEPTED and "secret" in self.change
 
     def is_of(self, actor: Actor) -> bool:
         """Whether the actor asked for it."""

@@ -6,10 +6,12 @@ A person who loses a role has to sign in again, and the last admin of everything
 from dataclasses import replace
 from typing import Any
 
+from django.urls import reverse
+
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.errors import LastAdmin, NotYours, PeopleError
+from people.errors import LastAdmin, NotYours
 from people.models import Grant, Person
 from people.roles.targets import (
     GrantTarget,
@@ -22,25 +24,49 @@ from people.roles.targets import (
     role_words,
     target_of,
 )
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in.sessions import access_changed, end_sessions
 
 
-@atomic_with_retry
-def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
-    """Grant a person a role for a target that the actor is an admin of; False if they have it already.
-
-    Nobody grants themselves one. Raises SecondAdminNeeded where the organisation wants two admins for it.
-    """
+def _locked_receiver(actor: Actor, person_id: int, target: GrantTarget) -> tuple[Actor, Person]:
+    """Lock the actor and whom they give a role for a target. Raises NotYours where they may not."""
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("You cannot give yourself a role. Ask another admin.")
     _check_admin_of(now, target)
     _check_not_above(now, person)
+    if target.value not in all_targets():
+        raise NotYours("The connection or mailbox of this role is no longer there.")
+    return now, person
+
+
+def _giving(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> ChangeInWords:
+    _, person = _locked_receiver(actor, person_id, target)
+    new, before = role_words(role.value, target.name), in_words(grants_of(person))
+    return ChangeInWords(
+        title=f"{person}: give the role {new}",
+        before=before,
+        after=new if before == in_words([]) else f"{before}, {new}",
+        page=reverse("person", args=[person_id]),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person_id,
+    )
+
+
+def _has_role(*, person_id: int, role: Role, target: GrantTarget, **_: Any) -> bool:
+    return Grant.objects.filter(person=person_id, role=role, **_where(target)).exists()
+
+
+@atomic_with_retry
+@second_admin("Role", words=_giving, tightens=_has_role)
+def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
+    """Grant a person a role for a target that the actor is an admin of; False if they have it already.
+
+    Nobody grants themselves one.
+    """
+    now, person = _locked_receiver(actor, person_id, target)
     before = in_words(grants_of(person))
-    if wants_second_admin(now) and not _has_grant(person, role, target):
-        raise SecondAdminNeeded(_giving(person, role, target, before))
     is_new = add_grant(person, role, target)
     if is_new:
         _record(now, person, before)
@@ -72,10 +98,6 @@ def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
     """Store a grant in the caller's transaction; False if it exists already."""
     _, is_new = Grant.objects.get_or_create(person=person, role=role, **_where(target))
     return is_new
-
-
-def _has_grant(person: Person, role: Role, target: GrantTarget) -> bool:
-    return Grant.objects.filter(person=person, role=role, **_where(target)).exists()
 
 
 def _where(target: GrantTarget) -> dict[str, Any]:
@@ -150,30 +172,3 @@ def _check_not_above(actor: Actor, person: Person) -> None:
 def _record(actor: Actor, person: Person, before: str) -> None:
     details = {"person": str(person), "email": person.email, "before": before, "after": in_words(grants_of(person))}
     record("person.grants_changed", actor=actor, details=details, about=person)
-
-
-def _giving(person: Person, role: Role, target: GrantTarget, before: str) -> AskedChange:
-    new = role_words(role.value, target.name)
-    return AskedChange(
-        kind="role",
-        target=f"person/{person.pk}",
-        title=f"{person}: give the role {new}",
-        before=before,
-        after=new if before == in_words([]) else f"{before}, {new}",
-        change={"person": person.pk, "role": role.value, "target": target.value},
-        url_name="person",
-        url_args={"person_id": person.pk},
-        connection=target.connection,
-        mailbox=target.mailbox,
-        about=person.pk,
-    )
-
-
-def _give_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    target = all_targets().get(change["target"])
-    if target is None:
-        raise NotYours("The connection or mailbox of this role is no longer there.")
-    return give_role(actor=actor, person_id=change["person"], role=Role(change["role"]), target=target)
-
-
-ROLE_CHANGE = ChangeKind("Role", _give_accepted, refusals=(PeopleError,))

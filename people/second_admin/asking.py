@@ -1,76 +1,28 @@
-"""Whether a change has to wait for a second admin, and asking for one."""
+"""Asking a second admin for a change, and who could accept it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from django.core import signing
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.urls import reverse
 
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import NotYours
-from people.models import WAITS_FOR, OrganisationSettings, PendingChange, Person
-from people.second_admin.kinds import kind_named
+from people.models import WAITS_FOR, PendingChange, Person
+from people.second_admin.registry import COMMANDS, AskedChange, ChangeInWords
 
-MAX_REASON, MAX_WORDS = 1000, 4000
+MAX_REASON = 1000
 # A form has at most a mebibyte, and this text is one field of it.
 MAX_PACKED = 1_000_000
 _GOOD_FOR = 3600
 _SALT = "ask-second-admin:"
 
 
-@dataclass(frozen=True)
-class AskedChange:
-    """A change that an admin wants: the arguments of its command as JSON, and what it was and becomes in words.
-
-    Without connection and mailbox it is of everything. `about` is the person whose rights it changes.
-    """
-
-    kind: str
-    target: str
-    title: str
-    before: str
-    after: str
-    change: dict[str, Any]
-    url_name: str
-    url_args: Mapping[str, Any] = field(default_factory=dict)
-    connection: int | None = None
-    mailbox: int | None = None
-    about: int | None = None
-
-    @property
-    def url(self) -> str:
-        """The address of the page of what it changes."""
-        return reverse(self.url_name, kwargs=dict(self.url_args))
-
-
-class SecondAdminNeeded(Exception):
-    """A command loosens policy, and a second admin has to accept that first. Nothing was changed."""
-
-    def __init__(self, asked: AskedChange) -> None:
-        super().__init__(asked.title)
-        self.asked = asked
-
-
 class ChangeNotWaiting(NotYours):
     """The change was accepted, declined, withdrawn or has expired meanwhile, or the actor cannot end it so."""
-
-
-def is_second_admin_on() -> bool:
-    """Whether the organisation switched on that loosening waits for a second admin."""
-    return OrganisationSettings.objects.filter(second_admin_since__isnull=False).exists()
-
-
-def wants_second_admin(actor: Actor) -> bool:
-    """Whether a loosening that this actor wants has to wait: a person's, unless a second admin accepted it.
-
-    Operators on the command line and rules are no admins who could be two; what they may do is decided elsewhere.
-    """
-    return actor.kind == "person" and not actor.second and is_second_admin_on()
 
 
 def covers(actor: Actor, *, connection: int | None, mailbox: int | None) -> bool:
@@ -81,22 +33,24 @@ def covers(actor: Actor, *, connection: int | None, mailbox: int | None) -> bool
     return any(scope.reaches(connection=connection, mailbox=mailbox) for scope in admin.scopes)
 
 
-def other_admins(change: PendingChange | AskedChange, *, asker: int) -> list[Person]:
+def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
     """Return the active people who could accept a change that `asker` asked for, by name."""
-    connection, mailbox = _place(change)
+    connection, mailbox = place_of(change)
     here = Q(grants__connection=None, grants__mailbox=None)
     if connection is not None:
         here |= Q(grants__connection=connection)
         if mailbox is not None:
             here |= Q(grants__mailbox=mailbox)
-    admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True)
-    about = change.about if isinstance(change, AskedChange) else change.about_id
-    return list(admins.exclude(pk__in=[one for one in (asker, about) if one]).distinct().order_by("name", "email"))
+    admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True).exclude(pk=asker)
+    about = change.about if isinstance(change, ChangeInWords) else change.about_id
+    if about is not None:
+        admins = admins.exclude(pk=about)
+    return list(admins.distinct().order_by("name", "email"))
 
 
 def pack(asked: AskedChange, actor: Actor) -> str:
     """Return a change as signed text for the form that asks for a reason. Raises NotYours where it is too long."""
-    packed = signing.dumps(vars(asked), salt=_SALT + actor.id, compress=True)
+    packed = signing.dumps(asdict(asked), salt=_SALT + actor.id, compress=True)
     if len(packed) > MAX_PACKED:
         raise NotYours("These are too many entries for one change. Split them.")
     return packed
@@ -108,7 +62,7 @@ def unpack(packed: str, actor: Actor) -> AskedChange:
         fields: dict[str, Any] = signing.loads(packed, salt=_SALT + actor.id, max_age=_GOOD_FOR)
     except signing.BadSignature:
         raise NotYours("This form is somebody else's, or more than an hour old. Make the change again.") from None
-    return AskedChange(**fields)
+    return AskedChange(fields["command"], ChangeInWords(**fields["words"]), fields["change"])
 
 
 @atomic_with_retry
@@ -118,21 +72,21 @@ def ask_second_admin(*, asked: AskedChange, reason: str, actor: Actor) -> Pendin
         raise NotYours("Only an admin can ask for a change.")
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
+    words = asked.words
     same = PendingChange.objects.waiting().filter(
-        asked_by=int(actor.id), kind=asked.kind, target=asked.target, change=asked.change
+        asked_by=int(actor.id), command=asked.command, url=words.page, change=asked.change
     )
     if found := same.first():
         return found
     made = PendingChange.objects.create(
-        kind=asked.kind,
-        target=asked.target,
-        connection_id=None if asked.mailbox is not None else asked.connection,
-        mailbox_id=asked.mailbox,
-        about_id=asked.about,
-        title=asked.title[:400],
-        before=asked.before[:MAX_WORDS],
-        after=asked.after[:MAX_WORDS],
-        url=asked.url,
+        command=asked.command,
+        connection_id=None if words.mailbox is not None else words.connection,
+        mailbox_id=words.mailbox,
+        about_id=words.about,
+        title=words.title[:400],
+        before=words.before,
+        after=words.after,
+        url=words.page,
         change=asked.change,
         asked_by_id=int(actor.id),
         reason=reason.strip()[:MAX_REASON],
@@ -148,10 +102,10 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
     record(
         action,
         actor=actor,
-        connection=_place(change)[0],
+        connection=place_of(change)[0],
         about=change,
         details={
-            "kind": kind_named(change.kind).words,
+            "kind": COMMANDS[change.command].kind,
             "change": change.title,
             "mailbox": str(change.mailbox or ""),
             "before": change.before,
@@ -163,13 +117,9 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
     )
 
 
-def _place(change: PendingChange | AskedChange) -> tuple[int | None, int | None]:
-    if isinstance(change, AskedChange):
+def place_of(change: PendingChange | ChangeInWords) -> tuple[int | None, int | None]:
+    """Return the keys of connection and mailbox of a change; a mailbox has its connection's key too."""
+    if isinstance(change, ChangeInWords):
         return change.connection, change.mailbox
     mailbox = change.mailbox
     return (mailbox.connection_id if mailbox else change.connection_id), change.mailbox_id
-
-
-def place_of(change: PendingChange) -> tuple[int | None, int | None]:
-    """Return the keys of connection and mailbox of a change; a mailbox has its connection's key too."""
-    return _place(change)

@@ -4,19 +4,21 @@ Each locks the row first, so that of two people at one moment the second finds i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from common.encryption import decrypt, encrypt
+from common.errors import SentenceError
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.models import Invitation, PendingChange
 from people.second_admin.asking import ChangeNotWaiting, covers, place_of, record_change
-from people.second_admin.kinds import ChangeKind, kind_named
+from people.second_admin.registry import COMMANDS, WaitingCommand
 
 State = PendingChange.State
 # Longer than all calls of one change together, so that only a dead process's row is carried out again.
@@ -33,6 +35,14 @@ class Ended:
     result: object = None
 
 
+@dataclass(frozen=True)
+class RevealedSecret:
+    """A secret that an accepted change made."""
+
+    change: PendingChange
+    secret: str = field(repr=False)
+
+
 def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
     """Accept a change: run its command as the person who asked for it, with the ledger naming both.
 
@@ -40,8 +50,10 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
     outside of a transaction, and waits again where its outcome is not known; `code` is an operator's code for it.
     Raises ChangeNotWaiting.
     """
-    kind = kind_named(PendingChange.objects.values_list("kind", flat=True).get(pk=change_id))
-    return _accept_by_call(change_id, kind, actor, code) if kind.calls_multimail else _accept(change_id, kind, actor)
+    command = COMMANDS[PendingChange.objects.values_list("command", flat=True).get(pk=change_id)]
+    if command.calls_multimail:
+        return _accept_by_call(change_id, command, actor, code)
+    return _accept(change_id, command, actor)
 
 
 @atomic_with_retry
@@ -64,29 +76,49 @@ def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
 
 
 @atomic_with_retry
-def _accept(change_id: int, kind: ChangeKind, actor: Actor) -> Ended:
+def reveal_secret(*, change_id: int, actor: Actor) -> RevealedSecret:
+    """Return the secret that an accepted change made, once, to whoever asked for it. Raises ChangeNotWaiting."""
+    found = _rows().get(pk=change_id)
+    connection, mailbox = place_of(found)
+    if not found.is_of(actor) or not covers(actor, connection=connection, mailbox=mailbox):
+        raise ChangeNotWaiting("Only the admin who asked for a change is shown the secret that it made.")
+    if not found.has_secret:
+        raise ChangeNotWaiting("This change made no secret, or it was shown before.")
+    secret = decrypt(found.change.pop("secret"))
+    found.save(update_fields=["change"])
+    record_change("change.secret_shown", found, actor)
+    return RevealedSecret(found, secret)
+
+
+@atomic_with_retry
+def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
     found = _lock_waiting(change_id)
     check_may_accept(found, actor)
     try:
         with transaction.atomic():
-            result = kind.apply(found.change, _both(found, actor), "")
-    except kind.refusals as error:
-        return Ended(_end(found, State.REFUSED, actor, _sentence(error)))
-    return Ended(_end(found, State.ACCEPTED, actor, ""), result)
+            result = command.carry_out(found.change, actor=_both(found, actor), code="")
+    except SentenceError as error:
+        return Ended(_end(found, State.REFUSED, actor, error.sentence[:1000]))
+    return Ended(_end(found, State.ACCEPTED, actor, "", _made(command, result)), result)
 
 
-def _accept_by_call(change_id: int, kind: ChangeKind, actor: Actor, code: str) -> Ended:
+def _accept_by_call(change_id: int, command: WaitingCommand, actor: Actor, code: str) -> Ended:
     both = _claim(change_id, actor)
     change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
     try:
-        result = kind.apply(change, both, code)
-    except kind.unfinished as error:
-        why = _sentence(error)
+        result = command.carry_out(change, actor=both, code=code)
+    except SentenceError as error:
+        why = error.sentence[:1000]
+        if error.is_final:
+            return Ended(_finish(change_id, lambda one: _end(one, State.REFUSED, actor, why)))
         return Ended(_finish(change_id, lambda one: _wait_again(one, why)))
-    except kind.refusals as error:
-        why = _sentence(error)
-        return Ended(_finish(change_id, lambda one: _end(one, State.REFUSED, actor, why)))
-    return Ended(_finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "")), result)
+    made = _made(command, result)
+    return Ended(_finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "", made)), result)
+
+
+def _made(command: WaitingCommand, result: object) -> str:
+    """Return the secret that a command made, encrypted; empty where it made none."""
+    return encrypt(command.made(result)) if command.made else ""
 
 
 @atomic_with_retry
@@ -148,10 +180,14 @@ def _lock_waiting(change_id: int) -> PendingChange:
     return found
 
 
-def _end(change: PendingChange, state: str, actor: Actor, outcome: str) -> PendingChange:
+def _end(change: PendingChange, state: str, actor: Actor, outcome: str, made: str = "") -> PendingChange:
     change.state, change.outcome, change.lease_until = state, outcome, None
     change.ended_by_id, change.ended_at = int(actor.id), clock()
-    change.save(update_fields=["state", "outcome", "lease_until", "ended_by", "ended_at"])
+    # Nothing else reads secret arguments any more, and only whoever asked is shown what was made.
+    change.change.pop("secret", None)
+    if made:
+        change.change["secret"] = made
+    change.save(update_fields=["state", "outcome", "lease_until", "ended_by", "ended_at", "change"])
     record_change(f"change.{state}", change, actor)
     return change
 
@@ -160,7 +196,3 @@ def _wait_again(change: PendingChange, outcome: str) -> PendingChange:
     change.lease_until, change.outcome = None, outcome
     change.save(update_fields=["lease_until", "outcome"])
     return change
-
-
-def _sentence(error: Exception) -> str:
-    return str(getattr(error, "sentence", error))[:1000]

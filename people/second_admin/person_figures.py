@@ -6,15 +6,15 @@ While it is off nobody sees such a figure, on any page or in any file; figures o
 from typing import Any
 
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.errors import NotYours
 from people.models import OrganisationSettings
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
-from people.second_admin.setting import ORGANISATION, lock_settings
+from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.setting import lock_settings
 
 MAX_REASON = 1000
 # Figures of fewer people than this would say something of single ones.
@@ -27,23 +27,36 @@ def shows_people() -> bool:
     return OrganisationSettings.objects.filter(person_figures_since__isnull=False).exists()
 
 
+def _switching_on(*, actor: Actor, because: str, **_: Any) -> ChangeInWords:
+    _check_may_set(actor, because)
+    return ChangeInWords(
+        title="Figures of single people",
+        before=_WORDS[shows_people()],
+        after=f"{_WORDS[True]}, because: {because.strip()[:MAX_REASON]}",
+        page=reverse("report-decisions"),
+    )
+
+
+def _check_may_set(actor: Actor, because: str | None) -> None:
+    if not actor.is_admin_of_all:
+        raise NotYours("Only an admin of everything can set whether figures of single people are shown.")
+    if because is not None and not because.strip():
+        raise NotYours("Name the law or the works agreement that allows figures of single people.")
+
+
 @atomic_with_retry
+@second_admin("Figures of single people", words=_switching_on, tightens=lambda on, **_: not on or shows_people())
 def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> bool:
     """Show figures of single people, or of teams only; return whether that changed.
 
-    `because` names the law or the agreement that allows it. Raises NotYours for anybody but an admin of everything or
-    without that reason, and SecondAdminNeeded for switching it on where the organisation wants two admins for that.
+    `because` names the law or the agreement that allows it. Raises NotYours for anybody but an admin of everything, or
+    without that reason.
     """
-    if not actor.is_admin_of_all:
-        raise NotYours("Only an admin of everything can set whether figures of single people are shown.")
+    _check_may_set(actor, because if on else None)
     because = because.strip()[:MAX_REASON]
-    if on and not because:
-        raise NotYours("Name the law or the works agreement that allows figures of single people.")
     locked = lock_settings()
     if (locked.person_figures_since is not None) == on:
         return False
-    if on and wants_second_admin(actor):
-        raise SecondAdminNeeded(_switching_on(because))
     locked.person_figures_since, locked.person_figures_set_by_id = (Now() if on else None), int(actor.id)
     locked.person_figures_because = because if on else ""
     fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
@@ -51,22 +64,3 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> bool:
     details = {**changed(before=_WORDS[not on], after=_WORDS[on]), "reason": because}
     record("person_figures.set", actor=actor, details=details)
     return True
-
-
-def _switching_on(because: str) -> AskedChange:
-    return AskedChange(
-        kind="person_figures",
-        target=ORGANISATION,
-        title="Figures of single people",
-        before=_WORDS[0],
-        after=f"{_WORDS[1]}, because: {because}",
-        change={"because": because},
-        url_name="report-decisions",
-    )
-
-
-def _apply(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return set_person_figures(actor=actor, on=True, because=change["because"])
-
-
-FIGURES_CHANGE = ChangeKind("Figures of single people", _apply, refusals=(NotYours,))

@@ -3,17 +3,16 @@
 from typing import Any
 
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.errors import NotYours
 from people.models import OrganisationSettings, Person
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, is_second_admin_on, second_admin
 
 _WORDS = ("Loosening applies at once", "Loosening waits for a second admin")
-ORGANISATION = "organisation"
 
 
 def organisation_settings() -> OrganisationSettings:
@@ -30,22 +29,35 @@ def lock_settings() -> OrganisationSettings:
     return OrganisationSettings.objects.select_for_update().get(pk=1)
 
 
+def _switching_off(*, actor: Actor, **_: Any) -> ChangeInWords:
+    _check_may_set(actor)
+    return ChangeInWords(
+        title="Changes wait for a second admin: switch off",
+        before=_WORDS[is_second_admin_on()],
+        after=_WORDS[False],
+        page=reverse("pending-changes"),
+    )
+
+
+def _check_may_set(actor: Actor) -> None:
+    if not actor.is_admin_of_all:
+        raise NotYours("Only an admin of everything can set whether changes wait for a second admin.")
+
+
 @atomic_with_retry
+@second_admin("Second admin", words=_switching_off, tightens=lambda on, **_: bool(on))
 def set_second_admin(*, actor: Actor, on: bool) -> bool:
     """Set whether loosening waits for a second admin; return whether that changed.
 
     Only an admin of everything may, and only while there is another one: otherwise nobody could accept anything.
-    Raises NotYours, and SecondAdminNeeded for switching it off.
+    Raises NotYours.
     """
-    if not actor.is_admin_of_all:
-        raise NotYours("Only an admin of everything can set whether changes wait for a second admin.")
+    _check_may_set(actor)
     locked = lock_settings()
     if (locked.second_admin_since is not None) == on:
         return False
     if on and not has_another_admin(actor):
         raise NotYours("You are the only admin of everything, so nobody could accept a change. Invite another first.")
-    if not on and wants_second_admin(actor):
-        raise SecondAdminNeeded(_switching_off())
     locked.second_admin_since, locked.second_admin_set_by_id = (Now() if on else None), int(actor.id)
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
     record("second_admin.set", actor=actor, details=changed(before=_WORDS[not on], after=_WORDS[on]))
@@ -67,22 +79,3 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
 def has_another_admin(actor: Actor) -> bool:
     """Whether there is an active admin of everything other than the actor."""
     return Person.objects.admins_of_all().exclude(pk=int(actor.id)).exists()
-
-
-def _switching_off() -> AskedChange:
-    return AskedChange(
-        kind="second_admin",
-        target=ORGANISATION,
-        title="Changes wait for a second admin: switch off",
-        before=_WORDS[1],
-        after=_WORDS[0],
-        change={},
-        url_name="pending-changes",
-    )
-
-
-def _apply(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return set_second_admin(actor=actor, on=False)
-
-
-SWITCH_OFF = ChangeKind("Second admin", _apply, refusals=(NotYours,))

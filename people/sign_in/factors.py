@@ -12,6 +12,7 @@ from allauth.mfa.models import Authenticator
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.encryption import encrypt
@@ -19,8 +20,7 @@ from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in import totp
 from people.sign_in.backend import needs_second_factor, with_second_factor_rule
 from people.sign_in.sessions import access_changed, end_sessions
@@ -119,34 +119,72 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     return removed
 
 
-@atomic_with_retry
-def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password.
-
-    Raises FactorNotAllowed, and SecondAdminNeeded where the person has a role, into which a password alone leads then,
-    and the organisation wants two admins for loosening.
-    """
+def _locked_factors(actor: Actor, person: Person) -> list[Factor]:
+    """Lock a person, and return the factors that the actor may remove. Raises FactorNotAllowed."""
     _check_may_set(actor)
     if str(person.pk) == actor.id:
         raise FactorNotAllowed("Remove your own factors under Your account, Second factor.")
     Person.objects.select_for_update().get(pk=person.pk)
-    found = factors_of(person.pk)
+    return factors_of(person.pk)
+
+
+def _removing(*, actor: Actor, person: Person) -> ChangeInWords:
+    found = _locked_factors(actor, person)
+    return ChangeInWords(
+        title=f"Second factor: remove those of {person}",
+        before=", ".join(one.name for one in found),
+        after="none; signs in by password alone until a new one is set up",
+        page=reverse("second-factor"),
+        about=person.pk,
+        based_on=[one.id for one in found],
+    )
+
+
+def _protects_nothing(*, person: Person, **_: Any) -> bool:
+    """Whether the person has no factor, or no role into which a password alone would lead then."""
     has_role = person.is_active and Grant.objects.filter(person=person).exists()
-    if found and has_role and wants_second_admin(actor):
-        raise SecondAdminNeeded(_removing(person, found))
+    return not has_role or not factors_of(person.pk)
+
+
+@atomic_with_retry
+@second_admin("Second factor", words=_removing, tightens=_protects_nothing)
+def remove_factors_of(*, actor: Actor, person: Person) -> int:
+    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password.
+
+    Raises FactorNotAllowed.
+    """
+    found = _locked_factors(actor, person)
     _remove(person, found, actor=actor)
     # A finder of the lost device may be signed in with it.
     end_sessions(person)
     return len(found)
 
 
+_RULES = ("no second factor is needed", "a second factor is needed")
+
+
+def _needing_less(*, actor: Actor, role: Role, **_: Any) -> ChangeInWords:
+    _check_may_set(actor)
+    is_needed = RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
+    return ChangeInWords(
+        title=f"Second factor: no longer required of every {role.value}",
+        before=_RULES[is_needed],
+        after=_RULES[False],
+        page=reverse("second-factor"),
+    )
+
+
+def _needs_no_less(*, role: Role, needed: bool, **_: Any) -> bool:
+    return needed or not RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
+
+
 @atomic_with_retry
+@second_admin("Second factor", words=_needing_less, tightens=_needs_no_less)
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     """Set whether everybody with `role` needs a second factor; return whether that changed.
 
     Only an admin of everything may do this, and not for their own role without a second factor: that would lock
-    them out. Raises FactorNotAllowed, and SecondAdminNeeded for no longer requiring one where the organisation wants
-    two admins for that.
+    them out. Raises FactorNotAllowed.
     """
     _check_may_set(actor)
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
@@ -158,26 +196,13 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     rule, _ = RoleRule.objects.select_for_update().get_or_create(role=role)
     if rule.needs_second_factor == needed:
         return False
-    words = ["no second factor is needed", "a second factor is needed"]
-    if not needed and wants_second_admin(actor):
-        raise SecondAdminNeeded(
-            AskedChange(
-                kind="second_factor",
-                target="second-factor",
-                title=f"Second factor: no longer required of every {role.value}",
-                before=words[1],
-                after=words[0],
-                change={"role": role.value},
-                url_name="second-factor",
-            )
-        )
     RoleRule.objects.filter(pk=rule.pk).update(needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now())
     if needed:
         # Open streams of people without a factor close at once.
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
             access_changed.send(sender=Person, person=key)
     details = {"role": role.value, "needed": "yes" if needed else "no"}
-    details |= changed(before=words[not needed], after=words[needed])
+    details |= changed(before=_RULES[not needed], after=_RULES[needed])
     record("role.second_factor_set", actor=actor, details=details)
     return True
 
@@ -219,33 +244,3 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
     for one in factors:
         details = {"factor": one.name, "of": person.email, **changed(before=one.name, after="")}
         record("person.factor_removed", actor=actor, details=details)
-
-
-def _drop_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    if not set_role_rule(actor=actor, role=Role(change["role"]), needed=False):
-        raise FactorNotAllowed(f"A second factor is not required of every {change['role']} already.")
-    return True
-
-
-def _removing(person: Person, factors: list[Factor]) -> AskedChange:
-    return AskedChange(
-        kind="factors",
-        target="second-factor",
-        title=f"Second factor: remove those of {person}",
-        before=", ".join(one.name for one in factors),
-        after="none; signs in by password alone until a new one is set up",
-        change={"person": person.pk, "factors": [one.id for one in factors]},
-        url_name="second-factor",
-        about=person.pk,
-    )
-
-
-def _removal_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    person = Person.objects.get(pk=change["person"])
-    if [one.id for one in factors_of(person.pk)] != change["factors"]:
-        raise FactorNotAllowed(f"The second factors of {person} have changed since this was asked.")
-    return remove_factors_of(actor=actor, person=person)
-
-
-FACTORS_REMOVAL = ChangeKind("Second factor", _removal_accepted, refusals=(FactorNotAllowed,))
-ROLE_RULE_CHANGE = ChangeKind("Second factor", _drop_accepted, refusals=(FactorNotAllowed,))

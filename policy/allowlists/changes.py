@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db.models import F
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
+from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import applicable_lists
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.allowlists.loosening import loosens
-from policy.errors import AllowlistNotAllowed, PolicyError, StaleAllowlist
+from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 
 if TYPE_CHECKING:
@@ -65,16 +65,8 @@ def may_change(actor: Actor, scope: ListScope) -> bool:
     return scope.mailbox is None and actor.is_admin_of_all
 
 
-@atomic_with_retry
-def apply_change(
-    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str = "changed"
-) -> Allowlist:
-    """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
-
-    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
-    StaleAllowlist with the current list where somebody else was faster, and SecondAdminNeeded where the change loosens
-    and the organisation wants two admins for that.
-    """
+def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: Actor) -> Allowlist:
+    """Lock a list that is still at this version, for a change that is possible."""
     locked = _lock(scope, kind, actor)
     if locked.version != version:
         raise StaleAllowlist(
@@ -83,31 +75,93 @@ def apply_change(
             current=locked,
         )
     _check(locked, change)
-    if wants_second_admin(actor) and _loosens(locked, change):
-        raise SecondAdminNeeded(_asked(locked, change, how))
-    return _save_change(locked, change, actor, how)
+    return locked
+
+
+_NAMES = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
+
+
+def _changing(*, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str) -> ChangeInWords:
+    locked = _lock_at(version, scope, kind, change, actor)
+    mode = change.mode or locked.mode
+    lines = [f"mode: {mode}"] if mode != locked.mode else []
+    lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
+    lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
+    title = f"{_NAMES[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}"
+    return _in_words(locked, title, "\n".join(lines) or "no change")
+
+
+def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
+    return ChangeInWords(
+        title=title,
+        before=_summary(locked),
+        after=after,
+        page=reverse("allowlist", args=[locked.scope, locked.kind]),
+        connection=locked.mailbox.connection_id if locked.mailbox else locked.connection_id,
+        mailbox=locked.mailbox_id,
+    )
+
+
+def _tightens(*, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, **_: Any) -> bool:
+    return not _loosens(_lock_at(version, scope, kind, change, actor), change)
 
 
 @atomic_with_retry
-def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
-    """Allow one address for one mailbox for some days; only an admin of the mailbox may.
+@second_admin("Allowlist", words=_changing, tightens=_tightens)
+def apply_change(
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str = "changed"
+) -> Allowlist:
+    """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
-    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing, and SecondAdminNeeded where
-    the organisation wants two admins for it.
+    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
+    and StaleAllowlist with the current list where somebody else was faster.
     """
-    scope, pattern = ListScope(mailbox=mailbox), allowable(address)
+    return _save_change(_lock_at(version, scope, kind, change, actor), change, actor, how)
+
+
+@dataclass(frozen=True)
+class _Allowing:
+    """An address that is to be allowed in a locked list, and the change that does so."""
+
+    locked: Allowlist
+    pattern: str
+    change: Change
+
+
+def _allowing(address: str, mailbox: int, days: int, actor: Actor) -> _Allowing:
+    pattern = allowable(address)
     if pattern is None:
         raise AllowlistNotAllowed("No entry can name this address, so it cannot be allowed.")
-    locked = _lock(scope, Allowlist.Kind.RESTRICTION, actor)
+    locked = _lock(ListScope(mailbox=mailbox), Allowlist.Kind.RESTRICTION, actor)
     at = clock()
     mode = _mode_to_join(locked, at)
     ends = at + timedelta(days=days)
     wanted = WantedEntry(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
     before = locked.entries.live(at).filter(pattern=pattern).first()
     lasts = before is not None and (before.expires_at is None or before.expires_at >= ends)
-    if not lasts and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked_address(locked, pattern, mailbox, days))
-    return _save_change(locked, Change(mode=mode, put=() if lasts else (wanted,)), actor, "allowed")
+    return _Allowing(locked, pattern, Change(mode=mode, put=() if lasts else (wanted,)))
+
+
+def _allowing_in_words(*, address: str, mailbox: int, days: int, actor: Actor) -> ChangeInWords:
+    found = _allowing(address, mailbox, days, actor)
+    title = f"{found.locked.label}: allow {found.pattern} for {days} days"
+    after = f"{found.pattern} may be written to for {days} days from the moment this is accepted"
+    return _in_words(found.locked, title, after)
+
+
+def _is_allowed(*, address: str, mailbox: int, days: int, actor: Actor) -> bool:
+    return not _allowing(address, mailbox, days, actor).change.put
+
+
+@atomic_with_retry
+@second_admin("Allowed address", words=_allowing_in_words, tightens=_is_allowed)
+def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
+    """Allow one address for one mailbox for some days; only an admin of the mailbox may.
+
+    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing.
+    """
+    found = _allowing(address, mailbox, days, actor)
+    return _save_change(found.locked, found.change, actor, "allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
@@ -287,9 +341,6 @@ def _first_few(patterns: list[str]) -> str:
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-# --- What waits for a second admin ----------------------------------------------------------------------------------
-
-
 def _loosens(locked: Allowlist, change: Change) -> bool:
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
     there = locked.entries.not_removed().filter(pattern__in=[pattern for pattern, _ in put])
@@ -303,79 +354,3 @@ def _loosens(locked: Allowlist, change: Change) -> bool:
         has_live_entries=locked.entries.live(clock()).exists(),
         is_alone=not others.exists(),
     )
-
-
-def _asked(locked: Allowlist, change: Change, how: str) -> AskedChange:
-    mode = change.mode or locked.mode
-    lines = [f"mode: {mode}"] if mode != locked.mode else []
-    lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
-    lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
-    put = [
-        [one.pattern, one.note, one.owner, one.expires_at.isoformat() if one.expires_at else None] for one in change.put
-    ]
-    return AskedChange(
-        kind="allowlist",
-        title=f"{_NAMES[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}",
-        before=_summary(locked),
-        after="\n".join(lines) or "no change",
-        change={
-            "scope": [locked.connection_id, locked.mailbox_id],
-            "kind": locked.kind,
-            "version": locked.version,
-            "mode": change.mode,
-            "put": put,
-            "remove": list(change.remove),
-            "how": how,
-        },
-        **_at(locked),
-    )
-
-
-def _asked_address(locked: Allowlist, pattern: str, mailbox: int, days: int) -> AskedChange:
-    return AskedChange(
-        kind="allowed_address",
-        title=f"{locked.label}: allow {pattern} for {days} days",
-        before=_summary(locked),
-        after=f"{pattern} may be written to for {days} days from the moment this is accepted",
-        change={"address": pattern, "mailbox": mailbox, "days": days},
-        **_at(locked),
-    )
-
-
-_NAMES = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
-
-
-def _at(locked: Allowlist) -> dict[str, Any]:
-    """Return where a change of a list belongs, for AskedChange."""
-    return {
-        "target": target_of_list(locked),
-        "url_name": "allowlist",
-        "url_args": {"scope": locked.scope, "kind": locked.kind},
-        "connection": locked.mailbox.connection_id if locked.mailbox else locked.connection_id,
-        "mailbox": locked.mailbox_id,
-    }
-
-
-def target_of_list(row: Allowlist) -> str:
-    """Return how a change that waits names the list."""
-    return f"allowlist/{row.scope}/{row.kind}"
-
-
-def _change_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    put = tuple(
-        WantedEntry(pattern, note, owner, datetime.fromisoformat(ends) if ends else None)
-        for pattern, note, owner, ends in change["put"]
-    )
-    wanted = Change(mode=change["mode"], put=put, remove=tuple(change["remove"]))
-    scope = ListScope(*change["scope"])
-    return apply_change(
-        scope=scope, kind=change["kind"], change=wanted, version=change["version"], actor=actor, how=change["how"]
-    )
-
-
-def _allow_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return allow_for_days(address=change["address"], mailbox=change["mailbox"], days=change["days"], actor=actor)
-
-
-LIST_CHANGE = ChangeKind("Allowlist", _change_accepted, refusals=(PolicyError,))
-ADDRESS_CHANGE = ChangeKind("Allowed address", _allow_accepted, refusals=(PolicyError,))

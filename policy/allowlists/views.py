@@ -21,7 +21,7 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
-from policy.allowlists.changes import allow_for_days, apply_change, may_change, target_of_list
+from policy.allowlists.changes import allow_for_days, apply_change, may_change
 from policy.allowlists.csv_files import LineError, ParsedEntries, written
 from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
 from policy.allowlists.forms import SHOWN, AllowBlockedForm, ChangeForm, CodeForm, FindForm, ImportForm
@@ -137,7 +137,7 @@ def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
         "title": KINDS[at.kind],
         "mode": mode_words(at.kind, at.mode),
         "may_change": may_change(actor, scope_of(at)),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(target_of_list(at)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("allowlist", at.scope, at.kind),
     }
 
 

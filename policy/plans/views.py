@@ -326,7 +326,7 @@ def _calendar_page(
         "days": days,
         "note": NOTE,
         "rules": dict.fromkeys(one.name for one in _rules_with(found)) if found and request.actor.scopes else (),
-        "waiting_changes": PendingChange.objects.at(commands.target_of_calendar(found.pk)) if found else (),
+        "waiting_changes": PendingChange.objects.at("calendar", found.pk) if found else (),
         "wrong": wrong,
         "error": error,
         "may_change": commands.may_set(request.actor, None),

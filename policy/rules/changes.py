@@ -7,26 +7,23 @@ not seen; what is activated is exactly what was shown, in place of the version t
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import connection as database
 from django.db.models import Max
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
-from policy.errors import PolicyError, PolicyNotAllowed, PolicyRefused, StalePolicy
+from people.second_admin.registry import ChangeInWords, second_admin
+from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, rules_loosen, with_rule
 from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
 MAX_NOTE = 300
-# How a change that waits names the policy.
-POLICY = "policy"
 # The key of an advisory lock: one change of the policy at a time, also while there is no row to lock.
 _LOCK = (7_304, 3)
 _NOT_YOURS = "Only an admin of everything can change the policy."
@@ -144,25 +141,46 @@ def discard_draft(*, actor: Actor, edits: int) -> None:
     record("policy.draft_discarded", actor=actor, details=details)
 
 
-@atomic_with_retry
-def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> PolicyVersion:
-    """Make the draft the active version, if it and the active version are still as they were seen.
-
-    `active` is the number of the version that was shown as active, 0 for none. Decisions that were recorded before are
-    asked again by the new rules when they are carried out. Raises SecondAdminNeeded where the draft may ask less of
-    some message, and the organisation wants two admins for that.
-    """
+def _lock_as_seen(actor: Actor, edits: int, active: int) -> tuple[Policies, PolicyVersion]:
+    """Lock the policies, and return them with the draft, if that and the active version are as they were seen."""
     now = _lock(actor)
     draft = _draft_as_seen(now, edits)
     if now.active_number != active:
         raise StalePolicy(
             f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
         )
+    return now, draft
+
+
+def _activating(*, actor: Actor, edits: int, active: int, note: str) -> ChangeInWords:
+    now, draft = _lock_as_seen(actor, edits, active)
     found = _differences(now.active_rules, now.draft_rules)
+    return ChangeInWords(
+        title=f"Policy: activate version {draft.number}",
+        before=in_text(found, "before") or "no rules",
+        after=in_text(found, "after") or "no rules",
+        page=reverse("policy"),
+        # A draft that is begun anew has the same numbers, so its rules are compared.
+        based_on=draft.rules,
+    )
+
+
+def _asks_no_less(*, actor: Actor, edits: int, active: int, note: str) -> bool:
+    now, _ = _lock_as_seen(actor, edits, active)
     # Of rules that cannot be read it is not known what they ask.
-    loosens = bool(now.unreadable) or rules_loosen(now.active_rules, now.draft_rules)
-    if loosens and wants_second_admin(actor):
-        raise SecondAdminNeeded(_asked(draft, found, active=active, note=note))
+    return not now.unreadable and not rules_loosen(now.active_rules, now.draft_rules)
+
+
+@atomic_with_retry
+@second_admin("Policy", words=_activating, tightens=_asks_no_less)
+def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> PolicyVersion:
+    """Make the draft the active version, if it and the active version are still as they were seen.
+
+    `active` is the number of the version that was shown as active, 0 for none. Decisions that were recorded before are
+    asked again by the new rules when they are carried out.
+    """
+    now, draft = _lock_as_seen(actor, edits, active)
+    found = _differences(now.active_rules, now.draft_rules)
     if now.active is not None:
         PolicyVersion.objects.filter(pk=now.active.pk).update(state="retired", retired_at=Now())
     draft.state, draft.activated_by_id, draft.note = "active", int(actor.id), note.strip()[:MAX_NOTE]
@@ -171,29 +189,6 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
     draft.refresh_from_db()
     _record_change("policy.activated", actor, found, version=str(draft.number), note=draft.note)
     return draft
-
-
-def _asked(draft: PolicyVersion, found: list[Difference], *, active: int, note: str) -> AskedChange:
-    return AskedChange(
-        kind="policy",
-        target=POLICY,
-        title=f"Policy: activate version {draft.number}",
-        before=in_text(found, "before") or "no rules",
-        after=in_text(found, "after") or "no rules",
-        # A draft that is begun anew has the same numbers, so its rules are compared.
-        change={"edits": draft.edits, "active": active, "note": note, "rules": draft.rules},
-        url_name="policy",
-    )
-
-
-def _activation_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    draft = policies().draft
-    if draft is None or draft.rules != change["rules"]:
-        raise StalePolicy("The draft has changed since this was asked. Check what it changes, then ask again.")
-    return activate_draft(actor=actor, edits=change["edits"], active=change["active"], note=change["note"])
-
-
-ACTIVATION = ChangeKind("Policy", _activation_accepted, refusals=(PolicyError,))
 
 
 def _lock(actor: Actor) -> Policies:

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.models import Person
-from people.second_admin.asking import AskedChange, SecondAdminNeeded, wants_second_admin
-from people.second_admin.kinds import ChangeKind
-from policy.errors import PolicyError, PolicyNotAllowed, PolicyRefused, StalePolicy
+from people.second_admin.registry import ChangeInWords, second_admin
+from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
 from policy.models import Group
 from policy.rules.changes import begin_draft, policies
 from policy.rules.ready_made import ReadyMade
@@ -44,19 +44,46 @@ def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
     return group
 
 
-@atomic_with_retry
-def change_group(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> Group:
-    """Rename a group and set its members, if it is still as `seen_state` says that it was shown.
-
-    The approvals that members gave stay; whether they count is asked again when the message is carried out. Raises
-    SecondAdminNeeded where more people may approve after it, and the organisation wants two admins for that.
-    """
+def _locked_as_seen(actor: Actor, group_id: int, seen: str) -> Group:
     _check(actor)
     group = _locked(group_id)
     if seen_state(group) != seen:
         raise StalePolicy("Somebody changed this group meanwhile. Check it as it is now, then save your change.")
-    if wants_second_admin(actor) and _loosens(group, members):
-        raise SecondAdminNeeded(_asked(group, seen, name, members))
+    return group
+
+
+def _changing(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> ChangeInWords:
+    group = _locked_as_seen(actor, group_id, seen)
+    people = Person.objects.filter(pk__in=members).order_by("name", "email")
+    new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
+    return ChangeInWords(
+        title=f"Group {group.name}: its members",
+        before=_in_words(group),
+        after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
+        page=reverse("policy-group", args=[group.pk]),
+        # Nobody lets themselves in.
+        about=next(iter(new)) if len(new) == 1 else None,
+    )
+
+
+def _tightens(*, actor: Actor, group_id: int, seen: str, members: Collection[int], **_: Any) -> bool:
+    """Whether nobody joins a group that approves by a rule, or leaves one that a rule bars."""
+    group, rules = _locked_as_seen(actor, group_id, seen), policies()
+    now, then = set(group.members.values_list("pk", flat=True)), set(members)
+    asked = [one.then for one in rules.active_rules if one.is_on]
+    joins = then - now and any(group_id in one.approvals for one in asked)
+    leaves = now - then and any(group_id in one.barred_groups for one in asked)
+    return not (rules.unreadable or joins or leaves)
+
+
+@atomic_with_retry
+@second_admin("Group", words=_changing, tightens=_tightens)
+def change_group(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> Group:
+    """Rename a group and set its members, if it is still as `seen_state` says that it was shown.
+
+    The approvals that members gave stay; whether they count is asked again when the message is carried out.
+    """
+    group = _locked_as_seen(actor, group_id, seen)
     before = _in_words(group)
     group.name = name
     _store(group)
@@ -84,44 +111,6 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
     group.delete()
     record("policy.group_deleted", actor=actor, details={"group": name, **changed(before=before, after="")})
     return name
-
-
-def _loosens(group: Group, members: Collection[int]) -> bool:
-    """Whether somebody joins a group that approves by a rule, or leaves one that a rule bars."""
-    now, then = set(group.members.values_list("pk", flat=True)), set(members)
-    asked = [one.then for one in policies().active_rules if one.is_on]
-    joins = then - now and any(group.pk in one.approvals for one in asked)
-    leaves = now - then and any(group.pk in one.barred_groups for one in asked)
-    return bool(joins or leaves)
-
-
-def _asked(group: Group, seen: str, name: str, members: Collection[int]) -> AskedChange:
-    people = Person.objects.filter(pk__in=members).order_by("name", "email")
-    new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
-    return AskedChange(
-        kind="group",
-        target=target_of_group(group.pk),
-        title=f"Group {group.name}: its members",
-        before=_in_words(group),
-        after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
-        change={"group_id": group.pk, "seen": seen, "name": name, "members": sorted(members)},
-        url_name="policy-group",
-        url_args={"group_id": group.pk},
-        # Nobody lets themselves in.
-        about=next(iter(new)) if len(new) == 1 else None,
-    )
-
-
-def target_of_group(group: int) -> str:
-    """Return how a change that waits names the group."""
-    return f"group/{group}"
-
-
-def _change_accepted(change: dict[str, Any], actor: Actor, code: str) -> object:
-    return change_group(actor=actor, **change)
-
-
-MEMBERS = ChangeKind("Group", _change_accepted, refusals=(PolicyError,))
 
 
 def _check(actor: Actor) -> None:

@@ -20,7 +20,7 @@ from approvals.decisions import apply_policy, execute, expire
 from approvals.models import Decision, Replacement, Verdict
 from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.practice import ending, planting
-from approvals.practice.setting import switch_off, switch_on
+from approvals.practice.setting import switch_practice_off, switch_practice_on
 from approvals.querysets.messages import desk_messages, shown_message
 from approvals.reconcile import reads
 from audit.models import Entry
@@ -29,8 +29,8 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Arrival, Connection, Mailbox, Message
 from people.actors import Role, operator
 from people.models import PendingChange
-from people.second_admin.asking import SecondAdminNeeded
 from people.second_admin.ending import accept
+from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import PolicyVersion
 from tests.factories import make_message, make_person
@@ -400,9 +400,9 @@ def test_erasing_the_copied_message_erases_the_copy(planted, approved):
 
 def test_switching_on_always_takes_two_admins_and_off_takes_one(mailbox, admin, reviewer, planted):
     with pytest.raises(ActNotAllowed):
-        switch_on(actor=actor_of(reviewer), mailbox=mailbox, one_in=10)
+        switch_practice_on(actor=actor_of(reviewer), mailbox=mailbox, one_in=10)
     with pytest.raises(SecondAdminNeeded) as needed:
-        switch_on(actor=actor_of(admin), mailbox=None, one_in=10)
+        switch_practice_on(actor=actor_of(admin), mailbox=None, one_in=10)
     second = make_person("second@yourteam.example", "Second Admin", "admin")
     from people.second_admin.asking import ask_second_admin
 
@@ -416,7 +416,7 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(mailbox, admin, 
     assert entry.detail.fields["accepted_by"] == "Second Admin"
     assert entry.actor_id == str(admin.pk)
     assert PendingChange.objects.get().state == "accepted"
-    assert switch_off(actor=actor_of(second), mailbox=None)
+    assert switch_practice_off(actor=actor_of(second), mailbox=None)
     off = Entry.objects.of_action("practice.switched_off").get()
     assert (off.actor_id, off.detail.fields["signed_by"]) == (str(second.pk), "Ida Lindqvist and Second Admin")
     planted.refresh_from_db()

@@ -101,7 +101,7 @@ def test_only_an_admin_of_everything_weighs_published_rules(connection, reviewer
     for person in (reviewer, auditor, of_one_connection):
         with pytest.raises(ActNotAllowed, match="Only an admin of all mailboxes"):
             weigh(person, 80)
-    with pytest.raises(KeyError):
+    with pytest.raises(ActNotAllowed, match="not published"):
         weigh(admin, 80, rule="made_up")
     assert not RuleWeight.objects.exists()
 

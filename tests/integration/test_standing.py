@@ -22,7 +22,7 @@ from connections.keys.commands import set_owner
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.models import Grant, OrganisationSettings, Person
-from people.second_admin.asking import SecondAdminNeeded
+from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import KeyOwner
 from policy.standing_models import StandingApproval, StandingUse
@@ -97,7 +97,7 @@ def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(past, a
     like = {"mailbox": past[0].mailbox_id, "key": "01KEY", "shape": past[0].shape, "terms": terms()}
     with pytest.raises(SecondAdminNeeded) as asked:
         signing.sign_standing(actor=fresh(admin), **like)
-    assert "24 approved unchanged" in asked.value.asked.after
+    assert "24 approved unchanged" in asked.value.asked.words.after
     with pytest.raises(ActNotAllowed):
         signing.sign_standing(actor=fresh(reviewer), **like)
     OrganisationSettings.objects.update(standing_since=None)

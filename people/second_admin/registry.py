@@ -1,0 +1,163 @@
+"""The commands that wait for a second admin, where the organisation switched that on.
+
+A command of an admin waits unless `tightening.py` names it as one that can only tighten. It waits before anything of it
+runs: what is stored is its name and its arguments. Accepting calls the same command again.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+
+from common.encryption import decrypt, encrypt
+from common.postgres import clock
+from people.actors import Actor
+from people.errors import NotYours
+from people.models import OrganisationSettings
+from people.second_admin.arguments import as_json, from_json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Who acts, when, and with which code of MultiMail's operator is said anew when a change is accepted.
+_SAID_ANEW = {"actor", "now", "code"}
+
+
+@dataclass(frozen=True)
+class ChangeInWords:
+    """What the second admin reads of a change, and where it belongs.
+
+    `page` is the address of what it changes. Without connection and mailbox it is of everything. `about` is the person
+    whose rights it changes. Besides `before`, `based_on` has to be the same when the change is accepted.
+    """
+
+    title: str
+    before: str
+    after: str
+    page: str
+    connection: int | None = None
+    mailbox: int | None = None
+    about: int | None = None
+    based_on: Any = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the change is based on."""
+        return hashlib.sha256(json.dumps([self.before, self.based_on], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class AskedChange:
+    """A change that an admin wants: the name of its command, and its arguments as JSON."""
+
+    command: str
+    words: ChangeInWords
+    change: dict[str, Any]
+
+
+class SecondAdminNeeded(Exception):
+    """A command waits for a second admin, who has to accept it first. Nothing was changed."""
+
+    def __init__(self, asked: AskedChange) -> None:
+        super().__init__(asked.words.title)
+        self.asked = asked
+
+
+@dataclass(frozen=True)
+class WaitingCommand:
+    """A command that waits: `run` carries it out, `words` says what it would change.
+
+    `secrets` are arguments that are stored encrypted. `made` returns a secret that the command made, for the admin who
+    asked for it. One that `calls_multimail` is carried out outside of a transaction.
+    """
+
+    name: str
+    kind: str
+    run: Callable[..., Any]
+    words: Callable[..., ChangeInWords]
+    calls_multimail: bool
+    secrets: tuple[str, ...]
+    made: Callable[[Any], str] | None
+
+    def asked(self, arguments: Mapping[str, Any]) -> AskedChange:
+        """Return a call of the command as a change that can wait."""
+        words = self.words(**arguments)
+        plain = {name: as_json(one) for name, one in arguments.items() if name not in _SAID_ANEW}
+        change = {"arguments": plain, "seen": words.fingerprint}
+        if self.secrets:
+            change["secret"] = encrypt(json.dumps({name: plain.pop(name) for name in self.secrets}))
+        return AskedChange(self.name, words, change)
+
+    def carry_out(self, change: Mapping[str, Any], *, actor: Actor, code: str) -> Any:
+        """Call the command with the arguments of a change. Raises NotYours where what it is based on has changed."""
+        stored = dict(change["arguments"])
+        if "secret" in change:
+            stored |= json.loads(decrypt(change["secret"]))
+        hints = get_type_hints(self.run)
+        arguments = {name: from_json(hints[name], one) for name, one in stored.items()}
+        said = {"actor": actor, "now": clock(), "code": code}
+        arguments |= {name: one for name, one in said.items() if name in hints}
+        if self.words(**arguments).fingerprint != change["seen"]:
+            raise NotYours("This has changed since it was asked. Look at it as it is now, then ask again.")
+        return self.run(**arguments)
+
+
+COMMANDS: dict[str, WaitingCommand] = {}
+
+
+def is_second_admin_on() -> bool:
+    """Whether the organisation switched on that changes wait for a second admin."""
+    return OrganisationSettings.objects.filter(second_admin_since__isnull=False).exists()
+
+
+def wants_second_admin(actor: Actor) -> bool:
+    """Whether a change that this actor wants has to wait: a person's, unless a second admin accepted it.
+
+    Operators on the command line and rules are no admins who could be two; what they may do is decided elsewhere.
+    """
+    return actor.kind == "person" and not actor.second and is_second_admin_on()
+
+
+def second_admin(
+    kind: str,
+    *,
+    words: Callable[..., ChangeInWords],
+    tightens: Callable[..., bool] | None = None,
+    always: bool = False,
+    calls_multimail: bool = False,
+    secrets: tuple[str, ...] = (),
+    made: Callable[[Any], str] | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a command: it raises SecondAdminNeeded instead of running where it has to wait for a second admin.
+
+    `words` gets the command's arguments, raises its errors, and returns what the second admin reads. A call that
+    `tightens`, by its arguments and what is stored, does not wait; what cannot be read counts as loosening. `always`:
+    it takes two admins whatever the organisation has set. Put `atomic_with_retry` above it, so that what `words` and
+    `tightens` read is still so when the command runs.
+    """
+
+    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+        name = command.__name__
+        known = COMMANDS.get(name)
+        if known is not None and known.run.__module__ != command.__module__:
+            raise TypeError(f"Two commands are named {name}: {known.run.__module__} and {command.__module__}.")
+        waiting = WaitingCommand(name, kind, command, words, calls_multimail, secrets, made)
+        COMMANDS[name] = waiting
+        signature = inspect.signature(command)
+
+        @wraps(command)
+        def run_or_wait(*args: P.args, **kwargs: P.kwargs) -> R:
+            actor = cast(Actor, kwargs["actor"])
+            if not actor.second if always else wants_second_admin(actor):
+                call = signature.bind(*args, **kwargs)
+                call.apply_defaults()
+                if tightens is None or not tightens(**call.arguments):
+                    raise SecondAdminNeeded(waiting.asked(call.arguments))
+            return command(*args, **kwargs)
+
+        return run_or_wait
+
+    return decorate
