@@ -12,7 +12,8 @@ class ApprovalsConfig(AppConfig):
         import approvals.brake.commands
         import approvals.practice.setting
         import approvals.risk_rules.own_words
-        import approvals.standing.signing  # noqa: F401
+        import approvals.standing.signing
+        import approvals.usual_texts.texts  # noqa: F401
         from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
         from approvals.decisions import execute

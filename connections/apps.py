@@ -8,7 +8,11 @@ class ConnectionsConfig(AppConfig):
 
     def ready(self) -> None:
         # Commands that wait for a second admin are known by their names once they are imported.
+        import connections.accounts.commands
         import connections.accounts.fingerprints
+        import connections.accounts.own_webhook
+        import connections.domains.commands
         import connections.keys.commands
         import connections.kill_switch.hold_all
-        import connections.mailboxes.minimum  # noqa: F401
+        import connections.mailboxes.minimum
+        import connections.webhooks.commands  # noqa: F401

@@ -4,16 +4,18 @@ A failed call may have had its effect. It is never repeated here: the caller rea
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from django.db import transaction
+from django.urls import reverse
 
 from audit.recording import record
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
+from people.second_admin.registry import ChangeInWords, listed
 from upstream import errors
 from upstream.admin import AdminClient
 
@@ -37,6 +39,37 @@ def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = N
     """Raise ActNotAllowed unless the actor is an admin of the connection, or of this mailbox of it."""
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox):
         raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
+
+
+def connection_in_words(connection: Connection) -> str:
+    """Return the state of a connection that a change of it is based on; never its keys."""
+    keys = [name for name in ("oversight", "read", "admin", "agent") if getattr(connection, f"{name}_key")]
+    return listed(
+        {
+            "name": connection.name,
+            "at": connection.api_url,
+            "keys": keys,
+            "paused by hand": connection.paused_because if connection.paused_by_hand else "",
+            "webhook": connection.upstream_webhook_id,
+        }
+    )
+
+
+def in_words(did: str, *, page: str = "connection", hides: Collection[str] = ()) -> Callable[..., ChangeInWords]:
+    """Return how a command on a connection reads: what it did, with its arguments except those that it `hides`."""
+
+    def words(*, connection: Connection, actor: Actor, **arguments: Any) -> ChangeInWords:
+        check_admin(actor, connection, may="change it")
+        shown = {name: one for name, one in arguments.items() if name not in {"now", "code", *hides}}
+        return ChangeInWords(
+            title=f"{connection}: {did}",
+            before=connection_in_words(connection),
+            after=listed(shown) or did,
+            page=reverse(page, args=[connection.pk] if page == "connection" else []),
+            connection=connection.pk,
+        )
+
+    return words
 
 
 def read_account(connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str) -> T:

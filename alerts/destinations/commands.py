@@ -1,13 +1,16 @@
 """Adds, changes, tests and removes destinations. An admin of everything may: alerts are about all mail."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone
 
 from alerts import tasks
@@ -23,6 +26,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.states import MessageState
 from people.actors import Actor, Role
+from people.second_admin.registry import ChangeInWords, listed, second_admin
 
 _ONE_ANSWERS = "one_place_answers_a_channel"
 # The time limit of a test, because a person waits for the page.
@@ -67,7 +71,19 @@ def locked_destination(destination_id: int) -> Destination:
     return found
 
 
+def _adding(*, settings: Settings, url: str, actor: Actor) -> ChangeInWords:
+    check_may_manage(actor)
+    shown = vars(settings) | {"secret": "", "address": urlsplit(url).hostname}
+    return ChangeInWords(
+        title=f"Destination {settings.name}: add it",
+        before="no such destination",
+        after=listed(shown),
+        page=reverse("alerts"),
+    )
+
+
 @atomic_with_retry
+@second_admin("Destination", words=_adding, secrets=("settings", "url"), made=lambda destination: destination.secret)
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
     """Add a destination, whose address a form has checked; alerts begin at once. Some kinds get a new secret."""
     check_may_manage(actor)
@@ -85,7 +101,28 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     return destination
 
 
+def in_words(did: str) -> Callable[..., ChangeInWords]:
+    """Return how a command on a destination reads: what it did, with its arguments except those that are secrets."""
+
+    def words(*, destination_id: int, actor: Actor, settings: Any = None, **arguments: Any) -> ChangeInWords:
+        check_may_manage(actor)
+        destination = locked_destination(destination_id)
+        if settings is not None:
+            arguments |= vars(settings)
+        shown = {name: one for name, one in arguments.items() if name not in ("url", "secret")}
+        moves = arguments.get("url") or arguments.get("secret")
+        return ChangeInWords(
+            title=f"{destination}: {did}",
+            before=describe(destination),
+            after=listed(shown | {"address": "another one" if moves else ""}) or did,
+            page=reverse("destination", args=[destination_id]),
+        )
+
+    return words
+
+
 @atomic_with_retry
+@second_admin("Destination", words=in_words("change it"), secrets=("settings", "url"))
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
     """Change a destination's settings, and its address where one is given, which then has to be tested again."""
     check_may_manage(actor)
@@ -115,6 +152,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("switch it on"))
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     """Switch the destination on again and reset its failures. Deliveries that were given up stay given up."""
     check_may_manage(actor)
@@ -134,6 +172,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("switch it off"))
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     """Switch the destination off. Waiting deliveries are given up, and stay in the log."""
     check_may_manage(actor)
@@ -144,6 +183,7 @@ def switch_off(*, destination_id: int, actor: Actor) -> Destination:
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("remove it"))
 def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     """Remove a destination: its address is forgotten and nothing goes there. Its deliveries stay to be looked up.
 

@@ -9,7 +9,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from alerts.deliveries.waits import record_change
-from alerts.destinations.commands import check_may_manage, locked_destination
+from alerts.destinations.commands import check_may_manage, in_words, locked_destination
 from alerts.destinations.wording import sentence
 from alerts.errors import RouteExists, RouteMissing
 from alerts.ledger_events import EVENTS, REFUSED, actions_of, event_of
@@ -18,6 +18,7 @@ from audit.models import Entry, EntryDetail
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Mailbox, Message
 from people.actors import Actor
+from people.second_admin.registry import second_admin
 
 MAX_ACTS = 100
 
@@ -77,6 +78,7 @@ def newest_acts() -> list[Any]:
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("add a route"))
 def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> Route:
     """Add a route. Raises RouteExists where another one includes all of it."""
     check_may_manage(actor)
@@ -96,6 +98,7 @@ def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> 
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("remove a route"))
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Remove a route. Existing cards still follow their messages."""
     check_may_manage(actor)

@@ -4,17 +4,19 @@ from datetime import timedelta
 
 from alerts.channels import channel_of
 from alerts.deliveries.waits import record_change
-from alerts.destinations.commands import check_may_manage, locked_destination
+from alerts.destinations.commands import check_may_manage, in_words, locked_destination
 from alerts.errors import DestinationMissing, SecretStillValid
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
+from people.second_admin.registry import second_admin
 
 # So long the old secret signs too.
 OVERLAP = timedelta(days=1)
 
 
 @atomic_with_retry
+@second_admin("Destination", words=in_words("make another secret"), made=str)
 def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP) -> str:
     """Sign with a new secret from now on, and with the old one too for the overlap; return the new one, to show once.
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import JSONObject
+from django.urls import reverse
 
 from approvals.models import UsualTexts
 from audit.recording import changed, record
@@ -22,6 +23,7 @@ from common.postgres.statements import ANY, ValueQuery, list_of, read_values
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.actors import Actor, Role
+from people.second_admin.registry import ChangeInWords, second_admin
 
 # As many as there are digits to choose one with.
 MOST = 9
@@ -121,7 +123,29 @@ def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:
     return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
 
 
+def _changing(
+    *, mailbox: Mailbox, kind: str, texts: Sequence[tuple[str, str]] | None, actor: Actor, now: datetime
+) -> ChangeInWords:
+    _check_may_set(actor, mailbox)
+    row = UsualTexts.objects.filter(mailbox=mailbox, kind=kind).first()
+    after = "; ".join(f"{label}: {words}" for label, words in texts or ())
+    return ChangeInWords(
+        title=f"{mailbox}: {Kind(kind).label}",
+        before=_in_words(_presets(row.texts) if row else BUILT_IN[kind]),
+        after=after or _in_words(BUILT_IN[kind]),
+        page=reverse("usual-texts", args=[mailbox.pk, kind]),
+        connection=mailbox.connection_id,
+        mailbox=mailbox.pk,
+    )
+
+
+def _check_may_set(actor: Actor, mailbox: Mailbox) -> None:
+    if not may_set_texts(actor, mailbox):
+        raise ActNotAllowed(f"Only an admin of {mailbox} can change its reasons and comments.")
+
+
 @transaction.atomic
+@second_admin("Usual texts", words=_changing)
 def set_texts(
     *, mailbox: Mailbox, kind: str, texts: Sequence[tuple[str, str]] | None, actor: Actor, now: datetime
 ) -> None:
@@ -129,8 +153,7 @@ def set_texts(
 
     Raises ActNotAllowed for people who may not.
     """
-    if not may_set_texts(actor, mailbox):
-        raise ActNotAllowed(f"Only an admin of {mailbox} can change its reasons and comments.")
+    _check_may_set(actor, mailbox)
     Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     own = UsualTexts.objects.filter(mailbox=mailbox, kind=kind)
     row = own.first()

@@ -6,11 +6,12 @@ Keys are never written anywhere else. An admin of everything adds and removes co
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.text import slugify
 
 from approvals import tasks
@@ -20,11 +21,13 @@ from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
+from connections.changes import in_words
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from people.actors import Actor, Role
+from people.second_admin.registry import ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
 
 
@@ -62,7 +65,26 @@ def new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
+def _adding(*, actor: Actor, name: str, api_url: str, keys: Mapping[str, str], account: str, **_: Any) -> ChangeInWords:
+    _check_may_be_added(actor, name, api_url, account)
+    return ChangeInWords(
+        title=f"Connection {name}: add it",
+        before="not connected",
+        after=listed({"name": name, "at": api_url, "keys": [slot for slot, key in keys.items() if key]}),
+        page=reverse("connections"),
+    )
+
+
+def _check_may_be_added(actor: Actor, name: str, api_url: str, account: str) -> None:
+    check_may_add(actor)
+    check_name(name, connection=None)
+    known = Connection.objects.at_work().filter(api_url=api_url, account_id=account).first() if account else None
+    if known is not None:
+        raise AccountConnected(f"This account is connected already, as {known}. Change its keys there.")
+
+
 @atomic_with_retry
+@second_admin("Connection", words=_adding, secrets=("keys",))
 def add_connection(
     *,
     actor: Actor,
@@ -78,11 +100,7 @@ def add_connection(
 
     `account` is MultiMail's id of the account. An account that is connected twice would show each message twice.
     """
-    check_may_add(actor)
-    check_name(name, connection=None)
-    known = Connection.objects.at_work().filter(api_url=api_url, account_id=account).first() if account else None
-    if known is not None:
-        raise AccountConnected(f"This account is connected already, as {known}. Change its keys there.")
+    _check_may_be_added(actor, name, api_url, account)
     connection = Connection.objects.create(
         slug=_free_slug(name),
         name=name,
@@ -123,6 +141,7 @@ def _free_slug(name: str) -> str:
 
 
 @atomic_with_retry
+@second_admin("Connection", words=in_words("rename it"))
 def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     """Rename the connection; its history shows the new name too. Raises ConnectionNotChanged for a name in use."""
     locked = lock(connection, actor)
@@ -135,6 +154,7 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
 
 
 @atomic_with_retry
+@second_admin("Connection", words=in_words("change its address"))
 def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
     """Change MultiMail's address. The caller has checked that the account with this id answers there with these keys.
 
@@ -163,6 +183,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
 
 
 @atomic_with_retry
+@second_admin("Connection", words=in_words("set a key", hides=("key",)), secrets=("key",))
 def set_key(
     *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
 ) -> Connection:
@@ -185,6 +206,7 @@ def set_key(
 
 
 @atomic_with_retry
+@second_admin("Connection", words=in_words("remove a key"))
 def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
     """Remove a key. The oversight key can only be replaced: a connection cannot work without it."""
     locked = lock(connection, actor)
@@ -265,6 +287,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
 
 
 @atomic_with_retry
+@second_admin("Connection", words=in_words("resume it"))
 def resume(*, connection: Connection, actor: Actor) -> Connection:
     """Resume a connection that a person paused. It is read at once, and due decisions are executed."""
     locked = lock(connection, actor)
@@ -300,18 +323,32 @@ def what_remains(connection: Connection) -> Remains:
     return Remains(_removal_error(connection), held.count())
 
 
-@atomic_with_retry
-def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
-    """Remove the connection permanently. Waiting mail leaves the queue and stays held at MultiMail; all history stays.
-
-    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it, or its name was not typed.
-    """
+def _locked_to_remove(connection: Connection, typed_name: str, actor: Actor) -> Connection:
     check_may_add(actor)
     # Lock the whole row and not only its key: nothing may come in during the removal.
     locked = Connection.objects.select_for_update().get(pk=connection.pk)
     check_may_change(actor, locked)
     if typed_name.strip() != locked.name:
         raise ConnectionNotChanged(f"Type the connection's name, {locked.name}, to remove it.")
+    return locked
+
+
+def _removing(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> ChangeInWords:
+    locked = _locked_to_remove(connection, typed_name, actor)
+    if error := _removal_error(locked):
+        raise ConnectionNotChanged(error)
+    did = "remove it; if it has a webhook at MultiMail, delete that there"
+    return replace(in_words(did)(connection=locked, actor=actor), connection=None)
+
+
+@atomic_with_retry
+@second_admin("Connection", words=_removing)
+def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
+    """Remove the connection permanently. Waiting mail leaves the queue and stays held at MultiMail; all history stays.
+
+    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it, or its name was not typed.
+    """
+    locked = _locked_to_remove(connection, typed_name, actor)
     # A decision about one of these messages waits for this lock, and then finds the message gone.
     waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))

@@ -252,7 +252,7 @@ def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
 def register(request: DeskRequest, found: Connection) -> str:
     """Register the desk's webhook at MultiMail."""
     code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
-    own_webhook.register(connection=found, actor=request.actor, approval_code=code)
+    own_webhook.register(connection=found, actor=request.actor, code=code)
     return "The webhook is registered. Send a test to check it."
 
 

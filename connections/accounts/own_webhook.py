@@ -22,12 +22,13 @@ from common.origins import is_public
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.commands import check_may_change, lock, new_secret
-from connections.changes import admin_client, request_change
+from connections.changes import admin_client, in_words, request_change
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.capabilities import without_refused
 from people.actors import Actor
+from people.second_admin.registry import second_admin
 from upstream import errors
 from upstream.admin import AdminClient
 from upstream.events import read_time
@@ -144,6 +145,12 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
 
 
 @atomic_with_retry
+@second_admin(
+    "Webhook",
+    words=in_words("set the webhook's secret by hand", hides=("secret",)),
+    secrets=("secret",),
+    made=lambda connection: connection.webhook_secret,
+)
 def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
     """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap, if any."""
     locked = lock(connection, actor)
@@ -205,15 +212,16 @@ TEST_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
-def register(*, connection: Connection, actor: Actor, approval_code: str = "") -> Connection:
+@second_admin("Webhook", words=in_words("register the desk's webhook"), calls_multimail=True)
+def register(*, connection: Connection, actor: Actor, code: str = "") -> Connection:
     """Register the desk's webhook unless it is registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
     check_may_change(actor, connection)
     admin, url = admin_client(connection), address_of(connection)
     row = _registered(admin, url)
     if row is None:
         wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
-        if approval_code:
-            wanted["approval_code"] = approval_code
+        if code:
+            wanted["approval_code"] = code
         row = _request(
             connection,
             actor,
@@ -294,6 +302,7 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     return f"{late} {own_reason or 'It may still come. Check that PUBLIC_URL leads to this desk.'}"
 
 
+@second_admin("Webhook", words=in_words("change the webhook's secret"), calls_multimail=True)
 def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
     """Change the secret, here and at MultiMail, so that no valid event is refused at any moment.
 

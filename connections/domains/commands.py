@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
-from connections.changes import check_admin, read_account, record_change, request_change
+from connections.changes import check_admin, in_words, read_account, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.actors import Actor
+from people.second_admin.registry import second_admin
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
@@ -47,6 +48,7 @@ def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
     return sorted(map(_domain, rows), key=lambda one: one.name)
 
 
+@second_admin("Domain", words=in_words("add a domain", page="domains"), calls_multimail=True)
 def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
     """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
     check_admin(actor, connection, may="add domains to it")
@@ -67,6 +69,7 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     return message or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
 
 
+@second_admin("Domain", words=in_words("rotate the DKIM key of a domain", page="domains"), calls_multimail=True)
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
     """Make another key, which signs once it is in DNS (our gateway). Raises as read_domains."""
     check_admin(actor, connection, may="change what signs its mail")
@@ -75,6 +78,7 @@ def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None
     record_change("domain.dkim_rotated", connection, actor, **details)
 
 
+@second_admin("Domain", words=in_words("remove a domain", page="domains"), calls_multimail=True)
 def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
     """Remove a domain, and return its name. Raises as read_domains, and also if it has mailboxes."""
     # The ledger gets the name that MultiMail returns, not the one in the form.

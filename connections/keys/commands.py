@@ -214,6 +214,18 @@ def pause_key(*, connection: Connection, key_id: str, name: str, actor: Actor, m
     _set_paused(connection, key_id, name, actor, on=True)
 
 
+def _resuming(*, connection: Connection, key: ApiKey, actor: Actor, code: str) -> ChangeInWords:
+    now = read_key(connection, key.id, actor=actor)
+    return ChangeInWords(
+        title=f"API key {now.label}: resume it",
+        before="paused" if now.is_paused else "sends",
+        after="sends",
+        page=reverse("api-key", args=[connection.pk, key.id]),
+        connection=connection.pk,
+    )
+
+
+@second_admin("API key", words=_resuming, calls_multimail=True)
 def resume_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
     """Let a paused key send again. Raises as pause_key, and CodeWanted."""
     check_admin(actor, connection, may="resume its API keys")

@@ -15,14 +15,22 @@ from django.urls import reverse
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
+from connections.changes import (
+    READ_SECONDS,
+    admin_client,
+    change_error,
+    check_admin,
+    connection_in_words,
+    record_change,
+    request_change,
+)
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import ChangeInWords, listed, second_admin
 from people.second_admin.setting import organisation_settings
 from upstream import errors
 from upstream.events import read_time
@@ -30,6 +38,9 @@ from upstream.refused_fields import OF_A_MAILBOX
 
 MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
+
+# The values of settings that can only tighten; every other change of a mailbox waits for a second admin.
+_STRICTER = {"allow_looser_per_call": False, "require_fingerprint": True, "simplify_html": True}
 
 _WORDS = {
     "display_name": "the name",
@@ -47,7 +58,20 @@ _WORDS = {
 }
 
 
-def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any]) -> Mailbox:
+def _creating(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str) -> ChangeInWords:
+    check_admin(actor, connection, may="create mailboxes in it")
+    check_minimum(wanted["oversight_mode"])
+    return ChangeInWords(
+        title=f"{connection}: create the mailbox {wanted['address']}",
+        before=connection_in_words(connection),
+        after=listed(wanted),
+        page=reverse("mailboxes"),
+        connection=connection.pk,
+    )
+
+
+@second_admin("Mailbox", words=_creating, calls_multimail=True)
+def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = "") -> Mailbox:
     """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than requested.
 
     If the answer is lost, the list shows whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
@@ -59,7 +83,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
         answer = request_change(
             connection,
             actor,
-            lambda admin: admin.create_mailbox(_as_sent(wanted)),
+            lambda admin: admin.create_mailbox(_as_sent(wanted, code)),
             what=what,
             failed="mailbox.change_failed",
         )
@@ -101,6 +125,12 @@ def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
         raise ChangeRefused("The mailbox is no longer there.")
 
 
+def _is_stricter(mailbox: Mailbox, name: str, value: Any) -> bool:
+    if name == "oversight_mode":
+        return not is_looser(value, than=mailbox.oversight_mode)
+    return name in _STRICTER and value is _STRICTER[name]
+
+
 def _changing(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str) -> ChangeInWords:
     _check_may_change(actor, mailbox, changes)
     return _as_change(mailbox, changes)
@@ -109,7 +139,7 @@ def _changing(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], cod
 @second_admin(
     "Mailbox",
     words=_changing,
-    tightens=lambda mailbox, changes, **_: not _settings_loosen(mailbox, changes),
+    tightens=lambda mailbox, changes, **_: all(_is_stricter(mailbox, *change) for change in changes.items()),
     calls_multimail=True,
 )
 def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
@@ -153,6 +183,18 @@ def _but(values: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
+def _deleting(*, mailbox: Mailbox, actor: Actor, code: str) -> ChangeInWords:
+    check_admin(actor, mailbox.connection, may="delete its mailboxes")
+    return ChangeInWords(
+        title=f"{mailbox}: delete it",
+        before=f"oversight_mode: {mailbox.oversight_mode}",
+        after="deleted at MultiMail; its history stays here",
+        page=reverse("mailbox", args=[mailbox.pk]),
+        connection=mailbox.connection_id,
+    )
+
+
+@second_admin("Mailbox", words=_deleting, calls_multimail=True)
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
     """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises as change_mailbox does."""
     connection = mailbox.connection
@@ -219,9 +261,11 @@ def set_desk_settings(
     return locked
 
 
-def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _as_sent(wanted: Mapping[str, Any], code: str) -> dict[str, Any]:
     """Return the body with MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight modes."""
     body = {name: value for name, value in wanted.items() if name != "address" and value not in ("", None)}
+    if code:
+        body["approval_code"] = code
     return body | ({"address": wanted["address"]} if "@" in wanted["address"] else {"address_local": wanted["address"]})
 
 
@@ -412,12 +456,13 @@ def _settings_loosen(mailbox: Mailbox, changes: Mapping[str, Any]) -> bool:
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether the desk's own settings of a mailbox become looser.
 
-    That is: whoever edits may approve, remote pictures may be loaded, no time to undo is left, or mail no longer
-    expires. Other lengths of both times are neither.
+    That is: whoever edits may approve, remote pictures may be loaded, less time to undo is left, or mail expires later
+    or never.
     """
     allowed = any(after[name] and not before[name] for name in ("editor_may_approve", "loads_pictures"))
-    no_undo = bool(before["undo_window"]) and not after["undo_window"]
-    return allowed or no_undo or (before["expire_after"] is not None and after["expire_after"] is None)
+    longest = timedelta.max
+    later = (after["expire_after"] or longest) > (before["expire_after"] or longest)
+    return allowed or later or after["undo_window"] < before["undo_window"]
 
 
 _LABELS = {

@@ -65,7 +65,7 @@ class NewMailboxForm(ApprovalCodeForm):
 
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
-        names = ("address", "display_name", "oversight_mode", "approval_code")
+        names = ("address", "display_name", "oversight_mode")
         return {name: self.cleaned_data[name] for name in names}
 
 

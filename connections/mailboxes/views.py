@@ -151,7 +151,12 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
         return answer(request, template, context | {"typed": {"connection": request.GET.get("connection", "")}})
     form = NewMailboxForm(request.POST, connections=with_key)
     try:
-        created = create_mailbox(connection=cleaned(form)["connection"], actor=actor, wanted=form.wanted())
+        created = create_mailbox(
+            connection=cleaned(form)["connection"],
+            actor=actor,
+            wanted=form.wanted(),
+            code=cleaned(form)["approval_code"],
+        )
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     notice = f"{created} was created. Its mode is {_mode_words(created)}."

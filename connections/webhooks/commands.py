@@ -1,21 +1,23 @@
 """Registers, names, tests and deletes webhooks of an account, and reads their deliveries."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from audit.recording import changed
 from common.postgres.retry import atomic_with_retry
-from connections.changes import check_admin, read_account, record_change, request_change
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from connections.changes import check_admin, connection_in_words, read_account, record_change, request_change
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
 from mirror.sync.capabilities import without_refused
 from people.actors import Actor
+from people.second_admin.registry import ChangeInWords, listed, second_admin
 from upstream.events import read_time
 
 UNNAMED = "Unnamed webhook"
@@ -100,6 +102,36 @@ def read_deliveries(
     return [_delivery(row) for row in rows if _is_of(row, webhook)], following
 
 
+def _registering(
+    *, connection: Connection, actor: Actor, name: str, wanted: Mapping[str, Any], code: str
+) -> ChangeInWords:
+    check_admin(actor, connection, may="register webhooks in it")
+    return ChangeInWords(
+        title=f"{connection}: register the webhook {name}",
+        before=connection_in_words(connection),
+        after=listed(wanted),
+        page=reverse("webhooks"),
+        connection=connection.pk,
+    )
+
+
+def _in_words(did: str) -> Callable[..., ChangeInWords]:
+    """Return how a command on a webhook reads: what it did, and the webhook as it is now."""
+
+    def words(*, connection: Connection, webhook: Webhook, actor: Actor, **arguments: Any) -> ChangeInWords:
+        now = read_webhook(connection, webhook.id, actor=actor)
+        return ChangeInWords(
+            title=f"Webhook {now.label}: {did}",
+            before=listed({"name": now.label, "url": now.url, "events": now.events}),
+            after=listed(arguments) or did,
+            page=reverse("webhook", args=[connection.pk, now.id]),
+            connection=connection.pk,
+        )
+
+    return words
+
+
+@second_admin("Webhook", words=_registering, calls_multimail=True, made=lambda created: created.secret)
 def register_webhook(
     *, connection: Connection, actor: Actor, name: str, wanted: Mapping[str, Any], code: str = ""
 ) -> CreatedWebhook:
@@ -117,7 +149,7 @@ def register_webhook(
             failed="hook.change_failed",
         )
     except ChangeUnknown as unknown:
-        raise ChangeUnknown(
+        raise SecretLost(
             f"{unknown.sentence} If the list shows this address now, the webhook was registered and its secret was "
             "lost: make a new one, or delete it. If not, register it again."
         ) from None
@@ -130,6 +162,7 @@ def register_webhook(
 
 
 @atomic_with_retry
+@second_admin("Webhook", words=_in_words("rename it"))
 def rename_webhook(*, connection: Connection, webhook: Webhook, name: str, actor: Actor) -> None:
     """Give a webhook another name, which MultiMail does not learn. Raises ActNotAllowed."""
     check_admin(actor, connection, may="name its webhooks")
@@ -147,6 +180,12 @@ def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
         )
 
 
+@second_admin(
+    "Webhook",
+    words=_in_words("make another secret"),
+    calls_multimail=True,
+    made=lambda rotated: rotated.secret,
+)
 def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int) -> CreatedWebhook:
     """Make another secret, which replaces the old one when the overlap is over (our gateway). Raises as the others."""
     check_admin(actor, connection, may="give its webhooks other secrets")
@@ -194,6 +233,7 @@ def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor:
     return sent
 
 
+@second_admin("Webhook", words=_in_words("delete it"), calls_multimail=True)
 def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
     """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
@@ -275,5 +315,5 @@ def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
 def _secret_in(answer: Mapping[str, Any]) -> str:
     secret = str(answer.get("signing_secret") or answer.get("secret") or "")
     if not secret:
-        raise ChangeUnknown("MultiMail's answer has no secret. Make a new one, or delete the webhook.")
+        raise SecretLost("MultiMail's answer has no secret. Make a new one, or delete the webhook.")
     return secret

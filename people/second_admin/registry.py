@@ -49,6 +49,16 @@ class ChangeInWords:
         return hashlib.sha256(json.dumps([self.before, self.based_on], sort_keys=True).encode()).hexdigest()
 
 
+def listed(values: Mapping[str, Any]) -> str:
+    """Return the values that are not empty, one a line, as a change reads: "name: Support"."""
+    lines = []
+    for name, value in values.items():
+        words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        if words not in (None, ""):
+            lines.append(f"{name.replace('_', ' ')}: {words}")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class AskedChange:
     """A change that an admin wants: the name of its command, and its arguments as JSON."""
@@ -78,6 +88,7 @@ class WaitingCommand:
     kind: str
     run: Callable[..., Any]
     words: Callable[..., ChangeInWords]
+    tightens: Callable[..., bool] | None
     calls_multimail: bool
     secrets: tuple[str, ...]
     made: Callable[[Any], str] | None
@@ -144,7 +155,7 @@ def second_admin(
         known = COMMANDS.get(name)
         if known is not None and known.run.__module__ != command.__module__:
             raise TypeError(f"Two commands are named {name}: {known.run.__module__} and {command.__module__}.")
-        waiting = WaitingCommand(name, kind, command, words, calls_multimail, secrets, made)
+        waiting = WaitingCommand(name, kind, command, words, tightens, calls_multimail, secrets, made)
         COMMANDS[name] = waiting
         signature = inspect.signature(command)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -172,7 +172,39 @@ def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
     return False
 
 
+def _plan_in_change(title: str, mailbox: Mailbox | None, actor: Actor, after: str) -> ChangeInWords:
+    _check(actor, mailbox)
+    plan = ReviewPlan.objects.filter(mailbox=mailbox).first()
+    return ChangeInWords(
+        title=f"{title} of {mailbox or 'all mailboxes'}",
+        before=plan_in_words(plan) if plan else "none",
+        after=after,
+        page=reverse("review-plans"),
+        connection=mailbox.connection_id if mailbox else None,
+        mailbox=mailbox.pk if mailbox else None,
+        based_on=plan.version if plan else 0,
+    )
+
+
+def _saving_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> ChangeInWords:
+    plan = ReviewPlan(calendar=wanted.calendar, targets=wanted.targets, assigns_in_turn=wanted.assigns_in_turn)
+    steps = [LadderStep(**asdict(step)) for step in wanted.steps]
+    return _plan_in_change("Review plan", mailbox, actor, plan_in_words(plan, steps))
+
+
+def _removing_plan(*, mailbox: Mailbox | None, actor: Actor) -> ChangeInWords:
+    return _plan_in_change("Review plan", mailbox, actor, "removed")
+
+
+def _adding_duty(
+    *, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar | None, actor: Actor
+) -> ChangeInWords:
+    after = _turn_in_words(DutyTurn(person=person, mailbox=mailbox, calendar=calendar))
+    return replace(_plan_in_change("Duty", mailbox, actor, after), before="not on duty", based_on=None)
+
+
 @atomic_with_retry
+@second_admin("Review plan", words=_saving_plan)
 def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> ReviewPlan:
     """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
     _check(actor, mailbox)
@@ -197,6 +229,7 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
 
 
 @atomic_with_retry
+@second_admin("Review plan", words=_removing_plan)
 def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
     """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
     _check(actor, mailbox)
@@ -209,6 +242,7 @@ def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
 
 
 @atomic_with_retry
+@second_admin("Duty", words=_adding_duty)
 def add_duty(*, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar | None, actor: Actor) -> None:
     """Put a person on duty. Raises ActNotAllowed."""
     _check(actor, mailbox)
@@ -239,15 +273,16 @@ def _record(action: str, mailbox: Mailbox | None, actor: Actor, *, before: str, 
     record(action, actor=actor, connection=connection, details=details)
 
 
-def plan_in_words(plan: ReviewPlan) -> str:
-    """Return a plan as the ledger keeps it."""
+def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -> str:
+    """Return a plan as the ledger keeps it, with its stored steps or with these."""
+    steps = plan.steps.all() if steps is None else steps
     targets = [
         f"{words.lower()}: first look {_target(look)}, decision {_target(decision)}"
         for risk, words in RISKS.items()
         for look, decision in [plan.targets.get(risk) or (None, None)]
     ]
     turn = ["new messages are assigned in turn"] if plan.assigns_in_turn else []
-    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, plan.steps.all())])
+    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, steps)])
 
 
 def step_in_words(step: LadderStep) -> str:

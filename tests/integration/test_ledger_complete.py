@@ -1,17 +1,14 @@
 """Ledger entries that `test_permissions.py` does not cover: accounts at MultiMail, tasks, and the lists."""
 
-import re
 from datetime import timedelta
 
 import pytest
 from django.conf import settings as _settings
 from django.db.models.functions import Now
-from django.urls import reverse
 
 from approvals.models import Decision
 from audit.actions import SETTINGS
-from gateway.models import ApiKey, Domain, WebhookDelivery
-from mirror.models import Brake, Connection, Mailbox, Message
+from mirror.models import Connection, Mailbox, Message
 from policy.models import GateList
 from tests.acts import (
     AT_MULTIMAIL,
@@ -27,6 +24,7 @@ from tests.acts import (
 from tests.doors import DOORS, TASKS
 from tests.factories import make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide, make_due
+from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_permissions import tasks
 from tests.integration.test_unheard_of import READ, hear, letter
 
@@ -36,66 +34,12 @@ HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
 def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account, settings):
-    client, box, world = signed_in(admin), account.mailbox, account.world
-    hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
-    sent = WebhookDelivery.objects.create(
-        webhook=hook, state="failed", event_id="01E", event="oversight.pending", body=b"{}", trace="t"
-    )
-    agent = ApiKey.objects.get(name="Key agent")
-    at = {"connection_id": account.connection.pk}
-    changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": "", "simplify_html": "1"}
-    changed |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
-    # Nothing answers there, and no request leaves the machine.
-    settings.DNS_SERVER = ("127.0.0.1", 9)
-    domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
-    of_domain = at | {"domain_id": domain.pk}
-    key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"subscription_id": hook.pk}, {"mailbox_id": box.pk}
-    flood = Brake.objects.create(
-        connection=account.connection,
-        kind="key",
-        what=f"key:{agent.pk}",
-        name="agent",
-        sent_by_key=agent.pk,
-        window=timedelta(hours=1),
-        cap=5,
-    )
-    forms = [
-        ("connection-fingerprint", at, {"required": "1"}, "connection.changed"),
-        ("pause-key-of-flood", {"brake_id": flood.pk}, {}, "api_key.paused"),
-        ("pause-api-key", key, {"do": "resume"}, "api_key.resumed"),
-        ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
-        ("mailbox-settings", of_box, changed, "mailbox.changed"),
-        ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),
-        ("loosen-mailbox", of_box, {"to": "gated_all"}, "mailbox.loosened"),
-        ("add-api-key", at, {"name": "Bot", "scopes": ["read"]}, "api_key.created"),
-        ("change-api-key", key, {"name": "Key agent", "scopes": ["read"]}, "api_key.changed"),
-        ("api-key-owner", key, {"owner": str(admin.pk)}, "api_key.owner_set"),
-        ("revoke-api-key", key, {}, "api_key.revoked"),
-        ("add-domain", at, {"domain": "more.example"}, "domain.added"),
-        ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
-        ("verify-domain", of_domain, {}, "domain.looked_up"),
-        ("delete-domain", of_domain, {}, "domain.removed"),
-        (
-            *("add-webhook", at),
-            {"name": "Shop", "url": "https://x.example.org/h", "events": ["message.sent"]},
-            "hook.registered",
-        ),
-        ("rename-webhook", of_hook, {"name": "Billing"}, "hook.renamed"),
-        ("test-webhook", of_hook, {}, "hook.tested"),
-        ("rotate-webhook", of_hook, {"overlap": "3600"}, "hook.rotated"),
-        ("replay-delivery", of_hook | {"delivery_id": sent.pk}, {}, "hook.replayed"),
-        ("delete-webhook", of_hook, {}, "hook.deleted"),
-        ("delete-mailbox", of_box, {"address": box.address}, "mailbox.deleted"),
-    ]
+    client, forms = signed_in(admin), forms_at_multimail(account, admin, settings)
     assert {name for name, *_ in forms} == AT_MULTIMAIL
     wrong = {}
     for name, kwargs, form, action in forms:
         last = last_entry()
-        form = {"oversight_mode": "gated_all", **form}
-        if name in ("add-api-key", "add-webhook", "rotate-webhook"):
-            page = client.get(reverse("webhook" if name == "rotate-webhook" else name, kwargs=kwargs)).content.decode()
-            form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
-        answer = client.post(reverse(name, kwargs=kwargs), form)
+        answer = post(client, name, kwargs, form)
         lines = told_since(last)
         # The request is recorded before the call, and its outcome after it.
         if [line.entry.action for line in lines if line.entry.actor_kind == "person"][-1:] != [action]:

@@ -1,0 +1,41 @@
+"""The commands of admins that never wait for a second admin, each with the reason. Everything else waits.
+
+A command stands here only if no call of it can loosen anything. One that can do both is decorated, and shows by its
+arguments that a call tightens (`registry.second_admin`).
+"""
+
+NEVER_WAITS = {
+    # They stop, pause, revoke, withdraw or end something.
+    "pull": "stops decisions",
+    "pause_by_hand": "pauses a connection",
+    "pause_key": "pauses an API key",
+    "revoke_key": "revokes an API key",
+    "end_overlap": "ends an old secret",
+    "deactivate": "deactivates a person",
+    "take_role": "revokes a role",
+    "withdraw": "withdraws an invitation",
+    "unlink_of": "revokes a way to act from Discord",
+    "end_duty": "ends somebody's duty",
+    "end_standing": "ends a standing approval",
+    "switch_practice_off": "ends practice messages",
+    # They change nothing that is in force: activating the draft waits, as does a rule that names a group or calendar.
+    "begin_draft": "begins a draft of the policy",
+    "begin_ready_made": "begins a draft of the policy",
+    "save_rule": "changes the draft of the policy",
+    "arrange_rules": "changes the draft of the policy",
+    "discard_draft": "discards the draft of the policy",
+    "add_group": "makes a group that no rule names yet",
+    "delete_group": "deletes a group that no rule names",
+    "remove_calendar": "removes a calendar that nothing uses",
+    # They look, or do again what was done or failed; no setting changes.
+    "check_again": "asks MultiMail about the keys of a connection",
+    "test": "has a test event sent to the desk",
+    "test_destination": "posts a test",
+    "send_test": "has a test event sent",
+    "replay": "has a webhook delivered again",
+    "verify_domain": "looks at DNS",
+    "try_now": "copies a list to its gate again",
+    "resend": "sends an alert again",
+    "replay_event": "applies a signed webhook again",
+    "dismiss_event": "closes a webhook that could not be applied; reading MultiMail finds what it said",
+}

@@ -1,0 +1,160 @@
+"""With second admin on, every act of an admin waits, or its command stands in the short table of those that tighten."""
+
+import inspect
+import re
+import sys
+from functools import cache, partial
+
+import pytest
+from django.conf import settings as _settings
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from people.models import OrganisationSettings, PendingChange
+from people.second_admin.ending import accept
+from people.second_admin.registry import COMMANDS
+from people.second_admin.tightening import NEVER_WAITS
+from tests.acts import AT_MULTIMAIL
+from tests.doors import DOORS
+from tests.doors_of import A
+from tests.factories import make_person, rolled_back
+from tests.integration.multimail_forms import forms_at_multimail, post
+from tests.walk import Persona, go_through, standing_before
+
+pytestmark = pytest.mark.django_db
+
+# They show something before anything is asked for, or are about changes that wait themselves.
+NO_COMMANDS = {
+    *("preview-allowlist", "preview-import", "setup-away"),
+    *("ask-second-admin", "accept-change", "decline-change", "change-secret"),
+}
+# The walk does not get as far as their command, for instance because nobody answers as MultiMail.
+NOT_REACHED = {
+    "add-connection": "add_connection",
+    "connection-address": "set_address",
+    "raise-mailbox": "change_mailbox",
+    "invite-renew": "invite",
+    "ask-for-standing": "sign_standing",
+}
+# Nobody answers there when they are accepted.
+UNANSWERED = {"register-own-webhook", "rotate-own-webhook"}
+UNTOLD = {"django_session", "cache", "usersessions_usersession"}
+
+
+def of_admins():
+    """The addresses that take a form from admins alone."""
+    return [name for name, door in DOORS.items() if door.roles == (A,) and door.fields is not None]
+
+
+@cache
+def _digests():
+    with database.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        tables = [name for (name,) in cursor.fetchall() if name not in UNTOLD]
+    one = "SELECT '{0}', count(*), sum(hashtextextended(t::text, 0)) FROM {0} AS t"
+    return " UNION ALL ".join(one.format(name) for name in tables)
+
+
+def content():
+    """A digest of each table."""
+    with database.cursor() as cursor:
+        cursor.execute(_digests())
+        return {name: digest for name, *digest in cursor.fetchall()}
+
+
+def differing(before):
+    now = content()
+    return {name for name in now if now[name] != before[name]}
+
+
+def called_by(work):
+    """Do the work, and return its answer with the names of the commands that it called."""
+    waiting = {inspect.unwrap(one.run).__code__: one.name for one in COMMANDS.values()}
+    called = set()
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(str(_settings.BASE_DIR)):
+            return
+        if code in waiting:
+            called.add(waiting[code])
+        elif code.co_name in NEVER_WAITS and "view" not in code.co_filename:
+            called.add(code.co_name)
+
+    sys.setprofile(note)
+    try:
+        return work(), called
+    finally:
+        sys.setprofile(None)
+
+
+def switch_on():
+    OrganisationSettings.objects.update_or_create(pk=1, defaults={"second_admin_since": Now()})
+
+
+def what_is_wrong(name, client, second, work):
+    """Go through one address, and say what should not have happened."""
+    before = content()
+    answer, called = called_by(work)
+    if b"Ask a second admin?" not in answer.content:
+        if name in NOT_REACHED:
+            return "" if NOT_REACHED[name] in COMMANDS and answer.status_code >= 400 else "is reached after all"
+        tightening = {one for one in called if one in COMMANDS and COMMANDS[one].tightens is not None}
+        if called & NEVER_WAITS.keys() or tightening:
+            return ""
+        return f"did not wait, {answer.status_code}: {sorted(called)}"
+    if changed := differing(before):
+        return f"changed {changed} before anybody asked"
+    if called & COMMANDS.keys():
+        return f"ran {called}"
+    packed = answer.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    asked = client.post("/changes/ask/", {"change": packed, "reason": "Because"})
+    if asked.status_code != 302:
+        return f"cannot be asked for: {asked.status_code}"
+    if changed := differing(before) - {"people_pendingchange", "audit_entry", "audit_entrydetail"}:
+        return f"changed {changed} while it waits"
+    change = PendingChange.objects.latest("pk")
+    ended = accept(change_id=change.pk, actor=second.actor(surface="web")).change
+    if name in UNANSWERED or ended.state == "accepted":
+        return ""
+    return "" if "code" in ended.outcome else f"cannot be accepted: {ended.outcome}"
+
+
+@pytest.fixture
+def second(db):
+    return make_person("accepter@yourteam.example", "Ada", "admin")
+
+
+def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, second):
+    wrong = {}
+    for name, walk in standing_before(client, signed_in, set(of_admins()) - NO_COMMANDS - AT_MULTIMAIL):
+        walk.become(Persona(A, "everything"))
+        switch_on()
+        path = walk.address(name)
+        if found := what_is_wrong(name, client, second, partial(go_through, walk, DOORS[name], name, path)):
+            wrong[name] = found
+    assert wrong == {}
+
+
+def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(signed_in, admin, second, account, settings):
+    client, wrong = signed_in(admin), {}
+    switch_on()
+    for name, kwargs, form, _ in forms_at_multimail(account, admin, settings):
+        if name == "loosen-mailbox":
+            # Looser than it is without the steps before.
+            form = {"to": "monitored"}
+        with rolled_back():
+            found = what_is_wrong(name, client, second, partial(post, client, name, kwargs, form))
+            if found:
+                wrong[name] = found
+    assert wrong == {}
+
+
+def test_the_table_is_short_and_each_name_stands_for_a_command_that_does_not_wait():
+    assert not NEVER_WAITS.keys() & COMMANDS.keys()
+    source = "\n".join(
+        path.read_text()
+        for app in ("people", "policy", "approvals", "connections", "alerts")
+        for path in (_settings.BASE_DIR / app).rglob("*.py")
+    )
+    assert [name for name in NEVER_WAITS if not re.search(rf"^def {name}\(", source, re.MULTILINE)] == []
