@@ -26,10 +26,10 @@ from common.fingerprint import Content, normalise_address
 from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from common.references import without_references
 from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
+from mirror import earlier_mail
+from mirror.earlier_mail import RejectedRow
 from mirror.models import Mailbox, Message
-from mirror.querysets import earlier_mail
-from mirror.querysets.connections import addresses_of_any
-from mirror.querysets.earlier_mail import RejectedRow
+from mirror.models.connections import addresses_of_any
 from mirror.recipients import addresses_of, in_compared_form, written_to
 from policy.allowlists.applicable import judge_content
 from policy.allowlists.judgement import Judgement

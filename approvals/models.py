@@ -24,8 +24,8 @@ from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.replacements import ReplacementQuerySet
 from mirror.models import Connection, Mailbox, Message, Revision
-from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
+from mirror.terms import CAN_EXPIRE, READS_THAT_PROVE
 from people.actors import Actor
 from policy.standing_models import standing_words
 

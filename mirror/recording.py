@@ -1,22 +1,16 @@
 """Ledger entries about a message, and their details: content, recipients, and who or what started it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from audit.models import Entry
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content
+from mirror.models import Message
+from mirror.models.messages import NAMED
 from people.actors import Actor
 
-if TYPE_CHECKING:
-    from mirror.models import Message
-
 MAX_TRIGGERS = 30
-# What a sender says by these names of who or what started a message: each act on the message is found by it.
-NAMED = (
-    *("discord_user", "discord_user_id", "discord_channel", "discord_channel_id", "discord_guild"),
-    *("discord_interaction_id", "run_id", "runId"),
-)
 
 
 def record_about(action: str, message: "Message", *, actor: Actor, **more: Any) -> Entry:

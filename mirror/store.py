@@ -143,7 +143,7 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     The lock of its id also covers a message that two webhooks would begin at once.
     """
     take_lock(f"message {connection.pk} {upstream_id}")
-    rows = Message.objects.filter(connection=connection, upstream_id=upstream_id)
+    rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
     # Most webhooks tell of a message that is new; asking for all its columns would take most of their time.
     if not rows.exists():
         return None

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from audit.recording import changed, record
 from mirror.models import Connection
-from mirror.querysets.connections import MODES, is_well
+from mirror.models.connections import MODES, is_well
 from mirror.sync import health
 from people.actors import worker
 from people.models import OrganisationSettings

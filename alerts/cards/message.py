@@ -28,9 +28,9 @@ from approvals.models import RuleWeight
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Message
-from mirror.querysets.terms import TOLD_BEFORE
 from mirror.recipients import copied_to
 from mirror.states import MessageState
+from mirror.terms import TOLD_BEFORE
 from risk import score_of
 from risk.lookalikes import alike_pairs, compare_names
 

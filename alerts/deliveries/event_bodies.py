@@ -23,7 +23,7 @@ from common.postgres.rows import run
 from common.postgres.statements import ANY, RowQuery
 from common.references import without_references
 from mirror.models import Connection, Message
-from mirror.recording import NAMED
+from mirror.models.messages import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
 from policy.standing_models import standing_words

@@ -23,7 +23,7 @@ from mirror.brakes import DEFAULTS, caps_of, details_of
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Brake, Cap, Mailbox, Message
 from mirror.models.brakes import Kind
-from mirror.querysets import visible_condition
+from mirror.models.messages import visible_condition
 from mirror.states import Outcome
 from people.actors import Actor, Role, worker
 from people.models import Person

@@ -12,8 +12,8 @@ from common.counts import count_of
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from mirror.querysets import BACK_BEFORE
 from mirror.recording import record_about
+from mirror.terms import BACK_BEFORE
 from people.actors import Actor, worker
 
 MOST = timedelta(days=30)

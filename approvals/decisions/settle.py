@@ -8,9 +8,9 @@ from audit.trail import last_of
 from common.postgres import clock
 from common.references import references_in
 from mirror.models import Connection, Message
-from mirror.querysets.terms import UNSETTLED, VOID
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome, decision_behind, next_decision_state
+from mirror.terms import UNSETTLED, VOID
 from people.actors import Actor
 
 _ACTIONS = {

@@ -13,9 +13,9 @@ from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.errors import InvalidTransition
 from mirror.models import Message
-from mirror.querysets import READS_THAT_PROVE
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
+from mirror.terms import READS_THAT_PROVE
 from people.actors import Actor, Role
 
 

@@ -20,7 +20,7 @@ from approvals.reminders import Reminder, StepDone
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Message
-from mirror.querysets.messages import MessageQuerySet
+from mirror.models.messages import MessageQuerySet
 from mirror.recording import record_about
 from people.models import Person
 from policy.models import LadderStep, ReviewPlan

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from approvals.intake.ingest import apply_again, needs_read
 from mirror.models import Message, WebhookEvent
-from mirror.querysets import WebhookEventQuerySet
+from mirror.models.webhooks import WebhookEventQuerySet
 from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.sync.health import ACTOR

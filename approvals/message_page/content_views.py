@@ -69,7 +69,7 @@ from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.attachments.renderings.store import page_picture
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, RemotePicture
-from mirror.querysets.messages import anybody_like
+from mirror.models.messages import anybody_like
 from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of

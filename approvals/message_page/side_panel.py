@@ -30,9 +30,9 @@ from common.pages import DeskRequest
 from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import preview_of
 from mirror.models import AttachedFile, Message
-from mirror.querysets import BACK_BEFORE
 from mirror.states import MessageState
 from mirror.store import stored_content
+from mirror.terms import BACK_BEFORE
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 

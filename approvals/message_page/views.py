@@ -54,11 +54,11 @@ from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, read_values
 from mirror.models import Message
-from mirror.querysets import FETCH_TRIES
-from mirror.querysets.connections import addresses_of_any
-from mirror.querysets.messages import anybody_like, asked_by
+from mirror.models.connections import addresses_of_any
+from mirror.models.messages import anybody_like, asked_by
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
+from mirror.terms import FETCH_TRIES
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from people.actors import Actor

@@ -135,7 +135,9 @@ def _settle(one: AttentionItem, actor: Actor, *, is_put_away: bool) -> None:
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
     dismiss_event(event_id=event.pk, actor=actor)
-    about = Message.objects.visible_to(actor).of_event(event).first()
+    about = (
+        Message.objects.visible_to(actor).known_as(connection=event.connection_id, upstream_id=event.email_id).first()
+    )
     if about is None:
         tasks.read_connection.delay_on_commit(event.connection_id)
     else:

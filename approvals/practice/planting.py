@@ -26,7 +26,7 @@ from common.logs import traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Mailbox, Message
-from mirror.querysets.messages import MessageQuerySet
+from mirror.models.messages import MessageQuerySet
 from mirror.recording import details_of as details_of_message
 from mirror.recording import record_about
 from mirror.states import MessageState, Outcome

@@ -8,8 +8,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from mirror.models import Message
-from mirror.querysets.terms import BACK_BEFORE, CLAIM_LASTS
 from mirror.states import MessageState
+from mirror.terms import BACK_BEFORE, CLAIM_LASTS
 from people.actors import Actor
 
 if TYPE_CHECKING:

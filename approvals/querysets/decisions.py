@@ -12,8 +12,8 @@ from django.utils import timezone
 from approvals.querysets.figures import DecisionFigures
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message
-from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from people.actors import Actor, Role
 from people.models import Grant
 from policy.models import KillSwitch

@@ -31,8 +31,8 @@ from audit.models import Entry
 from common.postgres.rows import run
 from common.postgres.statements import ValueQuery, count_of
 from mirror.models import Message
-from mirror.querysets.terms import DONE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.terms import DONE
 
 if TYPE_CHECKING:
     from approvals.models import Decision, Verdict  # noqa: F401 - the querysets' type parameters

@@ -33,9 +33,9 @@ from common.postgres.statements import (
     any_of,
 )
 from mirror.models import Message
-from mirror.querysets.messages import MessageQuerySet
-from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
+from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
 from people.actors import Actor
 from policy.rules.facts import COLUMNS
 

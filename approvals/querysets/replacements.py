@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER
 from mirror.models import Message
-from mirror.querysets.terms import LATELY
 from mirror.states import LIVE_DECISIONS, MessageState
+from mirror.terms import LATELY
 from people.actors import Actor
 
 if TYPE_CHECKING:

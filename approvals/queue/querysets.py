@@ -30,7 +30,7 @@ from common.counts import COUNTED
 from common.postgres.statements import ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
-from mirror.querysets.terms import CALM, ENDS, LATE
+from mirror.terms import CALM, ENDS, LATE
 from people.actors import Actor
 
 # This many similar messages are a flood, which is gathered in one row by default.

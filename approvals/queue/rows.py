@@ -14,8 +14,8 @@ from approvals.queue.filters import RISKS, Filters
 from approvals.reminders import Reminder
 from common.counts import counted
 from mirror.models import Mailbox, Message
-from mirror.querysets import CLAIM_LASTS
 from mirror.states import DecisionState, MessageState, Outcome
+from mirror.terms import CLAIM_LASTS
 from people.actors import Actor
 from policy.rules.demand import Demand
 from policy.rules.rules import listed

@@ -10,10 +10,11 @@ from approvals.models import Decision
 from audit.recording import record
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
-from mirror.querysets import FETCH_TRIES, ConnectionQuerySet
+from mirror.models.connections import ConnectionQuerySet
 from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.sync.rows import retry_fetch
+from mirror.terms import FETCH_TRIES
 from people.actors import Actor, Role
 
 _ROLES = (Role.REVIEWER, Role.ADMIN)

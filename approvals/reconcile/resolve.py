@@ -13,11 +13,11 @@ from approvals.reconcile.closing import SETTLE_TIME
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
-from mirror.querysets import LET_GO, READS_THAT_PROVE
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
+from mirror.terms import LET_GO, READS_THAT_PROVE
 
 
 def resolve(*, decision_id: int) -> str:

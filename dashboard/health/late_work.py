@@ -11,7 +11,7 @@ from audit.sealing.status import sealing_state
 from common.grace import STUCK_AFTER
 from common.postgres import clock
 from mirror.models import Message
-from mirror.querysets.connections import is_well
+from mirror.models.connections import is_well
 
 
 def late_work() -> list[str]:

@@ -18,7 +18,7 @@ from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from common.charts import Bars, Days, bars, days, spoken, week_until
 from common.postgres.statements import RowQuery, ValueQuery, any_of, read_values
-from mirror.querysets.messages import anybody_like, asked_by
+from mirror.models.messages import anybody_like, asked_by
 from people.actors import Actor
 from people.models import OrganisationSettings
 from risk.rules import RULES

@@ -20,7 +20,7 @@ from common.postgres.statements import RowQuery, ValueQuery, count_of, read_valu
 from connections.accounts.views import connection_rows
 from dashboard.home.overview import overview_of
 from mirror.models import Message
-from mirror.querysets.messages import anybody_like, asked_by
+from mirror.models.messages import anybody_like, asked_by
 from mirror.states import Outcome
 from people.actors import Actor
 

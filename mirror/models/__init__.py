@@ -7,12 +7,12 @@ from mirror.models.connections import (
     KnownContact,
     Mailbox,
     SuppressedAddress,
-    WebhookEvent,
     WebhookName,
 )
 from mirror.models.messages import Message, Revision
 from mirror.models.pictures import RemotePicture
 from mirror.models.threads import Thread, ThreadMessage
+from mirror.models.webhooks import WebhookEvent
 
 __all__ = [
     "Arrival",

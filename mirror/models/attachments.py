@@ -1,11 +1,56 @@
 """The attached files of held messages. Nothing here decides."""
 
+from datetime import timedelta
+from typing import Self
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from mirror.models.connections import is_well
 from mirror.models.messages import Message, Revision
-from mirror.querysets.messages import AttachedFileQuerySet
+from mirror.states import MessageState
+from mirror.terms import DONE
+
+_OPEN = ("waiting", "failing", "not_visible", "gone")
+
+
+class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
+    """Reads of attached files."""
+
+    def without_bytes(self) -> Self:
+        """Without the bytes, which are read only to be served."""
+        return self.defer("content")
+
+    def in_order(self) -> Self:
+        return self.order_by("place")
+
+    def to_fetch(self) -> Self:
+        """Due by the database's clock, of the version that is held, on a connection that can be asked (file_to_fetch).
+
+        Files that are gone, or that no key shows, are retried occasionally, because keys are replaced.
+        """
+        return self.filter(
+            is_well("message__connection__"),
+            state__in=_OPEN,
+            not_before__lte=Now(),
+            revision=F("message__revision"),
+            message__state=MessageState.HELD,
+        )
+
+    def differing(self) -> Self:
+        """Those whose bytes are known to differ from those that the message's fingerprint names."""
+        return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
+
+    def past_retention(self, age: timedelta) -> Self:
+        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
+        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
+        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
+        return self.filter(past | replaced, content__isnull=False)
+
+    def drop_bytes(self) -> int:
+        """Delete the bytes; what was detected in the files stays."""
+        return self.update(content=None, state="deleted")
 
 
 class AttachedFile(models.Model):

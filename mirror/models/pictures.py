@@ -1,12 +1,98 @@
 """The remote pictures of messages that somebody had fetched. What is stored of them is a view; nothing here decides."""
 
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db import models, transaction
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Length, Now
 
 from mirror.models.messages import Message, Revision
-from mirror.querysets.pictures import RemotePictureQuerySet
+from mirror.terms import DONE
+
+_OVER = ("loaded", "refused", "failed", "deleted")
+
+
+class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
+    """Reads of remote pictures; leases are judged by the database's clock."""
+
+    def without_bytes(self) -> Self:
+        """Without the bytes, which are read only to be drawn."""
+        return self.defer("content")
+
+    def free(self) -> Self:
+        """Those that no worker has, and of which the ledger does not say yet what came of them."""
+        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), is_recorded=False)
+
+    def due(self) -> Self:
+        """The first of each message's that a worker has to go on with (relies on remote_picture_to_do)."""
+        return self.free().order_by("message_id", "pk").distinct("message_id")
+
+    def over(self) -> Self:
+        """Those that were fetched or not, and of which the ledger does not say so yet."""
+        return self.filter(state__in=_OVER, is_recorded=False)
+
+    def to_retry(self) -> Self:
+        """Those that a person may have tried again: their servers gave nothing that the desk would refuse again."""
+        return self.filter(state="failed", is_recorded=True)
+
+    def ask_again(self) -> int:
+        """Have those that failed tried once more; return how many."""
+        changes: dict[str, Any] = {"state": "waiting", "reason": "", "detail": "", "is_recorded": False}
+        return self.to_retry().update(**changes, asked_at=Now(), lease_until=None)
+
+    def used(self) -> tuple[int, int]:
+        """Return how many bytes came of these, and how many are stored."""
+        total = self.aggregate(fetched=Sum("size"), stored=Sum(Length("content")))
+        return total["fetched"] or 0, total["stored"] or 0
+
+    def lease(self, keys: Iterable[int], *, lasting: timedelta) -> None:
+        """Let this worker have them for so long."""
+        self.filter(pk__in=keys).update(lease_until=Now() + lasting)
+
+    def begin(self, row: "RemotePicture") -> bool:
+        """Mark one as being fetched, the last thing before its server is asked; return whether that may be.
+
+        It may not where another worker has begun, an admin does not allow it any more, or the message has changed.
+        """
+        waiting = self.filter(pk=row.pk, state="waiting", tries=row.tries, message__mailbox__loads_pictures=True)
+        current = waiting.filter(revision=F("message__revision"))
+        with transaction.atomic():
+            # Locked first: an UPDATE with joins would not compare again what it had to wait for.
+            if not current.select_for_update(of=("self",)).values_list("pk", flat=True):
+                return False
+            self.filter(pk=row.pk).update(state="fetching", tries=row.tries + 1)
+        row.tries += 1
+        return True
+
+    def why_not_begun(self, row: "RemotePicture") -> str:
+        """Return as a reason why this one could not be begun."""
+        allowed = self.filter(pk=row.pk, message__mailbox__loads_pictures=True)
+        return "changed" if allowed.exists() else "off"
+
+    def settle(self, row: "RemotePicture", *, to: str, **fields: Any) -> bool:
+        """Store what became of one, if nobody else has since; return whether that was so."""
+        mine = self.filter(pk=row.pk, tries=row.tries, state__in=("waiting", "fetching"))
+        changes = {"state": to, "fetched_at": Now(), **fields}
+        return bool(mine.update(**changes))
+
+    def past_retention(self, age: timedelta) -> Self:
+        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
+        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
+        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
+        return self.filter(past | replaced, content__isnull=False)
+
+    def drop_bytes(self) -> int:
+        """Delete the bytes; what became of the pictures stays."""
+        return self.filter(content__isnull=False).update(content=None, state="deleted")
+
+    def erase(self) -> int:
+        """Delete the bytes, and fetch none of them any more; return how many had bytes."""
+        dropped = self.drop_bytes()
+        self.exclude(state__in=_OVER).update(state="deleted", is_recorded=True)
+        return dropped
 
 
 class RemotePicture(models.Model):

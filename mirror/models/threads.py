@@ -1,12 +1,53 @@
 """Conversations that held drafts belong to, as MultiMail and the desk's mirror report them. Nothing here decides."""
 
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from mirror.models.connections import Mailbox
-from mirror.querysets.messages import ThreadQuerySet
+from mirror.models.connections import Mailbox, is_well
+from mirror.models.messages import Message, is_of_threads
+from mirror.states import MessageState
+
+
+def _has_held() -> Exists:
+    messages = Message.objects
+    held = messages.filter(state=MessageState.HELD, thread_id=OuterRef("upstream_id"), mailbox=OuterRef("mailbox"))
+    return Exists(held.exclude(thread_id=""))
+
+
+class ThreadQuerySet(models.QuerySet["Thread"]):
+    """Reads of threads."""
+
+    def due(self) -> Self:
+        """To be read, and not before its time nor while somebody reads it, by the database's clock (thread_to_read)."""
+        return self.filter(wanted=True, not_before__lte=Now())
+
+    def to_read(self) -> Self:
+        """Due, with a draft that is held, on a connection that can be asked (also by message_thread)."""
+        return self.due().filter(is_well("mailbox__connection__"), _has_held())
+
+    def of_message(self, message: "Message") -> Self:
+        """The thread that a message belongs to; none where MultiMail named none."""
+        if not message.thread_id or message.mailbox_id is None:
+            return self.none()
+        return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
+
+    def of_messages(self, messages: "Sequence[Message]") -> Self:
+        """The threads that these messages belong to (thread_once)."""
+        return self.filter(is_of_threads("upstream_id", messages))
+
+    def older_than(self, age: timedelta) -> Self:
+        """Those that were not read for so long."""
+        return self.filter(Q(read_at=None) | Q(read_at__lt=Now() - age))
+
+    def done_with(self, age: timedelta) -> Self:
+        """Those without a held draft that were last read so long ago."""
+        return self.exclude(_has_held()).filter(not_before__lt=Now() - age)
 
 
 class Thread(models.Model):

@@ -12,8 +12,10 @@ from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
 from mirror.models import Arrival, AttachedFile, Message, RemotePicture, Thread, WebhookEvent
-from mirror.querysets import DONE, AttachedFileQuerySet, RemotePictureQuerySet
+from mirror.models.attachments import AttachedFileQuerySet
+from mirror.models.pictures import RemotePictureQuerySet
 from mirror.states import MessageState
+from mirror.terms import DONE
 
 # How long the bytes of a file or of a fetched picture, and the messages of a thread, are stored after the last message
 # is decided.

@@ -19,10 +19,10 @@ from common.logs import trace_id
 from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
-from mirror.querysets import FETCH_TRIES
 from mirror.recording import details_of, record_about, trigger_details
 from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
+from mirror.terms import FETCH_TRIES
 from parsing.client import ParserUnavailable
 from people.actors import Actor, Role
 from rendering import ParsedContent

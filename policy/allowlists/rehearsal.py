@@ -14,7 +14,7 @@ from itertools import chain
 from operator import itemgetter
 
 from mirror.models import Message
-from mirror.querysets.messages import SameRecipients, recipients_in
+from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
 from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, stored_contacts, with_change

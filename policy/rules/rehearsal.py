@@ -22,7 +22,7 @@ from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import In
 
 from mirror.models import Message
-from mirror.querysets.messages import MessageQuerySet, as_json, recipients_in, within
+from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
 from people.actors import Actor
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.effects import Effects, merged

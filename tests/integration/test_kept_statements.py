@@ -16,7 +16,7 @@ from common.postgres.base import _numbered
 from common.postgres.rows import insert
 from common.postgres.statements import ANY, NAMED_LATER, read_values
 from mirror.models import Message
-from mirror.querysets.messages import anybody_like, asked_by
+from mirror.models.messages import anybody_like, asked_by
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

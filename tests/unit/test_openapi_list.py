@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from connections.keys.commands import SCOPES
-from mirror.querysets.connections import MODES
+from mirror.models.connections import MODES
 from tests.openapi import listed, stored
 from upstream import client
 from upstream.admin import AdminClient

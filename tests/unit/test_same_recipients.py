@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mirror.querysets.messages import recipients_in
+from mirror.models.messages import recipients_in
 
 
 @pytest.mark.parametrize(

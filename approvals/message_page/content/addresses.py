@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from common.fingerprint import Content
+from mirror.earlier_mail import Contact, contacts_of_actor
 from mirror.models import Mailbox, Message
-from mirror.querysets.earlier_mail import Contact, contacts_of_actor
 from mirror.states import MessageState
 from people.actors import Actor, Role
 from policy.allowlists.judgement import AllowedBy, Judgement, allowable

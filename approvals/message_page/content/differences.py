@@ -13,9 +13,9 @@ from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, c
 from approvals.models import Decision, Replacement
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address, short_fingerprint
 from mirror.models import Message, Revision
-from mirror.querysets import VOID
 from mirror.states import Outcome
 from mirror.store import stored_content
+from mirror.terms import VOID
 from rendering.invisibles import Tally
 
 _LABELS = {

@@ -14,7 +14,7 @@ from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
 from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, any_of, count_of
 from mirror.models import Message
-from mirror.querysets.messages import anybody_like
+from mirror.models.messages import anybody_like
 from people.actors import Actor
 
 COUNTED = 100

@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
-
-from django.apps import apps
 
 from common.postgres.rows import run
 from common.postgres.statements import ANY, ValueQuery
-from mirror.querysets.messages import visible_condition
+from mirror.models import Message
+from mirror.models.messages import visible_condition
 from mirror.states import MessageState
 from people.actors import Actor, Scope
-
-if TYPE_CHECKING:
-    from mirror.models import Message
 
 # How many messages of one address are counted at most.
 COUNTED = 1000
@@ -80,10 +76,8 @@ def _contacts(scopes: tuple[Scope, ...]) -> ValueQuery:
     Each address is looked up by index (message_addresses, suppressed_once). MATERIALIZED hides the limit from the
     planner, which would otherwise scan the table from its start, hoping to find a thousand soon.
     """
-    # Models import this package.
-    model = apps.get_model("mirror", "Message")
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    seen = model.objects.filter(visible_condition(actor), connection=ANY, sandbox=False, is_practice=False)
+    seen = Message.objects.filter(visible_condition(actor), connection=ANY, sandbox=False, is_practice=False)
     conditions = ["mirror_message.addresses @> ARRAY[wanted.address]", "mirror_message.id <> ALL(%s)"]
     has_it = seen.order_by().extra(where=conditions, params=[_KEYS])  # noqa: S610 - words of ours
     inner, values = has_it.values_list("state", "direction", "held_at", "changed_at").query.sql_with_params()

@@ -1,0 +1,107 @@
+"""The webhooks that came, as they were received."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length, Now, Substr
+
+from common.grace import STUCK_AFTER
+from mirror.models.connections import Connection, scoped
+from mirror.models.messages import Message
+from mirror.terms import BODY_SHOWN
+from people.actors import Actor
+from upstream.events import PENDING_NAMES
+
+
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    """Reads of the webhooks as they were received."""
+
+    def older_than(self, age: timedelta) -> Self:
+        """Received longer ago than this, oldest first (relies on event_received)."""
+        return self.filter(received_at__lt=Now() - age).order_by("received_at")
+
+    def to_look_at(self) -> Self:
+        """Those that could not be applied, contradict what is known, or were refuted, and that nobody has handled.
+
+        MultiMail is asked about contradictions at once, so they are listed only after that has had time.
+        """
+        is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
+        return self.filter(~is_asked, result__in=("poison", "late", "refuted"), handled_at=None)
+
+    def unconfirmed_about(self, message: "Message") -> Self:
+        """Those that report the end of a message, as long as no read confirmed them (event_to_look_at)."""
+        checking = self.filter(result="checking", handled_at=None, connection=message.connection_id)
+        return checking.filter(email_id=message.upstream_id)
+
+    def ends_of(self, message: "Message") -> Self:
+        """Those that reported the end of a message since it was held (relies on event_received)."""
+        since = self.filter(received_at__gte=message.held_at - timedelta(minutes=1), connection=message.connection_id)
+        reports = since.filter(email_id=message.upstream_id, result__in=("applied", "late", "checking"))
+        return reports.exclude(name__in=PENDING_NAMES)
+
+    def late_about(self, message: "Message", *, until: datetime) -> Self:
+        """Those received until then that contradict what is known of a message (relies on event_to_look_at)."""
+        late = self.filter(result="late", handled_at=None, connection=message.connection_id)
+        return late.filter(email_id=message.upstream_id, received_at__lte=until)
+
+    def with_head_of_body(self) -> Self:
+        """With the beginning of each body as `head` and its length as `size`, instead of the body."""
+        head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
+        return self.annotate(head=head, size=Length("body")).defer("body")
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""
+        if actor.sees_all():
+            return self
+        return self.filter(connection__in=scoped(actor)[0])
+
+
+class WebhookEvent(models.Model):
+    """One webhook as it was received, stored unchanged, whatever its result."""
+
+    class Result(models.TextChoices):
+        APPLIED = "applied"
+        DUPLICATE = "duplicate"
+        LATE = "late"
+        # It reports the end of a message: a read has to confirm it. A read found the opposite.
+        CHECKING = "checking"
+        REFUTED = "refuted"
+        UNKNOWN = "unknown"
+        POISON = "poison"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64)
+    event_id = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=64, blank=True)
+    # The message it is about, as far as the body could be read.
+    email_id = models.CharField(max_length=200, blank=True)
+    body = models.BinaryField()
+    secret_used = models.CharField(max_length=10)
+    result = models.CharField(max_length=10, choices=Result)
+    error = models.TextField(blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    # When a person or a later read handled it, if it was poison or late, or had to be checked.
+    handled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WebhookEventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "digest"], name="event_body_once"),
+            models.UniqueConstraint(fields=["connection", "event_id"], condition=~Q(event_id=""), name="event_id_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["connection", "result"],
+                condition=Q(result__in=("poison", "late", "checking", "refuted"), handled_at=None),
+                name="event_to_look_at",
+            ),
+            # Old bodies are deleted in batches.
+            models.Index(fields=["received_at"], name="event_received"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.result}"
