@@ -23,10 +23,10 @@ from approvals.querysets.collaboration import (
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.replacements import ReplacementQuerySet
+from common.actors import Actor
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 from mirror.terms import CAN_EXPIRE, READS_THAT_PROVE
-from people.actors import Actor
 from policy.standing_models import standing_words
 
 

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from common.actors import Actor, Role
 from mirror.models import Mailbox, Message
-from people.actors import Actor, Role
 from people.models import Grant
 
 

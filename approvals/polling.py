@@ -17,12 +17,12 @@ from approvals.operations.attention import recent_attention_count
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
 from approvals.queue.views import tab_counts, waiting_of
+from common.actors import Actor
 from common.counts import COUNTED, counted
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.health import freshness_for
 from mirror.threads.conversation import conversation_of
-from people.actors import Actor
 from policy.models import KillSwitch
 
 # Seconds for which the exact count is cached; open pages add and subtract later changes themselves.

@@ -120,7 +120,7 @@ def record_entry() -> None:
     from django.db import transaction
 
     from audit.recording import record
-    from people.actors import worker
+    from common.actors import worker
 
     details = {"subject": "Your refund", "recipients": "dana@northwind.example", "reason": "It is as asked."}
     with transaction.atomic():

@@ -10,7 +10,7 @@ from django_htmx.middleware import HtmxDetails
 
 
 class DeskRequest(HttpRequest):
-    """A request that went through the desk's middleware: what htmx says of it, and who asks (`people.actors.Actor`)."""
+    """A request that went through the desk's middleware: what htmx says of it, and who asks (`common.actors.Actor`)."""
 
     htmx: HtmxDetails
     actor: Any

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.urls import reverse
 
 from audit.recording import record
+from common.actors import Actor, Role
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, listed
 from upstream import errors
 from upstream.admin import AdminClient

@@ -10,12 +10,12 @@ from django.core.cache import cache
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
+from common.actors import Actor, Role
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted, ConnectionNotChanged
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
-from people.actors import Actor, Role
 
 View = Callable[..., HttpResponse]
 

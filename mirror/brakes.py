@@ -14,11 +14,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from audit.recording import record
+from common.actors import Actor, worker
 from common.postgres import take_lock
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Arrival, Brake, Cap, Mailbox, Message
 from mirror.models.brakes import DAY, HOUR, Kind
-from people.actors import Actor, worker
 
 log = logging.getLogger(__name__)
 

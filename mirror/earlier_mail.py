@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from common.actors import Actor, Scope
 from common.postgres.rows import run
 from common.postgres.statements import ANY, ValueQuery
 from mirror.models import Message
 from mirror.models.messages import visible_condition
 from mirror.states import MessageState
-from people.actors import Actor, Scope
 
 # How many messages of one address are counted at most.
 COUNTED = 1000

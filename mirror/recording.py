@@ -5,10 +5,10 @@ from typing import Any
 
 from audit.models import Entry
 from audit.recording import record
+from common.actors import Actor
 from common.fingerprint import FIELDS, Attachment, Content
 from mirror.models import Message
 from mirror.models.messages import NAMED
-from people.actors import Actor
 
 MAX_TRIGGERS = 30
 

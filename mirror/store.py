@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from django.db import transaction
 from django.db.models.functions import Now
 
+from common.actors import Actor
 from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
 from common.logs import trace_id
 from common.postgres import clock, take_lock
@@ -22,7 +23,6 @@ from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, 
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
 from mirror.states import MESSAGE_TRANSITIONS, START, MessageEvent, MessageState, next_message_state
-from people.actors import Actor
 from rendering import ParsedContent, RenderedMessage, parse_content, render_message, unparsed_content
 from rendering.result import NOT_SAFE
 from rendering.source_view import render_source

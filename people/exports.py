@@ -32,11 +32,11 @@ from audit.export.exports import (
 from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
+from common.actors import Actor, Role
 from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import statements_within
 from common.time_zones import there, zone_name
-from people.actors import Actor, Role
 from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from people.sign_in.sessions import is_signed_in

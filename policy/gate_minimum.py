@@ -13,10 +13,10 @@ from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
+from common.actors import worker
 from mirror.models import Connection
 from mirror.models.connections import MODES, is_well
 from mirror.sync import health
-from people.actors import worker
 from people.models import OrganisationSettings
 from upstream import errors
 from upstream.admin import AdminClient

@@ -12,8 +12,8 @@ from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch

@@ -10,9 +10,9 @@ from django.db import models
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
+from common.actors import Actor
 from common.mail_addresses import clean_address
 from common.patterns import patterns_for
-from people.actors import Actor
 
 if TYPE_CHECKING:
     # The types of the querysets.

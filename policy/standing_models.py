@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Count, Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from people.actors import Actor, Role
+from common.actors import Actor, Role
 from people.models import OrganisationSettings
 
 # Of so many messages, one goes to a person, who is not told.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from people.actors import Role
+from common.actors import Role
 
 R, A, U = Role.REVIEWER, Role.ADMIN, Role.AUDITOR
 EVERYBODY = (R, A, U)

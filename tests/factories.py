@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from approvals.intake import ingest
 from approvals.reconcile import closing
+from common.actors import worker
 from common.patterns import read_pattern
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
-from people.actors import worker
 from people.models import Grant, Person
 from policy.models import AllowEntry, Allowlist
 from upstream.signatures import HEADER, sign

@@ -18,7 +18,7 @@ from audit.recording import record
 from audit.sealing.batch import Batch
 from audit.sealing.preconditions import check_end, latest_seal, read_database_state
 from audit.verification.database import check_database
-from people.actors import worker
+from common.actors import worker
 
 ACTOR = worker("test")
 

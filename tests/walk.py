@@ -25,11 +25,11 @@ from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, S
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
+from common.actors import Actor, Role, Scope, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
-from people.actors import Actor, Role, Scope, operator
 from people.models import (
     WAITS_FOR,
     DiscordAccount,

@@ -9,9 +9,9 @@ from django.utils import timezone
 from approvals.decisions.demands import demands_for
 from approvals.models import Claim
 from approvals.querysets.messages import desk_messages, read_decisions
+from common.actors import worker
 from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message
-from people.actors import worker
 
 
 def read_message(key: int | None) -> Any:

@@ -6,7 +6,7 @@ from alerts import tasks
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery
 from audit.recording import record
-from people.actors import Actor, Role
+from common.actors import Actor, Role
 
 
 @transaction.atomic

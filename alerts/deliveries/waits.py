@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from alerts.channels import all_channels, channel_of
 from alerts.models import Destination
 from audit.recording import changed, record
-from people.actors import Actor, worker
+from common.actors import Actor, worker
 
 ACTOR = worker("alerts")
 # Seconds of rest by failures in a row: one that is down costs others no worker, and what waits is not tried all at

@@ -22,10 +22,10 @@ from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowe
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
+from common.actors import Actor, Role
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, listed, second_admin
 
 _ONE_ANSWERS = "one_place_answers_a_channel"

@@ -15,9 +15,9 @@ from alerts.errors import RouteExists, RouteMissing
 from alerts.ledger_events import EVENTS, REFUSED, actions_of, event_of
 from alerts.models import Route
 from audit.models import Entry, EntryDetail
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Mailbox, Message
-from people.actors import Actor
 from people.second_admin.registry import second_admin
 
 MAX_ACTS = 100

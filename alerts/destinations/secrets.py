@@ -6,9 +6,9 @@ from alerts.channels import channel_of
 from alerts.deliveries.waits import record_change
 from alerts.destinations.commands import check_may_manage, in_words, locked_destination
 from alerts.errors import DestinationMissing, SecretStillValid
+from common.actors import Actor
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.second_admin.registry import second_admin
 
 # So long the old secret signs too.

@@ -9,8 +9,8 @@ from django.db.models import Q
 from alerts.channels import channel_of
 from alerts.ledger_events import EVENTS, Event, event_of
 from alerts.models import Destination, Route
+from common.actors import Actor
 from mirror.models import Connection, Mailbox
-from people.actors import Actor
 
 TO_PEOPLE: Mapping[str, str] = {
     Destination.Privacy.MINIMAL: "Only that there is a message. No subject; addresses are masked.",

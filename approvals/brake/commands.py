@@ -18,6 +18,7 @@ from approvals.errors import AlreadyDecided
 from approvals.models import Decision
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from audit.recording import changed, record
+from common.actors import Actor, Role, worker
 from common.postgres.retry import atomic_with_retry
 from mirror.brakes import DEFAULTS, caps_of, details_of
 from mirror.errors import ActNotAllowed, DeskError
@@ -25,7 +26,6 @@ from mirror.models import Brake, Cap, Mailbox, Message
 from mirror.models.brakes import Kind
 from mirror.models.messages import visible_condition
 from mirror.states import Outcome
-from people.actors import Actor, Role, worker
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
 

@@ -15,12 +15,12 @@ from approvals.decisions.ruling import is_reviewer
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
+from common.actors import Actor, Role
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.brakes import caps_of
 from mirror.errors import ActNotAllowed
 from mirror.models import Brake, Mailbox
 from mirror.models.brakes import Kind
-from people.actors import Actor, Role
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 

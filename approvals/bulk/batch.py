@@ -22,11 +22,11 @@ from approvals.models import Decision
 from approvals.practice.ending import lesson
 from approvals.querysets.messages import desk_messages
 from audit.recording import record
+from common.actors import Actor, Role
 from common.identifiers import uuid7
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
-from people.actors import Actor, Role
 
 # Each message of a batch lengthens the undo window: somebody who decides fifty has fifty outcomes to read.
 READING = timedelta(milliseconds=100)

@@ -14,10 +14,10 @@ from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
 from approvals.models import OpenedPart
 from approvals.querysets.messages import desk_messages
 from audit.trail import recorded_versions
+from common.actors import Actor
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.recording import record_about
-from people.actors import Actor
 
 
 class UnreadNotCounted(DeskError):

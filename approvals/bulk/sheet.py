@@ -23,6 +23,7 @@ from approvals.message_page.sheet import unseen_fields
 from approvals.models import RuleWeight
 from approvals.querysets.messages import desk_messages
 from approvals.queue.rows import Expiry, expiry_of, live_claim
+from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.identifiers import uuid7
 from mirror.attachments.preview import FilePreview, preview_of
@@ -30,7 +31,6 @@ from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
-from people.actors import Actor
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates

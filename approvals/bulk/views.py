@@ -31,9 +31,9 @@ from approvals.decisions.forms import MAX_REASON
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
 from approvals.usual_texts.texts import shared_presets
+from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
-from people.actors import Actor
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 # What is typed into a sheet's form beside the ticks.

@@ -10,12 +10,12 @@ from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
 from approvals.querysets.collaboration import ClaimQuerySet
 from approvals.querysets.messages import awaits_review
+from common.actors import Actor, worker
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import MessageState
-from people.actors import Actor, worker
 from people.models import Person
 
 DECIDED = "The message was decided."

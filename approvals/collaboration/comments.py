@@ -12,11 +12,11 @@ from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
-from people.actors import Actor
 from people.models import Person
 
 # Inside a word, @ belongs to a mail address or another site's handle.

@@ -10,9 +10,9 @@ from approvals.collaboration import claims, snooze
 from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
+from common.actors import Actor, worker
 from common.postgres.statements import ANY, ValueQuery, any_of, list_of, read_values
 from mirror.models import Message
-from people.actors import Actor, worker
 from people.models import Person
 
 

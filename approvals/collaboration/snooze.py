@@ -8,13 +8,13 @@ from approvals.decisions.ruling import lock_visible
 from approvals.models import Snooze
 from approvals.querysets.collaboration import SnoozeQuerySet
 from approvals.querysets.messages import awaits_review, desk_messages
+from common.actors import Actor, worker
 from common.counts import count_of
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.recording import record_about
 from mirror.terms import BACK_BEFORE
-from people.actors import Actor, worker
 
 MOST = timedelta(days=30)
 CHANGED, DECIDED, ASKED = "The message changed.", "The message was decided.", "Somebody asks about it."

@@ -11,10 +11,10 @@ from django.db import transaction
 from approvals.decisions.decide import decide_by_rule, policy_details
 from approvals.decisions.demands import demands_for
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from common.actors import rule
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
-from people.actors import rule
 from policy.models import PolicyVersion
 
 log = logging.getLogger(__name__)

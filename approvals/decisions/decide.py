@@ -22,6 +22,7 @@ from approvals.models import Decision, Verdict
 from approvals.planted import PracticeMessage
 from approvals.practice import ending as practice
 from audit.trail import first_at, last_of
+from common.actors import Actor
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -30,7 +31,6 @@ from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
-from people.actors import Actor
 from policy.evaluation import Ruling
 from policy.rules.demand import Demand
 from policy.rules.evaluation import Progress

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from approvals.decisions.contributors import contributors_of
 from approvals.models import Verdict
+from common.actors import Actor, Role, Scope
 from mirror.models import Message
 from mirror.states import MessageState, Outcome
-from people.actors import Actor, Role, Scope
 from people.models import Grant
 from policy.calendars.stored import all_calendars
 from policy.evaluation import Contributors

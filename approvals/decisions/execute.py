@@ -21,6 +21,7 @@ from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import rulings, stop_of
 from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
+from common.actors import Actor
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
@@ -32,7 +33,6 @@ from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, u
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of
-from people.actors import Actor
 from policy.standing_models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending

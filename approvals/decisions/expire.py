@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from common.actors import rule
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent
-from people.actors import rule
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from django.db import transaction
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.models import Decision
+from common.actors import worker
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
@@ -19,7 +20,6 @@ from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome, reported_of
 from mirror.sync import capabilities, health
 from outgoing.backoff import retry_after_attempt
-from people.actors import worker
 from upstream import errors
 
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)

@@ -7,12 +7,12 @@ from uuid import UUID
 from approvals.decisions.contributors import contributors_of
 from approvals.decisions.demands import barred_editors, demands_for, key_of
 from approvals.errors import ContentChanged, VerdictNotAllowed
+from common.actors import Actor, Role
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from policy.allowlists.applicable import judge_messages
 from policy.allowlists.judgement import OFF, Judgement, allowable
 from policy.evaluation import Ruling, RulingFacts, rule

@@ -5,13 +5,13 @@ from typing import Any
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Verdict
 from audit.trail import last_of
+from common.actors import Actor
 from common.postgres import clock
 from common.references import references_in
 from mirror.models import Connection, Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome, decision_behind, next_decision_state
 from mirror.terms import UNSETTLED, VOID
-from people.actors import Actor
 
 _ACTIONS = {
     DecisionState.UNDONE: "decision.undone",

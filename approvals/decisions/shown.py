@@ -16,11 +16,11 @@ from approvals.decisions.ruling import content_changed, is_reviewer, lock_visibl
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
 from audit.trail import recorded_actions
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads.conversation import Conversation
-from people.actors import Actor
 from policy.evaluation import Ruling
 from rendering import named
 from risk import Finding, restored, score

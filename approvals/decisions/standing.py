@@ -18,6 +18,7 @@ from approvals.decisions.ruling import rulings
 from approvals.models import Decision, Verdict
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from common.actors import Actor, Role, Scope, rule
 from common.fingerprint import FIELDS
 from common.postgres import clock
 from mirror import store
@@ -25,7 +26,6 @@ from mirror.models import Message
 from mirror.states import DecisionEvent, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
-from people.actors import Actor, Role, Scope, rule
 from policy.rules.demand import Demand
 from policy.rules.facts import facts_of
 from policy.standing.scope import Draft, StandingScope

@@ -8,6 +8,7 @@ from approvals.decisions.decide import check_may_stop
 from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
+from common.actors import Actor, Role
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
@@ -16,7 +17,6 @@ from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
 from mirror.terms import READS_THAT_PROVE
-from people.actors import Actor, Role
 
 
 @atomic_with_retry

@@ -28,13 +28,13 @@ from approvals.editing.words import (
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
 from approvals.practice import ending as practice
+from common.actors import Actor
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
-from people.actors import Actor
 
 
 @atomic_with_retry

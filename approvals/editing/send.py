@@ -25,6 +25,7 @@ from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
 from approvals.querysets.replacements import REPEAT_FOR
+from common.actors import Actor, worker
 from common.logs import traced
 from common.postgres import clock
 from mirror.errors import DeskError
@@ -36,7 +37,6 @@ from mirror.sync import health
 from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import read_mailboxes
 from outgoing.backoff import retry_after_attempt
-from people.actors import Actor, worker
 from upstream import errors
 from upstream.agent import Agent
 from upstream.events import read_time

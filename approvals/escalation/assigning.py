@@ -14,11 +14,11 @@ from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim
 from approvals.querysets.messages import awaits_review
+from common.actors import Actor, Role, rule
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
-from people.actors import Actor, Role, rule
 from people.models import Person
 from policy.calendars.stored import is_working_time
 from policy.models import DutyTurn

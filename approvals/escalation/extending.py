@@ -11,12 +11,12 @@ from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import may_assign
 from approvals.querysets.messages import awaits_review
 from audit.recording import changed
+from common.actors import Actor
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
-from people.actors import Actor
 
 MAX_REASON = 500
 LONGEST = timedelta(days=90)

@@ -13,6 +13,7 @@ from approvals import tasks
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from audit.recording import record
+from common.actors import Actor, Role, webhook
 from common.logs import trace_id
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -32,7 +33,6 @@ from mirror.states import (
     reported_of,
 )
 from mirror.sync.reads import can_ask
-from people.actors import Actor, Role, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from datetime import datetime
 from django.db.models.functions import Now
 
 from approvals.intake.ingest import apply_again, needs_read
+from common.actors import webhook
 from mirror.models import Message, WebhookEvent
 from mirror.models.webhooks import WebhookEventQuerySet
 from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.sync.health import ACTOR
-from people.actors import webhook
 from upstream.events import parse
 
 Result = WebhookEvent.Result

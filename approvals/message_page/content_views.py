@@ -62,6 +62,7 @@ from approvals.pictures.commands import request_pictures
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
+from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import ANY_ID, ASKING, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import document_of, pdf_pages
@@ -75,7 +76,6 @@ from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from people.accounts.profile import set_text_first
-from people.actors import Actor
 from rendering import RenderedMessage, stripped
 
 

@@ -40,6 +40,7 @@ from approvals.queue.querysets import queue_messages
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts.texts import BUILT_IN, presets_of
+from common.actors import Actor
 from common.counts import count_of, counted
 from common.pages import DeskRequest
 from common.patterns import compared
@@ -48,7 +49,6 @@ from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import Conversation, conversation_of
-from people.actors import Actor
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed

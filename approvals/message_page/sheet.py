@@ -15,11 +15,11 @@ from approvals.message_page.content.part_comparison import Comparison, compare_p
 from approvals.message_page.content.rendered import inbox_of, rendered_text_of
 from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
+from common.actors import Actor
 from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.reads import original_of
-from people.actors import Actor
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
 from rendering.result import Words

@@ -26,6 +26,7 @@ from approvals.querysets.messages import awaits_review_part
 from approvals.usual_texts.texts import Kind, presets_from, presets_part
 from audit.models import Entry
 from audit.trail import Line, line_of
+from common.actors import Actor
 from common.pages import DeskRequest
 from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import preview_of
@@ -34,7 +35,6 @@ from mirror.states import MessageState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 from mirror.threads.conversation import conversation_of
-from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12
 # Entries shown as comments, or not of interest to others.

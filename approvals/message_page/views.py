@@ -49,6 +49,7 @@ from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
 from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import presets_from
+from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
@@ -61,7 +62,6 @@ from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
-from people.actors import Actor
 
 
 class PartForm(forms.Form):

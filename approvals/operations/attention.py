@@ -22,13 +22,13 @@ from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
+from common.actors import Actor, Role
 from common.counts import count_of
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
-from people.actors import Actor, Role
 from people.models import OrganisationSettings
 from policy.models import KillSwitch
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from django.urls import reverse
 
 from approvals.reconcile.ask_again import may_look
+from common.actors import Actor, Role
 from mirror.models import Message, WebhookEvent
-from people.actors import Actor, Role
 
 REVIEWER, REVIEWER_OR_ADMIN = "a reviewer of its mailbox", "a reviewer or an admin"
 # How many items of one group a page lists.

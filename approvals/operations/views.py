@@ -21,10 +21,10 @@ from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import AttentionItem, grouped
 from approvals.reconcile.ask_again import carry_out_now
+from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
-from people.actors import Actor
 
 _REPLAYED = {
     "applied": "The webhook was applied.",

@@ -7,11 +7,11 @@ from approvals import tasks
 from approvals.decisions.ruling import content_changed, lock_visible, stop_of
 from approvals.errors import PicturesStopped
 from approvals.pictures.outcomes import hosts_in_words, key_of, loadable
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import RemotePicture
 from mirror.recording import record_about
-from people.actors import Actor
 from rendering import RemotePicture as FoundPicture
 
 

@@ -17,13 +17,13 @@ from django.db import transaction
 
 from approvals.decisions.ruling import stop_of
 from approvals.pictures.outcomes import MAX_ALL_BYTES, MAX_BYTES, hosts_in_words, reason_of
+from common.actors import worker
 from common.logs import traced
 from mirror.attachments.parsed import draw_picture
 from mirror.attachments.renderings.refusals import Refused
 from mirror.models import Message, RemotePicture
 from mirror.recording import record_about
 from outgoing.guarded import NotDownloaded, download
-from people.actors import worker
 
 log = logging.getLogger(__name__)
 

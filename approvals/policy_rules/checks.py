@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from people.actors import Actor
+from common.actors import Actor
 from policy.rules.rules import PolicyRule
 from policy.rules.satisfiable import problems
 from policy.rules.staff import read_staff

@@ -20,12 +20,12 @@ from approvals.examination import queue_columns
 from approvals.policy_rules.fields import Field, options_of
 from approvals.policy_rules.shown import CONDITIONS
 from approvals.policy_rules.views import visible_rules
+from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
-from people.actors import Actor
 from policy.rules.changes import Policies, policies
 from policy.rules.conditions import MessageFacts
 from policy.rules.drafts import Rules

@@ -8,10 +8,10 @@ from typing import Any
 from django import forms
 
 from approvals.models import OwnWord
+from common.actors import Actor
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
-from people.actors import Actor
 from policy.calendars.weekly import MAX_LINE, read_day, write_day
 from policy.rules.conditions import FAMILIES, MOST_RECIPIENTS, MOST_TRIES, ORIGINS, own_word_key, read_entry
 from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from people.actors import Actor
+from common.actors import Actor
 from policy.rules.changes import Policies
 from policy.rules.drafts import Difference, differences
 from policy.rules.names import names_for

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.policy_rules.checks import problems_of
 from approvals.policy_rules.shown import base_changes, lines_of
+from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
-from people.actors import Actor
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyError, StalePolicy

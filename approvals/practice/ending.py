@@ -8,12 +8,12 @@ from django.db.models.functions import Now
 
 from approvals.planted import PracticeMessage
 from audit.recording import record
+from common.actors import Actor, worker
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import MessageEvent, MessageState, Outcome
-from people.actors import Actor, worker
 
 log = logging.getLogger(__name__)
 

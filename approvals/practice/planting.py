@@ -21,6 +21,7 @@ from approvals.planted import PracticeMessage, PracticeSetting
 from approvals.practice.ending import ACTOR, details_of
 from approvals.practice.faults import Planted, plant
 from audit.recording import record
+from common.actors import webhook
 from common.identifiers import CROCKFORD, crockford, ulid
 from common.logs import traced
 from common.postgres import clock
@@ -31,7 +32,6 @@ from mirror.recording import details_of as details_of_message
 from mirror.recording import record_about
 from mirror.states import MessageState, Outcome
 from mirror.sync.health import ACTOR as READER
-from people.actors import webhook
 from policy.models import Allowlist, KillSwitch
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.practice.ending import end_over
 from approvals.practice.planting import begin_round
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 
 LEAST, MOST = 2, 10_000

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.planted import PracticeMessage
 from approvals.practice import setting
 from approvals.practice.faults import FAULTS
+from common.actors import Role
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.actors import Role
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 

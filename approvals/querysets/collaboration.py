@@ -7,10 +7,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from common.actors import Actor
 from mirror.models import Message
 from mirror.states import MessageState
 from mirror.terms import BACK_BEFORE, CLAIM_LASTS
-from people.actors import Actor
 
 if TYPE_CHECKING:
     from approvals.models import Claim, Comment, Question, SavedView, Snooze  # noqa: F401 - type parameters

@@ -10,11 +10,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.querysets.figures import DecisionFigures
+from common.actors import Actor, Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
-from people.actors import Actor, Role
 from people.models import Grant
 from policy.models import KillSwitch
 from policy.standing_models import StandingApproval

@@ -27,6 +27,7 @@ from django.db.models.functions import Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.reminders import Reminder
+from common.actors import Actor
 from common.postgres.statements import (
     ANY,
     ValueQuery,
@@ -36,7 +37,6 @@ from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
-from people.actors import Actor
 from policy.rules.facts import COLUMNS
 
 

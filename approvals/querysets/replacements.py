@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from common.actors import Actor
 from common.grace import STUCK_AFTER
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
-from people.actors import Actor
 
 if TYPE_CHECKING:
     from approvals.models import Replacement

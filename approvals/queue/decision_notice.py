@@ -15,9 +15,9 @@ from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.models import Decision
 from approvals.querysets.messages import shown_message
+from common.actors import Actor
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
-from people.actors import Actor
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)

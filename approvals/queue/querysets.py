@@ -26,12 +26,12 @@ from django.db.models.lookups import IsNull
 from approvals.models import RuleWeight
 from approvals.querysets.messages import DeskMessageQuerySet
 from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
+from common.actors import Actor
 from common.counts import COUNTED
 from common.postgres.statements import ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
 from mirror.terms import CALM, ENDS, LATE
-from people.actors import Actor
 
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5

@@ -12,11 +12,11 @@ from approvals.decisions.status import Status, reported_in_words, shown_status
 from approvals.models import Claim, Decision, Question, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
 from approvals.reminders import Reminder
+from common.actors import Actor
 from common.counts import counted
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.terms import CLAIM_LASTS
-from people.actors import Actor
 from policy.rules.demand import Demand
 from policy.rules.rules import listed
 from risk import RULES

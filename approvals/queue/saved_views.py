@@ -16,10 +16,10 @@ from approvals.models import SavedView
 from approvals.queue.filters import Filters, QueueForm
 from approvals.queue.views import mailboxes_of
 from audit.recording import changed, record
+from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from mirror.errors import ActNotAllowed
-from people.actors import Actor
 
 # More than so many are not found again by their names.
 MAX_VIEWS = 50

@@ -38,12 +38,12 @@ from approvals.queue.rows import (
     rows_of,
     with_people,
 )
+from common.actors import Actor
 from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import MessageState
-from people.actors import Actor
 from policy.rules.demand import Demand
 from risk import RULES
 

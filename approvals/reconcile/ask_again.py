@@ -8,6 +8,7 @@ from django.db import transaction
 from approvals import tasks
 from approvals.models import Decision
 from audit.recording import record
+from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.models.connections import ConnectionQuerySet
@@ -15,7 +16,6 @@ from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.sync.rows import retry_fetch
 from mirror.terms import FETCH_TRIES
-from people.actors import Actor, Role
 
 _ROLES = (Role.REVIEWER, Role.ADMIN)
 

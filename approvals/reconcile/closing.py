@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.intake import unconfirmed
 from approvals.models import Decision
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
@@ -16,7 +17,6 @@ from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
-from people.actors import Actor
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)

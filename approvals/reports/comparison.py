@@ -13,8 +13,8 @@ from approvals.reports.decisions import Month
 from audit.models import Entry
 from audit.search.filters import Filters
 from audit.search.results import matching
+from common.actors import Actor, Role
 from mirror.models import Message
-from people.actors import Actor, Role
 
 # How many messages are named; the rest is counted.
 MOST_NAMED = 20

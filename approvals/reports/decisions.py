@@ -13,9 +13,9 @@ from django.utils.text import capfirst
 from approvals.models import Decision, Verdict
 from approvals.planted import PracticeMessage
 from approvals.querysets.figures import FIGURES, Group, by_mailbox, decided_elsewhere
+from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
-from people.actors import Actor, Role
 from people.models import Person
 from people.second_admin.person_figures import FEWEST, shows_people
 from policy.standing_models import standing_words

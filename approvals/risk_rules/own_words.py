@@ -11,10 +11,10 @@ from django.urls import reverse
 from approvals.models import OwnWord
 from approvals.risk_rules.weighing import have_judged_again, may_weigh
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.rows import run
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 from risk.check_words import PLACES, places_in_words
 from risk.phrases import Phrase

@@ -18,12 +18,12 @@ from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, read_position
 from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
+from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from common.postgres.rows import run
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
-from people.actors import Actor
 from people.models import PendingChange
 from risk import RULES, Rule, restored
 from risk.score import level_of, points_of

@@ -18,9 +18,9 @@ from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
+from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 from risk import RULES, score_of
 

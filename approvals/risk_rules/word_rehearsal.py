@@ -13,10 +13,10 @@ from django.db.models.functions import Now
 
 from approvals.examination import text_of
 from approvals.queue.querysets import QueueQuerySet, queue_messages
+from common.actors import Actor
 from common.fingerprint import Content
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
-from people.actors import Actor
 from risk.phrases import Phrase, SearchedText, search_terms
 
 LATELY = timedelta(days=30)

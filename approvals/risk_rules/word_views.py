@@ -22,11 +22,11 @@ from approvals.risk_rules.own_words import (
 )
 from approvals.risk_rules.weighing import may_weigh
 from approvals.risk_rules.word_rehearsal import rehearse_word
+from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
-from people.actors import Actor, Role
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from risk.check_words import PLACES, places_in_words

@@ -16,11 +16,11 @@ from django.db.models.functions import Now
 from approvals.models import Decision, Replacement
 from audit.models import Entry
 from audit.recording import record, recorded
+from common.actors import Actor, Role, rule
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
-from people.actors import Actor, Role, rule
 from people.models import Grant, Person
 from policy.standing_models import StandingApproval, StandingUse
 

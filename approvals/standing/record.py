@@ -15,10 +15,10 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now, TruncDate
 
 from approvals.models import Decision, Verdict
+from common.actors import Actor, Role
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
-from people.actors import Actor, Role
 from policy.models import KeyOwner
 from policy.rules.facts import amounts_in, facts_of
 from policy.standing.scope import MOST_RECIPIENTS, Draft, StandingScope, sentence

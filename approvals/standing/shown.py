@@ -7,10 +7,10 @@ from typing import Any
 
 from approvals.models import Decision
 from approvals.standing.record import DAYS, Evidence, Proposal
+from common.actors import Actor, Role
 from common.durations import minutes_in_words
 from mirror import store
 from mirror.models import Message
-from people.actors import Actor, Role
 from policy.standing_models import StandingApproval, StandingUse
 
 MOST_REASONS, MOST_EXAMPLES, MOST_TEXT = 6, 5, 2000

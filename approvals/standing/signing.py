@@ -15,13 +15,13 @@ from django.urls import reverse
 from approvals.standing.ending import end
 from approvals.standing.record import Proposal, proposal_for
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.errors import SentenceError
 from common.patterns import read_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.actors import Actor, Role
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings

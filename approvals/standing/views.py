@@ -28,11 +28,11 @@ from approvals.standing.signing import (
     sign_standing,
     switch_standing,
 )
+from common.actors import Actor, Role
 from common.pages import DeskRequest, redirect_with_notice
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
-from people.actors import Actor, Role
 from people.models import PendingChange
 from people.second_admin.arguments import from_json
 from people.second_admin.setting import organisation_settings

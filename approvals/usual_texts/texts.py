@@ -19,10 +19,10 @@ from django.urls import reverse
 
 from approvals.models import UsualTexts
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.statements import ANY, ValueQuery, list_of, read_values
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 
 # As many as there are digits to choose one with.

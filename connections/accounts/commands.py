@@ -19,6 +19,7 @@ from approvals.models import Decision
 from approvals.practice.ending import end_all_of
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
 from connections.changes import in_words
@@ -26,7 +27,6 @@ from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
 

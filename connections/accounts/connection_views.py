@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import tasks
+from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.forms import (
@@ -35,7 +36,6 @@ from connections.pages import (
 )
 from mirror.errors import DeskError
 from mirror.models import Connection, WebhookEvent
-from people.actors import Actor
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 

@@ -5,11 +5,11 @@ from typing import Any
 from django.urls import reverse
 
 from audit.recording import changed
+from common.actors import Actor
 from connections.changes import check_admin, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.actors import Actor
 from people.second_admin.registry import ChangeInWords, second_admin
 
 _WORDS = ("decisions may leave out the fingerprint", "decisions name the fingerprint")

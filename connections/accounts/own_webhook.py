@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.origins import is_public
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -27,7 +28,6 @@ from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChange
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.capabilities import without_refused
-from people.actors import Actor
 from people.second_admin.registry import second_admin
 from upstream import errors
 from upstream.admin import AdminClient

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.reconcile.ask_again import read_again, readable_by
 from approvals.tasks import read_connection
+from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from connections.accounts import commands
 from connections.accounts.forms import OURS, AddConnectionForm
@@ -24,7 +25,6 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.health import Freshness, freshness_of
 from mirror.tasks import read_mailboxes
-from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
 

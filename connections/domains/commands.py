@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
+from common.actors import Actor
 from connections.changes import check_admin, in_words, read_account, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.models import Connection
-from people.actors import Actor
 from people.second_admin.registry import second_admin
 from upstream.admin import AdminClient
 from upstream.events import read_time

@@ -11,12 +11,12 @@ from typing import Any
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.actors import Actor, Role
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.models import KeyOwner

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
+from common.actors import Actor, Role
 from connections.changes import CHANGE_SECONDS, READ_SECONDS, record_change
 from connections.errors import ChangeUnknown
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 from upstream import errors
 from upstream.client import Client

@@ -9,13 +9,13 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Actor
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, redirect_with_notice
 from connections.kill_switch import hold_all as holding
 from connections.pages import get_visible_connection_or_404, is_admin
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.actors import Actor
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import KillSwitchNotAllowed

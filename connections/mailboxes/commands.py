@@ -14,6 +14,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
     READ_SECONDS,
@@ -29,7 +30,6 @@ from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
-from people.actors import Actor
 from people.second_admin.registry import ChangeInWords, listed, second_admin
 from people.second_admin.setting import organisation_settings
 from upstream import errors

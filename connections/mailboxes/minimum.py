@@ -7,13 +7,13 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from mirror.oversight_modes import AUTONOMOUS, NAMES, is_looser, is_minimum_lower, mode_words
-from people.actors import Actor, Role
 from people.models import OrganisationSettings
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings

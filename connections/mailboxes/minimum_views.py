@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Role
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
@@ -15,7 +16,6 @@ from connections.pages import CHANGE_ERRORS, answer, cleaned, get_visible_mailbo
 from mirror.errors import DeskError
 from mirror.models import Connection
 from mirror.oversight_modes import MODES, is_minimum_lower, mode_named
-from people.actors import Role
 from people.models import PendingChange
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from common.actors import Actor, Role
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS
 from connections.mailboxes.commands import (
@@ -47,7 +48,6 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, Mode, consequences, is_looser, mode_named
 from mirror.sync.mailboxes import read_mailboxes
-from people.actors import Actor, Role
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 

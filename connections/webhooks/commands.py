@@ -10,13 +10,13 @@ from django.db import transaction
 from django.urls import reverse
 
 from audit.recording import changed
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import check_admin, connection_in_words, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
 from mirror.sync.capabilities import without_refused
-from people.actors import Actor
 from people.second_admin.registry import ChangeInWords, listed, second_admin
 from upstream.events import read_time
 

@@ -14,10 +14,10 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.examination import risk_facets
 from approvals.models import Decision
+from common.actors import Actor
 from connections.accounts.commands import pause_by_hand
 from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState
-from people.actors import Actor
 from risk.findings import may_have_left
 
 

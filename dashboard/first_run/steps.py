@@ -15,6 +15,7 @@ from django.urls import reverse
 from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
+from common.actors import Actor
 from common.time_zones import there, zone_word
 from connections.accounts.keys import SLOTS, Slot, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
@@ -22,7 +23,6 @@ from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from mirror.sync.health import freshness_of
-from people.actors import Actor
 from people.models import Invitation, Person
 
 # A mail server took it.

@@ -14,13 +14,13 @@ from approvals.collaboration.comments import count_asked_of
 from approvals.operations.attention import recent_attention_count
 from approvals.practice.setting import concerns, must_be_told
 from approvals.querysets.messages import desk_messages
+from common.actors import Actor
 from common.counts import count_of, counted
 from common.disk import is_full
 from dashboard.first_run.views import reminder
 from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for
-from people.actors import Actor
 from people.models import PendingChange
 from people.second_admin.person_figures import shows_people
 from policy.models import KillSwitch

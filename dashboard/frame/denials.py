@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponseBase
 from audit.models import Entry
 from audit.recording import record
 from audit.trail import lines
+from common.actors import Actor
 from common.logs import trace_id
 from dashboard.frame.middleware import Middleware
 from mirror.models import Message
-from people.actors import Actor
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from approvals.models import SavedView
 from approvals.queue.filters import TABS
 from approvals.reports.decisions import may_read_reports
 from audit.search.saved import searches_of
+from common.actors import Actor, Role
 from common.pages import DeskRequest
 from common.search_field import as_asked
 from common.words import words_of
 from mirror.models import Connection, Mailbox
-from people.actors import Actor, Role
 from people.models import Person
 from risk import RULES
 

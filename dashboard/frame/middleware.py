@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.utils.functional import SimpleLazyObject
 
+from common.actors import Actor
 from common.addresses import client_address
 from common.logs import traced
 from common.time_zones import somebodys_time
 from dashboard.frame import errors
 from dashboard.live.views import live_origin
-from people.actors import Actor
 from people.models import Person
 
 Next = Callable[[HttpRequest], HttpResponseBase]

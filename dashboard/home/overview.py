@@ -16,10 +16,10 @@ from approvals.querysets import figures
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
+from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until
 from common.postgres.statements import RowQuery, ValueQuery, any_of, read_values
 from mirror.models.messages import anybody_like, asked_by
-from people.actors import Actor
 from people.models import OrganisationSettings
 from risk.rules import RULES
 

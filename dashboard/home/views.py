@@ -15,6 +15,7 @@ from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines, with_subjects
+from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from common.postgres.statements import RowQuery, ValueQuery, count_of, read_values
 from connections.accounts.views import connection_rows
@@ -22,7 +23,6 @@ from dashboard.home.overview import overview_of
 from mirror.models import Message
 from mirror.models.messages import anybody_like, asked_by
 from mirror.states import Outcome
-from people.actors import Actor
 
 # No day at a desk has more.
 MOST = 1_000_000

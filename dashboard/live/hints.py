@@ -13,10 +13,10 @@ from approvals.models import Claim, Comment, Decision, Snooze
 from approvals.querysets.messages import shown_message
 from audit.models import Entry
 from audit.recording import recorded
+from common.actors import Role, operator
 from common.redis import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
-from people.actors import Role, operator
 from people.sign_in.sessions import access_changed
 from rendering import named
 

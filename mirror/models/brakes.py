@@ -19,10 +19,10 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 
+from common.actors import Actor
 from mirror.models.connections import Connection, Mailbox
 from mirror.models.messages import Message, visible_condition
 from mirror.states import MessageState
-from people.actors import Actor
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

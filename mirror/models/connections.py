@@ -11,10 +11,10 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Concat, Greatest, Least, Now, NullIf, StrIndex
 
+from common.actors import Actor
 from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from common.postgres.statements import ANY, ValueQuery, list_of
-from people.actors import Actor
 from upstream.capabilities import WORDS
 
 

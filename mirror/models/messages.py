@@ -16,6 +16,7 @@ from django.db.models import Case, Count, F, Func, Max, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
+from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
@@ -24,7 +25,6 @@ from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well
 from mirror.states import DecisionState, MessageState
 from mirror.terms import CALM, DONE, ENDS, FETCH_TRIES, LATE, LATELY, ON_ITS_WAY, VOID
-from people.actors import Actor
 
 if TYPE_CHECKING:
     from approvals.models import Decision

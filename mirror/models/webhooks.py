@@ -7,11 +7,11 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Length, Now, Substr
 
+from common.actors import Actor
 from common.grace import STUCK_AFTER
 from mirror.models.connections import Connection, scoped
 from mirror.models.messages import Message
 from mirror.terms import BODY_SHOWN
-from people.actors import Actor
 from upstream.events import PENDING_NAMES
 
 

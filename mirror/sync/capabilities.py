@@ -8,9 +8,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
+from common.actors import Actor
 from mirror.models import Connection
 from mirror.sync.health import ACTOR
-from people.actors import Actor
 from upstream import errors
 from upstream.capabilities import WORDS, Capability, read_capabilities
 

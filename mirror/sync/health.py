@@ -11,9 +11,9 @@ from django.db import transaction
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from audit.recording import record
+from common.actors import Actor, worker
 from common.grace import STALE_AFTER
 from mirror.models import Connection
-from people.actors import Actor, worker
 
 log = logging.getLogger(__name__)
 

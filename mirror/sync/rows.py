@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import DataError, transaction
 from django.db.models import F
 
+from common.actors import Actor, Role
 from common.fingerprint import Content
 from common.logs import trace_id
 from mirror import store
@@ -24,7 +25,6 @@ from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
 from mirror.terms import FETCH_TRIES
 from parsing.client import ParserUnavailable
-from people.actors import Actor, Role
 from rendering import ParsedContent
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
 from people.roles.grants import check_covers, lock_for

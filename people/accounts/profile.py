@@ -6,8 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.models import Person
 from people.sign_in.sessions import end_sessions
 

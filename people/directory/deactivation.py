@@ -6,8 +6,8 @@ from allauth.socialaccount.models import SocialAccount
 from django.urls import reverse
 
 from audit.recording import record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.errors import NotYours
 from people.models import Grant, Invitation, Person
 from people.roles.grants import check_admin_left, check_covers, is_self, lock_for

@@ -2,7 +2,7 @@
 
 from django import forms
 
-from people.actors import ROLE_CHOICES, Role
+from common.actors import ROLE_CHOICES, Role
 from people.roles.targets import GrantTargetForm
 
 

@@ -9,7 +9,7 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from people.actors import Actor, Role, Scope
+from common.actors import Actor, Role, Scope
 from people.invitations.links import may_handle, roles_of
 from people.models import Grant, Invitation, Person
 from people.roles.targets import all_targets, is_admin_of, role_words, target_of, widest_first

@@ -9,9 +9,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Role
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, redirect_with_notice
-from people.actors import Role
 from people.errors import NotYours
 from people.invitations.links import NewLink, roles_of
 from people.invitations.views import show_link

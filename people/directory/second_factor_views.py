@@ -8,8 +8,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Role
 from common.pages import DeskRequest, redirect_with_notice
-from people.actors import Role
 from people.directory.forms import RoleRuleForm
 from people.errors import FactorNotAllowed
 from people.models import PendingChange, Person, RoleRule

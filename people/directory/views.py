@@ -13,11 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry
 from audit.trail import lines, with_subjects
+from common.actors import Actor, Role
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
 from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.forms import DiscordAccountForm
-from people.actors import Actor, Role
 from people.directory.deactivation import deactivate, reactivate
 from people.directory.forms import GrantForm, RoleForm, SearchForm
 from people.directory.listing import PersonRow, directory, look_up, open_invitations, open_password_link

@@ -6,8 +6,8 @@ from typing import Any
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
+from common.actors import ROLE_CHOICES, Role
 from common.mail_addresses import clean_address
-from people.actors import ROLE_CHOICES, Role
 from people.invitations.links import DAYS, MAX_DAYS
 from people.models import Person
 from people.roles.targets import GrantTarget, GrantTargetForm

@@ -15,8 +15,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
 from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people

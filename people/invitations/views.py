@@ -16,9 +16,9 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from common.actors import Role
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
-from people.actors import Role
 from people.errors import LinkNotGood, PeopleError, WrongPerson
 from people.invitations.forms import InviteForm, JoinForm, NewPasswordForm
 from people.invitations.links import (

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from people.actors import Actor, Role, Scope
+from common.actors import Actor, Role, Scope
 
 # For how long a change that was asked for can be accepted.
 WAITS_FOR = timedelta(days=7)

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from people.actors import ROLE_CHOICES
+from common.actors import ROLE_CHOICES
 from people.models.person import Person
 
 

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import models
 from django.db.models import Q
 
-from people.actors import Actor, Role
+from common.actors import Actor, Role
 
 
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower, Now
 
-from people.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
 class PersonManager(BaseUserManager["Person"]):

@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from audit.models import Entry
 from audit.trail import lines
-from people.actors import Actor, Role
+from common.actors import Actor, Role
 from people.models import GrantPeriod, Person
 from people.roles.targets import all_targets
 

@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.recording import record
+from common.actors import Actor, Role
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
 from common.time_zones import there, zone_name
-from people.actors import Actor, Role
 from people.reports.rights import (
     Right,
     as_rights,

@@ -9,8 +9,8 @@ from typing import Any
 from django.urls import reverse
 
 from audit.recording import record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.errors import LastAdmin, NotYours
 from people.models import Grant, Person
 from people.roles.targets import (

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.apps import apps
 
-from people.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from people.models import Grant, Person
 
 # Descriptions of the roles, for the form that grants one.

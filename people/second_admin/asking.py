@@ -8,8 +8,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from audit.recording import record
+from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.errors import NotYours
 from people.models import WAITS_FOR, PendingChange, Person
 from people.second_admin.registry import COMMANDS, AskedChange, ChangeInWords

@@ -11,11 +11,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from common.actors import Actor
 from common.encryption import decrypt, encrypt
 from common.errors import SentenceError
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.models import Invitation, PendingChange
 from people.second_admin.asking import ChangeNotWaiting, covers, place_of, record_change
 from people.second_admin.registry import COMMANDS, WaitingCommand

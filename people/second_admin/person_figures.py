@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.errors import NotYours
 from people.models import OrganisationSettings
 from people.second_admin.registry import ChangeInWords, second_admin

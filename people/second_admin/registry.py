@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
+from common.actors import Actor
 from common.encryption import decrypt, encrypt
 from common.postgres import clock
-from people.actors import Actor
 from people.errors import NotYours
 from people.models import OrganisationSettings
 from people.second_admin.arguments import as_json, from_json

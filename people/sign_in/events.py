@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from audit.recording import record
-from people.actors import Actor
+from common.actors import Actor
 from people.models import Person
 from people.sign_in.sessions import begin_session, forget_session, renew_session
 

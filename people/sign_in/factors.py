@@ -15,9 +15,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.encryption import encrypt
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
 from people.second_admin.registry import ChangeInWords, second_admin

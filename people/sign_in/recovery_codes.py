@@ -12,8 +12,8 @@ from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
 
 from audit.recording import record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.errors import FactorNotAllowed
 from people.models import Person, RecoveryCode
 from people.sign_in.factors import has_second_factor

@@ -21,10 +21,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from audit.recording import record
+from common.actors import Actor
 from common.addresses import client_address
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import NAMED_LATER, RowQuery
-from people.actors import Actor
 from people.models import Person
 
 IDLE = timedelta(hours=2)

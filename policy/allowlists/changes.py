@@ -13,10 +13,10 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor, Role
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import applicable_lists

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core import signing
 
-from people.actors import Actor
+from common.actors import Actor
 from policy.allowlists.changes import Change, WantedEntry
 from policy.models import AllowEntry, Allowlist
 

@@ -15,11 +15,11 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from audit.recording import record
+from common.actors import Actor, worker
 from common.patterns import is_pattern
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.sync import health
-from people.actors import Actor, worker
 from policy.allowlists.changes import may_change
 from policy.allowlists.judgement import ListScope, strictest
 from policy.models import AllowEntry, Allowlist, GateList

@@ -9,8 +9,8 @@ from typing import Any
 from django.db import transaction
 
 from audit.recording import record
+from common.actors import Actor
 from mirror.models import Connection, Mailbox
-from people.actors import Actor
 from people.models import Person
 from policy.allowlists.judgement import ListScope
 from policy.models import AllowChange, Allowlist

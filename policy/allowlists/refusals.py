@@ -10,11 +10,11 @@ from typing import Any
 from django.db import transaction
 
 from audit.recording import record
+from common.actors import webhook
 from common.postgres import clock
 from mirror.models import Connection, Mailbox
 from mirror.recording import trigger_details
 from mirror.sync import health
-from people.actors import webhook
 from policy.models import GateRefusal
 from upstream import errors
 from upstream.admin import AdminClient

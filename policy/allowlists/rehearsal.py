@@ -13,10 +13,10 @@ from heapq import nlargest
 from itertools import chain
 from operator import itemgetter
 
+from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
-from people.actors import Actor
 from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, stored_contacts, with_change
 from policy.allowlists.changes import Change
 from policy.allowlists.judgement import (

@@ -12,11 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from common.actors import Actor, Role
 from common.pages import DeskRequest, redirect_with_notice
 from common.patterns import compared
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.actors import Actor, Role
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force

@@ -11,12 +11,12 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor, Role
 from common.durations import minutes_in_words
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.calendars.opening import is_within

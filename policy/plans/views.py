@@ -9,12 +9,12 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from common.actors import Actor
 from common.durations import minutes_in_words
 from common.pages import DeskRequest, redirect_with_notice
 from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.actors import Actor
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars.stored import is_working_time

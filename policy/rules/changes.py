@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from people.actors import Actor
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
 from policy.models import PolicyVersion

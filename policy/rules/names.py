@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
-from people.actors import Actor, Role, Scope
 from people.models import Person
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.rules import Names, PolicyRule

@@ -21,9 +21,9 @@ from django.db.models.fields.json import KT, KeyTransform
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import In
 
+from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
-from people.actors import Actor
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.effects import Effects, merged
 from policy.rules.facts import CLAIMED, amounts_in

@@ -22,9 +22,9 @@ from django.utils import timezone
 from approvals.decisions.standing import approve_due
 from approvals.planted import PracticeSetting
 from approvals.queue import views as queue_views
+from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
-from people.actors import Role
 from people.invitations.links import make_password_link
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures

@@ -14,8 +14,8 @@ from alerts.destinations import commands as trying
 from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from common.actors import worker
 from mirror.models import Message
-from people.actors import worker
 from tests import factories
 from tests.alerting import deliver
 from tests.factories import make_connection, rolled_back

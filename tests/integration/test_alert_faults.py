@@ -14,8 +14,8 @@ from alerts.deliveries.drain import drain
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from audit.recording import record
+from common.actors import worker
 from common.redis import quick_redis
-from people.actors import worker
 from tests import factories
 from tests.alerting import deliver, work_to_the_end
 from tests.factories import event_body, post_confirmed

@@ -24,8 +24,8 @@ from alerts.ledger_events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from common.actors import worker
 from mirror.models import Mailbox, Message
-from people.actors import worker
 from tests import factories
 from tests.alerting import deliver
 from tests.factories import make_connection, make_person

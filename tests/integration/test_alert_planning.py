@@ -21,9 +21,9 @@ from approvals.decisions.expire import announce_expiring
 from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record
+from common.actors import worker
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync.health import tell_of_staleness
-from people.actors import worker
 from tests import factories
 from tests.factories import make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock

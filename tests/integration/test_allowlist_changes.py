@@ -6,9 +6,9 @@ import pytest
 from django.utils import timezone
 
 from audit.models import Entry
+from common.actors import Role
 from common.postgres import clock
 from mirror.models import Mailbox
-from people.actors import Role
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change, may_change
 from policy.allowlists.judgement import ListScope
 from policy.errors import AllowlistNotAllowed, StaleAllowlist

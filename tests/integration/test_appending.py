@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash, entry_hash, record
+from common.actors import Actor
 from common.logs import trace_id
-from people.actors import Actor
 from tests.ledger import ACTOR
 
 pytestmark = pytest.mark.django_db

@@ -16,10 +16,10 @@ from approvals.models import Claim
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import record
+from common.actors import webhook
 from demo.discord.limits import find_errors
 from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
-from people.actors import webhook
 from tests import cards
 from tests.cards import answer_body, embed_of, notice_body, notice_word
 from tests.factories import make_message

@@ -8,8 +8,8 @@ from django.test import Client
 from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry, EntryDetail
+from common.actors import Actor, Role, Scope
 from mirror.models import Mailbox
-from people.actors import Actor, Role, Scope
 from people.directory.deactivation import deactivate, reactivate
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.invitations.links import invite, make_password_link

@@ -15,9 +15,9 @@ from approvals.intake import ingest
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from audit.recording import record
+from common.actors import worker
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
-from people.actors import worker
 from tests.factories import (
     NOW,
     event_body,

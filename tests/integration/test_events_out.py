@@ -22,9 +22,9 @@ from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from common.actors import worker
 from mirror.models import Message, Revision
 from outgoing.guarded import DeliveryError
-from people.actors import worker
 from policy.models import PolicyVersion
 from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest

@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.test import Client
 
+from common.actors import Role
 from mirror.models import Revision
-from people.actors import Role
 from tests.doors import DOORS
 from tests.factories import make_message
 from tests.walk import (

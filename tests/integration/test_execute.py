@@ -20,11 +20,11 @@ from approvals.querysets.decisions import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
+from common.actors import worker
 from common.postgres import clock
 from gateway.api.oversight import DecideIn
 from mirror import store
 from mirror.models import Connection, Message
-from people.actors import worker
 from people.models import Person
 from tests.factories import (
     NOW,

@@ -26,9 +26,9 @@ from audit.models import Entry, Export, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
 from audit.trail import lines
+from common.actors import Actor, worker
 from common.csv_rows import FORMULA, harmless, without_escapes
 from common.fingerprint import short_fingerprint
-from people.actors import Actor, worker
 from people.models import Grant, Person
 from tests.factories import make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide, in_thread

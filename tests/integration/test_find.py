@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.models import SavedView
+from common.actors import Role, Scope
 from dashboard.frame.find import ACTS, PAGES, entries_for
 from mirror.models import Mailbox
-from people.actors import Role, Scope
 from tests.doors import DOORS
 from tests.factories import make_connection, make_person
 

@@ -8,8 +8,8 @@ from django.test import Client
 from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry, EntryDetail
+from common.actors import Role
 from mirror.models import Mailbox
-from people.actors import Role
 from people.directory.forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person

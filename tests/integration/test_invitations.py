@@ -16,10 +16,10 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry, EntryDetail
+from common.actors import Actor, Role
 from dashboard.management.commands import prepare
 from launcher.welcome import FIRST_RUN
 from mirror.models import Mailbox
-from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
 from people.invitations.links import DAYS, invite, join, make_password_link, read_link, set_password
 from people.models import Grant, Invitation, Person

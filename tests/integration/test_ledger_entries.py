@@ -22,10 +22,10 @@ from audit.recording import entry_hash, record, recorded
 from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
+from common.actors import worker
 from common.logs import JsonFormatter
 from connections.accounts import own_webhook
 from mirror.models import Message
-from people.actors import worker
 from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
 from policy.tasks import read_refusals

@@ -20,9 +20,9 @@ from audit.recording import are_found_by, found_by, record
 from audit.search import results
 from audit.search.filters import Filters, actions_of
 from audit.trail import Line
+from common.actors import Actor, Role, Scope
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, vector
-from people.actors import Actor, Role, Scope
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import carry_out, decide
 

@@ -16,10 +16,10 @@ from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
+from common.actors import worker
 from common.postgres.statements import read_values
 from mirror import store
 from mirror.models import Connection, Message, Thread
-from people.actors import worker
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
 

@@ -13,7 +13,7 @@ from audit.retention import erase_details_of
 from audit.trail.proof import NotProvable, prove
 from audit.trail.readable_proof import readable_proof
 from audit.verifier import countersign_verify as verifier
-from people.actors import worker
+from common.actors import worker
 from tests.factories import make_message
 from tests.ledger import append, as_superuser, seal_here
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from common.actors import Role
 from mirror.models import Mailbox
-from people.actors import Role
 from people.invitations.links import invite
 from people.models import Grant
 from people.roles.targets import GrantTarget

@@ -13,9 +13,9 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals.models import Decision
+from common.actors import Role
 from dashboard.celery import app as celery
 from mirror.models import Mailbox, Message
-from people.actors import Role
 from people.models import Grant, Person
 from policy.models import Allowlist, KeyOwner, KillSwitch
 from tests.acts import AT_MULTIMAIL, NO_ACTS, PROVED, READS, last_entry, told_since, what_told_lacks

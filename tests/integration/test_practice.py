@@ -24,10 +24,10 @@ from approvals.practice.setting import switch_practice_off, switch_practice_on
 from approvals.querysets.messages import desk_messages, shown_message
 from approvals.reconcile import reads
 from audit.models import Entry
+from common.actors import Role, operator
 from connections.accounts.commands import remove_connection
 from mirror.errors import ActNotAllowed
 from mirror.models import Arrival, Connection, Mailbox, Message
-from people.actors import Role, operator
 from people.models import PendingChange
 from people.second_admin.ending import accept
 from people.second_admin.registry import SecondAdminNeeded

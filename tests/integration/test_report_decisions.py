@@ -17,8 +17,8 @@ from approvals.models import Decision, Verdict
 from approvals.reports.decisions import Month, report_of, rows_of
 from approvals.reports.views import DecisionsForm
 from audit.models import Entry
+from common.actors import worker
 from mirror.models import Mailbox, Message
-from people.actors import worker
 from tests.factories import event_body, make_connection, make_message, make_person, post_confirmed
 from tests.integration.deciding import decide
 

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from common.actors import Role
 from dashboard.management.commands.prepare import Command
 from mirror.models import Mailbox
-from people.actors import Role
 from people.directory.deactivation import deactivate, reactivate
 from people.models import Grant, GrantPeriod, Person
 from people.sign_in.factors import set_role_rule

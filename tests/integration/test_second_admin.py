@@ -14,6 +14,7 @@ from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.own_words import WantedWord, remove_word, save_word
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
+from common.actors import Role, operator
 from common.postgres import clock
 from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
@@ -23,7 +24,6 @@ from connections.mailboxes.commands import change_mailbox, loosen, set_desk_sett
 from connections.mailboxes.minimum import set_minimum
 from gateway.models import Account, ApprovalRequest
 from mirror.models import Connection, Mailbox
-from people.actors import Role, operator
 from people.directory.deactivation import deactivate, reactivate
 from people.errors import NotYours
 from people.invitations.links import invite, make_password_link, set_password, withdraw

@@ -13,8 +13,8 @@ from alerts.cards.notice import notice_card
 from alerts.deliveries.missed import plan_missed
 from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
+from common.actors import Role
 from mirror.models import Mailbox
-from people.actors import Role
 from people.models import Invitation, PendingChange, RoleRule
 from people.roles.grants import give_role
 from people.roles.targets import GrantTarget

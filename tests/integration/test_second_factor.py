@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from audit.models import Entry, EntryDetail
-from people.actors import Role
+from common.actors import Role
 from people.errors import FactorNotAllowed
 from people.models import Grant, RoleRule
 from people.sign_in import totp as app_codes

@@ -6,8 +6,8 @@ from django.db import transaction
 from approvals.decisions.settle import reopen_listed, settle_by_report
 from approvals.models import Decision, Verdict
 from audit.models import Entry
+from common.actors import worker
 from common.postgres import clock
-from people.actors import worker
 from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide
 

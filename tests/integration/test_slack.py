@@ -18,7 +18,7 @@ from alerts.models import Card, Delivery, Destination, Digest, Route
 from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail
 from audit.recording import record
-from people.actors import worker
+from common.actors import worker
 from tests.alerting import deliver
 from tests.factories import make_message
 from tests.integration.deciding import decide

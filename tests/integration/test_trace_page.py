@@ -15,8 +15,8 @@ from audit.recording import record
 from audit.retention import erase_details_of
 from audit.trail import lines
 from audit.trail.answers import summary_of
+from common.actors import rule, webhook, worker
 from dashboard.templatetags.ledger import line_details
-from people.actors import rule, webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.ledger import seal_here

@@ -2,8 +2,8 @@
 
 import itertools
 
+from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox
-from people.actors import Actor, Role, Scope
 from policy.kill_switch import may_pull, may_release
 from policy.models import KillSwitch
 

@@ -21,10 +21,10 @@ from alerts.cards.markup import cut
 from alerts.models import Interaction
 from alerts.tasks import judge_press, run_command
 from approvals.decisions.forms import MAX_REASON
+from common.actors import Actor
 from common.logs import traced
 from outgoing.guarded import DeliveryError, request
 from people.accounts.discord import offer_link
-from people.actors import Actor
 
 log = logging.getLogger(__name__)
 

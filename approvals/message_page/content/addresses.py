@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from common.actors import Actor, Role
 from common.fingerprint import Content
 from mirror.earlier_mail import Contact, contacts_of_actor
 from mirror.models import Mailbox, Message
 from mirror.states import MessageState
-from people.actors import Actor, Role
 from policy.allowlists.judgement import AllowedBy, Judgement, allowable
 from rendering import named
 from rendering.links import unicode_host

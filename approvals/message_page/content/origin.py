@@ -12,10 +12,10 @@ from typing import Any
 from approvals.commanded import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
+from common.actors import Actor
 from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, any_of, count_of
 from mirror.models import Message
 from mirror.models.messages import anybody_like
-from people.actors import Actor
 
 COUNTED = 100
 # Discord's ids are numbers of this length; a link is built of nothing else.

@@ -11,10 +11,10 @@ from approvals.practice.ending import end_quietly
 from audit.models import Entry
 from audit.retention import ErasureResult, erase_details_of
 from audit.sealing.sealer import seal_all
+from common.actors import operator
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.sync.retention import Copies, remove_copies
-from people.actors import operator
 
 ACTOR = operator("audit_erase")
 _STAYS = (

@@ -6,7 +6,7 @@ from django.contrib.auth.management.commands import changepassword
 from django.db import transaction
 
 from audit.recording import record
-from people.actors import operator
+from common.actors import operator
 from people.models import Person
 from people.sign_in.sessions import end_sessions
 

@@ -18,11 +18,11 @@ from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
+from common.actors import Role
 from common.credentials import read_credentials, update_credentials
 from common.demo_discord import APP_ID, APPROVALS, COMMANDS_FILE, MAIL_LOG, MEMBERS, SUPPORT
 from common.demo_programs import EVENT_KEY, EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from mirror.models import Connection, Mailbox
-from people.actors import Role
 from people.models import DiscordAccount, Grant, Person
 
 SLUG = "demo"

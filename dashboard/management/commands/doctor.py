@@ -18,13 +18,13 @@ from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
 from approvals.querysets.messages import desk_messages
 from audit.sealing.status import sealing_state
+from common.actors import Actor, Role, Scope
 from common.postgres import clock
 from dashboard.health import checks
 from dashboard.health.checks import Finding
 from dashboard.health.heartbeat import is_warming_up, silent_jobs
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
-from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 from policy.rules.rules import RuleError
 from policy.rules.staff import problems_now

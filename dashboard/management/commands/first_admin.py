@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from common.actors import Role, operator
 from common.mail_addresses import clean_address
-from people.actors import Role, operator
 from people.errors import PeopleError
 from people.invitations.links import NewLink, invite, join
 from people.models import Person

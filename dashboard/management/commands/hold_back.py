@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser, call_command
 
+from common.actors import Role, operator
 from dashboard.backup.hold_back import hold_back
-from people.actors import Role, operator
 
 OPERATOR = operator("restore", Role.ADMIN)
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from approvals import tasks
+from common.actors import Role, operator
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch
-from people.actors import Role, operator
 
 ACTOR = operator("retry_fetch", Role.ADMIN)
 

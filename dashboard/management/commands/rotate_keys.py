@@ -6,8 +6,8 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from audit.recording import record
+from common.actors import operator
 from dashboard.secrets_at_rest import Tally, look, rotate
-from people.actors import operator
 
 ACTOR = operator("rotate_keys")
 

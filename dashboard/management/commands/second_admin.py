@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from people.actors import operator
+from common.actors import operator
 from people.second_admin.registry import is_second_admin_on
 from people.second_admin.setting import switch_off_by_operator
 

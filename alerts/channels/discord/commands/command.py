@@ -8,7 +8,7 @@ from django.conf import settings
 from alerts.cards.markup import cut, units
 from alerts.channels.discord.replies import MAX_CONTENT, link_instructions
 from alerts.models import Interaction
-from people.actors import Actor
+from common.actors import Actor
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 

@@ -6,8 +6,8 @@ from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import Command, CommandRefused
 from alerts.channels.discord.markdown import escape
 from approvals.commanded import CommandedMail
+from common.actors import Actor, Role
 from mirror.models import Mailbox, Message
-from people.actors import Actor, Role
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 

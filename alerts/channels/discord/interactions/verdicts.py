@@ -34,12 +34,12 @@ from approvals.models import Decision
 from approvals.practice.ending import lesson
 from approvals.querysets.messages import awaits_review
 from audit.recording import record
+from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
-from people.actors import Actor
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 from policy.rules.evaluation import Progress
