@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.apps import apps
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -19,6 +18,8 @@ from django.db.models.functions import Lower, Now
 from audit.actions import ACTIONS, OF_PRACTICE, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
+from audit.visibility import visible_messages
+from common.actors import Actor, Role
 
 # How many entries are in memory at once where all are read.
 AT_ONCE = 1000
@@ -103,7 +104,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Entries no older than that."""
         return self.filter(at__gte=Now() - age)
 
-    def readable_by(self, actor: Any) -> Self:
+    def readable_by(self, actor: Actor) -> Self:
         """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
 
         Entries hold no mailbox, so a role for single mailboxes reads entries through its messages. Reviewers do not
@@ -111,14 +112,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """
         if actor.sees_all():
             return self if reads_everything(actor) else self.exclude(action__in=sorted(OF_PRACTICE))
-        mirror: Any = apps.get_model("mirror", "Message")._default_manager
-        messages = mirror.visible_to(actor)
-        return self.filter(message__in=messages.values("public_id"))
+        return self.filter(message__in=visible_messages(actor).values("public_id"))
 
 
-def reads_everything(actor: Any) -> bool:
+def reads_everything(actor: Actor) -> bool:
     """Whether no entry is hidden from the actor: admins and auditors of everything."""
-    return bool(actor.sees_all()) and any(scope.is_everywhere and scope.role != "reviewer" for scope in actor.scopes)
+    return any(scope.is_everywhere and scope.role is not Role.REVIEWER for scope in actor.scopes)
 
 
 class Entry(models.Model):

@@ -13,13 +13,14 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.apps import apps
 from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
 from audit.models import Entry, EntryDetail, EntryQuerySet
 from audit.search.filters import Filters, actions_of, fingerprint_prefixes
 from audit.trail import Line, lines, with_subjects
+from audit.visibility import visible_connections
+from common.actors import Actor
 from common.postgres import statements_within
 from common.words import BY, TO, asked
 
@@ -102,7 +103,7 @@ def _tsquery(filters: Filters) -> str:
     return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
 
 
-def readable(actor: Any, filters: Filters) -> EntryQuerySet:
+def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
     """Return every entry that the actor may read and that matches."""
     return quickly(Entry.objects.readable_by(actor), filters)
 
@@ -204,7 +205,7 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
     return Page(with_subjects(shown), older=older, newer=newer)
 
 
-def decision_of(page: Page, *, actor: Any) -> Line | None:
+def decision_of(page: Page, *, actor: Actor) -> Line | None:
     """Return a person's newest decision, where every entry of the page is about one and the same message.
 
     None where it stands first anyway.
@@ -217,7 +218,7 @@ def decision_of(page: Page, *, actor: Any) -> Line | None:
     return with_subjects(found)[0] if found and found[0].entry.pk != page.lines[0].entry.pk else None
 
 
-def hidden_by_filters(actor: Any, filters: Filters) -> int:
+def hidden_by_filters(actor: Actor, filters: Filters) -> int:
     """Count the entries that only the other filters keep from a search for words, up to one more than COUNTED."""
     words = Filters(text=filters.text, to=filters.to, by=filters.by)
     if not words.narrows or words.pairs() == filters.pairs():
@@ -268,7 +269,7 @@ class Facets:
 _MOST_VALUES = 30
 
 
-def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets | None:
+def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Actor) -> Facets | None:
     """Count the values of the newest matches that are shown, and those that are folded; None if that takes too long."""
     try:
         with transaction.atomic():
@@ -279,7 +280,7 @@ def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets
     return None
 
 
-def _count(entries: EntryQuerySet, filters: Filters, actor: Any) -> Facets:
+def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
     newest = list(shown.values_list("pk", "action", "actor_kind", "actor_id", "surface", "connection"))
     counted: dict[str, Counter[str]] = {name: Counter() for name in ("action", "actor", "surface", "connection")}
@@ -312,7 +313,6 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Any) -> Facets:
     return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
 
 
-def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str | None]:
-    connections: Any = apps.get_model("mirror", "Connection")._default_manager
-    found = connections.visible_to(actor).filter(pk__in=keys).values_list("pk", "name")
+def _names_of_connections(actor: Actor, keys: list[str]) -> dict[str, str | None]:
+    found = visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
     return {str(key): name for key, name in found}

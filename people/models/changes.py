@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.actors import Actor, Role, Scope
+from mirror.models import Connection, Mailbox
 
 # For how long a change that was asked for can be accepted.
 WAITS_FOR = timedelta(days=7)
@@ -103,8 +104,8 @@ class PendingChange(models.Model):
     # The name of the command that it calls.
     command = models.CharField(max_length=60)
     # Of which connection or mailbox it is; neither: of everything.
-    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
     # Whose rights it changes: that person cannot accept it.
     about = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"

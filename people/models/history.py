@@ -4,13 +4,13 @@ It has no foreign keys, so that rows stay when their person, connection or mailb
 """
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
-from django.apps import apps
 from django.db import models
 from django.db.models import Q
 
 from common.actors import Actor, Role
+from mirror.models import Mailbox
 
 
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
@@ -38,11 +38,10 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self
-        mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
         visible = Q(connection=None)
         for scope in scopes:
             if scope.mailbox is not None:
-                around = mailboxes.filter(pk=scope.mailbox).values("connection")
+                around = Mailbox.objects.filter(pk=scope.mailbox).values("connection")
                 visible |= Q(mailbox=scope.mailbox) | Q(connection__in=around, mailbox=None)
             else:
                 visible |= Q(connection=scope.connection)

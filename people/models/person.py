@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower, Now
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from mirror.models import Connection, Mailbox
 
 
 class PersonManager(BaseUserManager["Person"]):
@@ -122,8 +123,8 @@ class Grant(models.Model):
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
-    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

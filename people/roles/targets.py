@@ -1,16 +1,13 @@
-"""Targets of roles: everything, a connection or a mailbox; and who may grant and revoke roles for them.
-
-Connections and mailboxes belong to an app that imports this one, so their models are looked up by name.
-"""
+"""Targets of roles: everything, a connection or a mailbox; and who may grant and revoke roles for them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.apps import apps
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from mirror.models import Connection, Mailbox
 from people.models import Grant, Person
 
 # Descriptions of the roles, for the form that grants one.
@@ -61,13 +58,11 @@ def target_of(grant: Grant) -> GrantTarget:
 
 def all_targets() -> dict[str, GrantTarget]:
     """Return every target by its form value, in two queries, without removed connections."""
-    connections: Any = apps.get_model("mirror", "Connection")._default_manager
-    mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
-    live = connections.filter(removed_at=None).order_by("name", "pk")
+    live = Connection.objects.filter(removed_at=None).order_by("name", "pk")
     targets = [GrantTarget(), *(GrantTarget(connection=one.pk, name=str(one)) for one in live)]
     targets += [
         GrantTarget(connection=one.connection_id, mailbox=one.pk, name=str(one))
-        for one in mailboxes.filter(connection__in=live).order_by("address", "pk")
+        for one in Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
     ]
     return {target.value: target for target in targets}
 
