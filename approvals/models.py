@@ -158,10 +158,10 @@ class Decision(models.Model):
         return f"{self.outcome} {self.state}"
 
     @property
-    def is_newest(self) -> bool:
-        """Whether nothing was decided on its message since, as nothing can be while it still counts."""
-        later = Decision.objects.filter(message=self.message_id, pk__gt=self.pk)
-        return self.state in LIVE_DECISIONS or not later.exists()
+    def says_all(self) -> bool:
+        """Whether no other decision of its message counts beside it: it is live, or the only one."""
+        others = Decision.objects.filter(message=self.message_id).exclude(pk=self.pk)
+        return self.state in LIVE_DECISIONS or not others.exists()
 
     @property
     def is_stoppable(self) -> bool:

@@ -115,6 +115,7 @@ SENSITIVE = {
     "add-connection": "add a connection",
     "add-destination": "add an alert destination",
     "add-domain": "add a domain",
+    "change-secret": "see the secret of a change",
     "add-mailbox": "add a mailbox",
     "add-role": "give somebody a role",
     "add-route": "notify an alert destination about more",

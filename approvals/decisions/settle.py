@@ -48,9 +48,10 @@ def advance(
     left_after_all = _left_after_all(decision, event)
     explanation = LEFT_AFTER_ALL if left_after_all else explanation
     seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
-    changed = {"state": state, "changed_at": clock(), "explanation": explanation, **fields}
-    if not seen.update(**changed):
+    changed = {"changed_at": clock(), "explanation": explanation, **fields}
+    if not seen.update(state=state, **changed):
         raise StaleDecision("This decision has moved on in the meantime.")
+    decision.state = state
     for name, value in changed.items():
         setattr(decision, name, value)
     decision.attempts.create(number=decision.attempt, event=event, status=status, note=explanation)

@@ -59,8 +59,7 @@ def _publish(hint: Mapping[str, Any]) -> None:
 
 def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
     is_new = action == "message.held"
-    if isinstance(known, Decision) and (action == "decision.recorded" or known.is_newest):
-        # One that was recorded just now is the newest.
+    if isinstance(known, Decision) and (action == "decision.recorded" or known.says_all):
         message, status = known.message, status_of(known.message, known)
     elif is_new and isinstance(known, Message):
         # It was held just now, so it has no decision yet.

@@ -65,7 +65,7 @@ FULL = {
 
 
 @pytest.mark.parametrize(
-    ("fields", "page", "fragment"), [({}, 34, 13), (FULL, 37, 16)], ids=["ordinary", "with thread, file and link"]
+    ("fields", "page", "fragment"), [({}, 42, 20), (FULL, 46, 24)], ids=["ordinary", "with thread, file and link"]
 )
 def test_page_of_a_message_takes_few_statements(
     desk, connection, fields, page, fragment, django_assert_max_num_queries
