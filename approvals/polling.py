@@ -12,9 +12,9 @@ from django.views.decorators.http import condition, require_safe
 from approvals.collaboration.claims import touch
 from approvals.collaboration.comments import count_asked_of
 from approvals.decisions.status import shown_status
+from approvals.desk_messages import desk_messages
 from approvals.models import Claim, Decision
 from approvals.operations.attention import recent_attention_count
-from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
 from approvals.queue.views import tab_counts, waiting_of
 from common.actors import Actor

@@ -9,12 +9,11 @@ from django.db.models import QuerySet
 from approvals import tasks
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire, standing
+from approvals.desk_messages import desk_messages
 from approvals.escalation import assigning, watch
-from approvals.models import Claim, Decision, Question, Replacement, RuleWeight, Snooze
-from approvals.planted import PracticeMessage
+from approvals.models import Claim, Decision, PracticeMessage, Question, Replacement, RuleWeight, Snooze
 from approvals.practice import ending as practice
 from approvals.practice import planting
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile import closing
 from approvals.standing import ending
 from common.sweeps import Duty, do_all, duty

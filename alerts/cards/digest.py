@@ -10,7 +10,7 @@ from alerts.cards.markup import OPEN_TONES, Card, Field, Markup, units
 from alerts.cards.message import card_status
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
-from approvals.querysets.messages import desk_messages
+from approvals.desk_messages import desk_messages
 from mirror.models import Message
 from mirror.states import MessageState
 

@@ -7,8 +7,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from approvals.decisions.demands import demands_for
+from approvals.desk_messages import desk_messages, read_decisions
 from approvals.models import Claim
-from approvals.querysets.messages import desk_messages, read_decisions
 from common.actors import worker
 from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message

@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from approvals import tasks
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
+from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.models import Decision
-from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from audit.recording import changed, record
 from common.actors import Actor, Role, worker
 from common.postgres.retry import atomic_with_retry

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.brake import commands
 from approvals.brake.forms import CapsForm, RejectAllForm
 from approvals.decisions.ruling import is_reviewer
-from approvals.querysets.messages import desk_messages
+from approvals.desk_messages import desk_messages
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Actor, Role

@@ -17,10 +17,10 @@ from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
 from approvals.decisions.decide import BatchInfo, VerdictResult, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
+from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
 from approvals.practice.ending import lesson
-from approvals.querysets.messages import desk_messages
 from audit.recording import record
 from common.actors import Actor, Role
 from common.identifiers import uuid7

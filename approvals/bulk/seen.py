@@ -11,8 +11,8 @@ from django.db import transaction
 
 from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
+from approvals.desk_messages import desk_messages
 from approvals.models import OpenedPart
-from approvals.querysets.messages import desk_messages
 from audit.trail import recorded_versions
 from common.actors import Actor
 from mirror.errors import DeskError

@@ -14,6 +14,7 @@ from django.core import signing
 from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings
 from approvals.decisions.status import Status, available_actions, shown_status
+from approvals.desk_messages import desk_messages
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import rendered_message_of
@@ -21,7 +22,6 @@ from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, findings_of
 from approvals.message_page.sheet import unseen_fields
 from approvals.models import RuleWeight
-from approvals.querysets.messages import desk_messages
 from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.actors import Actor
 from common.fingerprint import Attachment, Content

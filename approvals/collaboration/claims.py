@@ -6,10 +6,10 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals.decisions.ruling import is_reviewer, lock_visible
+from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
-from approvals.querysets.collaboration import ClaimQuerySet
-from approvals.querysets.messages import awaits_review
+from approvals.models.collaboration import ClaimQuerySet
 from common.actors import Actor, worker
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
+from approvals.desk_messages import desk_messages
 from approvals.models import Comment, Question
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from approvals.decisions.ruling import lock_visible
+from approvals.desk_messages import awaits_review, desk_messages
 from approvals.models import Snooze
-from approvals.querysets.collaboration import SnoozeQuerySet
-from approvals.querysets.messages import awaits_review, desk_messages
+from approvals.models.collaboration import SnoozeQuerySet
 from common.actors import Actor, worker
 from common.counts import count_of
 from common.postgres import clock

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from approvals.decisions.decide import decide_by_rule, policy_details
 from approvals.decisions.demands import demands_for
-from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from common.actors import rule
 from common.postgres import clock
 from mirror import store

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from django.db.models import Q
 
-from approvals.commanded import CommandedMail
-from approvals.models import Replacement
+from approvals.models import CommandedMail, Replacement
 from mirror.models import Message
 from policy.evaluation import Contributors
 from policy.models import KeyOwner

@@ -18,8 +18,7 @@ from approvals.decisions.ruling import content_changed, is_reviewer, lock_visibl
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
-from approvals.models import Decision, Verdict
-from approvals.planted import PracticeMessage
+from approvals.models import Decision, PracticeMessage, Verdict
 from approvals.practice import ending as practice
 from audit.trail import first_at, last_of
 from common.actors import Actor

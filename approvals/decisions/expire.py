@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
-from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from common.actors import rule
 from mirror import store
 from mirror.models import Message

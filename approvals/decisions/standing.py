@@ -15,9 +15,9 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.decisions.decide import new_reference, record_decided
 from approvals.decisions.ruling import rulings
+from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Verdict
-from approvals.querysets.decisions import DecisionQuerySet
-from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
+from approvals.models.decisions import DecisionQuerySet
 from common.actors import Actor, Role, Scope, rule
 from common.fingerprint import FIELDS
 from common.postgres import clock

@@ -24,7 +24,7 @@ from approvals.editing.checks import set_up_problem
 from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
-from approvals.querysets.replacements import REPEAT_FOR
+from approvals.models.replacements import REPEAT_FOR
 from common.actors import Actor, worker
 from common.logs import traced
 from common.postgres import clock

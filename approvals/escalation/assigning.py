@@ -11,9 +11,9 @@ from django.db.models import F, Q, QuerySet
 
 from approvals.collaboration import claims
 from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
+from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim
-from approvals.querysets.messages import awaits_review
 from common.actors import Actor, Role, rule
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry

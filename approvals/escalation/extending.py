@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.ruling import lock_visible
+from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import may_assign
-from approvals.querysets.messages import awaits_review
 from audit.recording import changed
 from common.actors import Actor
 from common.postgres import clock

@@ -12,11 +12,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, QuerySet
 
+from approvals.desk_messages import awaits_review
 from approvals.escalation import assigning
-from approvals.models import Claim
-from approvals.planted import PracticeMessage
-from approvals.querysets.messages import awaits_review
-from approvals.reminders import Reminder, StepDone
+from approvals.models import Claim, PracticeMessage, Reminder, StepDone
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Message

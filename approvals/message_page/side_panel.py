@@ -21,8 +21,8 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_names,
 )
+from approvals.desk_messages import awaits_review_part
 from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
-from approvals.querysets.messages import awaits_review_part
 from approvals.usual_texts.texts import Kind, presets_from, presets_part
 from audit.models import Entry
 from audit.trail import Line, line_of

@@ -23,6 +23,7 @@ from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, rulings, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, opened_parts, unread_parts
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
+from approvals.desk_messages import desk_messages, shown_message
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.edits import edits_context, edits_part
@@ -39,9 +40,7 @@ from approvals.message_page.sheet import (
     way_asked,
 )
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, ticks_shown, unread_shown
-from approvals.models import Verdict
-from approvals.planted import PracticeMessage
-from approvals.querysets.messages import desk_messages, shown_message
+from approvals.models import PracticeMessage, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.querysets import weights_from, weights_part

@@ -15,9 +15,9 @@ from django.urls import reverse
 
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import switch_stops
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement
 from approvals.operations.items import REVIEWER, REVIEWER_OR_ADMIN, Act, AttentionItem, ask_again, named, open_page
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing

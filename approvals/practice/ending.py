@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals.planted import PracticeMessage
+from approvals.models import PracticeMessage
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import clock

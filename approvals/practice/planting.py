@@ -16,8 +16,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from approvals.models import Decision
-from approvals.planted import PracticeMessage, PracticeSetting
+from approvals.models import Decision, PracticeMessage, PracticeSetting
 from approvals.practice.ending import ACTOR, details_of
 from approvals.practice.faults import Planted, plant
 from audit.recording import record

@@ -6,7 +6,7 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
+from approvals.models import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.practice.ending import end_over
 from approvals.practice.planting import begin_round
 from audit.recording import changed, record

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.planted import PracticeMessage
+from approvals.models import PracticeMessage
 from approvals.practice import setting
 from approvals.practice.faults import FAULTS
 from common.actors import Role

@@ -13,8 +13,8 @@ from django.utils import timezone
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
+from approvals.desk_messages import shown_message
 from approvals.models import Decision
-from approvals.querysets.messages import shown_message
 from common.actors import Actor
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome

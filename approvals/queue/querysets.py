@@ -23,8 +23,8 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Concat
 from django.db.models.lookups import IsNull
 
+from approvals.desk_messages import DeskMessageQuerySet
 from approvals.models import RuleWeight
-from approvals.querysets.messages import DeskMessageQuerySet
 from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
 from common.actors import Actor
 from common.counts import COUNTED

@@ -9,9 +9,8 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.decisions.status import Status, reported_in_words, shown_status
-from approvals.models import Claim, Decision, Question, Snooze, Verdict
+from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
-from approvals.reminders import Reminder
 from common.actors import Actor
 from common.counts import counted
 from mirror.models import Mailbox, Message

@@ -17,8 +17,8 @@ from django.views.decorators.http import require_safe
 from approvals.collaboration.comments import count_asked_of
 from approvals.collaboration.snooze import count_snoozed_by
 from approvals.decisions.demands import demands_for, policy_in_force
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
-from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import notice_context
 from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, QueueForm, as_number
 from approvals.queue.querysets import (

@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 
 from django.utils.text import capfirst
 
-from approvals.models import Decision, Verdict
-from approvals.planted import PracticeMessage
-from approvals.querysets.figures import FIGURES, Group, by_mailbox, decided_elsewhere
+from approvals.models import Decision, PracticeMessage, Verdict
+from approvals.models.figures import FIGURES, Group, by_mailbox, decided_elsewhere
 from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message

@@ -11,9 +11,9 @@ from django.utils.functional import SimpleLazyObject
 from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.collaboration.comments import count_asked_of
+from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
 from approvals.practice.setting import concerns, must_be_told
-from approvals.querysets.messages import desk_messages
 from common.actors import Actor
 from common.counts import count_of, counted
 from common.disk import is_full

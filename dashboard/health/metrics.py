@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Min, QuerySet
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from approvals.desk_messages import desk_messages
 from approvals.intake import unsigned
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from audit.models import Check
 from audit.sealing.status import sealing_state
 from common.postgres import clock

@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from approvals.models import Decision, Verdict
-from approvals.querysets import figures
-from approvals.querysets.decisions import DecisionQuerySet
-from approvals.querysets.messages import desk_messages
+from approvals.desk_messages import desk_messages
+from approvals.models import Decision, Verdict, figures
+from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until

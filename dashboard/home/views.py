@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.actors import Actor

@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.decisions.status import shown_status, status_of
+from approvals.desk_messages import shown_message
 from approvals.examination import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
-from approvals.querysets.messages import shown_message
 from audit.models import Entry
 from audit.recording import recorded
 from common.actors import Role, operator

@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.decisions.standing import approve_due
-from approvals.planted import PracticeSetting
+from approvals.models import PracticeSetting
 from approvals.queue import views as queue_views
 from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery

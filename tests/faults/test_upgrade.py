@@ -10,8 +10,8 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import abandon
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all

@@ -6,8 +6,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.models import Decision
-from approvals.planted import PracticeMessage
+from approvals.models import Decision, PracticeMessage
 from approvals.practice import planting
 from mirror.models import Connection, Message
 from people.models import Person

@@ -12,9 +12,9 @@ from alerts.deliveries.missed import plan_missed
 from alerts.models import Card, Delivery, Destination
 from approvals import tasks
 from approvals.brake import commands
+from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from common.postgres import clock
 from gateway.models import ApiKey

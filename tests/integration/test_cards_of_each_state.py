@@ -12,8 +12,8 @@ from alerts.channels.discord.embeds import AMBER, COLOURS
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.models import Card, Destination, Digest
 from approvals.decisions.status import shown_status
+from approvals.desk_messages import desk_messages
 from approvals.models import Claim
-from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import record
 from common.actors import webhook

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads
 from audit.models import Entry, EntryDetail
 from connections.accounts import commands

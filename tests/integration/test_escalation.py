@@ -10,13 +10,12 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.collaboration import claims
 from approvals.decisions.expire import expire_due
+from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import assign_by_hand
 from approvals.escalation.extending import extend_deadline
 from approvals.escalation.watch import to_watch, watch
-from approvals.models import Claim, Decision
-from approvals.querysets.messages import desk_messages
-from approvals.reminders import Reminder, StepDone
+from approvals.models import Claim, Decision, Reminder, StepDone
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed

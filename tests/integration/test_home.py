@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision, Verdict
-from approvals.querysets import figures
+from approvals.models import Decision, Verdict, figures
 from common.postgres.statements import count_of
 from dashboard.home import overview
 from dashboard.home.overview import overview_of

@@ -13,9 +13,9 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
 from approvals.decisions.later import LaterChoice, LaterForm, delay_in_words, timing_of
 from approvals.decisions.status import shown_status
+from approvals.desk_messages import shown_message
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
-from approvals.querysets.messages import shown_message
 from audit.models import Entry
 from common.postgres import clock
 from common.time_zones import zone_named

@@ -7,8 +7,8 @@ from django.db.models.functions import Now
 
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.status import status_of
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Verdict
-from approvals.querysets.messages import desk_messages
 from dashboard.live import CHANNEL
 from tests.factories import make_message
 from tests.integration.deciding import decide

@@ -10,10 +10,10 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from approvals.decisions.settle import LEFT_AFTER_ALL
+from approvals.desk_messages import desk_messages
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context, page_parts
 from approvals.models import Decision, Verdict
-from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
 from common.actors import worker

@@ -18,9 +18,8 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
 from approvals.errors import DeskError, VerdictNotAllowed
 from approvals.escalation.watch import to_watch, watch
-from approvals.models import Decision, Verdict
-from approvals.querysets.decisions import DecisionQuerySet
-from approvals.reminders import Reminder
+from approvals.models import Decision, Reminder, Verdict
+from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Message

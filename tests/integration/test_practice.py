@@ -17,11 +17,10 @@ from alerts.channels import channel_of
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions import apply_policy, execute, expire
-from approvals.models import Decision, Replacement, Verdict
-from approvals.planted import PracticeMessage, PracticeNotice, PracticeSetting
+from approvals.desk_messages import desk_messages, shown_message
+from approvals.models import Decision, PracticeMessage, PracticeNotice, PracticeSetting, Replacement, Verdict
 from approvals.practice import ending, planting
 from approvals.practice.setting import switch_practice_off, switch_practice_on
-from approvals.querysets.messages import desk_messages, shown_message
 from approvals.reconcile import reads
 from audit.models import Entry
 from common.actors import Role, operator

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from approvals.commanded import CommandedMail
 from approvals.decisions.ruling import rulings, stop_of
+from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from policy.models import AllowEntry, KillSwitch

@@ -16,9 +16,9 @@ from approvals.decisions.decide import give_verdict, take_back_approval, undo_de
 from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
 from approvals.decisions.ruling import rulings
+from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, ReauthenticationNeeded, RiskUnread, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant

@@ -21,9 +21,9 @@ from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.channels.discord.commands.run import note_proofs, run_command
 from alerts.models import Interaction
-from approvals.commanded import CommandedMail
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.origin import verified_part
+from approvals.models import CommandedMail
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.trail import lines

@@ -11,9 +11,9 @@ from approvals.decisions import execute
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.standing import approve_due, give_to_people, to_stop
+from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement
-from approvals.querysets.messages import desk_messages
 from approvals.standing import ending, record, signing
 from audit.models import Entry
 from audit.recording import record as append

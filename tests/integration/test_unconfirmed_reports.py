@@ -8,10 +8,10 @@ from django.db.models.functions import Now
 from alerts.cards.message import card_status
 from approvals import tasks
 from approvals.decisions.status import shown_status
+from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Decision
 from approvals.operations.attention import attention_count, attention_for
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile.reads import ask_about, check_reports, read_everything
 from audit.models import Entry
 from common.postgres import clock

@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from approvals import tasks
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry

@@ -12,9 +12,9 @@ from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN
 from approvals.decisions.status import shown_status
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
+from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.querysets.messages import desk_messages
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock

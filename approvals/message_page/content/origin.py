@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from approvals.commanded import CommandedMail
+from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
 from common.actors import Actor

@@ -13,10 +13,10 @@ from django.core.management import BaseCommand
 from django.db import DatabaseError
 
 from alerts.models import Delivery, Destination
+from approvals.desk_messages import desk_messages
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
-from approvals.querysets.messages import desk_messages
 from audit.sealing.status import sealing_state
 from common.actors import Actor, Role, Scope
 from common.postgres import clock

@@ -11,7 +11,7 @@ from alerts.channels.discord.commands.mail import agent_of
 from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.markdown import literal
 from alerts.channels.discord.replies import MAX_CONTENT
-from approvals.querysets.messages import desk_messages
+from approvals.desk_messages import desk_messages
 from mirror.models import Message
 
 MAX_ROWS = 10

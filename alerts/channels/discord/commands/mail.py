@@ -14,7 +14,7 @@ from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import Command, CommandRefused
 from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.markdown import escape
-from approvals.commanded import CommandedMail
+from approvals.models import CommandedMail
 from mirror.models import Mailbox
 from mirror.sync.capabilities import without_refused
 from upstream.agent import Agent

@@ -5,7 +5,7 @@ from django.db.models import F
 from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import Command, CommandRefused
 from alerts.channels.discord.markdown import escape
-from approvals.commanded import CommandedMail
+from approvals.models import CommandedMail
 from common.actors import Actor, Role
 from mirror.models import Mailbox, Message
 from people.models import Person

@@ -38,7 +38,7 @@ from alerts.channels.discord.replies import (
     stranger,
 )
 from alerts.models import Interaction
-from approvals.commanded import CommandedMail
+from approvals.models import CommandedMail
 from audit.recording import record
 from mirror.models import Message
 from upstream import errors

@@ -22,6 +22,7 @@ from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.ruling import rulings, stop_of
+from approvals.desk_messages import awaits_review
 from approvals.errors import (
     AlreadyDecided,
     ClaimedByOther,
@@ -32,7 +33,6 @@ from approvals.errors import (
 )
 from approvals.models import Decision
 from approvals.practice.ending import lesson
-from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import short_fingerprint

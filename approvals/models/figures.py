@@ -6,11 +6,10 @@ Each looks at a bounded number of rows, so that the home page costs the same at 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db.models import (
     Aggregate,
-    Case,
     Count,
     DurationField,
     Exists,
@@ -18,14 +17,13 @@ from django.db.models import (
     F,
     FloatField,
     Func,
+    Model,
     OuterRef,
     Q,
     QuerySet,
     Subquery,
-    When,
 )
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, Greatest, Length, Now, TruncDate
+from django.db.models.functions import Now, TruncDate
 
 from audit.models import Entry
 from common.postgres.rows import run
@@ -34,8 +32,7 @@ from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
 
-if TYPE_CHECKING:
-    from approvals.models import Decision, Verdict  # noqa: F401 - the querysets' type parameters
+_Row = TypeVar("_Row", bound=Model)
 
 LATELY = timedelta(days=7)
 # Medians and shares use at most this many of the newest; the page says so where a week has more.
@@ -114,7 +111,7 @@ class Group:
     median: float | None
 
 
-class DecisionFigures(QuerySet["Decision"]):
+class DecisionFigures(QuerySet[_Row]):
     """Sums of decisions of the last week, or of a time span."""
 
     def given_on(self, messages: Iterable[Message]) -> Self:
@@ -132,7 +129,7 @@ class DecisionFigures(QuerySet["Decision"]):
     def times_by_day(self) -> QuerySet[Any, dict[str, Any]]:
         """Return for each day how many were decided, and the median and 95th percentile of seconds from held on."""
         newest = self.order_by("-pk").values("pk")[:MOST]
-        days = self.model.objects.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=_took())
+        days = self.model._default_manager.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=_took())
         figures = {"number": Count("pk"), "median": Percentile("took", 0.5), "most": Percentile("took", 0.95)}
         found: QuerySet[Any, dict[str, Any]] = days.values("day").annotate(**figures).order_by("day")
         return found
@@ -155,7 +152,7 @@ class DecisionFigures(QuerySet["Decision"]):
     def ended_by_the_desk(self) -> QuerySet[Any, tuple[str, str, int]]:
         """Return rule, explanation and number of what the desk stopped itself (relies on decision_to_look_at)."""
         ended = self.filter(Q(state=DecisionState.REFUSED) | Q(rule="expiry"), recorded_at__gte=Now() - LATELY)
-        newest = self.model.objects.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
+        newest = self.model._default_manager.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
         return newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule")
 
     def between(self, since: datetime, until: datetime) -> Self:
@@ -192,67 +189,6 @@ class DecisionFigures(QuerySet["Decision"]):
             " GROUP BY GROUPING SETS ((given_by, rule), (connection, mailbox), ())"
         )
         return [_group(row) for row in run(statement, values).rows]
-
-
-class VerdictQuerySet(QuerySet["Verdict"]):
-    """Reads of verdicts."""
-
-    def awaiting_others(self, person: int) -> Self:
-        """This person's approvals of what others still have to approve (relies on verdict_awaiting)."""
-        return self.filter(person=person, awaits_others=True)
-
-    def on(self, messages: QuerySet[Message]) -> Self:
-        """Those on these messages."""
-        return self.filter(message__in=messages)
-
-    def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
-        """Return by message the key of the newest verdict on it."""
-        verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
-        return dict(verdicts.values_list("message_id", "pk"))
-
-    def given_on(self, messages: Iterable[Message]) -> Self:
-        """Those on these messages with their people, the oldest first."""
-        return self.filter(message__in=[one.pk for one in messages]).select_related("person").order_by("pk")
-
-    def of_the_week(self) -> Self:
-        """Given in the last seven days, and still counted (relies on verdict_given_brin)."""
-        return self.filter(live=True, given_at__gte=Now() - LATELY)
-
-    def approvals_read(self) -> dict[str, Any]:
-        """Return how the newest approvals of these were read (relies on verdict_given_brin).
-
-        `unread` counts those that were open for less than it takes to read subject and text (2 seconds, or 60
-        characters a second), or with a part never opened; `known` those of which either was recorded. The texts stay
-        in the database. Markup is not read: about half of an HTML message is text.
-        """
-        approvals = self.filter(outcome=Outcome.APPROVE).order_by("-pk").values("pk")[:MOST]
-        subject, markdown, html = (
-            Coalesce(Length(KeyTextTransform(name, "revision__content")), 0) for name in ("subject", "markdown", "html")
-        )
-        body = Case(When(long_markdown__gt=0, then=F("long_markdown")), default=F("long_html") / 2)
-        rows = self.model.objects.filter(pk__in=approvals)
-        rows = rows.annotate(long_subject=subject, long_markdown=markdown, long_html=html)
-        rows = rows.annotate(needed=Greatest(2.0, (F("long_subject") + body) / 60.0))
-        return rows.aggregate(
-            people=Count("person", distinct=True),
-            median=Percentile("seconds_shown", 0.5),
-            known=Count("pk", filter=Q(seconds_shown__isnull=False) | Q(parts_unread__isnull=False)),
-            unread=Count("pk", filter=Q(parts_unread__gt=0) | Q(seconds_shown__lt=F("needed"))),
-        )
-
-    def paces(self) -> QuerySet[Any, dict[str, Any]]:
-        """Return for each person how many they gave, and the median of the seconds that the message was open before.
-
-        Sorted by name, so that it is no ranking.
-        """
-        newest = self.model.objects.filter(pk__in=self.order_by("-pk").values("pk")[:MOST])
-        rows: QuerySet[Any, Any] = newest.values("person", "person__name", "person__email").annotate(
-            number=Count("pk"),
-            approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
-            noted=Count("seconds_shown"),
-            median=Percentile("seconds_shown", 0.5),
-        )
-        return rows.order_by("person__name", "person")
 
 
 def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:

@@ -1,26 +1,26 @@
-"""Every read of decisions."""
+"""Decisions: what the desk must carry out, at most once, and what happened at each attempt."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.querysets.figures import DecisionFigures
+from approvals.models.figures import DecisionFigures
 from common.actors import Actor, Role
 from common.grace import STUCK_AFTER, WORD_AFTER
-from mirror.models import Connection, Message
+from mirror.models import Connection, Message, Revision
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
+from mirror.terms import CAN_EXPIRE, IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from people.models import Grant
 from policy.models import KillSwitch
-from policy.standing_models import StandingApproval
-
-if TYPE_CHECKING:
-    from approvals.models import Decision
+from policy.standing_models import StandingApproval, standing_words
 
 
 def _stops() -> QuerySet[KillSwitch]:
@@ -28,7 +28,7 @@ def _stops() -> QuerySet[KillSwitch]:
     return KillSwitch.objects.stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
 
 
-class DecisionQuerySet(DecisionFigures):
+class DecisionQuerySet(DecisionFigures["Decision"]):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def postpone(self, wait: timedelta) -> int:
@@ -237,3 +237,168 @@ class DecisionQuerySet(DecisionFigures):
         moved &= ~Q(state=DecisionState.UNATTRIBUTED, message__connection__refused_fields__contains=["reason"])
         withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
         return self.in_doubt().filter(Q(state=DecisionState.UNKNOWN) | withdrawn | moved)
+
+
+class Decision(models.Model):
+    """What the desk has decided and must carry out, at most once."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="decisions")
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    reason = models.TextField(blank=True)
+    # Sent at the end of the reason: the only identifier of ours that MultiMail returns.
+    reference = models.CharField(max_length=24, unique=True)
+    state = models.CharField(max_length=14, choices=DecisionState, default=DecisionState.RECORDED)
+    # What the agent gets as data beside the reason (our gateway): `suggested_markdown`, `replaced_by`, `changes`.
+    feedback = models.JSONField(default=dict, db_default={}, blank=True)
+    given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
+    # The rule that decided where no person did, such as "expiry".
+    rule = models.CharField(max_length=40, blank=True)
+    # The standing approval that approved it where no person did; `rule` names its number and version.
+    standing = models.ForeignKey(
+        "policy.StandingApproval",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="decisions",
+        db_index=False,
+    )
+    # Who signed that standing approval, by their names of then: every row of the queue shows it.
+    signed_by = models.CharField(max_length=400, blank=True, default="", db_default="")
+    recorded_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField()
+    # The time that whoever approved it chose, and the time zone in which; None: as soon as it cannot be undone.
+    later_at = models.DateTimeField(null=True, blank=True)
+    later_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
+    # The recipient's domain, for which that zone is offered the next time.
+    later_domain = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # Whether the next working hours were chosen.
+    in_working_hours = models.BooleanField(default=False, db_default=False)
+    # The newest message of the thread that they said to have read; checked again when it is carried out later.
+    thread_read = models.BigIntegerField(default=0, db_default=0)
+    attempt = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(db_default=Now())
+    # Set once a call may have left: from then on undo is impossible, and no answer proves nothing.
+    may_have_left = models.BooleanField(default=False)
+    # How many complete reads have shown the message still held, or absent, since the doubt began.
+    seen_held = models.PositiveSmallIntegerField(default=0)
+    seen_absent = models.PositiveSmallIntegerField(default=0)
+    upstream_answer = models.JSONField(default=dict)
+    explanation = models.TextField(blank=True)
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["message"], condition=Q(state__in=LIVE_DECISIONS), name="one_live_decision"
+            ),
+            models.CheckConstraint(condition=Q(state__in=DecisionState.values), name="decision_state_known"),
+            models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"),
+            # Only a person approves, or a standing approval that two people signed.
+            models.CheckConstraint(
+                condition=~Q(outcome="approve") | Q(given_by__isnull=False) | Q(standing__isnull=False),
+                name="decision_approved_by_somebody",
+            ),
+        ]
+        indexes = [
+            # For the executor and the sweep: decisions to carry out.
+            models.Index(
+                fields=["due_at"], condition=Q(state__in=("recorded", "calling", "unknown")), name="decision_to_do"
+            ),
+            # For finding the request for changes that a new message answers.
+            models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
+            # Applied at MultiMail, perhaps not yet reported to the mirror.
+            models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
+            # For the time zone that was chosen last for a domain.
+            models.Index(fields=["later_domain"], condition=~Q(later_domain=""), name="decision_later"),
+            models.Index(fields=["standing"], condition=Q(standing__isnull=False), name="decision_standing"),
+            # For people to check: in doubt, or not carried out.
+            models.Index(
+                fields=["changed_at"],
+                condition=Q(state__in=("unknown", "unattributed", "withdrawn", "refused")),
+                name="decision_to_look_at",
+            ),
+            # Those of the last week, for the home page; rows come in the order of time.
+            BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.state}"
+
+    @property
+    def says_all(self) -> bool:
+        """Whether no other decision of its message counts beside it: it is live, or the only one."""
+        others = Decision.objects.filter(message=self.message_id).exclude(pk=self.pk)
+        return self.state in LIVE_DECISIONS or not others.exists()
+
+    @property
+    def is_stoppable(self) -> bool:
+        """Whether a standing approval decided it and it waits, so that anybody can stop it; by this host's clock."""
+        waits = self.state == DecisionState.RECORDED and not self.may_have_left
+        return bool(self.standing_id) and waits and self.due_at > timezone.now()
+
+    @property
+    def judges_content(self) -> bool:
+        """Whether it rests on what the message says: a rule that rejects looks at no words."""
+        return not self.rule or self.standing_id is not None
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether it still waits for the time that was chosen, by this host's clock: for pages only."""
+        is_waiting = self.state == DecisionState.RECORDED and not self.attempt and self.later_at is not None
+        return is_waiting and self.due_at > timezone.now()
+
+    @property
+    def can_expire(self) -> bool:
+        """Whether its message's expiry stops it: an approval, except while its call runs."""
+        return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
+
+    @property
+    def has_been_read_as_held(self) -> bool:
+        """Whether complete reads have shown, often enough, that MultiMail still holds the message."""
+        return self.seen_held >= READS_THAT_PROVE
+
+    @property
+    def giver(self) -> str:
+        """Who decided, for the middle of a sentence: a person's name, or the rule."""
+        if self.given_by:
+            return str(self.given_by)
+        if self.standing_id:
+            return f"{standing_words(self.rule)} (signed by {self.signed_by})"
+        return {"expiry": "the expiry rule", "policy": "the policy"}.get(self.rule.partition(" ")[0], "a rule")
+
+    @property
+    def suggestion(self) -> str:
+        """The text that the reviewer suggested instead, in Markdown; empty where there is none."""
+        return str(self.feedback.get("suggested_markdown") or "")
+
+    @property
+    def word(self) -> str:
+        """The outcome as a past participle, for sentences."""
+        return {"approve": "approved", "reject": "rejected", "send_back": "returned for changes"}[self.outcome]
+
+    @property
+    def result(self) -> str:
+        """The outcome as a status: "Changes requested"."""
+        return "Changes requested" if self.outcome == "send_back" else self.word.capitalize()
+
+    @property
+    def deed(self) -> str:
+        """The outcome as what its giver did with the message: "sent it back"."""
+        return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
+
+
+class DecisionAttempt(models.Model):
+    """What happened at one attempt to carry a decision out: rows are only added."""
+
+    decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    event = models.CharField(max_length=20)
+    status = models.PositiveIntegerField(null=True, blank=True)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.event}"

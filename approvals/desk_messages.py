@@ -25,8 +25,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Least, Now
 
-from approvals.models import Claim, Decision, Question, Snooze, Verdict
-from approvals.reminders import Reminder
+from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
 from common.actors import Actor
 from common.postgres.statements import (
     ANY,

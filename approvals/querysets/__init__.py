@@ -1,1 +1,0 @@
-"""Named queries of messages at the desk, decisions, verdicts, claims, snoozes and comments."""
