@@ -17,12 +17,14 @@ class ApprovalsConfig(AppConfig):
         from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
         from approvals.decisions import execute
+        from approvals.escalation import watch
         from approvals.intake.webhooks import announce_change
         from approvals.standing import ending as standing_ending
         from mirror import store
         from mirror.models import Connection
         from mirror.threads import fetch as thread_receivers
         from policy.kill_switch import released
+        from policy.plans.commands import plan_changed
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
@@ -30,4 +32,5 @@ class ApprovalsConfig(AppConfig):
         thread_receivers.connect()
         collaboration_receivers.connect()
         released.connect(execute.on_released, dispatch_uid="approvals.decisions.execute")
+        plan_changed.connect(watch.on_plan_changed, dispatch_uid="approvals.escalation.watch")
         standing_ending.connect()

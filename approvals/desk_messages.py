@@ -55,8 +55,8 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.filter(~Exists(decisions), state=MessageState.HELD)
 
     def in_queue(self) -> Self:
-        """What awaits review and is not set apart (relies on message_held)."""
-        return self.awaiting_review().filter(is_apart=False)
+        """What awaits review and is not set apart (relies on message_held, or on the indexes of reviews)."""
+        return self.awaiting_review().filter(review__is_held=True, review__is_apart=False)
 
     def waiting_for(self, actor: Actor) -> Self:
         """What awaits this person's review in the queue: not what they snoozed or approved, nor what was set apart."""
@@ -74,8 +74,8 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.visible_to(actor).in_queue().filter(_can_be_snoozed(), pk__in=_snoozed_by(actor))
 
     def set_apart(self) -> Self:
-        """What awaits review apart from the queue, because a cap was passed (message_apart)."""
-        return self.filter(is_apart=True).awaiting_review()
+        """What awaits review apart from the queue, because a cap was passed (review_apart)."""
+        return self.filter(review__is_held=True, review__is_apart=True).awaiting_review()
 
     def of(self, actor: Actor) -> Self:
         """Held messages of this person: claimed, snoozed or approved by them, or with a question or reminder to them.
@@ -90,7 +90,7 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def any_apart(self) -> bool:
         """Whether anything was set apart, decided or not: mostly nothing is, which costs little to ask."""
-        return self.filter(is_apart=True, state=MessageState.HELD).exists()
+        return self.filter(review__is_held=True, review__is_apart=True).exists()
 
     def asked_of(self, actor: Actor) -> Self:
         """What awaits review and has a question to this person that they have not answered."""
@@ -115,8 +115,8 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def numbers_by_brake(self) -> dict[int, int]:
         """Return how many of these there are of each flood."""
-        counted = self.order_by().values("brake").annotate(number=Count("pk"))
-        return dict(counted.values_list("brake", "number"))
+        counted = self.order_by().values("review__brake").annotate(number=Count("pk"))
+        return dict(counted.values_list("review__brake", "number"))
 
     def count_waiting_for(self, actor: Actor) -> int:
         """Return exactly how many wait for this person: the held ones except those being sent, apart or snoozed.
@@ -125,8 +125,8 @@ class DeskMessageQuerySet(MessageQuerySet):
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         going = _of(Decision.objects.going(LIVE_DECISIONS))
-        counts = {"held": held, "going": held.filter(going, is_apart=False)}
-        counts["apart"] = held.filter(is_apart=True)
+        counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
+        counts["apart"] = held.filter(review__is_held=True, review__is_apart=True)
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
             approved = held.filter(revision__in=_approved_by(actor))
@@ -140,24 +140,35 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def for_list(self) -> Self:
         """With everything that a message's page and a row of the queue show."""
-        named = self.select_related("mailbox", "connection", "revision", "claim__person")
+        named = self.select_related("mailbox", "connection", "revision", "review", "claim__person")
         return named.prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
         """With only what one line of a list shows: no content, and no connection secret to decrypt."""
         claims = Prefetch("claim", Claim.objects.select_related("person"))
-        return self.select_related("mailbox", "revision").only(*_SHOWN).prefetch_related(claims, _newest_decisions())
+        shown = self.select_related("mailbox", "revision", "review").only(*_SHOWN)
+        return shown.prefetch_related(claims, _newest_decisions())
 
     def for_policy(self) -> Self:
         """With only what the rules of the policy ask of each."""
         related = ("connection__is_our_gateway", "mailbox__editor_may_approve")
-        known = self.select_related("connection", "mailbox")
-        return known.only("state", "upstream_id", "revision", *related, *COLUMNS)
+        examined = ("review__risk_level", "review__rules", "review__policy_facts")
+        known = self.select_related("connection", "mailbox", "review")
+        return known.only("state", "upstream_id", "revision", *related, *COLUMNS, *examined)
+
+    def late(self) -> Self:
+        """Held, and past a target of its review plan as of the last sweep (review_late)."""
+        return self.filter(state=MessageState.HELD, review__is_held=True, review__late_since__isnull=False)
+
+    def to_watch(self) -> Self:
+        """Held and read, with something due by their review plan (review_watch)."""
+        due = self.filter(state=MessageState.HELD, review__is_held=True, review__watch_at__lte=Now())
+        return due.exclude(hydrated_at=None)
 
     def late_by_mailbox(self) -> QuerySet[Any, Any]:
-        """Return how many are late in each mailbox, the one with the longest late first (message_late)."""
+        """Return how many are late in each mailbox, the one with the longest late first (review_late)."""
         counted = self.late().order_by().values("mailbox__address")
-        return counted.annotate(number=Count("pk"), first=Min("late_since")).order_by("first")[:20]
+        return counted.annotate(number=Count("pk"), first=Min("review__late_since")).order_by("first")[:20]
 
     def nearly_over(self) -> Self:
         """Undecided, not announced yet, and expiring within an hour, or a tenth of their time where that is shorter.
@@ -171,12 +182,14 @@ class DeskMessageQuerySet(MessageQuerySet):
             output_field=DurationField(),
         )
         soon = self.real().filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
-        near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
+        near = soon.filter(review__expiry_told_at=None, expires_at__lte=Now() + ahead)
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
-        """Held, fetched and undecided, and not asked about by this version of the policy yet (message_policy)."""
-        asked_before = self.real().filter(policy_applied__lt=Subquery(version), hydrated_at__isnull=False)
+        """Held, fetched and undecided, and not asked about by this version of the policy yet (review_policy)."""
+        asked_before = self.real().filter(
+            review__is_held=True, review__policy_applied__lt=Subquery(version), hydrated_at__isnull=False
+        )
         return asked_before.awaiting_review()
 
     def past_expiry(self, *, rule: str) -> Self:
@@ -274,12 +287,12 @@ _SHOWN = (
         "subject",
         "trigger",
     ),
-    *("reported", "held_at", "hydrated_at", "expires_at", "late_since", "changed_at", "fetch_tries", "try_number"),
+    *("reported", "held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number"),
     "upstream_decided_by",
-    *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
+    *("review__risk", "review__risk_level", "review__rules", "review__late_since", "review__is_apart"),
+    *("review__held_at", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
     *(
         "shape",
-        "is_apart",
         "connection",
         "mailbox",
         "revision",

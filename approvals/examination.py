@@ -1,7 +1,7 @@
 """Examines a content when it is stored: findings, queue columns, the version before.
 
-The mirror calls `version_before`, `findings` and `queue_columns` through `mirror.store.Examiner`, without knowing this
-module. Each takes a fixed number of statements, whatever the size of history, queue or recipients.
+The mirror calls `version_before`, `findings`, `columns_of`, `store_review` and `count` through `mirror.store.Examiner`,
+without knowing this module. Each takes a fixed number of statements, whatever the size of history, queue or recipients.
 """
 
 import json
@@ -19,9 +19,11 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Now
 
-from approvals.models import Decision, OwnWord, Replacement, RuleWeight
+from approvals.caps import set_apart
+from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
+from common.actors import Actor
 from common.fingerprint import Content, normalise_address
 from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from common.references import without_references
@@ -31,6 +33,7 @@ from mirror.earlier_mail import RejectedRow
 from mirror.models import Mailbox, Message
 from mirror.models.connections import addresses_of_any
 from mirror.recipients import addresses_of, in_compared_form, written_to
+from mirror.recording import record_about
 from policy.allowlists.applicable import judge_content
 from policy.allowlists.judgement import Judgement
 from policy.models import Allowlist
@@ -277,13 +280,10 @@ def _plain_subject(message: Message) -> str:
     return _ANSWER.sub("", message.subject[:1000]).strip().casefold()
 
 
-_ASKED_BY_POLICY = ("risk_level", "rules", "written_to", "policy_facts")
-
-
-def queue_columns(
+def columns_of(
     message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return the columns of a message that follow from its content and its findings, to be stored with it.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns of a message, and those of its review, that follow from its content and its findings.
 
     A message that cannot be sorted must still be readable: after an error it is found by no word, high risk, and what
     the policy asks of it is not known, so that every rule applies.
@@ -291,16 +291,39 @@ def queue_columns(
     try:
         found = list(findings)
         sums = sums_of(content, parsed)
-        similar = _search_and_similarity(message, content, parsed)
-        columns = {**_people(message, content), **similar, **risk_facets(found)}
-        columns |= {"amounts": amounts(sums), "policy_facts": stored_facts(content, sums, found)}
-        # A read that shows nothing else needs no other answer of the policy.
-        is_same = all(getattr(message, name) == columns[name] for name in _ASKED_BY_POLICY)
-        return {**columns, "policy_applied": message.policy_applied if is_same else 0}
+        columns = _people(message, content)
+        columns |= _search_and_similarity(message, content, parsed)
+        columns["amounts"] = amounts(sums)
+        review = risk_facets(found)
+        review["policy_facts"] = stored_facts(content, sums, found)
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        unknown = {"written_to": None, "policy_facts": None, "policy_applied": 0}
-        return {**unknown, "search": _stored(""), "shape": "", "bands": [], "risk": HIGH, "risk_level": "high"}
+        columns = {"written_to": None, "search": _stored(""), "shape": "", "bands": []}
+        review = {"policy_facts": None, "risk": HIGH, "risk_level": "high"}
+    return columns, review
+
+
+def store_review(message: Message, columns: Mapping[str, Any], *, is_new_version: bool) -> None:
+    """Store these columns of a locked message's review."""
+    review = Review.objects.get(pk=message.pk)
+    # A read that shows nothing else needs no other answer of the policy.
+    is_same = not is_new_version and all(getattr(review, name) == value for name, value in columns.items())
+    for name, value in columns.items():
+        setattr(review, name, value)
+    if not is_same:
+        review.policy_applied = 0
+    # Another content may have another risk, and so other deadlines.
+    review.watch_at = Now()
+    review.save(update_fields=[*columns, "policy_applied", "watch_at"])
+    message.review = review
+
+
+def count(message: Message, actor: Actor) -> None:
+    """Count a message that was read for the first time and waits; past a cap it is set apart."""
+    key, key_name = message.sent_by_key, message.sent_by_key_name
+    if set_apart(message, key=key, key_name=key_name, actor=actor):
+        details = {"brake": str(message.review.brake_id)}
+        record_about("message.set_apart", message, actor=actor, details=details)
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

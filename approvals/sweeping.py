@@ -6,19 +6,18 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals import tasks
+from approvals import caps, tasks
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire, standing
 from approvals.desk_messages import desk_messages
 from approvals.escalation import assigning, watch
-from approvals.models import Claim, Decision, PracticeMessage, Question, Replacement, RuleWeight, Snooze
+from approvals.models import Arrival, Brake, Claim, Decision, PracticeMessage, Question, Replacement, RuleWeight, Snooze
 from approvals.practice import ending as practice
 from approvals.practice import planting
 from approvals.reconcile import closing
 from approvals.standing import ending
 from common.sweeps import Duty, do_all, duty
-from mirror import brakes
-from mirror.models import AttachedFile, Brake, Connection, Message, RemotePicture, Thread
+from mirror.models import AttachedFile, Connection, Message, RemotePicture, Thread
 from mirror.sync import health
 from mirror.tasks import fetch_file, read_thread, survey
 from policy import gate_minimum
@@ -97,7 +96,8 @@ _DUTIES = {
     "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
     "overdue": _each(tasks.read_connection, Connection.objects.overdue),
     "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
-    "floods over": duty(Brake.objects.over, brakes.end_over, most=100),
+    "floods over": duty(Brake.objects.over, caps.end_over, most=100),
+    "arrivals": duty(Arrival.objects.past, caps.forget, most=10_000),
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
     "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
     "questions": _with(comments.delete_past_questions, Question.objects.past),

@@ -5,13 +5,13 @@ from typing import Any
 
 import psycopg
 
-# Every eighth has a finding; in the middle five floods of a thousand each came at once.
+# In the middle five floods of a thousand each came at once.
 _MESSAGES = """
 WITH made AS (
   INSERT INTO mirror_message (revision_id, public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
     upstream_status, state, sandbox, sender, recipients, subject, trigger, sent_by_key, sent_by_key_name, trace,
     held_at, hydrated_at, expires_at, seen_at, changed_at, fetch_tries, upstream_reason, upstream_decided_by,
-    try_number, risk, risk_level, rules, addresses, outside, has_attachments, started_by, run_id, shape, bands,
+    try_number, addresses, outside, has_attachments, started_by, run_id, shape, bands,
     amounts, search)
   SELECT nextval(pg_get_serial_sequence('mirror_revision', 'id')), gen_random_uuid(), %(connection)s,
     (%(mailboxes)s::bigint[])[1 + n %% 2], '01BENCH' || n, 'outbound', 'thread-' || n / 3,
@@ -20,8 +20,7 @@ WITH made AS (
     'Your refund for order ' || n, jsonb_build_object('discord_user', 'user#' || n %% 40, 'discord_channel', 'sales'),
     '', '', '', now() - interval '2 days' + n * interval '1 second', now(),
     CASE WHEN n %% 3 = 0 THEN now() + interval '2 days' + n * interval '1 second' END, now(), now(), 0, '', '', 1,
-    CASE WHEN n %% 8 = 0 THEN 10 + n %% 60 ELSE 0 END, CASE WHEN n %% 8 = 0 THEN 'notice' ELSE '' END,
-    CASE WHEN n %% 8 = 0 THEN ARRAY['first_contact'] ELSE '{}' END, ARRAY['lee@fabrikam.example'], 2, n %% 9 = 0,
+    ARRAY['lee@fabrikam.example'], 2, n %% 9 = 0,
     'discord:user#' || n %% 40, 'run-' || n / 10,
     CASE WHEN n BETWEEN 50001 AND 55000 THEN 'flood-' || n %% 5 ELSE md5(n::text) END, '{}', md5((n %% 7)::text),
     to_tsvector('simple', 'Your refund for order ' || n || ' person' || n %% 5000 || ' customer' || n %% 700 || ' '
@@ -33,6 +32,11 @@ INSERT INTO mirror_revision (id, message_id, number, content, coverage, fingerpr
 SELECT revision_id, id, 1, %(content)s::jsonb || jsonb_build_object('subject', subject, 'to', recipients),
   %(coverage)s::jsonb, md5(subject) || md5(subject), '[]', now()
 FROM made
+"""
+# Every eighth has a finding.
+_REVIEWS = """
+UPDATE approvals_review SET risk = 10 + message_id % 60, risk_level = 'notice', rules = ARRAY['first_contact']
+WHERE message_id % 8 = 0 AND risk = 0
 """
 # All of one transaction that lies below every other. Their hashes are of nothing: only what checks them would notice.
 _ENTRIES = """
@@ -85,8 +89,8 @@ def make_desk() -> tuple[Any, Any]:
 
 def lift_caps(connection: Any) -> None:
     """Let messages come at a rate that no agent has."""
-    from mirror.models import Cap
-    from mirror.models.brakes import Kind
+    from approvals.models import Cap
+    from approvals.models.brakes import Kind
 
     for mailbox in connection.mailboxes.all():
         Cap.objects.bulk_create(Cap(mailbox=mailbox, kind=kind) for kind in Kind.values)
@@ -113,9 +117,10 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
     }
     with database.cursor() as cursor:
         cursor.execute(_MESSAGES, {**values, "first": first, "last": last})
+        cursor.execute(_REVIEWS)
     # Only their owner may; otherwise PostgreSQL does it by itself, sooner or later.
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        owner.execute("VACUUM ANALYZE mirror_message, mirror_revision")
+        owner.execute("VACUUM ANALYZE mirror_message, mirror_revision, approvals_review")
 
 
 def add_entries(*, first: int, last: int) -> None:

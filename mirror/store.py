@@ -18,7 +18,6 @@ from common.logs import trace_id
 from common.postgres import clock, take_lock
 from common.words import MAX_TEXT
 from mirror import tasks
-from mirror.brakes import set_apart
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
@@ -47,10 +46,16 @@ class Examiner(Protocol):
     ) -> list[dict[str, Any]]:
         """Return what is risky about the content, worst first, as it is stored with the revision."""
 
-    def queue_columns(
+    def columns_of(
         self, message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        """Return the columns of a message that the queue sorts, filters and searches by."""
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the columns of a message, and those of its review, that follow from its content and its findings."""
+
+    def store_review(self, message: Message, columns: Mapping[str, Any], *, is_new_version: bool) -> None:
+        """Store what the desk makes of a locked message."""
+
+    def count(self, message: Message, actor: Actor) -> None:
+        """Count a message that was read for the first time and waits; past a cap it is set apart."""
 
 
 _examiner: Examiner
@@ -266,6 +271,7 @@ def store_revision(
     is_new = message.hydrated_at is None and not message.is_practice
     if is_new and (before := _examiner.version_before(message)):
         message.answers, message.try_number = before, before.try_number + 1
+    is_new_version = current is None or new is not None
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
         has_doubt = bool(row.get("fate_unknown"))
@@ -274,17 +280,17 @@ def store_revision(
             message, content=shown, parsed=parsed, has_doubt=has_doubt, simplified=simplified, actor=actor
         )
     message.revision = current
-    # Another content may have another risk, and so other deadlines.
-    message.watch_at = Now()
     is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
-    for name, value in _examiner.queue_columns(message, shown, parsed, current.findings).items():
+    columns, review = _examiner.columns_of(message, shown, parsed, current.findings)
+    for name, value in columns.items():
         setattr(message, name, value)
+    message.save()
+    _examiner.store_review(message, review, is_new_version=is_new_version)
     is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
     if is_first and is_counted:
-        _apply_caps(message, actor)
-    message.save()
+        _examiner.count(message, actor)
     if new is not None:
         expect_parts(message, new)
     return current
@@ -305,17 +311,8 @@ def add_finding(revision: Revision, found: Finding) -> None:
     stored.save(update_fields=["findings"])
     if message.revision_id == stored.pk:
         content = stored_content(stored)
-        columns = _examiner.queue_columns(message, content, parsed_content(message, content), stored.findings)
-        for name, value in columns.items():
-            setattr(message, name, value)
-        message.save(update_fields=columns)
-
-
-def _apply_caps(message: Message, actor: Actor) -> None:
-    key, key_name = message.sent_by_key, message.sent_by_key_name
-    if set_apart(message, key=key, key_name=key_name, actor=actor):
-        details = {"brake": str(message.brake_id)}
-        record_about("message.set_apart", message, actor=actor, details=details)
+        _, review = _examiner.columns_of(message, content, parsed_content(message, content), stored.findings)
+        _examiner.store_review(message, review, is_new_version=False)
 
 
 def _copy_row(message: Message, row: Mapping[str, Any]) -> None:

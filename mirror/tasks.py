@@ -143,7 +143,6 @@ def forget() -> str:
 
     drop_old_renderings()
     steps = (
-        retention.forget_arrivals,
         retention.forget_webhooks,
         retention.forget_files,
         retention.forget_pictures,

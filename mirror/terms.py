@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db.models import DateTimeField, F, Func, IntegerField
+from django.db.models import DateTimeField, F, Func
 
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 
@@ -49,13 +49,11 @@ FETCH_TRIES = 3
 # How many bytes of a webhook's body pages show.
 BODY_SHOWN = 2000
 
-# What the queue is ordered by, all ascending; indexes of the message are made from them.
-CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
 
-
-def _or_never(field: str) -> Func:
+def or_never(field: str) -> Func:
+    """Return a time, or one that never comes where there is none; indexes are made from it."""
     never = "COALESCE(%(expressions)s, timestamptz 'infinity')"
     return Func(F(field), template=never, output_field=DateTimeField())
 
 
-ENDS, LATE = _or_never("expires_at"), _or_never("late_since")
+ENDS = or_never("expires_at")

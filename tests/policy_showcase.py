@@ -145,10 +145,11 @@ def _plan(product: Product) -> int:
             *(_person(product, prefix), calendar),
         )
     product.sql(
-        "UPDATE mirror_message SET held_at = now() - interval '2 hours', watch_at = now() WHERE id IN (SELECT id FROM"
+        "UPDATE mirror_message SET held_at = now() - interval '2 hours' WHERE id IN (SELECT id FROM"
         " mirror_message WHERE state = 'held' ORDER BY id LIMIT 3)"
     )
-    late = "SELECT 1 FROM mirror_message WHERE late_since IS NOT NULL"
+    product.sql("UPDATE approvals_review SET watch_at = now() WHERE is_held")
+    late = "SELECT 1 FROM approvals_review WHERE late_since IS NOT NULL"
     product.wait_for(lambda: product.sql(late), timeout=60, what="messages to be late")
     return calendar
 

@@ -192,7 +192,7 @@ class Showcase:
         )
         made, public_id = self._message(
             subject="Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 4,
-            state="held", risk=260, risk_level="high", rules="{" + ",".join(RISKY) + "}", outside=30,
+            state="held", outside=30,
             recipients=people, trigger={"discord_user": "u" * 200, "discord_channel": "c" * 120, "run_id": "r" * 150},
             started_by="discord:" + "u" * 150, try_number=3, expires_at="now() + interval '58 minutes'",
             revision_id=None,
@@ -210,6 +210,10 @@ class Showcase:
             for rule, level in zip(RISKY, ("high", "high", "high", "notice"), strict=True)
         ]  # fmt: skip
         self._revise(made, number=7, content=json.dumps(whole), findings=json.dumps(seen))
+        self.database.execute(
+            "UPDATE approvals_review SET risk = 260, risk_level = 'high', rules = %s WHERE message_id = %s",
+            [list(RISKY), made],
+        )
         return f"/queue/{public_id}/"
 
     def _copy(self, table: str, key: int, **changes: Any) -> int:

@@ -21,14 +21,14 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.models import Claim, Decision, OwnWord, Replacement, SavedView, Snooze, Verdict
+from approvals.models import Brake, Claim, Decision, OwnWord, Replacement, Review, SavedView, Snooze, Verdict
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
 from common.actors import Actor, Role, Scope, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
-from mirror.models import AttachedFile, Brake, Connection, Mailbox, Message, WebhookEvent
+from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
 from people.models import (
     WAITS_FOR,
@@ -237,7 +237,7 @@ class Walk:
             window=timedelta(hours=1),
             cap=5,
         )
-        Message.objects.filter(pk=self.message.pk).update(brake=self.brake, is_apart=True)
+        Review.objects.filter(pk=self.message.pk).update(brake=self.brake, is_apart=True)
 
     def _need_seal(self):
         seal_here()

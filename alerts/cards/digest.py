@@ -97,7 +97,7 @@ def _counted_row(state: str, number: int) -> Row:
 def _row(message: Message, *, is_minimal: bool) -> Row:
     status = card_status(message)
     title = "" if is_minimal else message.subject.strip() or "(no subject)"
-    return Row(status.word, status.tone, title, message.risk_level)
+    return Row(status.word, status.tone, title, message.review.risk_level)
 
 
 def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:

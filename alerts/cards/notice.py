@@ -11,9 +11,10 @@ from alerts.cards.message import triggered_by
 from alerts.ledger_events import CHANGE_ASKED, REFUSED
 from alerts.models import Destination
 from approvals.decisions.status import Status
+from approvals.models import Brake
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
-from mirror.models import Brake, Connection
+from mirror.models import Connection
 
 MAX_NAME, MAX_EXPLANATION = 80, 700
 

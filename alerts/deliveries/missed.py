@@ -27,7 +27,7 @@ _STARTED_IN_ID = one_spelling("message.trigger ->> 'discord_channel_id'")
 _MISSED = f"""
 WITH act AS MATERIALIZED (
     SELECT entry.id, entry.at, entry.action, entry.connection, message.id AS message_id, message.mailbox_id,
-        message.brake_id IS NOT NULL AS in_flood, CASE
+        EXISTS (SELECT FROM approvals_review WHERE message_id = message.id AND brake_id IS NOT NULL) AS in_flood, CASE
         WHEN entry.message IS NOT NULL THEN NULL
         WHEN entry.action = %(refused)s THEN 'refusal/' || entry.id
         WHEN entry.action = ANY(%(of_brake)s) THEN 'brake/' || (

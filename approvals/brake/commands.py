@@ -13,17 +13,17 @@ from django.db.models import Max
 from django.urls import reverse
 
 from approvals import tasks
+from approvals.caps import DEFAULTS, caps_of, details_of
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
-from approvals.models import Decision
+from approvals.models import Brake, Cap, Decision, Review
+from approvals.models.brakes import Kind
 from audit.recording import changed, record
 from common.actors import Actor, Role, worker
 from common.postgres.retry import atomic_with_retry
-from mirror.brakes import DEFAULTS, caps_of, details_of
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Brake, Cap, Mailbox, Message
-from mirror.models.brakes import Kind
+from mirror.models import Mailbox, Message
 from mirror.models.messages import visible_condition
 from mirror.states import Outcome
 from people.models import Person
@@ -39,7 +39,7 @@ _AT_A_TIME = 25
 def set_apart_of(brake: Brake, actor: Actor, *roles: Role) -> DeskMessageQuerySet:
     """Return the messages of a flood that still stand apart, and that the actor may see in one of these roles."""
     condition = visible_condition(actor.acting_as(*roles)) if roles else visible_condition(actor)
-    return desk_messages().filter(condition, brake=brake).set_apart()
+    return desk_messages().filter(condition, review__brake=brake).set_apart()
 
 
 def may_act(brake: Brake, actor: Actor, *roles: Role) -> bool:
@@ -57,7 +57,7 @@ def put_back(*, brake: Brake, actor: Actor) -> int:
     if locked.reject_to is not None:
         raise ActNotAllowed("Somebody is rejecting them at this moment. What is left can be put back after that.")
     mine = set_apart_of(locked, actor, Role.REVIEWER, Role.ADMIN)
-    number = desk_messages().filter(pk__in=list(mine.values_list("pk", flat=True))).update(is_apart=False)
+    number = Review.objects.filter(pk__in=list(mine.values_list("pk", flat=True))).update(is_apart=False)
     if not number:
         raise ActNotAllowed("There is nothing left that you could put back.")
     _record("brake.put_back", locked, actor, messages=str(number))
@@ -133,7 +133,7 @@ def _end_rejecting(brake_id: int) -> None:
         return
     person = rejecter(found)
     Brake.objects.filter(pk=found.pk).update(reject_to=None)
-    left = desk_messages().filter(brake=found, pk__lte=found.reject_to).set_apart().count()
+    left = desk_messages().filter(review__brake=found, pk__lte=found.reject_to).set_apart().count()
     actor = person.actor(surface="worker") if person else worker("brake")
     _record("brake.rejected", found, actor, left=str(left), reason=found.reject_reason)
 

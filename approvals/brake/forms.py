@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 
 from approvals.brake.commands import MOST_CAP
+from approvals.models.brakes import Kind
 from common.forms import SentenceForm, WordsField
-from mirror.models.brakes import Kind
 
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
 

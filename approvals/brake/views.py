@@ -11,16 +11,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.brake import commands
 from approvals.brake.forms import CapsForm, RejectAllForm
+from approvals.caps import caps_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.desk_messages import desk_messages
+from approvals.models import Brake
+from approvals.models.brakes import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Actor, Role
 from common.pages import DeskRequest, redirect_with_notice
-from mirror.brakes import caps_of
 from mirror.errors import ActNotAllowed
-from mirror.models import Brake, Mailbox
-from mirror.models.brakes import Kind
+from mirror.models import Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 

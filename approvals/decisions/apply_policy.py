@@ -11,6 +11,7 @@ from django.db import transaction
 from approvals.decisions.decide import decide_by_rule, policy_details
 from approvals.decisions.demands import demands_for
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
+from approvals.models import Review
 from common.actors import rule
 from common.postgres import clock
 from mirror import store
@@ -59,7 +60,8 @@ def _apply(message: Message) -> bool:
     if effects.expire_minutes is not None:
         sooner = locked.held_at + timedelta(minutes=effects.expire_minutes)
         ends = sooner if ends is None else min(ends, sooner)
-    Message.objects.filter(pk=locked.pk).update(policy_applied=active, expires_at=ends)
+    Message.objects.filter(pk=locked.pk).update(expires_at=ends)
+    Review.objects.filter(pk=locked.pk).update(policy_applied=active)
     if effects.reject:
         spoke = next(one for one in demand.requirement.spoke if one.then.reject)
         name = f"{RULE} {demand.requirement.version}: {spoke.id}"

@@ -92,6 +92,7 @@ def demands_for(
         if in_force.policy.rules:
             facts = facts_of(
                 message,
+                message.review,
                 now=now,
                 key_owners=behind.key_owners,
                 lists=lists.get(message.pk, ()),

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
+from approvals.models import Review
 from common.actors import rule
 from mirror import store
 from mirror.models import Message
@@ -34,7 +35,7 @@ def _announce(message_id: int) -> bool:
     found = desk_messages().nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
     if found is None or found.expires_at is None:
         return False
-    Message.objects.filter(pk=found.pk).update(expiry_told_at=Now())
+    Review.objects.filter(pk=found.pk).update(expiry_told_at=Now())
     record_about(
         "message.expiring",
         found,

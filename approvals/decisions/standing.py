@@ -150,7 +150,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
     owners = ruling.facts.contributors.key_owners
     if owners != set(standing.key_owners) or message.sent_by_key_name != standing.key_name:
         return "The API key has another name or owner than when this was signed."
-    known = facts_of(message, now=now, key_owners=owners)
+    known = facts_of(message, message.review, now=now, key_owners=owners)
     try:
         return " ".join(StandingScope.from_json(standing.scope).misfits(known, draft_of(message)))
     except ValueError as error:
@@ -176,7 +176,7 @@ def draft_of(message: Message) -> Draft:
         reply_to=content.reply_to or "",
         is_sandbox=message.sandbox,
         is_scheduled=bool(content.send_at),
-        is_apart=message.is_apart,
+        is_apart=message.review.is_apart,
         is_followed=bool(conversation.late) or not is_read,
     )
 

@@ -10,6 +10,7 @@ from approvals.decisions.ruling import lock_visible
 from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import may_assign
+from approvals.models import Review
 from audit.recording import changed
 from common.actors import Actor
 from common.postgres import clock
@@ -37,13 +38,11 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
     now = clock()
     _check(locked, until=until, reason=reason, now=now)
     before = locked.expires_at
-    locked.extended_to = until
     if before is not None:
         locked.expires_at = max(before, until)
+    locked.save(update_fields=["expires_at"])
     # It is warned of the new expiry too.
-    locked.expiry_told_at = locked.late_since = None
-    locked.save(update_fields=["extended_to", "expires_at", "expiry_told_at", "late_since"])
-    Message.objects.filter(pk=locked.pk).update(watch_at=Now())
+    Review.objects.filter(pk=locked.pk).update(extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now())
     details = {
         "subject": locked.subject,
         "reason": reason,
@@ -58,7 +57,7 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
 
 def deadline_of(message: Message) -> datetime | None:
     """Return the earliest deadline that a message has."""
-    return min(filter(None, (message.expires_at, message.decide_by, message.look_by)), default=None)
+    return min(filter(None, (message.expires_at, message.review.decide_by, message.review.look_by)), default=None)
 
 
 def _check(message: Message, *, until: datetime, reason: str, now: datetime) -> None:

@@ -8,17 +8,18 @@ due during a pause only the last is done.
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, QuerySet
+from django.db.models.functions import Now
 
-from approvals.desk_messages import awaits_review
+from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.escalation import assigning
-from approvals.models import Claim, PracticeMessage, Reminder, StepDone
+from approvals.models import Claim, PracticeMessage, Reminder, Review, StepDone
 from audit.models import Entry
 from common.postgres import clock
-from mirror.models import Message
-from mirror.models.messages import MessageQuerySet
+from mirror.models import Mailbox, Message
 from mirror.recording import record_about
 from people.models import Person
 from policy.models import LadderStep, ReviewPlan
@@ -31,9 +32,19 @@ SOON = timedelta(minutes=1)
 IN_TURN = "assigned in turn"
 
 
-def to_watch() -> MessageQuerySet:
+def to_watch() -> DeskMessageQuerySet:
     """Return the messages for which something is due; none without a plan."""
-    return Message.objects.to_watch().filter(Exists(ReviewPlan.objects.all())).order_by("watch_at")
+    return desk_messages().to_watch().filter(Exists(ReviewPlan.objects.all())).order_by("review__watch_at")
+
+
+def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> None:
+    """Have the held messages of a mailbox, or all, watched anew; without a plan they have no deadlines."""
+    reviews = Review.objects.filter(is_held=True)
+    if mailbox is not None:
+        reviews = reviews.filter(message__mailbox=mailbox)
+    reviews.update(watch_at=Now())
+    if is_removed:
+        reviews.update(late_since=None, look_by=None, decide_by=None)
 
 
 def watch(message_ids: Iterable[int]) -> None:
@@ -48,26 +59,26 @@ def watch(message_ids: Iterable[int]) -> None:
 @transaction.atomic
 def _watch(message_id: int) -> None:
     locked = to_watch().select_for_update(of=("self",), no_key=True, skip_locked=True).filter(pk=message_id)
-    message = locked.with_content().select_related("connection").first()
+    message = locked.with_content().select_related("connection", "review").first()
     if message is None:
         return
     plan, now = plan_for(message.mailbox_id), clock()
     if plan is None:
-        Message.objects.filter(pk=message.pk).update(watch_at=None, look_by=None, decide_by=None, late_since=None)
+        Review.objects.filter(pk=message.pk).update(watch_at=None, look_by=None, decide_by=None, late_since=None)
         return
     if not awaits_review(message.pk):
         # Decided: it may be undone, or held again.
-        Message.objects.filter(pk=message.pk).update(watch_at=now + SOON)
+        Review.objects.filter(pk=message.pk).update(watch_at=now + SOON)
         return
     _follow(message, plan, now=now)
 
 
 def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
-    risk, held_at = message.risk_level, message.held_at
+    risk, held_at = message.review.risk_level, message.held_at
     if message.is_practice:
         _follow_practice(message, plan, now=now)
         return
-    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.extended_to)
+    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to)
     is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
     steps = [
@@ -83,7 +94,7 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
     # Late for its first look, it is late no more once somebody looks; and somebody may come on duty.
     if is_unassigned or (late_since and late_since != deadlines.decide_by):
         times.append(now + SOON)
-    Message.objects.filter(pk=message.pk).update(
+    Review.objects.filter(pk=message.pk).update(
         watch_at=min(times, default=None),
         look_by=deadlines.look_by,
         decide_by=deadlines.decide_by,
@@ -96,7 +107,8 @@ def _follow_practice(message: Message, plan: ReviewPlan, *, now: datetime) -> No
 
     It takes no step of the ladder and reminds nobody.
     """
-    deadlines = deadlines_of(plan, risk=message.risk_level, held_at=message.held_at, extended_to=message.extended_to)
+    review = message.review
+    deadlines = deadlines_of(plan, risk=review.risk_level, held_at=message.held_at, extended_to=review.extended_to)
     is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     done = StepDone.objects.filter(message=message, step=IN_TURN).exists()
     is_unassigned = plan.assigns_in_turn and not done and not _assign_in_turn(message, now=now)
@@ -104,7 +116,7 @@ def _follow_practice(message: Message, plan: ReviewPlan, *, now: datetime) -> No
     if any(at and at <= now for at in targets):
         PracticeMessage.objects.filter(message=message).update(ends_at=now)
     times = [at for at in (*targets, now + SOON if is_unassigned else None) if at and at > now]
-    Message.objects.filter(pk=message.pk).update(
+    Review.objects.filter(pk=message.pk).update(
         watch_at=min(times, default=None), look_by=deadlines.look_by, decide_by=deadlines.decide_by
     )
 

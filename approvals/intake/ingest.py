@@ -10,6 +10,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models.functions import Now
 
 from approvals import tasks
+from approvals.caps import set_apart
 from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from audit.recording import record
@@ -18,7 +19,6 @@ from common.logs import trace_id
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
-from mirror.brakes import set_apart
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recipients import addresses_of
@@ -178,8 +178,8 @@ def _begin(connection: Connection, event: Event, actor: Actor, now: datetime, *,
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
     is_counted = is_pending and message.direction != "inbound"
-    if is_counted and set_apart(message, key=event.key, key_name=event.key_name, actor=actor):
-        message.save(update_fields=["brake", "is_apart"])
+    if is_counted:
+        set_apart(message, key=event.key, key_name=event.key_name, actor=actor)
     if is_old:
         _record_late(message, event, actor)
     else:
@@ -301,7 +301,7 @@ def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
 
 def _details(message: Message, event: Event) -> dict[str, str]:
     details = details_of(message, key=event.key_name or event.key)
-    return details | ({"brake": str(message.brake_id)} if message.is_apart else {})
+    return details | ({"brake": str(message.review.brake_id)} if message.review.is_apart else {})
 
 
 @transaction.atomic

@@ -1,16 +1,21 @@
 """The tables of the desk. Each QuerySet stands beside its model."""
 
+from approvals.models.brakes import Arrival, Brake, Cap
 from approvals.models.collaboration import Claim, Comment, OpenedPart, Question, SavedView, Snooze
 from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
 from approvals.models.practice import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.models.reminders import Reminder, StepDone
 from approvals.models.replacements import Replacement
+from approvals.models.reviews import Review
 from approvals.models.risk_rules import OwnWord, RuleWeight
 from approvals.models.usual_texts import UsualTexts
 from approvals.models.verdicts import Verdict
 
 __all__ = [
+    "Arrival",
+    "Brake",
+    "Cap",
     "Claim",
     "CommandedMail",
     "Comment",
@@ -24,6 +29,7 @@ __all__ = [
     "Question",
     "Reminder",
     "Replacement",
+    "Review",
     "RuleWeight",
     "SavedView",
     "Snooze",

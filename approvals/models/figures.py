@@ -84,7 +84,7 @@ FIGURES: Mapping[str, tuple[Q, str]] = {
     "undone": (Q(state=DecisionState.UNDONE), "state = 'undone'"),
     "refused": (Q(state=DecisionState.REFUSED), "state = 'refused'"),
     "overtaken": (Q(state=DecisionState.SUPERSEDED), "state = 'superseded'"),
-    "high": (Q(message__risk_level="high"), "risk_level = 'high'"),
+    "high": (Q(message__review__risk_level="high"), "risk_level = 'high'"),
 }
 # The entries that end a message's time at the desk; a withdrawal by the sender is no decision.
 _ENDS = (
@@ -140,7 +140,8 @@ class DecisionFigures(QuerySet[_Row]):
         Messages without findings are counted under an empty name.
         """
         effective = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
-        sql, values = effective.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
+        newest = effective.order_by("-pk").values("outcome", "message__review__rules")[:MOST]
+        sql, values = newest.query.sql_with_params()
         statement = (
             "SELECT rule,"  # noqa: S608 - Django's own SQL
             " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
@@ -178,7 +179,7 @@ class DecisionFigures(QuerySet[_Row]):
     def added_up(self) -> list[Group]:
         """Return the sums by who, by where and of all, in one read of the rows."""
         columns = ("given_by", "rule", "outcome", "state")
-        of_message = ("message__connection", "message__mailbox", "message__risk_level")
+        of_message = ("message__connection", "message__mailbox", "message__review__risk_level")
         sql, values = self.order_by().values_list(*columns, *of_message, _took()).query.sql_with_params()
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for _, condition in FIGURES.values())
         statement = (

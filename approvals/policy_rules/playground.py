@@ -15,8 +15,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from approvals.examination import columns_of
 from approvals.examination import findings as examine
-from approvals.examination import queue_columns
+from approvals.models import Review
 from approvals.policy_rules.fields import Field, options_of
 from approvals.policy_rules.shown import CONDITIONS
 from approvals.policy_rules.views import visible_rules
@@ -200,14 +201,14 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
     )
     parsed = parse_content(content)
     found = examine(message, content, parsed, may_have_left=False)
-    columns = queue_columns(message, content, parsed, found)
-    for name in ("written_to", "risk", "risk_level", "rules", "policy_facts"):
-        setattr(message, name, columns.get(name, getattr(message, name)))
+    columns, review = columns_of(message, content, parsed, found)
+    message.written_to = columns["written_to"]
+    message.review = Review(message=message, **review)
     return message
 
 
 def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[str, Any]:
-    facts = lookups_for(rules, message.written_to or (), at).facts(message, at)
+    facts = lookups_for(rules, message.written_to or (), at).facts(message, message.review, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
     told = [_spoken(number, one, facts, asked, names) for number, one in enumerate(rules, 1)]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.policy_rules.checks import problems_of
+from approvals.policy_rules.rehearsal import DAYS, rehearse
 from approvals.policy_rules.shown import base_changes, lines_of
 from common.actors import Actor
 from common.forms import SentenceForm
@@ -33,7 +34,6 @@ from policy.rules.drafts import Rules, differences
 from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
-from policy.rules.rehearsal import DAYS, rehearse
 from policy.rules.rules import Names, listed, outcome_in_words
 
 _NOT_YOURS = "Only an admin of everything can change the policy."

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals.models import PracticeMessage
+from approvals.models import PracticeMessage, Review
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import clock
@@ -90,7 +90,8 @@ def _end(found: PracticeMessage, message: Message) -> None:
     found.ended_at = clock()
     found.save(update_fields=["outcome", "person", "verdict", "surface", "seconds_shown", "ended_at"])
     store.move(message, event=MessageEvent.CANCELLED, now=found.ended_at)
-    Message.objects.filter(pk=message.pk).update(watch_at=None, late_since=None, seen_at=Now())
+    Message.objects.filter(pk=message.pk).update(seen_at=Now())
+    Review.objects.filter(pk=message.pk).update(watch_at=None, late_since=None)
 
 
 def _announce(message: Message, *, actor: Actor) -> None:

@@ -101,7 +101,7 @@ def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
 
 def _counted_by(setting: PracticeSetting) -> MessageQuerySet:
     new = Message.objects.real().filter(pk__gt=setting.counted_to, direction="outbound", hydrated_at__isnull=False)
-    new = new.filter(held_at__gte=setting.since, mailbox__isnull=False, is_apart=False)
+    new = new.filter(held_at__gte=setting.since, mailbox__isnull=False, review__is_apart=False)
     if setting.mailbox_id is not None:
         return new.filter(mailbox=setting.mailbox_id)
     return new.exclude(mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox"))

@@ -24,7 +24,9 @@ from mirror.models import Mailbox
 from risk import RULES
 
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
-# What each order compares before the key, by the message's fields.
+# Fields of a review; the others are of its message.
+OF_REVIEW = ("late_since", "risk")
+# What each order compares before the key.
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "oldest": ("late_since", "held_at"),
     "newest": ("changed_at",),

@@ -25,13 +25,13 @@ from django.db.models.lookups import IsNull
 
 from approvals.desk_messages import DeskMessageQuerySet
 from approvals.models import RuleWeight
-from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
+from approvals.queue.filters import COMPARED, OF_REVIEW, Filters, Position, as_number, at_time
 from common.actors import Actor
 from common.counts import COUNTED
 from common.postgres.statements import ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
-from mirror.terms import CALM, ENDS, LATE
+from mirror.terms import ENDS, or_never
 
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5
@@ -41,8 +41,12 @@ _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "ali
 # All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
-    "oldest": (LATE, F("held_at"), F("pk")),
-    "riskiest": (CALM, F("held_at"), F("pk")),
+    "oldest": (or_never("review__late_since"), F("review__held_at"), F("review__pk")),
+    "riskiest": (
+        Func(F("review__risk"), template="(-%(expressions)s)", output_field=IntegerField()),
+        F("review__held_at"),
+        F("review__pk"),
+    ),
     "soonest": (ENDS, F("held_at"), F("pk")),
     "newest": (F("changed_at"), F("pk")),
     "held": (F("held_at"), F("pk")),
@@ -96,7 +100,7 @@ class QueueQuerySet(DeskMessageQuerySet):
         }[tab]()
 
     def matching(self, filters: Filters) -> Self:
-        """Only what the filters ask for (relies on message_search, message_rules and the indexes of the held).
+        """Only what the filters ask for (relies on message_search, review_rules and the indexes of the held).
 
         Times are those by which a tab is sorted: when something last happened, or since when it is held.
         """
@@ -114,11 +118,11 @@ class QueueQuerySet(DeskMessageQuerySet):
         if filters.risk:
             # What nobody has read yet has nothing seen in it either.
             level = "" if filters.risk == "none" else filters.risk
-            found = found.filter(risk_level=level, revision__isnull=False)
+            found = found.filter(review__risk_level=level, revision__isnull=False)
         if filters.has:
             found = found.filter(has_attachments=True)
         if filters.rule:
-            found = found.filter(rules__contains=[filters.rule])
+            found = found.filter(review__rules__contains=[filters.rule])
         if filters.standing:
             found = found.leaving_by_standing()
         words = words_asked(filters)
@@ -150,8 +154,8 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))
 
     def moved_since(self, order: str, position: Position) -> Self:
-        """What moved in front of a position since the paging began, and would otherwise be missed (message_ranked)."""
-        return self.preceding(order, position).filter(ranked_at__gt=at_time(position.since))
+        """What moved in front of a position since the paging began, and would otherwise be missed (review_ranked)."""
+        return self.preceding(order, position).filter(review__ranked_at__gt=at_time(position.since))
 
     def gathered(self, filters: Filters) -> Self:
         """Keep one message of each group, annotated with the group's size and how its messages differ.
@@ -176,7 +180,7 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.filter(IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages])
 
     def _alike(self) -> Self:
-        alike = self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
+        alike = self.filter(shape=OuterRef("shape"), review__risk=OuterRef("review__risk")).exclude(shape="")
         return alike.order_by("held_at", "pk")
 
     def _last_of_flood(self) -> Subquery:
@@ -201,7 +205,7 @@ def words_asked(filters: Filters) -> str:
 
 def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     """Return a message's position in an order."""
-    values = [getattr(message, name) for name in COMPARED[order]]
+    values = [getattr(message.review if name in OF_REVIEW else message, name) for name in COMPARED[order]]
     numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
     return Position(tuple(numbers), message.pk, since)
 

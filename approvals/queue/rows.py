@@ -163,7 +163,7 @@ class Row:
     @property
     def late_since(self) -> datetime | None:
         """Since when it is past a target of its review plan; None once it is decided."""
-        return self.message.late_since if self.is_held else None
+        return self.message.review.late_since if self.is_held else None
 
     @property
     def is_back(self) -> bool:
@@ -311,14 +311,14 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
 
 # The fields that scripts get as they are.
 _AS_STORED = (
-    *("upstream_id", "state", "subject", "recipients", "outside", "direction", "risk", "risk_level", "rules"),
+    *("upstream_id", "state", "subject", "recipients", "outside", "direction"),
     *("started_by", "has_attachments", "sandbox"),
 )
 
 
 def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     """Return a message for scripts."""
-    decision = message.latest_decision
+    decision, review = message.latest_decision, message.review
     return {
         **{name: getattr(message, name) for name in _AS_STORED},
         "id": str(message.public_id),
@@ -327,7 +327,10 @@ def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
         "mailbox": str(message.mailbox) if message.mailbox else None,
         "held_at": message.held_at.isoformat(),
         "expires_at": message.expires_at.isoformat() if message.expires_at else None,
-        "late_since": message.late_since.isoformat() if message.late_since else None,
+        "risk": review.risk,
+        "risk_level": review.risk_level,
+        "rules": review.rules,
+        "late_since": review.late_since.isoformat() if review.late_since else None,
         "approvals": approvals.as_json(),
     }
 

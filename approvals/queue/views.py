@@ -211,7 +211,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
 
 def _has_flood(actor: Actor, filters: Filters, found: Sequence[Message]) -> bool:
     """Whether any message of a page is one of a flood."""
-    alike = Counter((one.shape, one.risk) for one in found if one.shape)
+    alike = Counter((one.shape, one.review.risk) for one in found if one.shape)
     if not alike:
         return False
     if filters.after is None and len(found) <= PAGE:

@@ -1,14 +1,15 @@
 """Judges held messages again by the words that admins look for, after those were changed."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from django.db.models.functions import Now
+
 from approvals.examination import own_phrases
-from approvals.models import OwnWord
-from common.postgres.rows import run
+from approvals.models import OwnWord, Review
 from mirror.models import Message, Revision
+from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
 from policy.rules.facts import own_words_in
 from risk import RiskContext, restored, score
@@ -16,14 +17,6 @@ from risk.check_words import own_word
 from risk.findings import worst_first
 
 RULE = "own_word"
-
-# The message first: who stores another version holds its row, and then neither statement finds the version.
-_STORE_MESSAGE = """
-UPDATE mirror_message SET risk = %s, risk_level = %s, rules = %s, policy_applied = 0, watch_at = statement_timestamp(),
-  policy_facts = CASE WHEN policy_facts IS NULL THEN NULL
-    ELSE jsonb_set(policy_facts, '{own_words}', coalesce(%s::jsonb, 'null')) END
-WHERE id = %s AND revision_id = %s AND state = 'held' RETURNING id
-"""
 
 
 def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
@@ -52,11 +45,20 @@ def _judge(message: Message, revision: Revision, words: Sequence[Any], weights: 
     after = worst_first((*others, *found))
     if list(after) == before:
         return False
-    total = score(after, weights)
-    rules = list(dict.fromkeys(one.rule for one in after))
-    stored = [asdict(one) for one in after]
-    own_words = json.dumps(own_words_in(stored))
-    if not run(_STORE_MESSAGE, [total.points, total.level, rules, own_words, message.pk, revision.pk]).rows:
+    # The message first: who stores another version holds its row, and then this finds the version no more.
+    current = Message.objects.filter(pk=message.pk, revision=revision, state=MessageState.HELD)
+    if not current.select_for_update(no_key=True).values_list("pk"):
         return False
+    total = score(after, weights)
+    stored = [asdict(one) for one in after]
+    review = Review.objects.get(pk=message.pk)
+    review.risk = total.points
+    review.risk_level = total.level
+    review.rules = list(dict.fromkeys(one.rule for one in after))
+    review.policy_applied = 0
+    review.watch_at = Now()
+    if review.policy_facts is not None:
+        review.policy_facts["own_words"] = own_words_in(stored)
+    review.save(update_fields=["risk", "risk_level", "rules", "policy_applied", "watch_at", "policy_facts"])
     Revision.objects.filter(pk=revision.pk).update(findings=stored)
     return True

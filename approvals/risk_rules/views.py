@@ -67,17 +67,17 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
 
 def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
     """Return how many of these messages have a finding of each rule, by one scan (relies on message_changed)."""
-    newest = lately(messages).in_order("newest").values("rules")[:MOST]
+    newest = lately(messages).in_order("newest").values("review__rules")[:MOST]
     sql, parameters = newest.query.sql_with_params()
     counted = (
         "SELECT rule, count(*)"  # noqa: S608 - Django's own SQL
-        f" FROM ({sql}) AS newest, unnest(newest.rules) AS rule GROUP BY rule"
+        f" FROM ({sql}) AS newest (rules), unnest(newest.rules) AS rule GROUP BY rule"
     )
     return {str(rule): int(number) for rule, number in run(counted, parameters).rows}
 
 
 def hits_of(messages: QueueQuerySet, rule: str, *, after: Position | None) -> QueueQuerySet:
-    """Return the messages with a recent finding of a rule, newest first (relies on message_rules)."""
+    """Return the messages with a recent finding of a rule, newest first (relies on review_rules)."""
     found = lately(messages.matching(Filters(rule=rule)))
     return found.in_order("newest").following("newest", after)
 

@@ -3,23 +3,23 @@
 Changed own words go the same way: held messages are judged again, from where the last batch ended.
 """
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations
-from approvals.models import RuleWeight
+from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
+from mirror.models import Message
 from mirror.states import MessageState
 from people.second_admin.registry import ChangeInWords, second_admin
 from risk import RULES, score_of
@@ -28,15 +28,6 @@ BATCH = 500
 # Of those that are judged again, because each is laid out for it.
 JUDGED = 50
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-# Of another level a message has other deadlines by its review plan, which is followed anew, and other rules apply.
-_STORE = """
-UPDATE mirror_message AS m SET risk = new.risk, risk_level = new.level,
-  watch_at = CASE WHEN m.risk_level IS DISTINCT FROM new.level THEN statement_timestamp() ELSE m.watch_at END,
-  policy_applied = CASE WHEN m.risk_level IS DISTINCT FROM new.level THEN 0 ELSE m.policy_applied END
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS new (id, revision, risk, level)
-WHERE m.id = new.id AND m.revision_id = new.revision AND (m.risk, m.risk_level) IS DISTINCT FROM (new.risk, new.level)
-"""
 
 
 def may_weigh(actor: Actor) -> bool:
@@ -132,15 +123,30 @@ def _judge_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
 
 
 def _weigh_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
-    batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
-    _store(batch, RuleWeight.objects.points_by_rule())
-    return (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)
-
-
-def _store(batch: Sequence[tuple[Any, ...]], weights: Mapping[str, int]) -> None:
-    if not batch:
-        return
-    scores = [score_of(findings, weights) for *_, findings in batch]
-    ids, revisions = [row[0] for row in batch], [row[1] for row in batch]
-    with database.cursor() as cursor:
-        cursor.execute(_STORE, [ids, revisions, [one.points for one in scores], [one.level for one in scores]])
+    batch = list(held.select_related("revision")[:BATCH])
+    weights = RuleWeight.objects.points_by_rule()
+    # Locked, so that none gets another version meanwhile.
+    current = dict(
+        Message.objects.filter(pk__in=[one.pk for one in batch])
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("pk", "revision_id")
+    )
+    reviews = Review.objects.in_bulk(current)
+    changed = []
+    for message in batch:
+        assert message.revision is not None, "only what was fetched can be weighed"
+        score = score_of(message.revision.findings, weights)
+        review = reviews[message.pk]
+        is_same = (review.risk, review.risk_level) == (score.points, score.level)
+        if is_same or current[message.pk] != message.revision_id:
+            continue
+        if review.risk_level != score.level:
+            # It has other deadlines by its review plan, which is followed anew, and other rules apply.
+            review.watch_at = Now()
+            review.policy_applied = 0
+        review.risk = score.points
+        review.risk_level = score.level
+        changed.append(review)
+    Review.objects.bulk_update(changed, ["risk", "risk_level", "watch_at", "policy_applied"])
+    return (batch[-1].held_at, batch[-1].pk) if len(batch) == BATCH else (None, 0)

@@ -77,7 +77,7 @@ def over() -> QuerySet[StandingApproval]:
     sampled = StandingUse.objects.filter(
         standing=OuterRef("pk"), kind=StandingUse.Kind.SAMPLED, at__gt=Now() - _SAMPLES_WITHIN
     )
-    has_finding = Exists(sampled.exclude(message__rules=[]))
+    has_finding = Exists(sampled.exclude(message__review__rules=[]))
     unsigned = ~Exists(_admins("asked_by")) | ~Exists(_admins("accepted_by"))
     return active.filter(Q(ends_at__lte=Now()) | has_finding | unsigned)
 

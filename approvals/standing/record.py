@@ -128,7 +128,7 @@ def proposals(actor: Actor) -> list[Proposal]:
         message__connection__is_our_gateway=True,
         message__direction="outbound",
         message__sandbox=False,
-        message__rules=[],
+        message__review__rules=[],
         message__has_attachments=False,
         message__try_number=1,
     ).exclude(Q(message__sent_by_key="") | Q(message__shape=""))
@@ -265,13 +265,13 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
 
 def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
     """Return why a past message would not have belonged to the class; what its thread was then is not asked."""
-    facts = facts_of(message, now=message.held_at)
+    facts = facts_of(message, message.review, now=message.held_at)
     draft = Draft(
         shape=message.shape,
         sender_name=message.named or "",
         reply_to=message.answered_to or "",
         is_sandbox=message.sandbox,
-        is_apart=message.is_apart,
+        is_apart=message.review.is_apart,
     )
     return scope.misfits(facts, draft)
 
@@ -291,6 +291,6 @@ def _largest_sums(approved: Collection[Any]) -> tuple[tuple[str, Decimal], ...]:
     """Return the largest sum in each currency that an approved message named."""
     most: dict[str, Decimal] = {}
     for message in approved:
-        for one in amounts_in((message.policy_facts or {}).get("amounts")) or ():
+        for one in amounts_in((message.review.policy_facts or {}).get("amounts")) or ():
             most[one.currency] = max(one.value, most.get(one.currency, Decimal(0)))
     return tuple(sorted(most.items()))

@@ -8,6 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from approvals.models import Brake
 from common.pages import DeskRequest, redirect_with_notice
 from connections.keys.commands import (
     SCOPES,
@@ -35,7 +36,7 @@ from connections.pages import (
     take_ticket,
 )
 from mirror.errors import DeskError
-from mirror.models import Brake, Connection
+from mirror.models import Connection
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
 

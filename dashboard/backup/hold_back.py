@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.examination import risk_facets
-from approvals.models import Decision
+from approvals.models import Decision, Review
 from common.actors import Actor
 from connections.accounts.commands import pause_by_hand
 from mirror.models import Connection, Message
@@ -82,5 +82,5 @@ def _mark(message: Message) -> bool:
     findings = [asdict(may_have_left()), *(one for one in revision.findings if one.get("rule") != "restored")]
     revision.findings = findings
     revision.save(update_fields=["findings"])
-    Message.objects.filter(pk=message.pk).update(**risk_facets(findings))
+    Review.objects.filter(pk=message.pk).update(**risk_facets(findings))
     return True

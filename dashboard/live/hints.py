@@ -68,7 +68,7 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
         message, status = found, shown_status(found)
     else:
         return
-    if is_new and message.is_apart:
+    if is_new and message.review.is_apart:
         # A message of a flood is not in the queue.
         return
     hint = {

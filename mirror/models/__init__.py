@@ -1,7 +1,6 @@
 """The tables of the mirror: accounts, messages, attachments and threads as MultiMail has them."""
 
 from mirror.models.attachments import AttachedFile
-from mirror.models.brakes import Arrival, Brake, Cap
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -15,10 +14,7 @@ from mirror.models.threads import Thread, ThreadMessage
 from mirror.models.webhooks import WebhookEvent
 
 __all__ = [
-    "Arrival",
     "AttachedFile",
-    "Brake",
-    "Cap",
     "Connection",
     "KnownContact",
     "Mailbox",

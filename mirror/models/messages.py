@@ -24,7 +24,7 @@ from common.postgres.statements import ASKING
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well
 from mirror.states import DecisionState, MessageState
-from mirror.terms import CALM, DONE, ENDS, FETCH_TRIES, LATE, LATELY, ON_ITS_WAY, VOID
+from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY, VOID
 
 if TYPE_CHECKING:
     from approvals.models import Decision
@@ -214,14 +214,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Those of the conversations that these belong to, without their texts (message_thread)."""
         return self.filter(is_of_threads("thread_id", messages)).exclude(thread_id="")
 
-    def late(self) -> Self:
-        """Held, and past a target of its review plan as of the last sweep (message_late)."""
-        return self.filter(state=MessageState.HELD, late_since__isnull=False)
-
-    def to_watch(self) -> Self:
-        """Held and read, with something due by their review plan (message_watch)."""
-        return self.filter(state=MessageState.HELD, watch_at__lte=Now()).exclude(hydrated_at=None)
-
     def expiry_to_tell(self) -> Self:
         """Held at our gateway, which does not know their expiry yet (message_expiry_to_tell)."""
         unknown = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
@@ -284,17 +276,8 @@ class Message(models.Model):
     held_at = models.DateTimeField()
     hydrated_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # When its approaching expiry was announced: once.
-    expiry_told_at = models.DateTimeField(null=True, blank=True)
     # The expiry that our gateway was last told.
     gate_expires_at = models.DateTimeField(null=True, blank=True)
-    # When the review plan asks next what is due for it; None: never. The plan's targets, and since when it is late.
-    watch_at = models.DateTimeField(null=True, blank=True, db_default=Now())
-    look_by = models.DateTimeField(null=True, blank=True)
-    decide_by = models.DateTimeField(null=True, blank=True)
-    late_since = models.DateTimeField(null=True, blank=True)
-    # Until when a person extended its deadlines.
-    extended_to = models.DateTimeField(null=True, blank=True)
     # When MultiMail was last seen to hold it; an older read that lacks it must not close it.
     seen_at = models.DateTimeField(db_default=Now())
     # When the first complete read began that lacked it, where one read is no proof.
@@ -314,10 +297,6 @@ class Message(models.Model):
         "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
     )
     try_number = models.PositiveSmallIntegerField(default=1)
-    # What the queue sorts and filters by, computed from the current revision; used for nothing else.
-    risk = models.PositiveIntegerField(default=0)
-    risk_level = models.CharField(max_length=6, blank=True)
-    rules = ArrayField(models.CharField(max_length=40), default=list)
     # All recipients, and the sender of received mail: normalised, without names.
     addresses = ArrayField(models.TextField(), default=list)
     # Each recipient in the form that allowlists compare, for rehearsals over many; empty until that was worked out.
@@ -333,21 +312,8 @@ class Message(models.Model):
     bands = ArrayField(models.IntegerField(), default=list)
     # Equal for messages of one shape with the same numbers.
     amounts = models.CharField(max_length=32, blank=True)
-    # What rules ask beside the columns, from the current revision: `policy.rules.facts.stored_facts` says what. None:
-    # not worked out yet, so nothing of it is known.
-    policy_facts = models.JSONField(null=True)
-    # The version of the policy that last rejected it or set its expiry, or could have; 0: none since it was stored.
-    policy_applied = models.BigIntegerField(default=0, db_default=0)
-    # The flood that it came in, past a cap: such a message has no card of its own.
-    brake = models.ForeignKey(
-        "Brake", null=True, blank=True, on_delete=models.SET_NULL, related_name="messages", db_index=False
-    )
-    # Whether it stands apart from the queue, until somebody puts it back.
-    is_apart = models.BooleanField(default=False, db_default=False)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
-    # When its position in an order last changed, written by a trigger; None: never.
-    ranked_at = models.DateTimeField(null=True, blank=True)
     search = SearchVectorField(null=True)
 
     objects = MessageManager()
@@ -374,19 +340,12 @@ class Message(models.Model):
             ),
             # Messages whose content is still to be fetched: few.
             models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
-            # Whom the active version of the policy was not asked about: few.
-            models.Index(fields=["policy_applied"], condition=Q(state="held"), name="message_policy"),
             # Messages given up after several tries: hardly any.
             models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
             # What webhooks reported and no read has confirmed yet: few.
             models.Index(fields=["connection"], condition=~Q(reported=""), name="message_reported"),
             # Expired messages, and those whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
-            # What the review plan has to look at, and what is late.
-            models.Index(fields=["watch_at"], condition=Q(state="held"), name="message_watch"),
-            models.Index(
-                fields=["late_since"], condition=Q(state="held", late_since__isnull=False), name="message_late"
-            ),
             # Expiries that our gateway does not know yet.
             models.Index(
                 fields=["expires_at"],
@@ -404,32 +363,23 @@ class Message(models.Model):
             models.Index(
                 "connection", "shape", F("changed_at").desc(), condition=Q(state="rejected"), name="message_rejected"
             ),
-            # The queue's other orders, and its narrower views.
-            models.Index(CALM, "held_at", "id", condition=Q(state="held"), name="message_by_risk"),
+            # Another order of the queue, and its narrower views.
             models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
-            models.Index(LATE, "held_at", "id", condition=Q(state="held"), name="message_by_lateness"),
-            models.Index("mailbox", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_in"),
-            models.Index("started_by", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_by"),
-            models.Index("risk_level", LATE, "held_at", "id", condition=Q(state="held"), name="message_held_at_risk"),
+            models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
+            models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
             models.Index(
-                *(LATE, "held_at", "id"),
+                fields=["held_at", "id"],
                 condition=Q(state="held", has_attachments=True),
                 name="message_held_with_files",
             ),
             # The first of each that is alike, and how many there are.
-            models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
-            # What a flood set apart: mostly none.
-            models.Index(
-                fields=["brake", "held_at", "id"], condition=Q(state="held", is_apart=True), name="message_apart"
-            ),
+            models.Index(fields=["shape", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
             models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
-            models.Index(fields=["ranked_at"], condition=Q(state="held"), name="message_ranked"),
             # Whose hits are still to be counted: mostly none.
             models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
             models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),
-            GinIndex(fields=["rules"], name="message_rules"),
             GinIndex(fields=["bands"], condition=Q(state="rejected"), name="message_rejected_bands"),
             # Links in cards and in MultiMail's pages name only the upstream id.
             models.Index(fields=["upstream_id"], name="message_upstream"),

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
-from mirror.models import Arrival, AttachedFile, Message, RemotePicture, Thread, WebhookEvent
+from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
 from mirror.models.attachments import AttachedFileQuerySet
 from mirror.models.pictures import RemotePictureQuerySet
 from mirror.states import MessageState
@@ -38,11 +38,6 @@ def forget_files() -> int:
 def forget_pictures() -> int:
     """Delete the bytes of remote pictures with those of files; what became of them stays."""
     return _forget(RemotePicture.objects.past_retention(KEEP_FILES), RemotePictureQuerySet.drop_bytes)
-
-
-def forget_arrivals() -> int:
-    """Delete what no cap counts any more."""
-    return _forget(Arrival.objects.past(), QuerySet.delete)
 
 
 def forget_threads() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
-from django.db.models.functions import Now
+from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import changed, record
@@ -15,8 +15,7 @@ from common.actors import Actor, Role
 from common.durations import minutes_in_words
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
-from mirror.states import MessageState
+from mirror.models import Mailbox
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.calendars.opening import is_within
@@ -27,6 +26,9 @@ from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
 from policy.rules.rules import PolicyRule, listed
+
+# A review plan, its calendar or who is on duty changed: of `mailbox`, or of all for None.
+plan_changed = Signal()
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def save_calendar(
         raise PlanRefused("There is a calendar of this name already.") from None
     details = {"calendar": row.name, **changed(before=before, after=_calendar_in_words(row))}
     record("calendar.set", actor=actor, details=details)
-    _watch_again(None)
+    plan_changed.send(sender=ReviewPlan, mailbox=None, is_removed=False)
     return row
 
 
@@ -224,7 +226,7 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
     LadderStep.objects.bulk_create([LadderStep(plan=plan, **asdict(step)) for step in wanted.steps])
     plan = ReviewPlan.objects.get(pk=plan.pk)
     _record("review_plan.set", mailbox, actor, before=before, after=plan_in_words(plan))
-    _watch_again(mailbox)
+    plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)
     return plan
 
 
@@ -238,7 +240,7 @@ def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
         before = plan_in_words(plan)
         plan.delete()
         _record("review_plan.removed", mailbox, actor, before=before, after="")
-        _watch_again(mailbox, late_since=None, look_by=None, decide_by=None)
+        plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=True)
 
 
 @atomic_with_retry
@@ -249,7 +251,7 @@ def add_duty(*, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar 
     turn, is_new = DutyTurn.objects.get_or_create(person=person, mailbox=mailbox, calendar=calendar)
     if is_new:
         _record("duty.set", mailbox, actor, before="", after=_turn_in_words(turn))
-        _watch_again(mailbox)
+        plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)
 
 
 @atomic_with_retry
@@ -259,12 +261,6 @@ def end_duty(*, turn: DutyTurn, actor: Actor) -> None:
     before = _turn_in_words(turn)
     if DutyTurn.objects.filter(pk=turn.pk).delete()[0]:
         _record("duty.set", turn.mailbox, actor, before=before, after="")
-
-
-def _watch_again(mailbox: Mailbox | None, **fields: None) -> None:
-    held = Message.objects.filter(state=MessageState.HELD)
-    held = held if mailbox is None else held.filter(mailbox=mailbox)
-    held.update(watch_at=Now(), **fields)
 
 
 def _record(action: str, mailbox: Mailbox | None, actor: Actor, *, before: str, after: str) -> None:

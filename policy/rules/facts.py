@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol
 
 from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
@@ -17,8 +17,17 @@ from policy.rules.hours import Calendars
 from risk.sums import Sums
 
 # The columns of messages that `facts_of` reads.
-COLUMNS = ("connection", "mailbox", "direction", "sent_by_key", "written_to", "risk_level", "rules", "trigger",
-           "try_number", "policy_facts")  # fmt: skip
+COLUMNS = ("connection", "mailbox", "direction", "sent_by_key", "written_to", "trigger", "try_number")
+
+
+class Examined(Protocol):
+    """What the desk has worked out of a message: its risk, the rules with findings, and `stored_facts`."""
+
+    risk_level: str
+    rules: Any
+    policy_facts: Any
+
+
 # A message with so many findings of own words may contain more of them (risk.check_words.MOST).
 _MOST_WORDS = 20
 _FIRST_CONTACT = "first_contact"
@@ -49,6 +58,7 @@ def own_words_in(findings: Iterable[Mapping[str, Any]]) -> list[str] | None:
 
 def facts_of(
     message: Message,
+    examined: Examined,
     *,
     now: datetime,
     key_owners: Collection[int] | None = (),
@@ -61,38 +71,14 @@ def facts_of(
     `key_owners` are the owners of its API key, and `lists` the allowlists that name one of its recipients, where a rule
     asks. Only our own gateway says which key a message came with.
     """
-    proves = message.connection.is_our_gateway if is_our_gateway is None else is_our_gateway
-    return facts_from(
-        message,
-        sent_by_key=message.sent_by_key if proves else "",
-        written_to=message.written_to,
-        stored=message.policy_facts,
-        now=now,
-        key_owners=key_owners,
-        lists=lists,
-        calendars=calendars,
-    )
-
-
-def facts_from(
-    message: Message,
-    *,
-    sent_by_key: str,
-    written_to: Collection[str] | None,
-    stored: object,
-    now: datetime,
-    key_owners: Collection[int] | None,
-    lists: Collection[int] | None,
-    calendars: Calendars | None,
-) -> MessageFacts:
-    """As `facts_of`, for a message of a list, whose row lacks the columns that are given here."""
     is_inbound = message.direction == "inbound"
     key: str | None = ""
     if not is_inbound:
-        key = f"{message.connection_id}:{sent_by_key}" if sent_by_key else None
+        proves = message.connection.is_our_gateway if is_our_gateway is None else is_our_gateway
+        key = f"{message.connection_id}:{message.sent_by_key}" if proves and message.sent_by_key else None
     # Where its columns could not be worked out, those that are empty say nothing.
-    is_known = written_to is not None
-    stored = stored if isinstance(stored, dict) else {}
+    is_known = message.written_to is not None
+    stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
     return MessageFacts(
         connection=message.connection_id,
         now=now,
@@ -100,11 +86,11 @@ def facts_from(
         is_inbound=is_inbound,
         key=key,
         key_owners=None if key is None or key_owners is None else frozenset(key_owners),
-        recipients=tuple(written_to) if written_to is not None else None,
+        recipients=tuple(message.written_to) if message.written_to is not None else None,
         lists=None if lists is None else frozenset(lists),
-        is_first_contact=_FIRST_CONTACT in message.rules if is_known else None,
-        risk_level=message.risk_level if is_known else None,
-        findings=frozenset(message.rules) if is_known else None,
+        is_first_contact=_FIRST_CONTACT in examined.rules if is_known else None,
+        risk_level=examined.risk_level if is_known else None,
+        findings=frozenset(examined.rules) if is_known else None,
         own_words=_as_set(stored.get("own_words")),
         amounts=amounts_in(stored.get("amounts")),
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),

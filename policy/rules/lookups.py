@@ -10,7 +10,7 @@ from mirror.models import Connection, Message
 from policy.calendars.stored import all_calendars
 from policy.models import AllowEntry, KeyOwner
 from policy.rules.conditions import MessageFacts, entries_of
-from policy.rules.facts import facts_of
+from policy.rules.facts import Examined, facts_of
 from policy.rules.hours import Calendars
 from policy.rules.rules import PolicyRule
 
@@ -24,10 +24,11 @@ class Lookups:
     gateways: dict[int, bool] = field(default_factory=dict)
     calendars: Calendars = field(default_factory=dict)
 
-    def facts(self, message: Message, now: datetime) -> MessageFacts:
+    def facts(self, message: Message, examined: Examined, now: datetime) -> MessageFacts:
         """Return the facts of a message, or of anything with its columns, as of `now`."""
         return facts_of(
             message,
+            examined,
             now=now,
             key_owners=self.owners.get((message.connection_id, message.sent_by_key), ()),
             lists=self.lists_naming(message.written_to or ()),

@@ -9,6 +9,11 @@ from tests.browser.looking import SCHEMES, faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
+IS_APART = (
+    "SELECT upstream_id FROM mirror_message JOIN approvals_review ON message_id = id"
+    " WHERE upstream_id = ANY(%s) AND is_apart"
+)
+
 
 @pytest.fixture
 def agent(product):
@@ -49,7 +54,10 @@ def test_flood_is_set_apart_and_ended_by_a_reviewer(desk, open_as, product, agen
     read = "SELECT 1 FROM mirror_message WHERE upstream_id = ANY(%s) AND hydrated_at IS NOT NULL"
     product.wait_for(lambda: len(product.sql(read, sent)) == 6, timeout=60, what="the messages to be read")
     # Webhooks may come in another order than the messages were sent in.
-    apart = product.sql("SELECT upstream_id FROM mirror_message WHERE upstream_id = ANY(%s) AND is_apart", sent)
+    apart = product.sql(
+        IS_APART,
+        sent,
+    )
     desk.goto(f"{home}/queue/")
     desk.get_by_role("link", name="set apart").click()
     expect(desk.get_by_role("heading", name="Set apart")).to_be_visible()

@@ -48,7 +48,10 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     expect(admin.get_by_label("Label").first).to_have_value("Ask sales first")
     assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
 
-    rules = "SELECT 1 FROM mirror_message WHERE public_id = %s AND 'own_word' = ANY(rules)"
+    rules = (
+        "SELECT 1 FROM mirror_message JOIN approvals_review ON message_id = id"
+        " WHERE public_id = %s AND 'own_word' = ANY(rules)"
+    )
     product.wait_for(lambda: product.sql(rules, held["id"]), timeout=60, what="the message to be judged again")
     desk.goto(product.page(held))
     expect(desk.locator("#findings li.high")).to_contain_text(f"“{held['word']}” is in the subject.")

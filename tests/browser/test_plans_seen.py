@@ -15,7 +15,7 @@ def held(product, ana):
     yield row
     for table in ("ladderstep", "reviewplan", "dutyturn", "workcalendar"):
         product.sql(f"DELETE FROM policy_{table}")
-    product.sql("UPDATE mirror_message SET late_since = NULL, look_by = NULL, decide_by = NULL, watch_at = now()")
+    product.sql("UPDATE approvals_review SET late_since = NULL, look_by = NULL, decide_by = NULL, watch_at = now()")
 
 
 def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, product, ana, held):
@@ -48,7 +48,10 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
     expect(admin.get_by_text("decision in 30 min", exact=False)).to_be_visible()
     assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
 
-    late = "SELECT 1 FROM mirror_message WHERE public_id = %s AND late_since IS NOT NULL"
+    late = (
+        "SELECT 1 FROM mirror_message JOIN approvals_review ON message_id = id"
+        " WHERE public_id = %s AND late_since IS NOT NULL"
+    )
     product.wait_for(lambda: product.sql(late, held["id"]), timeout=60, what="the message to be late")
     desk.goto(f"{home}/queue/")
     first = desk.locator("#list .item").first

@@ -141,9 +141,7 @@ def see_that_nothing_leaves_twice(product, left, due):
     seen = "SELECT count(*) FROM approvals_decision WHERE state = 'unknown' AND seen_held = 2"
     product.wait_for(lambda: product.sql(seen)[0][0] > 0, timeout=180, what="doubt to be looked into twice")
     wait_for_sweeps(product)
-    waiting = (
-        "SELECT count(*), count(*) FILTER (WHERE 'restored' = ANY(rules)) FROM mirror_message WHERE state = 'held'"
-    )
+    waiting = "SELECT count(*), count(*) FILTER (WHERE 'restored' = ANY(rules)) FROM approvals_review WHERE is_held"
     [(held, marked)] = product.sql(waiting)
     assert held == marked > 1
     ana = product.reviewer()

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from django.urls import reverse
 
+from approvals.models import Brake
 from gateway.models import ApiKey, Domain, WebhookDelivery
-from mirror.models import Brake
 
 
 def forms_at_multimail(account, person, settings):

@@ -361,14 +361,14 @@ def test_message_locked_by_a_verdict_still_accepts_related_rows(connection, revi
 def test_finding_names_recipients_off_the_list_when_the_message_was_read(connection, reviewer):
     make_list("acme.com")
     message = make_message(connection, to_addresses=["bo@acme.com"], cc=["Dana <dana@northwind.example>"])
-    assert (message.rules, message.risk_level) == (["off_allowlist"], "high")
+    assert (message.review.rules, message.review.risk_level) == (["off_allowlist"], "high")
     [found] = [one for one in message.revision.findings if one["rule"] == "off_allowlist"]
     assert (found["sentence"], found["detail"]) == (
         "This recipient was on no allowlist when the message was checked.", "dana@northwind.example."
     )  # fmt: skip
     make_list("northwind.example")
     assert of(message, reviewer).may_approve
-    assert make_message(connection, to_addresses=["bo@acme.com"], subject="fine").rules == []
+    assert make_message(connection, to_addresses=["bo@acme.com"], subject="fine").review.rules == []
 
 
 def test_list_does_not_block_undo_and_unconfirmed_approvals_are_not_repeated(connection, reviewer):

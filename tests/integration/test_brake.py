@@ -12,15 +12,14 @@ from alerts.deliveries.missed import plan_missed
 from alerts.models import Card, Delivery, Destination
 from approvals import tasks
 from approvals.brake import commands
+from approvals.caps import end_over, forget
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
-from approvals.models import Decision
+from approvals.models import Arrival, Brake, Cap, Decision
 from audit.models import Entry
 from common.postgres import clock
 from gateway.models import ApiKey
-from mirror.brakes import end_over
-from mirror.models import Arrival, Brake, Cap, Message
-from mirror.sync.retention import forget_arrivals
+from mirror.models import Message
 from mirror.sync.rows import mirror_row
 from tests.factories import event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.integration.deciding import decide
@@ -44,7 +43,7 @@ def come(client, connection, number=1, **fields):
 
 
 def apart():
-    return [message.is_apart for message in Message.objects.order_by("pk")]
+    return [message.review.is_apart for message in Message.objects.order_by("pk")]
 
 
 def actions(*begins):
@@ -121,7 +120,10 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
             thread.join()
         mine = Message.objects.filter(connection=connection)
         assert failed == []
-        assert (mine.filter(is_apart=False).count(), mine.filter(is_apart=True).count()) == (3, already + 1)
+        assert (mine.filter(review__is_apart=False).count(), mine.filter(review__is_apart=True).count()) == (
+            3,
+            already + 1,
+        )
         assert Brake.objects.filter(connection=connection).count() == 1
     assert actions() == ["brake.opened"] * 2
 
@@ -131,7 +133,7 @@ def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
     discord.routes.create(actions=["message.held"])
     cap(key=(5, 0))
     come(client, connection, 300)
-    assert (Message.objects.filter(is_apart=True).count(), Message.objects.count()) == (295, 300)
+    assert (Message.objects.filter(review__is_apart=True).count(), Message.objects.count()) == (295, 300)
     about = list(Card.objects.exclude(about="").values_list("about", flat=True))
     assert (about, Card.objects.filter(about="").count()) == ([f"brake/{Brake.objects.get().pk}"], 5)
     assert Delivery.objects.count() == 6
@@ -139,7 +141,7 @@ def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
     assert plan_missed() == 0
     # Deciding one makes no card either.
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
-    message = Message.objects.filter(is_apart=True).first()
+    message = Message.objects.filter(review__is_apart=True).first()
     mirror_row(connection, pending_row(message.upstream_id), clock())
     message.refresh_from_db()
     assert decide(message, reviewer).decision.state == "recorded"
@@ -156,7 +158,7 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     assert apart()[-1] is False
     assert tasks.sweep() == "swept"
     flood = Brake.objects.get()
-    assert (flood.ended_at is not None, flood.messages.filter(is_apart=True).count()) == (True, 2)
+    assert (flood.ended_at is not None, flood.reviews.filter(is_apart=True).count()) == (True, 2)
     come(client, connection, 3)
     assert apart()[-1] is True
     assert (Brake.objects.count(), Brake.objects.get().ended_at) == (1, None)
@@ -165,7 +167,8 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     later(timedelta(days=2))
     assert tasks.sweep() == "swept"
     Brake.objects.update(ended_at=F("ended_at") - timedelta(hours=2))
-    assert (forget_arrivals() > 0, Arrival.objects.count()) == (True, 0)
+    forget(list(Arrival.objects.past().values_list("pk", flat=True)))
+    assert Arrival.objects.count() == 0
     come(client, connection, 4)
     assert Brake.objects.count() == 2
 
@@ -214,7 +217,7 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     assert "3</span>" in client.get(reverse("brakes")).content.decode()
     assert "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).content.decode()
     # By its own page each can be decided all the same.
-    assert decide(Message.objects.filter(is_apart=True).first(), reviewer).decision.state == "recorded"
+    assert decide(Message.objects.filter(review__is_apart=True).first(), reviewer).decision.state == "recorded"
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 302
     assert desk_messages().count_waiting_for(actor) == 4
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 403

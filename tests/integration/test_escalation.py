@@ -15,7 +15,7 @@ from approvals.errors import AlreadyDecided
 from approvals.escalation.assigning import assign_by_hand
 from approvals.escalation.extending import extend_deadline
 from approvals.escalation.watch import to_watch, watch
-from approvals.models import Claim, Decision, Reminder, StepDone
+from approvals.models import Claim, Decision, Reminder, Review, StepDone
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
@@ -46,7 +46,8 @@ def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan
 
 
 def held_for(message: Message, lasting: timedelta) -> Message:
-    Message.objects.filter(pk=message.pk).update(held_at=Now() - lasting, watch_at=Now())
+    Message.objects.filter(pk=message.pk).update(held_at=Now() - lasting)
+    Review.objects.filter(pk=message.pk).update(watch_at=Now())
     return message
 
 
@@ -84,18 +85,19 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
     make_plan(targets={"": [5, 10]})
     run()
     message.refresh_from_db()
-    assert message.decide_by - message.held_at == timedelta(minutes=10)
+    assert message.review.decide_by - message.held_at == timedelta(minutes=10)
     ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [5, 600]})
-    Message.objects.update(watch_at=Now())
+    Review.objects.update(watch_at=Now())
     run()
     message.refresh_from_db()
-    assert message.decide_by - message.held_at == timedelta(minutes=600)
+    assert message.review.decide_by - message.held_at == timedelta(minutes=600)
 
 
 def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, reviewer, desk):
     other = make_message(message.connection, subject="Other")
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(minutes=90))
-    Message.objects.filter(pk=other.pk).update(held_at=Now() - timedelta(days=9), watch_at=None)
+    Message.objects.filter(pk=other.pk).update(held_at=Now() - timedelta(days=9))
+    Review.objects.filter(pk=other.pk).update(watch_at=None)
     ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [60, 120]})
     listed = desk.get("/queue/?format=json").json()["messages"]
     assert [one["id"] for one in listed] == [str(other.public_id), str(message.public_id)]
@@ -108,14 +110,14 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, rev
     assert page.index(b">Late<") < page.index(b"Waiting too long")
     # A look ends the lateness of the first look; the decision is not late yet.
     desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": message.revision.fingerprint})
-    Message.objects.update(watch_at=Now())
+    Review.objects.update(watch_at=Now())
     run()
     message.refresh_from_db()
-    assert (message.late_since, message.look_by < clock()) == (None, True)
+    assert (message.review.late_since, message.review.look_by < clock()) == (None, True)
     held_for(message, 3 * HOUR)
     run()
     message.refresh_from_db()
-    assert message.late_since == message.decide_by
+    assert message.review.late_since == message.review.decide_by
 
 
 def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewer, second_reviewer, desk):
@@ -127,14 +129,14 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewe
     )
     held_for(message, 61 * timedelta(minutes=1))
     for _ in range(2):
-        Message.objects.update(watch_at=Now())
+        Review.objects.update(watch_at=Now())
         run()
     assert (acts(message), reminded(message)) == (["message.reminded"], {str(reviewer)})
     assert b"Reminder</span>" in desk.get("/queue/?tab=mine").content
     # Nothing ran for hours: one step is done, not both.
     held_for(message, 4 * HOUR)
     for _ in range(2):
-        Message.objects.update(watch_at=Now())
+        Review.objects.update(watch_at=Now())
         run()
     assert (acts(message), reminded(message)) == (["message.reminded", "message.late"], {str(reviewer)})
     assert StepDone.objects.filter(message=message).count() == 3
@@ -183,7 +185,7 @@ def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(message, reviewer, 
     assert not Claim.objects.exists()
     message.refresh_from_db()
     # It is asked again soon: somebody may come on duty.
-    assert message.watch_at > clock()
+    assert message.review.watch_at > clock()
     DutyTurn.objects.all().delete()
     on_duty(reviewer, second_reviewer)
     others = [make_message(message.connection) for _ in range(3)]
@@ -247,11 +249,11 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     extended(message, reviewer)
     run()
     message.refresh_from_db()
-    assert message.expires_at == message.decide_by == message.extended_to > clock() + 23 * HOUR
-    assert (message.late_since, acts(message)) == (None, ["message.reminded"])
+    assert message.expires_at == message.review.decide_by == message.review.extended_to > clock() + 23 * HOUR
+    assert (message.review.late_since, acts(message)) == (None, ["message.reminded"])
     entry = Entry.objects.get(action="message.extended")
     assert entry.detail.fields["reason"] == "The customer calls tomorrow."
-    Message.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
+    Review.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
     run()
     assert acts(message) == ["message.reminded"] * 2
 
@@ -280,7 +282,7 @@ def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(message, r
     live = Decision.objects.filter(message=message, state="recorded")
     by_rule = live.filter(outcome="reject", rule="expiry").exists()
     assert live.count() <= 1
-    assert not (by_rule and message.extended_to)
+    assert not (by_rule and message.review.extended_to)
 
 
 def test_step_times_are_right_over_daylight_saving():
@@ -336,8 +338,8 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
         held_for(practice, lasting)
         run()
         practice.refresh_from_db()
-        assert (practice.state, practice.late_since) == ("held", None)
-    assert None not in (practice.look_by, practice.decide_by)
+        assert (practice.state, practice.review.late_since) == ("held", None)
+    assert None not in (practice.review.look_by, practice.review.decide_by)
     assert Claim.objects.get(message=practice).person == reviewer
     held_for(practice, timedelta(minutes=121))
     assert (tasks.sweep(), tasks.sweep()) == ("swept", "swept")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision, Verdict, figures
+from approvals.models import Decision, Review, Verdict, figures
 from common.postgres.statements import count_of
 from dashboard.home import overview
 from dashboard.home.overview import overview_of
@@ -47,7 +47,8 @@ def decided(connection):
         values = {"state": "applied", "given_by": person, "due_at": Now(), "reference": f"REF{next(numbers)}"}
         Decision.objects.create(**about, **values | fields)
         state = "approved" if outcome == "approve" else "rejected"
-        Message.objects.filter(pk=message.pk).update(state=state, rules=list(rules))
+        Message.objects.filter(pk=message.pk).update(state=state)
+        Review.objects.filter(pk=message.pk).update(rules=list(rules))
         return message
 
     return make
@@ -107,7 +108,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(rev
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
     ]  # fmt: skip
     # The rest is counted in one row.
-    Message.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
+    Review.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
     caught = rows(reviewer)["caught"]
     assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
     Verdict.objects.update(live=False)
@@ -151,7 +152,7 @@ def test_only_the_last_week_and_visible_messages_are_counted(reviewer, connectio
     decided(reviewer, "reject")
     Message.objects.filter(pk=decided(reviewer, "reject").pk).update(connection=other, mailbox=other.mailboxes.get())
     make_message(other)
-    Message.objects.update(rules=["link_text_lies"])
+    Review.objects.update(rules=["link_text_lies"])
     Message.objects.filter(connection=connection, state="held").update(state="gone")
     box = connection.mailboxes.get()
     person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=box)

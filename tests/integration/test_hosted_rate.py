@@ -13,11 +13,11 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision
+from approvals.models import Cap, Decision
 from approvals.reconcile import reads as reconcile
 from common.postgres import clock
 from launcher.processes import DESK_THREADS
-from mirror.models import Cap, Connection, Mailbox, Message
+from mirror.models import Connection, Mailbox, Message
 from mirror.sync import reads
 from mirror.sync.connection_slots import KEPT_FREE
 from tests.factories import make_connection

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.models import OwnWord, RuleWeight
+from approvals.models import OwnWord, Review, RuleWeight
 from approvals.risk_rules import own_words, weighing, word_rehearsal
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
@@ -46,7 +46,7 @@ def judge_all():
 
 
 def risk_of(message):
-    return Message.objects.values_list("risk", "risk_level").get(pk=message.pk)
+    return Review.objects.values_list("risk", "risk_level").get(pk=message.pk)
 
 
 def plain(answer):
@@ -78,7 +78,7 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(con
     assert (risk_of(before), risk_of(after)) == ((10, "notice"), (10, "notice"))
     own_words.remove_word(word=word, actor=admin.actor(surface="web"), now=timezone.now())
     judge_all()
-    assert (risk_of(before), Message.objects.get(pk=before.pk).rules) == ((0, ""), [])
+    assert (risk_of(before), Review.objects.get(pk=before.pk).rules) == ((0, ""), [])
     for action, old, new in (
         ("own_word.added", "nothing", "60 points, all mailboxes"),
         ("own_word.changed", "60 points", "10 points"),

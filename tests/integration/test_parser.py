@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from approvals.bulk.sheet import gather
+from approvals.models import Review
 from common.postgres import clock
 from launcher.parser import JOBS, Parser
 from mirror import store
@@ -104,7 +105,7 @@ def test_message_that_cannot_be_read_safely_is_put_aside(db, connection, desk, r
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
     assert mirror_row(connection, row, clock())
     message = Message.objects.get(upstream_id="01HOSTILE")
-    assert (message.state, message.risk_level, message.fetch_tries) == ("held", "high", 0)
+    assert (message.state, message.review.risk_level, message.fetch_tries) == ("held", "high", 0)
     assert [one["rule"] for one in message.revision.findings if one["level"] == "high"] == ["unsafe_content"]
     # Never again by itself, also when the row has news.
     monkeypatch.setattr("rendering.parsed.parse", None)
@@ -122,12 +123,12 @@ def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(enclose, de
     with monkeypatch.context() as parsing:
         parsing.setattr(store, "parse_content", store.unparsed_content)
         message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
-    Message.objects.update(risk_level="")
+    Review.objects.update(risk_level="")
     monkeypatch.setattr(store, "parse_content", store.unparsed_content)
     fetch_all(message)
     message.refresh_from_db()
     assert AttachedFile.objects.get().state == "fetched"
-    assert message.risk_level == "high"
+    assert message.review.risk_level == "high"
     assert "The attached file “a.xml” could not be read safely." in [
         one["sentence"] for one in message.revision.findings
     ]

@@ -18,7 +18,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
 from approvals.errors import DeskError, VerdictNotAllowed
 from approvals.escalation.watch import to_watch, watch
-from approvals.models import Decision, Reminder, Verdict
+from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
 from common.postgres import clock
@@ -115,7 +115,8 @@ def test_escalation_and_the_last_approval_at_one_moment(message, reviewer, secon
     plan = ReviewPlan.objects.create(targets={"": [30, 60]})
     LadderStep.objects.create(plan=plan, basis="decision", minutes=0, act="remind", whom="duty")
     decide(message, reviewer)
-    Message.objects.filter(pk=message.pk).update(held_at=Now() - 3 * HOUR, watch_at=Now())
+    Message.objects.filter(pk=message.pk).update(held_at=Now() - 3 * HOUR)
+    Review.objects.filter(pk=message.pk).update(watch_at=Now())
     results = at_once(lambda: decide(message, second_reviewer), follow, follow)
     assert not [one for one in results if isinstance(one, Exception)]
     assert Decision.objects.count() == 1

@@ -9,6 +9,8 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from approvals.models import Review
+from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
 from policy.rules.conditions import Conditions
@@ -16,7 +18,6 @@ from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.evaluation import required
 from policy.rules.hours import Hours
 from policy.rules.lookups import lookups_for
-from policy.rules.rehearsal import POINTS, asks, rehearse
 from policy.rules.rules import PolicyRule
 from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
 
@@ -54,15 +55,19 @@ def mail(db):
             trigger=TRIGGERS[number % 4],
             try_number=1 + number % 3,
             sent_by_key=("", "k1", "k2")[number % 3],
+            mailbox=second if number % 2 and message.connection_id == connection.pk else message.mailbox,
+        )
+        Review.objects.filter(pk=message.pk).update(
             risk_level=("", "notice", "high")[number % 3],
             rules=([], ["first_contact"], ["payment_details", "own_word"])[number % 3],
-            mailbox=second if number % 2 and message.connection_id == connection.pk else message.mailbox,
         )
     Message.objects.filter(pk=made[3].pk).update(mailbox=None)
     unseen = [*Message.objects.get(pk=made[8].pk).written_to, "somebody in Bcc (not visible with this key)"]
     Message.objects.filter(pk=made[8].pk).update(written_to=unseen)
     # As messages whose columns could not be worked out.
-    Message.objects.filter(pk__in=[made[5].pk, made[6].pk]).update(written_to=None, policy_facts=None)
+    unknown = [made[5].pk, made[6].pk]
+    Message.objects.filter(pk__in=unknown).update(written_to=None)
+    Review.objects.filter(pk__in=unknown).update(policy_facts=None)
     holiday = {(now - timedelta(days=2)).date().isoformat(): "Holiday"}
     weekly = [[[480, 720], [780, 1800]]] * 7
     calendar = WorkCalendar.objects.create(name="Office", zone="Asia/Tokyo", weekly=weekly, holidays=holiday)
@@ -113,7 +118,7 @@ def one_by_one(before, after, now):
     everybody = {one for message in Message.objects.all() for one in message.written_to or ()}
     lookups = lookups_for([*before, *after], everybody)
     for message in Message.objects.select_related("connection").order_by("-pk"):
-        facts = lookups.facts(message, message.held_at)
+        facts = lookups.facts(message, message.review, message.held_at)
         sides = [required(rules, facts).effects for rules in (before, after)]
         looked_at += 1
         if asks(sides[0]) == asks(sides[1]):

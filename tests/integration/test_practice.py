@@ -18,7 +18,7 @@ from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions import apply_policy, execute, expire
 from approvals.desk_messages import desk_messages, shown_message
-from approvals.models import Decision, PracticeMessage, PracticeNotice, PracticeSetting, Replacement, Verdict
+from approvals.models import Arrival, Decision, PracticeMessage, PracticeNotice, PracticeSetting, Replacement, Verdict
 from approvals.practice import ending, planting
 from approvals.practice.setting import switch_practice_off, switch_practice_on
 from approvals.reconcile import reads
@@ -26,7 +26,7 @@ from audit.models import Entry
 from common.actors import Role, operator
 from connections.accounts.commands import remove_connection
 from mirror.errors import ActNotAllowed
-from mirror.models import Arrival, Connection, Mailbox, Message
+from mirror.models import Connection, Mailbox, Message
 from people.models import PendingChange
 from people.second_admin.ending import accept
 from people.second_admin.registry import SecondAdminNeeded

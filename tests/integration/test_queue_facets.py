@@ -3,6 +3,7 @@
 import pytest
 
 from approvals import examination
+from approvals.models import Review
 from mirror.models import Message
 from tests.factories import make_message
 
@@ -13,8 +14,9 @@ LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
 
 def columns(message):
     """The columns as they are stored."""
-    names = ("risk", "risk_level", "rules", "shape", "amounts", "addresses", "outside", "started_by", "run_id", "bands")
-    return Message.objects.filter(pk=message.pk).values(*names, "search").get()
+    names = ("shape", "amounts", "addresses", "outside", "started_by", "run_id", "bands", "search")
+    of_review = Review.objects.filter(pk=message.pk).values("risk", "risk_level", "rules").get()
+    return Message.objects.filter(pk=message.pk).values(*names).get() | of_review
 
 
 def test_facets_show_recipients_and_originators(connection):
@@ -46,7 +48,7 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     found = columns(message)
     assert (found["search"], found["risk_level"]) == ("", "high")
     # Every rule of the policy applies to what is not known.
-    assert Message.objects.get().policy_facts is None
+    assert Review.objects.get().policy_facts is None
 
 
 @pytest.mark.slow

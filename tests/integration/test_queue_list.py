@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils import timezone
 
-from approvals.models import Claim, Comment, Decision, Question, RuleWeight, Snooze
+from approvals.models import Claim, Comment, Decision, Question, Review, RuleWeight, Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import QueueForm
 from mirror.models import Connection, Mailbox, Message
@@ -124,7 +124,8 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
     monkeypatch.setattr(listing, "PAGE", 2)
     announce(connection, "plum", "kiwi", "fig", "date", "pear")
     # All of one time and of two risks, two that never expire: only the key tells these apart.
-    Message.objects.update(held_at=NOW, risk=F("id") % 2, expires_at=NOW + timedelta(days=9999))
+    Message.objects.update(held_at=NOW, expires_at=NOW + timedelta(days=9999))
+    Review.objects.update(risk=F("message") % 2)
     Message.objects.filter(subject__in=["Subject plum", "Subject pear"]).update(expires_at=None)
     found, query = [], f"order={order}"
     while query:
@@ -174,11 +175,11 @@ def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connecti
         person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other)
         assert [row.message for row in listed(person)["rows"]] == alike[-1:]
     # A riskier message has its own row.
-    Message.objects.filter(pk=alike[-1].pk).update(risk=70)
+    Review.objects.filter(pk=alike[-1].pk).update(risk=70)
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
     # After the first is decided, the next represents the group.
     decide(alike[0], reviewer)
-    Message.objects.filter(pk=alike[-1].pk).update(risk=alike[0].risk)
+    Review.objects.filter(pk=alike[-1].pk).update(risk=alike[0].review.risk)
     assert [row.message for row in listed(reviewer)["rows"]][1] == alike[1]
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5)]
     # Small groups are not folded unless requested.

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals.decisions.decide import decide_by_rule, undo_decision
-from approvals.models import Decision, Verdict
+from approvals.models import Decision, Review, Verdict
 from approvals.reports.decisions import Month, report_of, rows_of
 from approvals.reports.views import DecisionsForm
 from audit.models import Entry
@@ -73,7 +73,7 @@ def month(client, connection, reviewer, second_reviewer):
     decide(undone, reviewer)
     undo_decision(message=undone.public_id, actor=reviewer.actor(surface="web"))
     high = made(make_connection("other"), second_reviewer, state="superseded")
-    Message.objects.filter(decisions=high).update(risk_level="high")
+    Review.objects.filter(message__decisions=high).update(risk_level="high")
     expired = decide_by_rule(make_message(connection), rule="expiry", reason="", actor=worker("sync"))
     at(expired, timezone.now(), state="applied")
     elsewhere(client, connection)

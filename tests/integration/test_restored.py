@@ -108,7 +108,7 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
 ):
     assert restore(admin).marked == 1
     held.refresh_from_db()
-    assert (held.risk_level, "restored" in held.rules) == ("high", True)
+    assert (held.review.risk_level, "restored" in held.review.rules) == ("high", True)
     [found] = [one for one in held.revision.findings if one["rule"] == "restored"]
     assert "may already have been approved and sent" in found["sentence"]
 
@@ -118,7 +118,7 @@ def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it
     assert restore(admin).marked == 0
     read_everything(connection_id=account.connection.pk, now=clock())
     [message] = Message.objects.all()
-    assert (message.risk_level, "restored" in message.rules) == ("high", True)
+    assert (message.review.risk_level, "restored" in message.review.rules) == ("high", True)
 
 
 def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from approvals import tasks
 from approvals.escalation.watch import to_watch, watch
-from approvals.models import RuleWeight
+from approvals.models import Review, RuleWeight
 from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm
 from audit.models import Entry, EntryDetail
@@ -40,7 +40,7 @@ def reweigh_all():
 
 
 def risk_of(message):
-    return Message.objects.values_list("risk", "risk_level").get(pk=message.pk)
+    return Review.objects.values_list("risk", "risk_level").get(pk=message.pk)
 
 
 def plain(answer):
@@ -70,16 +70,21 @@ def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(connecti
 
     def minutes():
         message.refresh_from_db()
-        return [(at - message.held_at) / timedelta(minutes=1) for at in (message.look_by, message.decide_by)]
+        return [
+            (at - message.held_at) / timedelta(minutes=1) for at in (message.review.look_by, message.review.decide_by)
+        ]
 
     assert minutes() == [60, 120]
     for points, expected, is_asked_again in ((31, [60, 120], False), (80, [10, 20], True), (None, [60, 120], True)):
-        Message.objects.update(policy_applied=7)
-        before = Message.objects.get().watch_at
+        Review.objects.update(policy_applied=7)
+        before = Review.objects.get().watch_at
         weigh(admin, points)
         reweigh_all()
         message.refresh_from_db()
-        assert (message.watch_at != before, message.policy_applied == 0) == (is_asked_again, is_asked_again)
+        assert (message.review.watch_at != before, message.review.policy_applied == 0) == (
+            is_asked_again,
+            is_asked_again,
+        )
         follow()
         assert minutes() == expected
 
@@ -149,7 +154,7 @@ def test_message_page_shows_uncounted_and_discontinued_findings(connection, admi
     weigh(admin, 0)
     reweigh_all()
     assert risk_of(message) == (0, "")
-    assert Message.objects.get(pk=message.pk).rules == [RULE]
+    assert Review.objects.get(pk=message.pk).rules == [RULE]
 
     of_old = {"rule": "of_old", "version": 1, "level": "high", "sentence": "It was seen once.", "points": 55}
     Revision.objects.filter(pk=message.revision_id).update(findings=[stored, of_old])

@@ -13,7 +13,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.standing import approve_due, give_to_people, to_stop
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
-from approvals.models import Decision, Replacement
+from approvals.models import Decision, Replacement, Review
 from approvals.standing import ending, record, signing
 from audit.models import Entry
 from audit.recording import record as append
@@ -367,7 +367,7 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second, what):
         report(standing, connection, what)
     elif what == "finding":
         StandingUse.objects.create(standing=standing, message=message, kind="sampled")
-        Message.objects.filter(pk=message.pk).update(rules=["looks_different"])
+        Review.objects.filter(pk=message.pk).update(rules=["looks_different"])
     elif what == "key":
         append("api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"})
     elif what == "key_here":

@@ -10,7 +10,7 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings
 from approvals.errors import RiskUnread
-from approvals.models import Decision
+from approvals.models import Decision, Review
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
@@ -75,7 +75,7 @@ def make_risky(message, level="high", **fields):
         "version": 1, "points": 60, **fields,
     }  # fmt: skip
     Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
-    Message.objects.filter(pk=message.pk).update(risk=60, risk_level=level)
+    Review.objects.filter(pk=message.pk).update(risk=60, risk_level=level)
     message.refresh_from_db()
     return message
 

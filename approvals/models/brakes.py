@@ -20,8 +20,8 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Now
 
 from common.actors import Actor
-from mirror.models.connections import Connection, Mailbox
-from mirror.models.messages import Message, visible_condition
+from mirror.models import Connection, Mailbox, Message
+from mirror.models.messages import visible_condition
 from mirror.states import MessageState
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -131,8 +131,8 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
         """Those of a connection or mailbox that the actor may see, or with a message of theirs that is set apart."""
         if actor.sees_all():
             return self
-        messages = Message.objects
-        theirs = messages.filter(visible_condition(actor), brake=OuterRef("pk"), state=MessageState.HELD, is_apart=True)
+        held = Message.objects.filter(visible_condition(actor), state=MessageState.HELD)
+        theirs = held.filter(review__brake=OuterRef("pk"), review__is_apart=True)
         scoped = Q(pk__lt=0)
         for scope in actor.scopes:
             scoped |= Q(mailbox=scope.mailbox) if scope.mailbox is not None else Q(connection=scope.connection)

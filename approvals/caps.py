@@ -13,12 +13,13 @@ from datetime import timedelta
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from approvals.models import Arrival, Brake, Cap
+from approvals.models.brakes import DAY, HOUR, Kind
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import take_lock
 from common.postgres.retry import atomic_with_retry
-from mirror.models import Arrival, Brake, Cap, Mailbox, Message
-from mirror.models.brakes import DAY, HOUR, Kind
+from mirror.models import Mailbox, Message
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
 def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> bool:
     """Count a message whose id is locked, and set it apart if a cap is passed; return whether that is new.
 
-    The caller saves it. What only its content tells (its text, and what its webhook left out) is counted when that is
-    read; what was counted before is not judged again.
+    What only its content tells (its text, and what its webhook left out) is counted when that is read; what was counted
+    before is not judged again.
     """
     new = _things_of(message, key or key_name)
     if message.hydrated_at is not None:
@@ -79,10 +80,11 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
         # Messages that are stored at one moment do not see one another: so close to a cap they wait, and count again.
         take_lock(f"brakes {message.connection_id}")
         passed, _ = _judge(message, new, caps)
-    if passed is None or message.brake_id is not None:
+    if passed is None or message.review.brake_id is not None:
         return False
-    message.brake = _brake_for(passed, message, key=key, key_name=key_name, actor=actor)
-    message.is_apart = True
+    message.review.brake = _brake_for(passed, message, key=key, key_name=key_name, actor=actor)
+    message.review.is_apart = True
+    message.review.save(update_fields=["brake", "is_apart"])
     return True
 
 
@@ -195,3 +197,8 @@ def _end(brake_id: int) -> bool:
     Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
     _record("brake.ended", brake, ACTOR)
     return True
+
+
+def forget(arrivals: Sequence[int]) -> None:
+    """Delete these arrivals, which no cap counts any more."""
+    Arrival.objects.filter(pk__in=arrivals).delete()

@@ -267,7 +267,8 @@ def _by_amount(rules: Sequence[PolicyRule], mail: MessageQuerySet) -> dict[int, 
         return {}
     all_bits = _bits(range(len(rules)))
     found: dict[int, int] = {}
-    for stored, keys in mail.grouped_by({"by_amounts": Cast(KeyTransform("amounts", "policy_facts"), TextField())}):
+    named = Cast(KeyTransform("amounts", "review__policy_facts"), TextField())
+    for stored, keys in mail.grouped_by({"by_amounts": named}):
         amounts = amounts_in(json.loads(stored)) if stored else None
         facts = MessageFacts(connection=0, now=_NO_TIME, amounts=amounts)
         only = (
@@ -315,18 +316,19 @@ class _Grouping:
         }
         when = [replace(one.when, **apart, amount=None, currency="") for one in self.rules]
         for *values, since, keys in mail.grouped_by(self._columns(lookups, now), since=Min("held_at")):
-            message = cast(Message, _columns(dict(zip(self.names, values, strict=True))))
-            facts = lookups.facts(message, since)
+            found: Any = _columns(dict(zip(self.names, values, strict=True)))
+            facts = lookups.facts(found, found, since)
             yield _keys(keys), _bits(place for place, one in enumerate(when) if one.apply_to(facts))
 
     def _columns(self, lookups: Lookups, now: datetime) -> dict[str, Any]:
         """Return the expressions to group by, by names that no column has."""
         made: dict[str, Any] = {
             "is_known": ExpressionWrapper(Q(written_to__isnull=False), output_field=BooleanField()),
-            "rules": as_json("rules"),
+            "rules": as_json("review__rules"),
+            "risk_level": F("review__risk_level"),
         }
         made |= {f"claims_{origin}": _claims(names) for origin, names in CLAIMED.items()}
-        made |= {f"facts_{name}": Cast(KeyTransform(name, "policy_facts"), TextField()) for name in _FACTS}
+        made |= {f"facts_{name}": Cast(KeyTransform(name, "review__policy_facts"), TextField()) for name in _FACTS}
         for place, hours in enumerate(self.hours):
             spans = open_spans(hours, now - timedelta(days=DAYS + 1), now, lookups.calendars)
             made[f"hours_{place}"] = within("held_at", spans)
