@@ -50,10 +50,10 @@ from policy.models import (
     KillSwitch,
     PolicyVersion,
     ReviewPlan,
+    StandingApproval,
     WorkCalendar,
 )
 from policy.standing.scope import StandingScope
-from policy.standing_models import StandingApproval
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY

@@ -26,7 +26,7 @@ from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
-from policy.standing_models import standing_words
+from policy.models import standing_words
 from rendering.passages import without_passage
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.

@@ -33,7 +33,7 @@ from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, u
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of
-from policy.standing_models import standing_words
+from policy.models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending
 

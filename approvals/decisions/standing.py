@@ -26,10 +26,10 @@ from mirror.models import Message
 from mirror.states import DecisionEvent, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
+from policy.models import SAMPLE_OF, StandingApproval, StandingUse
 from policy.rules.demand import Demand
 from policy.rules.facts import facts_of
 from policy.standing.scope import Draft, StandingScope
-from policy.standing_models import SAMPLE_OF, StandingApproval, StandingUse
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from mirror.models import Connection, Message, Revision
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import CAN_EXPIRE, IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from people.models import Grant
-from policy.models import KillSwitch
-from policy.standing_models import StandingApproval, standing_words
+from policy.models import KillSwitch, StandingApproval, standing_words
 
 
 def _stops() -> QuerySet[KillSwitch]:

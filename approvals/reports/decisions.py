@@ -17,7 +17,7 @@ from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.models import Person
 from people.second_admin.person_figures import FEWEST, shows_people
-from policy.standing_models import standing_words
+from policy.models import standing_words
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _FIRST, _LAST = 2000, 2999

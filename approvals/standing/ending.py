@@ -22,7 +22,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
 from people.models import Grant, Person
-from policy.standing_models import StandingApproval, StandingUse
+from policy.models import StandingApproval, StandingUse
 
 ACTOR = rule("standing approval")
 # The share of bounces is of at least so many messages, within this time: one of three says little.

@@ -19,10 +19,9 @@ from common.actors import Actor, Role
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
-from policy.models import KeyOwner
+from policy.models import SAMPLE_OF, KeyOwner, StandingApproval
 from policy.rules.facts import amounts_in, facts_of
 from policy.standing.scope import MOST_RECIPIENTS, Draft, StandingScope, sentence
-from policy.standing_models import SAMPLE_OF, StandingApproval
 from risk.lookalikes import PROVIDERS
 
 DAYS = 60

@@ -11,7 +11,7 @@ from common.actors import Actor, Role
 from common.durations import minutes_in_words
 from mirror import store
 from mirror.models import Message
-from policy.standing_models import StandingApproval, StandingUse
+from policy.models import StandingApproval, StandingUse
 
 MOST_REASONS, MOST_EXAMPLES, MOST_TEXT = 6, 5, 2000
 

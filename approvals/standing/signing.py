@@ -25,8 +25,8 @@ from mirror.models import Mailbox
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings
+from policy.models import StandingApproval
 from policy.standing.scope import MOST_RECIPIENTS, StandingScope
-from policy.standing_models import StandingApproval
 from risk.lookalikes import PROVIDERS
 
 LONGEST = timedelta(days=180)

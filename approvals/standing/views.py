@@ -37,7 +37,7 @@ from people.models import PendingChange
 from people.second_admin.arguments import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
-from policy.standing_models import SAMPLE_OF, StandingApproval
+from policy.models import SAMPLE_OF, StandingApproval
 
 ENDED = 20
 _USUAL_CAP = 20

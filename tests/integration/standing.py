@@ -12,7 +12,7 @@ from approvals.standing.signing import Terms, sign_standing
 from common.postgres import clock
 from mirror.models import Connection, Message
 from people.models import OrganisationSettings, Person
-from policy.standing_models import StandingApproval
+from policy.models import StandingApproval
 from tests.factories import make_message
 from tests.integration.deciding import decide
 

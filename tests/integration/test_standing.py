@@ -24,8 +24,7 @@ from mirror.models import Message
 from people.models import Grant, OrganisationSettings, Person
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
-from policy.models import KeyOwner
-from policy.standing_models import StandingApproval, StandingUse
+from policy.models import KeyOwner, StandingApproval, StandingUse
 from tests.factories import event_body, make_list, make_message, make_person, pending_row, show_row
 from tests.integration.deciding import at_once, decide, make_due
 from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, switch_on, terms

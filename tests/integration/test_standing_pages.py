@@ -18,7 +18,7 @@ from approvals.standing.shown import lines_of
 from mirror.models import Message, Thread
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.ending import accept
-from policy.standing_models import StandingApproval, StandingUse
+from policy.models import StandingApproval, StandingUse
 from tests.cards import embed_of
 from tests.factories import make_person
 from tests.integration.deciding import decide

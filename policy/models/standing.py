@@ -10,6 +10,8 @@ from django.db.models import Count, Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from common.actors import Actor, Role
+from mirror.models import Mailbox, Message
+from mirror.models.connections import scoped
 from people.models import OrganisationSettings
 
 # Of so many messages, one goes to a person, who is not told.
@@ -47,8 +49,7 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         """Those of mailboxes that the actor has a role for."""
         if actor.sees_all():
             return self
-        connections = [one.connection for one in actor.scopes if one.mailbox is None]
-        mailboxes = [one.mailbox for one in actor.scopes if one.mailbox is not None]
+        connections, mailboxes = scoped(actor)
         return self.filter(Q(mailbox__connection__in=connections) | Q(mailbox__in=mailboxes))
 
     def for_page(self) -> Self:
@@ -68,7 +69,7 @@ class StandingApproval(models.Model):
     number = models.PositiveIntegerField()
     version = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=6, choices=State, default=State.ACTIVE)
-    mailbox = models.ForeignKey("mirror.Mailbox", on_delete=models.PROTECT, related_name="standing_approvals")
+    mailbox = models.ForeignKey(Mailbox, on_delete=models.PROTECT, related_name="standing_approvals")
     # Of the scope, for looking up which standing approval a message could meet.
     sent_by_key = models.CharField(max_length=200)
     shape = models.CharField(max_length=32)
@@ -161,7 +162,7 @@ class StandingUse(models.Model):
         DISAGREED = "disagreed", "Not approved by the person"
 
     standing = models.ForeignKey(StandingApproval, on_delete=models.PROTECT, related_name="uses")
-    message = models.OneToOneField("mirror.Message", on_delete=models.CASCADE, related_name="standing_use")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="standing_use")
     kind = models.CharField(max_length=8, choices=Kind)
     why = models.TextField(blank=True)
     at = models.DateTimeField(db_default=Now())

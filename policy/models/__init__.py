@@ -1,0 +1,28 @@
+"""The tables of the policy. What follows from them is in `evaluation` and `rules`."""
+
+from policy.models.allowlists import AllowChange, AllowEntry, Allowlist
+from policy.models.gates import GateList, GateRefusal
+from policy.models.kill_switch import KillSwitch
+from policy.models.plans import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
+from policy.models.rules import Group, KeyOwner, PolicyVersion
+from policy.models.standing import SAMPLE_OF, StandingApproval, StandingUse, standing_words
+
+__all__ = [
+    "SAMPLE_OF",
+    "AllowChange",
+    "AllowEntry",
+    "Allowlist",
+    "DutyTurn",
+    "GateList",
+    "GateRefusal",
+    "Group",
+    "KeyOwner",
+    "KillSwitch",
+    "LadderStep",
+    "PolicyVersion",
+    "ReviewPlan",
+    "StandingApproval",
+    "StandingUse",
+    "WorkCalendar",
+    "standing_words",
+]

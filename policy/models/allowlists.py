@@ -1,0 +1,263 @@
+"""Allowlists, their entries, and what was changed in them."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Coalesce, Now
+from django.urls import reverse
+
+from common.actors import Actor
+from common.mail_addresses import clean_address
+from common.patterns import patterns_for
+from mirror.models import Connection, Mailbox
+
+ENDING_SOON = timedelta(days=14)
+
+
+class AllowlistQuerySet(models.QuerySet["Allowlist"]):
+    """Reads of the allowlists."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those for all, and those of what the actor has a role for."""
+        if actor.sees_all():
+            return self
+        everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
+        connections = Connection.objects.visible_to(actor)
+        mailboxes = Mailbox.objects.visible_to(actor)
+        return self.filter(everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+
+    def for_overview(self, at: datetime) -> Self:
+        """Those that were ever written, with their names, and of each how many entries live and what they let through.
+
+        Those for all come first, then those of connections.
+        """
+        live = Q(entries__removed_at=None) & (Q(entries__expires_at=None) | Q(entries__expires_at__gt=at))
+        there = self.filter(connection__removed_at=None, mailbox__connection__removed_at=None)
+        counted = there.filter(version__gt=0).annotate(
+            live=Count("entries", filter=live), hits=Coalesce(Sum("entries__hits"), 0)
+        )
+        named = counted.select_related("connection", "mailbox__connection", "changed_by")
+        return named.order_by(F("mailbox").asc(nulls_first=True), F("connection").asc(nulls_first=True), "-kind")
+
+    def in_force(self, *, kind: str, connections: Collection[int], mailboxes: Collection[int] | None = None) -> Self:
+        """Those that are not off, for all, for these connections, or for these mailboxes, with their names.
+
+        Without `mailboxes`, for any mailbox of the connections.
+        """
+        here = Q(connection=None, mailbox=None) | Q(connection__in=connections)
+        here |= Q(mailbox__connection__in=connections) if mailboxes is None else Q(mailbox__in=mailboxes)
+        named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
+        return named.filter(here, kind=kind).order_by("pk")
+
+    def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
+        """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""
+        named = self.select_related("mailbox__connection", "connection")
+        found = named.filter(connection=connection, mailbox=mailbox, kind=kind)
+        return found.first() or self.model(connection_id=connection, mailbox_id=mailbox, kind=kind)
+
+
+class Allowlist(models.Model):
+    """One list of one scope. A restriction says who may be written to; a bypass whose mail need not wait (at the gate).
+
+    `version` is raised by each change; a change based on an older one is refused.
+    """
+
+    class Kind(models.TextChoices):
+        RESTRICTION = "restriction", "Restriction"
+        BYPASS = "bypass", "Bypass"
+
+    class Mode(models.TextChoices):
+        OFF = "off", "Off"
+        MONITOR = "monitor", "Monitor"
+        CONTACTS = "contacts", "Contacts"
+        ENFORCE = "enforce", "Enforce"
+
+    # Neither: for all mail.
+    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=12, choices=Kind)
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
+    version = models.PositiveIntegerField(default=0)
+    changed_at = models.DateTimeField(db_default=Now())
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = AllowlistQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "mailbox", "kind"], nulls_distinct=False, name="allowlist_once"
+            ),
+            models.CheckConstraint(condition=Q(connection=None) | Q(mailbox=None), name="allowlist_one_scope"),
+            models.CheckConstraint(condition=Q(kind__in=["restriction", "bypass"]), name="policy_allowlist_kind_known"),
+            models.CheckConstraint(
+                condition=Q(mode__in=["off", "monitor", "contacts", "enforce"]),
+                name="policy_allowlist_mode_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="bypass", mode="contacts"), name="policy_allowlist_contacts_only_restricts"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.mailbox or self.connection or 'all'}"
+
+    @property
+    def label(self) -> str:
+        """Whom it is for, in words."""
+        return str(self.mailbox or self.connection or "all mail")
+
+    @property
+    def scope(self) -> str:
+        """How a URL names whom it is for."""
+        if self.mailbox_id is not None:
+            return f"mailbox-{self.mailbox_id}"
+        return "all" if self.connection_id is None else f"connection-{self.connection_id}"
+
+    @property
+    def url(self) -> str:
+        """The address of its page."""
+        return reverse("allowlist", args=[self.scope, self.kind])
+
+    @property
+    def is_bypass(self) -> bool:
+        """Whether it says whose mail need not wait, and not who may be written to."""
+        return self.kind == self.Kind.BYPASS
+
+
+class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
+    """Reads of the entries of allowlists."""
+
+    def of_list(self, row: Allowlist) -> Self:
+        """Those of one list that were not removed; none of a list that is not stored."""
+        return self.not_removed().filter(allowlist=row.pk)
+
+    def not_removed(self) -> Self:
+        """Those that were not removed, expired or not."""
+        return self.filter(removed_at=None)
+
+    def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Self:
+        """Those of these lists that have one of the patterns (relies on allow_entry_pattern)."""
+        return self.not_removed().filter(allowlist__in=lists, pattern__in=patterns)
+
+    def live(self, at: datetime) -> Self:
+        """Those neither removed nor expired at this time."""
+        return self.not_removed().exclude(expires_at__lte=at)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of lists that the actor sees."""
+        return self.filter(allowlist__in=Allowlist.objects.visible_to(actor))
+
+    def showing(self, which: str, at: datetime) -> Self:
+        """Only the expired, those that end within two weeks, or those that never let anybody through."""
+        if which == "expired":
+            return self.filter(expires_at__lte=at)
+        if which == "ending":
+            return self.filter(expires_at__gt=at, expires_at__lte=at + ENDING_SOON)
+        return self.filter(hits=0) if which == "unused" else self
+
+    def found_by(self, text: str) -> Self:
+        """Those that let this address through, or that contain these words; empty finds all."""
+        if not text:
+            return self
+        words = Q(pattern__icontains=text) | Q(note__icontains=text)
+        words |= Q(owner__name__icontains=text) | Q(owner__email__icontains=text)
+        try:
+            return self.filter(Q(pattern__in=patterns_for(clean_address(text))) | words)
+        except ValueError:
+            return self.filter(words)
+
+    def for_page(self, after: str) -> Self:
+        """In the order of their patterns from behind `after` on, with names (relies on allow_entry_once)."""
+        named = self.select_related("owner", "added_by").order_by("pattern")
+        return named.filter(pattern__gt=after) if after else named
+
+    def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
+        """Pattern, note, owner's address and end of each, in the order of the pages, without all of them in memory."""
+        fields = ("pattern", "note", "owner__email", "expires_at")
+        rows = self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
+        return ((pattern, note, owner or "", ends) for pattern, note, owner, ends in rows)
+
+
+class AllowEntry(models.Model):
+    """Whom a list names, in the form of `common.patterns.read_pattern`. A removed one stays, with its hits."""
+
+    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="entries")
+    pattern = models.CharField(max_length=254)
+    note = models.CharField(max_length=300, blank=True)
+    # Who answers for it, and is asked when it ends.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    added_at = models.DateTimeField(db_default=Now())
+    added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    removed_at = models.DateTimeField(null=True, blank=True)
+    # Messages that it let through, each counted once.
+    hits = models.PositiveIntegerField(default=0)
+    last_hit_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AllowEntryQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["allowlist", "pattern"], condition=Q(removed_at=None), name="allow_entry_once"
+            ),
+        ]
+        indexes = [
+            # For the ruling: finds the lists that name an address, whatever their length.
+            models.Index(fields=["pattern"], condition=Q(removed_at=None), name="allow_entry_pattern"),
+            models.Index(fields=["expires_at"], condition=Q(removed_at=None), name="allow_entry_end"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
+    """Reads of what was changed in allowlists."""
+
+    def for_page(self, before: int | None) -> Self:
+        """The newest first, from behind the row `before` on, with names (relies on allow_change_of_list)."""
+        named = self.select_related("by", "entry", "allowlist").order_by("-pk")
+        return named.filter(pk__lt=before) if before is not None else named
+
+    def after_version(self, version: int) -> Self:
+        """What was changed since a version, the newest first."""
+        return self.filter(version__gt=version).for_page(None)
+
+
+class AllowChange(models.Model):
+    """One change of a list: of its mode, or of one entry, with what it was before and after."""
+
+    class What(models.TextChoices):
+        MODE = "mode", "Mode"
+        ADDED = "added", "Added"
+        CHANGED = "changed", "Changed"
+        REMOVED = "removed", "Removed"
+
+    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="changes")
+    entry = models.ForeignKey(AllowEntry, null=True, blank=True, on_delete=models.CASCADE, related_name="changes")
+    version = models.PositiveIntegerField()
+    what = models.CharField(max_length=8, choices=What)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    objects = AllowChangeQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")]
+
+    def __str__(self) -> str:
+        return f"{self.what} in version {self.version}"
