@@ -28,7 +28,7 @@ class ApprovalsConfig(AppConfig):
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
-        store.register_examiner(examination)
+        store.finding_added.connect(examination.on_finding_added, dispatch_uid="approvals.examination")
         thread_receivers.connect()
         collaboration_receivers.connect()
         released.connect(execute.on_released, dispatch_uid="approvals.decisions.execute")

@@ -1,7 +1,7 @@
 """Examines a content when it is stored: findings, queue columns, the version before.
 
-The mirror calls `version_before`, `findings`, `columns_of`, `store_review` and `count` through `mirror.store.Examiner`,
-without knowing this module. Each takes a fixed number of statements, whatever the size of history, queue or recipients.
+Whoever stores a content passes this module to the mirror, as a `mirror.store.Examiner`. Each of its functions takes a
+fixed number of statements, whatever the size of history, queue or recipients.
 """
 
 import json
@@ -30,10 +30,11 @@ from common.references import without_references
 from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror import earlier_mail
 from mirror.earlier_mail import RejectedRow
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, Revision
 from mirror.models.connections import addresses_of_any
 from mirror.recipients import addresses_of, in_compared_form, written_to
 from mirror.recording import record_about
+from mirror.store import parsed_content, stored_content
 from policy.allowlists.applicable import judge_content
 from policy.allowlists.judgement import Judgement
 from policy.models import Allowlist
@@ -67,6 +68,15 @@ def findings(message: Message, content: Content, parsed: ParsedContent, *, may_h
     if may_have_left:
         found = worst_first((*found, may_have_left_finding()))
     return [asdict(finding) for finding in found]
+
+
+def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
+    """Update the review of a locked message whose current version got one more finding."""
+    if message.revision_id != revision.pk:
+        return
+    content = stored_content(revision)
+    _, columns = columns_of(message, content, parsed_content(message, content), revision.findings)
+    store_review(message, columns, is_new_version=False)
 
 
 def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> RiskContext:

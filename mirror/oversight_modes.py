@@ -51,6 +51,11 @@ def is_looser(mode: str, *, than: str) -> bool:
     return NAMES.index(mode) > NAMES.index(than)
 
 
+def modes_within(minimum: str) -> list[str]:
+    """Return the modes that are not looser than a minimum."""
+    return [name for name in NAMES if not is_looser(name, than=minimum)]
+
+
 def is_below(mode: str, *, per_call: bool, minimum: str) -> bool:
     """Whether a mailbox in this mode is below the organisation's minimum; empty: there is none.
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from common.actors import Actor
 from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
@@ -33,10 +34,7 @@ MAX_FILES = 50
 
 
 class Examiner(Protocol):
-    """The review desk's examination of a content being stored; the mirror knows neither policy nor decisions.
-
-    The desk registers its module when Django starts (docs/adr/0018).
-    """
+    """The review desk's examination of a content being stored; the mirror knows neither policy nor decisions."""
 
     def version_before(self, message: Message) -> Message | None:
         """Return the message whose request for changes this one answers; None where there is none."""
@@ -58,13 +56,8 @@ class Examiner(Protocol):
         """Count a message that was read for the first time and waits; past a cap it is set apart."""
 
 
-_examiner: Examiner
-
-
-def register_examiner(examiner: Examiner) -> None:
-    """Register the examiner of every content."""
-    global _examiner
-    _examiner = examiner
+# Sent in the transaction in which a version gets one more finding, with the locked `message` and its `revision`.
+finding_added = Signal()
 
 
 def expect_parts(message: Message, content: Content) -> None:
@@ -253,6 +246,7 @@ def store_revision(
     row: Mapping[str, Any],
     actor: Actor,
     now: datetime,
+    examiner: Examiner,
     parsed: ParsedContent | None = None,
 ) -> Revision:
     """Store what a pending row has of a locked message; a new revision only where the content changed.
@@ -269,28 +263,30 @@ def store_revision(
     message.sender = fitting("sender", shown.sender)
     _copy_row(message, row)
     is_new = message.hydrated_at is None and not message.is_practice
-    if is_new and (before := _examiner.version_before(message)):
+    if is_new and (before := examiner.version_before(message)):
         message.answers, message.try_number = before, before.try_number + 1
     is_new_version = current is None or new is not None
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
+        # Our gateway holds a message of unknown fate after a restore: the backup may be older than its approval.
         has_doubt = bool(row.get("fate_unknown"))
         simplified = min(int(row.get("simplified") or 0), 1000)
+        findings = examiner.findings(message, shown, parsed, may_have_left=has_doubt)
         current = _next_revision(
-            message, content=shown, parsed=parsed, has_doubt=has_doubt, simplified=simplified, actor=actor
+            message, content=shown, parsed=parsed, findings=findings, simplified=simplified, actor=actor
         )
     message.revision = current
     is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
-    columns, review = _examiner.columns_of(message, shown, parsed, current.findings)
+    columns, review = examiner.columns_of(message, shown, parsed, current.findings)
     for name, value in columns.items():
         setattr(message, name, value)
     message.save()
-    _examiner.store_review(message, review, is_new_version=is_new_version)
+    examiner.store_review(message, review, is_new_version=is_new_version)
     is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
     if is_first and is_counted:
-        _examiner.count(message, actor)
+        examiner.count(message, actor)
     if new is not None:
         expect_parts(message, new)
     return current
@@ -298,7 +294,7 @@ def store_revision(
 
 @transaction.atomic
 def add_finding(revision: Revision, found: Finding) -> None:
-    """Store one more finding of a version, and what the queue shows of it."""
+    """Store one more finding of a version; receivers of `finding_added` follow."""
     message = (
         Message.objects.select_for_update(of=("self",), no_key=True)
         .select_related("mailbox")
@@ -309,10 +305,7 @@ def add_finding(revision: Revision, found: Finding) -> None:
         return
     stored.findings = [asdict(found), *stored.findings]
     stored.save(update_fields=["findings"])
-    if message.revision_id == stored.pk:
-        content = stored_content(stored)
-        _, review = _examiner.columns_of(message, content, parsed_content(message, content), stored.findings)
-        _examiner.store_review(message, review, is_new_version=False)
+    finding_added.send(sender=Revision, message=message, revision=stored)
 
 
 def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
@@ -339,11 +332,10 @@ def _next_revision(
     *,
     content: Content,
     parsed: ParsedContent,
-    has_doubt: bool,
+    findings: list[dict[str, Any]],
     simplified: int,
     actor: Actor,
 ) -> Revision:
-    """`has_doubt`: our gateway holds it, and was restored from a backup that may be older than its approval."""
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
@@ -353,7 +345,7 @@ def _next_revision(
         content=stored,
         coverage=coverage,
         fingerprint=found,
-        findings=_examiner.findings(message, content, parsed, may_have_left=has_doubt),
+        findings=findings,
         html_text=parsed.words[:MAX_TEXT],
         is_unsafe=parsed.is_unsafe,
         simplified=simplified,

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from audit.recording import changed, record
 from common.actors import worker
 from mirror.models import Connection
-from mirror.models.connections import MODES, is_well
+from mirror.models.connections import is_well
+from mirror.oversight_modes import NAMES
 from mirror.sync import health
 from people.models import OrganisationSettings
 from upstream import errors
@@ -91,8 +92,8 @@ def _store(connection: Connection, **fields: str) -> None:
 
 def allows_more(minimum: str, *, than: str) -> bool:
     """Whether a minimum lets a mailbox have a looser mode than another minimum does; an empty one allows all."""
-    ranks = {name: rank for rank, name in enumerate(MODES)}
-    return ranks.get(minimum or MODES[-1], len(MODES)) > ranks.get(than or MODES[-1], len(MODES))
+    ranks = {name: rank for rank, name in enumerate(NAMES)}
+    return ranks.get(minimum or NAMES[-1], len(NAMES)) > ranks.get(than or NAMES[-1], len(NAMES))
 
 
 @dataclass(frozen=True)

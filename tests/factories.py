@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from approvals import examination
 from approvals.intake import ingest
 from approvals.reconcile import closing
 from common.actors import worker
@@ -138,7 +139,11 @@ def show_row(message: Message, **fields: Any) -> Message:
         locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
         assert locked is not None
         store.store_revision(
-            locked, row=pending_row(message.upstream_id, **fields), actor=worker("sync"), now=NOW + timedelta(seconds=1)
+            locked,
+            row=pending_row(message.upstream_id, **fields),
+            actor=worker("sync"),
+            now=NOW + timedelta(seconds=1),
+            examiner=examination,
         )
     return locked
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
-from approvals import tasks
+from approvals import examination, tasks
 from approvals.decisions import outcomes, settle
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
@@ -255,7 +255,7 @@ def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
     except _DecisionOutdated:
         if whole is not row:
             # The list does not show what differs, so the next read of it would not find that.
-            mirror_row(connection, whole, clock())
+            mirror_row(connection, whole, clock(), examination)
         raise
 
 

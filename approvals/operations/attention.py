@@ -12,6 +12,7 @@ from typing import Any
 from django.core.cache import caches
 from django.db.models.query import QuerySet
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import switch_stops
@@ -30,6 +31,7 @@ from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
 from people.models import OrganisationSettings
+from people.second_admin.setting import organisation_settings
 from policy.models import KillSwitch
 
 # How many items of one kind are read, and one action covers; the count includes all.
@@ -60,7 +62,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 
 def attention_count(actor: Actor) -> int:
-    """Return how many things are stuck within the actor's reach, up to a thousand and one, by one query."""
+    """Return how many things are stuck within the actor's reach, up to a thousand and one."""
     if not actor.scopes:
         return 0
     first, *others = (rows.order_by().values("pk") for rows in _stuck(actor))
@@ -89,8 +91,9 @@ def _stuck(actor: Actor) -> Iterator[QuerySet[Any, Any]]:
     connections = Connection.objects.visible_to(actor)
     yield connections.with_unsigned()
     yield connections.unwell()
-    yield connections.lacking_minimum()
-    yield Mailbox.objects.visible_to(actor).below_minimum()
+    minimum = organisation_settings()
+    yield connections.lacking_minimum(_long_set(minimum))
+    yield Mailbox.objects.visible_to(actor).below_minimum(minimum.minimum_oversight)
     if actor.sees_all():
         yield Check.objects.latest_finished().broken()
         if signing.public_keys():
@@ -149,11 +152,11 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
 
 def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
     """Yield the mailboxes that are looser than the organisation's minimum: MultiMail or an API key set them so."""
-    below = list(Mailbox.objects.visible_to(actor).below_minimum().order_by("address", "pk")[:READ])
-    minimum = OrganisationSettings.objects.first() if below else None
-    if minimum is None or minimum.minimum_set_at is None:
+    minimum = organisation_settings()
+    if minimum.minimum_set_at is None:
         return
-    for mailbox in below:
+    below = Mailbox.objects.visible_to(actor).below_minimum(minimum.minimum_oversight)
+    for mailbox in below.order_by("address", "pk")[:READ]:
         also = " and lets a call loosen its own oversight" if mailbox.allow_looser_per_call else ""
         yield AttentionItem(
             "below_minimum",
@@ -167,11 +170,19 @@ def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
+def _long_set(minimum: OrganisationSettings) -> str:
+    """Return the organisation's minimum; empty where there is none, or it was set only now."""
+    if minimum.minimum_set_at is None or minimum.minimum_set_at > timezone.now() - STUCK_AFTER:
+        return ""
+    return minimum.minimum_oversight
+
+
 def _lacking_minimum(actor: Actor) -> Iterator[AttentionItem]:
     """Yield the gateways at which the organisation's minimum has not arrived."""
-    for connection in Connection.objects.visible_to(actor).lacking_minimum().order_by("name"):
-        minimum = OrganisationSettings.objects.get()
-        assert minimum.minimum_set_at is not None, "lacking_minimum() asks for one"
+    minimum = organisation_settings()
+    lacking = Connection.objects.visible_to(actor).lacking_minimum(_long_set(minimum))
+    for connection in lacking.order_by("name"):
+        assert minimum.minimum_set_at is not None, "a minimum that was set long ago has its time"
         yield AttentionItem(
             "below_minimum",
             f"The gateway of {connection} lacks the organisation's minimum oversight",

@@ -16,6 +16,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from approvals import examination
 from approvals.models import Decision, PracticeMessage, PracticeSetting
 from approvals.practice.ending import ACTOR, details_of
 from approvals.practice.faults import Planted, plant
@@ -152,7 +153,7 @@ def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random,
     connection, now = mailbox.connection, clock()
     row = _row(mailbox, source, made, rng, now)
     message = _begin(mailbox, source, made, row, now)
-    store.store_revision(message, row=row, actor=READER, now=now)
+    store.store_revision(message, row=row, actor=READER, now=now, examiner=examination)
     ends_at = now + LASTS
     planted = PracticeMessage(
         message=message,

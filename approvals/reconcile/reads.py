@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
+from approvals import examination
 from approvals.decisions import settle
 from approvals.models import Decision
 from approvals.reconcile import closing
@@ -62,7 +63,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         if pending is None:
             return "unreachable"
         if pending.rows:
-            if not mirror_row(message.connection, pending.rows[0], now):
+            if not mirror_row(message.connection, pending.rows[0], now, examination):
                 return "unreadable"
             log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
@@ -97,7 +98,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
             return closing.catch_up(message, upstream, now, began=began)
         if message.state != MessageState.HELD:
             closing.reopen(message.connection, upstream_id=message.upstream_id, began=began, now=now)
-        is_mirrored = upstream.row is None or mirror_row(message.connection, upstream.row, now)
+        is_mirrored = upstream.row is None or mirror_row(message.connection, upstream.row, now, examination)
         closing.refute_reports(message, began=began)
         if upstream.row is None:
             return "held"
@@ -178,7 +179,7 @@ class _Reading:
             with traced(uuid.uuid4().hex[:16]):
                 if str(row["id"]) in ended:
                     closing.reopen(self.connection, upstream_id=str(row["id"]), began=self.began, now=self.now)
-                self.unreadable += not mirror_row(self.connection, self._completed(row), self.now)
+                self.unreadable += not mirror_row(self.connection, self._completed(row), self.now, examination)
         listed = {str(row["id"]) for row in self.pending.rows}
         self._meet_again(held, listed)
         self._compare_expiries(held)

@@ -72,7 +72,8 @@ def set_minimum(*, actor: Actor, mode: str) -> bool:
 
 def mailboxes_below(actor: Actor) -> list[BelowMinimum]:
     """Return the mailboxes below the minimum that the actor sees, by address."""
-    below = Mailbox.objects.visible_to(actor).below_minimum().select_related("connection")
+    minimum = organisation_settings().minimum_oversight
+    below = Mailbox.objects.visible_to(actor).below_minimum(minimum).select_related("connection")
     return [BelowMinimum(one, _why_not(one, actor)) for one in below.order_by("address", "pk")]
 
 

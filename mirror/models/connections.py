@@ -5,16 +5,16 @@ from datetime import timedelta
 from functools import cache
 from typing import Self
 
-from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
-from django.db.models.functions import Coalesce, Concat, Greatest, Least, Now, NullIf, StrIndex
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from common.actors import Actor
 from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from common.postgres.statements import ANY, ValueQuery, list_of
+from mirror.oversight_modes import AUTONOMOUS, modes_within
 from upstream.capabilities import WORDS
 
 
@@ -32,19 +32,6 @@ def is_rested(path: str = "") -> Q:
 def is_well(path: str = "") -> Q:
     """Whether the connection at the end of this path can be asked now."""
     return is_rested(path) & Q((f"{path}paused_at", None), (f"{path}failing_since", None))
-
-
-# The oversight modes, the strictest first.
-MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
-
-
-_MODES = f" {' '.join(MODES)} "
-
-
-def _looseness(mode: F | OuterRef) -> Coalesce:
-    """Return a number that is higher for looser modes, and highest for one that this version does not know."""
-    position = StrIndex(Value(_MODES), Concat(Value(" "), mode, Value(" ")))
-    return Coalesce(NullIf(position, 0), len(_MODES))
 
 
 @cache
@@ -119,13 +106,15 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Healthy ones whose MultiMail was not asked for a day what it can do."""
         return self.to_read().filter(Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1)))
 
-    def lacking_minimum(self) -> Self:
-        """Our gateways that long lack the organisation's minimum, although there is a key to bring it there with."""
-        minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")
-        old = minimum.filter(minimum_set_at__lt=Now() - STUCK_AFTER)
-        ordered = old.alias(looseness=_looseness(F("minimum_oversight")))
-        looser = Exists(ordered.filter(looseness__lt=_looseness(OuterRef("gate_minimum"))))
-        return self.at_work().filter(looser, is_our_gateway=True).exclude(admin_key="")
+    def lacking_minimum(self, minimum: str) -> Self:
+        """Our gateways that lack a minimum oversight mode, although there is a key to bring it there with.
+
+        None where the minimum is empty.
+        """
+        if not minimum:
+            return self.none()
+        ours = self.at_work().filter(is_our_gateway=True).exclude(admin_key="")
+        return ours.exclude(gate_minimum__in=modes_within(minimum))
 
     def with_unsigned(self) -> Self:
         """Those that got webhooks with a wrong signature in the last day, as of the last count."""
@@ -234,18 +223,18 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         """Those that MultiMail still has, by their addresses."""
         return self.filter(is_active=True).order_by("address", "pk")
 
-    def below_minimum(self) -> Self:
-        """Those that people can look after, and that are looser than the organisation's minimum; none without one.
+    def below_minimum(self, minimum: str) -> Self:
+        """Those that people can look after, and that are looser than this minimum; none where it is empty.
 
         As `mirror.oversight_modes.is_below` says it, in SQL.
         """
-        minimum = apps.get_model("people", "OrganisationSettings").objects.exclude(minimum_oversight="")
+        if not minimum:
+            return self.none()
+        below = ~Q(oversight_mode__in=modes_within(minimum))
+        if minimum != AUTONOMOUS:
+            below |= Q(allow_looser_per_call=True) & ~Q(oversight_mode="read_only")
         ranked = self.at_work().filter(is_active=True).exclude(oversight_mode="")
-        may_loosen = Q(allow_looser_per_call=True) & ~Q(oversight_mode="read_only")
-        ordered = minimum.alias(looseness=_looseness(F("minimum_oversight")))
-        looser = Exists(ordered.filter(looseness__lt=_looseness(OuterRef("oversight_mode"))))
-        per_call = Q(Exists(minimum.exclude(minimum_oversight="autonomous"))) & may_loosen
-        return ranked.filter(Q(looser) | per_call)
+        return ranked.filter(below)
 
     def known_as(self, upstream_id: str) -> "Mailbox | None":
         """Return the one of this id at MultiMail."""

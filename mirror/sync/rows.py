@@ -38,7 +38,7 @@ _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 _in_progress: dict[tuple[int, str], object] = {}
 
 
-def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) -> bool:
+def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime, examiner: store.Examiner) -> bool:
     """Mirror one row; False for an unreadable one, so that it does not stop the others. Raises ParserUnavailable.
 
     A row whose message another thread stores at the moment is left to that thread.
@@ -50,7 +50,7 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
     try:
         message = _count_try(connection, upstream_id, row, now)
         if message is not None:
-            _store(message, row, _parsed(message, store.content_of(row)), now)
+            _store(message, row, _parsed(message, store.content_of(row)), now, examiner)
     except UNREADABLE as error:
         # The error's text may contain the row, and bodies must not be logged.
         log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
@@ -108,14 +108,16 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
 
 
 @transaction.atomic
-def _store(message: Message, row: Mapping[str, Any], parsed: ParsedContent, now: datetime) -> None:
+def _store(
+    message: Message, row: Mapping[str, Any], parsed: ParsedContent, now: datetime, examiner: store.Examiner
+) -> None:
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
     store.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
     locked.fetch_tries, locked.missing_since = 0, None
-    store.store_revision(locked, row=row, parsed=parsed, actor=ACTOR, now=now)
+    store.store_revision(locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner)
     if was_gone:
         _record_found_again(locked)
 

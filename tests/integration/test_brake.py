@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from alerts.deliveries.missed import plan_missed
 from alerts.models import Card, Delivery, Destination
-from approvals import tasks
+from approvals import examination, tasks
 from approvals.brake import commands
 from approvals.caps import end_over, forget
 from approvals.desk_messages import desk_messages
@@ -142,7 +142,7 @@ def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
     # Deciding one makes no card either.
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = Message.objects.filter(review__is_apart=True).first()
-    mirror_row(connection, pending_row(message.upstream_id), clock())
+    mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
     message.refresh_from_db()
     assert decide(message, reviewer).decision.state == "recorded"
     post_event(client, connection, event_body("message.rejected", email_id=message.upstream_id, decision="rejected"))
@@ -186,13 +186,13 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
         row = pending_row(
             f"01ALIKE{number}", to_addresses=[f"dana{number}@x.example"], markdown=f"You owe {number} EUR."
         )
-        assert mirror_row(connection, row, clock())
+        assert mirror_row(connection, row, clock(), examination)
     assert apart() == [False, False, True, True]
     assert (Card.objects.filter(about="").count(), Card.objects.exclude(about="").count()) == (2, 1)
     assert Message.objects.filter(hydrated_at=None).count() == 0
     assert len(actions("message.set_apart")) == 2
     # Read again it is the same message, and counts no second time.
-    assert mirror_row(connection, pending_row("01ALIKE0", subject="Your refund for order 9"), clock())
+    assert mirror_row(connection, pending_row("01ALIKE0", subject="Your refund for order 9"), clock(), examination)
     assert apart()[0] is False
 
 
@@ -202,7 +202,7 @@ def flood(client, connection):
     cap(key=(2, 0))
     for number in range(5):
         come(client, connection, 1, email_id=f"01FLOOD{number}")
-        mirror_row(connection, pending_row(f"01FLOOD{number}", **KEY), clock())
+        mirror_row(connection, pending_row(f"01FLOOD{number}", **KEY), clock(), examination)
     return Brake.objects.get()
 
 
@@ -231,7 +231,7 @@ def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in
     # Pressed twice; and what comes after that is left alone.
     assert page.post(url, {"reason": "The agent ran wild."}).status_code == 403
     come(client, flood.connection, 1, email_id="01LATER")
-    mirror_row(flood.connection, pending_row("01LATER", **KEY), clock())
+    mirror_row(flood.connection, pending_row("01LATER", **KEY), clock(), examination)
     reject, rejected = commands._reject, []
 
     def dies(brake, message, actor):

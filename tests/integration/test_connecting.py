@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from approvals import examination
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision
@@ -194,7 +195,7 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connect
     Connection.objects.update(reading_until=None)
     commands.remove_connection(**remove)
     # A read of one message, a webhook, and the wake-up for a full read.
-    assert mirror_row(connection, pending_row(message.upstream_id), NOW)
+    assert mirror_row(connection, pending_row(message.upstream_id), NOW, examination)
     late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
     assert reads.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"
     assert reads.read_everything(connection_id=connection.pk, now=timezone.now()) == "not now"

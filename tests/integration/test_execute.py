@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
-from approvals import tasks
+from approvals import examination, tasks
 from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
@@ -437,7 +437,7 @@ def hosted(upstream):
     message = make_message(connection, hydrated=False)
     with transaction.atomic():
         locked = store.lock_message(connection, upstream_id=message.upstream_id)
-        store.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW)
+        store.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW, examiner=examination)
     upstream.decides(200, decision="approved")
     return Message.objects.get(pk=message.pk)
 

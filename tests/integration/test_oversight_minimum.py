@@ -46,7 +46,7 @@ def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection)
             for one in Mailbox.objects.filter(is_active=True)
             if is_below(one.oversight_mode, per_call=one.allow_looser_per_call, minimum=minimum)
         }
-        assert {str(one) for one in Mailbox.objects.below_minimum()} == expected, minimum
+        assert {str(one) for one in Mailbox.objects.below_minimum(minimum)} == expected, minimum
         items = [one for one in attention_for(actor_of(admin), timezone.now()) if one.kind == "below_minimum"]
         assert len(items) == len(expected)
     assert attention_count(actor_of(admin)) == len(attention_for(actor_of(admin), timezone.now()))

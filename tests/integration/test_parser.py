@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from approvals import examination
 from approvals.bulk.sheet import gather
 from approvals.models import Review
 from common.postgres import clock
@@ -103,13 +104,13 @@ def hostile(start):
 
 def test_message_that_cannot_be_read_safely_is_put_aside(db, connection, desk, reviewer, hostile, monkeypatch):
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
-    assert mirror_row(connection, row, clock())
+    assert mirror_row(connection, row, clock(), examination)
     message = Message.objects.get(upstream_id="01HOSTILE")
     assert (message.state, message.review.risk_level, message.fetch_tries) == ("held", "high", 0)
     assert [one["rule"] for one in message.revision.findings if one["level"] == "high"] == ["unsafe_content"]
     # Never again by itself, also when the row has news.
     monkeypatch.setattr("rendering.parsed.parse", None)
-    assert mirror_row(connection, {**row, "metadata": {"run_id": "7"}}, clock())
+    assert mirror_row(connection, {**row, "metadata": {"run_id": "7"}}, clock(), examination)
 
     page = desk.get(f"/queue/{message.public_id}/").content.decode()
     assert "The message could not be read safely." in page
@@ -142,10 +143,10 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(db, conn
         away.setenv("PARSER_SOCKET", "/nonexistent")
         for _ in range(5):
             with pytest.raises(ParserUnavailable):
-                mirror_row(connection, pending_row(message.upstream_id), clock())
+                mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
     message.refresh_from_db()
     assert (message.fetch_tries, message.hydrated_at) == (0, None)
-    assert mirror_row(connection, pending_row(message.upstream_id), clock())
+    assert mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
     # Nor is a page of the desk an error, whatever other tests have rendered.
     monkeypatch.setattr("approvals.message_page.content.rendered._cache", OrderedDict())
     monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)

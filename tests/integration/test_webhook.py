@@ -10,6 +10,7 @@ from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
 from alerts.models import Card, Delivery, Destination, Route
+from approvals import examination
 from audit.models import Entry
 from common.fingerprint import Attachment, fingerprint
 from mirror import store
@@ -241,7 +242,7 @@ def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lis
     sent_at = (timezone.now() - timedelta(days=1)).isoformat()
     post_event(client, connection, event_body(email_id="01OLD", timestamp=sent_at))
     assert only_message().state == "gone"
-    assert mirror_row(connection, pending_row("01OLD"), timezone.now())
+    assert mirror_row(connection, pending_row("01OLD"), timezone.now(), examination)
     assert only_message().state == "held"
     assert Entry.objects.filter(action="message.held").count() == 1
 
