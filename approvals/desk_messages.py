@@ -35,7 +35,7 @@ from common.postgres.statements import (
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE
+from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE, VOID
 from policy.rules.facts import COLUMNS
 
 
@@ -226,6 +226,23 @@ def _newest_decisions() -> "Prefetch[Any]":
 def read_decisions(messages: Sequence[Message]) -> None:
     """Read the decisions of these messages, newest first."""
     prefetch_related_objects(messages, _newest_decisions())
+
+
+def our_decisions(message: Message) -> list[Decision]:
+    """Return our decisions about a message, the newest first: those that were read with it, or read now."""
+    known: list[Decision] | None = message.__dict__.get("newest_decisions")
+    return sorted(message.decisions.all(), key=lambda one: -one.pk) if known is None else known
+
+
+def latest_decision(message: Message) -> Decision | None:
+    """Return our newest decision about a message that may have an effect.
+
+    One without effect must not hide an older one that was withdrawn and may still take effect.
+    """
+    decisions = our_decisions(message)
+    if not decisions or decisions[0].state not in VOID:
+        return decisions[0] if decisions else None
+    return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
 
 
 def awaits_review(message: int) -> bool:

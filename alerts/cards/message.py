@@ -24,6 +24,7 @@ from alerts.cards.markup import (
 from alerts.cards.reading import approvals_of, live_claim
 from alerts.models import Destination
 from approvals.decisions.status import Status, shown_status, status_of
+from approvals.desk_messages import latest_decision
 from approvals.models import RuleWeight
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
@@ -94,6 +95,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
     claim = live_claim(message) if is_held else None
+    newest = latest_decision(message) if is_held else None
     content = revision.content if revision else {}
     return CardFacts(
         copies=copied_to(revision, "cc") if revision else (),
@@ -115,7 +117,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",
         approvals=approvals_of(message) if is_held else "",
-        is_stoppable=is_held and bool(message.latest_decision and message.latest_decision.is_stoppable),
+        is_stoppable=newest is not None and newest.is_stoppable,
     )
 
 

@@ -81,7 +81,9 @@ _STARTED_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
 # card: the flood has one.
 _PLAN = f"""
 WITH subject AS MATERIALIZED (
-    SELECT message.id, message.trigger, EXISTS (SELECT FROM approvals_review WHERE message_id = message.id AND brake_id IS NOT NULL) AS in_flood, COALESCE(message.mailbox_id, (
+    SELECT message.id, message.trigger,
+      EXISTS (SELECT FROM approvals_review WHERE message_id = message.id AND brake_id IS NOT NULL) AS in_flood,
+      COALESCE(message.mailbox_id, (
         SELECT mailbox.id FROM mirror_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
         WHERE %(about)s <> '' AND mailbox.connection_id = %(connection)s
         AND mailbox.address = detail.fields ->> 'mailbox' LIMIT 1

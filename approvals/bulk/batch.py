@@ -17,7 +17,7 @@ from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
 from approvals.decisions.decide import BatchInfo, VerdictResult, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
-from approvals.desk_messages import desk_messages
+from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
 from approvals.practice.ending import lesson
@@ -169,7 +169,7 @@ class Line:
 
     @property
     def can_undo(self) -> bool:
-        return self.decision is not None and self.actions.can_undo and self.message.latest_decision == self.decision
+        return self.decision is not None and self.actions.can_undo and latest_decision(self.message) == self.decision
 
 
 def store_batch(
@@ -268,8 +268,8 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
 
 
 def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
-    decision = next((one for one in message.our_decisions if one.pk == number), None)
+    decision = next((one for one in our_decisions(message) if one.pk == number), None)
     actions = available_actions(
-        message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
+        message, latest_decision(message), is_reviewer=is_reviewer(actor, message), may_look=False
     )
     return Line(message, decision, sentence, shown_status(message), actions, number == _COUNTS, number == _PRACTICE)

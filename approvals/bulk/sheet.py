@@ -14,7 +14,7 @@ from django.core import signing
 from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings
 from approvals.decisions.status import Status, available_actions, shown_status
-from approvals.desk_messages import desk_messages
+from approvals.desk_messages import desk_messages, latest_decision
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import rendered_message_of
@@ -226,7 +226,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     """Return why a message cannot be decided on a sheet at all; empty where it can."""
     if message.revision is None:
         return "Its content is still being fetched." if message.state == "held" else "It is no longer held."
-    actions = available_actions(message, message.latest_decision, is_reviewer=True, may_look=False)
+    actions = available_actions(message, latest_decision(message), is_reviewer=True, may_look=False)
     if not actions.takes_verdict:
         status = shown_status(message)
         return f"{'. '.join(part for part in (status.word, status.detail) if part)}."

@@ -11,6 +11,7 @@ from django.utils import timezone
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.outcomes import NO_REASON_TAKEN
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
+from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
 from common.time_zones import there, zone_word
 from mirror.models import Message
@@ -245,7 +246,7 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
 
 def shown_status(message: Message) -> Status:
     """Return where the message is; that it left although it was withdrawn overrides its later decisions."""
-    newest, left = message.latest_decision, left_after_all(message.our_decisions)
+    newest, left = latest_decision(message), left_after_all(our_decisions(message))
     if left is None:
         return status_of(message, newest)
     lost = newest is not None and newest.state == DecisionState.SUPERSEDED

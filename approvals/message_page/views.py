@@ -23,7 +23,7 @@ from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, rulings, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, opened_parts, unread_parts
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
-from approvals.desk_messages import desk_messages, shown_message
+from approvals.desk_messages import desk_messages, latest_decision, our_decisions, shown_message
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.edits import edits_context, edits_part
@@ -255,7 +255,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
 
 def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     """Return what the pane shows of the decisions on the message: the newest one's status, and what may be done."""
-    decision = message.latest_decision
+    decision = latest_decision(message)
     has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
     actions = available_actions(
         message,
@@ -265,7 +265,7 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=timezone.now())
-    decisions = message.our_decisions
+    decisions = our_decisions(message)
     was_practice = message.is_practice and message.state != "held"
     return {
         "practice": PracticeMessage.objects.of_message(message.pk) if was_practice else None,

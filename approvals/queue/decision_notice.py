@@ -13,7 +13,7 @@ from django.utils import timezone
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
-from approvals.desk_messages import shown_message
+from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision
 from common.actors import Actor
 from mirror.models import Message
@@ -75,7 +75,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     if public_id is None:
         return {}
     message = shown_message(actor, public_id)
-    decision = message.latest_decision if message else None
+    decision = latest_decision(message) if message else None
     if message is None or decision is None or not _is_news(decision, actor):
         return _approval_context(message, actor) if message else {}
     actions = available_actions(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)

@@ -9,6 +9,7 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.decisions.status import Status, reported_in_words, shown_status
+from approvals.desk_messages import latest_decision
 from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
 from approvals.queue.filters import RISKS, Filters
 from common.actors import Actor
@@ -235,7 +236,7 @@ def rows_of(
             message=message,
             status=shown_status(message),
             score=score_of(message.revision.findings if message.revision else [], weights),
-            decision=message.latest_decision,
+            decision=latest_decision(message),
             expiry=expiry_of(message, now=now),
             gathered=_gathered(message, filters),
             **_holder(message, actor, now),
@@ -318,7 +319,8 @@ _AS_STORED = (
 
 def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     """Return a message for scripts."""
-    decision, review = message.latest_decision, message.review
+    decision = latest_decision(message)
+    review = message.review
     return {
         **{name: getattr(message, name) for name in _AS_STORED},
         "id": str(message.public_id),

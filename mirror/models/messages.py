@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.fields import ArrayField
@@ -23,11 +23,8 @@ from common.identifiers import uuid7
 from common.postgres.statements import ASKING
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well
-from mirror.states import DecisionState, MessageState
-from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY, VOID
-
-if TYPE_CHECKING:
-    from approvals.models import Decision
+from mirror.states import MessageState
+from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 
 
 def visible_condition(actor: Actor) -> Q:
@@ -407,23 +404,6 @@ class Message(models.Model):
     def is_unnamed(self) -> bool:
         """Whether neither a webhook nor a read has given its subject yet."""
         return self.hydrated_at is None and not self.subject
-
-    @property
-    def our_decisions(self) -> "list[Decision]":
-        """Our decisions, the newest first: those that `for_list` and `for_rows` read with the message, or read now."""
-        known: list[Decision] | None = self.__dict__.get("newest_decisions")
-        return sorted(self.decisions.all(), key=lambda one: -one.pk) if known is None else known
-
-    @property
-    def latest_decision(self) -> "Decision | None":
-        """Our newest decision that may have an effect.
-
-        One without effect must not hide an older one that was withdrawn and may still take effect.
-        """
-        decisions = self.our_decisions
-        if not decisions or decisions[0].state not in VOID:
-            return decisions[0] if decisions else None
-        return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
 
 
 class Revision(models.Model):

@@ -13,7 +13,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
 from approvals.decisions.later import LaterChoice, LaterForm, delay_in_words, timing_of
 from approvals.decisions.status import shown_status
-from approvals.desk_messages import shown_message
+from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
 from audit.models import Entry
@@ -244,7 +244,7 @@ def test_what_changed_before_the_time_is_refused_then_and_needs_attention(messag
             time_comes(later)
             assert run_decision(decision_id=later.pk) == "refused", sentence
             refused = shown_message(ana, message.public_id)
-            assert (refused.state, sentence in refused.latest_decision.explanation) == ("held", True), sentence
+            assert (refused.state, sentence in latest_decision(refused).explanation) == ("held", True), sentence
             assert not Verdict.objects.filter(live=True).exists()
             [item] = [one for one in attention_for(ana, clock()) if one.kind == "refused"]
             assert item.why.startswith("Ana Ferreira approved it for "), sentence

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.status import status_of
-from approvals.desk_messages import desk_messages
+from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, Verdict
 from dashboard.live import CHANNEL
 from tests.factories import make_message
@@ -26,7 +26,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
     for ended in ("undone", "refused"):
         Decision.objects.filter(outcome="reject").update(state=ended)
         shown = desk_messages().for_list().get()
-        assert status_of(shown, shown.latest_decision).word == "May still be sent", ended
+        assert status_of(shown, latest_decision(shown)).word == "May still be sent", ended
 
 
 def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from approvals.decisions import decide, withdraw
 from approvals.decisions.status import status_of
+from approvals.desk_messages import latest_decision
 from approvals.models import Decision
 from common.references import references_in
 from mirror.errors import DeskError
@@ -85,7 +86,7 @@ class DecisionSteps(RuleBasedStateMachine):
     @invariant()
     def doubt_is_shown(self) -> None:
         for message in self.messages().prefetch_related("decisions__given_by"):
-            decision = message.latest_decision
+            decision = latest_decision(message)
             if decision and decision.state in DOUBT and message.state in ("held", "gone"):
                 assert status_of(message, decision).word.startswith(DOUBT[decision.state])
 
@@ -150,7 +151,7 @@ class DecisionSteps(RuleBasedStateMachine):
     def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
         before = len(self.world.effects)
         message = self.messages().prefetch_related("decisions__given_by").get(upstream_id=body["email_id"])
-        shown = status_of(message, message.latest_decision).word
+        shown = status_of(message, latest_decision(message)).word
         answer = self.world.carry_out(body)
         assert len(self.world.effects) == before or shown != "Held", "it took effect while it was shown as held"
         return answer

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from approvals.desk_messages import latest_decision
 from approvals.message_page.content.differences import edit_that_made
 from approvals.models import Replacement
 from common.postgres.statements import ANY, ValueQuery, first_of
@@ -36,7 +37,7 @@ def edits_context(message: Message, facts: Mapping[str, Any], *, is_edited: bool
         # What changed since is rejected by whoever has read it, as any message.
         context |= {"edit_to": row, "may_finish": is_free and row.revision_id == message.revision_id}
     if is_edited and (made := edit_that_made(message)) is not None:
-        decision = made.message.latest_decision
+        decision = latest_decision(made.message)
         is_under_way = decision is not None and decision.state in _UNDER_WAY
         outcome = decision.outcome if decision is not None else ""
         has_left = made.message.state not in _NOT_SENT
