@@ -5,29 +5,19 @@ away, calls pass uncounted. Sandbox mail has no quota. Held mail counts against 
 approving never finds it used up.
 """
 
-import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from redis import RedisError
 
+from common.redis import is_resting, quick_redis, rest
 from gateway.errors import TooManyRequests
 from gateway.models import Account, ApiKey, Email, UsageDay
 from gateway.states import Direction
 
-log = logging.getLogger(__name__)
-
-TIMEOUT = 0.2
-# How long Redis is left alone after it failed, so that not every request waits for it.
-REST = 5.0
 _CALLS = "gateway:calls"
 # A call over the limit does not count as usage. One round trip; the counter of the minute expires by itself.
 _HIT = """
@@ -37,87 +27,49 @@ local limit = tonumber(ARGV[1])
 if limit == 0 or calls <= limit then redis.call('HINCRBY', KEYS[2], ARGV[2], 1) end
 return calls
 """
-Day = tuple[str, date]
 T = TypeVar("T")
 _DAY = timedelta(days=1)
 
 
-class _Health:
-    """Whether Redis answers. Threads share it without a lock: a stale value costs one call."""
-
-    asked_again_at = 0.0
-    away = False
-
-
-def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
+def hit(*, key: ApiKey, limit: int, now: datetime) -> int:
     """Count one call of a key, and return its calls in this minute; 0 while Redis is away."""
     minute = int(now.timestamp()) // 60
-    keys = [f"gateway:rate:{key_id}:{minute}", _CALLS]
-    return _ask(lambda: int(_hit()(keys=keys, args=[limit, _name(account_id, now.date())])), 0)
+    keys = [f"gateway:rate:{key.pk}:{minute}", _CALLS]
+    name = f"{key.account_id}:{now.date().isoformat()}"
+    return _ask(lambda: int(quick_redis().register_script(_HIT)(keys=keys, args=[limit, name])), 0)
 
 
-def take_calls() -> dict[Day, int]:
-    """Remove the counted calls from Redis and return them, for writing them into rows."""
-    return _read(_ask(lambda: _redis().pipeline().hgetall(_CALLS).delete(_CALLS).execute()[0], {}))
-
-
-def put_back(calls: dict[Day, int]) -> None:
-    """Return calls to Redis that could not be written into rows."""
-    pipeline = _redis().pipeline()
-    for (account_id, day), number in calls.items():
-        pipeline.hincrby(_CALLS, _name(account_id, day), number)
-    _ask(pipeline.execute, None)
+def calls_by_day(counted: dict[bytes, bytes]) -> dict[tuple[str, date], int]:
+    """Return calls as they are counted in Redis, by account and day."""
+    calls = {}
+    for name, number in counted.items():
+        account_id, _, day = name.decode().rpartition(":")
+        calls[account_id, date.fromisoformat(day)] = int(number)
+    return calls
 
 
 def calls_not_moved(account_id: str) -> dict[date, int]:
     """Return the calls of an account that are still in Redis, by day."""
-    counted = _read(_ask(lambda: _redis().hgetall(_CALLS), {}))
+    counted = calls_by_day(_ask(lambda: quick_redis().hgetall(_CALLS), {}))
     return {day: number for (account, day), number in counted.items() if account == account_id}
 
 
-def _ask(question: Callable[[], T], otherwise: T) -> T:
-    if time.monotonic() < _Health.asked_again_at:
+def _ask(question: Callable[[], Any], otherwise: T) -> T:
+    if is_resting():
         return otherwise
     try:
-        answer = question()
+        answer: T = question()
     except RedisError as error:
-        _Health.asked_again_at = time.monotonic() + REST
-        if not _Health.away:
-            log.warning("calls are not counted", extra={"reason": type(error).__name__})
-        _Health.away = True
+        rest(error)
         return otherwise
-    if _Health.away:
-        log.info("calls are counted again")
-        _Health.away = False
     return answer
-
-
-@cache
-def _redis() -> Redis:
-    # By default the client would retry for seconds.
-    retry = Retry(NoBackoff(), 1)
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry)
-
-
-@cache
-def _hit() -> Any:
-    return _redis().register_script(_HIT)
-
-
-def _name(account_id: str, day: date) -> str:
-    return f"{account_id}:{day.isoformat()}"
-
-
-def _read(counted: dict[Any, Any]) -> dict[Day, int]:
-    named = ((name.decode().rpartition(":"), int(number)) for name, number in counted.items())
-    return {(account_id, date.fromisoformat(day)): number for (account_id, _, day), number in named}
 
 
 def check_rate(*, key: ApiKey, now: datetime) -> None:
     """Count this call. Raises TooManyRequests where the key made too many in this minute."""
     own = key.account.requests_per_minute
     limit = settings.GATEWAY_RATE_LIMIT if own is None else own
-    calls = hit(key_id=key.pk, account_id=key.account_id, limit=limit, now=now)
+    calls = hit(key=key, limit=limit, now=now)
     if not limit or calls <= limit:
         return
     raise TooManyRequests(
@@ -132,13 +84,13 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
 
     The account is locked where it has a quota, so that two requests never both take its last message.
     """
-    if sandbox or not (account.monthly_email_quota is not None or _warms_up(account)):
+    if sandbox or not (account.monthly_email_quota is not None or account.warms_up):
         return
     account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     quota = account.monthly_email_quota
-    begin = start_of_month(now)
-    if quota is not None and Email.objects.charged_to(account, since=begin).count() >= quota:
-        ends = start_of_month(begin + 31 * _DAY)
+    month = start_of_month(now)
+    if quota is not None and emails_sent_this_month(account, now=now) >= quota:
+        ends = start_of_month(month + 31 * _DAY)
         raise TooManyRequests(
             f"The monthly quota of {quota} emails is used up. It resets at {ends:%Y-%m-%d} 00:00 UTC; "
             "the operator can raise it.",
@@ -146,33 +98,26 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
             retry_after=_seconds(ends - now),
             monthly_email_quota=quota,
         )
-    if _warms_up(account):
-        _check_day(account, now)
-
-
-def _check_day(account: Account, now: datetime) -> None:
-    begin = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    sent, limit = Email.objects.charged_to(account, since=begin).count(), account.warmup_daily_limit or 0
-    if sent < limit:
+    if not account.warms_up:
         return
-    raise TooManyRequests(
-        f"This account is warming up: it may send {limit} emails a day at this stage, and has sent {sent} today.",
-        code="warmup_limit",
-        hint="Send the rest after midnight UTC. The limit rises with each warm-up stage.",
-        retry_after=_seconds(begin + _DAY - now),
-        warmup_stage=account.warmup_stage,
-        daily_sent=sent,
-        daily_limit=limit,
-    )
+    limit = account.warmup_daily_limit
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    sent = Email.objects.charged_to(account, since=today).count()
+    if limit is not None and sent >= limit:
+        raise TooManyRequests(
+            f"This account is warming up: it may send {limit} emails a day at this stage, and has sent {sent} today.",
+            code="warmup_limit",
+            hint="Send the rest after midnight UTC. The limit rises with each warm-up stage.",
+            retry_after=_seconds(today + _DAY - now),
+            warmup_stage=account.warmup_stage,
+            daily_sent=sent,
+            daily_limit=limit,
+        )
 
 
 def start_of_month(moment: datetime) -> datetime:
     """Return when the month of `moment` began, in UTC."""
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def _warms_up(account: Account) -> bool:
-    return account.warmup_stage > 0 and account.warmup_daily_limit is not None
 
 
 def _seconds(wait: timedelta) -> int:
@@ -209,10 +154,14 @@ def emails_sent_this_month(account: Account, *, now: datetime) -> int:
 
 def write_down_calls() -> int:
     """Move the counted calls from Redis into rows; what cannot be written is counted again next time."""
-    calls = take_calls()
+    counted: dict[bytes, bytes] = _ask(lambda: quick_redis().pipeline().hgetall(_CALLS).delete(_CALLS).execute()[0], {})
+    calls = calls_by_day(counted)
     try:
         UsageDay.objects.add(calls)
     except DatabaseError:
-        put_back(calls)
+        pipeline = quick_redis().pipeline()
+        for name, number in counted.items():
+            pipeline.hincrby(_CALLS, name, int(number))
+        _ask(pipeline.execute, None)
         raise
     return sum(calls.values())

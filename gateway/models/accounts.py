@@ -64,6 +64,11 @@ class Account(UlidModel):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether it may send only so many emails a day."""
+        return self.warmup_stage > 0 and self.warmup_daily_limit is not None
+
 
 class Scope(models.TextChoices):
     """What a key may do."""

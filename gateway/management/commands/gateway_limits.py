@@ -54,9 +54,8 @@ class Command(BaseCommand):
 
     def _show(self, account: Account) -> None:
         shown = {what: getattr(account, column) for _, column, what in _LIMITS}
-        warm = account.warmup_stage > 0 and account.warmup_daily_limit is not None
         stage = f"{account.warmup_daily_limit} (warm-up, stage {account.warmup_stage})"
-        shown["live emails a day"] = stage if warm else None
+        shown["live emails a day"] = stage if account.warms_up else None
         shown["loosest oversight mode"] = account.minimum_oversight_mode or None
         for what, limit in shown.items():
             self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from gateway import limits
+from common import redis
 from gateway import smtp as mail_server_memory
 from gateway.inbound import smtp_server
 from gateway.inbound.smtp_server import Listener
@@ -61,14 +61,11 @@ def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Wait for Redis on a busy machine, and reset what a test changed about it."""
-    monkeypatch.setattr(limits, "TIMEOUT", 60)
-    limits._redis.cache_clear()
-    limits._hit.cache_clear()
-    limits._Health.asked_again_at, limits._Health.away = 0.0, False
+    monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(redis, "_rests_until", 0.0)
+    redis.quick_redis.cache_clear()
     yield
-    limits._redis.cache_clear()
-    limits._hit.cache_clear()
-    limits._Health.asked_again_at, limits._Health.away = 0.0, False
+    redis.quick_redis.cache_clear()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from redis import Redis
 
+from common import redis
 from gateway import attachments, limits
 from gateway.errors import TooManyRequests
 from gateway.models import Account, ApiKey, AuditLogEntry, Email, IdempotencyRecord, Mailbox, UsageDay
@@ -73,25 +74,26 @@ def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world
 
 
 def test_unresponsive_redis_is_asked_rarely(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(limits, "TIMEOUT", 0.05)
-    monkeypatch.setattr(limits, "REST", 600)
+    monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(redis, "REST_SECONDS", 600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        limits._redis.cache_clear()
+        redis.quick_redis.cache_clear()
         assert call_as_agent(world) is None
-        # Nothing listens any more: a new connection would be refused and start counting from zero.
-    limits._Health.away = False
-    assert [limits.hit(key_id="k", account_id="a", limit=1, now=MOMENT) for _ in range(20)] == [0] * 20
-    assert not limits._Health.away
+    # Nothing may ask it any more.
+    monkeypatch.setattr(limits, "quick_redis", None)
+    assert [call_as_agent(world) for _ in range(20)] == [None] * 20
 
 
 def test_counting_resumes_when_redis_returns_even_without_its_scripts(world: World, settings: Any):
-    limits._Health.away = True
+    redis.rest(OSError())
+    assert call_as_agent(world) is None
+    redis._rests_until = 0.0
     settings.GATEWAY_RATE_LIMIT = 1
     assert until_refused(world, 1).status_code == 429
     Redis.from_url(settings.REDIS_URL).script_flush()
     assert call_as_agent(world) is None
-    assert not limits._Health.away
+    assert not redis.is_resting()
 
 
 def test_quota_used_up_is_429_until_the_month_ends(world: World):
@@ -303,5 +305,5 @@ def test_call_counts_that_cannot_be_stored_stay_in_redis(world: World, monkeypat
 
 def test_usage_without_redis_is_read_from_the_database(world: World, monkeypatch: pytest.MonkeyPatch):
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
-    monkeypatch.setattr(limits._Health, "asked_again_at", float("inf"))
+    monkeypatch.setattr(redis, "_rests_until", float("inf"))
     assert october(world)["api_calls"] == 7
