@@ -5,7 +5,6 @@ Each is sent at most once, as in messages/outbox.py.
 """
 
 import logging
-from datetime import timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -22,7 +21,6 @@ from gateway.lookups import mailbox_for
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.models.notices import NoticeQuerySet
 from gateway.text import one_plain_line
-from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ Subject: {subject}
 def mail_code(request: ApprovalRequest) -> None:
     """Mail the code of a request to the oversight address, if there is one, in the caller's transaction."""
     to = oversight_address(request.account)
-    if to and _domain_of(request.account):
+    if to and Domain.objects.oldest_of(request.account):
         _enqueue(Notice(account=request.account, to=to, approval=request))
 
 
@@ -90,10 +88,11 @@ def send_due(*, notice_id: str) -> str:
     notice = Notice.objects.claim(notice_id)
     if notice is None:
         return "not due"
-    if notice.attempts > smtp.MAX_ATTEMPTS:
-        return _end(notice, "failed", "given up: every attempt ended without an outcome")
+    mine = _own_attempt(notice)
     sender, message = _build(notice)
     try:
+        if notice.attempts > smtp.MAX_ATTEMPTS:
+            raise smtp.HandoverFailed("given up: every attempt ended without an outcome", permanent=True)
         with smtp.watched():
             smtp.hand_over(
                 server=Server.from_url(settings.EMAIL_URL),
@@ -105,15 +104,17 @@ def send_due(*, notice_id: str) -> str:
             )
     except smtp.LeaseLost:
         return "not due"
-    except smtp.FateUnknown as error:
-        return _end(notice, "unknown", str(error))
-    except smtp.HandoverFailed as error:
-        wait = None if error.permanent else retry_after_attempt(notice.attempts, schedule=smtp.RETRIES, jitter=0.2)
-        if wait is None:
-            return _end(notice, "failed", str(error))
-        _own_attempt(notice).update(due_at=Now() + timedelta(seconds=wait), last_error=str(error)[:2000])
-        return "put off"
-    _own_attempt(notice).update(sent_at=Now(), last_error="")
+    except (smtp.FateUnknown, smtp.HandoverFailed) as error:
+        word = "unknown"
+        if isinstance(error, smtp.HandoverFailed):
+            word = "failed"
+            if wait := smtp.retry_wait(error, notice.attempts):
+                mine.update(due_at=Now() + wait, last_error=str(error)[:2000])
+                return "put off"
+        mine.update(due_at=None, last_error=str(error)[:2000])
+        log.error("notice not sent", extra={"notice": notice.pk, "attempt": notice.attempts, "result": word})
+        return word
+    mine.update(sent_at=Now(), last_error="")
     auditing.record("email.forwarded" if notice.received else "approval.mailed", notice.received or notice.approval)
     return "sent"
 
@@ -128,65 +129,47 @@ def _own_attempt(notice: Notice) -> NoticeQuerySet:
     return Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
 
 
-def _end(notice: Notice, word: str, reason: str) -> str:
-    _own_attempt(notice).update(due_at=None, last_error=reason[:2000])
-    log.error("notice not sent", extra={"notice": notice.pk, "attempt": notice.attempts, "result": word})
-    return word
-
-
 def _build(notice: Notice) -> tuple[str, EmailMessage]:
     """Return the sender of a notice, and its message; the same at every attempt."""
     message = EmailMessage(policy=_POLICY)
-    if notice.received:
-        sender = _write_copy(message, notice.received)
+    to = Address(addr_spec=notice.to)
+    if email := notice.received:
+        mailbox = email.mailbox
+        sender = mailbox.address
+        message["From"] = Address(mailbox.display_name, addr_spec=sender)
+        if answer_to := email.reply_to or email.from_address:
+            message["Reply-To"] = Address(addr_spec=answer_to)
+        message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
+        text = _RECEIVED.format(
+            mailbox=sender,
+            sender=f"{one_plain_line(email.from_name)} <{email.from_address}>".strip(),
+            to=", ".join(email.to),
+            date=f"{email.created_at:%Y-%m-%d %H:%M}",
+            subject=one_plain_line(email.subject),
+            text=email.markdown,
+        )
     else:
-        assert notice.approval is not None
-        sender = f"{RESERVED_NAME}@{_domain_of(notice.account)}"
-        _write_code(message, notice.approval, sender)
+        request = notice.approval
+        assert request is not None
+        sender = f"{RESERVED_NAME}@{Domain.objects.oldest_of(notice.account)}"
+        account = one_plain_line(request.account.name)
+        message["From"] = Address("Approval codes", addr_spec=sender)
         # Nobody reads the sender's address.
-        message["Reply-To"] = Address(addr_spec=notice.to)
-    message["To"] = Address(addr_spec=notice.to)
+        message["Reply-To"] = to
+        message["Subject"] = f"Approval code for {account}"
+        text = _CODE.format(
+            key=one_plain_line(request.requested_by_key.name),
+            account=account,
+            summary=one_plain_line(request.summary),
+            code=request.code,
+            until=f"{request.expires_at:%Y-%m-%d %H:%M}",
+        )
+    message.set_content(text, charset="utf-8")
+    if email:
+        email.attach_files_to(message)
+    message["To"] = to
     message["Date"] = format_datetime(notice.created_at)
     message["Message-ID"] = f"<{notice.pk.lower()}.notice@{domain_of(sender)}>"
     # Nobody's program answers it (RFC 3834), and ours does not forward it again.
     message["Auto-Submitted"] = "auto-generated"
     return sender, message
-
-
-def _write_code(message: EmailMessage, request: ApprovalRequest, sender: str) -> None:
-    account = one_plain_line(request.account.name)
-    message["From"] = Address("Approval codes", addr_spec=sender)
-    message["Subject"] = f"Approval code for {account}"
-    text = _CODE.format(
-        key=one_plain_line(request.requested_by_key.name),
-        account=account,
-        summary=one_plain_line(request.summary),
-        code=request.code,
-        until=f"{request.expires_at:%Y-%m-%d %H:%M}",
-    )
-    message.set_content(text, charset="utf-8")
-
-
-def _write_copy(message: EmailMessage, email: Email) -> str:
-    mailbox = email.mailbox
-    message["From"] = Address(mailbox.display_name, addr_spec=mailbox.address)
-    if answer_to := email.reply_to or email.from_address:
-        message["Reply-To"] = Address(addr_spec=answer_to)
-    message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
-    text = _RECEIVED.format(
-        mailbox=mailbox.address,
-        sender=f"{one_plain_line(email.from_name)} <{email.from_address}>".strip(),
-        to=", ".join(email.to),
-        date=f"{email.created_at:%Y-%m-%d %H:%M}",
-        subject=one_plain_line(email.subject),
-        text=email.markdown,
-    )
-    message.set_content(text, charset="utf-8")
-    email.attach_files_to(message)
-    return mailbox.address
-
-
-def _domain_of(account: Account) -> str:
-    """Return the account's oldest domain, or nothing where it has none."""
-    domains = Domain.objects.filter(account=account, status=Domain.Status.ACTIVE).order_by("id")
-    return domains.values_list("domain", flat=True).first() or ""

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from common.smtp import Server, connect, limit
+from outgoing.backoff import retry_after_attempt
 
 # All steps before the message together; keeps an attempt well inside its lease.
 OPENING_TIMEOUT = 25
@@ -162,6 +164,12 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return text.decode("utf-8", "replace")[:500]
+
+
+def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
+    """Return how long to wait after an attempt of this number failed; None: it is over."""
+    seconds = None if error.permanent else retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 class State:

@@ -1,6 +1,7 @@
 """Sending, replying and changing what is scheduled: in MultiMail's current dialect, and in the flat one."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
@@ -40,7 +41,7 @@ from gateway.lookups import (
 )
 from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
-from gateway.messages.submission import Edit, SubmissionResult
+from gateway.messages.submission import SubmissionResult
 from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Mode, Status
@@ -49,7 +50,7 @@ _WORDS = "Dear Jane,\n\nit left this morning."
 MAX_UCAN = 11_008
 # Of what simplifying changed, the answer lists so much.
 MOST_WARNINGS = 20
-_CONTENT = ("to", "cc", "bcc", "subject", "markdown")
+_CONTENT = ("to", "cc", "bcc", "subject")
 _HELD = (
     "Held for review: a person decides whether this message is sent. This is not an error. Do not send it again; read "
     "the message, or wait for the webhook, to learn the decision."
@@ -210,22 +211,26 @@ class EditIn(Body):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
-        edit = self.edit()
-        if edit.send_at is None and not edit.content:
+        content = self.content()
+        if self.time() is None and not content:
             raise ValueError("send_at: give at least one of send_at, to, cc, bcc, subject or markdown to change.")
-        if edit.content.get("to") == []:
+        if content.get("to") == []:
             raise ValueError("to: the message needs a recipient.")
-        if not edit.content.get("markdown", "x").strip():
+        if not content.get("markdown", "x").strip():
             raise ValueError("markdown: the message needs a body.")
         return self
 
-    def edit(self) -> Edit:
-        """Return what is to be changed."""
+    def time(self) -> datetime | None:
+        """Return when it is to be sent from now on; None: that stays."""
+        return self.send_at or self.scheduled_at
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields of the message that are to change, and to what."""
         content = {name: getattr(self, name) for name in _CONTENT if name in self.model_fields_set}
-        spelled = next((name for name in ("markdown", "body", "text") if name in self.model_fields_set), None)
-        if spelled:
-            content["markdown"] = getattr(self, spelled)
-        return Edit(send_at=self.send_at or self.scheduled_at, content=content)
+        for name in ("text", "body", "markdown"):
+            if name in self.model_fields_set:
+                content["markdown"] = getattr(self, name)
+        return content
 
 
 def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:
@@ -366,5 +371,7 @@ def edit_scheduled(request: KeyedRequest, mailbox: str, email: str, body: EditIn
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)
     found = email_named(request.auth, email, mailbox=box)
-    submission.edit_scheduled(key=request.auth, email=found, edit=body.edit(), now=timezone.now())
+    submission.edit_scheduled(
+        key=request.auth, email=found, send_at=body.time(), content=body.content(), now=timezone.now()
+    )
     return answer(shapes.full(email_named(request.auth, email, mailbox=box), text_body=False))

@@ -7,7 +7,7 @@ can be repeated, after it only the server's answer counts. Without that answer t
 import logging
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,6 @@ from gateway.models.emails import OUTBOX_LEASE, EmailQuerySet
 from gateway.recipients import suppression
 from gateway.states import Change, Decision, Status
 from gateway.webhooks import events
-from outgoing.backoff import retry_after_attempt
 from parsing.client import ParserKilled, ParserUnavailable
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,14 @@ def _attempt(email: Email) -> str:
     except smtp.HandoverFailed as error:
         if error.refused:
             error.refused.update(suppressed)
-        return _retry_or_fail(email, error, timezone.now())
+        wait = smtp.retry_wait(error, email.attempts)
+        if wait is None:
+            return _fail(email, error, timezone.now())
+        _own_attempt(email).update(
+            due_at=Now() + wait, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000]
+        )
+        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+        return "put off"
     _record_sent(email, replace(result, refused=result.refused | suppressed), timezone.now())
     return "sent"
 
@@ -141,39 +147,29 @@ def _simulate(email: Email, now: datetime) -> str:
 
 
 def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> None:
+    refused = result.refused
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
-    if result.refused:
-        email.refused_recipients = result.refused
-        kind = suppression.bounce_type(result.refused)
-        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": result.refused}
+    reached = [events.SENT]
+    if refused:
+        email.refused_recipients = refused
+        email.bounce_type = suppression.bounce_type(refused)
+        fields |= {"bounced_at": now, "bounce_type": email.bounce_type, "refused_recipients": refused}
     # Without delivery reports the mail server's acceptance counts as delivery.
-    is_delivered = not result.reports_delivery and reaches_a_recipient(email)
-    if is_delivered:
+    if not result.reports_delivery and reaches_a_recipient(email):
         fields["delivered_at"] = now
+        reached.append(events.DELIVERED)
     with transaction.atomic():
         # This attempt may have been written off meanwhile; the server's answer corrects that.
         if not _own_attempt(email).move(email, Change.SEND, **fields):
             if not Email.objects.written_off(email).update(**fields):
                 return
             email.status = Status.SENT
-        auditing.record("email.sent", email, refused=len(result.refused))
-        reached = (events.SENT, events.DELIVERED) if is_delivered else (events.SENT,)
+        auditing.record("email.sent", email, refused=len(refused))
         events.announce(*reached, email=email, now=now)
-        if result.refused:
-            email.bounce_type = fields["bounce_type"]
-            suppression.suppress_gone(email=email, refused=result.refused, now=now)
-            _announce_bounce(email, result.refused, now)
-    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(result.refused)})
-
-
-def _retry_or_fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
-    wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=smtp.RETRIES, jitter=0.2)
-    if wait is not None:
-        later = Now() + timedelta(seconds=wait)
-        _own_attempt(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
-        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
-        return "put off"
-    return _fail(email, error, now)
+        if refused:
+            suppression.suppress_gone(email=email, refused=refused, now=now)
+            _announce_bounce(email, refused, now)
+    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(refused)})
 
 
 def _why(error: smtp.HandoverFailed) -> str:

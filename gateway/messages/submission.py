@@ -5,7 +5,7 @@ What is approved is what is sent, so only the time of an approved message can be
 """
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -99,14 +99,6 @@ def move_on(*, email: Email, now: datetime) -> bool:
     return True
 
 
-def try_move_on(*, email: Email, now: datetime) -> None:
-    """Move an email on; a database error is logged and the sweep tries again."""
-    try:
-        move_on(email=email, now=now)
-    except DatabaseError as error:
-        log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
-
-
 def request_approval(*, email: Email, now: datetime) -> bool:
     """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
 
@@ -176,41 +168,14 @@ def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> Submissio
     return SubmissionResult(record.email, repeated=True, mismatch=record.digest != digest)
 
 
-@dataclass(frozen=True)
-class Edit:
-    """What a caller wants changed: a time, and fields of the content by name."""
-
-    send_at: datetime | None = None
-    content: dict[str, Any] = field(default_factory=dict)
-
-
-def edit_scheduled(*, key: ApiKey, email: Email, edit: Edit, now: datetime) -> None:
-    """Change a message that waits for its time.
+def edit_scheduled(
+    *, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any], now: datetime
+) -> None:
+    """Change the time of a message that waits for it, or fields of its content.
 
     Other content is admitted and scanned like a new message, and may then wait at the gate. Raises Conflict when the
     message is not waiting or was changed at the same moment, and what admission raises; then nothing is changed.
     """
-    _check_waits(email, now)
-    fields = {name: value for name, value in edit.content.items() if getattr(email, name) != value}
-    if fields and email.decision:
-        raise Conflict(
-            "This message is approved, so its content and recipients cannot change. Only its time can be changed; to "
-            "send something else, cancel it and send a new message.",
-            code="already_approved",
-            **email.outcome(),
-        )
-    if edit.send_at not in (None, email.send_at):
-        check_time(mailbox=email.mailbox, send_at=edit.send_at, now=now)
-        fields["send_at"] = edit.send_at
-    if not fields:
-        return
-    if fields.keys() == {"send_at"}:
-        _move_time(key, email, fields["send_at"])
-    else:
-        _rewrite(key, email, fields, now)
-
-
-def _check_waits(email: Email, now: datetime) -> None:
     if email.status != Status.SCHEDULED:
         raise Conflict(
             f"Only a scheduled message can be changed: this one is {email.status}.",
@@ -219,18 +184,41 @@ def _check_waits(email: Email, now: datetime) -> None:
         )
     if email.send_at is None or email.send_at <= now:
         raise Conflict("This message is being sent.", code="not_scheduled", **email.outcome())
-
-
-def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
-    with transaction.atomic():
-        if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
-            raise _changed_meanwhile(email)
-        auditing.record("email.rescheduled", email, key=key)
-    log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
+    fields = {name: value for name, value in content.items() if getattr(email, name) != value}
+    if fields and email.decision:
+        raise Conflict(
+            "This message is approved, so its content and recipients cannot change. Only its time can be changed; to "
+            "send something else, cancel it and send a new message.",
+            code="already_approved",
+            **email.outcome(),
+        )
+    if send_at not in (None, email.send_at):
+        check_time(mailbox=email.mailbox, send_at=send_at, now=now)
+        fields["send_at"] = send_at
+    if fields.keys() - {"send_at"}:
+        _rewrite(key, email, fields, now)
+    elif fields:
+        with transaction.atomic():
+            if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
+                raise _changed_meanwhile(email)
+            auditing.record("email.rescheduled", email, key=key)
+        log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
 
 
 def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> None:
-    admission = _admit_again(key, email, fields, now)
+    # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
+    bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
+    draft = Draft(
+        to=email.to,
+        subject=email.subject,
+        markdown=email.markdown,
+        cc=email.cc,
+        bcc=email.bcc,
+        metadata=email.metadata,
+        mode=None if bypassed else Mode(email.oversight_mode),
+        send_at=email.send_at,
+    )
+    admission = admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields), now=now)
     # A message that had to wait for a person stays gated after a change.
     stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:
@@ -245,22 +233,12 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
     try_move_on(email=email, now=now)
 
 
-def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> Admission:
-    """Ask admission as if the message were new, with the mode that it was accepted in."""
-    # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
-    bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
-    draft = Draft(
-        to=email.to,
-        subject=email.subject,
-        markdown=email.markdown,
-        cc=email.cc,
-        bcc=email.bcc,
-        metadata=email.metadata,
-        mode=None if bypassed else Mode(email.oversight_mode),
-        send_at=email.send_at,
-        gate_timing=GateTiming(email.gate_timing) if email.gate_timing else None,
-    )
-    return admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields), now=now)
+def try_move_on(*, email: Email, now: datetime) -> None:
+    """Move an email on; a database error is logged and the sweep tries again."""
+    try:
+        move_on(email=email, now=now)
+    except DatabaseError as error:
+        log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
 
 
 def _changed_meanwhile(email: Email) -> Conflict:

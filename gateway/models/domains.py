@@ -23,6 +23,10 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         """Verified ones."""
         return self.filter(status="active")
 
+    def oldest_of(self, account: Account) -> str:
+        """The name of the account's oldest active domain, or nothing where it has none."""
+        return self.active().filter(account=account).order_by("id").values_list("domain", flat=True).first() or ""
+
 
 class Domain(UlidModel):
     """A domain, once its owner has proved to be the account (by DNS) or the operator has said so."""
