@@ -48,17 +48,6 @@ def remember(request: HttpRequest, names: set[str]) -> None:
         request.ignored_fields = known | names  # type: ignore[attr-defined]
 
 
-def named_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the answer; a successful one gets `ignored_fields` where the body had any."""
-    names: set[str] = getattr(request, "ignored_fields", set())
-    if not names or response.status_code >= 300 or not isinstance(response, JsonResponse):
-        return response
-    result: dict[str, Any] = json.loads(response.content)
-    result["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]]
-    response.content = json.dumps(result).encode()
-    return response
-
-
 log = logging.getLogger(__name__)
 
 
@@ -103,8 +92,26 @@ class JsonOnlyMiddleware:
         request_id = asked if _REQUEST_ID.fullmatch(asked) else ulid()
         began = time.monotonic()
         with traced(request_id):
-            response = self._refusal(request) or named_in(request, _as_json(request, self.get_response(request)))
-            _log(request, response, time.monotonic() - began)
+            response = self._refusal(request) or _as_json(request, self.get_response(request))
+            code = None
+            if isinstance(response, JsonResponse) and response.status_code >= 400:
+                code = json.loads(response.content).get("code")
+            # The route, not the path: paths may hold addresses.
+            match = request.resolver_match
+            facts = {
+                "method": request.method,
+                "route": match.route if match else None,
+                "status": response.status_code,
+                "code": code,
+                "milliseconds": round((time.monotonic() - began) * 1000, 1),
+                "key": getattr(getattr(request, "auth", None), "pk", None),
+            }
+            log.info("request", extra=facts)
+        names: set[str] = getattr(request, "ignored_fields", set())
+        if names and response.status_code < 300 and isinstance(response, JsonResponse):
+            result: dict[str, Any] = json.loads(response.content)
+            result["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]]
+            response.content = json.dumps(result).encode()
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
@@ -120,7 +127,8 @@ class JsonOnlyMiddleware:
             request.get_host()
         except DisallowedHost:
             return problem(400, "This host name is not in ALLOWED_HOSTS.", "unknown_host")
-        if not _body_fits(request):
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0):
             return problem(413, too_large(), "too_large")
         # PostgreSQL cannot store U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
@@ -128,12 +136,6 @@ class JsonOnlyMiddleware:
         if "%00" in request.META.get("QUERY_STRING", ""):
             return problem(422, "A parameter holds the character U+0000.", "invalid_field")
         return None
-
-
-def _body_fits(request: HttpRequest) -> bool:
-    """Whether the body is within the limit."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    return length.isdecimal() and int(length) <= (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -150,25 +152,3 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     replaced = problem(status, f"This path accepts {allowed}, not {request.method}.", code)
     replaced["Allow"] = allowed
     return replaced
-
-
-def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    # The route, not the path: paths may hold addresses.
-    match = request.resolver_match
-    facts = {
-        "method": request.method,
-        "route": match.route if match else None,
-        "status": response.status_code,
-        "code": _code_of(response),
-        "milliseconds": round(seconds * 1000, 1),
-        "key": getattr(getattr(request, "auth", None), "pk", None),
-    }
-    log.info("request", extra=facts)
-
-
-def _code_of(response: HttpResponseBase) -> str | None:
-    """Return the `code` of an error, for the log."""
-    if response.status_code < 400 or not isinstance(response, JsonResponse):
-        return None
-    code = json.loads(response.content).get("code")
-    return str(code) if code else None

@@ -51,7 +51,10 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
             # Forwarded mail is reported under another address, and a complaint need not name anybody.
             result = [(address, one) for address in people.values() for one in report.result]
         if not result:
-            return _is_ours(report, is_proved)
+            # About mail of ours, but about nobody whom it went to.
+            if is_proved and report.result:
+                raise ForgedReport
+            return is_proved
         if email.status == Status.SCHEDULED and email.data_attempted_at is not None:
             raise ReportTooEarly
         if email.status != Status.SENT:
@@ -61,7 +64,12 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
         for address, one in result:
             _take(email, address, one, now, may_suppress=may_suppress)
-        _mark_delivered(email, now)
+        # Delivered once every recipient who did not bounce is reported as delivered.
+        waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
+        arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
+        if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
+            email.save_fields(delivered_at=now)
+            events.announce(events.DELIVERED, email=email, now=now)
     return True
 
 
@@ -88,13 +96,6 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
     return email, False
 
 
-def _is_ours(report: Report, is_proved: bool) -> bool:
-    """Whether a report that names no recipient of the mail is dropped here. Raises ForgedReport."""
-    if is_proved and report.result:
-        raise ForgedReport
-    return is_proved
-
-
 def _take(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     before = email.reported.get(address, {}).get("action", "")
     if _WEIGHT[result.action] <= _WEIGHT.get(before, 0):
@@ -116,17 +117,12 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
     if result.action == FAILED:
         _apply_bounce(email, address, result, now, may_suppress=may_suppress)
     elif result.action == COMPLAINT:
-        _apply_complaint(email, address, result, now, may_suppress=may_suppress)
+        if may_suppress:
+            suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
+        events.announce(
+            events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
+        )
     log.info("delivery reported", extra={"email": email.pk, "reported": result.action, "status": result.status})
-
-
-def _mark_delivered(email: Email, now: datetime) -> None:
-    """Mark the email delivered once every recipient who did not bounce is reported as delivered."""
-    waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
-    arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
-    if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
-        email.save_fields(delivered_at=now)
-        events.announce(events.DELIVERED, email=email, now=now)
 
 
 def _apply_bounce(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
@@ -152,12 +148,4 @@ def _apply_bounce(email: Email, address: str, result: RecipientReport, now: date
         bounce_code=reply[0],
         diagnostic=reply[1],
         bounced_recipients=[address],
-    )
-
-
-def _apply_complaint(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
-    if may_suppress:
-        suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
-    events.announce(
-        events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
     )

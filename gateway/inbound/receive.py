@@ -33,52 +33,28 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
 
     `digest` is of the bytes as received: a server that repeats them, because our answer was lost, changes nothing.
     """
-    if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
+    known = Email.objects.filter(mailbox=mailbox, received_sha256=digest)
+    if known.exists():
         return "known"
-    if _is_own(mailbox, mail):
+    sent = Email.objects.filter(mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id)
+    if mail.message_id and sent.exists():
+        # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
         return "loop"
-    email = _email_of(mailbox, mail, digest, recipient, sender, now)
     try:
-        with transaction.atomic():
-            email.save(force_insert=True)
-            Attachment.objects.attach(email, mail.files)
-            auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
-            events.announce(events.PENDING if email.gated else events.RECEIVED, email=email, now=now)
-            if not email.gated:
-                notices.forward(email)
-    except IntegrityError:
-        if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
-            return "known"
-        raise
-    log.info("email received", extra={"email": email.pk, "mailbox": mailbox.pk, "held": email.gated})
-    return email.pk
-
-
-def digest_of(content: bytes, *, now: datetime) -> str:
-    """Return the hash by which received bytes are known again: for good, or without any mark only within a minute.
-
-    A script that writes the same alert every day sends the same bytes; a mail server never does so for two messages.
-    """
-    digest = hashlib.sha256(content)
-    if not is_marked(content):
-        digest.update(b"%d" % (now.timestamp() // 60))
-    return digest.hexdigest()
-
-
-def _is_own(mailbox: Mailbox, mail: Mail) -> bool:
-    """Whether this is a message of the mailbox that has come back to it."""
-    if not mail.message_id:
-        return False
-    ours = Email.objects.filter(mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id)
-    return ours.exists()
-
-
-def _email_of(mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str, now: datetime) -> Email:
+        sender = clean_address(sender)
+    except ValueError:
+        sender = ""
+    # No text of the sender's: clients trust metadata.
+    facts = {
+        "envelope_from": sender,
+        "envelope_to": recipient,
+        "auto_submitted": mail.automatic,
+        "truncated": list(mail.cut),
+    }
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
-    sender = _clean_or_empty(sender)
-    return Email(
+    email = Email(
         id=pk,
         account=mailbox.account,
         mailbox=mailbox,
@@ -101,10 +77,35 @@ def _email_of(mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender:
         references=" ".join(mail.references),
         thread_id=_thread_of(mailbox, mail) or ulid(),
         received_sha256=digest,
-        metadata=_facts(mail, recipient, sender),
+        metadata={name: fact for name, fact in facts.items() if fact},
         oversight_mode=mailbox.oversight_mode,
         gated=held,
     )
+    try:
+        with transaction.atomic():
+            email.save(force_insert=True)
+            Attachment.objects.attach(email, mail.files)
+            auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
+            events.announce(events.PENDING if held else events.RECEIVED, email=email, now=now)
+            if not held:
+                notices.forward(email)
+    except IntegrityError:
+        if known.exists():
+            return "known"
+        raise
+    log.info("email received", extra={"email": pk, "mailbox": mailbox.pk, "held": held})
+    return pk
+
+
+def digest_of(content: bytes, *, now: datetime) -> str:
+    """Return the hash by which received bytes are known again: for good, or without any mark only within a minute.
+
+    A script that writes the same alert every day sends the same bytes; a mail server never does so for two messages.
+    """
+    digest = hashlib.sha256(content)
+    if not is_marked(content):
+        digest.update(b"%d" % (now.timestamp() // 60))
+    return digest.hexdigest()
 
 
 def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
@@ -118,21 +119,3 @@ def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
     for message_id, thread_id in rows.values_list("message_id_header", "thread_id"):
         known.setdefault(message_id, thread_id)
     return next((known[one] for one in ids if one in known), None)
-
-
-def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, object]:
-    """Return facts of the envelope. No text of the sender's: clients trust metadata."""
-    facts = {
-        "envelope_from": sender,
-        "envelope_to": recipient,
-        "auto_submitted": mail.automatic,
-        "truncated": list(mail.cut),
-    }
-    return {name: fact for name, fact in facts.items() if fact}
-
-
-def _clean_or_empty(address: str) -> str:
-    try:
-        return clean_address(address)
-    except ValueError:
-        return ""

@@ -5,10 +5,6 @@ sends and who watches: a JSON Web Signature (RFC 7515) by ES256, whose public ke
 /.well-known/multimail-signing-key. Blanks in the header do not count.
 """
 
-import base64
-import hashlib
-from dataclasses import dataclass
-from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -21,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from jwt.algorithms import ECAlgorithm
 
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
-from common.fingerprint import Content, canonical_json, fingerprint
+from common.fingerprint import Content, fingerprint
 from common.mail_addresses import clean_addresses
 from gateway.models import Email
 from gateway.parsed import render_markdown
@@ -102,74 +99,42 @@ def fingerprint_of(email: Email) -> str:
     return fingerprint(content_of(email))
 
 
-def content_digest(
-    *, to: list[str], cc: list[str], bcc: list[str], subject: str, bodies: list[str | None], files: list[str]
-) -> str:
-    """Return a hash that is the same for a message sent twice: recipients, subject, bodies and files."""
-    parts = [sorted(to), sorted(cc), sorted(bcc), subject, bodies, sorted(files)]
-    return hashlib.sha256(canonical_json(parts)).hexdigest()
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A message as the mail server takes it: who it is from, who gets it, and its bytes."""
-
-    sender: str
-    recipients: list[str]
-    message: bytes
-
-
-def build(email: Email) -> Outgoing:
+def build(email: Email) -> bytes:
     """Return the message of an email whose additions are fixed."""
     additions = email.additions or {}
-    cc = list(dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", ""))))
+    cc = dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", "")))
     message = EmailMessage(policy=_POLICY)
-    _set_headers(message, email, cc)
+    message["From"] = Address(email.from_name, addr_spec=email.from_address)
+    message["To"] = [Address(addr_spec=address) for address in email.to]
+    if cc:
+        message["Cc"] = [Address(addr_spec=address) for address in cc]
+    if email.reply_to:
+        message["Reply-To"] = Address(addr_spec=email.reply_to)
+    message["Subject"] = email.subject
+    # The time from which it could leave: the same at every attempt, also after a long review.
+    written_at = max(filter(None, (email.created_at, email.decided_at, email.send_at)))
+    message["Date"] = format_datetime(written_at)
+    message["Message-ID"] = email.message_id_header
+    if email.in_reply_to:
+        message["In-Reply-To"] = email.in_reply_to
+        message["References"] = email.references or email.in_reply_to
     if additions.get("ai_disclosure"):
         message["X-AI-Generated"] = "true"
-        message["X-MultiMail-Identity"] = statement(email, at=int(_written_at(email).timestamp()))
+        message["X-MultiMail-Identity"] = statement(email, at=int(written_at.timestamp()))
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
     if link := additions.get("unsubscribe"):
         # One click of the mail program's own button (RFC 8058).
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    _set_bodies(message, email, additions)
-    email.attach_files_to(message)
-    return Outgoing(email.from_address, all_recipients(email), message.as_bytes())
-
-
-def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:
-    message["From"] = Address(email.from_name, addr_spec=email.from_address)
-    message["To"] = _header(email.to)
-    if cc:
-        message["Cc"] = _header(cc)
-    if email.reply_to:
-        message["Reply-To"] = _header([email.reply_to])
-    message["Subject"] = email.subject
-    message["Date"] = format_datetime(_written_at(email))
-    message["Message-ID"] = email.message_id_header
-    if email.in_reply_to:
-        message["In-Reply-To"] = email.in_reply_to
-        message["References"] = email.references or email.in_reply_to
-
-
-def _written_at(email: Email) -> datetime:
-    """Return the time from which it could leave: the same at every attempt, also after a long review."""
-    return max(filter(None, (email.created_at, email.decided_at, email.send_at)))
-
-
-def _header(addresses: list[str]) -> tuple[Address, ...]:
-    return tuple(Address(addr_spec=address) for address in addresses)
-
-
-def _set_bodies(message: EmailMessage, email: Email, additions: dict[str, str]) -> None:
     if email.html is None:
         html = render_markdown(with_signature(email.markdown, additions)) + html_footer(additions)
     else:
         html = html_part(email.html, additions)
     message.set_content(text_part(email.markdown, additions), charset="utf-8")
     message.add_alternative(html, subtype="html", charset="utf-8")
+    email.attach_files_to(message)
+    return message.as_bytes()
 
 
 def statement(email: Email, *, at: int) -> str:
@@ -194,9 +159,8 @@ def _in_words(token: str) -> str:
 
 def public_key() -> dict[str, Any]:
     """Return the key by which statements are checked, as a JSON Web Key (RFC 7517)."""
-    numbers = _key(settings.SECRET_KEY).public_key().public_numbers()
-    point = {"x": numbers.x, "y": numbers.y}
-    return {"kty": "EC", "crv": "P-256", "alg": ALGORITHM, "use": "sig", **{n: _text(v) for n, v in point.items()}}
+    key = ECAlgorithm.to_jwk(_key(settings.SECRET_KEY).public_key(), as_dict=True)
+    return {**key, "alg": ALGORITHM, "use": "sig"}
 
 
 @cache
@@ -205,7 +169,3 @@ def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(secret.encode())
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     return ec.derive_private_key(int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1())
-
-
-def _text(number: int) -> str:
-    return base64.urlsafe_b64encode(number.to_bytes(32)).rstrip(b"=").decode()

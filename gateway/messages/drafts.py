@@ -1,14 +1,15 @@
 """What a caller wants sent, once every field has been checked, and what a reply takes from its parent."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from common.fingerprint import canonical_json
 from common.mail_addresses import clean_addresses
 from gateway.attachments import File
 from gateway.errors import Invalid
-from gateway.messages.content import content_digest
 from gateway.models import Email
 from gateway.states import Direction, GateTiming, Mode
 from gateway.text import one_plain_line
@@ -55,15 +56,16 @@ class Draft:
     simplified: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Return a hash of the content, by which a repeated message is recognized."""
-        return content_digest(
-            to=self.to,
-            cc=self.cc,
-            bcc=self.bcc,
-            subject=self.subject,
-            bodies=[self.markdown, self.original_html or self.html],
-            files=[file.sha256 for file in self.files],
-        )
+        """Return a hash of the content that is the same for a message sent twice."""
+        parts = [
+            sorted(self.to),
+            sorted(self.cc),
+            sorted(self.bcc),
+            self.subject,
+            [self.markdown, self.original_html or self.html],
+            sorted(file.sha256 for file in self.files),
+        ]
+        return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
 def recipients_of(email: Email) -> list[str]:

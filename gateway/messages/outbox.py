@@ -73,15 +73,17 @@ def settle_lost() -> int:
 
 def _attempt(email: Email) -> str:
     try:
-        outgoing = content.build(email)
+        message = content.build(email)
     except ParserUnavailable:
         _give_back(email)
         return "put off"
     except ParserKilled:
         refusal = smtp.HandoverFailed("its text cannot be converted to HTML safely", permanent=True)
         return _fail(email, refusal, timezone.now())
-    suppressed = suppression.suppressed_recipients(email=email, recipients=outgoing.recipients)
-    if suppression.suppresses_everyone(email=email, suppressed=suppressed):
+    recipients = content.all_recipients(email)
+    suppressed = suppression.suppressed_recipients(email=email, recipients=recipients)
+    # Copies that the mailbox adds are no reason to send.
+    if suppressed and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}:
         why = "every recipient is suppressed or has unsubscribed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
         return _fail(email, refusal, timezone.now())
@@ -90,9 +92,9 @@ def _attempt(email: Email) -> str:
         with smtp.watched():
             result = smtp.hand_over(
                 server=server,
-                sender=return_address(email) if server.dsn else outgoing.sender,
-                recipients=[one for one in outgoing.recipients if one not in suppressed],
-                message=signed(outgoing.message, sender=outgoing.sender),
+                sender=return_address(email) if server.dsn else email.from_address,
+                recipients=[one for one in recipients if one not in suppressed],
+                message=signed(message, sender=email.from_address),
                 accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
                 before_message=partial(_checkpoint, email, has_return_address=server.dsn),
                 envelope_id=envelope_id(email),
@@ -152,7 +154,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> No
     reached = [events.SENT]
     if refused:
         email.refused_recipients = refused
-        email.bounce_type = suppression.bounce_type(refused)
+        email.bounce_type = _bounce_type(refused)
         fields |= {"bounced_at": now, "bounce_type": email.bounce_type, "refused_recipients": refused}
     # Without delivery reports the mail server's acceptance counts as delivery.
     if not result.reports_delivery and reaches_a_recipient(email):
@@ -181,7 +183,7 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
     if error.permanent:
-        kind = suppression.bounce_type(refused) if refused else "message_refused"
+        kind = _bounce_type(refused) if refused else "message_refused"
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
     with transaction.atomic():
         if not _own_attempt(email).move(email, Change.FAIL, **fields):
@@ -212,12 +214,19 @@ def _own_attempt(email: Email) -> EmailQuerySet:
     return Email.objects.filter(pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED)
 
 
+def _bounce_type(refused: smtp.Replies) -> str:
+    asked = any(code != suppression.NOT_ASKED for code, _ in refused.values())
+    return "recipient_refused" if asked else "suppressed"
+
+
 def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None:
     code, text = next(iter(refused.values()), (None, email.last_error))
-    details = {
-        "bounce_type": email.bounce_type,
-        "bounce_code": code or None,
-        "diagnostic": text,
-        "bounced_recipients": list(refused) or email.to,
-    }
-    events.announce(events.BOUNCED, email=email, now=now, **details)
+    events.announce(
+        events.BOUNCED,
+        email=email,
+        now=now,
+        bounce_type=email.bounce_type,
+        bounce_code=code or None,
+        diagnostic=text,
+        bounced_recipients=list(refused) or email.to,
+    )

@@ -84,17 +84,6 @@ def unsubscribed(recipients: list[str], *, account_id: str) -> tuple[str, ...]:
     return tuple(one for one, reason in suppressed.items() if reason == Suppression.Reason.UNSUBSCRIBED)
 
 
-def suppresses_everyone(*, email: Email, suppressed: smtp.Replies) -> bool:
-    """Whether all recipients of the author are suppressed; copies that the mailbox adds are no reason to send."""
-    return bool(suppressed) and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}
-
-
-def bounce_type(refused: smtp.Replies) -> str:
-    """Return the word for a bounce of these recipients."""
-    asked = any(code != NOT_ASKED for code, _ in refused.values())
-    return "recipient_refused" if asked else "suppressed"
-
-
 def lift(*, key: ApiKey, suppression: Suppression) -> None:
     """Take an address off the list, so that it is written to again."""
     with transaction.atomic():

@@ -3,7 +3,6 @@
 `endpoints.judge` decides what the result of an attempt means for the endpoint as a whole.
 """
 
-import hashlib
 import hmac
 import logging
 import time
@@ -56,35 +55,48 @@ def probe(*, webhook_id: str) -> bool:
 def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
     """Make one attempt at a claimed delivery; True when it is finished, so that later events of the message may go."""
     with traced(delivery.trace):
+        if delivery.webhook.deleted_at is not None:
+            return delivery.failed(error="The subscription was deleted.")
+        if delivery.attempts > MAX_ATTEMPTS:
+            return delivery.failed(error="Abandoned: every attempt ended without a result.")
         return _attempt(delivery, probing)
 
 
 def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
-    if delivery.webhook.deleted_at is not None:
-        return delivery.failed(error="The subscription was deleted.")
-    if delivery.attempts > MAX_ATTEMPTS:
-        return delivery.failed(error="Abandoned: every attempt ended without a result.")
     outcome = _post(delivery)
+    error, status = outcome.error, outcome.status
     now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)
-    delivery.remember(at=iso(now), status=outcome.status, error=outcome.error, milliseconds=milliseconds)
+    delivery.remember(at=iso(now), status=status, error=error, milliseconds=milliseconds)
+    wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+    if outcome.gone and wait is None:
+        # A 410 pauses the endpoint, so this delivery waits like all others.
+        wait = 0
+    finished = False
     # The subscription is locked first, as in a claim: another order could deadlock.
     with transaction.atomic():
         webhook = Webhook.objects.locked(delivery.webhook_id)
-        finished = _record(delivery, outcome, probing=probing)
+        if not error:
+            finished = delivery.delivered(status=status or 0)
+        elif probing:
+            delivery.waits(error=error, status=status)
+        elif wait is None:
+            finished = delivery.failed(error=error, status=status)
+        else:
+            delivery.postponed(seconds=wait, error=error, status=status)
         # The result says nothing about a new address that was set meanwhile.
         if webhook.url == delivery.webhook.url:
-            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
+            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(error), now=now)
     facts = {
         "delivery": delivery.pk,
         "event": delivery.event,
         "email": delivery.email_id,
         "attempt": delivery.attempts,
-        "status": outcome.status,
+        "status": status,
         "milliseconds": milliseconds,
     }
-    if outcome.error:
-        log.warning("webhook not delivered", extra=facts | {"reason": outcome.error})
+    if error:
+        log.warning("webhook not delivered", extra=facts | {"reason": error})
     else:
         log.info("webhook delivered", extra=facts)
     return finished
@@ -114,24 +126,6 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
     )
 
 
-def _record(delivery: WebhookDelivery, outcome: AttemptResult, *, probing: bool) -> bool:
-    """Write the result of the attempt into its row; True when no other attempt follows."""
-    if not outcome.error:
-        return delivery.delivered(status=outcome.status or 0)
-    error, status = outcome.error, outcome.status
-    if probing:
-        delivery.waits(error=error, status=status)
-        return False
-    wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
-    if outcome.gone:
-        # A 410 pauses the endpoint, so this delivery waits like all others.
-        wait = 0 if wait is None else wait
-    if wait is None:
-        return delivery.failed(error=error, status=status)
-    delivery.postponed(seconds=wait, error=error, status=status)
-    return False
-
-
 def drain(*, delivery_id: int) -> int | None:
     """Deliver this one and then the longest due, for a moment. Returns the delivery to continue with, or None.
 
@@ -154,7 +148,7 @@ def drain(*, delivery_id: int) -> int | None:
 
 def sign(secret: str, body: bytes) -> str:
     """Return the value of a signature header for these bytes."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def signatures(webhook: Webhook, body: bytes, *, now: datetime) -> dict[str, str]:

@@ -41,7 +41,14 @@ class AttemptResult:
 def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime) -> None:
     """Write into the (locked) row what an attempt says about its endpoint; `lost` when its delivery failed for good."""
     if not outcome.error:
-        _record_success(webhook, outcome)
+        if webhook.paused_at is not None:
+            auditing.record("webhook.resumed", webhook, probes=webhook.probes)
+        # Most attempts succeed and change nothing.
+        if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
+            wake(webhook)
+        if outcome.seconds > SLOW:
+            _rest(webhook, outcome.seconds)
+            webhook.save(update_fields=["rests_until"])
         return
     slow = outcome.seconds >= SLOW_FAILURE
     webhook.last_error = outcome.error[:2000]
@@ -52,7 +59,10 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime
     else:
         _rest(webhook, outcome.seconds)
     if reason := _reason_to_pause(webhook, outcome):
-        _pause(webhook, reason, now)
+        webhook.paused_at = now
+        webhook.probes = 0
+        webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
+        auditing.record("webhook.paused", webhook, reason=reason)
     webhook.save(update_fields=_JUDGED)
 
 
@@ -81,17 +91,6 @@ def give_up_waiting() -> int:
     return WebhookDelivery.objects.waiting_too_long().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
 
 
-def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
-    if webhook.paused_at is not None:
-        auditing.record("webhook.resumed", webhook, probes=webhook.probes)
-    # Most attempts succeed and change nothing.
-    if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
-        wake(webhook)
-    if outcome.seconds > SLOW:
-        _rest(webhook, outcome.seconds)
-        webhook.save(update_fields=["rests_until"])
-
-
 def _rest(webhook: Webhook, seconds: float) -> None:
     """Let the endpoint rest as long as it took, if other work waits, and enqueue its next delivery after the rest."""
     others = WebhookDelivery.objects.due().exclude(webhook=webhook)
@@ -113,10 +112,3 @@ def _reason_to_pause(webhook: Webhook, outcome: AttemptResult) -> str:
     if webhook.slow_attempts >= ENOUGH:
         return f"{ENOUGH} attempts in a row got no answer in time."
     return ""
-
-
-def _pause(webhook: Webhook, reason: str, now: datetime) -> None:
-    webhook.paused_at = now
-    webhook.probes = 0
-    webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
-    auditing.record("webhook.paused", webhook, reason=reason)
