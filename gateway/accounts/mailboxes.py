@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_address, clean_addresses, domain_of
 from gateway import auditing, notices
-from gateway.errors import BadRequest, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooManyRequests
+from gateway.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, TooManyRequests
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
 from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
@@ -68,7 +68,16 @@ def change_mailbox(
     Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the mailbox's list; then nothing
     changes.
     """
-    _check_copies(mailbox, changes, now)
+    for name in ("auto_cc", "auto_bcc"):
+        # A copy to somebody who is not on the list: all mail of the mailbox would be refused.
+        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
+        if outsiders:
+            raise Invalid(
+                f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
+                "be refused. Add it to the list first.",
+                field=name,
+                code="copy_not_allowed",
+            )
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         _check_per_call(mailbox.account, changes)
@@ -78,7 +87,15 @@ def change_mailbox(
             account = Account.objects.select_for_update(no_key=True).get(pk=mailbox.account_id)
             _check_commercial(account, {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes})
         if mode is not None and mode != mailbox.oversight_mode:
-            changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
+            if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
+                raise Forbidden(
+                    f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and must be approved by a person. "
+                    "Call request-upgrade, then upgrade with the code that an operator gives you.",
+                    code="upgrade_needed",
+                )
+            # An open request was made under another mode: its code must not undo this change.
+            UpgradeRequest.objects.void(mailbox)
+            changes = changes | {"oversight_mode": mode}
         mailbox.save_fields(**changes)
         auditing.record(
             "mailbox.updated", mailbox, key=key, oversight_mode=mailbox.oversight_mode, fields=sorted(changes)
@@ -126,19 +143,6 @@ def _address(account: Account, wanted: str) -> str:
     return address
 
 
-def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:
-    """Refuse a copy to an address that is not on the list: all mail of the mailbox would be refused."""
-    for name in ("auto_cc", "auto_bcc"):
-        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
-        if outsiders:
-            raise Invalid(
-                f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
-                "be refused. Add it to the list first.",
-                field=name,
-                code="copy_not_allowed",
-            )
-
-
 def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
     """Refuse commercial mail without a postal address, or with copies: its link is for its one recipient."""
     if not account.physical_address.strip():
@@ -156,18 +160,6 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
         )
 
 
-def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
-    if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
-        raise Forbidden(
-            f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and must be approved by a person. "
-            "Call request-upgrade, then upgrade with the code that an operator gives you.",
-            code="upgrade_needed",
-        )
-    # An open request was made under another mode: its code must not undo this change.
-    UpgradeRequest.objects.void(mailbox)
-    return mode
-
-
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox ends.
 
@@ -176,9 +168,25 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
     """
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-        _check_looser(mailbox, target)
+        if target == mailbox.oversight_mode:
+            raise BadRequest(f"target_mode: the mailbox is {target} already.", code="same_mode", field="target_mode")
+        if stricter(target, Mode(mailbox.oversight_mode)) is target:
+            raise BadRequest(
+                f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
+                "PATCH the mailbox's oversight_mode with an admin key.",
+                code="stricter_mode",
+                field="target_mode",
+            )
         _check_minimum(mailbox.account, target)
-        _check_rate(mailbox, now)
+        hour = timedelta(hours=1)
+        recent = UpgradeRequest.objects.filter(mailbox=mailbox, created_at__gt=now - hour).order_by("-created_at")
+        if len(recent) >= MAX_AN_HOUR:
+            free_in = recent[MAX_AN_HOUR - 1].created_at + hour - now
+            raise TooManyRequests(
+                f"Only {MAX_AN_HOUR} upgrades of a mailbox can be requested per hour.",
+                code="too_many_upgrade_requests",
+                retry_after=max(1, round(free_in.total_seconds())),
+            )
         UpgradeRequest.objects.void(mailbox)
         request = UpgradeRequest.objects.create(
             mailbox=mailbox, target_mode=target, code=new_code(), requested_by_key=key, expires_at=now + LIFETIME
@@ -198,8 +206,8 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
         # In the order of request_upgrade: the mailbox first.
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
-        refusal = _refusal(request, code)
-        if request is not None and refusal is None:
+        is_right = request is not None and request.matches(code)
+        if request is not None and is_right:
             # It may have been set after the request was made.
             _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
@@ -208,32 +216,14 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
             auditing.record(
                 "mailbox.upgraded", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode, was=was
             )
-    if refusal is not None:
-        log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": refusal.code, "key": key.pk})
-        raise refusal
-    return mailbox
-
-
-def _refusal(request: UpgradeRequest | None, code: str) -> GatewayError | None:
     if request is None:
-        return NotFound("No upgrade is waiting for a code. Call request-upgrade first.", code="no_pending_upgrade")
-    if request.matches(code):
-        return None
-    if request.wrong_attempts >= MAX_WRONG:
-        return Forbidden("The code was wrong too often. Request the upgrade again.", code="wrong_code")
-    return Forbidden("The code is wrong.", code="wrong_code")
-
-
-def _check_looser(mailbox: Mailbox, target: Mode) -> None:
-    if target == mailbox.oversight_mode:
-        raise BadRequest(f"target_mode: the mailbox is {target} already.", code="same_mode", field="target_mode")
-    if stricter(target, Mode(mailbox.oversight_mode)) is target:
-        raise BadRequest(
-            f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
-            "PATCH the mailbox's oversight_mode with an admin key.",
-            code="stricter_mode",
-            field="target_mode",
-        )
+        raise NotFound("No upgrade is waiting for a code. Call request-upgrade first.", code="no_pending_upgrade")
+    if not is_right:
+        log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": "wrong_code", "key": key.pk})
+        if request.wrong_attempts >= MAX_WRONG:
+            raise Forbidden("The code was wrong too often. Request the upgrade again.", code="wrong_code")
+        raise Forbidden("The code is wrong.", code="wrong_code")
+    return mailbox
 
 
 def _check_minimum(account: Account, mode: Mode) -> None:
@@ -257,18 +247,6 @@ def _check_forwarding(account: Account, changes: dict[str, Any]) -> None:
             "forward_inbound: received mail is forwarded to the account's oversight address. Set oversight_email "
             "first, to an address that is no mailbox here.",
             field="forward_inbound",
-        )
-
-
-def _check_rate(mailbox: Mailbox, now: datetime) -> None:
-    recent = UpgradeRequest.objects.filter(mailbox=mailbox, created_at__gt=now - timedelta(hours=1))
-    times = list(recent.order_by("-created_at").values_list("created_at", flat=True)[:MAX_AN_HOUR])
-    if len(times) == MAX_AN_HOUR:
-        free_in = times[-1] + timedelta(hours=1) - now
-        raise TooManyRequests(
-            f"Only {MAX_AN_HOUR} upgrades of a mailbox can be requested per hour.",
-            code="too_many_upgrade_requests",
-            retry_after=max(1, round(free_in.total_seconds())),
         )
 
 

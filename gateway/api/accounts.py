@@ -157,19 +157,6 @@ class AuditLog(Answer):
     cursor: str | None
 
 
-def audit_entry_json(row: AuditLogEntry) -> dict[str, Any]:
-    """Return one line of the audit log."""
-    return {
-        "id": row.pk,
-        "action": row.action,
-        "resource_type": row.resource_type,
-        "resource_id": row.resource_id,
-        "actor_key_id": row.actor_key_id,
-        "metadata": row.metadata,
-        "created_at": iso(row.created_at),
-    }
-
-
 def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
     sent = emails_sent_this_month(account, now=now)
@@ -194,13 +181,13 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
         "created_at": epoch_milliseconds(account.created_at),
         "emails_sent_this_month": sent,
         "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
-        **plan_json(account),
+        **_plan(account),
     }
     return facts | {"account": facts}
 
 
-def plan_json(account: Account) -> dict[str, Any]:
-    """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
+def _plan(account: Account) -> dict[str, Any]:
+    """Return what the account may use and what it uses. Null: no limit."""
     return {
         "plan": "self-hosted",
         "monthly_email_quota": account.monthly_email_quota,
@@ -218,7 +205,8 @@ def read_account(request: KeyedRequest) -> HttpResponse:
     """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
     key = request.auth
     facts = account_json(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
-    return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
+    mailboxes = Mailbox.objects.visible_to(key).order_by("id").values("id", "address", "oversight_mode")
+    return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)})
 
 
 @router.post("/account", auth=None, response={501: Problem})
@@ -279,22 +267,17 @@ def delete_account(
 def _loosens(body: AccountPatch, key: ApiKey) -> bool:
     """Whether a person confirms the change, whatever the operator asks codes for."""
     account = key.account
-    ends_hold = body.hold_all is False and account.hold_all_at is not None
-    if ends_hold and key.has_conflict_of_interest():
+    if body.hold_all is False and account.hold_all_at is not None and key.has_conflict_of_interest():
         return True
     if account.require_fingerprint and body.require_fingerprint is False:
         return True
     # Codes, monitored mail and forwarded mail would go to another address from then on.
     if body.changes().get("oversight_email", account.oversight_email) != account.oversight_email:
         return True
-    return _lowers_minimum(body, account)
-
-
-def _lowers_minimum(body: AccountPatch, account: Account) -> bool:
-    now, wanted = account.minimum_oversight_mode, body.minimum_oversight_mode
-    if not now or wanted is None or wanted == now:
+    minimum, wanted = account.minimum_oversight_mode, body.minimum_oversight_mode
+    if not minimum or wanted is None:
         return False
-    return wanted == "" or stricter(Mode(wanted), Mode(now)) is not Mode(wanted)
+    return wanted == "" or stricter(Mode(wanted), Mode(minimum)) is not Mode(wanted)
 
 
 def _summary(body: AccountPatch) -> str:
@@ -311,13 +294,6 @@ def _summary(body: AccountPatch) -> str:
     return "; ".join(parts) or "Change the account"
 
 
-def _mailboxes(key: ApiKey) -> list[dict[str, Any]]:
-    return [
-        {"id": mailbox.pk, "address": mailbox.address, "oversight_mode": mailbox.oversight_mode}
-        for mailbox in Mailbox.objects.visible_to(key).order_by("id")
-    ]
-
-
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
@@ -327,7 +303,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     for counts in days.values():
         total.update(counts)
     result: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **total}
-    result |= plan_json(request.auth.account)
+    result |= _plan(request.auth.account)
     if filters.daily():
         rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
         result |= {"breakdown": "daily", "data": rows}
@@ -338,4 +314,10 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return answer(lists.page_of(rows, "entries", audit_entry_json, limit=limit, cursor=cursor, default=100, most=500))
+    return answer(lists.page_of(rows, "entries", _entry, limit=limit, cursor=cursor, default=100, most=500))
+
+
+def _entry(row: AuditLogEntry) -> dict[str, Any]:
+    names = ("action", "resource_type", "resource_id", "actor_key_id", "metadata")
+    shown = {name: getattr(row, name) for name in names}
+    return {"id": row.pk, **shown, "created_at": iso(row.created_at)}

@@ -57,10 +57,6 @@ class EntryIn(Body):
     expires_at: Moment | None = None
     note: Annotated[Line, Field(max_length=300)] | None = None
 
-    def entry(self) -> AllowlistEntry:
-        """Return the entry, not stored yet."""
-        return AllowlistEntry(pattern=self.pattern, expires_at=self.expires_at, note=self.note or "")
-
 
 class AllowlistIn(Confirmable):
     """A whole list. `version` is the one that the change is made to; a list that was never written is at 0."""
@@ -303,7 +299,10 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
             kind=body.kind,
             mode=body.mode,
             version=body.version,
-            entries=[entry.entry() for entry in body.entries],
+            entries=[
+                AllowlistEntry(pattern=entry.pattern, expires_at=entry.expires_at, note=entry.note or "")
+                for entry in body.entries
+            ],
             now=now,
         )
     return answer(_allowlist(changed, now))
@@ -319,23 +318,25 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn, now: datetime) -> 
         return settings.GATEWAY_APPROVAL_CODES == "1"
     found = _found(box, Allowlist.Kind.BYPASS)
     # As with single entries: enforcing it, and each entry that is new or lasts longer.
-    enforces = body.mode == "enforce" and found.mode != body.mode
-    ends = dict(_live(found, now).values_list("pattern", "expires_at"))
-    return enforces or any(_outlasts(entry, ends) for entry in body.entries) or None
-
-
-def _outlasts(entry: EntryIn, ends: dict[str, datetime | None]) -> bool:
-    if entry.pattern not in ends:
+    if body.mode == "enforce" and found.mode != body.mode:
         return True
-    end = ends[entry.pattern]
-    return end is not None and (entry.expires_at is None or entry.expires_at > end)
+    ends = dict(_live(found, now).values_list("pattern", "expires_at"))
+    for entry in body.entries:
+        end = ends.get(entry.pattern)
+        if entry.pattern not in ends or (end and (entry.expires_at is None or entry.expires_at > end)):
+            return True
+    return None
 
 
 @router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
-    return answer(lists.page_of(rows, "refusals", _refusal, limit=limit, cursor=cursor, default=50, most=100))
+
+    def shown(refusal: Refusal) -> dict[str, Any]:
+        return {"id": refusal.pk, **facts_of(refusal), "created_at": iso(refusal.created_at)}
+
+    return answer(lists.page_of(rows, "refusals", shown, limit=limit, cursor=cursor, default=50, most=100))
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:
@@ -386,48 +387,40 @@ def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
 
 
 def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:
-    entries = list(found.entries.order_by("pattern")) if found.pk else []
-    shown = [_entry(entry, now) for entry in entries]
-    live = sum(entry["live"] for entry in shown)
+    shown = []
+    for entry in found.entries.order_by("pattern") if found.pk else ():
+        live = entry.expires_at is None or entry.expires_at > now
+        shown.append(
+            {
+                "pattern": entry.pattern,
+                "expires_at": iso(entry.expires_at),
+                "note": entry.note or None,
+                "live": live,
+                "expired": not live,
+            }
+        )
+    live_count = sum(entry["live"] is True for entry in shown)
+    box = found.mailbox
+    restricts = found.kind == Allowlist.Kind.RESTRICTION
+    notice = None
+    if not live_count and found.mode == Allowlist.Mode.ENFORCE:
+        notice = f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
+    elif restricts:
+        copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
+        if outsiders := judge(mailbox=box, recipients=copied, now=now).outsiders:
+            notice = (
+                f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is "
+                "refused."
+            )
     return {
         "mailbox_id": found.mailbox_id,
-        "mailbox": found.mailbox.address,
+        "mailbox": box.address,
         "kind": found.kind,
         "mode": found.mode,
         "version": found.version,
         "entries": shown,
-        "live_count": live,
-        "expired_count": len(shown) - live,
-        "notice": _notice(found, live, now),
+        "live_count": live_count,
+        "expired_count": len(shown) - live_count,
+        "notice": notice,
         "updated_at": iso(found.updated_at),
     }
-
-
-def _notice(found: Allowlist, live: int, now: datetime) -> str | None:
-    if not live and found.mode == Allowlist.Mode.ENFORCE:
-        restricts = found.kind == Allowlist.Kind.RESTRICTION
-        return f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
-    box = found.mailbox
-    copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-    if found.kind == Allowlist.Kind.RESTRICTION and (
-        outsiders := judge(mailbox=box, recipients=copied, now=now).outsiders
-    ):
-        return (
-            f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is refused."
-        )
-    return None
-
-
-def _entry(entry: AllowlistEntry, now: datetime) -> dict[str, Any]:
-    expired = entry.expires_at is not None and entry.expires_at <= now
-    return {
-        "pattern": entry.pattern,
-        "expires_at": iso(entry.expires_at),
-        "note": entry.note or None,
-        "live": not expired,
-        "expired": expired,
-    }
-
-
-def _refusal(refusal: Refusal) -> dict[str, Any]:
-    return {"id": refusal.pk, **facts_of(refusal), "created_at": iso(refusal.created_at)}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from django.db.models import QuerySet
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from common.identifiers import CROCKFORD
 from gateway.api.bodies import MailboxName, ShortText, none_if_empty
@@ -16,41 +16,26 @@ from gateway.states import Direction, Status
 from gateway.timestamps import parse_loosely
 
 _ID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}")
 MAX_OFFSET = 1_000_000
 
 
-def clamp(value: str | None, *, default: int, most: int) -> int:
-    """Return a `limit` between 1 and `most`. Raises Invalid for what is no number."""
-    return max(1, min(_read_number("limit", value, default), most))
-
-
-def read_offset(value: str | None) -> int:
-    """Return an `offset` of zero or more. Raises Invalid for what is no number."""
-    return max(0, min(_read_number("offset", value, 0), MAX_OFFSET))
-
-
-def _read_number(name: str, value: str | None, default: int) -> int:
+def clamp(value: str | None, *, default: int, most: int, least: int = 1, name: str = "limit") -> int:
+    """Return a number between `least` and `most`. Raises Invalid for what is none."""
     if not value:
         return default
     if not _NUMBER.fullmatch(value):
         raise Invalid(f"{name}: must be a whole number.", field=name)
-    return int(value)
+    return max(least, min(int(value), most))
 
 
-def read_cursor(value: str | None) -> str | None:
+def read_cursor(value: str | None, *, form: re.Pattern[str] = _ID) -> str | None:
     """Return the id in a cursor. Raises Invalid for what cannot be one."""
     if not value:
         return None
-    if not _ID.fullmatch(value):
+    if not form.fullmatch(value):
         raise Invalid("cursor: was not returned by this list.", field="cursor")
-    return value
-
-
-def read_since(value: str | None) -> str | None:
-    """Return the id after which to list, `0` for the beginning. Raises Invalid for what is no id."""
-    if value and value != "0" and not _ID.fullmatch(value):
-        raise Invalid("since_id: must be the id of a message, or 0.", field="since_id")
     return value
 
 
@@ -76,37 +61,17 @@ def page_of(
 
     Ids of `numbered` rows are integers.
     """
-    if before := as_number(cursor) if numbered else read_cursor(cursor):
+    if before := read_cursor(cursor, form=_COUNT if numbered else _ID):
         rows = rows.filter(pk__lt=before)
     size = clamp(limit, default=default, most=most)
     page, following = cut(list(rows[: size + 1]), size)
     return {name: [shape(row) for row in page], "cursor": following}
 
 
-def as_number(cursor: str) -> int | None:
-    """Return the id in a cursor of a list that counts its rows. Raises Invalid."""
-    if not cursor:
-        return None
-    if not re.fullmatch("[0-9]{1,18}", cursor):
-        raise Invalid("cursor: was not returned by this list.", field="cursor")
-    return int(cursor)
-
-
-def _filterable(status: Status | None) -> Status | None:
-    # An internal state that lasts a moment; MultiMail does not accept it here either.
-    if status == Status.PENDING_SCAN:
-        raise ValueError("messages cannot be listed by pending_scan.")
-    return status
-
-
-def _moment(value: Any) -> datetime | None:
-    return parse_loosely(value) if value else None
-
-
-_MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValidator(none_if_empty)]
+_MaybeStatus = Annotated[Status | None, BeforeValidator(none_if_empty)]
 _MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
 _MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
-_MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
+_MaybeMoment = Annotated[datetime | None, BeforeValidator(lambda value: parse_loosely(value) if value else None)]
 
 
 class ListFilters(BaseModel):
@@ -133,13 +98,24 @@ class ListFilters(BaseModel):
         """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the order round."""
         emails = self._narrow(emails)
         cursor = read_cursor(self.cursor)
-        if since := read_since(self.since_id):
+        if since := self.since_id:
+            # 0 stands for the beginning.
+            if since != "0" and not _ID.fullmatch(since):
+                raise Invalid("since_id: must be the id of a message, or 0.", field="since_id")
             return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
-        start = read_offset(self.offset)
+        start = clamp(self.offset, default=0, least=0, most=MAX_OFFSET, name="offset")
         ordered = emails.order_by("-id")
         return ordered[start : start + self.page_size() + 1] if start else ordered
+
+    @field_validator("status")
+    @classmethod
+    def _is_listed(cls, status: Status | None) -> Status | None:
+        # An internal state that lasts a moment; MultiMail does not accept it here either.
+        if status == Status.PENDING_SCAN:
+            raise ValueError("messages cannot be listed by pending_scan.")
+        return status
 
     def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
         wanted: dict[str, Any] = {

@@ -48,10 +48,6 @@ class ContactIn(Body):
     mailbox: MailboxName | None = None
     mailbox_id: MailboxName | None = None
 
-    def names_mailbox(self) -> str:
-        """Return the mailbox that the contact is one of, or an empty text."""
-        return self.mailbox or self.mailbox_id or ""
-
 
 class ContactAnswer(Answer):
     """Somebody the account knows; `created_at` is in milliseconds since 1970."""
@@ -114,10 +110,6 @@ class ContactFilters(BaseModel):
     limit: str = ""
     cursor: str = ""
 
-    def text(self) -> str:
-        """Return what to search for; a whole address in the form in which contacts keep it."""
-        return comparable_text((self.q or self.query).strip())
-
 
 @router.get("/contacts", auth=READ, response=Contacts)
 def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> HttpResponse:
@@ -125,7 +117,8 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
     rows = Contact.objects.visible_to(request.auth)
     if filters.mailbox:
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
-    if text := filters.text():
+    # A whole address in the form in which contacts keep it.
+    if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
     return answer(
         lists.page_of(rows, "contacts", _contact, limit=filters.limit, cursor=filters.cursor, default=500, most=1000)
@@ -135,7 +128,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
 def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     """Add a contact. An address is a contact once; 409 names the one there is."""
-    name = body.names_mailbox()
+    name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(
         key=request.auth, email=body.email, name=(body.name or "").strip(), tags=body.tags, mailbox=mailbox
@@ -167,7 +160,12 @@ def _contact(contact: Contact) -> dict[str, Any]:
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
-    return answer(lists.page_of(rows, "suppressions", _suppression, limit=limit, cursor=cursor, default=500, most=1000))
+
+    def shown(row: Suppression) -> dict[str, Any]:
+        names = ("email_address", "reason", "mailbox_id")
+        return {"id": row.pk, **{name: getattr(row, name) for name in names}, "created_at": iso(row.created_at)}
+
+    return answer(lists.page_of(rows, "suppressions", shown, limit=limit, cursor=cursor, default=500, most=1000))
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
@@ -178,13 +176,3 @@ def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
         raise NotFound("This address is not suppressed.")
     suppression.lift(key=request.auth, suppression=found)
     return answer({"id": found.pk, "email_address": found.email_address, "status": "removed"})
-
-
-def _suppression(row: Suppression) -> dict[str, Any]:
-    return {
-        "id": row.pk,
-        "email_address": row.email_address,
-        "reason": row.reason,
-        "mailbox_id": row.mailbox_id,
-        "created_at": iso(row.created_at),
-    }

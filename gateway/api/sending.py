@@ -42,9 +42,9 @@ from gateway.lookups import (
 from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
 from gateway.messages.submission import SubmissionResult
-from gateway.models import Email, Mailbox
+from gateway.models import ApiKey, Email, Mailbox
 from gateway.parsed import simplify_html
-from gateway.states import Mode, Status
+from gateway.states import Status
 
 _WORDS = "Dear Jane,\n\nit left this morning."
 MAX_UCAN = 11_008
@@ -108,7 +108,7 @@ class Composed(Body):
     def _text(self) -> str | None:
         return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
 
-    def written(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None = None) -> Draft:
+    def draft(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
         text = self._text()
         return Draft(
@@ -148,10 +148,6 @@ class SendIn(Composed, NamesMailbox):
     # The message that this one is sent in place of: it stands in the thread where that one stood.
     replaces: str = Field("", max_length=64)
 
-    def draft(self, *, header_key: str, parent: Parent | None = None) -> Draft:
-        """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
-        return self.written(to=self.to, subject=self.subject, parent=parent, header_key=header_key)
-
 
 class CancelIn(MustNameEmail):
     """Which message to cancel, where the path does not say."""
@@ -163,12 +159,6 @@ class ReplyIn(Composed):
     """An answer; who gets it, its subject and its thread follow from the message that it answers."""
 
     model_config = example({"markdown": _WORDS})
-
-    def draft(self, *, parent: Email, header_key: str) -> Draft:
-        """Return what is to be sent. Raises Invalid or TooLarge."""
-        return self.written(
-            to=recipients_of(parent), subject=subject_of(parent), parent=parent_of(parent), header_key=header_key
-        )
 
 
 class ReplyFromIn(ReplyIn, NamesMailbox):
@@ -233,39 +223,50 @@ class EditIn(Body):
         return content
 
 
-def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:
+def accept(
+    request: KeyedRequest,
+    mailbox: Mailbox,
+    body: Composed,
+    *,
+    flat: bool,
+    to: list[str],
+    subject: str,
+    parent: Parent | None,
+) -> HttpResponse:
     """Store the message, answer for it, and move it on."""
-    draft = _simplified(draft, mailbox)
+    header_key = request.headers.get("Idempotency-Key", "").strip()
+    if len(header_key) > MAX_KEY:
+        raise Invalid(f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key")
+    draft = body.draft(to=to, subject=subject, parent=parent, header_key=header_key)
+    if draft.html is not None:
+        simple = simplify_html(draft.html)
+        draft = replace(draft, markdown=draft.markdown or simple.text)
+        if mailbox.simplify_html:
+            original = draft.html if simple.changes else None
+            draft = replace(draft, html=simple.html, original_html=original, simplified=tuple(simple.changes))
     accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
+    email = accepted.email
     # The answer is built before the message moves on, so that its status is always the first one.
     result = _result(accepted, flat=flat)
-    if not accepted.mismatch:
-        result |= _overruled(draft.mode, accepted.email, result["message"])
-    if not accepted.repeated:
-        result["message"] += _unlisted(accepted)
-        result |= {"warnings": accepted.email.simplified[:MOST_WARNINGS]} if accepted.email.simplified else {}
-        submission.try_move_on(email=accepted.email, now=timezone.now())
-    return answer(result, status=200 if accepted.repeated else 202)
-
-
-def _simplified(draft: Draft, mailbox: Mailbox) -> Draft:
-    """Return the draft with its HTML in the simple form, if the mailbox sends that, and with a text."""
-    if draft.html is None:
-        return draft
-    simple = simplify_html(draft.html)
-    draft = replace(draft, markdown=draft.markdown or simple.text)
-    if not mailbox.simplify_html:
-        return draft
-    original = draft.html if simple.changes else None
-    return replace(draft, html=simple.html, original_html=original, simplified=tuple(simple.changes))
-
-
-def header_key(request: KeyedRequest) -> str:
-    """Return the idempotency key of the header, or an empty text. Raises Invalid."""
-    key: str = request.headers.get("Idempotency-Key", "").strip()
-    if len(key) > MAX_KEY:
-        raise Invalid(f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key")
-    return key
+    asked = draft.mode
+    if not accepted.mismatch and asked not in (None, email.oversight_mode):
+        result["requested_oversight_mode"] = asked
+        result["message"] += (
+            f" The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be "
+            f"stricter than its mailbox. POST /v1/mailboxes/{mailbox.address}/request-upgrade requests a looser mode."
+        )
+    if accepted.repeated:
+        return answer(result)
+    if unlisted := accepted.unlisted:
+        others = f" and {len(unlisted) - 1} more" if unlisted[1:] else ""
+        result["message"] += (
+            f" Not on the mailbox's allowlist: {unlisted[0]}{others}. One recipient outside it makes the whole "
+            f"message wait; POST /v1/mailboxes/{mailbox.address}/allowlist asks an operator to add one."
+        )
+    if email.simplified:
+        result["warnings"] = email.simplified[:MOST_WARNINGS]
+    submission.try_move_on(email=email, now=timezone.now())
+    return answer(result, status=202)
 
 
 def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
@@ -287,83 +288,63 @@ def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
     return result
 
 
-def _overruled(asked: Mode | None, email: Email, message: str) -> dict[str, Any]:
-    """Return what the answer says of a mode that the call asked for and did not get: nothing where it got it."""
-    if asked is None or asked == email.oversight_mode:
-        return {}
-    sentence = (
-        f"The call asked for oversight_mode {asked}, but {email.oversight_mode} applies: a call may only be stricter "
-        f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade requests a looser mode."
-    )
-    return {"requested_oversight_mode": asked, "message": f"{message} {sentence}"}
-
-
-def _unlisted(accepted: SubmissionResult) -> str:
-    """Return what can be done about recipients because of whom a message waits."""
-    if not accepted.unlisted:
-        return ""
-    others = f" and {len(accepted.unlisted) - 1} more" if accepted.unlisted[1:] else ""
-    return (
-        f" Not on the mailbox's allowlist: {accepted.unlisted[0]}{others}. One recipient outside it makes the whole "
-        f"message wait; POST /v1/mailboxes/{accepted.email.mailbox.address}/allowlist asks an operator to add one."
-    )
-
-
 router = Router(tags=["send"])
 
 
 @router.post("/mailboxes/{mailbox}/send", auth=SEND, response={202: Sent, 200: Sent})
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
-    return _send(request, mailbox_named(request.auth, mailbox), body, flat=False)
+    return _new(request, mailbox_named(request.auth, mailbox), body, flat=False)
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
     """Send a message; `from` names the mailbox. Answers `queued` for every accepted message."""
-    return _send(request, mailbox_named_or_only(request.auth, body.names_mailbox()), body, flat=True)
+    return _new(request, mailbox_named_or_only(request.auth, body.names_mailbox()), body, flat=True)
 
 
-def _send(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -> HttpResponse:
+def _new(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -> HttpResponse:
     parent = None
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
         parent = Parent(first.pk, first.thread_id, first.in_reply_to, first.references)
-    return accept(request, mailbox, body.draft(header_key=header_key(request), parent=parent), flat=flat)
+    return accept(request, mailbox, body, flat=flat, to=body.to, subject=body.subject, parent=parent)
 
 
 @router.post("/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent})
 def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> HttpResponse:
     """Answer a message: its author, or the recipients of one of our own. Gated mailboxes hold the answer for review."""
     box = mailbox_named(request.auth, mailbox)
-    return _reply(request, box, email_named(request.auth, email, mailbox=box), body, flat=False)
+    return _answer(request, box, email_named(request.auth, email, mailbox=box), body, flat=False)
+
+
+def _answer(request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
+    check_may_read(request.auth, parent)
+    to = recipients_of(parent)
+    return accept(request, box, body, flat=flat, to=to, subject=subject_of(parent), parent=parent_of(parent))
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
     """Answer a message, or the newest one received in a thread. Answers `queued` for every accepted message."""
     key = request.auth
-    named = body.names_mailbox()
-    box = mailbox_named(key, named) if named else None
+    box = _box(key, body)
     if body.names_email():
         parent = email_named(key, body.names_email(), mailbox=box)
         if body.thread_id and parent.thread_id != body.thread_id:
             raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
     else:
         parent = newest_in_thread(key, body.thread_id, mailbox=box)
-    return _reply(request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True)
+    return _answer(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+
+
+def _box(key: ApiKey, body: NamesMailbox) -> Mailbox | None:
+    named = body.names_mailbox()
+    return mailbox_named(key, named) if named else None
 
 
 def reply_by_id(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
     """Answer the message of this id. Answers `queued` for every accepted message."""
-    named = body.names_mailbox()
-    box = mailbox_named(request.auth, named) if named else None
-    parent = email_named(request.auth, email, mailbox=box)
-    return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
-
-
-def _reply(request: KeyedRequest, mailbox: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
-    check_may_read(request.auth, parent)
-    draft = body.draft(parent=parent, header_key=header_key(request))
-    return accept(request, mailbox, draft, flat=flat)
+    parent = email_named(request.auth, email, mailbox=_box(request.auth, body))
+    return _answer(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message)

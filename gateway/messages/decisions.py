@@ -49,32 +49,37 @@ def decide_email(
     mailbox's additions are fixed too. Raises NotFound, Forbidden, Invalid without a fingerprint that is required, or
     Conflict with what became of the email.
     """
+    approves = outcome == Decision.APPROVED
     with transaction.atomic():
         email = _locked(key, email_id)
         _check_may_decide(key, email, outcome)
-        _check_names_fingerprint(key, email, expected_fingerprint)
         print_now = fingerprint_of(email)
-        if expected_fingerprint and expected_fingerprint != print_now:
-            raise Conflict(
-                "The message has changed since it was read: its content or what the mailbox adds is different.",
-                code="content_changed",
-                fingerprint=print_now,
-                **email.outcome(),
-            )
-        _check_not_expired(email, outcome)
-        _check_may_reach(email, outcome, now)
-        words = {"decision_reason": reason, "decided_by": decided_by or key.name, "feedback": dict(feedback or {})}
-        _write(key, email, Decision(outcome), now, words)
+        _check_fingerprint(email, expected_fingerprint, print_now)
+        if approves:
+            _check_may_approve(email, now)
+        fields: dict[str, Any] = {
+            "decision": outcome,
+            "decision_reason": reason,
+            "decided_at": now,
+            "decided_by": decided_by or key.name,
+            "decided_by_key": key,
+            "feedback": dict(feedback or {}),
+        }
+        waits = email.send_at is not None and email.send_at > now
+        if approves and email.direction == Direction.OUTBOUND:
+            fields["additions"] = additions_of(email)
+            fields["due_at"] = email.send_at if waits else Now()
+        if not Email.objects.move(email, Change.APPROVE if approves else Change.REJECT, **fields):
+            raise Conflict("Somebody else decided this message at the same time.", code="not_pending")
         auditing.record(
             f"email.{outcome}", email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
         )
-        name = events.APPROVED if outcome == Decision.APPROVED else events.REJECTED
-        events.announce(name, email=email, now=now)
+        events.announce(events.APPROVED if approves else events.REJECTED, email=email, now=now)
         if email.status == Status.UNREAD:
             # Received mail can be read only now.
             events.announce(events.RECEIVED, email=email, now=now)
             notices.forward(email)
-        if email.status == Status.SCHEDULED and not _waits(email, now):
+        if email.status == Status.SCHEDULED and not waits:
             tasks.send_email.delay_on_commit(email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
     return email
@@ -147,21 +152,31 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
         raise Conflict("The mailbox is now read_only: it cannot send.", code="read_only", **email.outcome())
 
 
-def _check_names_fingerprint(key: ApiKey, email: Email, expected_fingerprint: str) -> None:
+def _check_fingerprint(email: Email, expected: str, print_now: str) -> None:
     required_by = "mailbox" if email.mailbox.require_fingerprint else "account"
-    if expected_fingerprint or not (email.mailbox.require_fingerprint or key.account.require_fingerprint):
-        return
-    raise Invalid(
-        f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was decided.",
-        field="expected_fingerprint",
-        code="fingerprint_required",
-        hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
-    )
+    if not expected and (email.mailbox.require_fingerprint or email.account.require_fingerprint):
+        raise Invalid(
+            f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
+            "decided.",
+            field="expected_fingerprint",
+            code="fingerprint_required",
+            hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
+        )
+    if expected and expected != print_now:
+        raise Conflict(
+            "The message has changed since it was read: its content or what the mailbox adds is different.",
+            code="content_changed",
+            fingerprint=print_now,
+            **email.outcome(),
+        )
 
 
-def _check_not_expired(email: Email, outcome: str) -> None:
-    """Refuse to approve after the expiry, by the database's clock. Rejecting is always possible."""
-    if outcome == Decision.APPROVED and email.expires_at is not None and email.expires_at <= clock():
+def _check_may_approve(email: Email, now: datetime) -> None:
+    """Refuse to approve after the expiry, by the database's clock, and what would not be accepted now.
+
+    Lists or additions have changed, or somebody unsubscribed. Rejecting is always possible.
+    """
+    if email.expires_at is not None and email.expires_at <= clock():
         raise Conflict(
             f"The time to approve this message was over at {iso(email.expires_at)}. Nothing was decided.",
             code="approval_expired",
@@ -169,11 +184,7 @@ def _check_not_expired(email: Email, outcome: str) -> None:
             expires_at=iso(email.expires_at),
             **email.outcome(),
         )
-
-
-def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
-    """Refuse to approve what would not be accepted now: lists or additions have changed, or somebody unsubscribed."""
-    if email.direction == Direction.INBOUND or outcome != Decision.APPROVED:
+    if email.direction == Direction.INBOUND:
         return
     if refusal := recheck(email=email, now=now).refusal:
         raise Conflict(
@@ -182,28 +193,14 @@ def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
             hint="Change the mailbox's list or what it adds, or reject the message.",
             **email.outcome(),
         )
-    if email.sandbox:
-        return
-    if gone := suppression.unsubscribed([*email.to, *email.cc, *email.bcc], account_id=email.account_id):
+    gone = suppression.unsubscribed([*email.to, *email.cc, *email.bcc], account_id=email.account_id)
+    if gone and not email.sandbox:
         raise Conflict(
             f"{gone[0]} unsubscribed from this account's mail. Nothing was decided.",
             code="recipient_unsubscribed",
             hint="Reject the message.",
             **email.outcome(),
         )
-
-
-def _write(key: ApiKey, email: Email, decision: Decision, now: datetime, words: dict[str, Any]) -> None:
-    fields = {**words, "decision": decision, "decided_at": now, "decided_by_key": key}
-    if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:
-        fields |= {"additions": additions_of(email), "due_at": email.send_at if _waits(email, now) else Now()}
-    change = Change.APPROVE if decision is Decision.APPROVED else Change.REJECT
-    if not Email.objects.move(email, change, **fields):
-        raise Conflict("Somebody else decided this message at the same time.", code="not_pending")
-
-
-def _waits(email: Email, now: datetime) -> bool:
-    return email.send_at is not None and email.send_at > now
 
 
 def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> int:

@@ -4,8 +4,7 @@ A restriction says who may be written to at all, a bypass whose mail need not wa
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -48,14 +47,14 @@ class _ListStatus:
     kind: str
     mode: str
     version: int
-    hits: set[str] = field(default_factory=set)
+    hits: set[str | None] = field(default_factory=set)
 
     @property
     def rule(self) -> str:
         return f"{self.kind}, mode {self.mode}, version {self.version}"
 
-    def missed_by(self, recipients: Iterable[str]) -> tuple[str, ...]:
-        return tuple(one for one in recipients if self.hits.isdisjoint(patterns_for(one)))
+    def missed_by(self, patterns: dict[str, list[str]]) -> tuple[str, ...]:
+        return tuple(one for one, its in patterns.items() if self.hits.isdisjoint(its))
 
 
 def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
@@ -63,41 +62,29 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
 
     A restriction in force lets nobody through whom no live entry names, so an empty or expired list refuses everybody.
     """
-    lists = _list_statuses(mailbox, recipients, now)
-    restriction, bypass = lists.get(Allowlist.Kind.RESTRICTION), lists.get(Allowlist.Kind.BYPASS)
-    missed = _missed(restriction, mailbox, recipients) if restriction else ()
-    tried = restriction is not None and restriction.mode == Allowlist.Mode.MONITOR
-    unlisted = bypass.missed_by(recipients) if bypass else ()
-    passes = bypass is not None and bool(recipients) and not unlisted
-    tried_out = bypass is not None and bypass.mode == Allowlist.Mode.MONITOR
-    return Ruling(
-        outsiders=() if tried else missed,
-        strangers=missed if tried else (),
-        rule=restriction.rule if restriction else "",
-        skips=passes and not tried_out,
-        would_skip=passes and tried_out,
-        unlisted=() if tried_out else unlisted,
-        bypass_rule=bypass.rule if bypass else "",
-    )
-
-
-def _missed(restriction: _ListStatus, mailbox: Mailbox, recipients: list[str]) -> tuple[str, ...]:
-    missed = restriction.missed_by(recipients)
-    if not missed or restriction.mode != Allowlist.Mode.CONTACTS:
-        return missed
-    known = Contact.objects.known(account_id=mailbox.account_id, addresses=missed)
-    # An address that no pattern can match is refused, contact or not.
-    return tuple(one for one in missed if one not in known or not patterns_for(one))
-
-
-def _list_statuses(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _ListStatus]:
-    wanted = {pattern for recipient in recipients for pattern in patterns_for(recipient)}
+    patterns = {recipient: patterns_for(recipient) for recipient in recipients}
+    wanted = {pattern for each in patterns.values() for pattern in each}
     lists: dict[str, _ListStatus] = {}
     matches = Allowlist.objects.active_matches(mailbox_id=mailbox.pk, patterns=wanted, now=now)
     for kind, mode, version, pattern in matches:
-        status = lists.setdefault(kind, _ListStatus(kind, mode, version))
-        status.hits |= {pattern} if pattern else set()
-    return lists
+        lists.setdefault(kind, _ListStatus(kind, mode, version)).hits.add(pattern)
+    ruling = Ruling()
+    if restriction := lists.get(Allowlist.Kind.RESTRICTION):
+        missed = restriction.missed_by(patterns)
+        if missed and restriction.mode == Allowlist.Mode.CONTACTS:
+            known = Contact.objects.known(account_id=mailbox.account_id, addresses=missed)
+            # An address that no pattern can match is refused, contact or not.
+            missed = tuple(one for one in missed if one not in known or not patterns[one])
+        ruling = Ruling(rule=restriction.rule, outsiders=missed)
+        if restriction.mode == Allowlist.Mode.MONITOR:
+            ruling = Ruling(rule=restriction.rule, strangers=missed)
+    if bypass := lists.get(Allowlist.Kind.BYPASS):
+        unlisted = bypass.missed_by(patterns)
+        passes = bool(recipients) and not unlisted
+        if bypass.mode == Allowlist.Mode.MONITOR:
+            return replace(ruling, bypass_rule=bypass.rule, would_skip=passes)
+        return replace(ruling, bypass_rule=bypass.rule, skips=passes, unlisted=unlisted)
+    return ruling
 
 
 def replace_list(
@@ -120,38 +107,32 @@ def replace_list(
                 version=current,
             )
         changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
-        facts = _write(changed, entries, key)
-        auditing.record(
+        rows = merged(entries)
+        before = set(changed.entries.values_list("pattern", flat=True))
+        added = sorted(rows.keys() - before)
+        removed = sorted(before - rows.keys())
+        changed.entries.filter(pattern__in=removed).delete()
+        for entry in rows.values():
+            entry.allowlist = changed
+            entry.added_by_key = key
+        # An entry that stays keeps its id, and who added it and when.
+        AllowlistEntry.objects.bulk_create(
+            rows.values(),
+            update_conflicts=True,
+            unique_fields=["allowlist", "pattern"],
+            update_fields=["expires_at", "note"],
+        )
+        _record(
             "allowlist.replaced",
             changed,
-            key=key,
-            **{"list": kind, "mode": mode, "version": changed.version, **facts},
+            key,
+            entries=len(rows),
+            added=added[:_NAMED],
+            added_count=len(added),
+            removed=removed[:_NAMED],
+            removed_count=len(removed),
         )
     return changed
-
-
-def _write(changed: Allowlist, entries: list[AllowlistEntry], key: ApiKey) -> dict[str, object]:
-    """Write the entries in place of what there was, and return what that added and took away."""
-    rows = merged(entries)
-    before = set(changed.entries.values_list("pattern", flat=True))
-    added, removed = sorted(rows.keys() - before), sorted(before - rows.keys())
-    changed.entries.filter(pattern__in=removed).delete()
-    for entry in rows.values():
-        entry.allowlist, entry.added_by_key = changed, key
-    # An entry that stays keeps its id, and who added it and when.
-    AllowlistEntry.objects.bulk_create(
-        rows.values(),
-        update_conflicts=True,
-        unique_fields=["allowlist", "pattern"],
-        update_fields=["expires_at", "note"],
-    )
-    return {
-        "entries": len(rows),
-        "added": added[:_NAMED],
-        "added_count": len(added),
-        "removed": removed[:_NAMED],
-        "removed_count": len(removed),
-    }
 
 
 def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
@@ -216,14 +197,15 @@ def _locked_bypass(mailbox: Mailbox) -> Allowlist:
 
 def _save_change(bypass: Allowlist, key: ApiKey, now: datetime, **facts: Any) -> None:
     """Store the next version, so that whoever replaces the whole list at the earlier one gets 409."""
-    bypass.version, bypass.updated_at = bypass.version + 1, now
+    bypass.version += 1
+    bypass.updated_at = now
     bypass.save()
-    auditing.record(
-        "allowlist.changed",
-        bypass,
-        key=key,
-        **{"list": bypass.kind, "mode": bypass.mode, "version": bypass.version, **facts},
-    )
+    _record("allowlist.changed", bypass, key, **facts)
+
+
+def _record(action: str, found: Allowlist, key: ApiKey, **facts: Any) -> None:
+    about = {"list": found.kind, "mode": found.mode, "version": found.version}
+    auditing.record(action, found, key=key, **about, **facts)
 
 
 def record_refusal(
