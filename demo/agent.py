@@ -80,7 +80,8 @@ class Agent:
             progress = self._progress()
             if progress["sent"] >= len(OPENING):
                 self._stop.wait(random.uniform(*PAUSE_SECONDS))
-                if not self._reviewers_keep_up():
+                account = self._account()
+                if account is None or waiting(account) >= MOST_WAITING:
                     continue
             self._write(progress)
 
@@ -94,24 +95,26 @@ class Agent:
                 break
             if tries == 0:
                 log.warning("gateway does not take mail yet", extra={"event": "agent.waits", "status": reply.status})
-            self._stop.wait(max(reply.retry_after, back_off(tries, answered=reply.status != 0)))
+            # A gateway that is not up yet is looked for more often.
+            longest = LONGEST_WAIT_SECONDS if reply.status else LONGEST_LOOK_SECONDS
+            self._stop.wait(max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest)))
             tries += 1
         log.info("letter sent", extra={"event": "agent.sent", "letter": message.name, "status": reply.status})
-        if message.question and account and reply.status < 300:
-            self._write_again(account, message, progress)
+        if message.question and account and account.inbound_port and reply.status < 300:
+            # The answered customer writes again, before anybody can have approved the answer.
+            self._stop.wait(SECOND_THOUGHT_SECONDS)
+            customers.write_again(
+                message.question,
+                to=account.address,
+                port=account.inbound_port,
+                run=progress["run"],
+                sequence=progress["sent"],
+                values=blanks(progress["sent"], datetime.now(UTC)),
+            )
         self._save({**progress, "sent": progress["sent"] + 1})
         following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
         if message.unasked and not following.unasked and account:
             self._let_it_leave(account)
-
-    def _write_again(self, account: Account, message: Message, progress: dict[str, Any]) -> None:
-        """Make the answered customer write again, before anybody can have approved the answer."""
-        if message.question is None or not account.inbound_port:
-            return
-        self._stop.wait(SECOND_THOUGHT_SECONDS)
-        about = {"to": account.address, "port": account.inbound_port, "run": progress["run"]}
-        values = blanks(progress["sent"], datetime.now(UTC))
-        customers.write_again(message.question, sequence=progress["sent"], values=values, **about)
 
     def _let_it_leave(self, account: Account) -> None:
         """Wait until earlier mail was sent and the desk has recorded it, because its rules use known recipients."""
@@ -120,10 +123,6 @@ class Agent:
                 break
             self._stop.wait(1)
         self._stop.wait(HEARSAY_SECONDS)
-
-    def _reviewers_keep_up(self) -> bool:
-        account = self._account()
-        return account is not None and waiting(account) < MOST_WAITING
 
     def _account(self) -> Account | None:
         """Read the credentials again each time: a `./run reset` changes them under a running agent."""
@@ -143,11 +142,6 @@ class Agent:
         fresh = self._progress_path.with_suffix(".new")
         fresh.write_text(json.dumps(progress))
         fresh.replace(self._progress_path)
-
-
-def back_off(tries: int, *, answered: bool) -> float:
-    """Return the seconds before the next try: a gateway that is not up yet is looked for more often."""
-    return min(0.25 * 2.0 ** min(tries, 10), LONGEST_WAIT_SECONDS if answered else LONGEST_LOOK_SECONDS)
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:

@@ -37,50 +37,42 @@ class DemoSite:
             return answer
         if request.method not in ("GET", "HEAD"):
             return json_answer({"message": "405: Method Not Allowed", "code": 0}, 405)
-        return self._page(request) or self._missing()
+        return self._page(request) or html_answer(fill("missing.html"), 404)
 
     def _page(self, request: Request) -> Answer | None:
-        pages: dict[str, Callable[[Request], Answer]] = {
-            "/": lambda request: html_answer(self.discord.pages.page(_view(request))),
-            "/messages/": self._messages,
-            "/messages.json": lambda request: json_answer({"messages": self._cards(_view(request))}),
-            "/inbox": lambda _: Answer(308, headers={"Location": "/inbox/"}),
-            "/inbox/": lambda _: html_answer(self.inbox.index()),
-            "/inbox/rows/": self._rows,
-            "/programs": lambda _: Answer(308, headers={"Location": "/programs/"}),
-            "/programs/": lambda _: html_answer(self.programs.page()),
-            "/programs/rows/": lambda request: _fresh(request, self.programs.record.version, self.programs.rows),
-            "/programs.json": lambda _: json_answer({"events": self.programs.listed()}),
-            "/healthz": lambda _: json_answer({"status": "ok"}),
-        }
-        if request.path in pages:
-            return pages[request.path](request)
+        discord, inbox, programs = self.discord, self.inbox, self.programs
+        view = View(channel_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
+        match request.path:
+            case "/":
+                return html_answer(discord.pages.page(view))
+            case "/messages/":
+                return _fresh(request, discord.channel.version, lambda: discord.pages.fragment(view))
+            case "/messages.json":
+                shown = discord.channel.snapshot(view.channel.id)
+                cards = [{**message.content, "edits": message.edits, "pings": message.pings} for message in shown]
+                return json_answer({"messages": cards})
+            case "/inbox" | "/programs":
+                return Answer(308, headers={"Location": f"{request.path}/"})
+            case "/inbox/":
+                return html_answer(inbox.index())
+            case "/inbox/rows/":
+                answer = _fresh(request, inbox.version, lambda: inbox.fragment(request.query.get("chosen", "")))
+                answer.headers["X-Count"] = str(inbox.count)
+                return answer
+            case "/programs/":
+                return html_answer(programs.page())
+            case "/programs/rows/":
+                return _fresh(request, programs.record.version, programs.rows)
+            case "/programs.json":
+                return json_answer({"events": programs.listed()})
+            case "/healthz":
+                return json_answer({"status": "ok"})
         if found := _ASSET.fullmatch(request.path):
             return asset(found[1])
         if found := _MAIL.fullmatch(request.path):
-            page = self.inbox.detail(found[1])
+            page = inbox.detail(found[1])
             return html_answer(page) if page else None
         return None
-
-    def _messages(self, request: Request) -> Answer:
-        pages = self.discord.pages
-        return _fresh(request, pages.channel.version, lambda: pages.fragment(_view(request)))
-
-    def _rows(self, request: Request) -> Answer:
-        answer = _fresh(request, self.inbox.version, lambda: self.inbox.fragment(request.query.get("chosen", "")))
-        answer.headers["X-Count"] = str(self.inbox.count)
-        return answer
-
-    def _cards(self, view: View) -> list[dict[str, object]]:
-        messages = self.discord.channel.snapshot(view.channel.id)
-        return [{**message.content, "edits": message.edits, "pings": message.pings} for message in messages]
-
-    def _missing(self) -> Answer:
-        return html_answer(fill("missing.html"), 404)
-
-
-def _view(request: Request) -> View:
-    return View(channel_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
 
 
 def _fresh(request: Request, version: str, render: Callable[[], str]) -> Answer:

@@ -5,11 +5,10 @@ Speaks the protocol of version 10; shows nothing.
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from common.demo_discord import CHANNELS, GUILD_ID
 from demo.discord.application import Application
-from demo.discord.channel import Channel, Message
+from demo.discord.channel import Channel
 from demo.discord.commands import Commands
 from demo.discord.gate import Gate, Outcome
 from demo.discord.messages import Refused, edited, new_content, read_json, read_payload, written
@@ -53,55 +52,47 @@ class BotApi:
                 return refused.answer
         return None
 
-    def _check(self, request: Request) -> None:
-        if request.authorization != f"Bot {self.application.bot_token}":
-            raise Refused(401, 0, "401: Unauthorized")
-
     def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Outcome:
-        self._check(request)
+        token = self.application.bot_token
+        if request.authorization != f"Bot {token}":
+            raise Refused(401, 0, "401: Unauthorized")
         if channel_id not in {channel.id for channel in CHANNELS}:
             raise Refused(404, 10003, "Unknown Channel")
-        if message_id is None:
-            return self._on_channel(request, channel_id)
-        message = self.channel.get(message_id)
-        if message is None or message.content["channel_id"] != channel_id:
+        app_id = self.application.app_id
+        match request.method, message_id:
+            case "GET", None:
+                asked = request.query.get("limit", "50")
+                if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= _MOST_READ:
+                    raise Refused(400, 50035, "Invalid Form Body")
+                newest = self.channel.snapshot(channel_id)[-int(asked) :]
+                return json_answer([message.content for message in reversed(newest)]), None
+            case "POST", None:
+                payload = read_payload(request)
+                author = {"id": app_id, "username": BOT_NAME}
+                message = written(new_content(self.channel.snowflake(), channel_id, author, payload), payload, token)
+                self.channel.put(message)
+                return json_answer(message.content), message
+            case _, None:
+                raise Refused(405, 0, "405: Method Not Allowed")
+        found = self.channel.get(message_id or "")
+        if found is None or found.content["channel_id"] != channel_id:
             raise Refused(404, 10008, "Unknown Message")
         if request.method == "GET":
-            return json_answer(message.content), None
-        if message.content["author"]["id"] != self.application.app_id:
+            return json_answer(found.content), None
+        if found.content["author"]["id"] != app_id:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
         if request.method == "PATCH":
-            return self._edit(request, message)
+            message = edited(found, read_payload(request))
+            self.channel.put(message)
+            return json_answer(message.content), message
         if request.method == "DELETE":
-            self.channel.remove(message_id)
+            self.channel.remove(message_id or "")
             return Answer(204), None
         raise Refused(405, 0, "405: Method Not Allowed")
 
-    def _on_channel(self, request: Request, channel_id: str) -> Outcome:
-        if request.method == "GET":
-            return json_answer(self._newest(request, channel_id)), None
-        if request.method != "POST":
-            raise Refused(405, 0, "405: Method Not Allowed")
-        payload = read_payload(request)
-        author = {"id": self.application.app_id, "username": BOT_NAME}
-        content = new_content(self.channel.snowflake(), channel_id, author, payload)
-        message = written(content, payload, self.application.bot_token)
-        self.channel.put(message)
-        return json_answer(content), message
-
-    def _edit(self, request: Request, old: Message) -> Outcome:
-        message = edited(old, read_payload(request))
-        self.channel.put(message)
-        return json_answer(message.content), message
-
-    def _newest(self, request: Request, channel_id: str) -> list[dict[str, Any]]:
-        asked = request.query.get("limit", "50")
-        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= _MOST_READ:
-            raise Refused(400, 50035, "Invalid Form Body")
-        return [message.content for message in reversed(self.channel.snapshot(channel_id)[-int(asked) :])]
-
     def _commands(self, request: Request, app_id: str, guild_id: str | None) -> Answer:
-        self._check(request)
+        if request.authorization != f"Bot {self.application.bot_token}":
+            raise Refused(401, 0, "401: Unauthorized")
         if app_id != self.application.app_id:
             raise Refused(404, 10002, "Unknown Application")
         if guild_id not in (None, GUILD_ID):

@@ -7,9 +7,9 @@ from typing import Any
 
 import requests
 
-from common.demo_discord import APPROVALS, CHANNELS, GUILD_ID, GuildChannel, Member
+from common.demo_discord import GUILD_ID, GuildChannel, Member
 from demo.discord.application import Application
-from demo.discord.channel import Channel
+from demo.discord.channel import Channel, channel_with_id
 from demo.discord.commands import MAX_VALUE, STRING, Commands
 from demo.discord.components import find_form_errors
 from demo.discord.limits import find_errors
@@ -22,10 +22,6 @@ ANSWER_SECONDS = 3.0
 _PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
 
 
-class NotPlayed(Exception):
-    """Discord's client would not send this; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class InteractionResult:
     """What the application answered at once: its type, the form to fill in, or why Discord took nothing."""
@@ -33,6 +29,10 @@ class InteractionResult:
     kind: int = 0
     form: dict[str, Any] | None = None
     failed: str = ""
+
+
+class NotPlayed(Exception):
+    """Discord's client would not send this; the text says why."""
 
 
 @dataclass(slots=True)
@@ -166,8 +166,3 @@ class Interactions:
             case 9 if kind != FORM and not find_form_errors(data):
                 return InteractionResult(MODAL, form=data)
         return InteractionResult(failed="its answer is none that Discord takes here")
-
-
-def channel_with_id(channel_id: str) -> GuildChannel:
-    """Return the channel of an id; those of made-up webhooks are shown with approvals."""
-    return next((channel for channel in CHANNELS if channel.id == channel_id), APPROVALS)

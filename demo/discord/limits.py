@@ -40,27 +40,21 @@ def find_errors(payload: Mapping[str, Any]) -> dict[str, Any]:
     for word in ("discord", "clyde"):
         if isinstance(payload.get("username"), str) and word in payload["username"].lower():
             errors.add(("username",), "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"')
-    _embeds(errors, payload.get("embeds"))
-    _mentions(errors, payload.get("allowed_mentions"))
-    return errors.tree()
-
-
-def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
-    """Return whether nothing would be seen, which Discord refuses with 50006."""
-    return not content.strip() and not components and not any(_shows_something(embed) for embed in embeds)
-
-
-def _shows_something(embed: Mapping[str, Any]) -> bool:
-    return any(embed.get(part) for part in ("title", "description", "fields", "author", "footer", "image", "thumbnail"))
-
-
-def _embeds(errors: FormErrors, embeds: object) -> None:
+    embeds = payload.get("embeds")
     for path, embed in _objects(errors, embeds, ("embeds",), MAX_EMBEDS):
         _embed(errors, embed, path)
     objects = [embed for embed in embeds if isinstance(embed, dict)] if isinstance(embeds, list) else []
     if sum(map(_characters, objects)) > MAX_EMBED_CHARACTERS:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", message)
+    _mentions(errors, payload.get("allowed_mentions"))
+    return errors.tree()
+
+
+def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
+    """Return whether nothing would be seen, which Discord refuses with 50006."""
+    shown = ("title", "description", "fields", "author", "footer", "image", "thumbnail")
+    return not content.strip() and not components and not any(embed.get(part) for embed in embeds for part in shown)
 
 
 def _objects(errors: FormErrors, value: object, path: Path, most: int) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -83,8 +77,15 @@ def _embed(errors: FormErrors, embed: dict[str, Any], path: Path) -> None:
     _text(errors, embed, "title", 256, path)
     _text(errors, embed, "description", 4096, path)
     _link(errors, embed, "url", path)
-    _colour(errors, embed.get("color"), (*path, "color"))
-    _time(errors, embed.get("timestamp"), (*path, "timestamp"))
+    colour, moment = embed.get("color"), embed.get("timestamp")
+    if isinstance(colour, bool) or not isinstance(colour, int | None):
+        errors.add((*path, "color"), "NUMBER_TYPE_COERCE", f'Value "{colour}" is not int.')
+    elif colour is not None and not 0 <= colour <= MAX_COLOUR:
+        errors.add((*path, "color"), "NUMBER_TYPE_MAX", f"int value should be between 0 and {MAX_COLOUR}.")
+    try:
+        datetime.fromisoformat("2026-01-01" if moment is None else str(moment))
+    except ValueError:
+        errors.add((*path, "timestamp"), "DATE_TIME_TYPE_PARSE", f"Could not parse {moment}. Should be ISO8601.")
     _part(errors, embed, "footer", ("text", 2048), path)
     _part(errors, embed, "author", ("name", 256), path)
     for field_path, entry in _objects(errors, embed.get("fields"), (*path, "fields"), MAX_FIELDS):
@@ -118,40 +119,18 @@ def _link(errors: FormErrors, holder: Mapping[str, Any], name: str, path: Path) 
     value = holder.get(name)
     if value is None:
         return
-    parts = _split(str(value))
-    if parts is None or not parts[1]:
+    try:
+        parts = urlsplit(str(value))
+    except ValueError:
+        parts = urlsplit("")
+    is_web = parts.scheme in ("http", "https")
+    if not parts.netloc and (is_web or not parts.scheme or not parts.path):
         errors.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
-    elif parts[0] not in ("http", "https"):
-        message = f"Scheme \"{parts[0]}\" is not supported. Scheme must be one of ('http', 'https')."
+    elif not is_web:
+        message = f"Scheme \"{parts.scheme}\" is not supported. Scheme must be one of ('http', 'https')."
         errors.add((*path, name), "URL_TYPE_INVALID_SCHEME", message)
     elif len(str(value)) > 2048:
         errors.add((*path, name), "BASE_TYPE_MAX_LENGTH", "Must be 2048 or fewer in length.")
-
-
-def _split(url: str) -> tuple[str, str] | None:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return parts.scheme, parts.netloc or (parts.path if parts.scheme not in ("", "http", "https") else "")
-
-
-def _colour(errors: FormErrors, value: object, path: Path) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        errors.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
-    elif not 0 <= value <= MAX_COLOUR:
-        errors.add(path, "NUMBER_TYPE_MAX", f"int value should be between 0 and {MAX_COLOUR}.")
-
-
-def _time(errors: FormErrors, value: object, path: Path) -> None:
-    if value is None:
-        return
-    try:
-        datetime.fromisoformat(str(value))
-    except ValueError:
-        errors.add(path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.")
 
 
 def _mentions(errors: FormErrors, allowed: object) -> None:

@@ -128,72 +128,58 @@ def _message(message: Message, written: datetime) -> str:
     content = message.content
     edited = '<span class="edited">(edited)</span>' if content["edited_timestamp"] else ""
     text = f'<div class="text">{render(content["content"])} {edited}</div>' if content["content"] or edited else ""
+    buttons = "".join(_button(content["id"], button) for row in content["components"] for button in row["components"])
+    if buttons:
+        buttons = f'<p class="buttons">{buttons}</p>'
     return (
         f'<li class="message" id="message-{escape(content["id"])}">'
         '<span class="avatar" aria-hidden="true"><svg class="i"><use href="#seal"/></svg></span><div>'
         f'<h3><span class="name">{escape(content["author"]["username"])}</span> <span class="app">APP</span> '
         f"{time_element(written)}</h3>{text}"
-        f"{''.join(_embed(embed) for embed in content['embeds'])}"
-        f"{_buttons(content['id'], content['components'])}</div></li>"
+        f"{''.join(map(_embed, content['embeds']))}"
+        f"{buttons}</div></li>"
     )
 
 
 def _embed(embed: dict[str, Any]) -> str:
     colour = embed.get("color")
     fill_colour = f"#{colour:06x}" if isinstance(colour, int) and colour else _NO_COLOUR
-    parts = [_author(embed), _title(embed), _description(embed), _fields(embed.get("fields") or []), _footer(embed)]
     # The bar is a drawing because a colour from outside can only be an attribute there, never a style.
-    bar = f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>'
-    return f'<article class="embed">{bar}<div class="embed-body">{"".join(parts)}</div></article>'
-
-
-def _author(embed: dict[str, Any]) -> str:
-    author = embed.get("author")
-    return f'<p class="author">{_linked(escape(str(author["name"])), author.get("url"))}</p>' if author else ""
-
-
-def _title(embed: dict[str, Any]) -> str:
-    title = str(embed.get("title") or "")
-    return f"<h4>{_linked(render(title, links=False), embed.get('url'))}</h4>" if title else ""
-
-
-def _linked(inner: str, address: object) -> str:
-    return anchor(address, inner) if isinstance(address, str) and is_plain_http(address) else inner
-
-
-def _description(embed: dict[str, Any]) -> str:
-    description = str(embed.get("description") or "")
-    return f'<div class="description">{render(description)}</div>' if description else ""
-
-
-def _fields(fields: list[dict[str, Any]]) -> str:
+    parts = [f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>']
+    parts.append('<div class="embed-body">')
+    if author := embed.get("author"):
+        parts.append(f'<p class="author">{_linked(escape(str(author["name"])), author.get("url"))}</p>')
+    if title := embed.get("title"):
+        parts.append(f"<h4>{_linked(render(str(title), links=False), embed.get('url'))}</h4>")
+    if description := embed.get("description"):
+        parts.append(f'<div class="description">{render(str(description))}</div>')
     rows: list[list[dict[str, Any]]] = []
-    for field in fields:
+    for field in embed.get("fields") or []:
         # Up to three inline fields share a row, as in Discord.
         if field.get("inline") and rows and rows[-1][-1].get("inline") and len(rows[-1]) < 3:
             rows[-1].append(field)
         else:
             rows.append([field])
-    cells = [_field(field, 12 // len(row)) for row in rows for field in row]
-    return f'<dl class="fields">{"".join(cells)}</dl>' if cells else ""
-
-
-def _field(field: dict[str, Any], span: int) -> str:
-    span = span if field.get("inline") else 12
-    name, value = render(str(field["name"]), links=False), render(str(field["value"]))
-    return f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
-
-
-def _footer(embed: dict[str, Any]) -> str:
+    if rows:
+        parts.append('<dl class="fields">')
+    for row in rows:
+        for field in row:
+            span = 12 // len(row) if field.get("inline") else 12
+            name, value = render(str(field["name"]), links=False), render(str(field["value"]))
+            parts.append(f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>')
+    if rows:
+        parts.append("</dl>")
     footer, written = embed.get("footer"), embed.get("timestamp")
-    parts = [escape(str(footer["text"]))] if footer else []
-    parts += [time_element(datetime.fromisoformat(str(written)))] if written else []
-    return f'<p class="footer">{" <span>•</span> ".join(parts)}</p>' if parts else ""
+    ends = [escape(str(footer["text"]))] if footer else []
+    if written:
+        ends.append(time_element(datetime.fromisoformat(str(written))))
+    if ends:
+        parts.append(f'<p class="footer">{" <span>•</span> ".join(ends)}</p>')
+    return f'<article class="embed">{"".join(parts)}</div></article>'
 
 
-def _buttons(message_id: str, rows: list[dict[str, Any]]) -> str:
-    shown = "".join(_button(message_id, button) for row in rows for button in row["components"])
-    return f'<p class="buttons">{shown}</p>' if shown else ""
+def _linked(inner: str, address: object) -> str:
+    return anchor(address, inner) if isinstance(address, str) and is_plain_http(address) else inner
 
 
 def _button(message_id: str, button: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.demo_discord import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.forms import form_dialog
-from demo.discord.interactions import InteractionResult, Interactions, NotPlayed
+from demo.discord.interactions import Interactions, NotPlayed
 from demo.web import Answer, Request, json_answer
 
 PATH = "/play/"
@@ -36,23 +36,20 @@ class Play:
         if act == "dismiss":
             self.interactions.replies.dismiss(member, str(asked["reply"]))
             return json_answer({})
-        return self._answer(self._perform(act, asked, member), str(asked.get("message", "")))
-
-    def _perform(self, act: str, asked: dict[str, Any], member: Member) -> InteractionResult:
-        match act:
-            case "press":
-                return self.interactions.press(member, str(asked["message"]), str(asked["custom_id"]))
-            case "submit":
-                values = _texts(asked["values"])
-                return self.interactions.submit(member, str(asked["message"]), str(asked["custom_id"]), values)
-            case "command":
-                channel = channel_named(asked["channel"])
-                return self.interactions.command(member, channel, str(asked["name"]), _texts(asked["values"]))
-        raise KeyError(act)
-
-    def _answer(self, result: InteractionResult, message_id: str) -> Answer:
+        if act == "press":
+            result = self.interactions.press(member, str(asked["message"]), str(asked["custom_id"]))
+        elif act == "submit":
+            values = _texts(asked["values"])
+            result = self.interactions.submit(member, str(asked["message"]), str(asked["custom_id"]), values)
+        elif act == "command":
+            channel = channel_named(asked["channel"])
+            result = self.interactions.command(member, channel, str(asked["name"]), _texts(asked["values"]))
+        else:
+            raise KeyError(act)
         fields: dict[str, Any] = {"type": result.kind, "failed": result.failed}
-        return json_answer(fields | ({"form": form_dialog(result.form, message_id)} if result.form else {}))
+        if result.form:
+            fields["form"] = form_dialog(result.form, str(asked.get("message", "")))
+        return json_answer(fields)
 
 
 def member_of(username: str) -> Member:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from common.demo_discord import GuildChannel, Member
 from demo.discord.application import Application
@@ -104,12 +104,17 @@ class Replies:
             self.show(reply, "shown", content)
         elif request.method != "GET":
             raise Refused(405, 0, "405: Method Not Allowed")
-        return json_answer(self._message(reply))
-
-    def _message(self, reply: Reply) -> dict[str, Any]:
-        author = {"id": self.application.app_id, "username": "Countersign", "bot": True}
-        base = {"id": reply.id, "channel_id": reply.channel.id, "type": 20, "flags": 64}
-        return {**base, "author": author, "content": reply.content, "embeds": [], "components": []}
+        message = {
+            "id": reply.id,
+            "channel_id": reply.channel.id,
+            "type": 20,
+            "flags": 64,
+            "author": {"id": app_id, "username": "Countersign", "bot": True},
+            "content": reply.content,
+            "embeds": [],
+            "components": [],
+        }
+        return json_answer(message)
 
     def _is_over(self, reply: Reply) -> bool:
         return self.clock() > reply.begun + TOKEN_SECONDS

@@ -62,19 +62,16 @@ class Script:
         if request.content_type != "application/json":
             return json_answer({"message": "Send application/json."}, 415)
         try:
-            steps = _read_steps(json.loads(request.body))
+            body = json.loads(request.body)
+            steps = body.get("next") if isinstance(body, dict) else None
+            if not isinstance(steps, list):
+                raise BadScript('expected {"next": [{"status": 429, "retry_after": 1.0}, {"hang": 2}, ...]}')
+            steps = [_read_step(step) for step in steps]
         except (ValueError, BadScript) as error:
             return json_answer({"message": f"Not a script: {error}"}, 400)
         with self._lock:
             self._steps = deque(steps)
         return json_answer({"waiting": len(steps)})
-
-
-def _read_steps(body: Any) -> list[Step]:
-    steps = body.get("next") if isinstance(body, dict) else None
-    if not isinstance(steps, list):
-        raise BadScript('expected {"next": [{"status": 429, "retry_after": 1.0}, {"hang": 2}, ...]}')
-    return [_read_step(step) for step in steps]
 
 
 def _read_step(step: Any) -> Step:

@@ -14,7 +14,7 @@ from demo.discord.page import ChannelPages
 from demo.discord.play import Play
 from demo.discord.replies import Replies
 from demo.discord.script import Script
-from demo.discord.webhooks import Call, WebhookApi
+from demo.discord.webhooks import WebhookApi
 from demo.web import Answer, Request, json_answer
 
 _WEBHOOK = re.compile(r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w-]{1,200})(?:/messages/(\d{1,20}))?/?")
@@ -42,6 +42,6 @@ class Standin:
     def api(self, request: Request) -> Answer:
         """Answer what came to Discord's API."""
         if found := _WEBHOOK.fullmatch(request.path):
-            return self._webhooks.handle(Call(request, found[1], found[2], found[3]))
+            return self._webhooks.handle(request, *found.groups())
         answer = self._replies.handle(request) or self._bot.handle(request)
         return answer or json_answer({"message": "404: Not Found", "code": 0}, 404)

@@ -96,14 +96,14 @@ class InboxPages:
 
 def visible(text: str) -> str:
     """Return HTML in which characters that hide or turn text around are named instead of obeyed."""
-    return "".join(
-        f'<span class="ghost">U+{ord(character):04X}</span>' if _hides(character) else escape(character)
-        for character in text
-    )
-
-
-def _hides(character: str) -> bool:
-    return unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp") and character not in _CONTROLS_KEPT
+    shown = []
+    for character in text:
+        hides = unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp")
+        if hides and character not in _CONTROLS_KEPT:
+            shown.append(f'<span class="ghost">U+{ord(character):04X}</span>')
+        else:
+            shown.append(escape(character))
+    return "".join(shown)
 
 
 def _mail(mail: Mail) -> str:
