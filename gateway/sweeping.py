@@ -11,7 +11,7 @@ from common.sweeps import Duty, do_all, duty
 from gateway import limits, tasks
 from gateway.messages import decisions, outbox, submission
 from gateway.models import Email, IdempotencyRecord, Notice, Webhook, WebhookDelivery
-from gateway.webhooks import endpoints, subscriptions
+from gateway.webhooks import endpoints
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def sweep(*, now: datetime) -> str:
         "given up": duty(
             lambda: deliveries.waiting_too_long().order_by("next_attempt_at"), lambda _: endpoints.give_up_waiting()
         ),
-        "old secrets": subscriptions.clear_previous_secrets,
+        "old secrets": Webhook.objects.clear_previous_secrets,
         "old keys": lambda: IdempotencyRecord.objects.expired().delete()[0],
         "old deliveries": lambda: deliveries.past_retention(BATCH).delete()[0],
         # These are counted in Redis.

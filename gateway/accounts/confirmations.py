@@ -48,7 +48,10 @@ def confirmed(
     """
     # It binds a code to this act of this key.
     digest = hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
-    if not (asks_for_codes(key.account) if needed is None else needed):
+    if needed is None:
+        asked = settings.GATEWAY_APPROVAL_CODES
+        needed = bool(key.account.oversight_email) if asked == "address" else asked == "1"
+    if not needed:
         yield
     elif code:
         with transaction.atomic():
@@ -62,12 +65,6 @@ def confirmed(
             yield
             transaction.set_rollback(True)
         raise _ask(key, action, digest, summary)
-
-
-def asks_for_codes(account: Account) -> bool:
-    """Whether GATEWAY_APPROVAL_CODES asks for a code where an account is administered."""
-    asked = settings.GATEWAY_APPROVAL_CODES
-    return bool(account.oversight_email) if asked == "address" else asked == "1"
 
 
 def _spend(key: ApiKey, action: str, digest: str, code: str) -> GatewayError | None:

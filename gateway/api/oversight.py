@@ -191,10 +191,19 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpR
     To a request that names a JSON type, as the MCP server does, each row gives its body once, as `body_markdown`, and
     the rows stand under `pending` alone.
     """
-    if is_by_mcp_server(request):
-        filters.only = "pending"
-        return _list_pending(request, filters, shapes.pending_once)
-    return _list_pending(request, filters, shapes.pending)
+    if not is_by_mcp_server(request):
+        return _list_pending(request, filters, shapes.pending)
+    filters.only = "pending"
+
+    def with_body_once(email: Email) -> dict[str, Any]:
+        # The server takes bodies out of the rows, and which names it knows is not public.
+        result = shapes.pending(email)
+        del result["markdown"], result["html_body"]
+        if email.html:
+            result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
+        return result
+
+    return _list_pending(request, filters, with_body_once)
 
 
 def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
@@ -263,7 +272,12 @@ def _rows(
 
 
 def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
-    _check_address(request, email_id, body)
+    # Ignored, these would decide something else.
+    if body.names_email() not in ("", email_id):
+        raise Invalid("email_id: the path names another message. Nothing was decided.", field="email_id")
+    if name := next(iter(request.GET), ""):
+        sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
+        raise Invalid(sentence, field=name[:80], code="unknown_field")
     email = decisions.decide_email(
         key=request.auth,
         email_id=email_id,
@@ -289,15 +303,6 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
     if leaves_now:
         result["postmark_message_id"] = email.message_id_header
     return answer(result)
-
-
-def _check_address(request: KeyedRequest, email_id: str, body: Verdict) -> None:
-    """Refuse what the address says beside or against the body: ignored, it would decide something else."""
-    if body.names_email() not in ("", email_id):
-        raise Invalid("email_id: the path names another message. Nothing was decided.", field="email_id")
-    if name := next(iter(request.GET), ""):
-        sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
-        raise Invalid(sentence, field=name[:80], code="unknown_field")
 
 
 @router.post(

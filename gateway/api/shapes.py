@@ -28,6 +28,9 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
     """Return an email without its body, for lists."""
     bcc = email.bcc if email.direction == Direction.OUTBOUND else []
     received_at = iso(email.created_at)
+    send_at, decided_at = iso(email.send_at), iso(email.decided_at)
+    told = email.told_reason()
+    approved = email.decision == Decision.APPROVED
     return {
         **email.ids(),
         "mailbox_id": email.mailbox_id,
@@ -58,16 +61,6 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "metadata": email.metadata,
         "sandbox": email.sandbox,
         "sent_by_key": email.sent_by_key_id,
-        **_oversight(email),
-        **delivery(email),
-    }
-
-
-def _oversight(email: Email) -> dict[str, Any]:
-    send_at, decided_at = iso(email.send_at), iso(email.decided_at)
-    # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
-    approved, told = email.decision == Decision.APPROVED, email.told_reason()
-    return {
         "send_at": send_at,
         "scheduled_at": send_at,
         "gate_timing": email.gate_timing or None,
@@ -77,8 +70,10 @@ def _oversight(email: Email) -> dict[str, Any]:
         **told,
         "decided_at": decided_at,
         "decided_by": email.decided_by or None,
+        # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
         "approved_at": decided_at if approved else None,
         "approved_by": email.decided_by if approved else None,
+        **delivery(email),
     }
 
 
@@ -153,17 +148,6 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "fingerprint": fingerprint_of(email),
         "expires_at": iso(email.expires_at),
     }
-
-
-def pending_once(email: Email) -> dict[str, Any]:
-    """Return a held email that holds its body once, under the name that MultiMail documents for this list.
-
-    The MCP server takes bodies out of the rows, and which names it knows is not public.
-    """
-    result = pending(email)
-    html = f"\n\nHTML part:\n\n{email.html}" if email.html else ""
-    del result["markdown"], result["html_body"]
-    return result | {"body_markdown": email.markdown + html}
 
 
 def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:

@@ -256,25 +256,16 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     if not path:
         # A rule about several fields begins its sentence with the field to blame.
         named, colon, _ = sentence.partition(": ")
-        return _problem(_invalid(first, sentence, field=named if colon else ""))
-    field = ".".join(path)
-    if first["type"] == INJECTION:
-        _note_injection(request, field)
-    return _problem(_invalid(first, f"{field}: {sentence}", field=field))
-
-
-def _invalid(error: dict[str, Any], sentence: str, *, field: str) -> Invalid:
-    if error["type"] == UNKNOWN_FIELD:
-        return Invalid(sentence, field=field, code="unknown_field")
-    return Invalid(sentence, field=field)
-
-
-def _note_injection(request: HttpRequest, field: str) -> None:
-    """Record the key that tried a header injection, without the text it tried."""
+        field = named if colon else ""
+    else:
+        field = ".".join(path)
+        sentence = f"{field}: {sentence}"
     key: ApiKey | None = getattr(request, "auth", None)
-    if key is None:
-        return
-    auditing.record("header_injection.refused", key, key=key, field=field)
+    if first["type"] == INJECTION and key:
+        # Without the text that was tried.
+        auditing.record("header_injection.refused", key, key=key, field=field)
+    code = "unknown_field" if first["type"] == UNKNOWN_FIELD else ""
+    return _problem(Invalid(sentence, field=field, code=code))
 
 
 @api.exception_handler(HttpError)

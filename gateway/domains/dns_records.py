@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -73,14 +72,11 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
         return DnsAnswer()
     except dns.exception.DNSException as error:
         return DnsAnswer(error=f"The DNS lookup of {name} failed ({type(error).__name__}). Try again later.")
-    return DnsAnswer(tuple(_record_text(record, kind) for record in list(answer)[:_MOST_RECORDS]))
-
-
-def _record_text(record: Any, kind: str) -> str:
-    """Return the text of a record, or the host that takes mail, which is "." for none at all (RFC 7505)."""
+    records = list(answer)[:_MOST_RECORDS]
     if kind == "MX":
-        return str(record.exchange.to_text().lower())
-    return b"".join(record.strings).decode("utf-8", "replace")[:_MOST_TEXT]
+        # The host that takes mail, which is "." for none at all (RFC 7505).
+        return DnsAnswer(tuple(record.exchange.to_text().lower() for record in records))
+    return DnsAnswer(tuple(b"".join(record.strings).decode("utf-8", "replace")[:_MOST_TEXT] for record in records))
 
 
 OWNERSHIP, SPF, DMARC, MX = "ownership", "spf", "dmarc", "mx"
@@ -127,13 +123,8 @@ def record_error(record: Record, found: DnsAnswer) -> str:
     return f"{error} A new record can take some time to appear." if error else ""
 
 
-def dkim_name(key: DkimKey, domain: str) -> str:
-    """Return the name at which DNS has a key."""
-    return f"{key.selector}._domainkey.{domain}"
-
-
 def _dkim(domain: str, key: DkimKey) -> Record:
-    name, value = dkim_name(key, domain), f"v=DKIM1; k=rsa; p={key.public_key}"
+    name, value = f"{key.selector}._domainkey.{domain}", f"v=DKIM1; k=rsa; p={key.public_key}"
     purpose = "signs the mail (DKIM)"
     if key.retired_at:
         purpose = "signed the mail until the key was rotated; can be removed after a week"
@@ -151,7 +142,9 @@ def _dkim(domain: str, key: DkimKey) -> Record:
 def _spf(domain: str) -> Record:
     host = _public_host(settings.EMAIL_URL)
     # Without a public name of the mail server, the domain's MX hosts are named as senders.
-    sender = _as_sender(host) if host else "mx"
+    sender = "mx"
+    if host:
+        sender = f"ip{ip_address(host).version}:{host}" if _is_address(host) else f"a:{host}"
 
     def find_error(found: tuple[str, ...]) -> str:
         policies = [text for text in found if text.lower().split(" ")[0] == "v=spf1"]
@@ -204,11 +197,6 @@ def _public_host(url: str) -> str:
     except ValueError:
         is_local = "." not in host or host.endswith((".localhost", ".local", ".internal"))
         return "" if is_local else host
-
-
-def _as_sender(host: str) -> str:
-    """Return how SPF names this host."""
-    return f"ip{ip_address(host).version}:{host}" if _is_address(host) else f"a:{host}"
 
 
 def _is_address(host: str) -> bool:

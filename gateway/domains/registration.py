@@ -62,7 +62,9 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
     activate_published(domain, published, now=now)
     Domain.objects.filter(pk=domain.pk).update(dns_problems=record_errors, looked_at=now)
     domain.refresh_from_db()
-    return _sentence(domain, result)
+    if domain.status == Domain.Status.PENDING:
+        return result[OWNERSHIP]
+    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, result.values()))])
 
 
 def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
@@ -119,12 +121,6 @@ def _activate(domain: Domain, key: ApiKey | None, now: datetime) -> None:
     except IntegrityError:
         # The unique index refused it: another account has the domain.
         raise _domain_conflict(domain.domain) from None
-
-
-def _sentence(domain: Domain, record_errors: dict[str, str]) -> str:
-    if domain.status == Domain.Status.PENDING:
-        return record_errors[OWNERSHIP]
-    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, record_errors.values()))])
 
 
 def _domain_conflict(name: str) -> Conflict:

@@ -99,6 +99,11 @@ def _read(content: bytes) -> Mail:
     senders = people_of(message, "from")
     replies = people_of(message, "reply-to")
     cut = [*(["headers"] if has_long_header(message) else []), *parts.cut]
+    automatic = line_of(message, "auto-submitted", most=100).partition(";")[0].strip().lower()
+    if automatic == "no":
+        automatic = ""
+    elif automatic and automatic not in _AUTOMATIC:
+        automatic = "auto-generated"
     return Mail(
         message_id=next(iter(ids_of(message, "message-id")), ""),
         in_reply_to=ids_of(message, "in-reply-to"),
@@ -112,17 +117,10 @@ def _read(content: bytes) -> Mail:
         text=parts.text,
         html=parts.html,
         files=tuple(parts.files),
-        automatic=_automatic(line_of(message, "auto-submitted", most=100)),
+        automatic=automatic,
         cut=tuple(cut),
         report=read_report(message),
     )
-
-
-def _automatic(value: str) -> str:
-    word = value.partition(";")[0].strip().lower()
-    if word in ("", "no"):
-        return ""
-    return word if word in _AUTOMATIC else "auto-generated"
 
 
 @dataclass
@@ -227,23 +225,18 @@ def _unused_name(name: str, used: set[str]) -> str:
 
 def _bound_bodies(parts: BodyParts) -> None:
     """Give HTML-only mail a text, and keep bodies of any length as files where they are too long to be shown."""
+    if parts.html is not None and not parts.text:
+        try:
+            text = text_of(simplify(parts.html).html)
+        except TooComplex:
+            text = without_tags(parts.html)
+        parts.text = text[:MAX_BODY] if len(parts.html) > MAX_BODY else text
     if parts.html is not None and len(parts.html) > MAX_BODY:
         _move_to_attachment(parts, "html", parts.html)
-        if not parts.text:
-            parts.text = _text_of(parts.html)[:MAX_BODY]
         parts.html = None
-    elif parts.html is not None and not parts.text:
-        parts.text = _text_of(parts.html)
     if len(parts.text) > MAX_BODY:
         name = _move_to_attachment(parts, "text", parts.text)
         parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
-
-
-def _text_of(html: str) -> str:
-    try:
-        return text_of(simplify(html).html)
-    except TooComplex:
-        return without_tags(html)
 
 
 def _move_to_attachment(parts: BodyParts, body: str, text: str) -> str:

@@ -5,7 +5,7 @@ import secrets
 import socket
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -103,11 +103,6 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
     return webhook
 
 
-def clear_previous_secrets() -> int:
-    """Delete the secrets whose overlap is over."""
-    return Webhook.objects.after_overlap().update(previous_secret="", previous_until=None)
-
-
 def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDelivery:
     """Send one signed event about no message; a paused endpoint that accepts it is resumed."""
     event_id = ulid()
@@ -135,7 +130,13 @@ def _check_events(events: list[str]) -> None:
 
 def check_url(url: str) -> None:
     """Raise Invalid unless events may be sent to `url`."""
-    parts, origin = _split(url)
+    # URL parsers disagree about these, so the host checked could differ from the host connected to.
+    if _DISPUTED.search(url):
+        raise Invalid("url: contains a space or a backslash.", field="url")
+    try:
+        parts, origin = urlsplit(url), origin_of(url)
+    except ValueError:
+        raise Invalid("url: is not an address.", field="url") from None
     host = parts.hostname or ""
     if not host or parts.username is not None or parts.scheme not in ("https", "http"):
         raise Invalid("url: must be an https address without a user name.", field="url")
@@ -145,17 +146,6 @@ def check_url(url: str) -> None:
         raise Invalid("url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.", field="url")
     if _is_private(host):
         raise Invalid("url: is a private address. The operator can allow it in OUTGOING_ALLOW.", field="url")
-
-
-def _split(url: str) -> tuple[SplitResult, str]:
-    # URL parsers disagree about these, so the host checked could differ from the host connected to.
-    if _DISPUTED.search(url):
-        raise Invalid("url: contains a space or a backslash.", field="url")
-    try:
-        parts = urlsplit(url)
-        return parts, origin_of(url)
-    except ValueError:
-        raise Invalid("url: is not an address.", field="url") from None
 
 
 def _is_private(host: str) -> bool:

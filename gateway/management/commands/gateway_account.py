@@ -12,17 +12,16 @@ from gateway.accounts.accounts import make_account
 from gateway.accounts.keys import new_key_text, register_key
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
-from gateway.models.accounts import Scope
 from gateway.states import Mode
 
 # What it is for, name, scopes, sandbox.
 _KEYS = (
-    ("agent", "Agent", [Scope.READ, Scope.SEND], False),
-    ("sandbox agent", "Sandbox agent", [Scope.READ, Scope.SEND], True),
-    ("oversight", "Oversight", [Scope.OVERSIGHT], False),
-    ("sandbox oversight", "Sandbox oversight", [Scope.OVERSIGHT], True),
-    ("read", "Read", [Scope.READ], False),
-    ("admin", "Admin", [Scope.ADMIN, Scope.READ], False),
+    ("agent", "Agent", ["read", "send"], False),
+    ("sandbox agent", "Sandbox agent", ["read", "send"], True),
+    ("oversight", "Oversight", ["oversight"], False),
+    ("sandbox oversight", "Sandbox oversight", ["oversight"], True),
+    ("read", "Read", ["read"], False),
+    ("admin", "Admin", ["admin", "read"], False),
 )
 
 
@@ -48,7 +47,10 @@ class Command(BaseCommand):
         slug = slugify(name)[:60]
         if not slug:
             raise CommandError("The name needs letters or digits.")
-        address = _clean(address or f"agent@{slug.replace('_', '-')}.example")
+        try:
+            address = clean_address(address or f"agent@{slug.replace('_', '-')}.example").lower()
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         if earlier := Account.objects.filter(slug=slug).first():
             gone = "" if earlier.is_active else " It was deleted, but its name stays taken."
             raise CommandError(f"There is an account named {slug} already.{gone}")
@@ -62,32 +64,19 @@ class Command(BaseCommand):
             mode=Mode(options["mode"]),
             looser=options["allow_looser_per_call"],
         )
-        self.stdout.write(f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}\n")
-        self.stdout.write(f"account  {account.pk}  {account.name}  (--account {slug})\n")
-        self.stdout.write(f"mailbox  {mailbox.pk}  {mailbox.address}\n")
         calls = "may choose a looser mode" if mailbox.allow_looser_per_call else "choose no looser mode"
-        self.stdout.write(f"mode     {mailbox.oversight_mode}; calls {calls} (--allow-looser-per-call)\n")
-        self._note_foreign_domain(mailbox)
-        self._make_keys(account)
-
-    def _note_foreign_domain(self, mailbox: Mailbox) -> None:
-        domain = domain_of(mailbox.address)
-        owner = Domain.objects.filter(domain=domain, status=Domain.Status.ACTIVE).exclude(account=mailbox.account)
-        for other in owner.select_related("account"):
-            self.stdout.write(
-                f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here\n"
-            )
-
-    def _make_keys(self, account: Account) -> None:
-        for purpose, name, scopes, sandbox in _KEYS:
+        lines = [
+            f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}",
+            f"account  {account.pk}  {account.name}  (--account {slug})",
+            f"mailbox  {mailbox.pk}  {mailbox.address}",
+            f"mode     {mailbox.oversight_mode}; calls {calls} (--allow-looser-per-call)",
+        ]
+        domain = domain_of(address)
+        for other in Domain.objects.active().filter(domain=domain).exclude(account=account).select_related("account"):
+            lines.append(f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here")
+        for purpose, key_name, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
-            register_key(account=account, name=name, scopes=[str(scope) for scope in scopes], text=text)
-            self.stdout.write(f"{purpose:18} {text}\n")
-        self.stdout.write("The keys are shown only once; only their hashes are stored.\n")
-
-
-def _clean(address: str) -> str:
-    try:
-        return clean_address(address).lower()
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+            register_key(account=account, name=key_name, scopes=scopes, text=text)
+            lines.append(f"{purpose:18} {text}")
+        lines.append("The keys are shown only once; only their hashes are stored.")
+        self.stdout.write("\n".join(lines))

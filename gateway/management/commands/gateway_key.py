@@ -28,8 +28,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, account: str, sandbox: bool, **options: Any) -> None:
         owner = account_named(account, Account.objects.filter(is_active=True))
-        wanted = _checked(options)
+        values = {"name": options["name"], "scopes": options["scopes"].split(",")}
+        if options["mailboxes"] is not None:
+            values["mailboxes"] = [name.strip() for name in options["mailboxes"].split(",")]
         try:
+            wanted = KeyIn.model_validate(values)
             made, text = make_operator_key(
                 account=owner,
                 name=wanted.name,
@@ -37,17 +40,9 @@ class Command(BaseCommand):
                 addresses=wanted.mailboxes or [],
                 sandbox=sandbox,
             )
+        except ValidationError as error:
+            first: dict[str, Any] = dict(error.errors()[0])
+            raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None
         except NotFound as error:
             raise CommandError(error.error) from None
         self.stdout.write(f"key      {made.pk}  {made.name}\n{text}\nIt is shown only once; only its hash is stored.\n")
-
-
-def _checked(options: dict[str, Any]) -> KeyIn:
-    values = {"name": options["name"], "scopes": options["scopes"].split(",")}
-    if options["mailboxes"] is not None:
-        values["mailboxes"] = [name.strip() for name in options["mailboxes"].split(",")]
-    try:
-        return KeyIn.model_validate(values)
-    except ValidationError as error:
-        first: dict[str, Any] = dict(error.errors()[0])
-        raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None

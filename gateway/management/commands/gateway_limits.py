@@ -45,31 +45,23 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, account: str, **options: Any) -> None:
         found = account_named(account, Account.objects.select_for_update(no_key=True))
-        changes = _changes(options)
+        changes: dict[str, Any] = {}
+        for option, column, _ in _LIMITS:
+            if options[option] is not None:
+                changes[column] = None if options[option] == "none" else options[option]
+        if options["minimum_mode"] is not None:
+            changes["minimum_oversight_mode"] = "" if options["minimum_mode"] == "none" else options["minimum_mode"]
+        if options["warmup"] is not None:
+            changes["warmup_stage"], changes["warmup_daily_limit"] = options["warmup"]
         if changes:
-            Account.objects.filter(pk=found.pk).update(**changes)
+            found.save_fields(**changes)
             auditing.record("account.limits", found, **changes)
-            found.refresh_from_db()
-        self._show(found)
-
-    def _show(self, account: Account) -> None:
-        shown = {what: getattr(account, column) for _, column, what in _LIMITS}
-        stage = f"{account.warmup_daily_limit} (warm-up, stage {account.warmup_stage})"
-        shown["live emails a day"] = stage if account.warms_up else None
-        shown["loosest oversight mode"] = account.minimum_oversight_mode or None
+        shown = {what: getattr(found, column) for _, column, what in _LIMITS}
+        stage = f"{found.warmup_daily_limit} (warm-up, stage {found.warmup_stage})"
+        shown["live emails a day"] = stage if found.warms_up else None
+        shown["loosest oversight mode"] = found.minimum_oversight_mode or None
         for what, limit in shown.items():
             self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")
-
-
-def _changes(options: dict[str, Any]) -> dict[str, Any]:
-    changes = {column: options[option] for option, column, _ in _LIMITS if options[option] is not None}
-    changes = {column: None if value == "none" else value for column, value in changes.items()}
-    if options["minimum_mode"] is not None:
-        changes |= {"minimum_oversight_mode": "" if options["minimum_mode"] == "none" else options["minimum_mode"]}
-    if options["warmup"] is not None:
-        stage, limit = options["warmup"]
-        changes |= {"warmup_stage": stage, "warmup_daily_limit": limit}
-    return changes
 
 
 def _number(text: str) -> int | str:
