@@ -29,7 +29,11 @@ Ended = queue.SimpleQueue[int]
 
 def main() -> int:
     """Run until a signal (0), a part that dies (1), or an environment that cannot be used (2)."""
-    _log_to_stdout()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # aiosmtpd tells addresses and commands at this level.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
     ended: Ended = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.put(0))
@@ -74,14 +78,6 @@ def _watched(name: str, run: Callable[[], None], ended: Ended) -> None:
     else:
         log.error("part ended", extra={"event": "demo.part_ended", "part": name})
     ended.put(1)
-
-
-def _log_to_stdout() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # aiosmtpd tells addresses and commands at this level.
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+import requests
 
 from common.credentials import read_credentials
 from demo import customers
@@ -247,32 +248,39 @@ def compose_flat(
 
 def _composed(message: Message, sequence: int, run: str, values: dict[str, str]) -> dict[str, Any]:
     """Return the fields that both dialects spell alike."""
-    copies = {"cc": list(message.cc), "bcc": list(message.bcc)}
-    return {
+    fields: dict[str, Any] = {
         "subject": fill_in(message.subject, values),
         "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(message.why, values)},
         "idempotency_key": f"demo-{run}-{sequence}",
-        **{name: addresses for name, addresses in copies.items() if addresses},
     }
+    if message.cc:
+        fields["cc"] = list(message.cc)
+    if message.bcc:
+        fields["bcc"] = list(message.bcc)
+    return fields
 
 
 def call(account: Account, method: str, path: str, payload: dict[str, Any] | None = None) -> Reply:
     """Make one request. Never raises: a gateway that is down is an ordinary thing while everything starts."""
-    parts = urlsplit(account.gateway_url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.netloc, timeout=TIMEOUT_SECONDS)
-    headers = {"Authorization": f"Bearer {account.key}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {account.key}"}
     try:
-        connection.request(method, parts.path + path, json.dumps(payload) if payload else None, headers)
-        response = connection.getresponse()
-        body, retry_after = response.read(), response.headers.get("Retry-After", "")
-    except (OSError, HTTPException):
+        with requests.Session() as session:
+            # Proxies are for what is outside.
+            session.trust_env = False
+            response = session.request(
+                method,
+                account.gateway_url + path,
+                json=payload,
+                headers=headers,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+    except requests.RequestException:
         return Reply(0, {})
-    finally:
-        connection.close()
     try:
-        answer = json.loads(body)
+        answer = response.json()
     except ValueError:
         answer = {}
+    retry_after = response.headers.get("Retry-After", "")
     wait = float(retry_after) if retry_after.isdigit() else 0.0
-    return Reply(response.status, answer if isinstance(answer, dict) else {}, wait)
+    return Reply(response.status_code, answer if isinstance(answer, dict) else {}, wait)

@@ -23,7 +23,17 @@ def find_component_errors(rows: object) -> dict[str, Any]:
         errors.add(("components",), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_ROWS} in length.")
     seen: set[str] = set()
     for number, row in enumerate(rows):
-        _row(errors, row, ("components", number), seen)
+        path: Path = ("components", number)
+        if not isinstance(row, dict) or row.get("type") != ROW:
+            errors.add((*path, "type"), "BASE_TYPE_CHOICES", f'Value of field "type" must be one of ({ROW},).')
+            continue
+        buttons = row.get("components")
+        if not isinstance(buttons, list) or not 1 <= len(buttons) <= MAX_BUTTONS:
+            message = f"Must be between 1 and {MAX_BUTTONS} in length."
+            errors.add((*path, "components"), "BASE_TYPE_BAD_LENGTH", message)
+            continue
+        for position, button in enumerate(buttons):
+            _button(errors, button, (*path, "components", position), seen)
     return errors.tree()
 
 
@@ -54,19 +64,6 @@ def _is_field(part: object) -> bool:
 
 def _fits(value: object, most: int) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= most
-
-
-def _row(errors: FormErrors, row: object, path: Path, seen: set[str]) -> None:
-    if not isinstance(row, dict) or row.get("type") != ROW:
-        errors.add((*path, "type"), "BASE_TYPE_CHOICES", f'Value of field "type" must be one of ({ROW},).')
-        return
-    buttons = row.get("components")
-    if not isinstance(buttons, list) or not 1 <= len(buttons) <= MAX_BUTTONS:
-        message = f"Must be between 1 and {MAX_BUTTONS} in length."
-        errors.add((*path, "components"), "BASE_TYPE_BAD_LENGTH", message)
-        return
-    for number, button in enumerate(buttons):
-        _button(errors, button, (*path, "components", number), seen)
 
 
 def _button(errors: FormErrors, button: object, path: Path, seen: set[str]) -> None:

@@ -20,7 +20,14 @@ def form_dialog(form: dict[str, Any], message_id: str) -> str:
 
 def command_dialogs(commands: list[dict[str, Any]]) -> str:
     """Return a dialog for each registered command."""
-    return "".join(_command(command) for command in commands)
+    dialogs = []
+    for command in commands:
+        name = command["name"]
+        fields = "".join(_option(name, option) for option in command.get("options") or [])
+        fields = fields or "<p>This command takes nothing more.</p>"
+        attributes = f'data-command="{escape(name)}"'
+        dialogs.append(_dialog(f"command-{name}", f"/{name}", fields, attributes, str(command["description"]), "Send"))
+    return "".join(dialogs)
 
 
 def command_buttons(commands: list[dict[str, Any]]) -> str:
@@ -31,42 +38,58 @@ def command_buttons(commands: list[dict[str, Any]]) -> str:
     )
 
 
-def _command(command: dict[str, Any]) -> str:
-    name, options = command["name"], command.get("options") or []
-    fields = "".join(_option(name, option) for option in options) or "<p>This command takes nothing more.</p>"
-    note = str(command["description"])
-    return _dialog(f"command-{name}", f"/{name}", fields, f'data-command="{escape(name)}"', note, "Send")
-
-
 def _asked(part: dict[str, Any], number: int) -> str:
     field = part["component"]
-    rules = _rules(field.get("min_length", 0), field.get("max_length", MAX_INPUT), required=field.get("required", True))
-    is_long = field["style"] == 2
     return _field(
-        f"asked-{number}", field["custom_id"], part["label"], part.get("description", ""), rules, is_long=is_long
+        f"asked-{number}",
+        field["custom_id"],
+        part["label"],
+        part.get("description", ""),
+        least=field.get("min_length", 0),
+        most=field.get("max_length", MAX_INPUT),
+        required=field.get("required", True),
+        is_long=field["style"] == 2,
     )
 
 
 def _option(command: str, option: dict[str, Any]) -> str:
+    name = option["name"]
     most, required = option.get("max_length", MAX_VALUE), bool(option.get("required"))
-    label = option["name"] if required else f"{option['name']} (optional)"
-    identity = f"{command}-{option['name']}"
-    is_long = most > _LONG
     return _field(
-        identity, option["name"], label, option["description"], _rules(0, most, required=required), is_long=is_long
+        f"{command}-{name}",
+        name,
+        name if required else f"{name} (optional)",
+        option["description"],
+        least=0,
+        most=most,
+        required=required,
+        is_long=most > _LONG,
     )
 
 
-def _field(identity: str, name: str, label: str, description: str, rules: str, *, is_long: bool) -> str:
-    attributes = f'id="{escape(identity)}" name="{escape(name)}" {rules}'
-    described = f'<small id="{escape(identity)}-about">{escape(description)}</small>' if description else ""
-    attributes += f' aria-describedby="{escape(identity)}-about"' if description else ""
+def _field(
+    identity: str,
+    name: str,
+    label: str,
+    description: str,
+    *,
+    least: int,
+    most: int,
+    required: bool,
+    is_long: bool,
+) -> str:
+    identity = escape(identity)
+    attributes = f'id="{identity}" name="{escape(name)}" maxlength="{most}"'
+    if least:
+        attributes += f' minlength="{least}"'
+    if required:
+        attributes += " required"
+    described = ""
+    if description:
+        described = f'<small id="{identity}-about">{escape(description)}</small>'
+        attributes += f' aria-describedby="{identity}-about"'
     control = f'<textarea rows="4" {attributes}></textarea>' if is_long else f'<input autocomplete="off" {attributes}>'
-    return f'<label for="{escape(identity)}">{escape(label)}</label>{described}{control}'
-
-
-def _rules(least: int, most: int, *, required: bool) -> str:
-    return f'maxlength="{most}"' + (f' minlength="{least}"' if least else "") + (" required" if required else "")
+    return f'<label for="{identity}">{escape(label)}</label>{described}{control}'
 
 
 def _dialog(identity: str, title: str, fields: str, attributes: str, note: str, button: str) -> str:

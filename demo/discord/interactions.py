@@ -90,16 +90,6 @@ class Interactions:
     def _ask(self, reply: Reply, kind: int, about: dict[str, Any]) -> InteractionResult:
         body = json.dumps(self._interaction(reply, kind, about)).encode()
         begun = time.monotonic()
-        status, answer = self._post(body)
-        result = self._read(reply, kind, status, answer)
-        entry = {"method": "INTERACTION", "interaction": reply.id, "type": kind, "user_id": reply.member.id}
-        outcome = {"status": status, "answered": result.kind, "failed": result.failed}
-        self.channel.journal({**entry, **outcome, "ms": round((time.monotonic() - begun) * 1000)})
-        if result.failed:
-            self.replies.show(reply, "failed")
-        return result
-
-    def _post(self, body: bytes) -> tuple[int, Any]:
         timestamp = str(int(time.time()))
         headers = {
             "Content-Type": "application/json",
@@ -107,18 +97,35 @@ class Interactions:
             "X-Signature-Timestamp": timestamp,
             "X-Signature-Ed25519": self.application.sign(timestamp, body),
         }
+        status, answer = 0, None
         try:
             with requests.Session() as session:
                 # Proxies are for what is outside.
                 session.trust_env = False
-                answer = session.post(
+                response = session.post(
                     self.endpoint, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False
                 )
-            return answer.status_code, answer.json()
-        except requests.exceptions.JSONDecodeError:
-            return answer.status_code, None
+            status = response.status_code
+            answer = response.json()
         except requests.RequestException:
-            return 0, None
+            # No answer, or none in JSON.
+            pass
+        result = self._read(reply, kind, status, answer)
+        self.channel.journal(
+            {
+                "method": "INTERACTION",
+                "interaction": reply.id,
+                "type": kind,
+                "user_id": reply.member.id,
+                "status": status,
+                "answered": result.kind,
+                "failed": result.failed,
+                "ms": round((time.monotonic() - begun) * 1000),
+            }
+        )
+        if result.failed:
+            self.replies.show(reply, "failed")
+        return result
 
     def _interaction(self, reply: Reply, kind: int, about: dict[str, Any]) -> dict[str, Any]:
         member, channel = reply.member, reply.channel
