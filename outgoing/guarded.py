@@ -64,7 +64,15 @@ def request(
     )
     try:
         with http.exchange(method, url, headers=headers, body=body, limits=limits) as response:
-            return Answer(response.status_code, response.headers, _read_bounded(response))
+            read = bytearray()
+            try:
+                while len(read) < MAX_ANSWER and (chunk := http.read_raw(response, MAX_ANSWER - len(read))):
+                    read += chunk
+            except http.TimedOut as error:
+                # Of an answer that is late, what came: its status is known.
+                if error.by_silence:
+                    raise
+            return Answer(response.status_code, response.headers, bytes(read))
     except http.PrivateAddress as error:
         raise DeliveryError(
             f"{error} is a private address, and OUTGOING_ALLOW does not name it.", refused=True
@@ -74,18 +82,6 @@ def request(
         raise DeliveryError(f"No answer within {seconds:g} seconds.") from error
     except (http.NotConnected, http.Interrupted) as error:
         raise DeliveryError(f"No answer: {error}.") from error
-
-
-def _read_bounded(response: requests.Response) -> bytes:
-    """Read at most MAX_ANSWER bytes; of an answer that is late, what came: its status is known."""
-    read = bytearray()
-    try:
-        while len(read) < MAX_ANSWER and (chunk := http.read_raw(response, MAX_ANSWER - len(read))):
-            read += chunk
-    except http.TimedOut as error:
-        if error.by_silence:
-            raise
-    return bytes(read)
 
 
 MAX_REDIRECTS = 3
@@ -136,10 +132,23 @@ def download(url: str, *, headers: dict[str, str], most: int, limit: float, allo
             silence_timeout=READ_TIMEOUT,
             may_be_private=is_allowed,
         )
-        answer = _get(url, headers, limits, most=most, hosts=tuple(hosts))
-        if isinstance(answer, Download):
-            return answer
-        to = answer
+        try:
+            with http.exchange("GET", url, headers=headers, body=None, limits=limits) as response:
+                status, to = response.status_code, response.headers.get("Location", "")
+                if status in _REDIRECTS and to:
+                    continue
+                body = bytearray()
+                while len(body) <= most and (chunk := http.read_raw(response, most + 1 - len(body))):
+                    body += chunk
+                return Download(status, bytes(body[:most]), tuple(hosts), is_cut=len(body) > most)
+        except http.PrivateAddress:
+            raise NotDownloaded("private", hosts, refused=True) from None
+        except (http.TimedOut, TimeoutError):
+            raise NotDownloaded("time", hosts) from None
+        except (http.NotConnected, http.Interrupted) as error:
+            # The deadline may have passed while the name was looked up or the connection was made.
+            is_late = deadline.ends <= time.monotonic()
+            raise NotDownloaded("time" if is_late else "connection", hosts) from error
     raise NotDownloaded("redirects", hosts, refused=True)
 
 
@@ -152,26 +161,3 @@ def _as_sent(url: str) -> str:
         raise ValueError("not an address of the web")
     path, query = quote(parts.path, _AS_WRITTEN), quote(parts.query, _AS_WRITTEN)
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-
-
-def _get(
-    url: str, headers: dict[str, str], limits: http.Limits, *, most: int, hosts: tuple[str, ...]
-) -> Download | str:
-    """Return the answer, or where it redirects to."""
-    try:
-        with http.exchange("GET", url, headers=headers, body=None, limits=limits) as response:
-            status, to = response.status_code, response.headers.get("Location", "")
-            if status in _REDIRECTS and to:
-                return to
-            body = bytearray()
-            while len(body) <= most and (chunk := http.read_raw(response, most + 1 - len(body))):
-                body += chunk
-            return Download(status, bytes(body[:most]), hosts, is_cut=len(body) > most)
-    except http.PrivateAddress:
-        raise NotDownloaded("private", hosts, refused=True) from None
-    except (http.TimedOut, TimeoutError):
-        raise NotDownloaded("time", hosts) from None
-    except (http.NotConnected, http.Interrupted) as error:
-        # The deadline may have passed while the name was looked up or the connection was made.
-        is_late = limits.deadline.ends <= time.monotonic()
-        raise NotDownloaded("time" if is_late else "connection", hosts) from error

@@ -53,7 +53,8 @@ class AdminClient(Client):
         """
         target, deadline = path(template, *parts), Deadline.after(self._within)
         left_out = set(optional) & set(without)
-        params, body = _without(params, left_out), _without(body, left_out)
+        params = params and {name: text for name, text in params.items() if name not in left_out}
+        body = body and {name: value for name, value in body.items() if name not in left_out}
         return self._call(
             method, target, params=params, body=body, optional=optional, limit=MAX_LIST, deadline=deadline
         )
@@ -227,10 +228,6 @@ class AdminClient(Client):
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
         """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
         return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
-
-
-def _without(fields: dict[str, Any] | None, names: Collection[str]) -> dict[str, Any] | None:
-    return fields and {name: value for name, value in fields.items() if name not in names}
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:

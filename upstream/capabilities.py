@@ -117,8 +117,20 @@ class _Survey:
         for name, target in _LISTS.items():
             read = self._read(WORDS[name][1], target)
             self._note(name, read.is_there, read.because)
-        self._account()
-        self._allowlists()
+        read = self._read("admin", "/v1/account")
+        for name, shown in _ACCOUNT_FIELDS.items():
+            self._note(name, shown in read.body if read.body else read.is_there, read.because)
+        boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
+        read = _Read(None, None, "No mailbox is known.")
+        if boxes:
+            template, box = "/v1/mailboxes/{}/allowlist", str(boxes[0]["id"])
+            read = self._read("admin", template, box, kind="restriction")
+            if read.is_there is False:
+                # A strict host does not know the question for one kind.
+                read = self._read("admin", template, box)
+        self._note("allowlists", read.is_there, read.because)
+        is_whole = isinstance(read.body.get("version"), int) if read.body else read.is_there
+        self._note("whole_allowlists", is_whole, read.because)
         return [self.found[name] for name in WORDS]
 
     def _note(self, name: str, is_there: bool | None, because: str = "") -> None:
@@ -183,22 +195,6 @@ class _Survey:
         emails = _rows(read.body, "emails")
         has_bodies = any(one.get(name) for one in emails for name in _BODIES) if emails else None
         self._note("thread_bodies", has_bodies, read.because)
-
-    def _account(self) -> None:
-        read = self._read("admin", "/v1/account")
-        for name, shown in _ACCOUNT_FIELDS.items():
-            self._note(name, shown in read.body if read.body else read.is_there, read.because)
-
-    def _allowlists(self) -> None:
-        boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
-        target = ("/v1/mailboxes/{}/allowlist", str(boxes[0]["id"])) if boxes else None
-        read = self._read("admin", *target, kind="restriction") if target else _Read(None, None, "No mailbox is known.")
-        if target and read.is_there is False:
-            # A strict host does not know the question for one kind.
-            read = self._read("admin", *target)
-        self._note("allowlists", read.is_there, read.because)
-        is_whole = isinstance(read.body.get("version"), int) if read.body else read.is_there
-        self._note("whole_allowlists", is_whole, read.because)
 
 
 def _rows(body: dict[str, Any] | None, *names: str) -> list[dict[str, Any]]:

@@ -94,8 +94,8 @@ class Client:
     def read_email(self, *, email_id: str, mailbox_id: str) -> dict[str, Any]:
         """Read one message with all that is known of it. It marks received mail as read! docs/multimail.md, Reading."""
         if not mailbox_id:
-            return self._call("GET", path("/v1/emails/{}", email_id), limit=MAX_ANSWER)
-        return self._call("GET", path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id), limit=MAX_ANSWER)
+            return self._call("GET", path("/v1/emails/{}", email_id))
+        return self._call("GET", path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id))
 
     def read_thread(self, *, thread_id: str, mailbox_id: str, without: Collection[str] = ()) -> dict[str, Any]:
         """Read the messages of one thread, where MultiMail gives that with their bodies. Nothing is marked as read.
@@ -108,7 +108,7 @@ class Client:
 
     def read_original(self, *, email_id: str) -> dict[str, Any]:
         """Read the HTML of a message before our gateway simplified it, and what that changed."""
-        return self._call("GET", path("/v1/oversight/pending/{}/original", email_id), limit=MAX_ANSWER)
+        return self._call("GET", path("/v1/oversight/pending/{}/original", email_id))
 
     def download(self, *, email_id: str, mailbox_id: str, name: str, limit: int) -> bytes:
         """Fetch one attachment with a read key. Raises TooLarge beyond `limit` bytes."""
@@ -182,7 +182,7 @@ class Client:
         cursor, seen = "", {""}
         while len(rows) < most:
             params = ({"limit": str(page)} if page else {}) | ({"cursor": cursor} if cursor else {})
-            body = self._call("GET", target, limit=MAX_ANSWER, params=params, deadline=deadline)
+            body = self._call("GET", target, params=params, deadline=deadline)
             rows += [row for row in rows_in(body, name, what=what) if isinstance(row, dict)]
             cursor = str(body.get("cursor") or "")
             if cursor in seen:
@@ -209,7 +209,7 @@ class Client:
         method: str,
         target: str,
         *,
-        limit: int,
+        limit: int = MAX_ANSWER,
         params: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
         accept: str = "application/json",

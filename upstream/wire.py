@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import requests
-
 from common import exchange as http
 from common.exchange import Deadline
 from upstream import errors, hosts
@@ -62,7 +60,12 @@ def exchange(
         headers = headers | {"Content-Type": "application/json"}
     try:
         with http.exchange(method, url, headers=headers, body=body, limits=limits) as response:
-            return Answer(response.status_code, response.headers, _read_bounded(response, limit))
+            read = bytearray()
+            while chunk := http.read_raw(response, min(65536, limit + 1 - len(read))):
+                read += chunk
+                if len(read) > limit or (response.raw.length_remaining or 0) > limit:
+                    raise errors.TooLarge("MultiMail's answer was too large.", status=response.status_code)
+            return Answer(response.status_code, response.headers, bytes(read))
     except http.PrivateAddress as error:
         raise errors.NotSent(f"{error} is a private address that is not in OUTGOING_ALLOW.") from None
     except http.NotConnected as error:
@@ -71,12 +74,3 @@ def exchange(
         raise errors.OutcomeUnknown("MultiMail did not answer in time.") from None
     except http.Interrupted:
         raise errors.OutcomeUnknown("The connection to MultiMail broke before its answer was complete.") from None
-
-
-def _read_bounded(response: requests.Response, limit: int) -> bytes:
-    read = bytearray()
-    while chunk := http.read_raw(response, min(65536, limit + 1 - len(read))):
-        read += chunk
-        if len(read) > limit or (response.raw.length_remaining or 0) > limit:
-            raise errors.TooLarge("MultiMail's answer was too large.", status=response.status_code)
-    return bytes(read)
