@@ -59,12 +59,16 @@ def check_scopes(key: ApiKey, *scopes: str) -> None:
         raise Forbidden(sentence, code="missing_scope")
 
 
-class BearerKey(HttpBearer):
-    """`Authorization: Bearer <key>`. It wins over X-API-Key; another scheme is ignored."""
+class _Scoped:
+    """A check of a key that needs one of its scopes."""
 
     def __init__(self, *scopes: str) -> None:
         self.scopes = scopes
         super().__init__()
+
+
+class BearerKey(_Scoped, HttpBearer):
+    """`Authorization: Bearer <key>`. It wins over X-API-Key; another scheme is ignored."""
 
     def __call__(self, request: HttpRequest) -> ApiKey | None:
         """Return the key, or None when the header is not there."""
@@ -76,14 +80,10 @@ class BearerKey(HttpBearer):
         return _admit(request, token, self.scopes)
 
 
-class HeaderKey(APIKeyHeader):
+class HeaderKey(_Scoped, APIKeyHeader):
     """`X-API-Key: <key>`."""
 
     param_name = "X-API-Key"
-
-    def __init__(self, *scopes: str) -> None:
-        self.scopes = scopes
-        super().__init__()
 
     def authenticate(self, request: HttpRequest, key: str | None) -> ApiKey | None:
         """Return the key, or None when the header is not there. Raises InvalidKey or Forbidden."""

@@ -92,14 +92,14 @@ def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collect
     That is so for every key that decides, unless the operator switched it off (GATEWAY_OVERSIGHT_CODES); and always
     where a key that sends would get at one by which it could let its own mail go.
     """
+
+    def judges(scopes: Collection[str]) -> bool:
+        """Whether it decides, or administers without sending itself: it sees codes and loosens mailboxes."""
+        return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
+
     decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
-    frees_sender = key.may(Scope.SEND) and _judges(scopes) and not _judges(before)
+    frees_sender = key.may(Scope.SEND) and judges(scopes) and not judges(before)
     return frees_sender or (decides and settings.GATEWAY_OVERSIGHT_CODES)
-
-
-def _judges(scopes: Collection[str]) -> bool:
-    """Whether a key with these decides, or administers without sending itself: it sees codes and loosens mailboxes."""
-    return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
 
 
 def _limits(key: ApiKey, names: list[str] | None) -> list[str]:

@@ -8,9 +8,9 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, NoReturn, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from django.http import HttpRequest
 from ninja.parser import Parser
@@ -159,6 +159,10 @@ class Body(BaseModel):
         return data
 
 
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 class StrictBody(Body):
     """A body whose unknown fields are refused: what they were to limit would be ignored.
 
@@ -171,23 +175,19 @@ class StrictBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
-        unknown = sorted(data.keys() - cls.model_fields.keys()) if isinstance(data, dict) else []
-        if unknown:
-            refuse_unknown(unknown[0], cls.model_fields, cls.meant_by)
-        return data
-
-
-def refuse_unknown(name: str, known: Collection[str], meant_by: Mapping[str, str]) -> NoReturn:
-    """Raise the error for a field of this name, with what was probably meant."""
-    plain = {re.sub(r"[^a-z0-9]", "", word.lower()): field for word, field in meant_by.items()}
-    plain |= {word.replace("_", ""): word for word in known}
-    alike = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1)
-    meant = f" Did you mean {plain[alike[0]]}?" if alike else ""
-    raise PydanticCustomError(
-        UNKNOWN_FIELD,
-        "{name}: a decision has no such field.{meant} Nothing was decided. Its fields: {known}.",
-        {"name": name[:80], "meant": meant, "known": ", ".join(known)},
-    )
+        known = cls.model_fields
+        unknown = sorted(data.keys() - known.keys()) if isinstance(data, dict) else []
+        if not unknown:
+            return data
+        plain = {_letters(word): field for word, field in cls.meant_by.items()}
+        plain |= {_letters(word): word for word in known}
+        alike = difflib.get_close_matches(_letters(unknown[0]), plain, n=1)
+        meant = f" Did you mean {plain[alike[0]]}?" if alike else ""
+        raise PydanticCustomError(
+            UNKNOWN_FIELD,
+            "{name}: a decision has no such field.{meant} Nothing was decided. Its fields: {known}.",
+            {"name": unknown[0][:80], "meant": meant, "known": ", ".join(known)},
+        )
 
 
 class NamesEmail(Body):
@@ -267,18 +267,16 @@ class StrictParser(Parser):
             raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
         except ValueError as error:
             hint = _NO_FORM if request.content_type in _FORMS else ""
-            raise BadRequest(f"The body is not valid JSON: {_where(error)}.", code="invalid_json", hint=hint) from error
+            # What is wrong and where, without text of the body.
+            where = "it is not UTF-8, or holds a number that is too long"
+            if isinstance(error, json.JSONDecodeError):
+                what = f"{error.msg[:1].lower()}{error.msg[1:]}"
+                where = f"{what}, at line {error.lineno}, column {error.colno}"
+            raise BadRequest(f"The body is not valid JSON: {where}.", code="invalid_json", hint=hint) from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
         _Walk().through(value)
         return value
-
-
-def _where(error: ValueError) -> str:
-    """Return what is wrong and where, without text of the body."""
-    if not isinstance(error, json.JSONDecodeError):
-        return "it is not UTF-8, or holds a number that is too long"
-    return f"{error.msg[:1].lower()}{error.msg[1:]}, at line {error.lineno}, column {error.colno}"
 
 
 class _Walk:

@@ -98,7 +98,7 @@ def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
 @router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
 def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
     """Add tags to a message; the answer lists their names."""
-    return messages.tag_by_id(request, email, body)
+    return messages.tag_by_id(request, email, body.tags)
 
 
 @router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)

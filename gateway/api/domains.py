@@ -11,7 +11,7 @@ from gateway.api.answers import Answer, Changed, answer
 from gateway.api.bodies import Body, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.domains import registration
-from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
+from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, records_of
 from gateway.domains.registration import clean_domain
 from gateway.lookups import check_unlimited, first_or_404
 from gateway.models import ApiKey, Domain
@@ -68,35 +68,35 @@ class Domains(Answer):
 
 def domain_json(row: Domain) -> dict[str, Any]:
     """Return a domain with its records, and what DNS said of each when it was last asked."""
-    records = records_of(row)
-    signs = any(key.verified_at and not key.retired_at for key in row.dkim_keys.all())
+    records = []
+    for record in records_of(row):
+        is_proved = record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE
+        shown = {
+            "type": record.type,
+            "name": record.name,
+            "value": record.value,
+            "purpose": record.purpose,
+            "verified": row.is_right(record.key) or is_proved,
+            "problem": row.dns_problems.get(record.key) or None,
+        }
+        if record.type == "MX":
+            shown["priority"] = 10
+        records.append(shown)
     return {
         "id": row.pk,
         "domain": row.domain,
         "status": row.status,
-        "dkim_verified": signs,
+        "dkim_verified": any(key.verified_at and not key.retired_at for key in row.dkim_keys.all()),
         "spf_verified": row.is_right(SPF),
         "dmarc_verified": row.is_right(DMARC),
         "mx_verified": row.is_right(MX),
         # The envelope sender is of the domain itself.
         "return_path_verified": row.is_right(SPF),
-        "dns_records": [_record(row, record) for record in records],
+        "dns_records": records,
         "created_at": iso(row.created_at),
         "verified_at": iso(row.verified_at),
         "looked_at": iso(row.looked_at),
     }
-
-
-def _record(row: Domain, record: Record) -> dict[str, Any]:
-    result = {
-        "type": record.type,
-        "name": record.name,
-        "value": record.value,
-        "purpose": record.purpose,
-        "verified": row.is_right(record.key) or (record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE),
-        "problem": row.dns_problems.get(record.key) or None,
-    }
-    return result | ({"priority": 10} if record.type == "MX" else {})
 
 
 router = Router(tags=["account"])

@@ -161,14 +161,14 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool,
         "last_activity": iso(emails[-1].created_at),
         "has_unanswered_inbound": bool(sent) and sent[-1].direction == Direction.INBOUND,
         "truncated": cut,
-        "emails": [shapes.row(key, email, flat=flat) | (_body(key, email) if bodies else {}) for email in emails],
+        "emails": [],
     }
+    for email in emails:
+        row = shapes.row(key, email, flat=flat)
+        if bodies and lookups.may_read(key, email):
+            row |= {"markdown": email.markdown, "html_body": email.html}
+        result["emails"].append(row)
     return answer(result)
-
-
-def _body(key: ApiKey, email: Email) -> dict[str, Any]:
-    """Return what a message says, to whoever may read it."""
-    return {"markdown": email.markdown, "html_body": email.html} if lookups.may_read(key, email) else {}
 
 
 @router.get(_TAGS, auth=READ, response=Tags)
@@ -193,14 +193,14 @@ def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Ht
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> HttpResponse:
     """Add tags to a message, by its id alone; the answer lists their names."""
-    return tag_by_id(request, body.names_email(), body)
+    return tag_by_id(request, body.names_email(), body.tags)
 
 
-def tag_by_id(request: KeyedRequest, email: str, body: TagsIn | FlatTagsIn) -> HttpResponse:
+def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> HttpResponse:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
-    tags = labels.add_tags(key=request.auth, email=found, tags=body.tags)
-    return answer(found.ids() | {"tags": list(tags), "tag_map": tags})
+    merged = labels.add_tags(key=request.auth, email=found, tags=tags)
+    return answer(found.ids() | {"tags": list(merged), "tag_map": merged})
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
@@ -211,7 +211,9 @@ def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
 @router.get(_FILE + "/url", auth=READ, response=FileLink)
 def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
     """Get a link to one file that works for an hour and needs no key."""
-    file = _find(request, mailbox, email, name, unless=f"{name}/url")
+    found = _email(request, mailbox, email)
+    # Where there is no file of this name, the suffix may be a part of one.
+    file = _file(request.auth, found, name, unless=f"{name}/url")
     if file.name != name:
         return _bytes(file)
     token = quote(lookups.link_token(key=request.auth, file=file))
@@ -228,7 +230,7 @@ def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> 
 @router.get(_FILE, auth=READ, include_in_schema=False)
 def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
     """Get the bytes of one file."""
-    return _bytes(_find(request, mailbox, email, name))
+    return _bytes(_file(request.auth, _email(request, mailbox, email), name))
 
 
 @router.get(
@@ -241,8 +243,7 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
     found = email_named(request.auth, email)
     if found.status not in AWAITING_DECISION:
         raise NotFound("This message is no longer held. Reading its files needs a key with the scope read.")
-    check_may_read(request.auth, found)
-    return _bytes(_named(found, name))
+    return _bytes(_file(request.auth, found, name))
 
 
 @router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
@@ -259,14 +260,8 @@ def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
     return _bytes(lookups.file_of_token(token))
 
 
-def _find(request: KeyedRequest, mailbox: str, email: str, name: str, *, unless: str = "") -> Attachment:
-    """Return the file of this name; where there is none, the one called `unless`."""
-    found = _email(request, mailbox, email)
-    check_may_read(request.auth, found)
-    return _named(found, name, unless=unless)
-
-
-def _named(email: Email, name: str, *, unless: str = "") -> Attachment:
+def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachment:
+    check_may_read(key, email)
     files = {file.name: file for file in email.attachments.all()}
     file = files.get(name) or files.get(unless)
     if file is None:

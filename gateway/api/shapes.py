@@ -122,7 +122,7 @@ def full(email: Email, *, text_body: bool) -> dict[str, Any]:
 
 def full_flat(email: Email) -> dict[str, Any]:
     """Return a single read in the flat dialect."""
-    bodies = {"markdown": email.markdown, "text": email.markdown, "body": email.markdown, "text_body": email.markdown}
+    bodies = dict.fromkeys(("markdown", "text", "body", "text_body"), email.markdown)
     files = {"html_body": email.html, "attachments": attachment_rows(email)}
     return summary(email, flat=True) | bodies | files | _feedback(email)
 

@@ -6,6 +6,7 @@ Reading never raises, ends soon, and gives text that the database can store.
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import Message
 from email.policy import EmailPolicy
 from typing import Any
@@ -49,19 +50,14 @@ class BoundedPolicy(EmailPolicy):
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
-            known[name, text] = self._read(name, text)
-        return known[name, text]
-
-    def _read(self, name: str, text: str) -> Any:
-        if self.reading.spent > MAX_SECONDS:
-            return text
-        began = time.thread_time()
-        try:
-            return super().header_fetch_parse(name, text)
-        except Exception:  # noqa: BLE001 - the library's parser fails with errors of a dozen kinds, RecursionError too
-            return text
-        finally:
+            known[name, text] = text
+            began = time.thread_time()
+            if self.reading.spent <= MAX_SECONDS:
+                # The library's parser fails with errors of a dozen kinds, RecursionError too.
+                with suppress(Exception):
+                    known[name, text] = super().header_fetch_parse(name, text)
             self.reading.spent += time.thread_time() - began
+        return known[name, text]
 
 
 def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
@@ -102,7 +98,11 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
     """Return the display names and addresses of a header; what is no usable address is left out."""
     found: dict[str, str] = {}
     for header in message.get_all(name, [])[:10]:
-        for shown, address in _people(header):
+        if (parsed := getattr(header, "addresses", None)) is None:
+            people = [("", address) for address in _ADDRESS.findall(str(header))]
+        else:
+            people = [(one.display_name, f"{one.username}@{one.domain}") for one in parsed]
+        for shown, address in people:
             try:
                 found.setdefault(clean_address(address), one_line(shown)[:MAX_NAME])
             except ValueError:
@@ -119,10 +119,3 @@ def ids_of(message: Message, name: str) -> list[str]:
 def has_long_header(message: Message) -> bool:
     """Whether a header was longer than what is read of it."""
     return any(len(str(value)) > MAX_HEADER for _, value in message.raw_items())
-
-
-def _people(header: Any) -> list[tuple[str, str]]:
-    addresses = getattr(header, "addresses", None)
-    if addresses is None:
-        return [("", address) for address in _ADDRESS.findall(str(header))]
-    return [(one.display_name, f"{one.username}@{one.domain}") for one in addresses]

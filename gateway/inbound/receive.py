@@ -7,6 +7,7 @@ inside the gateway.
 import hashlib
 import logging
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -41,17 +42,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
         return "loop"
-    try:
-        sender = clean_address(sender)
-    except ValueError:
-        sender = ""
-    # No text of the sender's: clients trust metadata.
-    facts = {
-        "envelope_from": sender,
-        "envelope_to": recipient,
-        "auto_submitted": mail.automatic,
-        "truncated": list(mail.cut),
-    }
+    facts = _facts(mail, recipient, sender)
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
     email = Email(
@@ -62,7 +53,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         status=Status.PENDING_INBOUND_APPROVAL if held else Status.UNREAD,
         sandbox=False,
         created_at=now,
-        from_address=mail.sender or sender,
+        from_address=mail.sender or facts.get("envelope_from", ""),
         from_name=mail.sender_name,
         reply_to=mail.reply_to,
         to=mail.to or [recipient],
@@ -77,7 +68,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         references=" ".join(mail.references),
         thread_id=_thread_of(mailbox, mail) or ulid(),
         received_sha256=digest,
-        metadata={name: fact for name, fact in facts.items() if fact},
+        metadata=facts,
         oversight_mode=mailbox.oversight_mode,
         gated=held,
     )
@@ -106,6 +97,21 @@ def digest_of(content: bytes, *, now: datetime) -> str:
     if not is_marked(content):
         digest.update(b"%d" % (now.timestamp() // 60))
     return digest.hexdigest()
+
+
+def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, Any]:
+    """Return facts of the envelope. No text of the sender's: clients trust metadata."""
+    try:
+        sender = clean_address(sender)
+    except ValueError:
+        sender = ""
+    facts = {
+        "envelope_from": sender,
+        "envelope_to": recipient,
+        "auto_submitted": mail.automatic,
+        "truncated": list(mail.cut),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:

@@ -24,23 +24,33 @@ def read_report(message: Message) -> Report | None:
     """Return the report in a message, which may name no recipient; None for any other mail."""
     if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
         return None
-    parts = [one for one in message.get_payload() if isinstance(one, Message)]
     result: list[RecipientReport] = []
-    senders, envelope_id, is_report = [], "", False
-    for part in parts:
+    senders: list[str] = []
+    ids: list[str] = []
+    envelope_id = ""
+    is_report = False
+    for part in _blocks(message):
+        kind = part.get_content_type()
         blocks = _blocks(part)[: MAX_RECIPIENTS_REPORTED + 1]
-        if part.get_content_type() == "message/delivery-status":
+        first = _fields(blocks[0]) if blocks else {}
+        if kind == "message/delivery-status":
             is_report = True
-            envelope_id = envelope_id or (_first(_fields(blocks[0]), "original-envelope-id") if blocks else "")
-            result += [one for block in blocks[1:] if (one := _of_recipient(_fields(block)))]
-        elif part.get_content_type() == "message/feedback-report" and blocks:
+            envelope_id = envelope_id or _first(first, "original-envelope-id")
+            result += filter(None, (_of_recipient(_fields(block)) for block in blocks[1:]))
+        elif kind == "message/feedback-report" and blocks:
             is_report = True
-            fields = _fields(blocks[0])
-            result += _of_complaint(fields)
-            senders.append(_address(_first(fields, "original-mail-from")))
+            feedback = _first(first, "feedback-type")
+            if feedback.lower() in _COMPLAINTS:
+                named = {_address(one) for one in first.get("original-rcpt-to", [])[:MAX_RECIPIENTS_REPORTED]}
+                result += [RecipientReport(one, COMPLAINT, "", feedback) for one in sorted(named or {""})]
+            senders.append(_address(_first(first, "original-mail-from")))
+        # Of the mail that a report brings back, whole or only its headers.
+        elif kind == "message/rfc822" and blocks:
+            ids += ids_of(blocks[0], "message-id")
+        elif kind == "text/rfc822-headers":
+            ids += _MESSAGE_ID.findall(str(part.get_payload())[:_MOST_HEADERS])
     if not is_report:
         return None
-    ids = [one for part in parts for one in _ids_in(part)]
     return Report(
         tuple(result[:MAX_RECIPIENTS_REPORTED]),
         tuple(dict.fromkeys(ids[:_MOST_IDS])),
@@ -73,23 +83,6 @@ def _of_recipient(fields: Fields) -> RecipientReport | None:
         return None
     status = _STATUS.search(_first(fields, "status"))
     return RecipientReport(recipient, action, status[0] if status else "", _first(fields, "diagnostic-code"))
-
-
-def _of_complaint(fields: Fields) -> list[RecipientReport]:
-    kind = _first(fields, "feedback-type")
-    if kind.lower() not in _COMPLAINTS:
-        return []
-    recipients = {_address(one) for one in fields.get("original-rcpt-to", [])[:MAX_RECIPIENTS_REPORTED]} or {""}
-    return [RecipientReport(recipient, COMPLAINT, "", kind) for recipient in sorted(recipients)]
-
-
-def _ids_in(part: Message) -> list[str]:
-    """Return the message ids of the mail that a report brings back, whole or only its headers."""
-    if part.get_content_type() == "message/rfc822":
-        return [found for inner in _blocks(part)[:1] for found in ids_of(inner, "message-id")]
-    if part.get_content_type() == "text/rfc822-headers":
-        return _MESSAGE_ID.findall(str(part.get_payload())[:_MOST_HEADERS])
-    return []
 
 
 def _address(text: str) -> str:

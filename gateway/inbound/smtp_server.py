@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from aiosmtpd.smtp import SMTP
@@ -116,6 +115,23 @@ class Reception:
             return AWAY
         return "250 2.1.5 OK" if found else UNKNOWN
 
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
+        self, server: "InboundSession", session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient that is ours."""
+        if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
+            return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
+        answer = await self.admit(address)
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        elif answer.startswith("5"):
+            server.unknown += 1
+            if server.unknown > MAX_UNKNOWN:
+                # Closed once the answer is out.
+                server.loop.call_soon(server.transport.close)
+                return "421 4.7.0 Too many unknown recipients"
+        return answer
+
     async def take_in(self, *, content: bytes, sender: str, recipients: list[str]) -> str:
         """Store a message for all its recipients; return the answer, which is good only after everything is committed.
 
@@ -144,6 +160,7 @@ class Reception:
         if self._idle:
             self._idle.cancel()
         loop = asyncio.get_running_loop()
+
         try:
             return await loop.run_in_executor(self._storing, _with_fresh_connection, work)
         finally:
@@ -169,8 +186,8 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
 def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     mailbox = mailbox_for(recipient)
     if mail.report is not None:
-        report = partial(take_report, report=mail.report, recipient=recipient, sender=sender, now=timezone.now())
-        if report(mailbox=mailbox):
+        now = timezone.now()
+        if take_report(report=mail.report, mailbox=mailbox, recipient=recipient, sender=sender, now=now):
             return "reported"
     if mailbox is None and (email_id := email_id_in(recipient)):
         # Automatic replies go to the return address too (RFC 3834).
@@ -183,30 +200,6 @@ def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     )
 
 
-class Commands:
-    """What aiosmtpd asks at each step."""
-
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
-        self._unknown = 0
-
-    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
-        self, server: "InboundSession", session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
-        """Take a recipient that is ours."""
-        if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
-            return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
-        answer = await self._reception.admit(address)
-        if answer.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        elif answer.startswith("5"):
-            self._unknown += 1
-            if self._unknown > MAX_UNKNOWN:
-                server.hang_up()
-                return "421 4.7.0 Too many unknown recipients"
-        return answer
-
-
 class InboundSession(SMTP):  # type: ignore[misc]
     """One connection."""
 
@@ -215,7 +208,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
     def __init__(self, reception: Reception, *, address: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            Commands(reception),
+            reception,
             data_size_limit=MAX_MESSAGE,
             hostname=socket.gethostname(),
             ident="ESMTP Countersign",
@@ -226,6 +219,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
         )
         self._reception, self._address = reception, address
         self._held = 0
+        # How many recipients were none here.
+        self.unknown = 0
         self._until_data: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:
@@ -257,10 +252,6 @@ class InboundSession(SMTP):  # type: ignore[misc]
         """Say why, and close."""
         self.transport.write(_TOO_LATE)
         super()._timeout_cb()
-
-    def hang_up(self) -> None:
-        """Close the connection once the answer is out."""
-        self.loop.call_soon(self.transport.close)
 
     async def handle_exception(self, error: Exception) -> str:
         """Answer for a mistake of ours; the sending server tries again."""
@@ -358,7 +349,9 @@ class Listener:
     """Listens from `start` to `stop`; calls `died` when its thread ends in between."""
 
     def __init__(self, *, host: str, port: int, died: Callable[[], None] = lambda: None) -> None:
-        self._socket = _bind(host, port)
+        # Taken at once, so that a port in use is known before anything else starts.
+        version = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=version, dualstack_ipv6=host == "::")
         self.port: int = self._socket.getsockname()[1]
         self._died = died
         self._reception = Reception()
@@ -397,10 +390,3 @@ class Listener:
         # What is cancelled by that ends first.
         await asyncio.sleep(0)
         reception.close()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Take the port at once, so that one in use is known before anything else starts."""
-    if ip_address(host).version == 4:
-        return socket.create_server((host, port))
-    return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::")

@@ -6,6 +6,7 @@ message is approved and when it leaves, because they and the mailbox may have ch
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +18,7 @@ from gateway import auditing
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
 from gateway.messages.drafts import Draft
-from gateway.models import ApiKey, Email, Mailbox, Suppression
+from gateway.models import ApiKey, Email, Mailbox, Refusal, Suppression
 from gateway.recipients.allowlists import judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
 
@@ -89,7 +90,28 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
         )
     if mailbox.commercial and len(recipients) != 1:
         raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
-    suppressed = {} if key.sandbox else Suppression.objects.among(recipients, account_id=mailbox.account_id)
+    if not key.sandbox:
+        _check_suppressed(fields, mailbox, refuse)
+    check_time(mailbox=mailbox, send_at=draft.send_at, now=now)
+    holds_all = mailbox.account.hold_all_at is not None
+    gated = is_gated(mode) or holds_all
+    # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
+    may_skip = mode is Mode.GATED_SEND and draft.mode is None and not holds_all
+    records: list[tuple[str, dict[str, Any]]] = []
+    if strangers := ruling.strangers:
+        facts = {"rule": ruling.rule, "recipients": list(strangers[:_RECORDED]), "count": len(strangers)}
+        records.append(("email.would_be_refused", facts))
+    if may_skip and ruling.skips:
+        gated = False
+        records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
+    elif may_skip and ruling.would_skip:
+        records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
+    return Admission(mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ())
+
+
+def _check_suppressed(fields: Recipients, mailbox: Mailbox, refuse: Callable[..., Refusal]) -> None:
+    recipients = _addresses(fields)
+    suppressed = Suppression.objects.among(recipients, account_id=mailbox.account_id)
     if gone := tuple(one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED):
         refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
         raise Forbidden(
@@ -110,21 +132,6 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
             hint="Remove the recipient, or remove it from the suppression list with an admin key.",
             recipients=sorted(suppressed),
         )
-    check_time(mailbox=mailbox, send_at=draft.send_at, now=now)
-    holds_all = mailbox.account.hold_all_at is not None
-    gated = is_gated(mode) or holds_all
-    # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
-    may_skip = mode is Mode.GATED_SEND and draft.mode is None and not holds_all
-    records: list[tuple[str, dict[str, Any]]] = []
-    if strangers := ruling.strangers:
-        facts = {"rule": ruling.rule, "recipients": list(strangers[:_RECORDED]), "count": len(strangers)}
-        records.append(("email.would_be_refused", facts))
-    if may_skip and ruling.skips:
-        gated = False
-        records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
-    elif may_skip and ruling.would_skip:
-        records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
-    return Admission(mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ())
 
 
 def recheck(*, email: Email, now: datetime) -> Recheck:

@@ -28,7 +28,18 @@ def parse_tags(value: object) -> dict[str, str]:
         raise ValueError('must be an object such as {"priority": "high"}, or a list of words.')
     if len(value) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags.")
-    return {_word(name): _text(name, one) for name, one in value.items()}
+    tags = {}
+    for name, one in value.items():
+        if isinstance(one, bool):
+            text = "true" if one else "false"
+        elif isinstance(one, str | int | float):
+            text = str(one)
+        else:
+            raise ValueError(f"the value of {name!a} must be text.")
+        if isinstance(one, str) and len(text) > MAX_VALUE:
+            raise ValueError(f"the value of {name!a} has more than {MAX_VALUE} characters.")
+        tags[_word(name)] = text
+    return tags
 
 
 def add_tags(*, key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
@@ -67,18 +78,6 @@ def _word(name: object) -> str:
     if len(name.strip()) > MAX_NAME:
         raise ValueError(f"the name of a tag has at most {MAX_NAME} characters.")
     return check_header_text(name.strip())
-
-
-def _text(name: object, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"the value of {name!a} must be text.")
-    if len(value) > MAX_VALUE:
-        raise ValueError(f"the value of {name!a} has more than {MAX_VALUE} characters.")
-    return value
 
 
 log = logging.getLogger(__name__)

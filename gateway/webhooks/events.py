@@ -62,17 +62,24 @@ def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) 
 
 def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], now: datetime) -> None:
     email = about if isinstance(about, Email) else None
-    listening = Webhook.objects.listening(about)
-    if not listening:
-        return
     rows = []
+    listening = Webhook.objects.listening(about)
     for name in names:
         event_id = ulid()
         for webhook_id, events in listening:
-            if spelling := spelling_for(events, name):
-                body = envelope(spelling, event_id=event_id, now=now, facts=facts)
-                same = {"email": email, "event_id": event_id, "trace": event_id}
-                rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
+            spelling = spelling_for(events, name)
+            if spelling is None:
+                continue
+            rows.append(
+                WebhookDelivery(
+                    webhook_id=webhook_id,
+                    email=email,
+                    event_id=event_id,
+                    event=spelling,
+                    body=envelope(spelling, event_id=event_id, now=now, facts=facts),
+                    trace=event_id,
+                )
+            )
     woken: set[str] = set()
     for delivery in WebhookDelivery.objects.bulk_create(rows):
         # Who delivers the first of them goes on with the others.
