@@ -76,7 +76,7 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
     assert actions() == ["brake.opened"]
     flood = Brake.objects.get()
-    assert (flood.kind, flood.cap, flood.messages.count()) == (next(iter(caps)), 3, 2)
+    assert (flood.kind, flood.cap, flood.reviews.count()) == (next(iter(caps)), 3, 2)
     # Another key, to somebody else: an agent that sends too much does not stop the others.
     come(
         client, connection, 1, sent_by_key="01OTHER", to=["lee@x.example"], mailbox_id="01OTHER", mailbox="o@x.example"

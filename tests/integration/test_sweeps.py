@@ -18,7 +18,7 @@ def fail(_):
     raise ValueError
 
 
-@pytest.mark.parametrize(("sweep", "duties"), [(tasks.sweep, 38), (alerts.sweep, 6), (gateway.sweep, 13)])
+@pytest.mark.parametrize(("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)])
 def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(sweep, duties):
     sweep()
     with CaptureQueriesContext(database) as queries:
