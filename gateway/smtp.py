@@ -88,20 +88,25 @@ def hand_over(
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
                 raise HandoverFailed("the mail server is too slow")
-            code, text = _reply(smtp.rcpt(recipient, _notices(recipient) if reports_delivery else []))
+            notices = []
+            if reports_delivery:
+                # RFC 3461: `+` and `=` are written as their codes.
+                written = recipient.replace("+", "+2B").replace("=", "+3D")
+                notices = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{written}"]
+            code, text = _reply(smtp.rcpt(recipient, notices))
             if code not in (250, 251):
                 refused[recipient] = (code, text)
-        _check_recipients(recipients, refused, accept_partial)
+        for_now = [address for address, (code, _) in refused.items() if code < 500]
+        if len(refused) == len(recipients):
+            ours = all(_is_for_the_operator(*reply) for reply in refused.values())
+            code, text = next(iter(refused.values()))
+            raise HandoverFailed(f"{code} {text}", permanent=not for_now and not ours, refused=refused)
+        if for_now and not accept_partial:
+            raise HandoverFailed(f"{len(for_now)} recipients are refused for now", refused=refused)
         _step(lambda _: smtp.docmd("DATA"), "", wanted=354)
         if not before_message():
             raise LeaseLost
         return HandoverResult(_offer(smtp, message), refused, reports_delivery)
-
-
-def _notices(recipient: str) -> list[str]:
-    """Return what RFC 3461 has us add to a recipient; `+` and `=` are written as their codes."""
-    written = recipient.replace("+", "+2B").replace("=", "+3D")
-    return ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{written}"]
 
 
 @contextmanager
@@ -136,16 +141,6 @@ def _is_for_the_operator(code: int, text: str) -> bool:
     """Whether a refusal is about our sign-in and not about the message, which then waits for the operator."""
     relays_not = code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
     return code in _SIGN_IN or relays_not
-
-
-def _check_recipients(recipients: list[str], refused: Replies, accept_partial: bool) -> None:
-    for_now = [address for address, (code, _) in refused.items() if code < 500]
-    if len(refused) == len(recipients):
-        ours = all(_is_for_the_operator(*reply) for reply in refused.values())
-        first = next(f"{code} {text}" for code, text in refused.values())
-        raise HandoverFailed(first, permanent=not for_now and not ours, refused=refused)
-    if for_now and not accept_partial:
-        raise HandoverFailed(f"{len(for_now)} recipients are refused for now", refused=refused)
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> str:

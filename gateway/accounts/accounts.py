@@ -29,7 +29,15 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
             account.save_fields(**changes)
             auditing.record("account.updated", account, key=key, fields=sorted(changes))
         if hold_all is not None:
-            _hold_all(key, account, hold_all, now)
+            # Setting it again takes the new moment: what was approved in between is held, too.
+            was_on = account.hold_all_at is not None
+            account.save_fields(hold_all_at=now if hold_all else None)
+            if hold_all or was_on:
+                auditing.record(f"account.hold_all_{'on' if hold_all else 'off'}", account, key=key)
+            if was_on and not hold_all:
+                due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
+                for email_id in due.values_list("pk", flat=True)[:_BATCH]:
+                    tasks.send_email.delay_on_commit(email_id)
     return account
 
 
@@ -42,18 +50,6 @@ def close_account(*, key: ApiKey) -> None:
         # The addresses stay reserved, but another account may verify the domain.
         Domain.objects.active().filter(account_id=key.account_id).update(status=Domain.Status.PENDING)
         auditing.record("account.deleted", key.account, key=key)
-
-
-def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
-    """Switch it. Setting it again takes the new moment: what was approved in between is held, too."""
-    was_on = account.hold_all_at is not None
-    account.save_fields(hold_all_at=now if on else None)
-    if on or was_on:
-        auditing.record(f"account.hold_all_{'on' if on else 'off'}", account, key=key)
-    if was_on and not on:
-        due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
-        for email_id in due.values_list("pk", flat=True)[:_BATCH]:
-            tasks.send_email.delay_on_commit(email_id)
 
 
 def make_account(*, name: str, slug: str, oversight_email: str = "") -> Account:

@@ -54,32 +54,27 @@ def confirmed(
     if not needed:
         yield
     elif code:
+        waiting = ApprovalRequest.objects.waiting().filter(account_id=key.account_id, action=action, digest=digest)
         with transaction.atomic():
-            refusal = _spend(key, action, digest, code)
-            if refusal is None:
+            request = waiting.select_for_update().first()
+            is_right = request is not None and request.matches(code)
+            if request is not None and is_right:
+                request.save_fields(used_at=timezone.now())
                 yield
-        if refusal is not None:
-            raise refusal
+        # After the transaction, so that a wrong try is counted.
+        if request is None:
+            raise NotFound(
+                "No request matches this code. A code works once, within 24 hours, only for the exact request, and "
+                "allows a few tries. Repeat the request without approval_code to get a new one.",
+                code="no_pending_approval",
+            )
+        if not is_right:
+            raise Forbidden("The approval_code is wrong.", code="wrong_code")
     else:
         with transaction.atomic():
             yield
             transaction.set_rollback(True)
         raise _ask(key, action, digest, summary)
-
-
-def _spend(key: ApiKey, action: str, digest: str, code: str) -> GatewayError | None:
-    waiting = ApprovalRequest.objects.waiting().filter(account_id=key.account_id, action=action, digest=digest)
-    request = waiting.select_for_update().first()
-    if request is None:
-        return NotFound(
-            "No request matches this code. A code works once, within 24 hours, only for the exact request, and allows "
-            "a few tries. Repeat the request without approval_code to get a new one.",
-            code="no_pending_approval",
-        )
-    if not request.matches(code):
-        return Forbidden("The approval_code is wrong.", code="wrong_code")
-    request.save_fields(used_at=timezone.now())
-    return None
 
 
 def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationRequired:

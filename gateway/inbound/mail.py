@@ -48,7 +48,14 @@ _EXTENSIONS = {
 
 def read_mail(content: bytes) -> Mail:
     """Return the message in `content`. Raises NotAccepted for loops and for what is built to cost time or memory."""
-    _check_size(content)
+    ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
+    if ending is None and len(content) > MAX_HEADERS_BYTES:
+        raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
+    headers = content[: ending.start() if ending else None]
+    if len(_HOP.findall(headers)) >= MAX_HOPS:
+        raise NotAccepted(f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop")
+    if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
+        raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     try:
         return _read(content)
     except _TooManyParts:
@@ -76,17 +83,6 @@ class _MessageFactory:
         if self.made > MAX_PARTS:
             raise _TooManyParts
         return EmailMessage(*args, **options)
-
-
-def _check_size(content: bytes) -> None:
-    ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
-    if ending is None and len(content) > MAX_HEADERS_BYTES:
-        raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
-    headers = content[: ending.start() if ending else None]
-    if len(_HOP.findall(headers)) >= MAX_HOPS:
-        raise NotAccepted(f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop")
-    if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
-        raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
 
 
 def _read(content: bytes) -> Mail:
@@ -138,14 +134,17 @@ def split_parts(message: Message) -> BodyParts:
     parts = BodyParts()
     texts: list[str] = []
     for leaf in _leaf_parts(message):
-        kind, name = _kind(leaf), _safely(leaf.get_filename, None) or ""
+        kind, name = _safely(leaf.get_content_type, ""), _safely(leaf.get_filename, None) or ""
+        if not _CONTENT_TYPE.fullmatch(kind):
+            kind = "application/octet-stream"
         is_file = bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(leaf))
         elif not is_file and kind == "text/html" and parts.html is None:
             parts.html = _text(leaf)
         else:
-            parts.files.append(_file(leaf, kind, name, parts.files))
+            name = _unused_name(file_name(name, kind), {file.name for file in parts.files})
+            parts.files.append(File(name=name, content_type=kind, content=_content(leaf)))
     parts.text = "\n\n".join(text for text in (text.strip("\n") for text in texts) if text.strip())
     _bound_bodies(parts)
     return parts
@@ -161,11 +160,6 @@ def _leaf_parts(message: Message) -> Iterator[Message]:
             waiting += [one for one in reversed(inner) if isinstance(one, Message)]
         else:
             yield part
-
-
-def _kind(part: Message) -> str:
-    kind = _safely(part.get_content_type, "")
-    return kind if _CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
 
 def _text(part: Message) -> str:
@@ -189,14 +183,6 @@ def _content(part: Message) -> bytes:
         return b"\r\n".join(_safely(one.as_bytes, b"") for one in inner if isinstance(one, Message))
     content: object = _safely(lambda: part.get_payload(decode=True), None)
     return content if isinstance(content, bytes) else b""
-
-
-def _file(part: Message, kind: str, name: str, others: list[File]) -> File:
-    return File(
-        name=_unused_name(file_name(name, kind), {file.name for file in others}),
-        content_type=kind,
-        content=_content(part),
-    )
 
 
 def file_name(name: str, kind: str) -> str:

@@ -1,7 +1,5 @@
 """Has received mail read by the parser, in a process apart."""
 
-from typing import Any
-
 from gateway.attachments import File
 from gateway.inbound.received_mail import Mail, NotAccepted, RecipientReport, Report
 from parsing.client import ParserKilled, parse
@@ -18,12 +16,10 @@ def read_mail(content: bytes) -> Mail:
         raise NotAccepted(_NOT_SAFE) from None
     if "refusal" in fields:
         raise NotAccepted(str(fields["refusal"]))
-    files = tuple(File(**one, content=held) for one, held in zip(fields["files"], contents, strict=True))
-    return Mail(**{**fields, "files": files, "cut": tuple(fields["cut"]), "report": _report(fields["report"])})
-
-
-def _report(fields: dict[str, Any] | None) -> Report | None:
-    if fields is None:
-        return None
-    lists = {name: tuple(fields[name]) for name in ("message_ids", "return_addresses")}
-    return Report(**{**fields, **lists, "result": tuple(RecipientReport(**one) for one in fields["result"])})
+    fields["files"] = tuple(File(**one, content=held) for one, held in zip(fields["files"], contents, strict=True))
+    fields["cut"] = tuple(fields["cut"])
+    if report := fields["report"]:
+        result = tuple(RecipientReport(**one) for one in report["result"])
+        lists = {name: tuple(report[name]) for name in ("message_ids", "return_addresses")}
+        fields["report"] = Report(**report | lists | {"result": result})
+    return Mail(**fields)
