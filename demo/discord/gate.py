@@ -24,30 +24,26 @@ class Gate:
     def answer(self, key: str, act: Callable[[], Outcome], record: Callable[[Answer, Message | None], None]) -> Answer:
         """Answer one request that counts for `key`; `record` writes it down before the answer leaves."""
         step = self.script.next_step()
+        message: Message | None = None
         if step is not None and step.status is not None:
             self.pause(step.hang)
-            answer, message = step.answer(), None
+            answer = step.answer()
         else:
-            answer, message = self._limited(key, act)
+            allowance = self.rates.take(key)
+            if allowance.granted:
+                try:
+                    answer, message = act()
+                except Refused as refused:
+                    answer = refused.answer
+            else:
+                wait = allowance.retry_after
+                body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
+                answer = json_answer(body, status=429)
+                answer.headers |= refusal_headers(wait, is_global=False)
+            answer.headers |= allowance.headers()
         record(answer, message)
         if step is not None and step.status is None:
             # The request took effect; only its answer is late or lost.
             self.pause(step.hang)
             answer.drop = step.drop
         return answer
-
-    def _limited(self, key: str, act: Callable[[], Outcome]) -> Outcome:
-        allowance = self.rates.take(key)
-        message: Message | None = None
-        if allowance.granted:
-            try:
-                answer, message = act()
-            except Refused as refused:
-                answer = refused.answer
-        else:
-            wait = allowance.retry_after
-            body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
-            answer = json_answer(body, status=429)
-            answer.headers |= refusal_headers(wait, is_global=False)
-        answer.headers |= allowance.headers()
-        return answer, message

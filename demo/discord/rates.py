@@ -63,19 +63,20 @@ class RateLimiter:
             if now >= start + WINDOW_SECONDS:
                 start, used = now, 0
             reset_after = _up(start + WINDOW_SECONDS - now)
-            wait = reset_after if used >= LIMIT else self._hidden_wait(key, now)
-            if not wait:
+            times = self._times.setdefault(key, deque())
+            while times and times[0] <= now - HIDDEN_SECONDS:
+                times.popleft()
+            wait = 0.0
+            if used >= LIMIT:
+                wait = reset_after
+            elif len(times) >= HIDDEN_LIMIT:
+                wait = _up(times[0] + HIDDEN_SECONDS - now)
+            else:
                 used += 1
-                self._times[key].append(now)
+                times.append(now)
             self._windows[key] = (start, used)
         bucket = hashlib.sha256(key.encode()).hexdigest()[:32]
         return Allowance(not wait, wait, LIMIT - used, reset_after, bucket)
-
-    def _hidden_wait(self, key: str, now: float) -> float:
-        times = self._times.setdefault(key, deque())
-        while times and times[0] <= now - HIDDEN_SECONDS:
-            times.popleft()
-        return _up(times[0] + HIDDEN_SECONDS - now) if len(times) >= HIDDEN_LIMIT else 0.0
 
 
 def _up(seconds: float) -> float:

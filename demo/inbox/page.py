@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from demo.discord.markdown import time_element
 from demo.inbox.maildir import Maildir
-from demo.inbox.reading import File, Mail, Summary, read_mail, summarise
+from demo.inbox.reading import Mail, Summary, read_mail, summarise
 from demo.shell import fill
 
 MOST_LISTED = 200
@@ -44,11 +44,15 @@ class InboxPages:
 
     def fragment(self, chosen: str = "") -> str:
         """Return the rows, newest first."""
-        rows = [self._row(self._summary(key), chosen) for key in self.maildir.keys()[:MOST_LISTED]]
-        return (
-            "".join(rows)
-            or '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
-        )
+        rows = []
+        for key in self.maildir.keys()[:MOST_LISTED]:
+            if key not in self._summaries:
+                self._summaries[key] = summarise(key, self.maildir.read(key) or b"")
+                while len(self._summaries) > MOST_REMEMBERED:
+                    self._summaries.popitem(last=False)
+            rows.append(self._row(self._summaries[key], chosen))
+        nothing = '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
+        return "".join(rows) or nothing
 
     def detail(self, key: str) -> str | None:
         """Return the page of one message beside the list, or nothing when there is none with this key."""
@@ -73,13 +77,6 @@ class InboxPages:
             detail=detail,
             dashboard_url=escape(self.dashboard_url),
         )
-
-    def _summary(self, key: str) -> Summary:
-        if key not in self._summaries:
-            self._summaries[key] = summarise(key, self.maildir.read(key) or b"")
-            while len(self._summaries) > MOST_REMEMBERED:
-                self._summaries.popitem(last=False)
-        return self._summaries[key]
 
     def _row(self, summary: Summary, chosen: str) -> str:
         first, others = (summary.envelope_to or ("nobody",))[0], len(summary.envelope_to) - 1
@@ -108,22 +105,27 @@ def visible(text: str) -> str:
 
 def _mail(mail: Mail) -> str:
     text = f"<pre>{visible(mail.text)}</pre>" if mail.text else '<p class="faint">This message has no text part.</p>'
-    source = (
-        f"<details><summary>HTML part, as source</summary><pre>{visible(mail.html)}</pre></details>"
-        if mail.html
-        else ""
+    source = ""
+    if mail.html:
+        source = f"<details><summary>HTML part, as source</summary><pre>{visible(mail.html)}</pre></details>"
+    files = "".join(
+        f'<li><svg class="i"><use href="#clip"/></svg><div><strong>{visible(file.name)}</strong>'
+        f'<span class="faint small">{visible(file.content_type)}, {file.size:,} bytes</span>'
+        f"<code>{file.sha256}</code></div></li>"
+        for file in mail.files
     )
-    headers = "".join(f"<dt>{visible(name)}</dt><dd>{visible(value)}</dd>" for name, value in mail.headers)
+    if files:
+        files = f'<section class="files"><h2>Attachments</h2><ul>{files}</ul></section>'
     return fill(
         "inbox-mail.html",
         subject=visible(mail.summary.subject) or "(no subject)",
         received_at=time_element(mail.summary.received_at),
         key=escape(mail.summary.key),
         addresses=_addresses(mail),
-        files=_files(mail.files),
+        files=files,
         text=text,
         source=source,
-        headers=headers,
+        headers="".join(f"<dt>{visible(name)}</dt><dd>{visible(value)}</dd>" for name, value in mail.headers),
     )
 
 
@@ -148,15 +150,3 @@ def _listed(addresses: list[str]) -> str:
     if len(addresses) <= MOST_UNFOLDED:
         return joined
     return f'<details class="many"><summary>{len(addresses)} addresses</summary>{joined}</details>'
-
-
-def _files(files: tuple[File, ...]) -> str:
-    if not files:
-        return ""
-    rows = "".join(
-        f'<li><svg class="i"><use href="#clip"/></svg><div><strong>{visible(file.name)}</strong>'
-        f'<span class="faint small">{visible(file.content_type)}, {file.size:,} bytes</span>'
-        f"<code>{file.sha256}</code></div></li>"
-        for file in files
-    )
-    return f'<section class="files"><h2>Attachments</h2><ul>{rows}</ul></section>'

@@ -60,6 +60,17 @@ def read_mail(key: str, content: bytes) -> Mail:
     """Return everything the page shows."""
     message = message_from_bytes(content)
     summary = _summary(key, message)
+    files = []
+    for part in filter(_is_file, _leaves(message)):
+        content = _bytes(part)
+        files.append(
+            File(
+                name=_decoded(part.get_filename() or "(no name)"),
+                content_type=part.get_content_type(),
+                size=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
     named = getaddresses([_header(message, "To"), _header(message, "Cc")])
     return Mail(
         summary=summary,
@@ -72,24 +83,20 @@ def read_mail(key: str, content: bytes) -> Mail:
         ),
         text=_body(message, "text/plain"),
         html=_body(message, "text/html"),
-        files=tuple(_file(part) for part in _leaves(message) if _is_file(part)),
+        files=tuple(files),
     )
 
 
 def _summary(key: str, message: Message) -> Summary:
     recipients = _header(message, "X-Envelope-To").split(",")
+    seconds = key.partition(".")[0]
     return Summary(
         key=key,
-        received_at=_received_at(key),
+        received_at=datetime.fromtimestamp(int(seconds) if seconds.isascii() and seconds.isdigit() else 0, UTC),
         sender=_header(message, "From"),
         envelope_to=tuple(address.strip() for address in recipients if address.strip()),
         subject=_header(message, "Subject"),
     )
-
-
-def _received_at(key: str) -> datetime:
-    seconds = key.partition(".")[0]
-    return datetime.fromtimestamp(int(seconds) if seconds.isascii() and seconds.isdigit() else 0, UTC)
 
 
 def _header(message: Message, name: str) -> str:
@@ -116,29 +123,15 @@ def _is_file(part: Message) -> bool:
 def _body(message: Message, content_type: str) -> str:
     for part in _leaves(message):
         if part.get_content_type() == content_type and not _is_file(part):
-            return _text(part)[:MOST_SHOWN]
+            content = _bytes(part)
+            try:
+                text = content.decode(part.get_content_charset("utf-8"), "replace")
+            except LookupError:  # a character set nobody knows
+                text = content.decode("utf-8", "replace")
+            return text.replace("\r\n", "\n")[:MOST_SHOWN]
     return ""
-
-
-def _text(part: Message) -> str:
-    content = _bytes(part)
-    try:
-        text = content.decode(part.get_content_charset("utf-8"), "replace")
-    except LookupError:  # a character set nobody knows
-        text = content.decode("utf-8", "replace")
-    return text.replace("\r\n", "\n")
 
 
 def _bytes(part: Message) -> bytes:
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
-
-
-def _file(part: Message) -> File:
-    content = _bytes(part)
-    return File(
-        name=_decoded(part.get_filename() or "(no name)"),
-        content_type=part.get_content_type(),
-        size=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
