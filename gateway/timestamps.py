@@ -20,11 +20,11 @@ def epoch_milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def parse_iso(text: str) -> datetime:
+def parse_iso(text: object) -> datetime:
     """Return the moment that `text` names. Raises ValueError unless it is ISO 8601 and ends in Z."""
-    if not text.endswith("Z"):
-        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.")
     try:
+        if not isinstance(text, str) or not text.endswith("Z"):
+            raise ValueError
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.") from None

@@ -98,16 +98,6 @@ def none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _time(value: object) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.")
-    return parse_iso(value)
-
-
-def _none_as_empty(value: object) -> object:
-    return [] if value is None else value
-
-
 def _keeps_its_header(value: object) -> object:
     """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one text may be broken at a comma."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
@@ -122,7 +112,7 @@ Addresses = Annotated[
     BeforeValidator(clean_addresses),
     BeforeValidator(_keeps_its_header),
     BeforeValidator(_few),
-    BeforeValidator(_none_as_empty),
+    BeforeValidator(lambda value: [] if value is None else value),
 ]
 Address = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), Field(max_length=320)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
@@ -134,7 +124,7 @@ MailboxName = Annotated[str, Field(max_length=320)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
-Moment = Annotated[datetime, BeforeValidator(_time)]
+Moment = Annotated[datetime, BeforeValidator(parse_iso)]
 ModeWord = Annotated[Mode, BeforeValidator(lower)]
 TimingWord = Annotated[GateTiming, BeforeValidator(lower)]
 

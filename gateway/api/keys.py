@@ -157,11 +157,16 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     administer without sending, and resuming a paused key.
     """
     found, changes = keys.key_named(request.auth, key_id), body.changes()
+    summary = f"Change the API key {found.name}"
+    if "scopes" in changes:
+        summary = f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
+    elif changes.get("paused") is False:
+        summary = f"Resume the API key {found.name}"
     with confirmed(
         request.auth,
         "update_api_key",
         {"id": found.pk, **changes},
-        summary=_summary(found, changes),
+        summary=summary,
         code=body.approval_code,
         needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
@@ -188,9 +193,3 @@ def revoke_key(
     ):
         keys.revoke_key(key=request.auth, revoked=found, now=now)
     return answer({"id": found.pk, "status": "revoked"})
-
-
-def _summary(key: ApiKey, changes: dict[str, Any]) -> str:
-    if "scopes" in changes:
-        return f"Give the API key {key.name} the scopes {', '.join(changes['scopes'])}"
-    return f"Resume the API key {key.name}" if changes.get("paused") is False else f"Change the API key {key.name}"

@@ -115,7 +115,27 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
         email.save_fields(fate_unknown=False, sent_at=now, last_error="")
         events.announce(events.SENT, email=email, now=now)
     if result.action == FAILED:
-        _apply_bounce(email, address, result, now, may_suppress=may_suppress)
+        is_hard = result.status.startswith("5") or not result.status
+        # Other numbers stand there too, such as those of addresses.
+        found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", result.diagnostic)
+        code = int(found[1]) if found else (550 if is_hard else 450)
+        reply = (code, f"{result.status} {result.diagnostic}".strip()[:500])
+        email.save_fields(
+            bounced_at=now,
+            bounce_type="hard_bounce" if is_hard else "soft_bounce",
+            refused_recipients=email.refused_recipients | {address: reply},
+        )
+        if is_hard and may_suppress:
+            suppression.suppress_gone(email=email, refused={address: reply}, now=now)
+        events.announce(
+            events.BOUNCED,
+            email=email,
+            now=now,
+            bounce_type=email.bounce_type,
+            bounce_code=code,
+            diagnostic=reply[1],
+            bounced_recipients=[address],
+        )
     elif result.action == COMPLAINT:
         if may_suppress:
             suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
@@ -123,29 +143,3 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
             events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
         )
     log.info("delivery reported", extra={"email": email.pk, "reported": result.action, "status": result.status})
-
-
-def _apply_bounce(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
-    is_hard = result.status.startswith("5") or not result.status
-    # Other numbers stand there too, such as those of addresses.
-    found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", result.diagnostic)
-    reply = (
-        int(found[1]) if found else (550 if is_hard else 450),
-        f"{result.status} {result.diagnostic}".strip()[:500],
-    )
-    email.save_fields(
-        bounced_at=now,
-        bounce_type="hard_bounce" if is_hard else "soft_bounce",
-        refused_recipients=email.refused_recipients | {address: reply},
-    )
-    if is_hard and may_suppress:
-        suppression.suppress_gone(email=email, refused={address: reply}, now=now)
-    events.announce(
-        events.BOUNCED,
-        email=email,
-        now=now,
-        bounce_type=email.bounce_type,
-        bounce_code=reply[0],
-        diagnostic=reply[1],
-        bounced_recipients=[address],
-    )

@@ -58,7 +58,14 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime
         webhook.rests_until = Now() + timedelta(seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1])
     else:
         _rest(webhook, outcome.seconds)
-    if reason := _reason_to_pause(webhook, outcome):
+    reason = ""
+    if outcome.gone:
+        reason = "The endpoint answered 410: it is gone."
+    elif webhook.failures >= ENOUGH:
+        reason = f"{ENOUGH} deliveries in a row failed for good."
+    elif webhook.slow_attempts >= ENOUGH:
+        reason = f"{ENOUGH} attempts in a row got no answer in time."
+    if reason and webhook.paused_at is None and webhook.deleted_at is None:
         webhook.paused_at = now
         webhook.probes = 0
         webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
@@ -100,15 +107,3 @@ def _rest(webhook: Webhook, seconds: float) -> None:
     webhook.rests_until = Now() + timedelta(seconds=seconds)
     if following := WebhookDelivery.objects.next_of(webhook.pk):
         tasks.deliver_webhook.apply_async_on_commit((following,), countdown=seconds)
-
-
-def _reason_to_pause(webhook: Webhook, outcome: AttemptResult) -> str:
-    if webhook.paused_at is not None or webhook.deleted_at is not None:
-        return ""
-    if outcome.gone:
-        return "The endpoint answered 410: it is gone."
-    if webhook.failures >= ENOUGH:
-        return f"{ENOUGH} deliveries in a row failed for good."
-    if webhook.slow_attempts >= ENOUGH:
-        return f"{ENOUGH} attempts in a row got no answer in time."
-    return ""
