@@ -34,9 +34,20 @@ def sweep(*, now: datetime) -> str:
         "given up": duty(
             lambda: deliveries.waiting_too_long().order_by("next_attempt_at"), lambda _: endpoints.give_up_waiting()
         ),
-        "old secrets": Webhook.objects.clear_previous_secrets,
-        "old keys": lambda: IdempotencyRecord.objects.expired().delete()[0],
-        "old deliveries": lambda: deliveries.past_retention(BATCH).delete()[0],
+        "old secrets": duty(
+            Webhook.objects.after_overlap,
+            lambda _: Webhook.objects.after_overlap().update(previous_secret="", previous_until=None),
+        ),
+        "old keys": duty(
+            lambda: IdempotencyRecord.objects.expired().order_by("expires_at"),
+            lambda keys: IdempotencyRecord.objects.filter(pk__in=keys).delete()[0],
+            most=10_000,
+        ),
+        "old deliveries": duty(
+            lambda: deliveries.past_retention(BATCH),
+            lambda keys: deliveries.filter(pk__in=keys).delete()[0],
+            most=None,
+        ),
         # These are counted in Redis.
         "calls": limits.write_down_calls,
     }

@@ -66,9 +66,9 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """The row, locked against other workers that judge or claim for this endpoint."""
         return self.select_for_update(no_key=True).get(pk=pk)
 
-    def clear_previous_secrets(self) -> int:
-        """Delete the secrets whose rotation is over."""
-        return self.filter(previous_until__lte=Now()).update(previous_secret="", previous_until=None)
+    def after_overlap(self) -> Self:
+        """Those whose previous secret counts no more."""
+        return self.filter(previous_until__lte=Now())
 
 
 class WebhookDeliveryQuerySet(DeliveryQuerySet):
