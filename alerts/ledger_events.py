@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from audit.models import Entry
+
 
 @dataclass(frozen=True)
 class Event:
@@ -92,15 +94,15 @@ def event_of(action: str) -> Event | None:
     return _BY_ACTION.get(action)
 
 
-def about_key(action: str, *, entry: int, connection: int | None, brake: str = "") -> str:
-    """Return the `about` key of this act's card: "connection/4", "refusal/171" (by entry), or empty for a message.
+def about_key(entry: Entry, *, brake: str = "") -> str:
+    """Return the key of the card of an act that is about no message: "connection/4", or "refusal/171" by its entry.
 
-    A flood's is "brake/9"; `brake` is what the details of its entry say.
+    A flood's is "brake/9"; `brake` is what the details of its entry say. Empty where there is no such card.
     """
-    if action in OF_BRAKE:
+    if entry.action in OF_BRAKE:
         return f"brake/{brake}"
-    if action in (REFUSED, CHANGE_ASKED):
-        return f"{'refusal' if action == REFUSED else 'change'}/{entry}"
-    event = event_of(action)
-    is_of_connection = action in ENDS or (event is not None and event.about == "connection")
-    return f"connection/{connection}" if is_of_connection and connection is not None else ""
+    if entry.action in (REFUSED, CHANGE_ASKED):
+        return f"{'refusal' if entry.action == REFUSED else 'change'}/{entry.pk}"
+    event = event_of(entry.action)
+    is_of_connection = entry.action in ENDS or (event is not None and event.about == "connection")
+    return f"connection/{entry.connection}" if is_of_connection and entry.connection is not None else ""

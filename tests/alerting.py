@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from alerts.deliveries.deliver import DELIVERED_LAST
 from alerts.deliveries.deliver import deliver as deliver_next
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
@@ -182,5 +181,4 @@ def work_to_the_end() -> None:
 def deliver(*, delivery_id: int) -> str:
     """Make one attempt at this delivery and return what came of it."""
     destination = Delivery.objects.values_list("destination", flat=True).get(pk=delivery_id)
-    outcome = deliver_next(destination_id=destination, only=delivery_id)
-    return "delivered" if outcome == DELIVERED_LAST else outcome or "not due"
+    return deliver_next(destination_id=destination, only=delivery_id) or "not due"

@@ -50,5 +50,5 @@ def digest_body(rows: list[Row], link: str) -> dict[str, Any]:
 def posted(destination: Destination, *, card: Card | None = None, digest: Digest | None = None, pk: int = 1) -> Any:
     """The body that a delivery of this card or digest posts, and the card's word."""
     delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
-    content = card_content(delivery, destination)
+    content = card_content(delivery)
     return channel_of(destination.kind).body(content), content.word  # type: ignore[attr-defined]

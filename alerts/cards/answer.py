@@ -2,6 +2,7 @@
 
 from alerts.cards.markup import MAX_SHORT, Card, Markup, text_field
 from alerts.cards.message import card_status, desk_link
+from alerts.cards.reading import details_of
 from alerts.models import Destination
 from approvals.models import Decision
 from audit.models import Entry
@@ -75,5 +76,5 @@ def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
     """The reviewer's words, or what MultiMail repeats of them or says about a bounce."""
     if entry.action in _DECISIONS:
         return (decision.reason if decision else "") or without_references(message.upstream_reason)
-    details = entry.detail.fields if hasattr(entry, "detail") else {}
+    details = details_of(entry)
     return str(details.get("reason") or details.get("explanation") or "")

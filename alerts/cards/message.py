@@ -21,11 +21,11 @@ from alerts.cards.markup import (
     moment_field,
     text_field,
 )
-from alerts.cards.reading import approvals_of, live_claim
+from alerts.cards.reading import approvals_of
 from alerts.models import Destination
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import latest_decision
-from approvals.models import RuleWeight
+from approvals.models import Claim, RuleWeight
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Message
@@ -94,7 +94,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     findings = revision.findings if revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
-    claim = live_claim(message) if is_held else None
+    claim = Claim.objects.filter(message=message).live().select_related("person").first() if is_held else None
     newest = latest_decision(message) if is_held else None
     content = revision.content if revision else {}
     return CardFacts(

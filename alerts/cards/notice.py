@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Field, Markup, moment_field, text_field
 from alerts.cards.message import triggered_by
+from alerts.cards.reading import details_of
 from alerts.ledger_events import CHANGE_ASKED, REFUSED
 from alerts.models import Destination
 from approvals.decisions.status import Status
@@ -58,7 +59,7 @@ _UNKNOWN = Status("Changed", "plain", "Open the desk.")
 def notice_card(about: str, entry: Entry | None, destination: Destination, markup: Markup) -> Card:
     """Return the card about `about`, such as "connection/4" or "desk", after the act of `entry`."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
-    details: Mapping[str, str] = entry.detail.fields if entry is not None and hasattr(entry, "detail") else {}
+    details = details_of(entry) if entry is not None else {}
     if entry is not None and entry.action == REFUSED:
         return _refusal_card(entry, details, markup, minimal=minimal)
     if about.startswith("brake/"):

@@ -1,34 +1,29 @@
-"""Reads what cards and events show of a message, by queries that are compiled once: every delivery asks them."""
+"""Reads what cards and events show of an act and of its message."""
 
-from functools import cache
-from typing import Any
+from collections.abc import Mapping
 
-from django.db.models import F
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from approvals.decisions.demands import demands_for
-from approvals.desk_messages import desk_messages, read_decisions
-from approvals.models import Claim
+from approvals.desk_messages import desk_messages
+from approvals.models import Decision
+from audit.models import Entry
 from common.actors import worker
-from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message
 
 
-def read_message(key: int | None) -> Any:
-    """Return a message as it is now, with its mailbox, revision and decisions and the connection's `slug`.
+def details_of(entry: Entry) -> Mapping[str, str]:
+    """Return the details of an entry, none where they were removed."""
+    details: Mapping[str, str] = entry.detail.fields if hasattr(entry, "detail") else {}
+    return details
 
-    Raises Message.DoesNotExist.
-    """
-    message: Any = _message().first({ANY: key})
-    if message is None:
-        raise Message.DoesNotExist
-    read_decisions([message])
+
+def read_message(key: int | None) -> Message:
+    """Return a message as it is now, with its mailbox, revision and decisions. Raises Message.DoesNotExist."""
+    decisions = Prefetch("decisions", Decision.objects.select_related("given_by").order_by("-pk"))
+    message: Message = desk_messages().select_related("mailbox", "revision").prefetch_related(decisions).get(pk=key)
     return message
-
-
-def live_claim(message: Message) -> Claim | None:
-    """Return who works on a message, if anybody does."""
-    return _claim().first({ANY: message.pk})
 
 
 def approvals_of(message: Message) -> str:
@@ -38,14 +33,3 @@ def approvals_of(message: Message) -> str:
         return ""
     given = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
     return f"{given}. {demand.warning}" if demand.warning else given
-
-
-@cache
-def _message() -> RowQuery[Message]:
-    shown = desk_messages().select_related("mailbox", "revision")
-    return RowQuery(shown.annotate(slug=F("connection__slug")).filter(pk=ANY))
-
-
-@cache
-def _claim() -> RowQuery[Claim]:
-    return RowQuery(Claim.objects.filter(message=ANY).live().select_related("person"))

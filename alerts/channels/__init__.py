@@ -25,8 +25,3 @@ def all_channels() -> Mapping[str, Channel]:
 def channel_of(kind: str) -> Channel:
     """Return the channel of a destination's kind; one that refuses everything where the kind's folder was removed."""
     return all_channels().get(kind) or NotInstalled()
-
-
-def card_kinds() -> list[str]:
-    """Return the kinds where cards are posted for people; the others receive each event by itself."""
-    return [kind for kind, channel in all_channels().items() if channel.posts_cards]

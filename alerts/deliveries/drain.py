@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from alerts import tasks
 from alerts.channels import channel_of
-from alerts.deliveries.deliver import DELIVERED_LAST, deliver
+from alerts.deliveries.deliver import deliver
 from alerts.models import Delivery, Destination
 
 # So many destinations are delivered to at once in one process: its other threads are for decisions. Without a free slot
@@ -25,7 +25,7 @@ _slots = threading.BoundedSemaphore(AT_ONCE)
 TURN_SECONDS = 10.0
 # Longer waits are left to the sweep.
 _SHORT_SECONDS = 90.0
-_ATTEMPTED = (DELIVERED_LAST, "delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
+_ATTEMPTED = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
 # What runs in this process, by destination, and where something came meanwhile that its last look may have missed.
 _running: Counter[int] = Counter()
 _asked_again: set[int] = set()
@@ -80,9 +80,6 @@ def _drain(destination_id: int, ends: float) -> str:
     tried = 0
     while (outcome := deliver(destination_id=destination_id)) in _ATTEMPTED:
         tried += 1
-        if outcome == DELIVERED_LAST:
-            outcome = ""
-            break
         if time.monotonic() > ends:
             tasks.drain.delay_on_commit(destination_id)
             break

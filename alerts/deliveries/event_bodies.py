@@ -6,21 +6,18 @@ headers: also subject, addresses, who decided and why, and the sender's metadata
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 
-from alerts.cards.reading import read_message
+from alerts.cards.reading import details_of, read_message
 from alerts.channels import channel_of
-from alerts.channels.base import EventChannel, Posted
+from alerts.channels.base import Posted
 from alerts.ledger_events import event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
-from common.postgres.rows import run
-from common.postgres.statements import ANY, RowQuery
 from common.references import without_references
 from mirror.models import Connection, Message
 from mirror.models.messages import NAMED
@@ -33,7 +30,6 @@ from rendering.passages import without_passage
 MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
-_PREPARED = "UPDATE alerts_delivery SET event_id = %s, request = %s WHERE id = %s AND erased_at IS NULL"
 _DECISIONS_BY_ACTION = {
     "message.approved": "approved",
     "message.released": "approved",
@@ -49,10 +45,21 @@ _OUTCOMES = {Outcome.APPROVE: "approved", Outcome.REJECT: "rejected", Outcome.SE
 
 
 def send_event(delivery: Delivery, destination: Destination) -> Posted:
-    """Post the event of this delivery once. Raises as every channel does."""
-    _prepare(delivery, destination)
-    channel, body = _event_channel(destination), delivery.request.encode()
-    return channel.post_event(destination, body, event_id=delivery.event_id, limit=TOTAL_TIMEOUT)
+    """Post the event of this delivery once, the same at every attempt. Raises as every channel does."""
+    # Made for another level of privacy, it could reveal more than it may now.
+    if not delivery.request or json.loads(delivery.request)["data"]["privacy"] != destination.privacy:
+        entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
+        if delivery.message_id is not None:
+            delivery.message = read_message(delivery.message_id)
+        delivery.event_id = delivery.event_id or _event_id(entry)
+        delivery.request = event_body(entry, delivery.message, destination, event_id=delivery.event_id)
+        stored = Delivery.objects.filter(pk=delivery.pk, erased_at=None)
+        stored.update(event_id=delivery.event_id, request=delivery.request)
+    channel: Any = channel_of(destination.kind)
+    posted: Posted = channel.post_event(
+        destination, delivery.request.encode(), event_id=delivery.event_id, limit=TOTAL_TIMEOUT
+    )
+    return posted
 
 
 def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
@@ -60,16 +67,18 @@ def event_body(entry: Entry, message: Message | None, destination: Destination, 
     event, event_id = event_of(entry.action), event_id or _event_id(entry)
     name = event.name if event else entry.action
     data = {"event_id": event_id, **event_data(entry, message, name=name, privacy=destination.privacy)}
-    return json.dumps(_event_channel(destination).envelope(name, entry.at, event_id, data), ensure_ascii=False)
+    channel: Any = channel_of(destination.kind)
+    return json.dumps(channel.envelope(name, entry.at, event_id, data), ensure_ascii=False)
 
 
 def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str) -> dict[str, Any]:
     """Return the data of an act, with the names of MultiMail's own events; of the message, as it is now."""
-    details = entry.detail.fields if hasattr(entry, "detail") else {}
+    details = details_of(entry)
+    slugs = Connection.objects.filter(pk=entry.connection or 0).values_list("slug", flat=True)
     data = {
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": _slug(entry, message),
+        "connection": slugs.first(),
         "privacy": privacy,
         **(_message_data(entry, message, privacy) if message else _details_data(details, privacy)),
     }
@@ -78,42 +87,6 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
     if explanation := details.get("explanation"):
         data["explanation"] = _words(explanation, privacy)
     return data
-
-
-def _slug(entry: Entry, message: Message | None) -> str | None:
-    if entry.connection is None:
-        return None
-    if message is not None and hasattr(message, "slug"):
-        return str(message.slug)
-    return Connection.objects.filter(pk=entry.connection).values_list("slug", flat=True).first()
-
-
-def _event_channel(destination: Destination) -> EventChannel:
-    channel = channel_of(destination.kind)
-    assert isinstance(channel, EventChannel), "only cards are posted to the other kinds"
-    return channel
-
-
-def _prepare(delivery: Delivery, destination: Destination) -> None:
-    """Make sure that `delivery` has its id and body: stored at an earlier attempt, or made and stored now."""
-    # Made for another level of privacy, it could reveal more than it may now.
-    if delivery.request and json.loads(delivery.request)["data"]["privacy"] == destination.privacy:
-        return
-    assert delivery.entry is not None, "an event is about an act"
-    entry = _entry().first({ANY: delivery.entry})
-    assert entry is not None, "no entry is ever deleted"
-    message = read_message(delivery.message_id) if delivery.message_id is not None else None
-    event_id = delivery.event_id or _event_id(entry)
-    request = event_body(entry, message, destination, event_id=event_id)
-    run(_PREPARED, [event_id, request, delivery.pk], prepare=True)
-    delivery.event_id, delivery.request = event_id, request
-    if message is not None:
-        delivery.message = message
-
-
-@cache
-def _entry() -> RowQuery[Entry]:
-    return RowQuery(Entry.objects.select_related("detail").filter(pk=ANY))
 
 
 def _event_id(entry: Entry) -> str:

@@ -65,7 +65,7 @@ def check_may_manage(actor: Actor) -> None:
 
 def locked_destination(destination_id: int) -> Destination:
     """Return it locked for this transaction, or raise DestinationMissing. Deliveries can still be planned for it."""
-    found = Destination.objects.not_removed().select_for_update(no_key=True).filter(pk=destination_id).first()
+    found = Destination.objects.not_removed().locked().filter(pk=destination_id).first()
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     return found

@@ -8,7 +8,6 @@ from django.forms.models import model_to_dict
 
 from alerts.channels import DEFAULT_KIND, all_channels, channel_of
 from alerts.destinations.commands import Settings
-from alerts.destinations.routes import RouteSettings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
 from common.forms import SentenceForm
@@ -151,11 +150,10 @@ class RouteForm(SentenceForm):
         self.scopes = [("", "all connections, also those added later"), *scopes]
         self.fields["place"].choices = self.scopes  # type: ignore[attr-defined]
 
-    def settings(self) -> RouteSettings:
-        """Return the route, for a command or a preview."""
+    def chosen_place(self) -> dict[str, int]:
+        """Return the key of the connection or mailbox that was chosen, by its name; nothing for everywhere."""
         kind, _, key = str(self.cleaned_data["place"]).partition("-")
-        where = {kind: int(key)} if key else {}
-        return RouteSettings(self.cleaned_data["events"], **where)
+        return {kind: int(key)} if key else {}
 
 
 class LogForm(forms.Form):

@@ -118,8 +118,7 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> tu
     if event.about == "message":
         facts = CardFacts(**_FACTS, privacy=destination.privacy)
         return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
-    about = about_key(entry.action, entry=entry.pk, connection=connection)
-    return notice_card(about, entry, destination, _MARKUP), ""
+    return notice_card(about_key(entry), entry, destination, _MARKUP), ""
 
 
 def _sample_entry(action: str, connection: int | None) -> Entry:

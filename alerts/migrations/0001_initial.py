@@ -50,6 +50,13 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='MissedAct',
+            fields=[
+                ('entry', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('missed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+        ),
+        migrations.CreateModel(
             name='Digest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -4,11 +4,14 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alerts.models.destinations import Destination
+from mirror.models import Message
+
 
 class Digest(models.Model):
     """One post for many cards, because more came than a channel accepts; edited in place."""
 
-    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE, related_name="digests")
+    destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="digests")
     # The id in whichever channel it is: Discord's, or Slack's time stamp. Empty where it cannot be edited.
     discord_message_id = models.CharField(max_length=32, blank=True)
     opened_at = models.DateTimeField(db_default=Now())
@@ -23,8 +26,8 @@ class Digest(models.Model):
 class Card(models.Model):
     """The one card of a message at a destination, or of something else that is `about`: a connection, the desk."""
 
-    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE)
-    message = models.ForeignKey("mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="cards")
+    destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
+    message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.CASCADE, related_name="cards")
     # Such as "connection/4" or "desk"; empty where there is a message.
     about = models.CharField(max_length=80, blank=True)
     # Where it is shown instead of in a post of its own.

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 
-from django.apps import apps
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alerts.models.cards import Card, Digest
+from alerts.models.destinations import Destination
 from common.grace import STUCK_AFTER
+from mirror.models import Message
 from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
@@ -56,8 +58,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
         if actor.sees_all():
             return listed
-        mirror: Any = apps.get_model("mirror", "Message")._default_manager
-        return listed.filter(message__in=mirror.visible_to(actor))
+        return listed.filter(message__in=Message.objects.visible_to(actor))
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
         """What the filters ask for, of what the actor may see, newest first."""
@@ -78,6 +79,16 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(destination__switched_off_at=None, erased_at=None).exclude(digest__removed=True)
 
 
+class MissedAct(models.Model):
+    """An act of the ledger whose planning failed. The sweep plans it, and removes this row."""
+
+    entry = models.BigIntegerField(primary_key=True)
+    missed_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"entry {self.entry}"
+
+
 class Delivery(CourierDelivery):
     """Something due at a destination. What a card or a digest shows is decided when it is sent."""
 
@@ -88,14 +99,10 @@ class Delivery(CourierDelivery):
         EVENT = "event", "Event"
 
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CARD)
-    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE, related_name="deliveries")
-    card = models.ForeignKey("alerts.Card", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
-    digest = models.ForeignKey(
-        "alerts.Digest", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
-    )
-    message = models.ForeignKey(
-        "mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
-    )
+    destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="deliveries")
+    card = models.ForeignKey(Card, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
+    digest = models.ForeignKey(Digest, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
+    message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
     # The act that it is about, by the number of its entry in the ledger.
     entry = models.BigIntegerField(null=True, blank=True)
     action = models.CharField(max_length=40)
@@ -138,6 +145,18 @@ class Delivery(CourierDelivery):
 
     def __str__(self) -> str:
         return f"{self.action} {self.state}"
+
+    def on_digest(self) -> DeliveryQuerySet:
+        """The deliveries that were claimed with this one: of the cards on it, where it is a digest."""
+        if self.digest_id is None:
+            return Delivery.objects.none()
+        return Delivery.objects.filter(
+            card__digest=self.digest_id, state=self.State.SENDING, lease_until=self.lease_until
+        )
+
+    def _finish(self, **fields: Any) -> bool:
+        self.on_digest().update(lease_until=None, last_attempt_at=Now(), **fields)
+        return super()._finish(answer=self.answer, **fields)
 
     @property
     def ledger_subject(self) -> dict[str, Any]:

@@ -1,28 +1,30 @@
 """Where alerts go, and about what each destination is notified."""
 
+import re
+from datetime import datetime
 from typing import Self
 
-from django.apps import apps
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
+from mirror.models import Connection, Mailbox
 
 # When two spellings of a Discord channel mean the same one: a # before the name, blanks around it and letters' case do
 # not count, and a blank inside is the hyphen that Discord makes of it.
-_ONE_SPELLING = r"lower(regexp_replace(regexp_replace({}, '^[#\s]+|\s+$', '', 'g'), '\s+', '-', 'g'))"
+_AROUND, _BLANKS = r"^[#\s]+|\s+$", r"\s+"
 
 
-def one_spelling(sql: str) -> str:
-    """Return SQL for the one spelling of the channel that this SQL names."""
-    return _ONE_SPELLING.format(sql)
+def one_spelling(channel: str) -> str:
+    """Return the one spelling of a channel."""
+    return re.sub(_BLANKS, "-", re.sub(_AROUND, "", channel)).lower()
 
 
 class OneSpelling(models.Func):
     """The one spelling of a channel, in queries and constraints."""
 
-    template = _ONE_SPELLING.format("%(expressions)s")
+    template = f"lower(regexp_replace(regexp_replace(%(expressions)s, '{_AROUND}', '', 'g'), '{_BLANKS}', '-', 'g'))"
     arity = 1
     output_field = models.CharField()
 
@@ -33,6 +35,22 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
     def switched_off(self) -> Self:
         """Those that were switched off, but not removed."""
         return self.not_removed().exclude(switched_off_at=None).order_by("name")
+
+    def locked(self) -> Self:
+        """Those found, locked for this transaction; deliveries can still be planned for them.
+
+        Whoever locks their deliveries too locks them first.
+        """
+        return self.select_for_update(no_key=True)
+
+    def for_planning(self, *, at: datetime | None = None) -> Self:
+        """Those that are on, with their routes: all of them, or only what was there at an earlier time."""
+        # Without its secrets, because decrypting them costs more than the rest.
+        found = self.filter(switched_off_at=None).only("kind", "answers_channel", "channel", "posts_in", "failures")
+        routes = Route.objects.prefetch_related("mailbox")
+        if at is not None:
+            found, routes = found.filter(told_since__lte=at), routes.filter(since__lte=at)
+        return found.order_by("pk").prefetch_related(models.Prefetch("routes", routes))
 
     def not_removed(self) -> Self:
         """Destinations that are not removed."""
@@ -54,12 +72,8 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def proved(self) -> Self:
         """Destinations that are on and have accepted a test or a card."""
-        took = Q(tested_at__isnull=False) | models.Exists(
-            apps.get_model("alerts", "Card")
-            .objects.filter(destination=models.OuterRef("pk"))
-            .exclude(discord_message_id="")
-        )
-        return self.filter(took, switched_off_at=None)
+        accepted = self.filter(card__discord_message_id__gt="").values("pk")
+        return self.filter(Q(tested_at__isnull=False) | Q(pk__in=accepted), switched_off_at=None)
 
 
 class Destination(models.Model):
@@ -126,8 +140,8 @@ class Route(models.Model):
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="routes")
-    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
     # What happened before is not delivered.
     since = models.DateTimeField(db_default=Now())

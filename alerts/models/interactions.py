@@ -4,7 +4,9 @@ from django.db import models
 from django.db.models import Q
 
 from common.encryption import EncryptedTextField
+from mirror.models import Message
 from outgoing.models import Delivery as CourierDelivery
+from people.models import Person
 
 
 class Interaction(CourierDelivery):
@@ -27,8 +29,8 @@ class Interaction(CourierDelivery):
     discord_channel = models.CharField(max_length=100, blank=True)
     discord_channel_id = models.CharField(max_length=32, blank=True)
     discord_guild_id = models.CharField(max_length=32, blank=True)
-    person = models.ForeignKey("people.Person", null=True, blank=True, on_delete=models.SET_NULL)
-    message = models.ForeignKey("mirror.Message", null=True, blank=True, on_delete=models.SET_NULL)
+    person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.SET_NULL)
+    message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.SET_NULL)
     # JSON, as it came: the text of a mail may stand there.
     options = EncryptedTextField(blank=True)
     token = EncryptedTextField(blank=True)

@@ -8,12 +8,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts.channels import channel_of
+from alerts.deliveries.planning import asks
 from alerts.destinations import routes
 from alerts.destinations.forms import RouteForm
 from alerts.destinations.samples import event_samples
 from alerts.errors import RouteExists
-from alerts.ledger_events import EVENTS, events_named
-from alerts.models import Destination
+from alerts.ledger_events import EVENTS, actions_of, events_named
+from alerts.models import Destination, Route
 from alerts.views.access import find_destination, managing
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.models import Connection, Mailbox
@@ -31,9 +32,10 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
-        return _page(request, destination, form, **_preview(destination, form.settings()))
+        return _page(request, destination, form, **_preview(destination, form))
+    events, actor = form.cleaned_data["events"], request.actor
     try:
-        routes.add_route(destination_id=destination_id, settings=form.settings(), actor=request.actor)
+        routes.add_route(destination_id=destination_id, events=events, actor=actor, **form.chosen_place())
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
@@ -59,22 +61,19 @@ def _scope_choices() -> list[tuple[str, str]]:
     ]
 
 
-def _preview(destination: Destination, settings: routes.RouteSettings) -> dict[str, Any]:
-    acts, connection = routes.newest_acts(), _connection_of(settings)
+def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
+    events, acts = form.cleaned_data["events"], routes.newest_acts()
+    place = {f"{name}_id": key for name, key in form.chosen_place().items()}
+    route = Route(destination=destination, actions=actions_of(events), **place)
+    # For the samples: the route's own connection, or the first that there is.
+    connection = route.mailbox.connection_id if route.mailbox else route.connection_id
+    first = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True).first
     return {
-        "samples": event_samples(events_named(settings.events), destination, connection),
+        "samples": event_samples(events_named(events), destination, connection or first()),
         "looked_at": len(acts),
-        "acts": routes.would_go(acts, settings, around=connection),
+        "acts": [act for act in acts if asks(route, act)],
         "is_previewed": True,
     }
-
-
-def _connection_of(settings: routes.RouteSettings) -> int | None:
-    """Return a connection for the samples: the route's own, or the first that there is."""
-    if settings.mailbox is not None:
-        return Mailbox.objects.filter(pk=settings.mailbox).values_list("connection", flat=True).first()
-    connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True)
-    return settings.connection or connections.first()
 
 
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:

@@ -1,6 +1,5 @@
 """Alert destinations: who may add, test, change and remove one, its errors, and that its address stays secret."""
 
-from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -11,7 +10,7 @@ from alerts.channels.discord.addresses import masked_webhook, webhook_error
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.destinations import commands as trying
-from alerts.models import Card, Delivery, Destination, Digest, Route
+from alerts.models import Card, Delivery, Destination, Digest, MissedAct, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
@@ -234,15 +233,17 @@ def test_every_action_updates_an_existing_card_while_its_destination_is_on(conne
         act(action, message)
         assert Delivery.objects.count() == before + 1, action
     # The sweep plans missed updates while there is a card.
-    monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
     Route.objects.update(actions=["connection.failing"])
+    Delivery.objects.all().delete()
+    with monkeypatch.context() as broken:
+        broken.setattr("alerts.deliveries.planning.plan", None)
+        act("decision.recorded", message)
+    missed = MissedAct.objects.get().pk
     with rolled_back():
-        Delivery.objects.all().delete()
-        assert [plan_missed() > 0, plan_missed()] == [True, 0]
+        assert (plan_missed([missed]), Delivery.objects.count()) == (1, 1)
     with rolled_back():
-        Delivery.objects.all().delete()
         Card.objects.all().delete()
-        assert plan_missed() == 0
+        assert (plan_missed([missed]), Delivery.objects.count()) == (1, 0)
     changed(destination, switched_off_at=Now())
     Delivery.objects.all().delete()
     act("decision.recorded", message)

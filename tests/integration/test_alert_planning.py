@@ -8,13 +8,13 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.channels import card_kinds
+from alerts.channels import channel_of
 from alerts.deliveries.missed import plan_missed
-from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, Planned
+from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, read_acts
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
-from alerts.destinations.routes import RouteSettings, add_route
+from alerts.destinations.routes import add_route
 from alerts.ledger_events import EVENTS, about_key
-from alerts.models import Card, Delivery, Destination, Route
+from alerts.models import Card, Delivery, Destination, MissedAct, Route
 from alerts.tasks import drain
 from approvals import tasks
 from approvals.decisions.expire import announce_expiring
@@ -41,12 +41,6 @@ def message(connection):
     return make_message(connection)
 
 
-@pytest.fixture
-def _plan_missed_at_once(monkeypatch):
-    """Let the sweep plan missed actions at once."""
-    monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
-
-
 def make_destination(kind="discord_webhook", actions=(), **fields):
     route = {name: fields.pop(name) for name in ("connection", "mailbox") if name in fields}
     made = Destination.objects.create(kind=kind, name=f"To {kind}", url=WEBHOOK, **fields)
@@ -67,6 +61,11 @@ def planned():
         (one.kind, one.action, one.card.about if one.card and one.card.about else one.message and one.message.pk)
         for one in Delivery.objects.order_by("pk")
     ]
+
+
+def plan_all_missed():
+    """What the sweep does."""
+    return plan_missed(MissedAct.objects.values_list("pk", flat=True))
 
 
 def delete_planned():
@@ -96,11 +95,10 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             assert {one.destination for one in made} == told, action
             assert {(one.entry, one.action, one.state) for one in made} == {(entry.pk, action, "due")}
             assert {one.message_id for one in made} == {about and about.pk}
-            assert all(one.kind == ("card" if one.destination.kind in card_kinds() else "event") for one in made), (
-                action
-            )
+            kinds = [(one.kind, channel_of(one.destination.kind).posts_cards) for one in made]
+            assert set(kinds) == {("card", True), ("event", False)}, action
             on_cards = {one.card.about for one in made if one.card}
-            assert on_cards == {about_key(action, entry=entry.pk, connection=connection.pk)}
+            assert on_cards == {"" if about else about_key(entry)}
 
 
 def test_actions_of_alerts_themselves_are_never_planned(message):
@@ -209,7 +207,8 @@ def test_ids_follow_the_order_of_actions_and_each_action_is_planned_once(message
     of_events = Delivery.objects.filter(kind="event").order_by("pk")
     assert [one.entry for one in of_events] == [entry.pk for entry in entries]
     with transaction.atomic():
-        assert [Planned(entry).destinations for entry in entries] == [[], [], []]
+        for entry in entries:
+            plan(*read_acts([(entry, {})]), Destination.objects.for_planning())
     assert planned() == before
 
 
@@ -249,7 +248,6 @@ def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
     assert drained == keys
 
 
-@pytest.mark.usefixtures("_plan_missed_at_once")
 def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(message, monkeypatch):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
@@ -259,24 +257,22 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
     make_destination("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.Planned", None)
+        broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
         refused = act("message.refused_at_gate", connection=connection, mailbox="m@x.example")
         act("connection.failing", connection=connection)
+    # A program gets no events from before it was added.
+    Destination.objects.filter(pk=make_destination("inngest", acts).pk).update(told_since=Now() + timedelta(hours=1))
     assert planned() == []
-    assert [plan_missed(), plan_missed()] == [3, 0]
+    assert [plan_all_missed(), plan_all_missed()] == [3, 0]
     found = planned()
-    # A program gets no events from before its route.
-    late = make_destination("inngest", acts)
-    Destination.objects.filter(pk=late.pk).update(told_since=Now() + timedelta(hours=1))
-    assert plan_missed() == 0
+    assert len(found) == 9
     assert sorted(kind for kind, action, _ in found if action == "message.approved") == ["answer", "card", "event"]
     assert {about for kind, _, about in found if kind == "card"} == {
         message.pk, f"refusal/{refused.pk}", f"connection/{connection.pk}",
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("_plan_missed_at_once")
 def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(message, monkeypatch, admin):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
@@ -290,19 +286,33 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
     Card.objects.create(destination=bot, message=message, discord_message_id="7")
     for one in (off, bot):
         switch_off(destination_id=one.pk, actor=actor)
-    act("message.approved", message)
+    with monkeypatch.context() as broken:
+        broken.setattr("alerts.deliveries.planning.plan", None)
+        act("message.approved", message)
     for one in (cards, program):
-        add_route(destination_id=one.pk, settings=RouteSettings(["email.decided"]), actor=actor)
+        add_route(destination_id=one.pk, events=["email.decided"], actor=actor)
     for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
-    assert (plan_missed(), planned()) == (0, [])
+    assert (plan_all_missed(), planned()) == (1, [])
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.Planned", None)
+        broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
-    assert plan_missed() == 1
+    assert plan_all_missed() == 1
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
+
+
+def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(message, monkeypatch):
+    make_destination(actions=["message.sent"])
+    with monkeypatch.context() as broken:
+        broken.setattr("alerts.deliveries.planning.plan", None)
+        broken.setattr("alerts.deliveries.missed.plan", None)
+        act("message.sent", message)
+        assert (plan_all_missed(), MissedAct.objects.count()) == (0, 1)
+        MissedAct.objects.update(missed_at=Now() - timedelta(minutes=11))
+        assert (plan_all_missed(), MissedAct.objects.count()) == (0, 0)
+    assert planned() == []
 
 
 def test_expiring_message_is_announced_once_unless_it_is_decided(message, reviewer):

@@ -11,7 +11,7 @@ import pytest
 
 import alerts.channels
 from alerts.channels import all_channels
-from alerts.models import Card, Delivery, Destination, Route
+from alerts.models import Delivery, Destination, Route
 from tests.alerting import deliver
 from tests.conformance.recipes import ROOT
 from tests.factories import make_message
@@ -95,10 +95,9 @@ def test_destination_without_its_folder_says_so_and_is_switched_off_by_its_next_
 ):
     destination = Destination.objects.create(kind="relay", name="Ours", privacy="headers")
     Route.objects.create(destination=destination, actions=["message.held"])
-    message = make_message(connection)
-    if kind == "card":
-        card = Card.objects.create(destination=destination, message=message)
-        Delivery.objects.update(kind="card", card=card)
+    make_message(connection)
+    if kind == "event":
+        Delivery.objects.update(kind="event", card=None)
     Delivery.objects.update(next_attempt_at="2026-01-01T00:00Z")
     client = signed_in(admin)
     for page in ("/alerts/", f"/alerts/{destination.pk}/", f"/alerts/{destination.pk}/routes/add/"):

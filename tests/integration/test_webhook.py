@@ -95,7 +95,7 @@ def raising(error):
 
 def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_nothing(client, connection, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.deliveries.planning.Planned", raising(RuntimeError("a bug of ours")))
+        patched.setattr("alerts.deliveries.planning.plan", raising(RuntimeError("a bug of ours")))
         assert post_event(client, connection, event_body()).json()["result"] == "applied"
     assert only_message().state == "held"
     monkeypatch.setattr("mirror.store.begin_message", raising(RuntimeError("a bug of ours")))
