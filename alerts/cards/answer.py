@@ -31,7 +31,11 @@ _DECISIONS = ("message.approved", "message.released", "message.rejected")
 def answer_card(message: Message, entry: Entry, destination: Destination, markup: Markup) -> Card:
     """Return the answer about this act on the message: short, and nobody is pinged."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
-    decision = _applied_decision(message) if entry.action in _DECISIONS else None
+    decision = None
+    if entry.action in _DECISIONS:
+        # The desk's own decision that took effect, if there is one.
+        applied = message.decisions.filter(state__in=(DecisionState.APPLIED, DecisionState.CALLING))
+        decision = applied.select_related("given_by").order_by("-pk").first()
     if (known := _ACTIONS.get(entry.action)) is not None:
         word, tone, meaning = known
     else:
@@ -64,12 +68,6 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
         fields=fields,
         word=word,
     )
-
-
-def _applied_decision(message: Message) -> Decision | None:
-    """Return the desk's own decision that took effect, if there is one."""
-    applied = message.decisions.filter(state__in=(DecisionState.APPLIED, DecisionState.CALLING))
-    return applied.select_related("given_by").order_by("-pk").first()
 
 
 def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:

@@ -43,11 +43,18 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
     messages = list(all_messages.for_rows().order_by(is_over, "-held_at", "-pk")[:MAX_READ])
     is_minimal = destination.privacy == Destination.Privacy.MINIMAL
-    rows = [_row(message, is_minimal=is_minimal) for message in messages]
+    rows = []
+    for message in messages:
+        status = card_status(message)
+        title = "" if is_minimal else message.subject.strip() or "(no subject)"
+        rows.append(Row(status.word, status.tone, title, message.review.risk_level))
     if len(messages) < MAX_READ:
         return rows
     others = all_messages.exclude(pk__in=[one.pk for one in messages]).order_by().values_list("state")
-    return rows + [_counted_row(state, number) for state, number in others.annotate(Count("pk"))]
+    for state, number in others.annotate(Count("pk")):
+        status = status_of(Message(state=state), None)
+        rows.append(Row(status.word, status.tone, number=number, is_listed=False))
+    return rows
 
 
 def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
@@ -87,17 +94,6 @@ def digest_title(rows: Sequence[Row]) -> str:
 
 def _number(rows: Iterable[Row]) -> int:
     return sum(row.number for row in rows)
-
-
-def _counted_row(state: str, number: int) -> Row:
-    status = status_of(Message(state=state), None)
-    return Row(status.word, status.tone, number=number, is_listed=False)
-
-
-def _row(message: Message, *, is_minimal: bool) -> Row:
-    status = card_status(message)
-    title = "" if is_minimal else message.subject.strip() or "(no subject)"
-    return Row(status.word, status.tone, title, message.review.risk_level)
 
 
 def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:

@@ -1,7 +1,6 @@
 """Cards that are about no message of the mirror: a connection, the desk, mail refused at the gate, a change."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from django.conf import settings
 from django.urls import reverse
@@ -62,12 +61,14 @@ def notice_card(about: str, entry: Entry | None, destination: Destination, marku
     details = details_of(entry) if entry is not None else {}
     if entry is not None and entry.action == REFUSED:
         return _refusal_card(entry, details, markup, minimal=minimal)
-    if about.startswith("brake/"):
-        return _brake_card(about, details, markup, minimal=minimal, at=entry.at if entry else None)
     if entry is not None and entry.action == CHANGE_ASKED:
         return _change_card(entry, details, markup, minimal=minimal)
     explanation = details.get("explanation", "")
-    return _status_card(about, entry, without_addresses(explanation) if minimal else explanation, markup)
+    if minimal:
+        explanation = without_addresses(explanation)
+    if about.startswith("brake/"):
+        return _brake_card(about, entry, explanation, markup)
+    return _status_card(about, entry, explanation, markup)
 
 
 def newest_entry(about: str, planned: int | None) -> Entry | None:
@@ -85,7 +86,9 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
 
 def _status_card(about: str, entry: Entry | None, explanation: str, markup: Markup) -> Card:
     notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
-    connection = _connection(about, entry)
+    kind, _, key = about.partition("/")
+    number = int(key) if kind == "connection" and key.isdecimal() else entry.connection if entry else None
+    connection = Connection.objects.filter(pk=number).first() if number is not None else None
     path = reverse("connection", args=[connection.pk]) if connection else reverse("queue")
     more = f"\n{markup.literal(explanation, MAX_EXPLANATION)}" if explanation else ""
     fields = [moment_field(markup, "Since", entry.at)] if entry else []
@@ -103,21 +106,19 @@ def _status_card(about: str, entry: Entry | None, explanation: str, markup: Mark
     )
 
 
-def _brake_card(about: str, details: Mapping[str, str], markup: Markup, *, minimal: bool, at: datetime | None) -> Card:
+def _brake_card(about: str, entry: Entry | None, explanation: str, markup: Markup) -> Card:
     """Show a flood: one card, however many messages it has."""
     key = about.partition("/")[2]
     brake = Brake.objects.filter(pk=key).first() if key.isdecimal() else None
     is_over = brake is not None and brake.ended_at is not None
     notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
-    explanation = details.get("explanation", "")
-    words = without_addresses(explanation) if minimal else explanation
     path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
     return Card(
         title=notice.word,
         url=f"{settings.PUBLIC_URL}{path}",
-        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}\n{markup.literal(words, MAX_EXPLANATION)}",
+        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}\n{markup.literal(explanation, MAX_EXPLANATION)}",
         tone=notice.tone,
-        fields=[moment_field(markup, "Since", at)] if at else [],
+        fields=[moment_field(markup, "Since", entry.at)] if entry else [],
         footer="Countersign · about a flood",
         word=notice.word,
     )
@@ -170,9 +171,3 @@ def _change_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, mi
         footer="Countersign · change of policy",
         word="Waiting for a second admin",
     )
-
-
-def _connection(about: str, entry: Entry | None) -> Connection | None:
-    kind, _, key = about.partition("/")
-    number = int(key) if kind == "connection" and key.isdecimal() else entry.connection if entry else None
-    return Connection.objects.filter(pk=number).first() if number is not None else None

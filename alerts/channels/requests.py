@@ -1,8 +1,10 @@
 """What all channels need to speak HTTP: checks of typed addresses, one bounded request, a redacted answer."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -69,6 +71,15 @@ def redacted(answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] =
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
     return text[:MAX_STORED]
+
+
+def json_object(answer: Answer) -> dict[str, Any]:
+    """Return the object in the body, an empty one where there is none."""
+    try:
+        result = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
 def retry_after(answer: Answer) -> float:

@@ -50,13 +50,24 @@ def deliver(*, destination_id: int, only: int | None = None) -> str:
         if delivery.attempts > MAX_ATTEMPTS:
             _give_up(delivery, "The worker failed each time.")
             return "failed"
-        return _attempt(delivery)
+        try:
+            card, posted = _send(delivery)
+        except RetryLater as later:
+            return _retry_later(delivery, later)
+        except Refused as refused:
+            return _refused(delivery, refused)
+        except Exception as error:
+            # An error of our own. The destination must not stay claimed until the lease ends.
+            log.exception("alert not built", extra={"delivery": delivery.pk})
+            return _retry_later(delivery, RetryLater(f"It could not be built ({type(error).__name__})."), is_ours=True)
+        return _delivered(delivery, card, posted)
 
 
 def card_content(delivery: Delivery) -> CardContent:
     """Return the card that a delivery posts, built from what is true now; its footer has the delivery's number."""
     destination = delivery.destination
-    markup = _card_channel(destination).markup
+    channel: Any = channel_of(destination.kind)
+    markup = channel.markup
     if delivery.digest is not None:
         rows, queue = digest_rows(delivery.digest, destination), f"{settings.PUBLIC_URL}{reverse('queue')}"
         card = digest_card(rows, queue, markup)
@@ -74,12 +85,6 @@ def card_content(delivery: Delivery) -> CardContent:
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
 
 
-def _card_channel(destination: Destination) -> CardChannel:
-    channel = channel_of(destination.kind)
-    assert isinstance(channel, CardChannel), "only events are delivered to the other kinds"
-    return channel
-
-
 def _obsolete(delivery: Delivery) -> str:
     post = delivery.card or delivery.digest
     if delivery.destination.switched_off_at:
@@ -87,24 +92,11 @@ def _obsolete(delivery: Delivery) -> str:
     return "Its post no longer exists." if post is not None and post.removed else ""
 
 
-def _attempt(delivery: Delivery) -> str:
-    try:
-        card, posted = _send(delivery)
-    except RetryLater as later:
-        return _retry_later(delivery, later)
-    except Refused as refused:
-        return _refused(delivery, refused)
-    except Exception as error:
-        # An error of our own. The destination must not stay claimed until the lease ends.
-        log.exception("alert not built", extra={"delivery": delivery.pk})
-        return _retry_later(delivery, RetryLater(f"It could not be built ({type(error).__name__})."), is_ours=True)
-    return _delivered(delivery, card, posted)
-
-
 def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
     if delivery.kind == Delivery.Kind.EVENT:
         return None, send_event(delivery, delivery.destination)
-    card, channel = card_content(delivery), _card_channel(delivery.destination)
+    card = card_content(delivery)
+    channel: Any = channel_of(delivery.destination.kind)
     body = channel.body(card)
     try:
         return card, _post_or_edit(channel, delivery, body)

@@ -34,10 +34,6 @@ def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Deli
         raise NotResent("Somebody deleted this digest in its channel. Its messages are on the desk.")
     if found.card is not None and found.card.removed:
         Card.objects.filter(pk=found.card.pk).update(removed=False, discord_message_id="", digest=None)
-    return _repeat(found, actor)
-
-
-def _repeat(found: Delivery, actor: Actor) -> Delivery:
     event = {"event_id": found.event_id, "request": found.request} if found.kind == Delivery.Kind.EVENT else {}
     names = ("kind", "destination", "card", "digest", "message", "entry", "action", "trace")
     again = Delivery.objects.create(again_of=found, **{name: getattr(found, name) for name in names}, **event)

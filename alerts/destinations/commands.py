@@ -95,7 +95,9 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
             **{name: getattr(settings, name) for name in same},
         )
     if settings.events:
-        _add_first_routes(destination, settings)
+        wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
+        actions = actions_of(settings.events)
+        Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)
     _enqueue_head(destination, was=False)
     waits.record_change("destination.added", destination, actor, before="", after=describe(destination))
     return destination
@@ -141,10 +143,8 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
         _abandon_posts(destination)
-    where = ["url", "channel", "secret", "answers_channel", "posts_in", "tested_at", "witnessed_seal", "witnessed_at"]
-    where += ["failures", "waits_until", "told_since"]
     with _answering_alone(settings.answers_channel):
-        destination.save(update_fields=["name", "privacy", "witnesses", *where])
+        destination.save()
     _enqueue_head(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
     waits.record_change("destination.changed", destination, actor, before=before, after=describe(destination), **moved)
@@ -162,8 +162,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
         destination.switched_off_at, destination.switched_off_because = None, ""
         destination.told_since = clock()
         _reset_failures(destination)
-        on = ["switched_off_at", "switched_off_because", "told_since"]
-        destination.save(update_fields=[*on, "failures", "waits_until"])
+        destination.save()
         _enqueue_head(destination, was=False)
         waits.record_change(
             "destination.switched_on", destination, actor, before="off", after="on", explanation=because
@@ -195,8 +194,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url, destination.switched_off_because = "", "Somebody removed it."
     destination.secret = destination.secret_before = ""
-    off = ["removed_at", "switched_off_at", "switched_off_because"]
-    destination.save(update_fields=[*off, "url", "secret", "secret_before"])
+    destination.save()
     destination.routes.all().delete()
     waits.record_change("destination.removed", destination, actor, before=before, after="")
     return destination
@@ -265,9 +263,3 @@ def _enqueue_head(destination: Destination, *, was: bool) -> None:
     if destination.witnesses and not was:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
         tasks.witness.delay_on_commit(destination.pk)
-
-
-def _add_first_routes(destination: Destination, settings: Settings) -> None:
-    wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
-    actions = actions_of(settings.events)
-    Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)

@@ -111,9 +111,12 @@ def event_samples(events: Iterable[Event], destination: Destination, connection:
 
 
 def _shown(event: Event, destination: Destination, connection: int | None) -> tuple[Card | None, str]:
-    entry = _sample_entry(event.actions[0], connection)
+    action = event.actions[0]
+    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_FINGERPRINT)
+    entry.detail = EntryDetail(fields=_DETAILS.get(action, {}))
     if not channel_of(destination.kind).posts_cards:
-        body = event_body(entry, _sample_message(entry.action), destination)
+        message = _sample_message(action) if event.about == "message" else None
+        body = event_body(entry, message, destination)
         return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     if event.about == "message":
         facts = CardFacts(**_FACTS, privacy=destination.privacy)
@@ -121,18 +124,8 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> tu
     return notice_card(about_key(entry), entry, destination, _MARKUP), ""
 
 
-def _sample_entry(action: str, connection: int | None) -> Entry:
-    """Return an entry of this act, in an existing connection if there is one."""
-    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_FINGERPRINT)
-    entry.detail = EntryDetail(fields=_DETAILS.get(action, {}))
-    return entry
-
-
-def _sample_message(action: str) -> Message | None:
-    """Return the message after this act; None where the act is about no message of the mirror."""
-    event = event_of(action)
-    if event is None or event.about != "message":
-        return None
+def _sample_message(action: str) -> Message:
+    """Return the message after this act."""
     state, status = _AFTER.get(action, (MessageState.HELD, "pending_send_approval"))
     is_inbound = state == MessageState.RECEIVED
     sender, recipient = (RECIPIENT, SENDER) if is_inbound else (SENDER, RECIPIENT)

@@ -38,7 +38,7 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
     destination.secret = secret = channel.new_secret()
-    destination.save(update_fields=["secret", "secret_before", "secret_before_until"])
+    destination.save()
     after = (
         f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"
     )

@@ -1,13 +1,13 @@
 """Destinations and routes in words: for pages, and for the ledger without what would let somebody post there."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
 
 from alerts.channels import channel_of
-from alerts.ledger_events import EVENTS, Event, event_of
+from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.actors import Actor
 from mirror.models import Connection, Mailbox
@@ -95,12 +95,6 @@ def hidden_routes(actor: Actor) -> set[int]:
     return set(Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True))
 
 
-def events_of(actions: Iterable[str]) -> list[Event]:
-    """Return the events that these acts mean, in the order in which the desk names them."""
-    meant = {event.name for event in map(event_of, actions) if event is not None}
-    return [event for event in EVENTS if event.name in meant]
-
-
 def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
     """Return what follows “Notifies about”; for hidden routes without their connection or mailbox.
 
@@ -112,10 +106,9 @@ def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
 
 def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
     """Return the words of a route's events, and of its connection or mailbox as `sentence` names it."""
-    # Actions in routes of earlier versions that belong to no event.
-    rest = [action for action in route.actions if event_of(action) is None]
-    events = [event.words for event in events_of(route.actions)]
-    events = events or [action.replace(".", " ").replace("_", " ") for action in rest]
+    events = [event.words for event in EVENTS if not set(event.actions).isdisjoint(route.actions)]
+    # Actions in routes of earlier versions belong to no event.
+    events = events or [action.replace(".", " ").replace("_", " ") for action in route.actions]
     return events, "for mail that you cannot see" if route.pk in hidden else location(route)
 
 

@@ -37,8 +37,7 @@ class _Discord(CardChannel):
     def body(self, card: Card) -> dict[str, Any]:
         return payload(embed(card))
 
-    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        return shortened(body)
+    shorten = staticmethod(shortened)
 
     def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
         return speak(destination, "POST", body, limit=limit)
@@ -87,8 +86,7 @@ class DiscordWebhook(_Discord):
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
         return {"content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]), "allowed_mentions": {"parse": []}}
 
-    def url_error(self, url: str) -> str:
-        return webhook_error(url)
+    url_error = staticmethod(webhook_error)
 
     def address(self, destination: Destination) -> str:
         return masked_webhook(destination.url)

@@ -16,7 +16,7 @@ from django.conf import settings
 from alerts.channels.base import CardGone, CardRefused, DestinationGone, Posted, RetryLater
 from alerts.channels.discord import rates
 from alerts.channels.discord.addresses import HOSTS, webhook_error
-from alerts.channels.requests import redacted, send
+from alerts.channels.requests import json_object, redacted, send
 from alerts.models import Destination
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
@@ -58,7 +58,7 @@ def speak(
         pause = rates.ALONE_SECONDS
     url = _url(target, method, message_id, has_buttons=bool(body.get("components")))
     answer = send(method, url, json.dumps(body).encode(), headers=target.headers, limit=limit)
-    result = _json(answer)
+    result = json_object(answer)
     channel = str(result.get("channel_id") or "")
     channel = channel if answer.status == 200 and _ID.fullmatch(channel) else ""
     rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel)
@@ -99,14 +99,6 @@ def _url(target: _Target, method: str, message_id: str, *, has_buttons: bool) ->
     more = ({"wait": "true"} if method == "POST" else {}) | ({"with_components": "true"} if has_buttons else {})
     query = "&".join(filter(None, (target.query, urlencode(more))))
     return f"{target.base}{path}{'?' if query else ''}{query}"
-
-
-def _json(answer: Answer) -> dict[str, Any]:
-    try:
-        result = json.loads(answer.body) if answer.body else {}
-    except ValueError:
-        return {}
-    return result if isinstance(result, dict) else {}
 
 
 def _read(answer: Answer, result: dict[str, Any], target: _Target, *, message_id: str) -> Posted:

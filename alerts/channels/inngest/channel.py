@@ -47,64 +47,6 @@ _GONE = (401, 403, 404, 410)
 _REFUSED = (400, 406, 409, 412, 413, 422)
 
 
-class Inngest(EventChannel):
-    """Events for functions."""
-
-    kind, label, service = "inngest", "Inngest", "Inngest"
-    hosts = ("inn.gs",)
-    summary = "Events for functions. Needs an event URL."
-    fields = (
-        FormField(
-            "url",
-            "Event URL",
-            "In Inngest: Manage, Event Keys; the address ends with the key.",
-            required="Enter the event URL.",
-            is_secret=True,
-        ),
-    )
-    refusals = {
-        400: "Inngest did not accept the event. Check that the address is an event URL.",
-        401: "Inngest does not know this event key. Copy the whole address from Manage, Event Keys.",
-        403: "Inngest refuses this key. Check under Manage, Event Keys, whether it is limited to certain events or "
-        "addresses.",
-        404: "Inngest does not know this event key: it was deleted, or the address is incomplete. Check under Manage, "
-        "Event Keys.",
-        413: "The event is too large for Inngest.",
-    }
-
-    def url_error(self, url: str) -> str:
-        return event_url_error(url)
-
-    def address(self, destination: Destination) -> str:
-        return masked_event_url(destination.url)
-
-    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        return {"name": f"{FAMILY}{name}", "id": event_id, "ts": int(at.timestamp() * 1000), "data": data}
-
-    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
-        url = destination.url
-        if error := event_url_error(url):
-            # It may have been accepted because of an origin that is no longer allowed.
-            raise DestinationGone(error)
-        answer = send("POST", url, body, limit=limit)
-        stored = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
-        if 200 <= answer.status < 300:
-            return Posted(_event_id(answer), answer.status, answer=stored)
-        if answer.status == 429:
-            raise RetryLater("Inngest asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
-        sentence = f"Inngest answered {answer.status}."
-        if answer.status in _GONE:
-            raise DestinationGone(f"{sentence} It does not accept this event key.", status=answer.status, answer=stored)
-        if answer.status in _REFUSED:
-            raise CardRefused(f"{sentence} It does not accept this event.", status=answer.status, answer=stored)
-        raise RetryLater(sentence, status=answer.status, answer=stored)
-
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        if not self.post_test_event(destination, limit=limit).message_id:
-            return TestResult(False, "The answer did not come from Inngest. Check the address.")
-        return TestResult(True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}.")
-
-
 def event_url_error(url: str) -> str:
     """Return in words why this cannot be an Inngest event URL, and what to do; empty where it can."""
     if error := address_error(url, example=EXAMPLE, hint=_HINT):
@@ -135,6 +77,63 @@ def masked_event_url(url: str) -> str:
         return masked_host(url)
     key = found["key"]
     return f"{parts.netloc}/e/…{key[-_SHOWN:]}" if len(key) >= _LONG else f"{parts.netloc}/e/{MASK}"
+
+
+class Inngest(EventChannel):
+    """Events for functions."""
+
+    kind, label, service = "inngest", "Inngest", "Inngest"
+    hosts = ("inn.gs",)
+    summary = "Events for functions. Needs an event URL."
+    fields = (
+        FormField(
+            "url",
+            "Event URL",
+            "In Inngest: Manage, Event Keys; the address ends with the key.",
+            required="Enter the event URL.",
+            is_secret=True,
+        ),
+    )
+    refusals = {
+        400: "Inngest did not accept the event. Check that the address is an event URL.",
+        401: "Inngest does not know this event key. Copy the whole address from Manage, Event Keys.",
+        403: "Inngest refuses this key. Check under Manage, Event Keys, whether it is limited to certain events or "
+        "addresses.",
+        404: "Inngest does not know this event key: it was deleted, or the address is incomplete. Check under Manage, "
+        "Event Keys.",
+        413: "The event is too large for Inngest.",
+    }
+
+    url_error = staticmethod(event_url_error)
+
+    def address(self, destination: Destination) -> str:
+        return masked_event_url(destination.url)
+
+    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {"name": f"{FAMILY}{name}", "id": event_id, "ts": int(at.timestamp() * 1000), "data": data}
+
+    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+        url = destination.url
+        if error := event_url_error(url):
+            # It may have been accepted because of an origin that is no longer allowed.
+            raise DestinationGone(error)
+        answer = send("POST", url, body, limit=limit)
+        stored = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
+        if 200 <= answer.status < 300:
+            return Posted(_event_id(answer), answer.status, answer=stored)
+        if answer.status == 429:
+            raise RetryLater("Inngest asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+        sentence = f"Inngest answered {answer.status}."
+        if answer.status in _GONE:
+            raise DestinationGone(f"{sentence} It does not accept this event key.", status=answer.status, answer=stored)
+        if answer.status in _REFUSED:
+            raise CardRefused(f"{sentence} It does not accept this event.", status=answer.status, answer=stored)
+        raise RetryLater(sentence, status=answer.status, answer=stored)
+
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        if not self.post_test_event(destination, limit=limit).message_id:
+            return TestResult(False, "The answer did not come from Inngest. Check the address.")
+        return TestResult(True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}.")
 
 
 def _event_id(answer: Answer) -> str:

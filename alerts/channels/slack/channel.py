@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
-from alerts.cards.markup import Card
 from alerts.channels.base import (
     TEST_CARD,
     CardChannel,
@@ -26,6 +25,7 @@ from alerts.channels.requests import (
     MASK,
     address_error,
     is_allowed,
+    json_object,
     masked_host,
     redacted,
     retry_after,
@@ -148,11 +148,8 @@ class Slack(CardChannel):
             return masked_host(destination.url)
         return f"{parts.netloc}/services/…{found['hook'][-4:]}/{MASK}"
 
-    def body(self, card: Card) -> dict[str, Any]:
-        return card_body(card)
-
-    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        return short_body(body)
+    body = staticmethod(card_body)
+    shorten = staticmethod(short_body)
 
     def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
         if destination.secret and destination.channel:
@@ -194,29 +191,20 @@ def webhook_error(url: str) -> str:
 
 def _call(destination: Destination, method: str, body: dict[str, Any], *, limit: float) -> Posted:
     """Call Slack's Web API as the bot. It answers 200 with "ok": false to what it refused."""
-    url = f"{_api(destination)}/{method}"
+    api = API
+    # A stand-in answers at the origin of an address that OUTGOING_ALLOW names.
+    if destination.url and is_allowed(destination.url):
+        parts = urlsplit(destination.url)
+        api = f"{parts.scheme}://{parts.netloc}/api"
     headers = {"Authorization": f"Bearer {destination.secret}", "Content-Type": "application/json; charset=utf-8"}
-    answer = send(
-        "POST", url, json.dumps({**body, "channel": destination.channel}).encode(), headers=headers, limit=limit
-    )
+    request = json.dumps({**body, "channel": destination.channel}).encode()
+    answer = send("POST", f"{api}/{method}", request, headers=headers, limit=limit)
     stored = redacted(answer, [destination.secret], headers=["Retry-After"])
-    try:
-        result = json.loads(answer.body)
-    except ValueError:
-        result = {}
-    result = result if isinstance(result, dict) else {}
+    result = json_object(answer)
     timestamp = str(result.get("ts") or "")
     if answer.status == 200 and result.get("ok") is True and _TIMESTAMP.fullmatch(timestamp):
         return Posted(timestamp, 200, answer=stored, pause=PAUSE)
     raise _failure(answer, str(result.get("error") or ""), stored)
-
-
-def _api(destination: Destination) -> str:
-    """Return where the Web API is: at Slack, or at the origin of an address that OUTGOING_ALLOW names."""
-    if destination.url and is_allowed(destination.url):
-        parts = urlsplit(destination.url)
-        return f"{parts.scheme}://{parts.netloc}/api"
-    return API
 
 
 def _failure(answer: Answer, error: str, stored: str) -> Exception:

@@ -25,19 +25,37 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
 
     Who writes must be a reviewer or an admin of the mailbox; who reads may have any role there.
     """
-    if to_write and (chosen := _chosen_before(command)):
-        return chosen
+    if to_write:
+        # An earlier run may have chosen it.
+        rows = CommandedMail.objects.filter(interaction_id=command.interaction.discord_id).exclude(mailbox=None)
+        if before := rows.select_related("mailbox__connection").first():
+            assert before.mailbox is not None
+            return before.mailbox
     actor = command.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else command.actor
     visible = _visible(actor)
     usable = _usable(visible)
     if not usable:
-        raise _missing(is_any=bool(visible))
+        if not visible:
+            raise CommandRefused("You may not use any mailbox for this. Ask an admin.", reason="no mailbox")
+        raise CommandRefused(
+            "Commands need an agent key, and no mailbox that you may use has a connection with one. An admin can enter "
+            "it on the connection's page.",
+            reason="no agent key",
+        )
     asked = command.option("mailbox").lower()
-    found = (
-        [one for one in usable if asked in _names_of(one, usable)]
-        if asked
-        else _receivers_of(email_id, usable) or usable
-    )
+    if asked:
+        found = [
+            one
+            for one in usable
+            if asked in (_name_of(one, usable).lower(), f"{one.connection.slug}/{one.address}".lower())
+        ]
+    else:
+        # What a reply answers, its mailbox received, if the desk knows it.
+        received = (
+            Message.objects.filter(upstream_id=email_id, mailbox__in=usable) if email_id else Message.objects.none()
+        )
+        keys = set(received.values_list("mailbox", flat=True))
+        found = [one for one in usable if one.pk in keys] or usable
     if len(found) == 1:
         return _not_paused(found[0])
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
@@ -68,19 +86,6 @@ def _usable(visible: list[Mailbox]) -> list[Mailbox]:
     return [one for one in visible if one.connection.agent_key]
 
 
-def _receivers_of(email_id: str, usable: list[Mailbox]) -> list[Mailbox]:
-    """Return the mailbox that received a message, where the desk knows it."""
-    received = Message.objects.filter(upstream_id=email_id, mailbox__in=usable) if email_id else Message.objects.none()
-    keys = set(received.values_list("mailbox", flat=True))
-    return [one for one in usable if one.pk in keys]
-
-
-def _chosen_before(command: Command) -> Mailbox | None:
-    row = CommandedMail.objects.filter(interaction_id=command.interaction.discord_id).exclude(mailbox=None)
-    found = row.select_related("mailbox__connection").first()
-    return found.mailbox if found else None
-
-
 def _not_paused(mailbox: Mailbox) -> Mailbox:
     if mailbox.connection.paused_at is None:
         return mailbox
@@ -91,24 +96,10 @@ def _not_paused(mailbox: Mailbox) -> Mailbox:
     )
 
 
-def _missing(*, is_any: bool) -> CommandRefused:
-    if is_any:
-        return CommandRefused(
-            "Commands need an agent key, and no mailbox that you may use has a connection with one. An admin can enter "
-            "it on the connection's page.",
-            reason="no agent key",
-        )
-    return CommandRefused("You may not use any mailbox for this. Ask an admin.", reason="no mailbox")
-
-
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
     """Return the address, and where two accounts have the same one, the connection in front of it."""
     is_twice = sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
     return f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
-
-
-def _names_of(mailbox: Mailbox, among: list[Mailbox]) -> set[str]:
-    return {_name_of(mailbox, among).lower(), f"{mailbox.connection.slug}/{mailbox.address}".lower()}
 
 
 def _matching_recipients(person: Person, usable: list[Mailbox], typed: str) -> list[str]:

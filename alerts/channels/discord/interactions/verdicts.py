@@ -81,7 +81,9 @@ def judge(interaction: Interaction) -> Reply:
     people = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
     person = people.prefetch_related("grants").first()
     if person is None:
-        return _refuse_stranger(interaction, button, message)
+        actor = replace(stranger(interaction), proof=proof_of(interaction))
+        why = "This Discord account is not linked to anyone at the desk."
+        return _refuse(interaction, actor, button, message, "not linked", why, link_instructions(interaction))
     actor = replace(person.actor(surface="discord"), proof=proof_of(interaction))
     interaction.person = person
     may_see = message is not None and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
@@ -149,24 +151,18 @@ def _carry_out(press: _Press) -> Reply:
 
 def _ask_why(press: _Press, revision: Revision) -> Reply:
     """Ask for the reason, unless it could not count any more; the form that comes back is judged like any verdict."""
-    try:
-        _check_rejectable(press, revision)
-    except DeskError as error:
-        return _not_done(press, error)
-    return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
-
-
-def _check_rejectable(press: _Press, revision: Revision) -> None:
     message = press.message
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
-        raise AlreadyDecided(who_was_first(decision) if decision else "This message is no longer held.")
+        first = who_was_first(decision) if decision else "This message is no longer held."
+        return _not_done(press, AlreadyDecided(first))
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
-        raise VerdictNotAllowed(ruling.reasons[0])
-    if message.revision is None or message.revision.fingerprint != revision.fingerprint:
-        current = message.revision.fingerprint if message.revision else ""
-        raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
+        return _not_done(press, VerdictNotAllowed(ruling.reasons[0]))
+    current = message.revision.fingerprint if message.revision else ""
+    if current != revision.fingerprint:
+        return _not_done(press, ContentChanged(OUTDATED, shown=revision.fingerprint, current=current))
+    return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
 
 
 def _not_done(press: _Press, error: DeskError) -> Reply:
@@ -199,12 +195,6 @@ def _pressed_card(interaction: Interaction, message: Message, post: str) -> Card
     is_there = Q(destination__channel=channel) | Q(destination__channel="", destination__posts_in=channel)
     cards = Card.objects.filter(is_there, message=message, discord_message_id=post).exclude(discord_message_id="")
     return cards.select_related("destination").first()
-
-
-def _refuse_stranger(interaction: Interaction, button: Button, message: Message | None) -> Reply:
-    actor = replace(stranger(interaction), proof=proof_of(interaction))
-    why = "This Discord account is not linked to anyone at the desk."
-    return _refuse(interaction, actor, button, message, "not linked", why, link_instructions(interaction))
 
 
 def _refuse(
