@@ -31,8 +31,8 @@ SCOPES = {
     "oversight_read": "See held mail without deciding it.",
     "admin": "Manage mailboxes, keys, webhooks and lists of the account; read everything.",
 }
-# With one of these a program decides what is held, or changes how the account is overseen.
-_STRONG = frozenset({"oversight", "admin"})
+# What a key with a scope may do without the other scope, too.
+_INCLUDES = {"oversight": "oversight_read", "admin": "read"}
 # The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
@@ -148,11 +148,14 @@ def _changing(
 
 
 def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) -> bool:
-    """Whether a key neither decides nor administers that did not before, nor does so in more mailboxes."""
-    strong = _STRONG & set(changes.get("scopes", key.scopes))
-    boxes = set(changes.get("mailboxes", key.mailboxes) or ())
-    in_more = bool(key.mailboxes) and (not boxes or not boxes <= set(key.mailboxes))
-    return not strong or not (in_more or not strong <= set(key.scopes))
+    """Whether a key only loses scopes or mailboxes. One without mailboxes reaches all."""
+    if not changes.keys() <= {"scopes", "mailboxes"}:
+        return False
+    scopes = changes.get("scopes", key.scopes)
+    may = {*key.scopes, *(_INCLUDES[scope] for scope in key.scopes if scope in _INCLUDES)}
+    mailboxes = changes.get("mailboxes", key.mailboxes)
+    in_more = key.mailboxes and not (mailboxes and set(mailboxes) <= set(key.mailboxes))
+    return may.issuperset(scopes) and not in_more
 
 
 @second_admin("Scopes of a key", words=_changing, tightens=_reaches_no_further, calls_multimail=True)

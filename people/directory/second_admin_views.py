@@ -27,7 +27,7 @@ from people.second_admin.asking import (
     unpack,
 )
 from people.second_admin.ending import accept, check_may_accept, decline, reveal_secret, withdraw_change
-from people.second_admin.registry import COMMANDS, AskedChange, SecondAdminNeeded
+from people.second_admin.registry import AskedChange, SecondAdminNeeded, command_of
 from people.second_admin.setting import has_another_admin, organisation_settings, set_second_admin
 from people.sign_in.reauthentication import reauthenticated
 
@@ -243,11 +243,11 @@ def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
         why_not = error.sentence
     return {
         "change": change,
-        "kind": COMMANDS[change.command].kind,
+        "kind": command_of(change).kind,
         "is_own": change.is_of(request.actor),
         "may_decline": not change.is_of(request.actor)
         and covers(request.actor, connection=connection, mailbox=mailbox),
         "why_not": why_not,
         "others": other_admins(change, asker=change.asked_by_id),
-        "wants_code": COMMANDS[change.command].calls_multimail and bool(change.outcome),
+        "wants_code": command_of(change).calls_multimail and bool(change.outcome),
     }

@@ -12,7 +12,7 @@ from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
 from people.models import WAITS_FOR, PendingChange, Person
-from people.second_admin.registry import COMMANDS, AskedChange, ChangeInWords
+from people.second_admin.registry import AskedChange, ChangeInWords, command_of
 
 MAX_REASON = 1000
 # A form has at most a mebibyte, and this text is one field of it.
@@ -105,7 +105,7 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
         connection=place_of(change)[0],
         about=change,
         details={
-            "kind": COMMANDS[change.command].kind,
+            "kind": command_of(change).kind,
             "change": change.title,
             "mailbox": str(change.mailbox or ""),
             "before": change.before,

@@ -18,7 +18,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.models import Invitation, PendingChange
 from people.second_admin.asking import ChangeNotWaiting, covers, place_of, record_change
-from people.second_admin.registry import COMMANDS, WaitingCommand
+from people.second_admin.registry import WaitingCommand, command_of
 
 State = PendingChange.State
 # Longer than all calls of one change together, so that only a dead process's row is carried out again.
@@ -50,7 +50,7 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
     outside of a transaction, and waits again where its outcome is not known; `code` is an operator's code for it.
     Raises ChangeNotWaiting.
     """
-    command = COMMANDS[PendingChange.objects.values_list("command", flat=True).get(pk=change_id)]
+    command = command_of(PendingChange.objects.only("command").get(pk=change_id))
     if command.calls_multimail:
         return _accept_by_call(change_id, command, actor, code)
     return _accept(change_id, command, actor)

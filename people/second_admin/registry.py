@@ -16,7 +16,7 @@ from common.actors import Actor
 from common.encryption import decrypt, encrypt
 from common.postgres import clock
 from people.errors import NotYours
-from people.models import OrganisationSettings
+from people.models import OrganisationSettings, PendingChange
 from people.second_admin.arguments import as_json, from_json
 
 P = ParamSpec("P")
@@ -24,6 +24,7 @@ R = TypeVar("R")
 
 # Who acts, when, and with which code of MultiMail's operator is said anew when a change is accepted.
 _SAID_ANEW = {"actor", "now", "code"}
+_OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this one cannot read it. Ask for it again."
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,30 @@ class WaitingCommand:
         if "secret" in change:
             stored |= json.loads(decrypt(change["secret"]))
         hints = get_type_hints(self.run)
-        arguments = {name: from_json(hints[name], one) for name, one in stored.items()}
         said = {"actor": actor, "now": clock(), "code": code}
-        arguments |= {name: one for name, one in said.items() if name in hints}
+        try:
+            arguments = {name: from_json(hints[name], one) for name, one in stored.items()}
+            arguments |= {name: one for name, one in said.items() if name in hints}
+            inspect.signature(self.run).bind(**arguments)
+        except (KeyError, TypeError, ValueError):
+            raise NotYours(_OF_ANOTHER_VERSION) from None
         if self.words(**arguments).fingerprint != change["seen"]:
             raise NotYours("This has changed since it was asked. Look at it as it is now, then ask again.")
         return self.run(**arguments)
 
 
 COMMANDS: dict[str, WaitingCommand] = {}
+
+
+def command_of(change: PendingChange) -> WaitingCommand:
+    """Return the command of a change; where no version has it any more, one that only says so."""
+    return COMMANDS.get(change.command) or WaitingCommand(
+        change.command, change.command, _refuse, _refuse, None, calls_multimail=False, secrets=(), made=None
+    )
+
+
+def _refuse(**_: Any) -> Any:
+    raise NotYours(_OF_ANOTHER_VERSION)
 
 
 def is_second_admin_on() -> bool:

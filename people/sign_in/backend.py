@@ -1,11 +1,8 @@
 """Loads a session's person, with their roles and whether one of these needs a second factor, for every request."""
 
-from functools import cache
-
 from allauth.account.auth_backends import AuthenticationBackend
 from django.db.models import Exists, OuterRef, QuerySet
 
-from common.postgres.statements import ANY, RowQuery, give_prefetched
 from people.models import Grant, Person, RoleRule
 
 
@@ -32,18 +29,8 @@ class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
     """Checks passwords as allauth does, and loads the signed-in person with the second-factor rule."""
 
     def get_user(self, user_id: int) -> Person | None:
-        person = _person().first({ANY: user_id})
+        people = with_second_factor_rule(Person.objects.filter(pk=user_id))
+        person = people.prefetch_related("grants").first()
         if person is None or not self.user_can_authenticate(person):
             return None
-        give_prefetched(person, "grants", _grants().read({ANY: user_id}))
         return person
-
-
-@cache
-def _person() -> RowQuery[Person]:
-    return RowQuery(with_second_factor_rule(Person.objects.filter(pk=ANY)))
-
-
-@cache
-def _grants() -> RowQuery[Grant]:
-    return RowQuery(Grant.objects.filter(person=ANY))

@@ -8,7 +8,6 @@ open for a session, such as a live stream, listens to `access_changed` and check
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -24,7 +23,6 @@ from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import NAMED_LATER, RowQuery
 from people.models import Person
 
 IDLE = timedelta(hours=2)
@@ -57,7 +55,7 @@ class SessionStore(DatabaseSessions):
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
-        row = _session().first({NAMED_LATER: self.session_key})
+        row = Session.objects.filter(session_key=self.session_key).first()
         if row is None or row.expire_date <= timezone.now():
             self._session_key = None
             return {}
@@ -76,11 +74,6 @@ class SessionStore(DatabaseSessions):
     def must_be_noted(self, now: datetime) -> bool:
         """Whether this session's last use was stored a while ago."""
         return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
-
-
-@cache
-def _session() -> RowQuery[Session]:
-    return RowQuery(Session.objects.filter(session_key=NAMED_LATER))
 
 
 class NoSuchSession(Exception):

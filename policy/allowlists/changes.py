@@ -23,7 +23,7 @@ from policy.allowlists.applicable import applicable_lists
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.allowlists.loosening import loosens
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
-from policy.models import AllowChange, AllowEntry, Allowlist, GateList
+from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
 
 if TYPE_CHECKING:
     from mirror.models import Mailbox
@@ -342,6 +342,11 @@ def _first_few(patterns: list[str]) -> str:
 
 
 def _loosens(locked: Allowlist, change: Change) -> bool:
+    # A rule may ask for more of whoever is on the list, for as long as they are.
+    naming = [{"when": {"lists": [locked.pk]}}]
+    is_named = PolicyVersion.objects.filter(state="active", rules__contains=naming).exists()
+    if is_named and (change.put or change.remove):
+        return True
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
     there = locked.entries.not_removed().filter(pattern__in=[pattern for pattern, _ in put])
     others = Allowlist.objects.exclude(pk=locked.pk).exclude(mode=OFF).filter(kind=locked.kind)

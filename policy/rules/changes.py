@@ -7,6 +7,7 @@ not seen; what is activated is exactly what was shown, in place of the version t
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection as database
 from django.db.models import Max
@@ -18,7 +19,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
-from policy.models import PolicyVersion
+from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
 from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, rules_loosen, with_rule
 from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
@@ -160,9 +161,25 @@ def _activating(*, actor: Actor, edits: int, active: int, note: str) -> ChangeIn
         before=in_text(found, "before") or "no rules",
         after=in_text(found, "after") or "no rules",
         page=reverse("policy"),
-        # A draft that is begun anew has the same numbers, so its rules are compared.
-        based_on=draft.rules,
+        # A draft that is begun anew has the same numbers, so its rules are compared, and what they name: while no
+        # active rule names that too, one admin changes it alone.
+        based_on=[draft.rules, *_named_by(now.draft_rules)],
     )
+
+
+def _named_by(rules: Rules) -> list[Any]:
+    """Return the members, hours and list versions of what these rules name, as they are now."""
+    groups = {group for one in rules for group in (*one.then.approvals, *one.then.barred_groups)}
+    calendars = {calendar for one in rules for calendar in one.calendars}
+    lists = {named for one in rules for named in one.when.lists}
+    members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
+    hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
+    versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
+    return [
+        list(members.values_list("pk", "members")),
+        list(hours.values_list("pk", "zone", "weekly", "holidays")),
+        list(versions.values_list("pk", "version")),
+    ]
 
 
 def _asks_no_less(*, actor: Actor, edits: int, active: int, note: str) -> bool:

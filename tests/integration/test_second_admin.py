@@ -634,6 +634,17 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(admin, secon
 MEANWHILE = ("higher cap", "owner of a key", "second factor of a person")
 
 
+def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(admin, second, mailbox):
+    world = World(admin, mailbox, None)
+    make_list("x.example", mailbox=mailbox)
+    named = Conditions(lists=frozenset({Allowlist.objects.get(mailbox=mailbox).pk}))
+    activate(world, replace(rule(approvals={0: 2}), when=named))
+    switch_on()
+    change = ask(lambda: put(admin, mailbox, remove=("x.example",)), actor_of(admin))
+    assert patterns(mailbox) == ["x.example"]
+    assert accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+
+
 def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second):
     switch_on()
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
@@ -759,6 +770,24 @@ def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another
     begin_draft(actor=actor_of(admin), rules=[rule(never_in_bulk=True)], based_on=1)
     assert "has changed" in outdated(change, second)
     assert policies().active_rules == (rule(approvals={0: 2}),)
+
+
+def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
+    world = World(admin, None, None)
+    group = add_group(actor=actor_of(admin), name="Finance", members=[second.pk])
+    activate(world, rule(approvals={0: 2}))
+    switch_on()
+    change = ask(partial(activate, world, rule(approvals={group.pk: 1})), actor_of(admin))
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    change_group(actor=actor_of(admin), group_id=group.pk, seen=seen_state(group), name="Finance", members=[otto.pk])
+    assert "has changed" in outdated(change, second)
+
+
+@pytest.mark.parametrize("stored", [{"command": "gone"}, {"change": {"arguments": {"gone": 1}, "seen": ""}}])
+def test_change_that_another_version_stored_ends_with_a_sentence(stored, waiting, second, signed_in):
+    PendingChange.objects.filter(pk=waiting.pk).update(**stored)
+    assert signed_in(second).get("/changes/").status_code == 200
+    assert "Another version of the desk" in outdated(waiting, second)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
