@@ -1,7 +1,7 @@
 """Reads of messages by their decisions, claims, snoozes and questions."""
 
 from collections.abc import Sequence
-from functools import cache
+from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -27,11 +27,6 @@ from django.db.models.functions import Least, Now
 
 from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
 from common.actors import Actor
-from common.postgres.statements import (
-    ANY,
-    ValueQuery,
-    any_of,
-)
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -141,13 +136,26 @@ class DeskMessageQuerySet(MessageQuerySet):
     def for_list(self) -> Self:
         """With everything that a message's page and a row of the queue show."""
         named = self.select_related("mailbox", "connection", "revision", "review", "claim__person")
-        return named.prefetch_related(_newest_decisions())
+        # No page needs the keys, and each takes time to decrypt.
+        return named.defer(*_SECRETS).prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
         """With only what one line of a list shows: no content, and no connection secret to decrypt."""
         claims = Prefetch("claim", Claim.objects.select_related("person"))
         shown = self.select_related("mailbox", "revision", "review").only(*_SHOWN)
         return shown.prefetch_related(claims, _newest_decisions())
+
+    def rejected_lately(self, message: Message) -> Self:
+        """What was rejected in 90 days, of the message's connection and kind, with what took effect of each.
+
+        Relies on message_rejected and message_rejected_bands.
+        """
+        since = Now() - timedelta(days=90)
+        found = self.filter(state=MessageState.REJECTED, changed_at__gt=since, connection=message.connection_id)
+        found = found.filter(sandbox=message.sandbox, direction=message.direction).exclude(pk=message.pk)
+        applied = Decision.objects.filter(state=DecisionState.APPLIED).select_related("given_by").order_by("-pk")
+        columns = ("public_id", "mailbox", "bands", "changed_at", "upstream_decided_by", "upstream_reason")
+        return found.only(*columns).prefetch_related(Prefetch("decisions", applied, to_attr="newest_decisions"))
 
     def for_policy(self) -> Self:
         """With only what the rules of the policy ask of each."""
@@ -214,7 +222,9 @@ def desk_messages() -> DeskMessageQuerySet:
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     """Return a message with everything that its page and a row show, or None where this person may not see it."""
-    return desk_messages().visible_to(actor).for_list().filter(public_id=public_id).first()
+    # By no order: one at most has this id.
+    found = list(desk_messages().visible_to(actor).for_list().filter(public_id=public_id))
+    return found[0] if found else None
 
 
 def _newest_decisions() -> "Prefetch[Any]":
@@ -250,16 +260,6 @@ def awaits_review(message: int) -> bool:
     return desk_messages().filter(pk=message).awaiting_review().exists()
 
 
-def awaits_review_part(message: int) -> ValueQuery:
-    """Return the query for whether the message of this key awaits review."""
-    return _awaits().with_values({ANY: message})
-
-
-@cache
-def _awaits() -> ValueQuery:
-    return any_of(desk_messages().filter(pk=ANY).awaiting_review())
-
-
 class Among(Func):
     """Whether a key is in a list of keys, computed once; PostgreSQL plans for such a list being short."""
 
@@ -291,6 +291,14 @@ def _approved_by(actor: Actor) -> list[int]:
     return list(Verdict.objects.awaiting_others(int(actor.id)).values_list("revision", flat=True))
 
 
+_SECRETS = (
+    "connection__webhook_secret",
+    "connection__previous_webhook_secret",
+    "connection__oversight_key",
+    "connection__read_key",
+    "connection__admin_key",
+    "connection__agent_key",
+)
 _SHOWN = (
     *(
         "public_id",

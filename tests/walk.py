@@ -29,6 +29,7 @@ from common.actors import Actor, Role, Scope, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
+from mirror.recording import record_about
 from people.accounts.discord import offer_link
 from people.models import (
     WAITS_FOR,
@@ -263,6 +264,7 @@ class Walk:
     def _need_half(self):
         """An edit whose first message was not rejected."""
         content = {"to": ["dana@northwind.example"], "subject": "Refund", "markdown": "Hello."}
+        self._record("message.edit_asked")
         Replacement.objects.create(
             message=self.message,
             revision=self.message.revision,
@@ -407,11 +409,16 @@ class Walk:
         secret = {"previous_webhook_secret": "x", "previous_secret_until": until}
         Connection.objects.filter(pk=self.connection.pk).update(**secret)
 
+    def _record(self, action):
+        with transaction.atomic():
+            record_about(action, self.message, actor=self.person.actor(surface="web"))
+
     def _need_claim(self):
         Claim.objects.create(message=self.message, person=self.person)
 
     def _need_snooze(self):
         Snooze.objects.create(message=self.message, person=self.person, until=Now() + timedelta(hours=1))
+        self._record("snooze.set")
 
     def _need_pause(self):
         Connection.objects.filter(pk=self.connection.pk).update(

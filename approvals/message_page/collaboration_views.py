@@ -25,7 +25,7 @@ from approvals.collaboration.comments import (
 from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
 from approvals.errors import ClaimedByOther, http_status
-from approvals.message_page.side_panel import panel_context
+from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
     answer_with_message,
     back_to_message,
@@ -124,7 +124,12 @@ def _answer(
 
 def _fragment(request: DeskRequest, message: Message, name: str, *, status: int = 200, **more: Any) -> HttpResponse:
     context = {
-        **panel_context(request, message),
+        **panel_context(
+            request,
+            message,
+            presets=presets_of(message.mailbox_id),
+            happened=actions_on(message),
+        ),
         "message": message,
         "queue_query": filters_of(request).suffix,
         **more,

@@ -3,7 +3,6 @@
 Nothing here is fetched from MultiMail or from anybody else, and no file is served as a type that a browser would open.
 """
 
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,6 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
 from approvals.decisions.shown import (
-    SERVED,
     key_of,
     links_key,
     note_opened_part,
@@ -29,13 +27,8 @@ from approvals.decisions.shown import (
 )
 from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.pictures import (
-    PicturesLine,
-    document_with_pictures,
-    pictures_line,
-    pictures_part,
-)
-from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
+from approvals.message_page.content.pictures import document_with_pictures, pictures_line
+from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import (
     FirstPageForm,
     MarkForm,
@@ -53,6 +46,7 @@ from approvals.message_page.views import (
     ViewedForm,
     answer_with_message,
     framed,
+    get_bare_message_or_404,
     get_visible_message_or_404,
     is_prefetch,
     message_address,
@@ -64,19 +58,17 @@ from audit.models import Entry
 from audit.trail import first_at, lines
 from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY_ID, ASKING, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import document_of, pdf_pages
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.attachments.renderings.store import page_picture
 from mirror.errors import DeskError
-from mirror.models import AttachedFile, Message, RemotePicture
-from mirror.models.messages import anybody_like
+from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from people.accounts.profile import set_text_first
-from rendering import RenderedMessage, stripped
+from rendering import stripped
 
 
 @login_required
@@ -104,16 +96,10 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", 
         "rendered": shown,
         "unseen": unseen_fields(content),
         **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
-        "pictures": _pictures_of(message, shown),
+        "pictures": pictures_line(message, shown),
         "pictures_error": error,
     }
     return render(request, "approvals/message_page/_sheet.html", context, status=status)
-
-
-def _pictures_of(message: Message, shown: RenderedMessage | None) -> PicturesLine | None:
-    if shown is None or not shown.remote:
-        return None
-    return pictures_line(message, shown, read_values({"found": pictures_part(message.revision)})["found"])
 
 
 @login_required
@@ -147,7 +133,7 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(message_address(request, public_id))
     way = way_asked(request)
-    line = _pictures_of(message, rendered_message_of(message.revision) if message.revision else None)
+    line = pictures_line(message, rendered_message_of(message.revision) if message.revision else None)
     if line is not None and line.under_way:
         context: dict[str, Any] = {"message": message, "revision": message.revision, "pictures": line, "way": way}
         context["queue_query"] = filters_of(request).suffix
@@ -158,41 +144,14 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs.
-
-    Most often it is loaded again, or right after its page: then one statement is enough.
-    """
-    actor: Actor = request.actor
-    values = {ANY_ID: public_id, str(ASKING): actor.id}
-    facts = read_values(_body_parts(anybody_like(actor)), values)
-    version = next(iter(facts["version"]), None)
-    words = MarkForm(request.GET).words()
-    known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
-    if known is not None and not (words or facts["has_pictures"]):
-        return framed(known.document)
-    message = get_visible_message_or_404(request.actor, public_id)
+    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs."""
+    message = get_bare_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    if words or facts["has_pictures"]:
-        return framed(document_with_pictures(message.revision, found=words))
-    return framed(rendered_message_of(message.revision).document)
-
-
-@lru_cache(maxsize=1000)
-def _body_parts(anybody: Actor) -> dict[str, ValueQuery]:
-    """Return the queries for the fingerprint of a visible message, and for those that the actor's browser loaded.
-
-    And whether somebody has asked for remote pictures of the message.
-    """
-    visible = Message.objects.visible_to(anybody).filter(public_id=ANY_ID).order_by()
-    served = Entry.objects.of_message(ANY_ID).of_action(SERVED).filter(actor_id=str(ASKING)).order_by()
-    return {
-        "version": list_of(visible.values_list("revision__fingerprint")),
-        "served": list_of(served.values_list("fingerprint").distinct()),
-        "has_pictures": any_of(RemotePicture.objects.filter(message__in=visible.values("pk"))),
-    }
+    words = MarkForm(request.GET).words()
+    return framed(document_with_pictures(message.revision, found=words))
 
 
 @login_required

@@ -1,6 +1,5 @@
 """The sheet of a message: its tabs, and what the open one shows. Only that one is computed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -20,6 +19,8 @@ from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.reads import original_of
+from mirror.threads.conversation import Conversation
+from policy.allowlists.judgement import Judgement
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
 from rendering.result import Words
@@ -119,24 +120,20 @@ def reading_context(
     rendered: RenderedMessage | None,
     *,
     actor: Actor,
-    known: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    judged: Judgement,
+    conversation: Conversation,
 ) -> dict[str, Any]:
-    """Return what the page says about the message around its sheet.
-
-    `known` is what `message_context` found, and `facts` are the values of `page_parts`.
-    """
-    lines = address_lines(message, content, actor=actor, own_addresses=facts["own_addresses"] or ())
-    origin = origin_of(message, others=facts["others"], is_verified=facts["is_verified"])
-    context = {"fields": with_lists(lines, known["judged"]), "start": origin}
-    if content is None or rendered is None:
-        return context
-    thread = [one.text for one in known["conversation"].messages if one.text]
-    return {
-        **context,
-        "inbox": inbox_of(content, rendered),
-        "facts": facts_of(f"{content.subject}\n{rendered.plain}", rendered.links, thread or None),
+    """Return what the page says about the message around its sheet."""
+    context: dict[str, Any] = {
+        "fields": with_lists(address_lines(message, content, actor=actor), judged),
+        "start": origin_of(message, actor=actor),
     }
+    if content is not None and rendered is not None:
+        thread = [one.text for one in conversation.messages if one.text]
+        text = f"{content.subject}\n{rendered.plain}"
+        context["inbox"] = inbox_of(content, rendered)
+        context["facts"] = facts_of(text, rendered.links, thread or None)
+    return context
 
 
 def sheet_context(

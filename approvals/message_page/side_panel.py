@@ -1,13 +1,10 @@
 """The panel beside a message: claims, history and comments, attachments, and unopened parts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from django.db.models import TextField, Value
-from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
 from approvals.collaboration.comments import MAX_COMMENT, may_comment
@@ -21,17 +18,16 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_names,
 )
-from approvals.desk_messages import awaits_review_part
-from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
-from approvals.usual_texts.texts import Kind, presets_from, presets_part
+from approvals.models import Comment, OpenedPart, Question, Snooze
+from approvals.queue.rows import live_claim
+from approvals.usual_texts.texts import Kind, Presets
 from audit.models import Entry
-from audit.trail import Line, line_of
+from audit.trail import Line, lines
 from common.actors import Actor
 from common.pages import DeskRequest
-from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import preview_of
 from mirror.models import AttachedFile, Message
-from mirror.states import MessageState
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 from mirror.threads.conversation import conversation_of
@@ -50,48 +46,54 @@ class HistoryLine:
     comment: Comment | None = None
 
 
-def panel_parts(message: Message, actor: Actor) -> dict[str, ValueQuery]:
-    """Return how to ask what the side panel shows of a message, as far as it is a flag or a short list."""
-    parts = _panel_parts()
-    named = {ANY: message.pk, ASKING: int(actor.id)}
-    return {
-        **{name: part.with_values(named) for name, part in parts.items()},
-        "waits": awaits_review_part(message.pk),
-        "usual_texts": presets_part(message.mailbox_id),
-    }
+def actions_on(message: Message) -> set[str]:
+    """Return what the ledger says has happened to the message: what never did needs no query."""
+    entries = Entry.objects.of_message(message.public_id)
+    return set(entries.values_list("action", flat=True).distinct())
 
 
-@cache
-def _panel_parts() -> dict[str, ValueQuery]:
-    mine = {"message": ANY, "person": ASKING}
-    asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
-    return {
-        "is_claimed": any_of(Claim.objects.filter(message=ANY).live()),
-        "is_commented": any_of(Comment.objects.filter(message=ANY)),
-        "snoozed_until": list_of(Snooze.objects.filter(**mine).in_force().values_list("until")),
-        "asked_by": list_of(Question.objects.filter(**mine).values_list(asker)),
-    }
-
-
-def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the claim, the possible actions, and the history."""
+def panel_context(
+    request: DeskRequest, message: Message, *, presets: Presets, happened: Collection[str]
+) -> dict[str, Any]:
+    """Return the claim, the possible actions, and the history. `happened` are the `actions_on` the message."""
     actor: Actor = request.actor
-    facts = read_values(panel_parts(message, actor)) if facts is None else facts
-    claim = Claim.objects.on(message).select_related("person").first() if facts["is_claimed"] else None
-    waits = facts["waits"]
+    person = int(actor.id)
+    claim = live_claim(message, now=timezone.now())
+    waits = _awaits_review(message)
+    is_commented = "comment.added" in happened
+    snooze = None
+    if waits and "snooze.set" in happened:
+        snooze = Snooze.objects.on(message).of_person(person).in_force().first()
+    question = None
+    if is_commented:
+        question = Question.objects.on(message).of_person(person).with_comments().first()
     return {
         "claim": claim,
-        "has_claim": claim is not None and str(claim.person_id) == actor.id,
+        "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
         "may_comment": may_comment(actor, message),
-        "snoozed_until": next(iter(facts["snoozed_until"] or ()), None) if waits else None,
+        "snoozed_until": snooze.until if snooze else None,
         "snooze_choices": _snooze_choices(request, message) if waits else None,
-        "history": _history(message, is_commented=facts["is_commented"]),
-        "asked_by": next(iter(facts["asked_by"] or ()), ""),
+        "history": _history(message, is_commented=is_commented),
+        "asked_by": str(question.comment.person) if question else "",
         "max_comment": MAX_COMMENT,
-        "saved_comments": presets_from(facts["usual_texts"])[Kind.COMMENT],
+        "saved_comments": presets[Kind.COMMENT],
     }
+
+
+def _awaits_review(message: Message) -> bool:
+    """Whether `awaiting_review` finds the message, by its decisions as they were read."""
+    if message.state != MessageState.HELD:
+        return False
+    for decision in message.our_decisions:
+        if decision.state in LIVE_DECISIONS:
+            return False
+        # What took effect before the message last changed no longer counts.
+        is_applied = decision.state == DecisionState.APPLIED
+        if is_applied and decision.changed_at >= message.changed_at:
+            return False
+    return True
 
 
 def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
@@ -105,16 +107,13 @@ def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
 
 
 def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
-    recorded = [HistoryLine(one.at, line=line_of(one)) for one in _entries().read({ANY_ID: message.public_id})]
-    comments = message.comments.newest_first()[:MOST_COMMENTS] if is_commented else []
-    posted = [HistoryLine(one.created_at, comment=one) for one in comments]
-    return sorted([*recorded, *posted], key=lambda one: one.at, reverse=True)
-
-
-@cache
-def _entries() -> RowQuery[Entry]:
-    shown = Entry.objects.of_message(ANY_ID).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
-    return RowQuery(shown.with_details().newest_first()[:MOST_LINES])
+    entries = Entry.objects.of_message(message.public_id).without_steps()
+    entries = entries.exclude(action__in=_HIDDEN_ACTIONS).newest_first()
+    history = [HistoryLine(one.entry.at, line=one) for one in lines(entries[:MOST_LINES])]
+    if is_commented:
+        for comment in message.comments.newest_first()[:MOST_COMMENTS]:
+            history.append(HistoryLine(comment.created_at, comment=comment))
+    return sorted(history, key=lambda one: one.at, reverse=True)
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:

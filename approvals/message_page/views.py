@@ -1,8 +1,7 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +25,8 @@ from approvals.decisions.status import available_actions, how_lost, left_after_a
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions, shown_message
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
-from approvals.message_page.content.edits import edits_context, edits_part
-from approvals.message_page.content.origin import others_part, verified_part
-from approvals.message_page.content.pictures import pictures_line, pictures_part
+from approvals.message_page.content.edits import edits_context
+from approvals.message_page.content.pictures import pictures_line
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.findings import findings_of
 from approvals.message_page.sheet import (
@@ -39,23 +37,19 @@ from approvals.message_page.sheet import (
     unseen_fields,
     way_asked,
 )
-from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, ticks_shown, unread_shown
-from approvals.models import PracticeMessage, Verdict
+from approvals.message_page.side_panel import actions_on, files_shown, panel_context, ticks_shown, unread_shown
+from approvals.models import PracticeMessage, RuleWeight, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
-from approvals.queue.querysets import weights_from, weights_part
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
 from approvals.reconcile.ask_again import may_look
-from approvals.usual_texts.texts import presets_from
+from approvals.usual_texts.texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, read_values
 from mirror.models import Message
-from mirror.models.connections import addresses_of_any
-from mirror.models.messages import anybody_like, asked_by
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
@@ -112,19 +106,34 @@ def answer_with_message(
     actor: Actor = request.actor
     message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
-    facts = read_values(page_parts(message, actor, filters))
-    context = message_context(message, actor, filters=filters, facts=facts)
-    content, rendered = context["content"], context["rendered"]
-    context |= reading_context(message, content, rendered, actor=actor, known=context, facts=facts)
-    context |= sheet_context(
-        *(message, content, rendered), way=way_asked(request), sent_back=context["sent_back"], query=filters.suffix
+    happened = actions_on(message)
+    context = message_context(message, actor, filters=filters, happened=happened)
+    content = context["content"]
+    rendered = context["rendered"]
+    context |= reading_context(
+        message,
+        content,
+        rendered,
+        actor=actor,
+        judged=context["judged"],
+        conversation=context["conversation"],
     )
+    context |= sheet_context(
+        message,
+        content,
+        rendered,
+        way=way_asked(request),
+        sent_back=context["sent_back"],
+        query=filters.suffix,
+    )
+    context["error"] = error
+    context["notice"] = notice
     # Templates ask a hundred times for what was typed, and a missing key costs Django an exception each time.
-    context |= {"error": error, "notice": notice, "typed": defaultdict(str, typed or {})}
-    context |= {"changed": changes_since(message, seen_fingerprint)}
-    context["pictures"] = pictures_line(message, rendered, facts["pictures"])
+    context["typed"] = defaultdict(str, typed or {})
+    context["changed"] = changes_since(message, seen_fingerprint)
+    context["pictures"] = pictures_line(message, rendered)
     context |= notice_context(actor, decided)
-    context |= panel_context(request, message, facts)
+    context |= panel_context(request, message, presets=context["presets"], happened=happened)
     if message.revision is not None and request.method != "HEAD":
         # With scripts the page reports itself that it was opened; a prefetched page was seen by nobody.
         is_ahead = is_prefetch(request)
@@ -178,13 +187,9 @@ def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
 
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
-    """Return the message alone, for actions on it."""
-    return _or_404(_bare_message(anybody_like(actor)).first({ANY_ID: public_id, **asked_by(actor)}))
-
-
-@lru_cache(maxsize=1000)
-def _bare_message(anybody: Actor) -> RowQuery[Message]:
-    return RowQuery(Message.objects.visible_to(anybody).filter(public_id=ANY_ID))
+    """Return the message with its content alone, for actions on it."""
+    visible = Message.objects.visible_to(actor).select_related("revision")
+    return _or_404(visible.filter(public_id=public_id).first())
 
 
 def _or_404(message: Message | None) -> Message:
@@ -193,29 +198,16 @@ def _or_404(message: Message | None) -> Message:
     return message
 
 
-def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, ValueQuery]:
-    """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
-    return {
-        **panel_parts(message, actor),
-        "others": others_part(message, actor=actor),
-        "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
-        "edit_to": edits_part(message),
-        "pictures": pictures_part(message.revision),
-        "weights": weights_part(),
-        "is_verified": verified_part(message),
-    }
-
-
-def message_context(message: Message, actor: Actor, *, filters: Filters, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the message pane shows; its position and the next message are those of the list beside it.
-
-    `facts` are the values of `page_parts`.
-    """
+def message_context(message: Message, actor: Actor, *, filters: Filters, happened: Collection[str]) -> dict[str, Any]:
+    """Return what the message pane shows; its position and the next message are those of the list beside it."""
     now = timezone.now()
-    revision, files, opened = message.revision, attached_files(message), opened_parts(message, actor=actor)
+    revision = message.revision
+    files = attached_files(message)
+    opened = opened_parts(message, actor=actor)
     content = stored_content(revision) if revision else None
     ruling = rulings([message], actor, now=now)[message.pk]
-    findings, score = findings_of(message, weights_from(facts["weights"]), query=filters.query())
+    weights = RuleWeight.objects.points_by_rule()
+    findings, score = findings_of(message, weights, query=filters.query())
     conversation = conversation_of(message)
     unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
     place = place_of(actor, filters, message)
@@ -225,7 +217,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "content": content,
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message, ruling.demand),
-        "presets": presets_from(facts["usual_texts"]),
+        "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
         "rendered": rendered_message_of(revision, content) if revision else None,
         "findings": findings,
@@ -245,7 +237,11 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "now": now,
         "conversation": conversation,
         "ticks": ticks_shown(message, opened, actor=actor),
-        **edits_context(message, facts, is_edited=bool(ruling.facts.contributors.editors)),
+        **edits_context(
+            message,
+            was_edited="message.edit_asked" in happened,
+            is_edited=bool(ruling.facts.contributors.editors),
+        ),
         "later": later_context(message),
         **files_shown(message, files, opened),
         **unread_shown(unread),

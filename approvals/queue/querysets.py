@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -16,19 +15,15 @@ from django.db.models import (
     OuterRef,
     Q,
     Subquery,
-    TextField,
     Value,
 )
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast, Concat
 from django.db.models.lookups import IsNull
 
 from approvals.desk_messages import DeskMessageQuerySet
-from approvals.models import RuleWeight
 from approvals.queue.filters import COMPARED, OF_REVIEW, Filters, Position, as_number, at_time
 from common.actors import Actor
 from common.counts import COUNTED
-from common.postgres.statements import ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
 from mirror.terms import ENDS, or_never
@@ -208,19 +203,6 @@ def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     values = [getattr(message.review if name in OF_REVIEW else message, name) for name in COMPARED[order]]
     numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
     return Position(tuple(numbers), message.pk, since)
-
-
-@cache
-def weights_part() -> ValueQuery:
-    """Return how to ask for each rule that an admin weighed, with its points behind a colon."""
-    weights = RuleWeight.objects.exclude(points=None)
-    spelled = Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField())
-    return list_of(weights.values_list(spelled))
-
-
-def weights_from(spelled: Iterable[str] | None) -> dict[str, int]:
-    """Return the points by rule from the value of `weights_part`."""
-    return {rule: int(points) for rule, _, points in (one.rpartition(":") for one in spelled or ())}
 
 
 def _as_row(order: str, position: Position) -> list[Combinable]:

@@ -5,22 +5,18 @@ before a change can therefore not send other words than it showed.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import JSONObject
 from django.urls import reverse
 
 from approvals.models import UsualTexts
 from audit.recording import changed, record
 from common.actors import Actor, Role
-from common.postgres.statements import ANY, ValueQuery, list_of, read_values
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
@@ -69,25 +65,12 @@ def words_named(presets: Presets, kind: str, name: str) -> str | None:
     return next((one.words for one in presets.get(kind, ()) if one.name == name), None) if name else ""
 
 
-def presets_part(mailbox: int | None) -> ValueQuery:
-    """Return how to ask for the texts that admins wrote for a mailbox, for `presets_from`."""
-    return _of_mailbox().with_values({ANY: mailbox}) if mailbox is not None else ValueQuery("NULL")
-
-
-@cache
-def _of_mailbox() -> ValueQuery:
-    return list_of(UsualTexts.objects.filter(mailbox=ANY).values_list(JSONObject(kind="kind", texts="texts")))
-
-
-def presets_from(stored: Iterable[str] | None) -> Presets:
-    """Return the texts of each kind, the built-in ones where admins wrote none, from the value of `presets_part`."""
-    own = {row["kind"]: _presets(row["texts"]) for row in map(json.loads, stored or ())}
-    return {**BUILT_IN, **own}
-
-
 def presets_of(mailbox: int | None) -> Presets:
-    """Return the texts of each kind of a mailbox."""
-    return presets_from(read_values({"texts": presets_part(mailbox)})["texts"])
+    """Return the texts of each kind of a mailbox, the built-in ones where its admins wrote none."""
+    presets = dict(BUILT_IN)
+    for row in UsualTexts.objects.filter(mailbox=mailbox):
+        presets[row.kind] = _presets(row.texts)
+    return presets
 
 
 def shared_presets(mailboxes: Iterable[int | None]) -> Presets:

@@ -232,8 +232,8 @@ def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for
     body = f"/queue/{message.public_id}/body/"
     client = signed_in(reviewer)
     first = client.get(body).content
-    # The session, the person, their roles, and one for the message.
-    with django_assert_num_queries(4):
+    # The session, the person, their roles, the message, what was noted of it, and its remote pictures.
+    with django_assert_num_queries(6):
         assert client.get(body).content == first
     assert looks(message) == ["message.served"]
     signed_in(second_reviewer).get(body)

@@ -13,12 +13,12 @@ from approvals import examination
 from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.desk_messages import desk_messages
 from approvals.message_page.content.differences import changes_since
-from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context, page_parts
+from approvals.message_page.side_panel import actions_on
+from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
 from common.actors import worker
-from common.postgres.statements import read_values
 from mirror import store
 from mirror.models import Connection, Message, Thread
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
@@ -66,7 +66,7 @@ FULL = {
 
 
 @pytest.mark.parametrize(
-    ("fields", "page", "fragment"), [({}, 43, 20), (FULL, 47, 24)], ids=["ordinary", "with thread, file and link"]
+    ("fields", "page", "fragment"), [({}, 47, 24), (FULL, 53, 30)], ids=["ordinary", "with thread, file and link"]
 )
 def test_page_of_a_message_takes_few_statements(
     desk, connection, fields, page, fragment, django_assert_max_num_queries
@@ -86,8 +86,7 @@ def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
     actor = person.actor(surface="web")
     found = get_visible_message_or_404(actor, message.public_id)
-    facts = read_values(page_parts(found, actor, Filters()))
-    context = message_context(found, actor, filters=Filters(), facts=facts)
+    context = message_context(found, actor, filters=Filters(), happened=actions_on(found))
     parts = ("message_bar", "message_notes", "decide")
     return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))
 

@@ -4,7 +4,7 @@ One bounded query for all of them. Warnings about an address come from the findi
 """
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -105,19 +105,11 @@ class Field:
         return self.number > MAX_MARKED
 
 
-def address_lines(
-    message: Message, content: Content | None, *, actor: Actor, own_addresses: Iterable[str] | None = None
-) -> list[Field]:
-    """Return the address lines, whole; those that are known to be empty are left out.
-
-    `own_addresses` are those of the connection's mailboxes, where the caller has read them already.
-    """
-    fields = _lines(message, content)
+def address_lines(message: Message, content: Content | None, *, actor: Actor) -> list[Field]:
+    """Return the address lines, whole; those that are known to be empty are left out."""
     if content is None:
-        return fields
-    if own_addresses is None:
-        own_addresses = Mailbox.objects.addresses_in(message.connection_id)
-    return _with_statuses({message.pk: fields}, message.connection_id, own_addresses, actor=actor)[message.pk]
+        return _lines(message, None)
+    return lines_of_many([(message, content)], actor=actor)[message.pk]
 
 
 def lines_of_many(contents: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
@@ -125,7 +117,7 @@ def lines_of_many(contents: Sequence[tuple[Message, Content]], *, actor: Actor) 
     found: dict[int, list[Field]] = {}
     for connection in {message.connection_id for message, _ in contents}:
         fields = {one.pk: _lines(one, content) for one, content in contents if one.connection_id == connection}
-        found |= _with_statuses(fields, connection, Mailbox.objects.addresses_in(connection), actor=actor)
+        found |= _with_statuses(fields, connection, actor=actor)
     return found
 
 
@@ -226,11 +218,9 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _with_statuses(
-    fields: Mapping[int, Sequence[Field]], connection: int, own_addresses: Iterable[str], *, actor: Actor
-) -> dict[int, list[Field]]:
+def _with_statuses(fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor) -> dict[int, list[Field]]:
     """Return the address lines of a connection's messages, by their keys, with what is known of each address."""
-    ours = frozenset(map(_domain, own_addresses))
+    ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
     every = (one for lines in fields.values() for line in lines for one in line.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
     known = contacts_of_actor(actor, sorted(outside), connection=connection, besides=list(fields))

@@ -6,16 +6,13 @@ A sender's claim counts as verified only where the desk saw it signed. The count
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
 from common.actors import Actor
-from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, any_of, count_of
 from mirror.models import Message
-from mirror.models.messages import anybody_like
 
 COUNTED = 100
 # Discord's ids are numbers of this length; a link is built of nothing else.
@@ -41,34 +38,31 @@ class Origin:
         return f"{COUNTED}+" if self.others > COUNTED else str(self.others)
 
 
-def origin_of(message: Message, *, others: int, is_verified: bool) -> Origin:
-    """Return where a message says that it came from; `others` wait from the same trigger."""
-    query = _started(message.started_by).query() if message.started_by else ""
-    return Origin(discord_address(message.trigger), stated_reason(message.trigger), others, query, is_verified)
+def origin_of(message: Message, *, actor: Actor) -> Origin:
+    """Return where a message says that it came from, and how many others wait from there."""
+    others = 0
+    query = ""
+    if message.started_by:
+        started = Filters(started=message.started_by, group="none")
+        query = started.query()
+        waiting = queue_messages().visible_to(actor).in_queue().matching(started)
+        others = waiting.exclude(pk=message.pk).values("pk")[: COUNTED + 1].count()
+    return Origin(
+        address=discord_address(message.trigger),
+        reason=stated_reason(message.trigger),
+        others=others,
+        query=query,
+        is_verified=_is_verified(message),
+    )
 
 
-def others_part(message: Message, *, actor: Actor) -> ValueQuery:
-    """Return how to ask for the number of other messages that wait from the same trigger."""
-    if not message.started_by:
-        return ValueQuery("0")
-    return _others_part(anybody_like(actor)).with_values({NAMED_LATER: message.started_by, ANY: message.pk})
-
-
-@lru_cache(maxsize=256)
-def _others_part(actor: Actor) -> ValueQuery:
-    waiting = queue_messages().visible_to(actor).in_queue().matching(_started(NAMED_LATER))
-    return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
-
-
-def _started(trigger: str) -> Filters:
-    return Filters(started=trigger, group="none")
-
-
-def verified_part(message: Message) -> ValueQuery:
-    """Return how to ask whether the interaction that the sender names is a signed command that made this message."""
+def _is_verified(message: Message) -> bool:
+    """Whether the interaction that the sender names is a signed command that made this message."""
     named = str(message.trigger.get("discord_interaction_id") or "")
+    if not named:
+        return False
     made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
-    return any_of(made.filter(interaction_id=named)) if named else ValueQuery("false")
+    return made.filter(interaction_id=named).exists()
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:

@@ -4,18 +4,13 @@ Nothing is fetched here: `approvals.pictures` does that in a worker, when somebo
 """
 
 import base64
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
-from django.db.models.functions import JSONObject
 from django.utils import timezone
 
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.pictures.outcomes import BEYOND, key_of, loadable, outcome_of
-from common.postgres.statements import ANY, ValueQuery, list_of
 from mirror.models import Message, RemotePicture, Revision
 from mirror.store import stored_content
 from rendering import FetchedPicture, RenderedMessage, render_message
@@ -44,45 +39,31 @@ class PicturesLine:
     is_allowed: bool = False
 
 
-def pictures_part(revision: Revision | None) -> ValueQuery:
-    """Return the query for the pictures of a version that somebody asked for, each as JSON."""
-    return _pictures_part().with_values({ANY: revision.pk}) if revision else ValueQuery("NULL")
-
-
-@cache
-def _pictures_part() -> ValueQuery:
-    row = JSONObject(key="url_sha256", state="state", reason="reason", asked_at="asked_at", lease="lease_until")
-    return list_of(RemotePicture.objects.filter(revision=ANY).order_by("pk").values_list(row))
-
-
-def pictures_line(
-    message: Message, rendered: RenderedMessage | None, found: Sequence[str] | None
-) -> PicturesLine | None:
-    """Return the line; None where the message has no remote pictures. `found` is the value of `pictures_part`."""
+def pictures_line(message: Message, rendered: RenderedMessage | None) -> PicturesLine | None:
+    """Return the line; None where the message has no remote pictures."""
     if rendered is None or not rendered.remote:
         return None
-    rows = [json.loads(one) for one in found or ()]
-    known = {row["key"] for row in rows}
-    loaded = {row["key"] for row in rows if row["state"] == _State.LOADED}
+    # Without the pictures themselves.
+    asked = RemotePicture.objects.filter(revision=message.revision_id)
+    rows = list(asked.only("url_sha256", "state", "reason", "asked_at", "lease_until"))
+    known = {row.url_sha256 for row in rows}
+    loaded = {row.url_sha256 for row in rows if row.state == _State.LOADED}
     tracking = sum(bool(one.tracking) for one in rendered.remote)
-    under_way = [row for row in rows if row["state"] in (_State.WAITING, _State.FETCHING)]
-    is_late = any(row["lease"] is None and _is_long_ago(row["asked_at"]) for row in under_way)
+    under_way = [row for row in rows if row.state in (_State.WAITING, _State.FETCHING)]
+    long_ago = timezone.now() - SOON
+    is_late = any(row.lease_until is None and row.asked_at < long_ago for row in under_way)
     return PicturesLine(
         to_load=sum(key_of(one.url) not in known for one in loadable(rendered.remote)),
         found=len(rendered.remote) - tracking,
-        to_retry=sum(row["state"] == _State.FAILED for row in rows),
+        to_retry=sum(row.state == _State.FAILED for row in rows),
         under_way=len(under_way),
         is_late=is_late,
         asked=len(rows),
         loaded=len(loaded),
-        tracking=tracking + sum(row["reason"] == "tiny" for row in rows),
+        tracking=tracking + sum(row.reason == "tiny" for row in rows),
         left_out=sum(not loaded or key_of(web_address(one.url)) not in loaded for one in rendered.blocked),
         is_allowed=message.mailbox is not None and message.mailbox.loads_pictures,
     )
-
-
-def _is_long_ago(asked_at: str) -> bool:
-    return datetime.fromisoformat(asked_at) < timezone.now() - SOON
 
 
 def document_with_pictures(revision: Revision, *, until: datetime | None = None, found: Words | None = None) -> str:
