@@ -5,11 +5,9 @@ Reads what is stored. `check_read` is the rule, for every surface, that approvin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from django.db.models import Prefetch
 
-from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.threads.thread_messages import FACTS, has_come_or_left, message_from_mirror, messages_in
@@ -88,27 +86,17 @@ class Conversation:
 
 
 def conversation_of(message: Message) -> Conversation:
-    """Return the thread as the desk knows it, in two queries; none for a message without a thread.
+    """Return the thread as the desk knows it, in three queries; none for a message without a thread.
 
     Messages of the desk's mirror that no read of the thread has brought yet are among its messages, unsaved.
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
-    stored = _stored().read({ANY: message.mailbox_id, NAMED_LATER: message.thread_id})
-    thread = stored[0].thread if stored else _thread().first({ANY: message.mailbox_id, NAMED_LATER: message.thread_id})
+    threads = Thread.objects.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
+    thread = threads.first()
+    stored = list(thread.messages.all()) if thread else []
     siblings = messages_in(message.mailbox_id, message.thread_id)
     return _conversation(message, thread, stored, siblings, with_text=True)
-
-
-@cache
-def _stored() -> RowQuery[ThreadMessage]:
-    of_thread = ThreadMessage.objects.filter(thread__mailbox=ANY, thread__upstream_id=NAMED_LATER)
-    return RowQuery(of_thread.select_related("thread"))
-
-
-@cache
-def _thread() -> RowQuery[Thread]:
-    return RowQuery(Thread.objects.filter(mailbox=ANY, upstream_id=NAMED_LATER))
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:

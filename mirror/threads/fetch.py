@@ -7,7 +7,7 @@ from the agent's unread mail.
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from django.db.models.functions import Now
 from audit.models import Entry
 from audit.recording import recorded
 from common.postgres import clock
-from common.postgres.statements import ANY, ANY_ID, NAMED_LATER, ValueQuery, any_of, read_values
 from mirror import tasks
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.recording import record_about
@@ -189,15 +188,10 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 def _wake_reader(came: Message) -> None:
     # By its public id: a message that was inserted in a batch does not know its primary key.
-    values = {ANY: came.mailbox_id, NAMED_LATER: came.thread_id, ANY_ID: came.public_id}
-    if read_values(_drafts(), values)["wait"]:
+    assert came.mailbox_id is not None, "only messages of a mailbox have a thread"
+    others = Message.objects.in_thread(came.mailbox_id, came.thread_id).exclude(public_id=came.public_id)
+    if others.filter(state=MessageState.HELD).exists():
         tasks.hear_of_letter.delay_on_commit(str(came.public_id))
-
-
-@cache
-def _drafts() -> dict[str, ValueQuery]:
-    others = Message.objects.in_thread(ANY, NAMED_LATER).exclude(public_id=ANY_ID)
-    return {"wait": any_of(others.filter(state=MessageState.HELD))}
 
 
 def connect() -> None:

@@ -1,12 +1,10 @@
 """Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. No calls."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 from django.db import transaction
 
-from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.store import content_of, rendered_content, stored_content
@@ -94,13 +92,8 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
 
 def messages_in(mailbox: int, thread_id: str) -> list[Message]:
     """Return the mirror's messages of one thread, the newest of them."""
-    return _messages_in().read({ANY: mailbox, NAMED_LATER: thread_id})
-
-
-@cache
-def _messages_in() -> RowQuery[Message]:
-    found = Message.objects.in_thread(ANY, NAMED_LATER).select_related("revision")
-    return RowQuery(found.order_by("-held_at")[:MAX_MESSAGES])
+    found = Message.objects.in_thread(mailbox, thread_id).select_related("revision")
+    return list(found.order_by("-held_at")[:MAX_MESSAGES])
 
 
 def _shown_text(rendered: RenderedMessage) -> str:
