@@ -4,40 +4,35 @@ Whoever stores a content passes this module to the mirror, as a `mirror.store.Ex
 fixed number of statements, whatever the size of history, queue or recipients.
 """
 
-import json
 import logging
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
-from django.db import connection as database
 from django.db import transaction
-from django.db.models import Value
+from django.db.models import F, Value
 from django.db.models.functions import Cast, Now
 
 from approvals.caps import set_apart
+from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
 from common.actors import Actor
 from common.fingerprint import Content, normalise_address
-from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
+from common.postgres import take_lock
 from common.references import without_references
 from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror import earlier_mail
-from mirror.earlier_mail import RejectedRow
 from mirror.models import Mailbox, Message, Revision
-from mirror.models.connections import addresses_of_any
 from mirror.recipients import addresses_of, in_compared_form, written_to
 from mirror.recording import record_about
+from mirror.states import Outcome
 from mirror.store import parsed_content, stored_content
 from policy.allowlists.applicable import judge_content
-from policy.allowlists.judgement import Judgement
-from policy.models import Allowlist
 from policy.rules.facts import stored_facts
 from rendering import ParsedContent
 from risk import Rejected, RiskContext, find_risks
@@ -51,13 +46,15 @@ from risk.sums import sums_of
 
 log = logging.getLogger(__name__)
 
-# The key of an advisory lock; other locks use other keys.
-WEIGHTS_LOCK = (7_304, 1)
+# The name of a lock.
+WEIGHTS_LOCK = "approvals.weights"
 # Lookalikes are searched among contacts of the newest messages; a message's own addresses are looked up exactly.
 NEWEST, MOST_CONTACTS = 2000, 5000
 MOST_ADDRESSES = 1000
 # Seconds for which contacts are cached in this process. A message's own recipients are always looked up.
 KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
+# How many rejected messages are compared, with the same words and with similar ones.
+MOST_SAME, MOST_NEAR = 50, 200
 
 _contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
 
@@ -81,9 +78,11 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
 
 def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> RiskContext:
     """Return what the desk knows from earlier mail that matters for this content."""
-    mailboxes, has_lists, own_words = _set_up(message.connection_id)
-    own = _domains(mailboxes)
-    judged = judge_content(message, content) if has_lists else Judgement()
+    # In a transaction this blocks changes of own words until it ends; `flush_examinations` says what for.
+    take_lock(WEIGHTS_LOCK, shared=True)
+    own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
+    own = _domains(Mailbox.objects.addresses_in(message.connection_id))
+    judged = judge_content(message, content)
     return RiskContext(
         own_domains=tuple(sorted(own)),
         known_addresses=_known(message.connection_id, _outside(content, own)),
@@ -95,13 +94,12 @@ def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> 
     )
 
 
-def own_phrases(stored: Iterable[Any], *, mailbox: int | None) -> list[OwnPhrase]:
-    """Return the phrases that count in a mailbox, from the values of `OwnWordQuerySet.as_json`."""
-    rows = (json.loads(one) if isinstance(one, str) else one for one in stored)
+def own_phrases(words: Iterable[OwnWord], *, mailbox: int | None) -> list[OwnPhrase]:
+    """Return the phrases among these that count in a mailbox."""
     return [
-        OwnPhrase(read_phrase(row["text"]), frozenset(row["looks_in"]), row["points"])
-        for row in rows
-        if row["mailbox"] in (None, mailbox)
+        OwnPhrase(read_phrase(word.text), frozenset(word.looks_in), word.points)
+        for word in words
+        if word.mailbox_id in (None, mailbox)
     ]
 
 
@@ -115,33 +113,13 @@ def _outside(content: Content, own_domains: set[str]) -> list[str]:
     return [address for address in recipients if address.rpartition("@")[2] not in own_domains]
 
 
-def _set_up(connection: int) -> tuple[list[str], bool, list[str]]:
-    """Return the addresses of a connection's mailboxes, whether any allowlist is in force, and own words, by one query.
-
-    In a transaction this blocks changes of weights and own words until it ends; `flush_examinations` says what for.
-    """
-    values = read_values(_parts(), {ANY: connection})
-    return values["addresses"], values["has_lists"], values["own_words"]
-
-
-@cache
-def _parts() -> dict[str, ValueQuery]:
-    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[ANY])
-    return {
-        "addresses": addresses_of_any(),
-        "has_lists": any_of(lists),
-        "own_words": list_of(OwnWord.objects.of_connection(ANY).as_json()),
-        "lock": ValueQuery(f"pg_advisory_xact_lock_shared({WEIGHTS_LOCK[0]}, {WEIGHTS_LOCK[1]})::text"),
-    }
-
-
 def flush_examinations() -> None:
     """Wait until every message is stored whose examination began before what was committed last.
 
     Such a message may have been examined with the own words of before; afterwards it is there to be judged again.
     """
-    with transaction.atomic(), database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
+    with transaction.atomic():
+        take_lock(WEIGHTS_LOCK)
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
@@ -175,21 +153,48 @@ def _rejected_like(message: Message, content: Content, parsed: ParsedContent) ->
     own_shape, own_bands = shape(content, parsed), bands(content, parsed)
     if not own_shape or message.answers_id is not None:
         return None
-    if same := earlier_mail.rejected_with_shape(message, own_shape):
-        return _rejected(message, same[0], is_same=True)
-    near = earlier_mail.rejected_with_bands(message, own_bands)
-    found = next((row for row in near if alike(row.bands, own_bands)), None)
-    return _rejected(message, found, is_same=False) if found else None
+    rejected = desk_messages().rejected_lately(message)
+    same = rejected.filter(shape=own_shape).order_by("-changed_at")[:MOST_SAME]
+    for one in _by_people(same, message):
+        return _rejected(message, one, is_same=True)
+    # Not by the column alone: the planner would scan its index instead of looking up the bands.
+    newest_first = (F("changed_at") + timedelta(0)).desc()
+    near = rejected.filter(bands__overlap=own_bands).order_by(newest_first)[:MOST_NEAR]
+    for one in _by_people(near, message):
+        if alike(one.bands, own_bands):
+            return _rejected(message, one, is_same=False)
+    return None
 
 
-def _rejected(message: Message, row: RejectedRow, *, is_same: bool) -> Rejected:
+def _by_people(rejected: Iterable[Message], message: Message) -> list[Message]:
+    """Return what people rejected, here or at MultiMail: first of the message's mailbox, then the newest.
+
+    Requests for changes and expired messages are left out.
+    """
+    found = []
+    for one in rejected:
+        decision = latest_decision(one)
+        if decision is None or (decision.outcome == Outcome.REJECT and not decision.rule):
+            found.append(one)
+    found.sort(key=_rejected_at, reverse=True)
+    found.sort(key=lambda one: one.mailbox_id != message.mailbox_id)
+    return found
+
+
+def _rejected_at(rejected: Message) -> datetime:
+    decision = latest_decision(rejected)
+    return decision.changed_at if decision else rejected.changed_at
+
+
+def _rejected(message: Message, rejected: Message, *, is_same: bool) -> Rejected:
+    decision = latest_decision(rejected)
     return Rejected(
-        public_id=str(row.public_id),
-        by=row.by or "",
-        at=f"{row.at:%-d %B %Y, %H:%M} UTC",
-        reason=without_references(row.reason or ""),
+        public_id=str(rejected.public_id),
+        by=str(decision.given_by) if decision and decision.given_by else rejected.upstream_decided_by,
+        at=f"{_rejected_at(rejected):%-d %B %Y, %H:%M} UTC",
+        reason=without_references(decision.reason if decision else rejected.upstream_reason),
         is_same=is_same,
-        in_same_mailbox=row.mailbox is not None and row.mailbox == message.mailbox_id,
+        in_same_mailbox=rejected.mailbox_id is not None and rejected.mailbox_id == message.mailbox_id,
     )
 
 
@@ -199,8 +204,6 @@ SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
 MOST = 50
-# Placeholders in the query for them.
-SINCE, UNTIL = datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 2, tzinfo=UTC)
 _RUNS = ("run_id", "runId", "discord_interaction_id")
 _PEOPLE = ("discord_user_id", "discord_user")
 _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
@@ -215,15 +218,10 @@ def version_before(message: Message) -> Message | None:
         return None
     if (edited := _edited_before(message)) is not None:
         return edited
-    asked = _sent_back_before().read(
-        {
-            SINCE: message.held_at - WINDOW,
-            UNTIL: message.held_at + SLACK,
-            ANY: message.mailbox_id,
-            ASKING: message.pk,
-        }
-    )
-    found = [decision.message for decision in asked if _is_next_version(message, of=decision)]
+    asked = Decision.objects.sent_back_between(message.held_at - WINDOW, message.held_at + SLACK)
+    asked = asked.filter(message__mailbox=message.mailbox_id, message__lt=message.pk).select_related("message")
+    newest = asked.order_by("-recorded_at", "-pk")[:MOST]
+    found = [decision.message for decision in newest if _is_next_version(message, of=decision)]
     return next((one for one in found if _shares_people(message, one)), next(iter(found), None))
 
 
@@ -236,12 +234,6 @@ def _edited_before(message: Message) -> Message | None:
     made = Replacement.objects.that_made(upstream_ids=[message.upstream_id], references=[reference])
     row = made.filter(connection=message.connection_id).select_related("message").first()
     return row.message if row else None
-
-
-@cache
-def _sent_back_before() -> RowQuery[Decision]:
-    before = Decision.objects.sent_back_between(SINCE, UNTIL).filter(message__mailbox=ANY, message__pk__lt=ASKING)
-    return RowQuery(before.select_related("message").order_by("-recorded_at", "-pk")[:MOST])
 
 
 def _is_next_version(message: Message, *, of: Decision) -> bool:
@@ -350,9 +342,7 @@ def _weights_in_force() -> dict[str, int]:
     In a transaction this blocks changes of weights until it ends, so that what is stored with these points is seen when
     held messages are weighed again.
     """
-    if database.in_atomic_block:
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", WEIGHTS_LOCK)
+    take_lock(WEIGHTS_LOCK, shared=True)
     return RuleWeight.objects.points_by_rule()
 
 

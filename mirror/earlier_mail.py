@@ -1,33 +1,27 @@
-"""Reads of earlier mail: what became of mail with an address, who was written to, and what was rejected.
+"""Reads of earlier mail: what became of mail with an address, and who was written to.
 
 Each read is bounded, whatever the size of the tables.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, NamedTuple
-from uuid import UUID
+from itertools import chain
+from typing import Any
 
-from common.actors import Actor, Scope
-from common.postgres.rows import run
-from common.postgres.statements import ANY, ValueQuery
+from django.db import connection as database
+
+from common.actors import Actor
 from mirror.models import Message
-from mirror.models.messages import visible_condition
+from mirror.models.connections import scoped
+from mirror.models.messages import MessageQuerySet
 from mirror.states import MessageState
 
 # How many messages of one address are counted at most.
 COUNTED = 1000
 # The states of messages that were approved and may have left.
-_LEFT = (
-    MessageState.APPROVED,
-    MessageState.SCHEDULED_APPROVED,
-    MessageState.SENT,
-    MessageState.DELIVERED,
-    MessageState.BOUNCED,
-    MessageState.COMPLAINED,
-)
+_LEFT = ["approved", "scheduled_approved", "sent", "delivered", "bounced", "complained"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +44,29 @@ class Contact:
         return self.left + self.received + self.stopped >= COUNTED
 
 
-# Placeholders for the addresses, and for the keys of the messages that are not counted.
-_ADDRESSES, _KEYS = "{addresses}", "{keys}"
+# Each address is looked up by index (message_addresses, suppressed_once). Django cannot limit how many messages are
+# counted for each of several addresses: it has no lateral joins. MATERIALIZED hides the limit from the planner, which
+# would otherwise scan the table from its start, hoping to find a thousand soon.
+_CONTACTS = """
+SELECT wanted.address, counted.*, suppressed.reason
+FROM unnest(%(addresses)s::text[]) AS wanted(address)
+CROSS JOIN LATERAL (
+    WITH found AS MATERIALIZED (
+        SELECT state, direction, held_at, changed_at FROM mirror_message
+        WHERE addresses @> ARRAY[wanted.address] AND connection_id = %(connection)s AND id <> ALL(%(besides)s)
+            AND NOT sandbox AND NOT is_practice AND (%(sees_connection)s OR mailbox_id = ANY(%(mailboxes)s))
+    )
+    SELECT count(*) FILTER (WHERE direction <> 'inbound' AND state = ANY(%(left)s)),
+           count(*) FILTER (WHERE direction = 'inbound'),
+           count(*) FILTER (WHERE direction <> 'inbound' AND state = 'rejected'),
+           min(held_at),
+           coalesce((array_agg(state ORDER BY changed_at DESC) FILTER (WHERE state = ANY(%(ended)s)))[1], ''),
+           max(changed_at) FILTER (WHERE state = ANY(%(ended)s))
+    FROM (SELECT * FROM found LIMIT %(most)s) AS first
+) AS counted
+LEFT JOIN mirror_suppressedaddress AS suppressed
+    ON suppressed.connection_id = %(connection)s AND suppressed.address = wanted.address
+"""
 
 
 def contacts_of_actor(
@@ -63,131 +78,42 @@ def contacts_of_actor(
     """
     if not addresses:
         return {}
-    named = {_ADDRESSES: list(addresses), _KEYS: list(besides), ANY: connection}
-    sql, values = _contacts(actor.scopes).prepared(named)
-    found = (Contact(*row) for row in run(sql, values, prepare=True).rows)
-    return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
+    connections, mailboxes = scoped(actor)
+    parameters: dict[str, Any] = {
+        "addresses": list(addresses),
+        "connection": connection,
+        "besides": list(besides),
+        "sees_connection": actor.sees_all() or connection in connections,
+        "mailboxes": mailboxes,
+        "left": _LEFT,
+        "ended": [*_LEFT, "rejected"],
+        "most": COUNTED,
+    }
+    with database.cursor() as cursor:
+        cursor.execute(_CONTACTS, parameters)
+        contacts = [Contact(*row) for row in cursor.fetchall()]
+    return {one.address: one for one in contacts if one.first_at is not None or one.suppressed is not None}
 
 
-@lru_cache(maxsize=256)
-def _contacts(scopes: tuple[Scope, ...]) -> ValueQuery:
-    """Return the statement for all who have these roles.
-
-    Each address is looked up by index (message_addresses, suppressed_once). MATERIALIZED hides the limit from the
-    planner, which would otherwise scan the table from its start, hoping to find a thousand soon.
-    """
-    actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    seen = Message.objects.filter(visible_condition(actor), connection=ANY, sandbox=False, is_practice=False)
-    conditions = ["mirror_message.addresses @> ARRAY[wanted.address]", "mirror_message.id <> ALL(%s)"]
-    has_it = seen.order_by().extra(where=conditions, params=[_KEYS])  # noqa: S610 - words of ours
-    inner, values = has_it.values_list("state", "direction", "held_at", "changed_at").query.sql_with_params()
-    sql = f"""
-        SELECT wanted.address, told.*, suppressed.reason
-        FROM unnest(%s::text[]) AS wanted(address)
-        CROSS JOIN LATERAL (
-            WITH found(state, direction, held_at, changed_at) AS MATERIALIZED ({inner})
-            SELECT count(*) FILTER (WHERE direction <> 'inbound' AND state = ANY(%s)),
-                   count(*) FILTER (WHERE direction = 'inbound'),
-                   count(*) FILTER (WHERE direction <> 'inbound' AND state = 'rejected'),
-                   min(held_at),
-                   coalesce((array_agg(state ORDER BY changed_at DESC) FILTER (WHERE state = ANY(%s)))[1], ''),
-                   max(changed_at) FILTER (WHERE state = ANY(%s))
-            FROM (SELECT * FROM found LIMIT {COUNTED}) AS counted
-        ) AS told
-        LEFT JOIN mirror_suppressedaddress AS suppressed
-            ON suppressed.connection_id = %s AND suppressed.address = wanted.address
-    """  # noqa: S608 - Django's own SQL
-    left = [str(state) for state in _LEFT]
-    ended = [*left, str(MessageState.REJECTED)]
-    return ValueQuery(sql, (_ADDRESSES, *values, left, ended, ended, ANY))
+# How many messages are read at most to find out who of several addresses was written to.
+MOST_MESSAGES = 20_000
 
 
-# How many addresses are looked up one by one; more are looked up at once, in a limited number of messages.
-ONE_BY_ONE, MOST_MESSAGES = 200, 20_000
-MOST_SAME, MOST_NEAR = 50, 200
-
-# A test message reaches nobody, so it makes no address known.
-_SENT_MAIL = "state IN ('approved', 'sent', 'delivered') AND direction = 'outbound' AND NOT sandbox"
-_CONTACTS = f"""
-SELECT address, count(*) FROM (
-    SELECT addresses FROM mirror_message
-    WHERE connection_id = %s AND {_SENT_MAIL} ORDER BY changed_at DESC LIMIT %s
-) AS newest, unnest(addresses) AS address GROUP BY address ORDER BY count(*) DESC, address LIMIT %s
-"""  # noqa: S608 - words of ours
-_ONE_BY_ONE = f"""
-SELECT address FROM unnest(%s::text[]) AS address WHERE EXISTS (
-    SELECT 1 FROM mirror_message WHERE connection_id = %s AND {_SENT_MAIL} AND addresses @> ARRAY[address]
-)
-"""  # noqa: S608 - words of ours
-_ALL_AT_ONCE = f"""
-SELECT DISTINCT address FROM (
-    SELECT addresses FROM mirror_message WHERE addresses && %s::text[] AND connection_id = %s AND {_SENT_MAIL} LIMIT %s
-) AS found, unnest(addresses) AS address WHERE address = ANY(%s::text[])
-"""  # noqa: S608 - words of ours
-
-# Rejected by a person, here or at MultiMail: neither requests for changes nor expired messages.
-_REJECTED = """
-SELECT id, public_id, mailbox_id, bands, changed_at, upstream_decided_by, upstream_reason FROM mirror_message
-WHERE state = 'rejected' AND connection_id = %s AND sandbox = %s AND direction = %s AND id <> %s
-    AND changed_at > now() - interval '90 days'
-"""
-_BY_A_PERSON = """
-SELECT m.public_id, m.mailbox_id, m.bands, coalesce(d.changed_at, m.changed_at) AS at,
-    coalesce(nullif(p.name, ''), p.email, m.upstream_decided_by), coalesce(d.reason, m.upstream_reason)
-FROM ({found} ORDER BY changed_at DESC LIMIT %s) AS m
-LEFT JOIN LATERAL (
-    SELECT outcome, rule, reason, given_by_id, changed_at FROM approvals_decision
-    WHERE message_id = m.id AND state = 'applied' ORDER BY id DESC LIMIT 1
-) AS d ON true
-LEFT JOIN people_person AS p ON p.id = d.given_by_id
-WHERE coalesce(d.outcome, 'reject') = 'reject' AND coalesce(d.rule, '') = ''
-ORDER BY (m.mailbox_id IS NOT DISTINCT FROM %s) DESC, at DESC
-"""
-_SAME = _BY_A_PERSON.format(found=f"{_REJECTED} AND shape = %s")
-# All candidates first, by their index: with the limit visible the planner would scan everything.
-_NEAR = f"WITH near AS MATERIALIZED ({_REJECTED} AND bands && %s::int[])"
-_NEAR += _BY_A_PERSON.format(found="SELECT * FROM near")
-
-
-class RejectedRow(NamedTuple):
-    """A message that a person rejected."""
-
-    public_id: UUID
-    mailbox: int | None
-    bands: list[int]
-    at: datetime
-    by: str | None
-    reason: str | None
+def _sent(connection: int) -> MessageQuerySet:
+    """Return what was sent on a connection; a test message reaches nobody, so it makes no address known."""
+    states = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
+    return Message.objects.filter(connection=connection, state__in=states, direction="outbound", sandbox=False)
 
 
 def contacts_of(connection: int, *, newest: int, most: int) -> dict[str, int]:
     """Return whom the newest messages of a connection went to, and how often (relies on message_left)."""
-    return {str(address): int(times) for address, times in _rows(_CONTACTS, [connection, newest, most])}
+    recipients = _sent(connection).order_by("-changed_at").values_list("addresses", flat=True)[:newest]
+    times = Counter(chain.from_iterable(recipients))
+    return dict(sorted(times.items(), key=lambda one: (-one[1], one[0]))[:most])
 
 
-def written_to(connection: int, addresses: Sequence[str]) -> list[str]:
+def written_to(connection: int, addresses: Sequence[str]) -> set[str]:
     """Return those of these addresses that something was sent to (relies on message_addresses)."""
-    if len(addresses) <= ONE_BY_ONE:
-        rows = _rows(_ONE_BY_ONE, [list(addresses), connection])
-    else:
-        rows = _rows(_ALL_AT_ONCE, [list(addresses), connection, MOST_MESSAGES, list(addresses)])
-    return [str(address) for (address,) in rows]
-
-
-def rejected_with_shape(message: "Message", shape: str) -> list[RejectedRow]:
-    """Return rejected messages with the same text, of the same mailbox first (relies on message_rejected)."""
-    return _rejected(_SAME, message, shape, MOST_SAME)
-
-
-def rejected_with_bands(message: "Message", bands: Sequence[int]) -> list[RejectedRow]:
-    """Return rejected messages that may have nearly the same text (relies on message_rejected_bands)."""
-    return _rejected(_NEAR, message, list(bands), MOST_NEAR)
-
-
-def _rejected(sql: str, message: "Message", compared: Any, most: int) -> list[RejectedRow]:
-    scope = [message.connection_id, message.sandbox, message.direction, message.pk or 0]
-    return [RejectedRow(*row) for row in _rows(sql, [*scope, compared, most, message.mailbox_id])]
-
-
-def _rows(sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-    return run(sql, parameters).rows
+    found = _sent(connection).filter(addresses__overlap=list(addresses))
+    recipients = found.order_by().values_list("addresses", flat=True)[:MOST_MESSAGES]
+    return set(addresses) & set(chain.from_iterable(recipients))

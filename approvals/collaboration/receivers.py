@@ -1,7 +1,6 @@
 """Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from django.db.models.signals import post_save
@@ -11,7 +10,6 @@ from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
 from common.actors import Actor, worker
-from common.postgres.statements import ANY, ValueQuery, any_of, list_of, read_values
 from mirror.models import Message
 from people.models import Person
 
@@ -39,23 +37,13 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 def _end_what_is_over(message: Message, person: int | None, by: Actor) -> None:
     """End the claim and the snoozes of a decided message, and the question to whoever decided."""
-    # Mostly there is none, which one query shows. The message is locked, so none can be added meanwhile.
-    left = read_values(_left(), {ANY: message.pk})
-    if left["claims"]:
+    # Mostly there is none. The message is locked, so none can be added meanwhile.
+    if Claim.objects.on(message).exists():
         claims.release_decided(message.public_id, actor=by)
-    if left["snoozes"]:
+    if Snooze.objects.on(message).exists():
         snooze.unsnooze_for(message.public_id, why=snooze.DECIDED, actor=by)
-    if person is not None and person in left["asked"]:
+    if person is not None:
         Question.objects.of_person(person).on(message).delete()
-
-
-@cache
-def _left() -> dict[str, ValueQuery]:
-    return {
-        "claims": any_of(Claim.objects.filter(message=ANY)),
-        "snoozes": any_of(Snooze.objects.filter(message=ANY)),
-        "asked": list_of(Question.objects.filter(message=ANY).values_list("person")),
-    }
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:

@@ -18,6 +18,7 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_names,
 )
+from approvals.desk_messages import our_decisions
 from approvals.models import Comment, OpenedPart, Question, Snooze
 from approvals.queue.rows import live_claim
 from approvals.usual_texts.texts import Kind, Presets
@@ -86,7 +87,7 @@ def _awaits_review(message: Message) -> bool:
     """Whether `awaiting_review` finds the message, by its decisions as they were read."""
     if message.state != MessageState.HELD:
         return False
-    for decision in message.our_decisions:
+    for decision in our_decisions(message):
         if decision.state in LIVE_DECISIONS:
             return False
         # What took effect before the message last changed no longer counts.

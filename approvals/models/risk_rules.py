@@ -1,12 +1,12 @@
 """Weights of the published risk rules, and own words."""
 
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import JSONObject, Now
+from django.db.models.functions import Now
 
 from common.actors import Actor
 from mirror.models import Mailbox
@@ -52,10 +52,9 @@ class OwnWordQuerySet(models.QuerySet["OwnWord"]):
         """Those for all mailboxes, and those of mailboxes that the actor may see."""
         return self.filter(Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(actor)))
 
-    def as_json(self) -> "models.QuerySet[Any, Any]":
-        """Each as one value for a statement that reads other things too, those with the most points first."""
-        row = JSONObject(mailbox="mailbox_id", text="text", looks_in="looks_in", points="points")
-        return self.order_by("-points", "pk").values_list(row)
+    def heaviest_first(self) -> Self:
+        """Those with the most points first."""
+        return self.order_by("-points", "pk")
 
 
 class OwnWord(models.Model):

@@ -1,8 +1,7 @@
 """Judges held messages again by the words that admins look for, after those were changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from django.db.models.functions import Now
 
@@ -21,19 +20,18 @@ RULE = "own_word"
 
 def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
     """Give held messages, which come with their version, the findings of the words of now; return how many changed."""
-    by_connection: dict[int, Sequence[str]] = {}
+    by_connection: dict[int, list[OwnWord]] = {}
     changed = 0
     for message in messages:
         assert message.revision is not None, "only what was fetched can be judged"
         connection = message.connection_id
         if connection not in by_connection:
-            stored: Any = OwnWord.objects.of_connection(connection).as_json()
-            by_connection[connection] = [row for (row,) in stored]
+            by_connection[connection] = list(OwnWord.objects.of_connection(connection).heaviest_first())
         changed += _judge(message, message.revision, by_connection[connection], weights)
     return changed
 
 
-def _judge(message: Message, revision: Revision, words: Sequence[Any], weights: dict[str, int]) -> bool:
+def _judge(message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]) -> bool:
     phrases = own_phrases(words, mailbox=message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
     found = []

@@ -12,7 +12,7 @@ from approvals.models import OwnWord
 from approvals.risk_rules.weighing import have_judged_again, may_weigh
 from audit.recording import changed, record
 from common.actors import Actor, Role
-from common.postgres.rows import run
+from common.postgres import take_lock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
@@ -21,8 +21,6 @@ from risk.phrases import Phrase
 
 # How many words each mailbox may have, and how many may count in all of them.
 MOST = 100
-# The key of an advisory lock; other locks use other keys.
-_LOCK = (7_304, 2)
 
 
 class WordRefused(DeskError):
@@ -134,7 +132,7 @@ def remove_word(*, word: OwnWord, actor: Actor, now: datetime) -> None:
 
 
 def _locked(word: OwnWord, actor: Actor) -> OwnWord:
-    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    take_lock("approvals.own_words")
     found = OwnWord.objects.select_related("mailbox").filter(pk=word.pk).first()
     if found is None:
         raise WordRefused("Somebody removed this word meanwhile.")

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Func
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,14 +15,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import Status, shown_status
-from approvals.models import RuleWeight
+from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, Position, read_position
 from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
 from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest
-from common.postgres.rows import run
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.models import PendingChange
@@ -67,13 +67,9 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
 
 def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
     """Return how many of these messages have a finding of each rule, by one scan (relies on message_changed)."""
-    newest = lately(messages).in_order("newest").values("review__rules")[:MOST]
-    sql, parameters = newest.query.sql_with_params()
-    counted = (
-        "SELECT rule, count(*)"  # noqa: S608 - Django's own SQL
-        f" FROM ({sql}) AS newest (rules), unnest(newest.rules) AS rule GROUP BY rule"
-    )
-    return {str(rule): int(number) for rule, number in run(counted, parameters).rows}
+    newest = lately(messages).in_order("newest").values("pk")[:MOST]
+    by_rule = Review.objects.filter(pk__in=newest).values(rule=Func("rules", function="unnest"))
+    return dict(by_rule.annotate(number=Count("*")).values_list("rule", "number"))
 
 
 def hits_of(messages: QueueQuerySet, rule: str, *, after: Position | None) -> QueueQuerySet:

@@ -5,7 +5,6 @@ Changed own words go the same way: held messages are judged again, from where th
 
 from datetime import UTC, datetime
 
-from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -18,6 +17,7 @@ from approvals.queue.querysets import QueueQuerySet, queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.actors import Actor, Role
+from common.postgres import take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.states import MessageState
@@ -41,8 +41,7 @@ def _locked_points(rule: str, actor: Actor) -> int:
         raise ActNotAllowed("This rule is not published any more.")
     if not may_weigh(actor) or RULES[rule].points_by_finding:
         raise ActNotAllowed("Only an admin of all mailboxes can change the points: they apply to everybody.")
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
+    take_lock(WEIGHTS_LOCK)
     return RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points)
 
 
@@ -86,8 +85,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
 
 def have_judged_again(*, actor: Actor, now: datetime) -> None:
     """Have held messages judged again by the own words of now; in the transaction that changes those."""
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
+    take_lock(WEIGHTS_LOCK)
     begun = {"weighed_to": _BEGINNING, "weighed_to_key": 0, "changed_by_id": int(actor.id), "changed_at": now}
     weight, _ = RuleWeight.objects.update_or_create(rule=RULE, defaults=begun)
     tasks.reweigh.delay_on_commit(weight.pk)

@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import timedelta
-from functools import cache
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -13,7 +12,6 @@ from django.db.models.functions import Coalesce, Greatest, Least, Now
 from common.actors import Actor
 from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
-from common.postgres.statements import ANY, ValueQuery, list_of
 from mirror.oversight_modes import AUTONOMOUS, modes_within
 from upstream.capabilities import WORDS
 
@@ -32,13 +30,6 @@ def is_rested(path: str = "") -> Q:
 def is_well(path: str = "") -> Q:
     """Whether the connection at the end of this path can be asked now."""
     return is_rested(path) & Q((f"{path}paused_at", None), (f"{path}failing_since", None))
-
-
-@cache
-def addresses_of_any() -> ValueQuery:
-    """Return the query for the addresses of a connection's mailboxes; its key is filled in later."""
-    known = Mailbox.objects.filter(connection=ANY).exclude(address="")
-    return list_of(known.values_list("address"))
 
 
 def _webhook_id() -> str:
