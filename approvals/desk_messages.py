@@ -157,6 +157,10 @@ class DeskMessageQuerySet(MessageQuerySet):
         columns = ("public_id", "mailbox", "bands", "changed_at", "upstream_decided_by", "upstream_reason")
         return found.only(*columns).prefetch_related(Prefetch("decisions", applied, to_attr="newest_decisions"))
 
+    def for_name(self) -> Self:
+        """With only what names them, and since when they are held."""
+        return self.only("public_id", "subject", "hydrated_at", "held_at")
+
     def for_policy(self) -> Self:
         """With only what the rules of the policy ask of each."""
         related = ("connection__is_our_gateway", "mailbox__editor_may_approve")

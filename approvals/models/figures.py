@@ -3,7 +3,8 @@
 Each looks at a bounded number of rows, so that the home page costs the same at any length of the queue.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -26,8 +27,7 @@ from django.db.models import (
 from django.db.models.functions import Now, TruncDate
 
 from audit.models import Entry
-from common.postgres.rows import run
-from common.postgres.statements import ValueQuery, count_of
+from common.counts import count_of
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
@@ -60,12 +60,12 @@ class Percentile(Aggregate):
     template = "%(function)s(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
     output_field = FloatField()
 
-    def __init__(self, expression: Any, part: float) -> None:
-        super().__init__(expression, part=repr(float(part)))
+    def __init__(self, expression: Any, part: float, **options: Any) -> None:
+        super().__init__(expression, part=repr(float(part)), **options)
 
 
-def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, ValueQuery]:
-    """Return how to count how many of these wait for how long, up to a thousand and one (relies on message_held)."""
+def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
+    """Return how many of these wait for how long, each up to a thousand and one (relies on message_held)."""
     counts = {
         name: count_of(waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most))
         for name, (least, most) in _AGES.items()
@@ -75,16 +75,16 @@ def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, ValueQuery]:
     return counts
 
 
-# Each figure of decisions, as a condition on rows and as one inside the sums.
-FIGURES: Mapping[str, tuple[Q, str]] = {
-    "approved": (Q(outcome=Outcome.APPROVE), "outcome = 'approve'"),
-    "rejected": (Q(outcome=Outcome.REJECT), "outcome = 'reject'"),
-    "sent_back": (Q(outcome=Outcome.SEND_BACK), "outcome = 'send_back'"),
-    "by_rule": (~Q(rule=""), "rule <> ''"),
-    "undone": (Q(state=DecisionState.UNDONE), "state = 'undone'"),
-    "refused": (Q(state=DecisionState.REFUSED), "state = 'refused'"),
-    "overtaken": (Q(state=DecisionState.SUPERSEDED), "state = 'superseded'"),
-    "high": (Q(message__review__risk_level="high"), "risk_level = 'high'"),
+# The figures of decisions, as conditions.
+FIGURES: Mapping[str, Q] = {
+    "approved": Q(outcome=Outcome.APPROVE),
+    "rejected": Q(outcome=Outcome.REJECT),
+    "sent_back": Q(outcome=Outcome.SEND_BACK),
+    "by_rule": ~Q(rule=""),
+    "undone": Q(state=DecisionState.UNDONE),
+    "refused": Q(state=DecisionState.REFUSED),
+    "overtaken": Q(state=DecisionState.SUPERSEDED),
+    "high": Q(message__review__risk_level="high"),
 }
 # The entries that end a message's time at the desk; a withdrawal by the sender is no decision.
 _ENDS = (
@@ -114,10 +114,6 @@ class Group:
 class DecisionFigures(QuerySet[_Row]):
     """Sums of decisions of the last week, or of a time span."""
 
-    def given_on(self, messages: Iterable[Message]) -> Self:
-        """Those on these messages with their people, the oldest first."""
-        return self.filter(message__in=[one.pk for one in messages]).select_related("person").order_by("pk")
-
     def of_the_week(self) -> Self:
         """Made in the last seven days (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=Now() - LATELY)
@@ -140,15 +136,12 @@ class DecisionFigures(QuerySet[_Row]):
         Messages without findings are counted under an empty name.
         """
         effective = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
-        newest = effective.order_by("-pk").values("outcome", "message__review__rules")[:MOST]
-        sql, values = newest.query.sql_with_params()
-        statement = (
-            "SELECT rule,"  # noqa: S608 - Django's own SQL
-            " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
-            f" FROM ({sql}) AS kept (outcome, rules),"
-            " unnest(CASE WHEN rules = '{}' THEN ARRAY['']::varchar[] ELSE rules END) AS rule GROUP BY rule"
-        )
-        return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(statement, values).rows]
+        newest = effective.order_by("-pk").values_list("outcome", "message__review__rules")[:MOST]
+        caught: Counter[tuple[str, str]] = Counter()
+        for outcome, rules in newest:
+            caught.update((rule, outcome) for rule in rules or [""])
+        names = {rule for rule, _ in caught}
+        return [(rule, caught[rule, Outcome.REJECT], caught[rule, Outcome.SEND_BACK]) for rule in names]
 
     def ended_by_the_desk(self) -> QuerySet[Any, tuple[str, str, int]]:
         """Return rule, explanation and number of what the desk stopped itself (relies on decision_to_look_at)."""
@@ -162,7 +155,7 @@ class DecisionFigures(QuerySet[_Row]):
 
     def counted_as(self, figure: str) -> Self:
         """Those that a figure counts; all of them for a name that is none."""
-        return self.filter(FIGURES[figure][0]) if figure in FIGURES else self
+        return self.filter(FIGURES[figure]) if figure in FIGURES else self
 
     def of_giver(self, person: int | None, rule: str) -> Self:
         """Those of a person, or of a rule."""
@@ -177,19 +170,19 @@ class DecisionFigures(QuerySet[_Row]):
         return self.annotate(took=_took())
 
     def added_up(self) -> list[Group]:
-        """Return the sums by who, by where and of all, in one read of the rows."""
-        columns = ("given_by", "rule", "outcome", "state")
-        of_message = ("message__connection", "message__mailbox", "message__review__risk_level")
-        sql, values = self.order_by().values_list(*columns, *of_message, _took()).query.sql_with_params()
-        counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for _, condition in FIGURES.values())
-        statement = (
-            "SELECT grouping(given_by, connection),"  # noqa: S608 - Django's own SQL, and conditions of this file
-            f" given_by, rule, connection, mailbox, count(*), {counts},"
-            " percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE rule = '' AND state <> 'undone')"
-            f" FROM ({sql}) AS made (given_by, rule, outcome, state, connection, mailbox, risk_level, took)"
-            " GROUP BY GROUPING SETS ((given_by, rule), (connection, mailbox), ())"
-        )
-        return [_group(row) for row in run(statement, values).rows]
+        """Return the sums by who, by where and of all."""
+        by_people = Q(rule="") & ~Q(state=DecisionState.UNDONE)
+        sums: dict[str, Any] = {name: Count("pk", filter=condition) for name, condition in FIGURES.items()}
+        sums["number"] = Count("pk")
+        sums["median"] = Percentile("took", 0.5, filter=by_people)
+        made = self.order_by().with_decision_time()
+        by_giver = made.values("given_by", "rule").annotate(**sums)
+        by_mailbox = made.values(connection=F("message__connection"), mailbox=F("message__mailbox")).annotate(**sums)
+        return [
+            *(_group("who", row) for row in by_giver),
+            *(_group("where", row) for row in by_mailbox),
+            _group("all", made.aggregate(**sums)),
+        ]
 
 
 def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:
@@ -220,8 +213,14 @@ def _took() -> Seconds:
     return Seconds(ExpressionWrapper(F("recorded_at") - F("message__held_at"), output_field=DurationField()))
 
 
-def _group(row: tuple[Any, ...]) -> Group:
-    kind, person, rule, connection, mailbox, number, *counts, median = row
-    by = {1: "who", 2: "where", 3: "all"}[int(kind)]
-    figures = dict(zip(FIGURES, map(int, counts), strict=True))
-    return Group(by, person, rule, connection, mailbox, figures, int(number), median)
+def _group(by: str, row: Mapping[str, Any]) -> Group:
+    return Group(
+        by=by,
+        person=row.get("given_by"),
+        rule=row.get("rule"),
+        connection=row.get("connection"),
+        mailbox=row.get("mailbox"),
+        figures={name: row[name] for name in FIGURES},
+        decisions=row["number"],
+        median=row["median"],
+    )

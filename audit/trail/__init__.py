@@ -7,7 +7,6 @@
 from audit.trail.entries import (
     Line,
     first_at,
-    first_at_part,
     last_of,
     line_of,
     lines,
@@ -19,7 +18,6 @@ from audit.trail.entries import (
 __all__ = [
     "Line",
     "first_at",
-    "first_at_part",
     "last_of",
     "line_of",
     "lines",

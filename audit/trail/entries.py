@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from audit.models import Entry, EntryQuerySet
-from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, ValueQuery, first_of
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,6 @@ def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> 
     """Return when the actor first did this to this version of the message."""
     done = _of_actor(message, actor_id, fingerprint).of_action(action)
     return done.oldest_first().values_list("at", flat=True).first()
-
-
-def first_at_part(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> ValueQuery:
-    """Return the query for when the actor first did this to this version of the message."""
-    named = {ANY_ID: message, str(ASKING): actor_id, NAMED_LATER: fingerprint}
-    return _first_at_part(action).with_values(named)
-
-
-@cache
-def _first_at_part(action: str) -> ValueQuery:
-    done = _of_actor(ANY_ID, str(ASKING), NAMED_LATER).of_action(action)
-    return first_of(done.oldest_first().values_list("at"))
 
 
 def _of_actor(message: UUID, actor_id: str, fingerprint: str) -> EntryQuerySet:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from approvals.desk_messages import desk_messages
@@ -17,12 +16,10 @@ from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until
-from common.postgres.statements import RowQuery, ValueQuery, any_of, read_values
-from mirror.models.messages import anybody_like, asked_by
-from people.models import OrganisationSettings
+from common.counts import COUNTED, count_of, counted
+from people.second_admin.person_figures import shows_people
 from risk.rules import RULES
 
-COUNTED = 1000
 # How many kinds of findings have a separate bar.
 SHOWN = 7
 # How many refusals are read; the ledger has all of them.
@@ -74,41 +71,23 @@ class Panel:
 
 def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
-    ages = dict(read_values(_ages(anybody_like(actor)), asked_by(actor)))
+    visible, made = desk_messages().visible_to(actor), Decision.objects.visible_to(actor)
+    of_the_week = made.of_the_week().by_people()
+    by_day = list(of_the_week.times_by_day())
+    panels = [times(by_day, now=now)]
     # Figures of single people are read only where they are allowed.
-    shows_people = ages.pop("people")
-    queries = {name: one for name, one in _queries(anybody_like(actor)).items() if name != "paces" or shows_people}
-    found = {name: query.read(asked_by(actor)) for name, query in queries.items()}
-    made = Decision.objects.visible_to(actor)
-    panels = [
-        times(found["times"], now=now),
-        *([people(found["paces"])] if shows_people else []),
-        caught(made.of_the_week().by_people().caught_by_rule()),
-    ]
-    if sum(row["number"] for row in found["times"]) >= figures.MOST:
+    if shows_people():
+        verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+        panels.append(people(list(verdicts.of_the_week().paces())))
+    panels.append(caught(of_the_week.caught_by_rule()))
+    if sum(row["number"] for row in by_day) >= figures.MOST:
         panels = [replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.") for one in panels]
-    return [late(found["late"]), waiting(ages), *panels, refused(_refusals(found["ended"], found["refusals"], made))]
-
-
-@lru_cache(maxsize=256)
-def _ages(actor: Actor) -> Mapping[str, ValueQuery]:
-    ages = figures.waiting_by_age(desk_messages().visible_to(actor).in_queue())
-    return {**ages, "people": any_of(OrganisationSettings.objects.filter(person_figures_since__isnull=False))}
-
-
-@lru_cache(maxsize=256)
-def _queries(actor: Actor) -> Mapping[str, RowQuery[Any]]:
-    made = Decision.objects.visible_to(actor)
-    visible = desk_messages().visible_to(actor)
-    verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
-    refusals = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
-    return {
-        "late": RowQuery(visible.awaiting_review().late_by_mailbox()),
-        "times": RowQuery(made.of_the_week().by_people().times_by_day()),
-        "paces": RowQuery(verdicts.of_the_week().paces()),
-        "ended": RowQuery(made.ended_by_the_desk()),
-        "refusals": RowQuery(refusals.newest_first().values_list("detail__fields__explanation", flat=True)[:READ]),
-    }
+    return [
+        late(list(visible.awaiting_review().late_by_mailbox())),
+        waiting(figures.waiting_by_age(visible.in_queue())),
+        *panels,
+        refused(_refusals(actor, made)),
+    ]
 
 
 def late(found: Sequence[Mapping[str, Any]]) -> Panel:
@@ -118,12 +97,12 @@ def late(found: Sequence[Mapping[str, Any]]) -> Panel:
     return Panel(
         name="late",
         title="Late",
-        lead=f"Past a target of their review plan: {_number(number) if number else 'none'}. First in the queue.",
+        lead=f"Past a target of their review plan: {counted(number) if number else 'none'}. First in the queue.",
         head=("Mailbox", "Messages"),
-        rows=tuple((words, _number(count)) for words, count in rows),
+        rows=tuple((words, counted(count)) for words, count in rows),
         empty="No message is late.",
-        summary=_listed(f"{_number(count)} in {words}" for words, count in rows),
-        bars=bars([(words, _number(count), [(min(count, COUNTED), "rose")]) for words, count in rows]),
+        summary=_listed(f"{counted(count)} in {words}" for words, count in rows),
+        bars=bars([(words, counted(count), [(min(count, COUNTED), "rose")]) for words, count in rows]),
     )
 
 
@@ -135,13 +114,13 @@ def waiting(ages: Mapping[str, int]) -> Panel:
     return Panel(
         name="waits",
         title="Waiting too long",
-        lead=f"Held for more than an hour: {_number(late) if late else 'none'}.",
+        lead=f"Held for more than an hour: {counted(late) if late else 'none'}.",
         head=("Held for", "Messages"),
-        rows=tuple((words, _number(value)) for _, words, value in counts),
+        rows=tuple((words, counted(value)) for _, words, value in counts),
         empty="No messages are waiting.",
-        summary=_listed(f"{_number(value)} {words}" for _, words, value in counts),
+        summary=_listed(f"{counted(value)} {words}" for _, words, value in counts),
         bars=bars(
-            [(words, _number(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in counts]
+            [(words, counted(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in counts]
         ),
     )
 
@@ -205,10 +184,10 @@ def refused(causes: Counter[str]) -> Panel:
         title="Blocked attempts",
         lead="Decisions of the last 7 days that the desk refused or did not carry out.",
         head=("Reason", "Number"),
-        rows=tuple((words, _number(value)) for words, value in refusals),
+        rows=tuple((words, counted(value)) for words, value in refusals),
         empty="None in the last 7 days.",
-        summary=_listed(f"{words}: {_number(value)}" for words, value in refusals),
-        bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in refusals]),
+        summary=_listed(f"{words}: {counted(value)}" for words, value in refusals),
+        bars=bars([(words, counted(value), [(min(value, COUNTED), "violet")]) for words, value in refusals]),
     )
 
 
@@ -219,14 +198,14 @@ def cause_of(sentence: str) -> str:
     return next((cause for start, cause in _CAUSES if sentence.startswith(start)), "other")
 
 
-def _refusals(
-    ended: Iterable[tuple[str, str, int]], sentences: Iterable[str | None], made: DecisionQuerySet
-) -> Counter[str]:
+def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
     causes: Counter[str] = Counter()
-    for rule, explanation, number in ended:
+    for rule, explanation, number in made.ended_by_the_desk():
         causes["expired" if rule == "expiry" else cause_of(explanation)] += number
+    refusals = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7)).newest_first()
+    sentences = refusals.values_list("detail__fields__explanation", flat=True)[:READ]
     causes.update(cause_of(sentence or "") for sentence in sentences)
-    causes["switch"] = made.held_back_by_switch()[: COUNTED + 1].count()
+    causes["switch"] = count_of(made.held_back_by_switch())
     return causes
 
 
@@ -244,10 +223,6 @@ def _words(rule: str) -> str:
 def _both(rejected: int, back: int) -> str:
     parts = [f"{rejected} rejected"] if rejected or not back else []
     return ", ".join([*parts, *([f"{back} changes requested"] if back else [])])
-
-
-def _number(value: int) -> str:
-    return f"{COUNTED}+" if value > COUNTED else str(value)
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -29,8 +29,6 @@ class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
     """Checks passwords as allauth does, and loads the signed-in person with the second-factor rule."""
 
     def get_user(self, user_id: int) -> Person | None:
-        people = with_second_factor_rule(Person.objects.filter(pk=user_id))
-        person = people.prefetch_related("grants").first()
-        if person is None or not self.user_can_authenticate(person):
-            return None
-        return person
+        known = with_second_factor_rule(Person.objects.prefetch_related("grants"))
+        person = known.filter(pk=user_id).first()
+        return person if person is not None and self.user_can_authenticate(person) else None

@@ -55,8 +55,8 @@ class SessionStore(DatabaseSessions):
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
-        row = Session.objects.filter(session_key=self.session_key).first()
-        if row is None or row.expire_date <= timezone.now():
+        row = Session.objects.filter(session_key=self.session_key, expire_date__gt=timezone.now()).first()
+        if row is None:
             self._session_key = None
             return {}
         data = self.decode(row.session_data)
