@@ -1,34 +1,27 @@
-"""Loads a session's person, with their roles and whether one of these needs a second factor, for every request."""
+"""Loads a session's person with their roles, for every request, and says whether one of these needs a second factor."""
 
 from allauth.account.auth_backends import AuthenticationBackend
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import prefetch_related_objects
 
-from people.models import Grant, Person, RoleRule
-
-
-def with_second_factor_rule(people: QuerySet[Person]) -> QuerySet[Person]:
-    """Annotate people with `needs_factor`: whether a role they have needs a second factor.
-
-    It is part of the query that loads the person, so that a rule applies from the next request on without a
-    query of its own. It uses the index on a person's grants, and there is at most one rule for each role.
-    """
-    return people.annotate(needs_factor=Exists(_grants_that_need_it().filter(person=OuterRef("pk"))))
+from people.models import Person, RoleRule
 
 
 def needs_second_factor(person: Person) -> bool:
-    """Whether one of the person's roles needs a second factor; no query if the backend loaded the person."""
-    known: bool | None = getattr(person, "needs_factor", None)
-    return _grants_that_need_it().filter(person=person).exists() if known is None else known
+    """Whether one of the person's roles needs a second factor."""
+    roles = {grant.role for grant in person.grants.all()}
+    return not roles.isdisjoint(roles_that_need_it())
 
 
-def _grants_that_need_it() -> QuerySet[Grant]:
-    return Grant.objects.filter(role__in=RoleRule.objects.filter(needs_second_factor=True).values("role"))
+def roles_that_need_it() -> set[str]:
+    """Return the roles that need a second factor."""
+    return set(RoleRule.objects.filter(needs_second_factor=True).values_list("role", flat=True))
 
 
 class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
-    """Checks passwords as allauth does, and loads the signed-in person with the second-factor rule."""
+    """Checks passwords as allauth does, and loads the signed-in person with their roles."""
 
     def get_user(self, user_id: int) -> Person | None:
-        known = with_second_factor_rule(Person.objects.prefetch_related("grants"))
-        person = known.filter(pk=user_id).first()
-        return person if person is not None and self.user_can_authenticate(person) else None
+        person: Person | None = super().get_user(user_id)
+        if person is not None:
+            prefetch_related_objects([person], "grants")
+        return person

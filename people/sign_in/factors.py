@@ -22,7 +22,7 @@ from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in import totp
-from people.sign_in.backend import needs_second_factor, with_second_factor_rule
+from people.sign_in.backend import needs_second_factor, roles_that_need_it
 from people.sign_in.sessions import access_changed, end_sessions
 
 APP, PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
@@ -64,8 +64,8 @@ def lacks_second_factor(request: HttpRequest) -> bool:
     person = request.user
     return (
         isinstance(person, Person)
-        and needs_second_factor(person)
         and all(proof.get("method") != "mfa" for proof in get_authentication_records(request, person))
+        and needs_second_factor(person)
     )
 
 
@@ -208,17 +208,16 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
 
 
 def people_by_factor() -> list[Person]:
-    """Return active people with a role, those without a factor first, annotated with `roles` and `has_factor`."""
+    """Return active people with a role, those without a factor first, with `roles`, `has_factor` and `needs_factor`."""
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
     people = Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
-    found: list[Person] = list(
-        with_second_factor_rule(people)
-        .annotate(has_factor=Exists(having))
-        .order_by("has_factor", "name", "email")
-        .prefetch_related("grants")
-    )
+    sorted_people = people.annotate(has_factor=Exists(having)).order_by("has_factor", "name", "email")
+    found = list(sorted_people.prefetch_related("grants"))
+    needing = roles_that_need_it()
     for person in found:
-        person.roles = sorted({grant.role for grant in person.grants.all()})  # type: ignore[attr-defined]
+        roles = {grant.role for grant in person.grants.all()}
+        person.roles = sorted(roles)  # type: ignore[attr-defined]
+        person.needs_factor = not roles.isdisjoint(needing)  # type: ignore[attr-defined]
     return found
 
 

@@ -43,7 +43,7 @@ PROVING = {
 class SignInMiddleware:
     """Records every few minutes that a session is in use, and stops people who lack a required second factor.
 
-    The second check needs no query: the rule was loaded with the person.
+    The second check needs a query only where no second factor was proved in the session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -55,9 +55,8 @@ class SessionStore(DatabaseSessions):
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
-        row = Session.objects.filter(session_key=self.session_key, expire_date__gt=timezone.now()).first()
+        row = self._get_session_from_db()
         if row is None:
-            self._session_key = None
             return {}
         data = self.decode(row.session_data)
         age = timezone.now().timestamp() - float(data.get(BEGAN, 0))

@@ -162,7 +162,7 @@ def flood(connection, odd=2):
 def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connection, django_assert_max_num_queries):
     make(connection, "plum")
     alike = flood(connection)
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(28):
         page = page_of(desk)
     assert page.count('class="item') == 2
     assert "<strong>6 like this</strong>, 2 differ in the amount" in page
@@ -264,9 +264,9 @@ def test_queue_asks_the_database_as_often_whatever_is_asked_for(
 ):
     make(connection, "plum", markdown=LIES)
     client = signed_in(admin)
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(24):
         assert "plum" in page_of(client)
-    with django_assert_max_num_queries(33):
+    with django_assert_max_num_queries(34):
         assert "plum" in page_of(client, "order=riskiest&q=subject&group=thread&risk=high")
 
 

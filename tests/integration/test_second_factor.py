@@ -181,8 +181,8 @@ def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_u
 def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict, django_assert_num_queries):
     make_message(connection)
     client = signed_in(reviewer)
-    with django_assert_num_queries(3):
-        # The session, the person and their roles; the session records that the second factor is missing.
+    with django_assert_num_queries(4):
+        # The session, the person, their roles and the rules; the session records that the second factor is missing.
         assert client.get("/queue/").status_code == 302
     assert client.get("/queue/?format=json").status_code == 403
     assert client.get("/live/reach/", headers={"Accept": "*/*"}).status_code != 200
