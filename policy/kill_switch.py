@@ -4,7 +4,7 @@ It stops what this desk does, nothing else: mail that was approved before and wa
 of autonomous mailboxes, still goes.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -12,33 +12,40 @@ from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor, Role, Scope
 from common.postgres.retry import atomic_with_retry
+from mirror.models import Connection, Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
-
-if TYPE_CHECKING:
-    from mirror.models import Connection, Mailbox
 
 MAX_REASON = 1000
 # Sent in the transaction of a release.
 released = Signal()
 
 
-def may_pull(actor: Actor, *, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None) -> bool:
+def may_pull(actor: Actor, *, connection: Connection | None = None, mailbox: Mailbox | None = None) -> bool:
     """Whether the actor may stop this scope: a reviewer or an admin of all of it."""
-    return _may(actor, (Role.REVIEWER, Role.ADMIN), connection=connection, mailbox=mailbox)
+    return any(_has(role, actor, connection, mailbox) for role in (Role.REVIEWER, Role.ADMIN))
 
 
 def may_release(actor: Actor, switch: KillSwitch) -> bool:
     """Whether the actor may release the switch: an admin of all of the scope."""
-    return _may(actor, (Role.ADMIN,), connection=switch.connection, mailbox=switch.mailbox)
+    return _has(Role.ADMIN, actor, switch.connection, switch.mailbox)
+
+
+def _has(role: Role, actor: Actor, connection: Connection | None, mailbox: Mailbox | None) -> bool:
+    """Whether the actor has a role for the whole of a scope."""
+    if mailbox is not None:
+        return actor.is_a(role, connection=mailbox.connection_id, mailbox=mailbox.pk)
+    if connection is not None:
+        return actor.is_a(role, connection=connection.pk, mailbox=None)
+    return Scope(role) in actor.scopes
 
 
 @atomic_with_retry
 def pull(
-    *, actor: Actor, reason: str, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None
+    *, actor: Actor, reason: str, connection: Connection | None = None, mailbox: Mailbox | None = None
 ) -> KillSwitch:
     """Stop every decision of a scope: one mailbox, one connection, or everything. Reviewers and admins of it may.
 
@@ -61,7 +68,7 @@ def pull(
         # It was released in this moment: pull it again.
         return scope.first() or pull(actor=actor, reason=reason, connection=connection, mailbox=mailbox)
     switch.refresh_from_db()
-    _record("kill_switch.pulled", switch, actor)
+    _record("kill_switch.pulled", switch, actor, changed(before="released", after="pulled"))
     return switch
 
 
@@ -94,22 +101,12 @@ def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     switch = _locked(switch_id, actor)
     KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
     switch.refresh_from_db()
-    _record("kill_switch.released", switch, actor)
+    _record("kill_switch.released", switch, actor, changed(before="pulled", after="released"))
     released.send(sender=KillSwitch)
     return switch
 
 
-def _may(actor: Actor, roles: tuple[Role, ...], *, connection: "Connection | None", mailbox: "Mailbox | None") -> bool:
-    """Whether one of these roles reaches the whole of the scope."""
-    wanted = mailbox.connection_id if mailbox else connection.pk if connection else None
-    if wanted is None:
-        return any(s.role in roles and s.connection is None and s.mailbox is None for s in actor.scopes)
-    key = mailbox.pk if mailbox else None
-    return any(s.role in roles and s.reaches(connection=wanted, mailbox=key) for s in actor.scopes)
-
-
-def _record(action: str, switch: KillSwitch, actor: Actor) -> None:
-    is_pulled = action == "kill_switch.pulled"
+def _record(action: str, switch: KillSwitch, actor: Actor, sides: Mapping[str, str]) -> None:
     record(
         action,
         actor=actor,
@@ -117,6 +114,6 @@ def _record(action: str, switch: KillSwitch, actor: Actor) -> None:
         details={
             "scope": str(switch.mailbox or switch.connection or "everything"),
             "reason": switch.reason,
-            **(changed(before="released", after="pulled") if is_pulled else changed(before="pulled", after="released")),
+            **sides,
         },
     )

@@ -156,7 +156,7 @@ def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
     """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of everything."""
     if mailbox is None and not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can set the caps of all mailboxes.")
-    if mailbox and not actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk):
+    if mailbox and not mailbox.is_administered_by(actor):
         raise ActNotAllowed("Only an admin of this mailbox can set its caps.")
 
 

@@ -181,7 +181,7 @@ def _caps(
         "mailbox": mailbox,
         "own": mailbox is not None and commands.has_own_caps(mailbox),
         "rows": _rows(request, mailbox, wrong or {}),
-        "may_change": actor.is_admin_of_all if mailbox is None else _is_admin_of(actor, mailbox),
+        "may_change": actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor),
         "with_own": commands.mailboxes_with_own_caps() if mailbox is None else (),
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
         "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
@@ -189,10 +189,6 @@ def _caps(
         "error": error,
     }
     return render(request, "approvals/brake/caps.html", context, status=status)
-
-
-def _is_admin_of(actor: Actor, mailbox: Mailbox) -> bool:
-    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
 
 
 def _rows(request: DeskRequest, mailbox: Mailbox | None, wrong: dict[str, str]) -> list[dict[str, Any]]:

@@ -27,9 +27,7 @@ def may_see(actor: Actor) -> bool:
 
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor is an admin of this mailbox; without one, of everything."""
-    if mailbox is None:
-        return actor.is_admin_of_all
-    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+    return actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
 
 
 def _check_may_switch_on(actor: Actor, mailbox: Mailbox | None, one_in: int) -> None:

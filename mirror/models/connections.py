@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.encryption import EncryptedTextField
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from mirror.oversight_modes import AUTONOMOUS, modes_within
@@ -280,6 +280,10 @@ class Mailbox(models.Model):
 
     def __str__(self) -> str:
         return self.address or self.upstream_id
+
+    def is_administered_by(self, actor: Actor) -> bool:
+        """Whether the actor is an admin of it."""
+        return actor.is_a(Role.ADMIN, connection=self.connection_id, mailbox=self.pk)
 
     @property
     def short_name(self) -> str:

@@ -5,9 +5,8 @@ A change based on an older version is refused, so that nobody overwrites a chang
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.apps import apps
 from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -17,6 +16,7 @@ from common.actors import Actor, Role
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
+from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import applicable_lists
@@ -25,9 +25,7 @@ from policy.allowlists.loosening import loosens
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
 
-if TYPE_CHECKING:
-    from mirror.models import Mailbox
-
+KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
@@ -56,13 +54,12 @@ class Change:
 
 def may_change(actor: Actor, scope: ListScope) -> bool:
     """Whether the actor may change the lists of a scope: an admin of the whole scope."""
-    connection = scope.connection
     if scope.mailbox is not None:
-        mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=scope.mailbox).first()
-        connection = mailbox.connection_id if mailbox else None
-    if connection is not None:
-        return actor.is_a(Role.ADMIN, connection=connection, mailbox=scope.mailbox)
-    return scope.mailbox is None and actor.is_admin_of_all
+        mailbox = Mailbox.objects.filter(pk=scope.mailbox).first()
+        return mailbox is not None and mailbox.is_administered_by(actor)
+    if scope.connection is not None:
+        return actor.is_a(Role.ADMIN, connection=scope.connection, mailbox=None)
+    return actor.is_admin_of_all
 
 
 def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: Actor) -> Allowlist:
@@ -74,11 +71,13 @@ def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: A
             "Check the list again, then save your change.",
             current=locked,
         )
-    _check(locked, change)
+    if change.mode is not None and change.mode not in Allowlist.Mode.values:
+        raise AllowlistNotAllowed("This is not a mode of an allowlist.")
+    if locked.is_bypass and change.mode == Allowlist.Mode.CONTACTS:
+        raise AllowlistNotAllowed(
+            "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
+        )
     return locked
-
-
-_NAMES = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 
 
 def _changing(*, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str) -> ChangeInWords:
@@ -87,7 +86,7 @@ def _changing(*, scope: ListScope, kind: str, change: Change, version: int, acto
     lines = [f"mode: {mode}"] if mode != locked.mode else []
     lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
     lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
-    title = f"{_NAMES[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}"
+    title = f"{KINDS[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}"
     return _in_words(locked, title, "\n".join(lines) or "no change")
 
 
@@ -97,7 +96,7 @@ def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
         before=_summary(locked),
         after=after,
         page=reverse("allowlist", args=[locked.scope, locked.kind]),
-        connection=locked.mailbox.connection_id if locked.mailbox else locked.connection_id,
+        connection=locked.owning_connection,
         mailbox=locked.mailbox_id,
     )
 
@@ -218,15 +217,6 @@ def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> A
     return locked
 
 
-def _check(locked: Allowlist, change: Change) -> None:
-    if change.mode is not None and change.mode not in Allowlist.Mode.values:
-        raise AllowlistNotAllowed("This is not a mode of an allowlist.")
-    if locked.kind == Allowlist.Kind.BYPASS and change.mode == Allowlist.Mode.CONTACTS:
-        raise AllowlistNotAllowed(
-            "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
-        )
-
-
 def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
     stored = [stored_pattern(one) for one in patterns]
     gone = list(locked.entries.not_removed().filter(pattern__in=stored))
@@ -291,23 +281,18 @@ def _history_row(locked: Allowlist, number: int, actor: Actor, what: str, **fiel
 
 def _mark_gates_behind(locked: Allowlist) -> None:
     """Mark for each mailbox that its gate does not have the list yet, and enqueue the push."""
-    mailboxes = _mailboxes_of(locked)
+    mailboxes = Mailbox.objects.order_by("pk")
+    if locked.mailbox_id is not None:
+        mailboxes = mailboxes.filter(pk=locked.mailbox_id)
+    elif locked.connection_id is not None:
+        mailboxes = mailboxes.filter(connection=locked.connection_id)
     GateList.objects.bulk_create(
-        [GateList(mailbox_id=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True
+        [GateList(mailbox=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True
     )
     GateList.objects.filter(mailbox__in=mailboxes, kind=locked.kind).update(
         wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0
     )
     tasks.push_lists.delay_on_commit()
-
-
-def _mailboxes_of(locked: Allowlist) -> list[int]:
-    if locked.mailbox_id is not None:
-        return [locked.mailbox_id]
-    mailboxes = apps.get_model("mirror", "Mailbox").objects.order_by("pk")
-    if locked.connection_id is not None:
-        mailboxes = mailboxes.filter(connection=locked.connection_id)
-    return list(mailboxes.values_list("pk", flat=True))
 
 
 def _summary(locked: Allowlist) -> str:
@@ -320,11 +305,10 @@ def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: st
         state = one.after or one.before
         patterns.setdefault(one.what, []).append(str(state.get("pattern", "")))
     only_mode = list(patterns) == [AllowChange.What.MODE] and how == "changed"
-    mailbox: Mailbox | None = locked.mailbox
     record(
         "allowlist.mode_set" if only_mode else _ACTIONS[how],
         actor=actor,
-        connection=mailbox.connection_id if mailbox else locked.connection_id,
+        connection=locked.owning_connection,
         details={
             "scope": str(locked.mailbox or locked.connection or "all"),
             "list": locked.kind,

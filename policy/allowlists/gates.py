@@ -20,8 +20,7 @@ from common.patterns import is_pattern
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.sync import health
-from policy.allowlists.changes import may_change
-from policy.allowlists.judgement import ListScope, strictest
+from policy.allowlists.judgement import strictest
 from policy.models import AllowEntry, Allowlist, GateList
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
@@ -269,8 +268,8 @@ def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
 
     Returns the result as a word. Raises ActNotAllowed for anybody but an admin of the mailbox.
     """
-    gate = GateList.objects.visible_to(actor).get(pk=gate_id)
-    if not may_change(actor, ListScope(mailbox=gate.mailbox_id)):
+    gate = GateList.objects.visible_to(actor).select_related("mailbox").get(pk=gate_id)
+    if not gate.mailbox.is_administered_by(actor):
         raise ActNotAllowed("Only an admin of this mailbox can copy its list to the gate.")
     push_soon(gate.pk)
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)

@@ -26,8 +26,6 @@ class ModeWords:
     means: str
 
 
-KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
-
 _RESTRICTION = (
     ModeWords("off", "Off", "plain", "Blocks nobody; its entries do not count."),
     ModeWords("monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."),
@@ -95,14 +93,14 @@ def changes_in_words(changes: Iterable[AllowChange]) -> list[ChangeInWords]:
     listed = list(changes)
     owners = {state.get("owner") for one in listed for state in (one.before, one.after)} - {None}
     names = {pk: str(person) for pk, person in Person.objects.in_bulk(owners).items()}
-    return [_in_words(one, names) for one in listed]
-
-
-def _in_words(one: AllowChange, names: Mapping[int, str]) -> ChangeInWords:
-    if one.what == AllowChange.What.MODE:
-        modes = (mode_words(one.allowlist.kind, str(state.get("mode"))).name for state in (one.before, one.after))
-        return ChangeInWords(one, "", "", *modes)
-    return ChangeInWords(one, _words(one.before, names), _words(one.after, names))
+    found = []
+    for one in listed:
+        if one.what == AllowChange.What.MODE:
+            modes = (mode_words(one.allowlist.kind, str(state.get("mode"))).name for state in (one.before, one.after))
+            found.append(ChangeInWords(one, "", "", *modes))
+        else:
+            found.append(ChangeInWords(one, _words(one.before, names), _words(one.after, names)))
+    return found
 
 
 def _words(state: Mapping[str, Any], names: Mapping[int, str]) -> str:
@@ -121,7 +119,7 @@ def note_export(*, at: Allowlist, actor: Actor, number: int, text: str, show: st
     record(
         "allowlist.exported",
         actor=actor,
-        connection=at.mailbox.connection_id if at.mailbox else at.connection_id,
+        connection=at.owning_connection,
         details={
             "scope": at.label,
             "list": at.kind,

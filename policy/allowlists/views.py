@@ -21,14 +21,13 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
-from policy.allowlists.changes import allow_for_days, apply_change, may_change
+from policy.allowlists.changes import KINDS, allow_for_days, apply_change, may_change
 from policy.allowlists.csv_files import LineError, ParsedEntries, written
 from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
 from policy.allowlists.forms import SHOWN, AllowBlockedForm, ChangeForm, CodeForm, FindForm, ImportForm
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import judge, patterns_of
 from policy.allowlists.lists import (
-    KINDS,
     changes_in_words,
     find_list,
     mode_words,
@@ -69,11 +68,12 @@ def allowlists(request: DeskRequest) -> HttpResponse:
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
     found = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
+    lists = Allowlist.objects.visible_to(actor).for_overview(now)
     context = {
-        "rows": [_row(one) for one in Allowlist.objects.visible_to(actor).for_overview(now)],
+        "rows": [{"list": one, "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)} for one in lists],
         "choices": _choices(actor),
         "text": text,
-        "found": [(entry, entry.allowlist, _is_live(entry)) for entry in found[:FOUND]],
+        "found": [(entry, entry.allowlist, entry.is_live) for entry in found[:FOUND]],
         "found_more": len(found) > FOUND,
         "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
@@ -116,7 +116,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     context = {
         **head_of(at, request.actor),
         "entry": row,
-        "is_live": _is_live(row),
+        "is_live": row.is_live,
         "changes": changes_in_words(row.changes.for_page(None)[:PAGE]),
     }
     return render(request, "policy/allow_entry.html", context)
@@ -155,7 +155,7 @@ def answer_list(
     context = {
         **head_of(at, actor),
         "modes": modes_of(at.kind),
-        "entries": [(one, _is_live(one)) for one in entries[:PAGE]],
+        "entries": [(one, one.is_live) for one in entries[:PAGE]],
         "live": rows.live(now).count(),
         "number": matching.count(),
         "is_first_page": not after,
@@ -175,14 +175,6 @@ def _page_before(request: DeskRequest) -> int | None:
     """Return the row that a page begins after; None for the first page, also where the parameter is no number."""
     before = request.GET.get("before", "")
     return int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
-
-
-def _is_live(entry: AllowEntry) -> bool:
-    return entry.removed_at is None and (entry.expires_at is None or entry.expires_at > timezone.now())
-
-
-def _row(one: Any) -> dict[str, Any]:
-    return {"list": one, "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)}
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
+from django.utils import timezone
 
 from common.actors import Actor
 from common.mail_addresses import clean_address
@@ -112,6 +113,11 @@ class Allowlist(models.Model):
     def label(self) -> str:
         """Whom it is for, in words."""
         return str(self.mailbox or self.connection or "all mail")
+
+    @property
+    def owning_connection(self) -> int | None:
+        """The key of the connection that it is for, or whose mailbox it is for."""
+        return self.mailbox.connection_id if self.mailbox else self.connection_id
 
     @property
     def scope(self) -> str:
@@ -221,6 +227,11 @@ class AllowEntry(models.Model):
 
     def __str__(self) -> str:
         return self.pattern
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is neither removed nor expired."""
+        return self.removed_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
 
 class AllowChangeQuerySet(models.QuerySet["AllowChange"]):

@@ -66,9 +66,7 @@ class WantedPlan:
 
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor may set the plan and duty of a mailbox, or of all."""
-    if mailbox is None:
-        return actor.is_admin_of_all
-    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+    return actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
