@@ -264,12 +264,14 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
     keys = [key for key, _, _ in batch.items]
     found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
     known = {message.public_id: message for message in found}
-    return [_line(known[key], number, sentence, actor) for key, number, sentence in batch.items if key in known]
-
-
-def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
-    decision = next((one for one in our_decisions(message) if one.pk == number), None)
-    actions = available_actions(
-        message, latest_decision(message), is_reviewer=is_reviewer(actor, message), may_look=False
-    )
-    return Line(message, decision, sentence, shown_status(message), actions, number == _COUNTS, number == _PRACTICE)
+    lines = []
+    for key, number, sentence in batch.items:
+        if key not in known:
+            continue
+        message = known[key]
+        decision = next((one for one in our_decisions(message) if one.pk == number), None)
+        may_review = is_reviewer(actor, message)
+        actions = available_actions(message, latest_decision(message), is_reviewer=may_review, may_look=False)
+        status = shown_status(message)
+        lines.append(Line(message, decision, sentence, status, actions, number == _COUNTS, number == _PRACTICE))
+    return lines

@@ -263,17 +263,15 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
             reason=stated_reason(message.trigger),
             unseen=unseen_fields(content),
         )
-        item = _with_rendering(item) if is_short else item
+        if is_short:
+            rendered = rendered_message_of(revision, content)
+            text = without_surrogates(rendered.read or rendered.text).strip()
+            end = _end_of_beginning(text)
+            rest = stretch_of(text[end:], page=1) if end < len(text) else None
+            begun = stretch_of(text[:end], page=1)
+            item = replace(item, rendered=rendered, text=text, begun=begun, rest=rest)
         items.append(replace(item, why_alone=_why_alone(item, late.get(message.pk))))
     return items
-
-
-def _with_rendering(item: Item) -> Item:
-    rendered = rendered_message_of(item.revision, item.content)
-    text = without_surrogates(rendered.read or rendered.text).strip()
-    end = _end_of_beginning(text)
-    rest = stretch_of(text[end:], page=1) if end < len(text) else None
-    return replace(item, rendered=rendered, text=text, begun=stretch_of(text[:end], page=1), rest=rest)
 
 
 def _end_of_beginning(text: str) -> int:

@@ -110,7 +110,12 @@ def decide(request: DeskRequest) -> HttpResponse:
         ticked = shown.only(form.ticked)
         if not is_valid:
             return _refuse(request, shown, form, form.first_error())
-        chosen = _chosen(form, ticked, actor)
+        chosen: Sequence[OnSheet] = ticked
+        if form.cleaned_data["outcome"] == Outcome.APPROVE:
+            read = read_on(ticked, actor=actor)
+            chosen = approvable(
+                ticked, read=read, counted=form.counted, with_unread=form.with_unread, typed=form.number_unread
+            )
     except SheetNotOurs as error:
         return _refuse(request, None, form, error.sentence)
     except UnreadNotCounted as error:
@@ -134,14 +139,6 @@ def decide(request: DeskRequest) -> HttpResponse:
         unread=[one.message for one in ticked if one not in chosen],
     )
     return redirect(_done_address(batch))
-
-
-def _chosen(form: BatchForm, ticked: Sequence[OnSheet], actor: Actor) -> Sequence[OnSheet]:
-    """Return what is decided of what is ticked. Raises UnreadNotCounted."""
-    if form.cleaned_data["outcome"] != Outcome.APPROVE:
-        return ticked
-    read = read_on(ticked, actor=actor)
-    return approvable(ticked, read=read, counted=form.counted, with_unread=form.with_unread, typed=form.number_unread)
 
 
 @login_required

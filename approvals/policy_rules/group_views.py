@@ -25,7 +25,6 @@ from policy.rules.groups import (
     rules_naming,
     seen_state,
 )
-from policy.rules.rules import PolicyRule
 
 
 class GroupForm(SentenceForm):
@@ -76,15 +75,13 @@ def answer_groups(request: DeskRequest, *, error: str = "", status: int = 200) -
     rules = visible_rules(request.actor, (*now.active_rules, *now.draft_rules))
     found = Group.objects.prefetch_related("members").order_by("name") if request.actor.scopes else ()
     context = {
-        "groups": [(one, list(one.members.all()), _names(one, rules)) for one in found],
+        "groups": [
+            (one, one.members.all(), dict.fromkeys(rule.name for rule in rules_naming(one.pk, rules))) for one in found
+        ],
         "may_change": request.actor.is_admin_of_all,
         "error": error,
     }
     return render(request, "policy/rules/groups.html", context, status=status)
-
-
-def _names(group: Group, rules: tuple[PolicyRule, ...]) -> list[str]:
-    return list(dict.fromkeys(one.name for one in rules_naming(group.pk, rules)))
 
 
 @login_required

@@ -30,7 +30,7 @@ from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
 from policy.rules.conditions import MessageFacts
 from policy.rules.drafts import Rules
-from policy.rules.evaluation import Requirement, required
+from policy.rules.evaluation import required
 from policy.rules.lookups import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import (
@@ -211,7 +211,10 @@ def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[
     facts = lookups_for(rules, message.written_to or (), at).facts(message, message.review, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
-    told = [_spoken(number, one, facts, asked, names) for number, one in enumerate(rules, 1)]
+    told = []
+    for number, one in enumerate(rules, 1):
+        failing = "" if one.when.apply_to(facts) else listed(_failing(one, facts, names), "or")
+        told.append(Spoken(number, one, as_sentence(one, names), one in asked.spoke, failing))
     return {
         "message": message,
         "is_stored": message.pk is not None,
@@ -222,11 +225,6 @@ def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[
         "needs_more": bool(asked.spoke),
         "known": _known(facts, names),
     }
-
-
-def _spoken(number: int, rule: PolicyRule, facts: MessageFacts, asked: Requirement, names: Names) -> Spoken:
-    failing = "" if rule.when.apply_to(facts) else listed(_failing(rule, facts, names), "or")
-    return Spoken(number, rule, as_sentence(rule, names), rule in asked.spoke, failing)
 
 
 def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:

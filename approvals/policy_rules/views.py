@@ -109,7 +109,14 @@ def begin(request: DeskRequest) -> HttpResponse:
     kind, _, name = source.partition("-")
     try:
         if kind == "ready":
-            return _begin_ready_made(request, actor, _ready_made_or_404(name))
+            found = _ready_made_or_404(name)
+            made = begin_ready_made(actor=actor, policy=found)
+            notice = (
+                f"“{found.title}” is the draft now. Change what does not fit; nothing changes until it is activated."
+            )
+            if made:
+                notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
+            return redirect_with_notice(request, notice, "policy")
         if kind == "version":
             version = _version_or_404(int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0)
             begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
@@ -119,14 +126,6 @@ def begin(request: DeskRequest) -> HttpResponse:
     except StalePolicy as error:
         return answer_policy(request, error=error.sentence, status=409)
     return redirect_with_notice(request, "The draft is begun. Nothing changes until it is activated.", "policy")
-
-
-def _begin_ready_made(request: DeskRequest, actor: Actor, found: ReadyMade) -> HttpResponse:
-    made = begin_ready_made(actor=actor, policy=found)
-    notice = f"“{found.title}” is the draft now. Change what does not fit; nothing changes until it is activated."
-    if made:
-        notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
-    return redirect_with_notice(request, notice, "policy")
 
 
 @login_required

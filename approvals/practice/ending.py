@@ -40,7 +40,7 @@ def answer(message: Message, *, actor: Actor, outcome: str, reason: str, seconds
         "seconds_shown": "" if seconds_shown is None else str(seconds_shown),
     }
     record("practice.decided", actor=actor, connection=message.connection_id, details=details)
-    _announce(message, actor=ACTOR)
+    _announce(message)
     return found
 
 
@@ -53,15 +53,13 @@ def lesson(found: PracticeMessage) -> str:
 
 def end_over(keys: Iterable[int]) -> int:
     """End those that nobody decided in time, or whose mailbox is gone; return how many."""
-    return sum(_try_to_end(key) for key in keys)
-
-
-def _try_to_end(key: int) -> bool:
-    try:
-        return end_quietly(key=key)
-    except Exception:
-        log.exception("practice message not ended", extra={"practice": key})
-        return False
+    ended = 0
+    for key in keys:
+        try:
+            ended += end_quietly(key=key)
+        except Exception:
+            log.exception("practice message not ended", extra={"practice": key})
+    return ended
 
 
 @transaction.atomic
@@ -76,7 +74,7 @@ def end_quietly(*, key: int) -> bool:
     _end(found, locked)
     details = {**details_of(found), "outcome": found.get_outcome_display()}
     record("practice.decided", actor=ACTOR, connection=locked.connection_id, details=details)
-    _announce(locked, actor=ACTOR)
+    _announce(locked)
     return True
 
 
@@ -94,9 +92,9 @@ def _end(found: PracticeMessage, message: Message) -> None:
     Review.objects.filter(pk=message.pk).update(watch_at=None, late_since=None)
 
 
-def _announce(message: Message, *, actor: Actor) -> None:
+def _announce(message: Message) -> None:
     """Say on the message that it is over, for pages, cards and programs; who decided it stays in the other entry."""
-    record_about("practice.ended", message, actor=actor, about=message, details={"explanation": _NOTHING_LEFT})
+    record_about("practice.ended", message, actor=ACTOR, about=message, details={"explanation": _NOTHING_LEFT})
 
 
 def details_of(found: PracticeMessage) -> dict[str, str]:

@@ -54,15 +54,13 @@ def due() -> QuerySet[PracticeSetting]:
 
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
     """Count what is held since the last time, and plant what is due; return how many were planted."""
-    return sum(_try_to_plant(key, rng or random.SystemRandom()) for key in keys)
-
-
-def _try_to_plant(key: int, rng: random.Random) -> bool:
-    try:
-        return _count_and_plant(key, rng)
-    except Exception:
-        log.exception("no practice message planted", extra={"setting": key})
-        return False
+    planted = 0
+    for key in keys:
+        try:
+            planted += _count_and_plant(key, rng or random.SystemRandom())
+        except Exception:
+            log.exception("no practice message planted", extra={"setting": key})
+    return planted
 
 
 @transaction.atomic
@@ -97,7 +95,8 @@ def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
 
 def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
     """Begin to count again, with another place."""
-    setting.counted, setting.place = 0, rng.randint(1, setting.one_in)
+    setting.counted = 0
+    setting.place = rng.randint(1, setting.one_in)
 
 
 def _counted_by(setting: PracticeSetting) -> MessageQuerySet:

@@ -134,15 +134,10 @@ def _applying(
     if not in_force.lists:
         return []
     lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in messages}
-    by_contacts = [one for one in messages if _goes_by_contacts(lists[one.pk])]
+    by_contacts = [one for one in messages if strictest(each.mode for each in lists[one.pk]) == CONTACTS]
     addresses = in_compared_form(address for one in by_contacts for address in recipients[one.pk])
     contacts = contacts_among({one.connection_id for one in by_contacts}, addresses)
     return [(one, lists[one.pk], contacts.get(one.connection_id)) for one in messages]
-
-
-def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:
-    """Whether the judgement of these lists depends on the account's contacts."""
-    return strictest(one.mode for one in lists) == CONTACTS
 
 
 def contacts_among(connections: Collection[int], addresses: Collection[str]) -> dict[int, set[str]]:
@@ -174,7 +169,11 @@ def count_hits(*, limit: int) -> int:
     messages = list(rows.select_related("revision")[:limit])
     if not messages:
         return 0
-    hits = _hits([one for one in messages if not one.sandbox and _is_readable(one)])
+    counted = [one for one in messages if not one.sandbox and _is_readable(one)]
+    hits: Counter[int] = Counter()
+    for judged in judge_messages(counted, now=clock()).values():
+        # A message counts once for each entry.
+        hits.update({listed.entry for listed in judged.passed.values() if listed.entry is not None})
     # In a fixed order, so that two counts at once do not deadlock.
     for entry, number in sorted(hits.items()):
         AllowEntry.objects.filter(pk=entry).update(hits=F("hits") + number, last_hit_at=Now())
@@ -188,11 +187,3 @@ def _is_readable(message: Message) -> bool:
     if not isinstance(content, dict):
         log.error("hits not counted: the content is not readable", extra={"email": message.upstream_id})
     return isinstance(content, dict)
-
-
-def _hits(messages: list[Message]) -> Counter[int]:
-    """Return by entry how many messages it let through; a message counts once for each entry."""
-    found: Counter[int] = Counter()
-    for judged in judge_messages(messages, now=clock()).values():
-        found.update({listed.entry for listed in judged.passed.values() if listed.entry is not None})
-    return found

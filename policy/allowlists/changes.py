@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
-from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor, Role
@@ -95,7 +94,7 @@ def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
         title=title,
         before=_summary(locked),
         after=after,
-        page=reverse("allowlist", args=[locked.scope, locked.kind]),
+        page=locked.url,
         connection=locked.owning_connection,
         mailbox=locked.mailbox_id,
     )
@@ -250,8 +249,11 @@ def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, a
     ]
     altered = []
     for pattern, entry in there.items():
-        before, one = _state_of(entry), wanted[pattern]
-        entry.note, entry.owner_id, entry.expires_at = one.note[:MAX_NOTE], one.owner, one.expires_at
+        before = _state_of(entry)
+        one = wanted[pattern]
+        entry.note = one.note[:MAX_NOTE]
+        entry.owner_id = one.owner
+        entry.expires_at = one.expires_at
         if _state_of(entry) != before:
             altered.append(entry)
             lines.append(

@@ -18,15 +18,23 @@ _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 SHOWN = (("", "all"), ("ending", "ending within two weeks"), ("expired", "expired"), ("unused", "never used"))
 
 
-class ChangeForm(SentenceForm):
-    """A change of a list as its pages offer it: entries to put in, entries to take out, or another mode."""
+class NoteForm(SentenceForm):
+    """What is typed about entries."""
 
-    lines = forms.CharField(required=False, widget=forms.Textarea)
     note = forms.CharField(
         required=False,
         max_length=MAX_NOTE,
         error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
     )
+
+    def clean_note(self) -> str:
+        return " ".join(str(self.cleaned_data["note"]).split())
+
+
+class ChangeForm(NoteForm):
+    """A change of a list as its pages offer it: entries to put in, entries to take out, or another mode."""
+
+    lines = forms.CharField(required=False, widget=forms.Textarea)
     owner = forms.CharField(required=False, max_length=254)
     expires_at = forms.DateTimeField(
         required=False, input_formats=_TIMES, error_messages={"invalid": "Enter a date and time, or leave it empty."}
@@ -49,9 +57,6 @@ class ChangeForm(SentenceForm):
         if owner is None:
             raise forms.ValidationError("Nobody here has this address. Leave it empty, or enter somebody at this desk.")
         return owner
-
-    def clean_note(self) -> str:
-        return " ".join(str(self.cleaned_data["note"]).split())
 
     def clean_expires_at(self) -> datetime | None:
         typed: datetime | None = self.cleaned_data["expires_at"]
@@ -91,14 +96,9 @@ class ChangeForm(SentenceForm):
         return Draft(cleaned["mode"] or None, self.parsed.put, tuple(str(one)[:320] for one in cleaned["remove"]))
 
 
-class AllowBlockedForm(SentenceForm):
+class AllowBlockedForm(NoteForm):
     """Which of the recipients that a change would block are allowed with it: addresses or whole domains."""
 
-    note = forms.CharField(
-        required=False,
-        max_length=MAX_NOTE,
-        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
-    )
     # In the request as often as something is ticked.
     allow = forms.CharField(required=False)
 
@@ -114,8 +114,7 @@ class AllowBlockedForm(SentenceForm):
 
     def put(self, *, owner: int) -> tuple[WantedEntry, ...]:
         """Return the entries that were ticked, with the note."""
-        note = " ".join(str(self.cleaned_data["note"]).split())
-        return tuple(WantedEntry(pattern, note, owner) for pattern in self.cleaned_data["allow"])
+        return tuple(WantedEntry(pattern, self.cleaned_data["note"], owner) for pattern in self.cleaned_data["allow"])
 
 
 class ImportForm(SentenceForm):

@@ -12,7 +12,7 @@ from django.db import transaction
 from audit.recording import record
 from common.actors import webhook
 from common.postgres import clock
-from mirror.models import Connection, Mailbox
+from mirror.models import Connection
 from mirror.recording import trigger_details
 from mirror.sync import health
 from policy.models import GateRefusal
@@ -63,27 +63,23 @@ def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, 
 def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
     for row in rows:
+        metadata = row.get("metadata")
+        fields = {
+            "mailbox_id": mailboxes.get(str(row.get("mailbox_id") or "")),
+            "recipients": _addresses(row.get("recipients")),
+            "refused": _addresses(row.get("refused_recipients")),
+            "rule": str(row.get("rule") or "")[:300],
+            "sent_by_key": str(row.get("key_id") or "")[:200],
+            "sent_by_key_name": str(row.get("key_name") or "")[:200],
+            "trigger": metadata if isinstance(metadata, dict) else {},
+            "sandbox": bool(row.get("sandbox")),
+            "refused_at": read_time(row.get("created_at")) or clock(),
+        }
         refusal, is_new = GateRefusal.objects.get_or_create(
-            connection=connection,
-            upstream_id=str(row["id"])[:200],
-            defaults=_fields(row) | {"mailbox_id": mailboxes.get(str(row.get("mailbox_id") or ""))},
+            connection=connection, upstream_id=str(row["id"])[:200], defaults=fields
         )
         if is_new:
             _record(connection, refusal, row)
-
-
-def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = row.get("metadata")
-    return {
-        "recipients": _addresses(row.get("recipients")),
-        "refused": _addresses(row.get("refused_recipients")),
-        "rule": str(row.get("rule") or "")[:300],
-        "sent_by_key": str(row.get("key_id") or "")[:200],
-        "sent_by_key_name": str(row.get("key_name") or "")[:200],
-        "trigger": metadata if isinstance(metadata, dict) else {},
-        "sandbox": bool(row.get("sandbox")),
-        "refused_at": read_time(row.get("created_at")) or clock(),
-    }
 
 
 def _addresses(value: Any) -> list[str]:
@@ -91,14 +87,13 @@ def _addresses(value: Any) -> list[str]:
 
 
 def _record(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]) -> None:
-    mailbox = Mailbox.objects.filter(pk=refusal.mailbox_id).first() if refusal.mailbox_id else None
     record(
         "message.refused_at_gate",
         # The gate acted; the desk learned of it by a read.
         actor=webhook(connection.slug, surface="worker"),
         connection=connection.pk,
         details={
-            "mailbox": str(mailbox or row.get("mailbox") or ""),
+            "mailbox": str(refusal.mailbox or row.get("mailbox") or ""),
             "recipients": ", ".join(refusal.recipients),
             "refused": ", ".join(refusal.refused),
             "rule": refusal.rule,

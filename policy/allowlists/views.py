@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
 from common.patterns import compared
 from mirror.errors import ActNotAllowed
@@ -439,18 +439,13 @@ def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]
         rows.append(
             {
                 "refusal": one,
-                "may_allow": _may_allow(request.actor, one),
+                # As `may_change` says it of the mailbox's list, without a question for each row.
+                "may_allow": one.mailbox is not None and one.mailbox.is_administered_by(request.actor),
                 "refused": [(address, address in passed, _for_good(one, address)) for address in one.refused],
                 "others": [address for address in one.recipients if address not in one.refused],
             }
         )
     return rows
-
-
-def _may_allow(actor: Actor, one: GateRefusal) -> bool:
-    """As `may_change` says it of the mailbox's list, without a question for each row."""
-    is_admin = actor.is_a(Role.ADMIN, connection=one.connection_id, mailbox=one.mailbox_id)
-    return one.mailbox_id is not None and is_admin
 
 
 def _for_good(one: GateRefusal, address: str) -> str:

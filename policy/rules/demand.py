@@ -56,7 +56,8 @@ class Demand:
     @cached_property
     def counted(self) -> tuple[Approval, ...]:
         """The approvals that count."""
-        return tuple(one for one in self.approvals if one.may and not self._is_barred(one.person, one.groups))
+        barred = self.effects.barred_groups
+        return tuple(one for one in self.approvals if one.may and not barred & one.groups and self.may_give(one.person))
 
     @cached_property
     def progress(self) -> Progress:
@@ -192,9 +193,6 @@ class Demand:
         if person in self.authors or person in self.editors:
             return False
         return not (self.effects.bar_editor and person == self.last_editor)
-
-    def _is_barred(self, person: int, groups: frozenset[int]) -> bool:
-        return bool(self.effects.barred_groups & groups) or not self.may_give(person)
 
     def _with_person(self) -> dict[int, set[int]]:
         members = _members(self.counted)

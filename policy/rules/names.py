@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from common.actors import Actor, Role, Scope
@@ -29,50 +29,28 @@ def names_of_all(rules: Iterable[PolicyRule]) -> Names:
 
 def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
     """Return the names of all that these rules refer to, for the actor: mailboxes that they do not see stay unnamed."""
-    listed = list(rules)
-    mailboxes = set(chain.from_iterable(one.when.mailboxes for one in listed))
-    lists = set(chain.from_iterable(one.when.lists for one in listed))
-    keys = set(chain.from_iterable(one.when.keys for one in listed))
+    rules = list(rules)
+    mailboxes = Mailbox.objects.filter(pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules)))
+    lists = Allowlist.objects.filter(pk__in=set(chain.from_iterable(one.when.lists for one in rules)))
+    seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
+    keys = set(chain.from_iterable(one.when.keys for one in rules))
+    owners = {one.owner for one in rules if one.owner is not None}
+    people = owners.union(*(one.when.key_owners for one in rules))
+    calendars = set(chain.from_iterable(one.calendars for one in rules))
     return Names(
-        mailboxes=_mailboxes(actor, mailboxes),
-        keys=_keys(actor, keys),
-        people=_people(listed),
-        lists=_lists(actor, lists),
+        mailboxes=_named(mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}),
+        keys={key: name for key, name in api_keys(actor).items() if key in keys} if keys else {},
+        people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
+        lists=_named(lists, {one.pk: one.label for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),
         findings=FINDINGS,
-        calendars=_calendars(listed),
+        calendars=dict(WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")),
     )
 
 
-def _mailboxes(actor: Actor, keys: set[int]) -> dict[int, str]:
-    if not keys:
-        return {}
-    named = Mailbox.objects.filter(pk__in=keys)
-    seen = {one.pk: str(one) for one in named.visible_to(actor)}
-    return {one: seen.get(one, _UNSEEN) for one in named.values_list("pk", flat=True)}
-
-
-def _calendars(rules: Iterable[PolicyRule]) -> dict[int, str]:
-    keys = set(chain.from_iterable(one.calendars for one in rules))
-    return dict(WorkCalendar.objects.filter(pk__in=keys).values_list("pk", "name")) if keys else {}
-
-
-def _lists(actor: Actor, keys: set[int]) -> dict[int, str]:
-    if not keys:
-        return {}
-    named = Allowlist.objects.filter(pk__in=keys)
-    seen = named.visible_to(actor).select_related("mailbox", "connection")
-    return dict.fromkeys(named.values_list("pk", flat=True), _UNSEEN) | {one.pk: one.label for one in seen}
-
-
-def _people(rules: Iterable[PolicyRule]) -> dict[int, str]:
-    owners = {one.owner for one in rules if one.owner is not None}
-    keys = owners.union(*(one.when.key_owners for one in rules))
-    return {one.pk: str(one) for one in Person.objects.filter(pk__in=keys)} if keys else {}
-
-
-def _keys(actor: Actor, keys: set[str]) -> dict[str, str]:
-    return {key: name for key, name in api_keys(actor).items() if key in keys} if keys else {}
+def _named(rows: QuerySet[Any], seen: Mapping[int, str]) -> dict[int, str]:
+    """Return the names of rows by key; those that the actor does not see stay unnamed."""
+    return {key: seen.get(key, _UNSEEN) for key in rows.values_list("pk", flat=True)}
 
 
 def api_keys(actor: Actor) -> dict[str, str]:
