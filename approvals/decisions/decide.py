@@ -92,7 +92,8 @@ def give_verdict(
     at = clock()
     _refuse_if_decided(locked, outcome)
     ruling = _refuse_if_ruled_out(locked, actor, outcome, fingerprint, now=at)
-    conversation, demand = conversation_of(locked), ruling.demand
+    conversation = conversation_of(locked)
+    demand = ruling.demand
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read, effects=demand.effects)

@@ -137,7 +137,8 @@ def _claim(decision_id: int) -> Decision | None:
 
 def _refusal(decision: Decision) -> str:
     """Return why the decision is no longer allowed, or an empty text: the ruling is evaluated again before the call."""
-    message, person = decision.message, decision.given_by
+    message = decision.message
+    person = decision.given_by
     if not decision.judges_content:
         return ""
     if message.revision_id != decision.revision_id:
@@ -166,7 +167,8 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
 
     Returns the answer, and the seconds from that read to the call where MultiMail itself compares nothing.
     """
-    message, connection = decision.message, decision.message.connection
+    message = decision.message
+    connection = decision.message.connection
     began = called = time.monotonic()
 
     def mark() -> None:
@@ -208,7 +210,8 @@ def _expected(decision: Decision, row: dict[str, Any]) -> str:
 
 def _check_gate_expiry(message: Message) -> None:
     """Wait until our gateway knows of an extension: until then it refuses an approval after the old expiry."""
-    told, expires_at = message.gate_expires_at, message.expires_at
+    told = message.gate_expires_at
+    expires_at = message.expires_at
     if told is not None and expires_at is not None and told < expires_at:
         tasks.tell_expiry.delay_on_commit(message.pk)
         raise errors.NotSent("The gateway does not know of the extended expiry yet.")
@@ -261,7 +264,8 @@ def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
 
 def _compare(decision: Decision, row: Mapping[str, Any]) -> None:
     """Compare what was decided with what is held now, in the fields that both show; new fields must be empty."""
-    shown, held = store.stored_content(decision.revision), store.content_of(row)
+    shown = store.stored_content(decision.revision)
+    held = store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent("MultiMail shows too little of the message to compare it with the version that was read.")
     if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):

@@ -20,7 +20,8 @@ def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN)
 
 
 # MultiMail's limit, and what the reviewer's name and our reference take of it (common/references.py).
-UPSTREAM_MAX_REASON, RESERVED = 2000, 150
+UPSTREAM_MAX_REASON = 2000
+RESERVED = 150
 MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
 
 

@@ -16,7 +16,8 @@ def tell_expiry(*, message_id: int) -> str:
     message = Message.objects.expiry_to_tell().select_related("connection").filter(pk=message_id).first()
     if message is None or message.expires_at is None:
         return "nothing to tell"
-    expires_at, outcome = message.expires_at, "told"
+    expires_at = message.expires_at
+    outcome = "told"
     try:
         client = reads.oversight_client(message.connection)
         client.set_expiry(email_id=message.upstream_id, expires_at=expires_at)

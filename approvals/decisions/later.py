@@ -20,7 +20,8 @@ from mirror.models import Message
 from mirror.states import MessageState
 from risk.addresses import bare_address
 
-BEGINS, ENDS = time(9), time(17)
+BEGINS = time(9)
+ENDS = time(17)
 _WEEKEND = (5, 6)
 MOST = timedelta(days=30)
 # What is carried out so much after its time is said to be late.

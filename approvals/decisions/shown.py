@@ -26,7 +26,8 @@ from rendering import named
 from risk import Finding, restored, score
 from risk.score import level_of, points_of
 
-SERVED, OPENED = "message.served", "message.opened"
+SERVED = "message.served"
+OPENED = "message.opened"
 _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 
 
@@ -205,7 +206,8 @@ def shown_context(
     The findings count by the current weights, which an admin may change later. `opened` are the parts that the person
     opened or ticked; findings of the rules in `risk_read` were ticked where high risk is approved.
     """
-    files, viewed = attached_files(message), viewed_names(message, opened)
+    files = attached_files(message)
+    viewed = viewed_names(message, opened)
     unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"

@@ -167,7 +167,8 @@ def _asks_for_people(demand: Demand) -> str:
 def draft_of(message: Message) -> Draft:
     """Return what a standing approval asks of a message besides its facts."""
     assert message.revision is not None, "only what was fetched is asked about"
-    content, conversation = store.stored_content(message.revision), conversation_of(message)
+    content = store.stored_content(message.revision)
+    conversation = conversation_of(message)
     is_whole = set(content.coverage) >= set(FIELDS)
     is_read = not conversation.has_thread or not (conversation.is_being_read or conversation.words)
     return Draft(

@@ -246,7 +246,8 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
 
 def shown_status(message: Message) -> Status:
     """Return where the message is; that it left although it was withdrawn overrides its later decisions."""
-    newest, left = latest_decision(message), left_after_all(our_decisions(message))
+    newest = latest_decision(message)
+    left = left_after_all(our_decisions(message))
     if left is None:
         return status_of(message, newest)
     lost = newest is not None and newest.state == DecisionState.SUPERSEDED

@@ -52,7 +52,9 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
 @atomic_with_retry
 def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     """Send an approval of unknown outcome again, once two reads have shown that MultiMail still holds the message."""
-    locked = _lock_for_reviewer(message, actor)
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can do this.")
     decision = locked.decisions.live().under_lock().first()
     if decision is None or decision.state != DecisionState.UNKNOWN or decision.outcome != Outcome.APPROVE:
         raise AlreadyDecided("There is no unconfirmed approval to send again.", decision=decision)
@@ -110,10 +112,3 @@ def _newest_untold(message: Message) -> Decision | None:
     if message.state != MessageState.HELD:
         untold.add(DecisionState.WITHDRAWN)
     return next((one for one in reversed(open_ones) if one.state in untold), None)
-
-
-def _lock_for_reviewer(message: UUID, actor: Actor) -> Message:
-    locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can do this.")
-    return locked

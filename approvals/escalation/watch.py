@@ -62,7 +62,8 @@ def _watch(message_id: int) -> None:
     message = locked.with_content().select_related("connection", "review").first()
     if message is None:
         return
-    plan, now = plan_for(message.mailbox_id), clock()
+    plan = plan_for(message.mailbox_id)
+    now = clock()
     if plan is None:
         Review.objects.filter(pk=message.pk).update(watch_at=None, look_by=None, decide_by=None, late_since=None)
         return

@@ -215,7 +215,8 @@ def _await_read(message: Message, event: Event, actor: Actor) -> Applied:
 
 def _apply_to_known(message: Message, event: Event, actor: Actor, now: datetime, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
-    before, was_called = message.state, _called(message)
+    before = message.state
+    was_called = _called(message)
     store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
@@ -295,7 +296,8 @@ def _record_event(message: Message, event: Event, kind: str, actor: Actor, *, fo
 
 
 def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
-    connection, public_id = message.connection_id, message.public_id
+    connection = message.connection_id
+    public_id = message.public_id
     record(action, actor=actor, connection=connection, message=public_id, about=message, **fields)
 
 

@@ -34,7 +34,8 @@ def apply_waiting(message: Message, *, read: str, before: datetime | None = None
     that read began. Where MultiMail does not know the message (ABSENT), the events are the best that is known. With
     NO_READ, only what needs no read by now is applied. What cannot be ended yet waits on.
     """
-    actor, refuted = webhook(message.connection.slug), []
+    actor = webhook(message.connection.slug)
+    refuted: list[int] = []
     for row in WebhookEvent.objects.unconfirmed_about(message).select_related("connection").order_by("pk"):
         if read != ABSENT and needs_read(message, parse(bytes(row.body))):
             if read == TOLD and (before is None or row.received_at < before):

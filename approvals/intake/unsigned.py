@@ -15,9 +15,11 @@ from mirror.models import Connection
 # The Redis key that changes with any connection; read together with the count.
 CHANGED = "countersign:connections-changed"
 WINDOW = 60
-HOUR, HOURS = 3600, 24
+HOUR = 3600
+HOURS = 24
 # A sender with a wrong secret tries each event four times; beyond these numbers the answer is 429.
-FROM_ONE_ADDRESS, TO_ONE_CONNECTION = 60, 600
+FROM_ONE_ADDRESS = 60
+TO_ONE_CONNECTION = 600
 TOTAL = "countersign:unsigned-total"
 
 
@@ -43,7 +45,8 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
         f"countersign:unsigned:{window}:connection:{connection}",
         _of_hour(int(time.time()) // HOUR, connection),
     )
-    change, is_known = None, False
+    change = None
+    is_known = False
     try:
         numbers, change = _count_in_redis(keys)
         is_known = True

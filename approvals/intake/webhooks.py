@@ -14,7 +14,6 @@ So a forged webhook costs no statement of its own.
 """
 
 import hashlib
-import json
 import logging
 import time
 import uuid
@@ -25,7 +24,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -138,7 +137,7 @@ def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:
 
 
 def _json(status: int, content: dict[str, object]) -> HttpResponse:
-    answer = HttpResponse(json.dumps(content), content_type="application/json", status=status)
+    answer = JsonResponse(content, status=status)
     answer.headers["Content-Length"] = str(len(answer.content))
     return answer
 

@@ -159,7 +159,9 @@ class _Reading:
     """One whole read, being stored in the mirror."""
 
     def __init__(self, connection: Connection, pending: Pending, now: datetime, *, claimed_at: float) -> None:
-        self.connection, self.pending, self.now = connection, pending, now
+        self.connection = connection
+        self.pending = pending
+        self.now = now
         self.began: datetime = connection.began  # type: ignore[attr-defined]
         self.ends = time.monotonic() + WORK_TIME
         self.renewed = claimed_at

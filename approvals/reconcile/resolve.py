@@ -51,7 +51,8 @@ def _follow_the_mirror(decision: Decision) -> str:
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
     reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
-    reason, who = message.upstream_reason, message.upstream_decided_by
+    reason = message.upstream_reason
+    who = message.upstream_decided_by
     is_nameless = message.connection.is_our_gateway and not reason + who
     if reported and is_nameless and reported == settle.report_expected(decision):
         _leave_to_a_person(decision)

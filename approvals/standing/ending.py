@@ -21,12 +21,13 @@ from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
-from people.models import Grant, Person
+from people.models import Grant
 from policy.models import StandingApproval, StandingUse
 
 ACTOR = rule("standing approval")
 # The share of bounces is of at least so many messages, within this time: one of three says little.
-LEAST_SENT, BOUNCES_WITHIN = 20, timedelta(days=30)
+LEAST_SENT = 20
+BOUNCES_WITHIN = timedelta(days=30)
 _SAMPLES_WITHIN = timedelta(days=30)
 _KEY_ACTIONS = ("api_key.changed", "api_key.revoked", "api_key.paused", "api_key.owner_set")
 MAX_REASON = 500
@@ -50,7 +51,9 @@ def end_standing(*, standing_id: int, actor: Actor, because: str) -> StandingApp
 
 def end(standing: StandingApproval, *, because: str, actor: Actor = ACTOR) -> StandingApproval:
     """End a locked standing approval, in the caller's transaction."""
-    standing.state, standing.ended_at, standing.ended_because = StandingApproval.State.ENDED, clock(), because
+    standing.state = StandingApproval.State.ENDED
+    standing.ended_at = clock()
+    standing.ended_because = because
     standing.ended_by_id = int(actor.id) if actor.kind == "person" else None
     standing.save(update_fields=["state", "ended_at", "ended_because", "ended_by"])
     record(
@@ -101,13 +104,9 @@ def _why_over(standing: StandingApproval) -> str:
     if standing.ends_at <= clock():
         return f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
     for person in (standing.asked_by, standing.accepted_by):
-        if not _is_admin(person, standing):
+        if not person.is_active or not standing.is_for(person.actor(surface="worker")):
             return f"{person}, who signed it, is no longer an admin of this mailbox."
     return "A finding came up in a message that had gone to a person as a sample."
-
-
-def _is_admin(person: Person, standing: StandingApproval) -> bool:
-    return person.is_active and standing.is_for(person.actor(surface="worker"))
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
@@ -124,7 +123,8 @@ def note_outcomes(use_ids: list[int]) -> None:
         if decided is not None:
             outcomes = StandingUse.Outcome
             use.outcome = outcomes.AGREED if decided.outcome == Outcome.APPROVE else outcomes.DISAGREED
-            use.person_id, use.decided_at = decided.given_by_id, decided.changed_at
+            use.person_id = decided.given_by_id
+            use.decided_at = decided.changed_at
             use.save(update_fields=["outcome", "person", "decided_at"])
 
 
@@ -146,11 +146,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 def _end_like(message: Message, because: str) -> None:
     """End those with the mailbox, key and text of a message, whether or not they would have admitted it."""
-    if not message.shape or not message.sent_by_key:
+    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
         return
-    same = StandingApproval.objects.filter(
-        mailbox=message.mailbox_id, sent_by_key=message.sent_by_key, shape=message.shape
-    )
+    same = StandingApproval.objects.like(mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape)
     for standing in _lock(same):
         end(standing, because=because)
 
@@ -162,7 +160,8 @@ def _end_by_report(action: str, message: UUID) -> None:
             end(standing, because="A recipient marked a message that it approved as spam.")
             continue
         approved = standing.uses.approved_within(BOUNCES_WITHIN)
-        sent, bounced = approved.count(), approved.filter(message__state=MessageState.BOUNCED).count()
+        sent = approved.count()
+        bounced = approved.filter(message__state=MessageState.BOUNCED).count()
         if bounced * 100 > standing.bounce_percent * max(sent, LEAST_SENT):
             end(standing, because=f"{bounced} of the {sent} messages that it approved in 30 days bounced.")
 

@@ -26,10 +26,13 @@ from risk.lookalikes import PROVIDERS
 
 DAYS = 60
 # A class is proposed from so many messages on, approved on so many days, with so many in a hundred approved.
-LEAST, LEAST_DAYS, LEAST_SHARE = 20, 5, 95
+LEAST = 20
+LEAST_DAYS = 5
+LEAST_SHARE = 95
 # Nor within so many days of a rejection or a request for changes.
 QUIET_DAYS = 14
-MOST_PROPOSED, MOST_READ = 10, 1000
+MOST_PROPOSED = 10
+MOST_READ = 1000
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,8 @@ def proposals(actor: Actor) -> list[Proposal]:
         message__has_attachments=False,
         message__try_number=1,
     ).exclude(Q(message__sent_by_key="") | Q(message__shape=""))
-    names = ("message__mailbox", "message__sent_by_key", "message__shape")
     frequent = (
-        decided.values(*names)
+        decided.values(mailbox=F("message__mailbox"), key=F("message__sent_by_key"), shape=F("message__shape"))
         .annotate(
             number=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
             days=Count(TruncDate("recorded_at"), distinct=True),
@@ -142,12 +144,13 @@ def proposals(actor: Actor) -> list[Proposal]:
         .filter(number__gte=LEAST, days__gte=LEAST_DAYS)
         .order_by("-number", "newest")[:MOST_PROPOSED]
     )
-    found, now = [], clock()
+    found = []
+    now = clock()
     for row in frequent:
-        class_ = [row[name] for name in names]
-        if StandingApproval.objects.active().filter(mailbox=class_[0], sent_by_key=class_[1], shape=class_[2]).exists():
+        class_ = {name: row[name] for name in ("mailbox", "key", "shape")}
+        if StandingApproval.objects.active().like(**class_).exists():
             continue
-        made = proposal_for(mailbox=class_[0], key=class_[1], shape=class_[2])
+        made = proposal_for(**class_)
         if made is not None and not made.evidence.lacking(now):
             found.append(made)
     return found

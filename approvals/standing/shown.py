@@ -13,7 +13,9 @@ from mirror import store
 from mirror.models import Message
 from policy.models import StandingApproval, StandingUse
 
-MOST_REASONS, MOST_EXAMPLES, MOST_TEXT = 6, 5, 2000
+MOST_REASONS = 6
+MOST_EXAMPLES = 5
+MOST_TEXT = 2000
 
 
 @dataclass

@@ -31,8 +31,10 @@ from risk.lookalikes import PROVIDERS
 
 LONGEST = timedelta(days=180)
 # Minutes in which anybody can stop a message.
-SHORTEST_DELAY, LONGEST_DELAY = 1, 1440
-MOST_AN_HOUR, MOST_PERCENT = 1000, 50
+SHORTEST_DELAY = 1
+LONGEST_DELAY = 1440
+MOST_AN_HOUR = 1000
+MOST_PERCENT = 50
 _WORDS = ("Standing approvals are off", "Standing approvals are on")
 
 
@@ -171,7 +173,7 @@ def _check_recipient(pattern: str) -> None:
 
 
 def _replaced(replaces: int | None, *, mailbox: int, key: str, shape: str) -> StandingApproval | None:
-    same = StandingApproval.objects.active().filter(mailbox=mailbox, sent_by_key=key, shape=shape)
+    same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
     named = same.select_related("mailbox", "asked_by", "accepted_by")
     found = named.select_for_update(of=("self",)).first()
     if replaces is None and found is not None:
@@ -246,7 +248,8 @@ def switch_standing(*, actor: Actor, on: bool) -> bool:
     locked = lock_settings()
     if (locked.standing_since is not None) == on:
         return False
-    locked.standing_since, locked.standing_set_by_id = (Now() if on else None), int(actor.id)
+    locked.standing_since = Now() if on else None
+    locked.standing_set_by_id = int(actor.id)
     locked.save(update_fields=["standing_since", "standing_set_by"])
     record("standing.set", actor=actor, details=changed(before=_WORDS[not on], after=_WORDS[on]))
     return True

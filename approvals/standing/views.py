@@ -60,7 +60,8 @@ def _reader_or_403(request: DeskRequest) -> Actor:
 
 def _page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
     """Render the list; `error` is about ending the standing approval `at`, or about the switch."""
-    reader, actor = _reader_or_403(request), request.actor
+    reader = _reader_or_403(request)
+    actor = request.actor
     visible = StandingApproval.objects.visible_to(reader).for_page()
     ended = Paginator(visible.ended(), ENDED).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
@@ -211,11 +212,14 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None) -> Proposal:
 
 def _first_terms(which: dict[str, Any], found: Proposal) -> Terms:
     """Return the terms that a page proposes: those of what is replaced, or the usual ones with the record's bounds."""
-    before, now = which["before"], timezone.now()
+    before = which["before"]
     if before is None:
-        scope = found.scope
-        usual = Terms(ends_at=usual_end(now), cap_an_hour=_USUAL_CAP)
-        return replace(usual, recipients=scope.recipients, sums=scope.sums)
+        return Terms(
+            ends_at=usual_end(timezone.now()),
+            cap_an_hour=_USUAL_CAP,
+            recipients=found.scope.recipients,
+            sums=found.scope.sums,
+        )
     return Terms.of(before)
 
 
@@ -257,7 +261,8 @@ def _proposal_page(
     waiting: PendingChange | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    actor, now = request.actor, timezone.now()
+    actor = request.actor
+    now = timezone.now()
     box: Mailbox = which["box"]
     cap = typed.get("cap_an_hour", "")
     cap_an_hour = int(cap) if cap.isascii() and cap.isdecimal() and len(cap) < 5 else _USUAL_CAP

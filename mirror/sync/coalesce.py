@@ -59,7 +59,8 @@ class Coalesced(Generic[T]):
         try:
             if not has_turn:
                 raise Late
-            run.result, run.error = work(), None
+            run.result = work()
+            run.error = None
         except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
             run.error = error
         finally:

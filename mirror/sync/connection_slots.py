@@ -19,7 +19,8 @@ Job = tuple[Any, int]
 KEPT_FREE = 3
 # A connection that took this many seconds gets two slots: one to read, one to decide.
 SLOW = 5.0
-WHEN_SLOW, WHEN_FAILING = 2, 1
+WHEN_SLOW = 2
+WHEN_FAILING = 1
 MAX_QUEUED = 1000
 
 
@@ -70,7 +71,8 @@ class ConnectionSlots:
             return False
 
     def _is_free(self, connection: int, *, is_well: bool, is_urgent: bool) -> bool:
-        mine, free_to_take = self._busy[connection], self.threads - KEPT_FREE
+        mine = self._busy[connection]
+        free_to_take = self.threads - KEPT_FREE
         if not mine:
             return True
         most = WHEN_FAILING if not is_well else WHEN_SLOW if connection in self._slow else free_to_take

@@ -22,7 +22,8 @@ from mirror.terms import DONE
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
-BATCH, BATCHES = 500, 20
+BATCH = 500
+BATCHES = 20
 
 
 def forget_webhooks() -> int:

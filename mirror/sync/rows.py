@@ -44,7 +44,8 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime, ex
     A row whose message another thread stores at the moment is left to that thread.
     """
     upstream_id = str(row["id"])
-    key, mine = (connection.pk, upstream_id), object()
+    key = (connection.pk, upstream_id)
+    mine = object()
     if _in_progress.setdefault(key, mine) is not mine:
         return True
     try:
@@ -101,7 +102,8 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
     )
     assert message is not None, "a pending message can always begin"
     # The fields that a webhook would have. Nothing else of the row is touched here; recipients come with the content.
-    metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
+    metadata = row.get("metadata")
+    key = row.get("sent_by_key_name") or row.get("sent_by_key")
     trigger = metadata if isinstance(metadata, dict) else {}
     _record_held(message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger)
     return message
@@ -116,7 +118,8 @@ def _store(
         return
     was_gone = locked.state == MessageState.GONE
     store.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
-    locked.fetch_tries, locked.missing_since = 0, None
+    locked.fetch_tries = 0
+    locked.missing_since = None
     store.store_revision(locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner)
     if was_gone:
         _record_found_again(locked)
