@@ -47,8 +47,13 @@ def attached_files(message: Message) -> list[AttachedFile]:
     return list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_order())
 
 
-def parts_of(message: Message, conversation: Conversation, files: Iterable[AttachedFile]) -> list[UnreadPart]:
-    """Return the parts of the current version, keyed by content: changed bytes or a newer message are unread again."""
+def unread_parts(
+    message: Message, *, conversation: Conversation, files: Iterable[AttachedFile], opened: Collection[str]
+) -> list[UnreadPart]:
+    """Return the parts of the current version that are not among those that a person opened.
+
+    They are keyed by content: changed bytes or a newer message are unread again.
+    """
     if message.revision is None:
         return []
     content = message.revision.content
@@ -57,14 +62,7 @@ def parts_of(message: Message, conversation: Conversation, files: Iterable[Attac
         parts.append(UnreadPart(links_key(message), "the links", "links"))
     if conversation.messages:
         parts.append(UnreadPart(conversation.part, "the thread", "thread"))
-    return parts
-
-
-def unread_parts(
-    message: Message, *, conversation: Conversation, files: Iterable[AttachedFile], opened: Collection[str]
-) -> list[UnreadPart]:
-    """Return the parts that are not among those that a person opened."""
-    return [part for part in parts_of(message, conversation, files) if part.key not in opened]
+    return [part for part in parts if part.key not in opened]
 
 
 def opened_parts(message: Message, *, actor: Actor) -> set[str]:
