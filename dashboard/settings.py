@@ -181,7 +181,7 @@ _connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
         # PostgreSQL; kept connections are looked at before each request, not asked.
-        "ENGINE": "common.postgres",
+        "ENGINE": "django.db.backends.postgresql",
         "NAME": _connection.pop("dbname", ""),
         "USER": _connection.pop("user", ""),
         "PASSWORD": _connection.pop("password", ""),
@@ -191,14 +191,12 @@ DATABASES = {
         # anew, which costs more than most statements.
         "CONN_MAX_AGE": 120,
         "CONN_HEALTH_CHECKS": True,
-        # A pooler in transaction mode must stay possible: no session state but prepared statements, and those at will.
+        # A pooler in transaction mode must stay possible: no session state.
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             "connect_timeout": 5,
             # The locks are designed for this level, whatever the server's default is.
             "isolation_level": IsolationLevel.READ_COMMITTED,
-            # common.postgres.rows decides which statements are prepared, at their first use.
-            "prepare_threshold": 0 if env_bool("DATABASE_PREPARE", True) else None,
             **_connection,
         },
         # Tests with two threads need committed rows.

@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend with a health check without a round trip; the clock and locks that all hosts share."""
+"""The clock and the locks that all hosts share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,7 +20,6 @@ from common.actors import Actor
 from common.fingerprint import short_fingerprint
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
-from common.postgres.statements import ASKING
 from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well
 from mirror.states import MessageState
@@ -37,19 +36,6 @@ def visible_condition(actor: Actor) -> Q:
     for scope in actor.scopes:
         visible |= Q(mailbox_id=scope.mailbox) if scope.mailbox is not None else Q(connection_id=scope.connection)
     return visible
-
-
-def anybody_like(actor: Actor) -> Actor:
-    """Return an actor with the same scopes whose key is a parameter, so that cached SQL fits all such actors.
-
-    It has no address either: a cached statement must not keep a request alive.
-    """
-    return Actor(kind=actor.kind, id=str(ASKING), label="", surface="", scopes=actor.scopes)
-
-
-def asked_by(actor: Actor) -> dict[int, int]:
-    """Return the value of that parameter for this person."""
-    return {ASKING: int(actor.id)} if actor.kind == "person" else {}
 
 
 # Messages of one mailbox that go to the same recipients: connection, mailbox, how many, the highest key, and as JSON

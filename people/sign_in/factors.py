@@ -212,7 +212,7 @@ def people_by_factor() -> list[Person]:
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
     people = Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
     sorted_people = people.annotate(has_factor=Exists(having)).order_by("has_factor", "name", "email")
-    found = list(sorted_people.prefetch_related("grants"))
+    found: list[Person] = list(sorted_people.prefetch_related("grants"))
     needing = roles_that_need_it()
     for person in found:
         roles = {grant.role for grant in person.grants.all()}

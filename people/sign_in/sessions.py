@@ -55,7 +55,7 @@ class SessionStore(DatabaseSessions):
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
-        row = self._get_session_from_db()
+        row: Session | None = self._get_session_from_db()  # type: ignore[attr-defined]
         if row is None:
             return {}
         data = self.decode(row.session_data)

@@ -22,13 +22,12 @@ from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.channels.discord.commands.run import note_proofs, run_command
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
-from approvals.message_page.content.origin import verified_part
+from approvals.message_page.content.origin import is_verified
 from approvals.models import CommandedMail
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.trail import lines
 from audit.trail.answers import message_origin, who_started
-from common.postgres.statements import read_values
 from gateway.models import Email
 from mirror.models import Message
 from people.models import DiscordAccount, Grant, RoleRule
@@ -174,8 +173,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing about metadata that somebody else wrote.
     assert "proved" not in found["Lie"][1].values()
-    is_verified = read_values({one: verified_part(message) for one, (message, *_) in found.items()})
-    assert (is_verified["Your refund"], is_verified["Lie"]) == (True, False)
+    assert (is_verified(found["Your refund"][0]), is_verified(found["Lie"][0])) == (True, False)
     # The author is known even if the trigger is lost.
     for trigger in (message.trigger, {}):
         Message.objects.filter(pk=message.pk).update(trigger=trigger)

@@ -52,11 +52,11 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
         reason=stated_reason(message.trigger),
         others=others,
         query=query,
-        is_verified=_is_verified(message),
+        is_verified=is_verified(message),
     )
 
 
-def _is_verified(message: Message) -> bool:
+def is_verified(message: Message) -> bool:
     """Whether the interaction that the sender names is a signed command that made this message."""
     named = str(message.trigger.get("discord_interaction_id") or "")
     if not named:

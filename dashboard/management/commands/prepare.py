@@ -133,13 +133,11 @@ class Command(BaseCommand):
     def _set_role_defaults(self) -> None:
         """Set what every session of the role begins with, because poolers accept no settings with a connection.
 
-        The server ends idle transactions: nothing that began after an open one can be sealed. It plans a prepared
-        statement once: common.postgres.statements writes all that a plan depends on into its text. A value that
-        somebody chose stays, and so does the server's own where the role may not set one.
+        The server ends idle transactions: nothing that began after an open one can be sealed. A value that somebody
+        chose stays, and so does the server's own where the role may not set one.
         """
         wanted = {
             "idle_in_transaction_session_timeout": ("0", LONGEST_IDLE),
-            "plan_cache_mode": ("auto", "force_generic_plan"),
         }
         with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:
             name = sql.Identifier(session.info.dbname)
