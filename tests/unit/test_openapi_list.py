@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from connections.keys.commands import SCOPES
-from mirror.models.connections import MODES
+from mirror.oversight_modes import NAMES
 from tests.openapi import listed, stored
 from upstream import client
 from upstream.admin import AdminClient
@@ -72,8 +72,8 @@ READ = {
 # The words that the desk knows or sends.
 WORDS = {
     "POST /v1/oversight/decide": {"action": "approve reject", "status": "approved approved_and_sent rejected"},
-    "PATCH /v1/mailboxes/{}": {"oversight_mode": " ".join(MODES)},
-    "POST /v1/mailboxes/{}/request-upgrade": {"target_mode": " ".join(MODES)},
+    "PATCH /v1/mailboxes/{}": {"oversight_mode": " ".join(NAMES)},
+    "POST /v1/mailboxes/{}/request-upgrade": {"target_mode": " ".join(NAMES)},
     "POST /v1/mailboxes/{}/send": {"gate_timing": "gate_first schedule_first"},
     "GET /v1/mailboxes/{}/emails/{}": {
         "status": "pending_send_approval pending_inbound_approval unread read archived scheduled send_failed rejected "
