@@ -7,7 +7,6 @@ ends as soon as MultiMail knows the new one, and what was signed with it just be
 """
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -102,6 +101,7 @@ OVERLAPS = {
 }
 # Which secrets are accepted, as the ledger words it.
 ONE, BOTH = "one secret is accepted", "the old and the new secret are accepted"
+_request = partial(request_change, failed="hook.change_failed")
 _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
 
@@ -225,8 +225,8 @@ def register(*, connection: Connection, actor: Actor, code: str = "") -> Connect
         row = _request(
             connection,
             actor,
-            "register the webhook",
             lambda admin: without_refused(connection, partial(admin.create_webhook, wanted)),
+            what="register the webhook",
         )
     webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
     if not webhook_id:
@@ -263,7 +263,7 @@ def test(*, connection: Connection, actor: Actor) -> float:
         raise ChangeRefused("The webhook is not registered yet. Register it first.")
     asked_at, admin = clock(), admin_client(connection)
     answer = _request(
-        connection, actor, "send a test", lambda admin: admin.test_webhook(connection.upstream_webhook_id)
+        connection, actor, lambda admin: admin.test_webhook(connection.upstream_webhook_id), what="send a test"
     )
     event_id = str(answer.get("event_id") or "")
     event = _await_event(connection, event_id)
@@ -323,8 +323,8 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
         answer = _request(
             connection,
             actor,
-            "change the secret of the webhook",
             lambda admin: admin.rotate_webhook(webhook_id, secret=held.webhook_secret, overlap_s=seconds),
+            what="change the secret of the webhook",
         )
     except ChangeRefused as error:
         # Only MultiMail's own answer proves which secret it uses; without it, both stay accepted.
@@ -367,12 +367,6 @@ def unregister(connection: Connection) -> str:
     except (errors.UpstreamError, ActNotAllowed):
         return "Its webhook could not be deleted at MultiMail. Delete it there."
     return ""
-
-
-def _request(
-    connection: Connection, actor: Actor, what: str, call: Callable[[AdminClient], dict[str, Any]]
-) -> dict[str, Any]:
-    return request_change(connection, actor, call, what=what, failed="hook.change_failed")
 
 
 def _secret_in(answer: dict[str, Any]) -> str:

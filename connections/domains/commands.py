@@ -1,8 +1,9 @@
 """Domains of an account: what to put into DNS for each, adding one, having it looked up, and removing it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from audit.recording import changed
@@ -15,7 +16,7 @@ from upstream.admin import AdminClient
 from upstream.events import read_time
 
 # DNS is slow, and MultiMail queries it during the call.
-_LOOK_UP_SECONDS = 15.0
+_request = partial(request_change, failed="domain.change_failed", within=15.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
 def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
     """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
     check_admin(actor, connection, may="add domains to it")
-    answer = _ask(connection, actor, f"add the domain {name}", lambda admin: admin.add_domain(name))
+    answer = _request(connection, actor, lambda admin: admin.add_domain(name), what=f"add the domain {name}")
     record_change("domain.added", connection, actor, **changed(before="", after=name))
     return _domain(answer)
 
@@ -60,7 +61,9 @@ def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
 def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
     """Check its records in DNS, and return a sentence that says what was found. Raises as read_domains."""
     check_admin(actor, connection, may="check its domains")
-    answer = _ask(connection, actor, "check the DNS records of a domain", lambda admin: admin.verify_domain(domain_id))
+    answer = _request(
+        connection, actor, lambda admin: admin.verify_domain(domain_id), what="check the DNS records of a domain"
+    )
     domain = _domain(answer)
     record_change("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
     # The page shows the problem of each record, so MultiMail's message is for what it could not check.
@@ -73,7 +76,7 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
     """Make another key, which signs once it is in DNS (our gateway). Raises as read_domains."""
     check_admin(actor, connection, may="change what signs its mail")
-    answer = _ask(connection, actor, "rotate a DKIM key", lambda admin: admin.rotate_dkim(domain_id))
+    answer = _request(connection, actor, lambda admin: admin.rotate_dkim(domain_id), what="rotate a DKIM key")
     details = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
     record_change("domain.dkim_rotated", connection, actor, **details)
 
@@ -86,15 +89,9 @@ def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     if domain_id not in known:
         raise ChangeRefused("The account no longer has this domain.")
     name = known[domain_id]
-    _ask(connection, actor, f"remove the domain {name}", lambda admin: admin.delete_domain(domain_id))
+    _request(connection, actor, lambda admin: admin.delete_domain(domain_id), what=f"remove the domain {name}")
     record_change("domain.removed", connection, actor, **changed(before=name, after=""))
     return name
-
-
-def _ask(
-    connection: Connection, actor: Actor, what: str, call: Callable[[AdminClient], dict[str, Any]]
-) -> dict[str, Any]:
-    return request_change(connection, actor, call, what=what, failed="domain.change_failed", within=_LOOK_UP_SECONDS)
 
 
 def _domain(row: Mapping[str, Any]) -> Domain:

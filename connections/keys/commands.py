@@ -6,6 +6,7 @@ A key's text is returned once, to whoever made the key, and is never stored.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.urls import reverse
@@ -33,6 +34,7 @@ SCOPES = {
 }
 # What a key with a scope may do without the other scope, too.
 _INCLUDES = {"oversight": "oversight_read", "admin": "read"}
+_request = partial(request_change, failed="api_key.change_failed")
 # The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
@@ -113,12 +115,11 @@ def create_key(
     before = _ids(connection)
     body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
-        answer = request_change(
+        answer = _request(
             connection,
             actor,
             lambda admin: admin.create_key(body),
             what=f"create the API key {wanted['name']} with {', '.join(wanted['scopes'])}",
-            failed="api_key.change_failed",
         )
     except ChangeUnknown as unknown:
         raise SecretLost(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
@@ -168,8 +169,7 @@ def change_key(
         raise ChangeRefused("Nothing changed.")
     body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
-    failed = "api_key.change_failed"
-    request_change(connection, actor, lambda admin: admin.change_key(key.id, body), what=what, failed=failed)
+    _request(connection, actor, lambda admin: admin.change_key(key.id, body), what=what)
     record_change(
         "api_key.changed",
         connection,
@@ -185,12 +185,11 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
     """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as create_key."""
     check_admin(actor, connection, may="revoke its API keys")
     try:
-        request_change(
+        _request(
             connection,
             actor,
             lambda admin: admin.revoke_key(key.id, approval_code=code),
             what=f"revoke the API key {key.label}",
-            failed="api_key.change_failed",
         )
     except ChangeUnknown:
         if _may_be_active(connection, key, actor):
@@ -238,12 +237,11 @@ def resume_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
 def _set_paused(connection: Connection, key_id: str, name: str, actor: Actor, *, on: bool, code: str = "") -> None:
     body = {"paused": on} | ({"approval_code": code} if code else {})
     try:
-        answer = request_change(
+        answer = _request(
             connection,
             actor,
             lambda admin: admin.change_key(key_id, body),
             what=f"{'pause' if on else 'resume'} the API key {name}",
-            failed="api_key.change_failed",
         )
     except ChangeUnknown:
         if read_key_state(connection, key_id) is not on:

@@ -36,6 +36,8 @@ from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX
 
+_request = partial(request_change, failed="mailbox.change_failed")
+
 MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
 
@@ -80,12 +82,11 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     check_minimum(wanted["oversight_mode"])
     what = f"create the mailbox {wanted['address']}"
     try:
-        answer = request_change(
+        answer = _request(
             connection,
             actor,
             lambda admin: admin.create_mailbox(_as_sent(wanted, code)),
             what=what,
-            failed="mailbox.change_failed",
         )
     except ChangeUnknown as unknown:
         made = _find_created(connection, wanted["address"])
@@ -152,14 +153,12 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     connection, looser = mailbox.connection, _settings_loosen(mailbox, changes)
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
-    before = {name: getattr(mailbox, name) for name in changes}
     try:
-        answer = request_change(
+        answer = _request(
             connection,
             actor,
             lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
             what=f"change of {mailbox}: {words}",
-            failed="mailbox.change_failed",
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -167,20 +166,19 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
             raise
         answer = {}
     refused = [name for name in changes if name in OF_A_MAILBOX and name in connection.refused_fields]
-    before, changes = _but(before, refused), _but(changes, refused)
-    now = _keep(mailbox, changes, answer)
-    if changes:
-        details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
+    kept = {name: value for name, value in changes.items() if name not in refused}
+    # What MultiMail's answer says, otherwise what was requested.
+    answered = facts_in(answer) if answer.get("address") else {}
+    now = _keep(mailbox, {**kept, **answered})
+    if kept:
+        before = {name: getattr(mailbox, name) for name in kept}
+        details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(kept))}
         record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
     if refused:
         left_out = ", ".join(_WORDS[name] for name in refused)
-        rest = "The rest is saved" if changes else "Nothing changed"
+        rest = "The rest is saved" if kept else "Nothing changed"
         raise ChangeRefused(f"{rest}: MultiMail cannot set this here: {left_out}.")
     return now
-
-
-def _but(values: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
 
 
 def _deleting(*, mailbox: Mailbox, actor: Actor, code: str) -> ChangeInWords:
@@ -200,12 +198,11 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
     try:
-        request_change(
+        _request(
             connection,
             actor,
             lambda admin: admin.delete_mailbox(mailbox.upstream_id, approval_code=code),
             what=f"delete the mailbox {mailbox}",
-            failed="mailbox.change_failed",
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -291,10 +288,8 @@ def _read_again(mailbox: Mailbox) -> Mailbox | None:
     return Mailbox.objects.get(pk=mailbox.pk)
 
 
-def _keep(mailbox: Mailbox, changes: Mapping[str, Any], answer: Mapping[str, Any]) -> Mailbox:
-    """Store the new state: what MultiMail's answer says, otherwise what was requested."""
-    answered = facts_in(answer) if answer.get("address") else {}
-    facts = {name: value for name, value in ({**changes, **answered}).items() if hasattr(mailbox, name)}
+def _keep(mailbox: Mailbox, facts: Mapping[str, Any]) -> Mailbox:
+    """Store the new state of a mailbox, and return it."""
     Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
     return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
 
@@ -364,12 +359,23 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
     _check_may_loosen(actor, mailbox, target)
     connection = mailbox.connection
     code = code or _code_for(mailbox, actor, target)
-    before = mailbox.oversight_mode
-    changed = _upgrade(mailbox, actor, code=code, target=target)
-    record_change(
-        "mailbox.loosened", connection, actor, mailbox=mailbox.address, before=before, after=changed.oversight_mode
-    )
-    return changed
+    facts = {"oversight_mode": target}
+    try:
+        answer = _request(
+            connection,
+            actor,
+            lambda admin: admin.upgrade(mailbox.upstream_id, code=code),
+            what=f"loosen the oversight of {mailbox} to {target}",
+        )
+        facts |= facts_in(answer) if answer.get("oversight_mode") else {}
+    except ChangeUnknown:
+        now = _read_again(mailbox)
+        if now is None or now.oversight_mode != target:
+            raise
+    loosened = _keep(mailbox, facts)
+    details = {"before": mailbox.oversight_mode, "after": loosened.oversight_mode}
+    record_change("mailbox.loosened", connection, actor, mailbox=mailbox.address, **details)
+    return loosened
 
 
 def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
@@ -377,12 +383,11 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
     request = _waiting(mailbox, target)
     if request is None:
         try:
-            request_change(
+            _request(
                 mailbox.connection,
                 actor,
                 lambda admin: admin.request_upgrade(mailbox.upstream_id, target_mode=target),
                 what=f"ask for {target} as the oversight mode of {mailbox}",
-                failed="mailbox.change_failed",
             )
         except ChangeUnknown:
             # A request alone loosens nothing; the list shows whether it arrived.
@@ -393,26 +398,6 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
     if request is None or not request.code:
         raise CodeWanted("Not done yet: MultiMail sent a code to the account's oversight address. Enter it here.")
     return request.code
-
-
-def _upgrade(mailbox: Mailbox, actor: Actor, *, code: str, target: str) -> Mailbox:
-    try:
-        answer = request_change(
-            mailbox.connection,
-            actor,
-            lambda admin: admin.upgrade(mailbox.upstream_id, code=code),
-            what=f"loosen the oversight of {mailbox} to {target}",
-            failed="mailbox.change_failed",
-        )
-    except ChangeUnknown:
-        unread = read_mailboxes(connection_id=mailbox.connection_id)
-        now = Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
-        if unread or now.oversight_mode != target:
-            raise
-        return now
-    facts = facts_in(answer) if answer.get("oversight_mode") else {"oversight_mode": target}
-    Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
-    return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
 
 
 def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:

@@ -21,6 +21,7 @@ from people.second_admin.registry import ChangeInWords, listed, second_admin
 from upstream.events import read_time
 
 UNNAMED = "Unnamed webhook"
+_request = partial(request_change, failed="hook.change_failed")
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,11 @@ def register_webhook(
     if connection.is_our_gateway:
         body["include_sandbox"] = wanted["include_sandbox"]
     try:
-        answer = request_change(
+        answer = _request(
             connection,
             actor,
             lambda admin: without_refused(connection, partial(admin.create_webhook, body)),
             what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
-            failed="hook.change_failed",
         )
     except ChangeUnknown as unknown:
         raise SecretLost(
@@ -191,12 +191,11 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
     check_admin(actor, connection, may="give its webhooks other secrets")
     if webhook.is_ours:
         raise ChangeRefused("This is the desk's own webhook. Change its secret on the connection's page.")
-    answer = request_change(
+    answer = _request(
         connection,
         actor,
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
         what=f"give the webhook {webhook.label} another secret",
-        failed="hook.change_failed",
     )
     details = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
     record_change("hook.rotated", connection, actor, name=webhook.label, url=webhook.url, **details)
@@ -206,12 +205,11 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
 def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
     """Send one signed test event, which is about no message (our gateway). Raises as the others."""
     check_admin(actor, connection, may="test its webhooks")
-    answer = request_change(
+    answer = _request(
         connection,
         actor,
         lambda admin: admin.test_webhook(webhook.id),
         what=f"test the webhook {webhook.label}",
-        failed="hook.change_failed",
     )
     record_change("hook.tested", connection, actor, name=webhook.label, url=webhook.url)
     return _delivery(answer)
@@ -220,12 +218,11 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Deli
 def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor) -> Delivery:
     """Send a finished delivery again: the same bytes with the same event id. Raises as the others."""
     check_admin(actor, connection, may="have its webhooks delivered again")
-    answer = request_change(
+    answer = _request(
         connection,
         actor,
         lambda admin: admin.replay_delivery(delivery_id),
         what=f"deliver {delivery_id} to the webhook {webhook.label} again",
-        failed="hook.change_failed",
     )
     sent = _delivery(answer)
     details = {"name": webhook.label, "url": sent.url, "event": sent.event, "delivery": delivery_id}
@@ -238,12 +235,11 @@ def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) ->
     """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
     try:
-        request_change(
+        _request(
             connection,
             actor,
             lambda admin: admin.delete_webhook(webhook.id),
             what=f"delete the webhook {webhook.label}",
-            failed="hook.change_failed",
         )
     except ChangeUnknown:
         if _is_there(connection, webhook, actor):

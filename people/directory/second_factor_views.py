@@ -14,7 +14,7 @@ from people.directory.forms import RoleRuleForm
 from people.errors import FactorNotAllowed
 from people.models import PendingChange, Person, RoleRule
 from people.sign_in.factors import people_by_factor, remove_factors_of, set_role_rule
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 
 @login_required
@@ -30,11 +30,8 @@ def second_factor(request: DeskRequest) -> HttpResponse:
 def set_rule(request: DeskRequest) -> HttpResponse:
     """Set whether a role needs a second factor."""
     _check_admin_of_all(request)
-    return _set_rule(request)
-
-
-@reauthenticated
-def _set_rule(request: DeskRequest) -> HttpResponse:
+    if not is_recently_authenticated(request):
+        return ask_first(request)
     form = RoleRuleForm(request.POST)
     if not form.is_valid():
         return _rules_page(request, status=422, error="Choose a role, and whether it needs a second factor.")
@@ -54,11 +51,8 @@ def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
     if not request.actor.is_admin_of_all:
         # Do not reveal to anybody else whether this person exists.
         raise Http404("There is no such person, or you do not manage them.")
-    return _remove_factors(request, person_id)
-
-
-@reauthenticated
-def _remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
+    if not is_recently_authenticated(request):
+        return ask_first(request)
     person = get_object_or_404(Person, pk=person_id)
     try:
         number = remove_factors_of(actor=request.actor, person=person)
