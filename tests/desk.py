@@ -112,7 +112,7 @@ class Product:
     def _lift_caps(self) -> None:
         """Tests of other things send more than agents do; those of the caps are in tests/integration/test_brake.py."""
         self.sql(
-            "INSERT INTO mirror_cap (kind, an_hour, a_day) SELECT kind, 0, 0"
+            "INSERT INTO approvals_cap (kind, an_hour, a_day) SELECT kind, 0, 0"
             " FROM unnest(ARRAY['key', 'alike', 'mailbox', 'recipient']) AS kind ON CONFLICT DO NOTHING"
         )
 

@@ -175,9 +175,9 @@ def _changes(product: Product) -> None:
 
 def _flood(product: Product) -> int:
     """Let an agent send more than the cap allows; return the key of the flood."""
-    product.sql("UPDATE mirror_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL", _CAP)
+    product.sql("UPDATE approvals_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL", _CAP)
     for number in range(_FLOOD):
         product.send(f"Your seat for the workshop, reminder {number + 1}")
-    apart = "SELECT id FROM mirror_brake"
+    apart = "SELECT id FROM approvals_brake"
     found = product.wait_for(lambda: product.sql(apart), timeout=60, what="the flood")
     return int(found[0][0])

@@ -23,7 +23,7 @@ def agent(product):
     made = product.call("POST", "/v1/api-keys", key="ADMIN_KEY", json=body).json()
     product.known["WILD_KEY"] = made["api_key"]
     yield name
-    product.sql("DELETE FROM mirror_cap WHERE mailbox_id IS NOT NULL")
+    product.sql("DELETE FROM approvals_cap WHERE mailbox_id IS NOT NULL")
     product.call("DELETE", f"/v1/api-keys/{made['id']}", key="ADMIN_KEY")
 
 
