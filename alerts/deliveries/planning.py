@@ -94,8 +94,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         _drop_cards(entry)
     if entry.action not in PLANNED_ACTIONS:
         return
+    message = about if isinstance(about, Message) else getattr(about, "message", None)
     # A message that is only being made has no key yet.
-    known = [about] if isinstance(about, Message) and about.pk else []
+    known = [message] if isinstance(message, Message) and message.pk else []
     try:
         with transaction.atomic():
             [act] = read_acts([(entry, details)], known=known)

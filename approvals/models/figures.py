@@ -27,7 +27,8 @@ from django.db.models import (
 from django.db.models.functions import Now, TruncDate
 
 from audit.models import Entry
-from common.counts import count_of
+from common.counts import COUNTED, count_of
+from common.postgres import clock
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
@@ -38,7 +39,9 @@ LATELY = timedelta(days=7)
 # Medians and shares use at most this many of the newest; the page says so where a week has more.
 MOST = 3_000
 _SHORTEST = timedelta(minutes=5)
+# If MultiMail's clock runs ahead, `held_at` is in the future: that counts as no wait.
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
+    "minutes": (-timedelta(days=36_500), _SHORTEST),
     "hour": (_SHORTEST, timedelta(hours=1)),
     "hours": (timedelta(hours=1), timedelta(hours=4)),
     "day": (timedelta(hours=4), timedelta(days=1)),
@@ -66,12 +69,14 @@ class Percentile(Aggregate):
 
 def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
     """Return how many of these wait for how long, each up to a thousand and one (relies on message_held)."""
-    counts = {
-        name: count_of(waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most))
-        for name, (least, most) in _AGES.items()
-    }
-    # If MultiMail's clock runs ahead, `held_at` is in the future: count that as no wait.
-    counts["minutes"] = count_of(waiting.filter(held_at__gt=Now() - _SHORTEST))
+    now = clock()
+    since = list(waiting.order_by("held_at").values_list("held_at", flat=True)[: COUNTED + 1])
+    counts = {}
+    for name, (least, most) in _AGES.items():
+        if len(since) > COUNTED:
+            counts[name] = count_of(waiting.filter(held_at__lte=now - least, held_at__gt=now - most))
+        else:
+            counts[name] = sum(now - most < at <= now - least for at in since)
     return counts
 
 

@@ -309,12 +309,11 @@ class Place:
 def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
     """Return where a message stands in this list; without numbers where it does not."""
     asked = _asked_for(actor, replace(filters, after=None))
-    keys = list(asked.in_order(order_of(filters)).values_list("pk", flat=True)[: COUNTED + 1])
-    if message.pk in keys:
-        at = keys.index(message.pk)
+    keys = list(asked.in_order(order_of(filters)).values_list("public_id", flat=True)[: COUNTED + 1])
+    if message.public_id in keys:
+        at = keys.index(message.public_id)
         others = keys[at + 1 :] or keys[:at]
-        following = Message.objects.filter(pk__in=others[:1]).values_list("public_id", flat=True).first()
-        return Place(counted(at + 1), counted(len(keys)), following)
+        return Place(counted(at + 1), counted(len(keys)), others[0] if others else None)
     is_further = len(keys) > COUNTED and asked.filter(pk=message.pk).exists()
     number = counted(len(keys)) if is_further else ""
     return Place(number, number, next_in(actor, filters, message))

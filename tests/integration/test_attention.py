@@ -107,7 +107,7 @@ def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not
     wanted = {name: (fields["state"], label, posts) for name, (fields, label, posts) in DOUBTS.items() if label}
     assert {one.message.subject: (one.kind, one.act.label, one.act.posts) for one in found(reviewer)} == wanted
     client = signed_in(reviewer)
-    with django_assert_max_num_queries(35):
+    with django_assert_max_num_queries(36):
         page = client.get("/attention/").content.decode()
     assert [text for name, (_, label, _) in wanted.items() for text in (name, label) if text not in page] == []
     unknown = decisions[0]

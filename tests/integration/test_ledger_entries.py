@@ -233,7 +233,7 @@ def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for
     client = signed_in(reviewer)
     first = client.get(body).content
     # The session, the person, their roles, the message, what was noted of it, and its remote pictures.
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert client.get(body).content == first
     assert looks(message) == ["message.served"]
     signed_in(second_reviewer).get(body)

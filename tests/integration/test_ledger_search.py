@@ -329,7 +329,7 @@ def test_page_costs_the_same_statements_at_any_length(desk, connection, django_a
     desk.get("/audit/?q=nothing")
     # Two of them begin and end a part of the test's own transaction. Where each end of a time is in the ledger is found
     # by halving it: one more each time that the ledger doubles.
-    for query, most in (("", 24), ("q=amount&action=decisions&surface=web", 24), ("on=2026-11", 38)):
+    for query, most in (("", 25), ("q=amount&action=decisions&surface=web", 25), ("on=2026-11", 39)):
         with django_assert_max_num_queries(most):
             desk.get(f"/audit/?{query}")
 

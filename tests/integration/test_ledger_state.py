@@ -75,7 +75,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     add_anchor(seals[2], "discord", "#proofs", "1190")
     monkeypatch.setattr(status, "SEALS", 3)
     client = signed_in(reviewer)
-    with django_assert_max_num_queries(31):
+    with django_assert_max_num_queries(32):
         page = words(client.get(PATH))
     for expected in (
         seal_hash(seals[-1]),
