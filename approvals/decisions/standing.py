@@ -23,7 +23,7 @@ from common.fingerprint import FIELDS
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
-from mirror.states import DecisionEvent, MessageState, Outcome
+from mirror.states import DecisionEvent, Outcome
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from policy.models import SAMPLE_OF, StandingApproval, StandingUse
@@ -43,11 +43,12 @@ _BY_HAND = "Its people have looked at it already."
 def due() -> DeskMessageQuerySet:
     """Return the held messages that have the mailbox, key and text of a standing approval, and were not met yet.
 
-    Relies on message_alike. What anybody has given a verdict on, or was decided before, is left to people.
+    Relies on review_alike. What anybody has given a verdict on, or was decided before, is left to people.
     """
     in_force = StandingApproval.objects.in_force()
     same = in_force.filter(mailbox=OuterRef("mailbox"), sent_by_key=OuterRef("sent_by_key"), shape=OuterRef("shape"))
-    held = desk_messages().real().filter(state=MessageState.HELD, shape__in=in_force.values("shape"), standing_use=None)
+    held = desk_messages().real().filter(review__is_held=True, review__shape__in=in_force.values("shape"))
+    held = held.filter(standing_use=None)
     fetched = held.exclude(hydrated_at=None).filter(Exists(same), connection__is_our_gateway=True)
     has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
     return fetched.exclude(has_verdict).exclude(Exists(Decision.objects.filter(message=OuterRef("pk"))))

@@ -34,7 +34,8 @@ CREATE TRIGGER approvals_replacement_practice BEFORE INSERT OR UPDATE OF message
 REVIEWS = """
 CREATE FUNCTION approvals_begin_review() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO approvals_review (message_id, is_held, held_at) VALUES (NEW.id, NEW.state = 'held', NEW.held_at);
+    INSERT INTO approvals_review (message_id, is_held, held_at, shape)
+        VALUES (NEW.id, NEW.state = 'held', NEW.held_at, NEW.shape);
     RETURN NULL;
 END
 $$;
@@ -42,14 +43,14 @@ CREATE TRIGGER mirror_message_begin_review AFTER INSERT ON mirror_message
     FOR EACH ROW EXECUTE FUNCTION approvals_begin_review();
 CREATE FUNCTION approvals_follow_message() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE approvals_review SET is_held = (NEW.state = 'held'), held_at = NEW.held_at,
+    UPDATE approvals_review SET is_held = (NEW.state = 'held'), held_at = NEW.held_at, shape = NEW.shape,
         ranked_at = CASE WHEN OLD.expires_at IS DISTINCT FROM NEW.expires_at THEN clock_timestamp() ELSE ranked_at END
         WHERE message_id = NEW.id;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER mirror_message_follow_review AFTER UPDATE OF state, held_at, expires_at ON mirror_message
-    FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.held_at <> NEW.held_at
+CREATE TRIGGER mirror_message_follow_review AFTER UPDATE OF state, held_at, expires_at, shape ON mirror_message
+    FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.held_at <> NEW.held_at OR OLD.shape <> NEW.shape
         OR OLD.expires_at IS DISTINCT FROM NEW.expires_at)
     EXECUTE FUNCTION approvals_follow_message();
 CREATE FUNCTION approvals_note_rank() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -306,6 +307,7 @@ class Migration(migrations.Migration):
                 ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='mirror.message')),
                 ('is_held', models.BooleanField(db_default=False, editable=False)),
                 ('held_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('shape', models.CharField(db_default='', editable=False, max_length=32)),
                 ('risk', models.PositiveIntegerField(db_default=0, default=0)),
                 ('risk_level', models.CharField(blank=True, db_default='', default='', max_length=6)),
                 ('rules', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), db_default=[], default=list, size=None)),
@@ -546,6 +548,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='replacement',
             constraint=models.CheckConstraint(condition=models.Q(('state__in', ('sending', 'sent', 'done', 'refused', 'unknown'))), name='replacement_state_known'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(condition=models.Q(('is_held', True)), fields=['shape', 'risk', 'held_at', 'message'], name='review_alike'),
         ),
         migrations.AddIndex(
             model_name='review',

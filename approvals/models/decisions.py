@@ -161,10 +161,7 @@ class DecisionQuerySet(DecisionFigures["Decision"]):
         return self.filter(Exists(grants))
 
     def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
-        """Applied approvals of people, of messages with this mailbox, key and text; the newest first.
-
-        Relies on message_alike.
-        """
+        """Applied approvals of people, of messages with this mailbox, key and text; the newest first."""
         alike = self.filter(message__mailbox=mailbox, message__sent_by_key=key, message__shape=shape)
         approved = alike.filter(outcome=Outcome.APPROVE, state=DecisionState.APPLIED, rule="")
         return approved.select_related("message__revision").order_by("-pk")

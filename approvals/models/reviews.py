@@ -18,13 +18,14 @@ LATE = or_never("late_since")
 class Review(models.Model):
     """What the desk makes of one message.
 
-    A trigger inserts it with its message, and keeps `is_held` and `held_at` in step with that
+    A trigger inserts it with its message, and keeps `is_held`, `held_at` and `shape` in step with that
     (approvals/migrations/0001_initial.py): the queue's indexes need them in this table.
     """
 
     message = models.OneToOneField(Message, primary_key=True, on_delete=models.CASCADE)
     is_held = models.BooleanField(db_default=False, editable=False)
     held_at = models.DateTimeField(db_default=Now(), editable=False)
+    shape = models.CharField(max_length=32, db_default="", editable=False)
     # What the queue sorts and filters by, from the findings of the current revision; used for nothing else.
     risk = models.PositiveIntegerField(default=0, db_default=0)
     risk_level = models.CharField(max_length=6, blank=True, default="", db_default="")
@@ -58,6 +59,10 @@ class Review(models.Model):
             models.Index(CALM, "held_at", "message", condition=Q(is_held=True), name="review_by_risk"),
             models.Index(LATE, "held_at", "message", condition=Q(is_held=True), name="review_by_lateness"),
             models.Index("risk_level", LATE, "held_at", "message", condition=Q(is_held=True), name="review_at_risk"),
+            # The first of each that is alike, and how many there are.
+            models.Index(
+                fields=["shape", "risk", "held_at", "message"], condition=Q(is_held=True), name="review_alike"
+            ),
             # What a flood set apart: mostly none.
             models.Index(
                 fields=["brake", "held_at", "message"],

@@ -94,6 +94,10 @@ class QueueQuerySet(DeskMessageQuerySet):
             "done": lambda: self.visible_to(actor).decided(),
         }[tab]()
 
+    def in_queue(self) -> Self:
+        """As for all messages, asked of their reviews: a list needs those, and they have its orders (review_by_…)."""
+        return self.awaiting_review().filter(review__is_held=True, review__is_apart=False)
+
     def matching(self, filters: Filters) -> Self:
         """Only what the filters ask for (relies on message_search, review_rules and the indexes of the held).
 
@@ -160,7 +164,8 @@ class QueueQuerySet(DeskMessageQuerySet):
         if filters.gathers_floods:
             first = Subquery(self._alike().values("pk")[:1])
             # Compared as values, because PostgreSQL would turn EXISTS into a join of everything.
-            apart = self.filter(Q(shape="") | Q(pk=first) | Q(IsNull(self._last_of_flood(), True)))
+            # By columns of reviews alone: as a condition of a join, PostgreSQL would ask it of all that waits.
+            apart = self.filter(Q(review__shape="") | Q(review__pk=first) | Q(IsNull(self._last_of_flood(), True)))
             return apart._counted(self._alike())
         key = _GROUPS.get(filters.group)
         if key is None:
@@ -171,12 +176,12 @@ class QueueQuerySet(DeskMessageQuerySet):
         return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
 
     def in_floods(self, messages: Iterable[Message]) -> Self:
-        """Those of these messages that are in floods (message_alike)."""
+        """Those of these messages that are in floods (review_alike)."""
         return self.filter(IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages])
 
     def _alike(self) -> Self:
-        alike = self.filter(shape=OuterRef("shape"), review__risk=OuterRef("review__risk")).exclude(shape="")
-        return alike.order_by("held_at", "pk")
+        same = self.filter(review__shape=OuterRef("review__shape"), review__risk=OuterRef("review__risk"))
+        return same.exclude(review__shape="").order_by("review__held_at", "review__pk")
 
     def _last_of_flood(self) -> Subquery:
         """Return the key of the message that makes similar ones a flood; NULL where there are too few."""

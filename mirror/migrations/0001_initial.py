@@ -387,10 +387,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['shape', 'held_at', 'id'], name='message_alike'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
             index=models.Index(condition=models.Q(('run_id', ''), _negated=True), fields=['run_id'], name='message_run'),
         ),
         migrations.AddIndex(

@@ -355,8 +355,6 @@ class Message(models.Model):
                 condition=Q(state="held", has_attachments=True),
                 name="message_held_with_files",
             ),
-            # The first of each that is alike, and how many there are.
-            models.Index(fields=["shape", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
             models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
             # Whose hits are still to be counted: mostly none.
             models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
