@@ -1,7 +1,7 @@
 """Who had which role where at a moment, within the reader's visible scope. It only reads.
 
-`people.models.GrantPeriod` has the periods of each role. The ledger shows what else prevented somebody from
-deciding: a role that needed a second factor, and no factor.
+`people.models.GrantPeriod` has the periods of each role, as old as the desk, because triggers write them from its first
+role on. The ledger shows what else prevented somebody from deciding: a role that needed a second factor, and no factor.
 """
 
 from collections import Counter
@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from django.db.migrations.recorder import MigrationRecorder
 
 from audit.models import Entry
 from audit.trail import lines
@@ -98,13 +96,6 @@ def target_keys(value: str) -> dict[str, int | None]:
         row = GrantPeriod.objects.filter(mailbox=int(key)).values_list("connection", flat=True).first()
         return {"connection": known.connection if known else row, "mailbox": int(key)}
     return {"connection": int(key) if kind == "connection" else None, "mailbox": None}
-
-
-def history_began() -> datetime | None:
-    """Return when this history began. Earlier, only the grants of that moment are known."""
-    ran = MigrationRecorder.Migration.objects.filter(app="people", name="0004_history_of_rights")
-    began: datetime | None = ran.values_list("applied", flat=True).first()
-    return began
 
 
 def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> bool:

@@ -21,7 +21,6 @@ from common.time_zones import there, zone_name
 from people.reports.rights import (
     Right,
     as_rights,
-    history_began,
     rights_at,
     target_keys,
     target_labels,
@@ -105,7 +104,6 @@ def rights(request: DeskRequest) -> HttpResponse:
     if form.wanted_person:
         return _timeline(request, form.wanted_person)
     shown, rules = as_rights(request.actor, found[:MAX_ROWS], at=at)
-    since = history_began()
     context: dict[str, Any] = {
         "form": form,
         "at": at,
@@ -116,7 +114,6 @@ def rights(request: DeskRequest) -> HttpResponse:
         "number": len(shown),
         "total": found.count() if len(shown) == MAX_ROWS else len(shown),
         "told": rules,
-        "kept_since": since if since and at < since else None,
     }
     return render(request, "people/report_rights.html", context)
 
@@ -160,7 +157,7 @@ def _timeline(request: DeskRequest, person: int) -> HttpResponse:
     shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
     if not shown:
         raise Http404("There is no such person, or you may not see their roles.")
-    context = {"rights": shown, "who": shown[-1], "kept_since": history_began(), "is_cut": len(shown) == MAX_ROWS}
+    context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
     return render(request, "people/report_person.html", context)
 
 
