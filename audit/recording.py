@@ -88,7 +88,10 @@ def next_position() -> EntryPosition:
 
 
 def last_number() -> int:
-    """Return the last number that was taken, by whomever. It takes none, and gives the transaction no id."""
+    """Return the last number that was taken, by whomever. It takes none, and gives the transaction no id.
+
+    By SQL of its own: the row of a number that was taken may not be committed yet, so no query sees it.
+    """
     with database.cursor() as cursor:
         cursor.execute("SELECT last_value FROM audit_entry_id_seq")
         return int(cursor.fetchone()[0])

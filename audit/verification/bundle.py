@@ -20,10 +20,9 @@ from django.conf import settings
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import canonical_entry
 from audit.sealing.signing import seal_hash, seal_line
-from audit.verification.database import one_moment
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
-from common.postgres import clock
+from common.postgres import clock, one_moment
 
 VERIFIER = Path(verifier.__file__)
 _README = Path(__file__).with_name("readme.txt")

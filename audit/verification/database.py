@@ -1,11 +1,8 @@
 """Reads the whole ledger of the database as one moment saw it, and checks it with the code that checks a bundle."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-from django.db import connection, transaction
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import are_found_by, canonical_entry
@@ -13,20 +10,7 @@ from audit.sealing import signing
 from audit.sealing.anchors import end_of_file
 from audit.verification.anchored import check_anchors
 from audit.verifier import countersign_verify as verifier
-
-
-@contextmanager
-def one_moment() -> Iterator[None]:
-    """See the database as it is now until the end, and write nothing. Must not be within a transaction."""
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # It takes as long as the ledger is large.
-            cursor.execute("SET LOCAL statement_timeout = 0")
-        yield
-
-
-# --- The check ------------------------------------------------------------------------------------------------------
+from common.postgres import one_moment
 
 
 @dataclass(frozen=True)

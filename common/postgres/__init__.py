@@ -1,4 +1,8 @@
-"""The clock and the locks that all hosts share."""
+"""The clock and the locks that all hosts share, and limits of statements.
+
+By SQL, because the ORM reads and writes rows: it has no words for locks without a row, for settings of a transaction,
+or for a question to no table.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,12 @@ def clock() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         at: datetime = cursor.fetchone()[0]
     return at
+
+
+def ping() -> None:
+    """Ask the database for nothing. Raises DatabaseError where it does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
 
 
 def take_lock(name: str, *, shared: bool = False) -> None:
@@ -37,12 +47,31 @@ def try_lock(name: str) -> bool:
 def statements_within(milliseconds: int) -> Iterator[None]:
     """Run the block in a transaction, and cancel each of its statements that takes longer. Raises OperationalError."""
     with transaction.atomic():
-        _limit_statements(str(milliseconds))
+        limit_statements(milliseconds)
         yield
         # What follows in the same transaction has its own limit.
-        _limit_statements("DEFAULT")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = DEFAULT")
 
 
-def _limit_statements(limit: str) -> None:
+def limit_statements(milliseconds: int) -> None:
+    """Cancel each statement that takes longer, until the transaction ends; 0 for no limit."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {limit}")
+        cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+
+
+def limit_waits(milliseconds: int) -> None:
+    """Cancel each statement that waits longer for a lock, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds}")
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """See the database as it is now until the end, and write nothing. Must not be within a transaction."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # It takes as long as the tables are large.
+        limit_statements(0)
+        yield

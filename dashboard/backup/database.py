@@ -1,4 +1,8 @@
-"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the dump is made on the way."""
+"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the dump is made on the way.
+
+By SQL, in sessions of the database's owner: Django's own session is the application's role, shares no snapshot with
+pg_dump, and cannot be asked about a database without the product's tables.
+"""
 
 import contextlib
 import os

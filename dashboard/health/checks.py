@@ -22,7 +22,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from audit.guards import APPEND_ONLY, TRIGGERS
 from common.disk import is_full
-from common.postgres import clock
+from common.postgres import clock, ping
 from common.postgres.server import idle_sessions, table_guards
 from launcher import data_folder
 
@@ -77,8 +77,7 @@ def postgresql_answers() -> bool:
 def database_error() -> str | None:
     """Return why PostgreSQL cannot be used, or None."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        ping()
     except DatabaseError as error:
         return _first_line(error, settings.DATABASES["default"]["PASSWORD"])
     return None

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import Context, Engine
 from ninja import NinjaAPI
@@ -15,6 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from common.disk import is_disk_full_error
+from common.postgres import ping
 from gateway import auditing
 from gateway.api import (
     accounts,
@@ -211,8 +212,7 @@ api.add_router("", flat_router(listed=False))
 def health(request: HttpRequest) -> HttpResponse:
     """Whether the gateway can work."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        ping()
     except DatabaseError:
         return answer({"status": "degraded", "software": "countersign-gateway", "database": "away"}, status=503)
     return answer({"status": "ok", "software": "countersign-gateway"})

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection as database
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor
+from common.postgres import take_lock
 from common.postgres.retry import atomic_with_retry
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
@@ -25,8 +25,6 @@ from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
 MAX_NOTE = 300
-# The key of an advisory lock: one change of the policy at a time, also while there is no row to lock.
-_LOCK = (7_304, 3)
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
 
@@ -212,8 +210,8 @@ def _lock(actor: Actor) -> Policies:
     """Return the policies, which nobody else can change until the transaction ends."""
     if not actor.is_admin_of_all:
         raise PolicyNotAllowed(_NOT_YOURS)
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    # One change at a time, also while there is no row to lock.
+    take_lock("policy.rules")
     return policies()
 
 

@@ -100,7 +100,7 @@ def _copy_lines(source: IO[bytes], copy: Any) -> None:
 
 
 def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
-    """Return what the manifest says, of the moment that the dump is of."""
+    """Return what the manifest says, of the moment that the dump is of: the ORM cannot ask in the dump's session."""
     at, entries = session.execute("SELECT now(), (SELECT count(*) FROM audit_entry)").fetchone() or (None, 0)
     assert isinstance(at, datetime)
     seal = session.execute(_SEAL).fetchone()

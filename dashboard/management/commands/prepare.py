@@ -110,7 +110,10 @@ class Command(BaseCommand):
         unfinished.unlink()
 
     def _grant(self, role: str) -> None:
-        """Grant the application's role its privileges; it may only add to the ledger, which triggers enforce too."""
+        """Grant the application's role its privileges; it may only add to the ledger, which triggers enforce too.
+
+        By SQL: the ORM has no words for privileges, or for what a role's sessions begin with.
+        """
         if role == connection.settings_dict["USER"]:
             return
         name = sql.Identifier(role)

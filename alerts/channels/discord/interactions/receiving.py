@@ -11,7 +11,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
-from django.db import connection as database
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -31,6 +30,7 @@ from alerts.channels.discord.replies import (
 )
 from alerts.models import Interaction
 from common.logs import trace_id
+from common.postgres import limit_statements, limit_waits
 from common.postgres.retry import atomic_with_retry, retry_transaction
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,5 @@ def _check_in_time(until: float) -> None:
 
 
 def _be_quick() -> None:
-    with database.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
-        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
+    limit_waits(LOCK_MS)
+    limit_statements(STATEMENT_MS)
