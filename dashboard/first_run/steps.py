@@ -4,11 +4,12 @@ It stores nothing, so that a step that breaks later is shown as broken. It takes
 a connection to the mail server on the page itself.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -67,14 +68,6 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Account:
-    """The connection that is being set up, with data for several steps."""
-
-    connection: Connection
-    last_event: WebhookEvent | None
-
-
-@dataclass(frozen=True)
 class SetUp:
     """All steps in order, and the connection that the middle ones are about."""
 
@@ -102,15 +95,12 @@ def set_up() -> SetUp:
 
     If no mail was sent yet, it checks the mail server: three seconds a step at most.
     """
-    needed, account = _needed(is_asked=True)
+    needed, connection = _needed(is_asked=True)
     # Discord alerts and further people are optional.
-    optional = [replace(step, is_needed=False) for step in (_discord(), _people(), _first_message(account))]
+    optional = [replace(step, is_needed=False) for step in (_discord(), _people(), _first_message(connection))]
     found = [*needed, *optional]
     first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
-    return SetUp(
-        [replace(step, is_next=number == first) for number, step in enumerate(found)],
-        account.connection if account else None,
-    )
+    return SetUp([replace(step, is_next=number == first) for number, step in enumerate(found)], connection)
 
 
 def left(actor: Actor) -> str:
@@ -118,17 +108,24 @@ def left(actor: Actor) -> str:
     return _left(_needed()[0]) if actor.is_admin_of_all else ""
 
 
-def _needed(*, is_asked: bool = False) -> tuple[list[Step], Account | None]:
-    """Return the needed steps, and the account that the middle ones are about.
+def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
+    """Return the needed steps, and the connection that the middle ones are about.
 
     `is_asked`: whether to connect to the mail server, which the page waits for.
     """
-    accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
-    rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
-    unready = [number for number, row in enumerate(rows) if any(step.is_left for step in row)]
-    chosen = unready[0] if unready else 0
-    account = accounts[chosen] if accounts else None
-    return [_connected(accounts), *(rows[chosen] if rows else _LATER), *_mail(account, is_asked=is_asked)], account
+    events = WebhookEvent.objects.filter(connection=OuterRef("pk"))
+    connections = list(Connection.objects.at_work().annotate(clock=Now(), has_event=Exists(events)).order_by("pk"))
+    connected = _connected(connections)
+    if not connections:
+        later = [
+            Step(name, "later", "Available once MultiMail is connected.")
+            for name in ("keys", "webhook", "queue", "mail")
+        ]
+        return [connected, *later], None
+    rows = [(one, [_keys(one), _webhook(one), _queue(one)]) for one in connections]
+    unready = [row for row in rows if any(step.is_left for step in row[1])]
+    connection, steps = (unready or rows)[0]
+    return [connected, *steps, *_mail(connection, is_asked=is_asked)], connection
 
 
 def _left(needed: Iterable[Step]) -> str:
@@ -137,21 +134,16 @@ def _left(needed: Iterable[Step]) -> str:
     return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left" if number else ""
 
 
-def _account(connection: Connection) -> Account:
-    return Account(connection, WebhookEvent.objects.filter(connection=connection).order_by("-pk").first())
-
-
-def _connected(accounts: list[Account]) -> Step:
-    if not accounts:
+def _connected(connections: list[Connection]) -> Step:
+    if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
         return Step("connect", "todo", summary, "Add a connection", _to(reverse("add-connection")))
-    names = ", ".join(f"{one.connection.name} at {one.connection.api_url}" for one in accounts[:3])
-    more = f", and {len(accounts) - 3} more" if len(accounts) > 3 else ""
+    names = ", ".join(f"{one.name} at {one.api_url}" for one in connections[:3])
+    more = f", and {len(connections) - 3} more" if len(connections) > 3 else ""
     return Step("connect", "done", f"Connected: {names}{more}.", "View connections", reverse("connections"))
 
 
-def _keys(account: Account) -> Step:
-    connection = account.connection
+def _keys(connection: Connection) -> Step:
     label, url = "Check the keys", _to(_page_of(connection))
     held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
     scopes_by_key = connection.key_scopes
@@ -184,17 +176,16 @@ def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
     return summary
 
 
-def _webhook(account: Account) -> Step:
-    connection = account.connection
+def _webhook(connection: Connection) -> Step:
+    has_event = connection.has_event  # type: ignore[attr-defined]
     url = _to(_page_of(connection), "webhook")
     if forged := unsigned.unsigned_lately(connection.pk):
         summary = (
             f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
             "MultiMail sent them, the secret here does not match: change the secret, then test the webhook."
         )
-        has_worked = account.last_event is not None
-        return Step("webhook", "wrong", summary, "Change the secret", url, has_worked=has_worked)
-    if account.last_event or connection.webhook_tested_at:
+        return Step("webhook", "wrong", summary, "Change the secret", url, has_worked=has_event)
+    if has_event or connection.webhook_tested_at:
         return Step("webhook", "done", "Registered. Signed events are arriving.", "View the webhook", url)
     if because := unreachable_because(connection):
         return Step("webhook", "wrong", because, "View the webhook", url)
@@ -206,8 +197,7 @@ def _webhook(account: Account) -> Step:
     return Step("webhook", "todo", summary + by_hand, "Register the webhook", url)
 
 
-def _queue(account: Account) -> Step:
-    connection = account.connection
+def _queue(connection: Connection) -> Step:
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
     label, url, has_worked = "Read now", _to(_page_of(connection)), connection.complete_as_of is not None
@@ -221,11 +211,8 @@ def _queue(account: Account) -> Step:
     return Step("queue", "todo", summary, label, url, has_worked=has_worked)
 
 
-def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
+def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
     """Return the mail server's step, for the gateway that runs here: others have their own mail servers."""
-    if account is None:
-        return [Step("mail", "later", "Available once MultiMail is connected.")]
-    connection = account.connection
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
     if not settings.EMAIL_URL:
@@ -273,12 +260,11 @@ def _people() -> Step:
     return Step("people", "todo", summary, "Invite people", _to(reverse("invite")))
 
 
-def _first_message(account: Account | None) -> Step:
-    if account is None:
+def _first_message(connection: Connection | None) -> Step:
+    if connection is None:
         summary = "Once MultiMail is connected, you find a command here that sends a message."
         return Step("letter", "later", summary)
-    latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
-    if latest:
+    if Message.objects.filter(connection=connection).exists():
         summary = "The first message has arrived. Open it and decide."
         return Step("letter", "done", summary, "Open the queue", reverse("queue"))
     summary = "Send one as an agent would. It is held, and appears in the queue."
@@ -292,7 +278,3 @@ def _page_of(connection: Connection) -> str:
 def _to(path: str, part: str = "") -> str:
     """Return the URL of a page, with a link back here."""
     return f"{path}?{urlencode({'next': reverse('setup')})}{f'#{part}' if part else ''}"
-
-
-_OF_CONNECTION: tuple[Callable[[Account], Step], ...] = (_keys, _webhook, _queue)
-_LATER = tuple(Step(name, "later", "Available once MultiMail is connected.") for name in ("keys", "webhook", "queue"))
