@@ -4,7 +4,6 @@ Read only. Each item says since when and why, with one safe action, offered only
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -45,7 +44,7 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
     return list(
         chain(
             _in_doubt(actor),
-            _stalled_items(actor, now),
+            _stalled(actor, now),
             _refused(actor),
             _half_replaced(actor),
             _overdue(actor),
@@ -100,18 +99,29 @@ def _stuck(actor: Actor) -> Iterator[QuerySet[Any, Any]]:
             yield overdue(STUCK_AFTER)
 
 
-def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    for decision, cause in _stalled(actor, now):
-        act = None
-        if cause.url:
-            act = Act(cause.label, cause.url)
-        elif may_look(actor, decision.message):
-            act = Act("Try now", reverse("carry-out"), posts=True)
-        what = f"{named(decision.message)} was {decision.word}, and that was not carried out"
+def _stalled(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
+    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:READ]:
+        message = decision.message
+        connection = message.connection
+        switch = next((one for one in switches if switch_stops(one, message)), None)
+        act: Act | None = Act("See the connection", f"{reverse('connections')}#connection-{connection.pk}")
+        advice = "They are carried out once it works again."
+        if switch is not None:
+            why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
+            advice = "They are carried out once it is released. Until then, each can be undone on its page."
+            act = Act("See the kill switch", reverse("stop"))
+        elif connection.paused_at:
+            why = f"{connection} is paused: {connection.paused_because}"
+        elif connection.wait_until and connection.wait_until > now:
+            why = f"MultiMail asked {connection} to wait until {connection.wait_until:%H:%M:%S} UTC."
+        else:
+            why = "No worker has picked them up."
+            advice = "Check that the workers are running."
+            act = Act("Try now", reverse("carry-out"), posts=True) if may_look(actor, message) else None
+        what = f"{named(message)} was {decision.word}, and that was not carried out"
         several = "decisions were not carried out"
-        yield AttentionItem(
-            "stalled", what, decision.due_at, cause.why, cause.advice, act, decision.message, several=several
-        )
+        yield AttentionItem("stalled", what, decision.due_at, why, advice, act, message, several=several)
 
 
 def _overdue(actor: Actor) -> Iterator[AttentionItem]:
@@ -301,44 +311,6 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
         yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
 
 
-@dataclass(frozen=True)
-class Cause:
-    """What stops a decision. `url` is the page of that cause, if there is one."""
-
-    why: str
-    advice: str
-    url: str = ""
-    label: str = ""
-
-
-def _stalled(actor: Actor, now: datetime) -> Iterator[tuple[Decision, Cause]]:
-    """Return overdue decisions visible to the actor, oldest first, each with its cause."""
-    switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
-    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:READ]:
-        yield decision, _cause(decision, switches, now)
-
-
-def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cause:
-    message, connection = decision.message, decision.message.connection
-    for switch in switches:
-        if switch_stops(switch, message):
-            why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
-            advice = "They are carried out once it is released. Until then, each can be undone on its page."
-            return Cause(why, advice, reverse("stop"), "See the kill switch")
-    if waiting := _waiting(connection, now):
-        url = f"{reverse('connections')}#connection-{connection.pk}"
-        return Cause(waiting, "They are carried out once it works again.", url, "See the connection")
-    return Cause("No worker has picked them up.", "Check that the workers are running.")
-
-
-def _waiting(connection: Connection, now: datetime) -> str:
-    if connection.paused_at:
-        return f"{connection} is paused: {connection.paused_because}"
-    if connection.wait_until and connection.wait_until > now:
-        return f"MultiMail asked {connection} to wait until {connection.wait_until:%H:%M:%S} UTC."
-    return ""
-
-
 def _in_doubt(actor: Actor) -> Iterator[AttentionItem]:
     """Return the oldest decisions that a person has to end, or that reads should have ended."""
     found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:READ]
@@ -409,21 +381,17 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     )
 
 
-def _chosen(decision: Decision) -> str:
-    """Return who approved it for which time; empty for a decision that was not for later."""
-    when = time_in_words(decision.later_at, decision.later_zone)
-    return f"{decision.giver} approved it for {when}. " if when else ""
-
-
 def _refused(actor: Actor) -> Iterator[AttentionItem]:
     """Return the oldest recently refused decisions whose messages are held again."""
     found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")
     for decision in found.select_related("given_by")[:READ]:
+        when = time_in_words(decision.later_at, decision.later_zone)
+        chosen = f"{decision.giver} approved it for {when}. " if when else ""
         yield AttentionItem(
             "refused",
             f"{named(decision.message)} was {decision.word}, and is held again",
             decision.changed_at,
-            f"{_chosen(decision)}{decision.explanation}",
+            f"{chosen}{decision.explanation}",
             "Nothing was sent. Read it again, then decide again.",
             open_page(actor, decision.message, "Read again"),
             decision.message,
