@@ -1,6 +1,5 @@
 """Saves searches of the ledger under a name, for oneself or for everybody, and deletes them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -17,18 +16,6 @@ MAX_QUERY = 1000
 
 class SearchNotSavedError(Exception):
     """A search that cannot be saved, with a sentence that says why."""
-
-
-@dataclass(frozen=True)
-class SearchItem:
-    """A saved search as a menu shows it."""
-
-    pk: int
-    name: str
-    query: str
-    shared: bool
-    is_mine: bool
-    owner: str = ""
 
 
 def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> SavedSearch:
@@ -69,24 +56,20 @@ def delete_search(*, search: int, actor: Any) -> bool:
     return True
 
 
-def searches_of(actor: Any) -> list[SearchItem]:
-    """Return the person's own and those that others share: their own first, then by name.
+def searches_of(actor: Any) -> list[SavedSearch]:
+    """Return the person's own and those that others share, with owners: their own first, then by name.
 
     A search is an address and nothing more: whoever opens it sees what they may see.
     """
     if actor.kind != "person":
         return []
-    me = int(actor.id)
-    found = list(SavedSearch.objects.filter(Q(person=me) | Q(shared=True)).order_by("name", "pk"))
-    others = {search.person for search in found} - {me}
-    owners = {person.pk: str(person) for person in get_user_model().objects.filter(pk__in=others)} if others else {}
-    items = [
-        SearchItem(
-            one.pk, one.name, one.query, one.shared, one.person == me, owners.get(one.person, "somebody who left")
-        )
-        for one in found
-    ]
-    return sorted(items, key=lambda one: not one.is_mine)
+    mine = Q(person=actor.id)
+    searches = SavedSearch.objects.filter(mine | Q(shared=True)).annotate(is_mine=mine)
+    found: list[Any] = list(searches.order_by("-is_mine", "name", "pk"))
+    owners = get_user_model().objects.in_bulk({one.person for one in found if not one.is_mine})
+    for one in found:
+        one.owner = owners.get(one.person, "somebody who left")
+    return found
 
 
 def _of(actor: Any) -> Any:
