@@ -92,10 +92,17 @@ def decide_batch(
             log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
             ended.append(ItemResult(one.message, sentence=_NOT_SAVED))
     done = sum(one.decision is not None or one.counts or one.was_practice for one in ended)
-    numbers = {"on_sheet": len(sheet.items), "decided": done, "not_decided": len(ended) - done, "unread": unread}
-    details = {"sheet": sheet.id, "outcome": outcome, "reason": reason}
+    details = {
+        "sheet": sheet.id,
+        "outcome": outcome,
+        "reason": reason,
+        "on_sheet": str(len(sheet.items)),
+        "decided": str(done),
+        "not_decided": str(len(ended) - done),
+        "unread": str(unread),
+    }
     with transaction.atomic():
-        record("bulk.decided", actor=actor, details=details | {name: str(one) for name, one in numbers.items()})
+        record("bulk.decided", actor=actor, details=details)
     return ended
 
 
@@ -140,15 +147,15 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """The result of a batch: each message with its decision's key, or with the sentence that says why not."""
+    """The result of a batch: of each message its decision's key, its sentence, whether it counts or was practice."""
 
     id: str
     outcome: str
     typed: Mapping[str, str]
     query: str
-    items: Sequence[tuple[UUID, int, str]]
+    items: Sequence[tuple[UUID, int | None, str, bool, bool]]
     # Those that were ticked and not approved, because nobody had read them.
-    unread: Sequence[UUID] = ()
+    unread: Sequence[UUID]
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,8 @@ class Line:
     sentence: str
     status: Status
     actions: AvailableActions
-    counts: bool = False
-    was_practice: bool = False
+    counts: bool
+    was_practice: bool
 
     @property
     def is_in_force(self) -> bool:
@@ -180,26 +187,24 @@ def store_batch(
     outcome: str,
     typed: Mapping[str, str],
     query: str,
-    unread: Iterable[UUID] = (),
+    unread: Iterable[UUID],
 ) -> str:
     """Store the result for the page that shows it; return the batch's id."""
-    items = [[one.message.hex, _number(one), one.sentence] for one in ended]
     batch = uuid7().hex
-    newest = {"id": batch, "sheet": sheet.id, "outcome": outcome, "typed": dict(typed), "query": query, "items": items}
-    newest["unread"] = [one.hex for one in unread]
+    newest = {
+        "id": batch,
+        "sheet": sheet.id,
+        "outcome": outcome,
+        "typed": dict(typed),
+        "query": query,
+        "items": [
+            [one.message.hex, one.decision and one.decision.pk, one.sentence, one.counts, one.was_practice]
+            for one in ended
+        ],
+        "unread": [one.hex for one in unread],
+    }
     session[_KEY] = [*session.get(_KEY, []), newest][-KEPT:]
     return batch
-
-
-# In place of a decision's key: an approval that counts, while others have to approve.
-_COUNTS = -1
-_PRACTICE = -2
-
-
-def _number(one: ItemResult) -> int:
-    if one.decision:
-        return one.decision.pk
-    return _COUNTS if one.counts else _PRACTICE if one.was_practice else 0
 
 
 def find_repeat(
@@ -222,8 +227,8 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
     """Return a stored batch; None where this session has none with that id (any more)."""
     for stored in session.get(_KEY, []):
         if stored["id"] == batch:
-            items = [(UUID(key), decision, sentence) for key, decision, sentence in stored["items"]]
-            unread = [UUID(key) for key in stored.get("unread", [])]
+            items = [(UUID(key), *result) for key, *result in stored["items"]]
+            unread = [UUID(key) for key in stored["unread"]]
             return Batch(stored["id"], stored["outcome"], stored["typed"], stored["query"], items, unread)
     return None
 
@@ -261,11 +266,10 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
-    keys = [key for key, _, _ in batch.items]
-    found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
+    found = desk_messages().visible_to(actor).for_rows().filter(public_id__in=[item[0] for item in batch.items])
     known = {message.public_id: message for message in found}
     lines = []
-    for key, number, sentence in batch.items:
+    for key, number, sentence, counts, was_practice in batch.items:
         if key not in known:
             continue
         message = known[key]
@@ -273,5 +277,5 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         may_review = is_reviewer(actor, message)
         actions = available_actions(message, latest_decision(message), is_reviewer=may_review, may_look=False)
         status = shown_status(message)
-        lines.append(Line(message, decision, sentence, status, actions, number == _COUNTS, number == _PRACTICE))
+        lines.append(Line(message, decision, sentence, status, actions, counts, was_practice))
     return lines

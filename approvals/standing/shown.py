@@ -87,15 +87,8 @@ def reader_of(actor: Actor) -> Actor:
 def evidence_in_words(found: Evidence) -> str:
     """Return a record: "212 such messages in 60 days, 211 approved unchanged in a median of 9 s, 1 rejected"."""
     took = f" in a median of {_took(found.median)}" if found.median is not None else ""
-    against = [
-        f"{number} {word}"
-        for number, word in (
-            (found.rejected, "rejected"),
-            (found.returned, "returned for changes"),
-            (found.edited, "edited"),
-        )
-        if number
-    ]
+    numbers = {"rejected": found.rejected, "returned for changes": found.returned, "edited": found.edited}
+    against = [f"{number} {word}" for word, number in numbers.items() if number]
     words = [f"{found.approved} approved unchanged{took}", *(against or ["none rejected"])]
     return f"{found.messages} such messages in {DAYS} days, {', '.join(words)}"
 

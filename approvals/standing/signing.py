@@ -6,7 +6,6 @@ Ending one, or switching all off, is one admin's act and works at once.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from django.db.models import Max
 from django.db.models.functions import Now
@@ -80,16 +79,10 @@ class Terms:
         )
 
 
-@dataclass(frozen=True)
-class _Signable:
-    """What would be signed, and the standing approval that it replaces."""
-
-    proposal: Proposal
-    before: StandingApproval | None
-
-
-def _signable(actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None) -> _Signable:
-    """Read the record, and return what may be signed. Raises ActNotAllowed, StandingRefused."""
+def _signable(
+    actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None
+) -> tuple[Proposal, StandingApproval | None]:
+    """Read the record; return what may be signed, and what that replaces. Raises ActNotAllowed, StandingRefused."""
     found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
     if found is None or not actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=mailbox):
         raise ActNotAllowed("Only an admin of this mailbox can sign a standing approval for it.")
@@ -97,19 +90,20 @@ def _signable(actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, re
         raise StandingRefused("Standing approvals are switched off for the organisation.")
     check_terms(terms)
     before = _replaced(replaces, mailbox=mailbox, key=key, shape=shape)
-    bounds: dict[str, Any] = {"recipients": terms.recipients, "sums": terms.sums, "before": before}
-    proposal = proposal_for(mailbox=mailbox, key=key, shape=shape, **bounds)
+    proposal = proposal_for(
+        mailbox=mailbox, key=key, shape=shape, recipients=terms.recipients, sums=terms.sums, before=before
+    )
     if proposal is None:
         raise StandingRefused("Nobody has approved such a message lately.")
     # While one is in force, people decide its samples only; anything against it has ended it.
     if before is None and (lacking := proposal.evidence.lacking(clock())):
         raise StandingRefused(lacking)
-    return _Signable(proposal, before)
+    return proposal, before
 
 
 def _signing(*, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None) -> ChangeInWords:
-    found = _signable(actor, mailbox, key, shape, terms, replaces)
-    proposal, before, evidence = found.proposal, found.before, found.proposal.evidence
+    proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
+    evidence = proposal.evidence
     title = f"{before}: version {before.version + 1}" if before else f"Standing approval: {proposal.subject}"
     record_ = (
         f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
@@ -138,10 +132,10 @@ def sign_standing(
     It takes two admins, whatever the organisation has set. The record is read again for each signature, so what was
     signed is what the record says now. Raises ActNotAllowed, StandingRefused.
     """
-    found = _signable(actor, mailbox, key, shape, terms, replaces)
-    if found.before is not None:
-        end(found.before, because=f"Replaced by version {found.before.version + 1}.", actor=actor)
-    return _store(found.proposal, terms, actor, found.before)
+    proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
+    if before is not None:
+        end(before, because=f"Replaced by version {before.version + 1}.", actor=actor)
+    return _store(proposal, terms, actor, before)
 
 
 def check_terms(terms: Terms) -> None:
@@ -157,19 +151,15 @@ def check_terms(terms: Terms) -> None:
         raise StandingRefused(f"Choose 0 to {MOST_PERCENT} percent of bounces.")
     if len(terms.recipients) > MOST_RECIPIENTS:
         raise StandingRefused(f"Name at most {MOST_RECIPIENTS} addresses and domains.")
-    for one in terms.recipients:
-        _check_recipient(one)
-
-
-def _check_recipient(pattern: str) -> None:
-    try:
-        is_read = read_pattern(pattern) == pattern
-    except ValueError as error:
-        raise StandingRefused(str(error)) from None
-    if not is_read or pattern.startswith("*."):
-        raise StandingRefused(f"{pattern} is neither an address nor a domain.")
-    if pattern in PROVIDERS:
-        raise StandingRefused(f"Anybody can have an address at {pattern}: name the addresses instead.")
+    for pattern in terms.recipients:
+        try:
+            is_read = read_pattern(pattern) == pattern
+        except ValueError as error:
+            raise StandingRefused(str(error)) from None
+        if not is_read or pattern.startswith("*."):
+            raise StandingRefused(f"{pattern} is neither an address nor a domain.")
+        if pattern in PROVIDERS:
+            raise StandingRefused(f"Anybody can have an address at {pattern}: name the addresses instead.")
 
 
 def _replaced(replaces: int | None, *, mailbox: int, key: str, shape: str) -> StandingApproval | None:
