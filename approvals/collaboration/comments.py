@@ -3,8 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from uuid import UUID
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
@@ -27,31 +25,19 @@ MOST_ASKED = 100
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
-@dataclass(frozen=True)
-class Known:
-    """A person who can be mentioned."""
-
-    id: int
-    name: str
-    email: str
-
-    def __str__(self) -> str:
-        return self.name or self.email
-
-
-def people_seeing(message: Message) -> list[Known]:
+def people_seeing(message: Message) -> list[Person]:
     """Return the active people who may see this message, by name."""
     seeing = Person.objects.seeing(connection=message.connection_id, mailbox=message.mailbox_id)
-    return [Known(*one) for one in seeing.values_list("pk", "name", "email")]
+    return list(seeing.only("name", "email"))
 
 
-def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[str]]:
+def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list[str]]:
     """Return the people that a text mentions, in order, and a remark on each name that matches nobody or several.
 
     The longest matching name counts: "@Ana Ferreira" is not "@Ana".
     """
     spellings = _spellings(people)
-    found: dict[int, Known] = {}
+    found: dict[int, Person] = {}
     remarks: list[str] = []
     folded = _casefolded(text)
     for at in _AT.finditer(folded):
@@ -67,27 +53,22 @@ def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[s
     return list(found.values()), list(dict.fromkeys(remarks))
 
 
-@dataclass(frozen=True)
-class OfferedName:
-    """A person whose name begins as typed, and what to write after @: their name, or the address where two have it."""
+def names_offered(typed: str, people: Sequence[Person], *, actor: Actor) -> list[tuple[Person, str]]:
+    """Return the others of whom a word of the name, or the address, begins with what was typed after @.
 
-    person: Known
-    spelling: str
-
-
-def names_offered(typed: str, people: Sequence[Known], *, actor: Actor) -> list[OfferedName]:
-    """Return the others of whom a word of the name, or the address, begins with what was typed after @."""
-    begun, others = _casefolded(typed), (one for one in people if str(one.id) != actor.id)
-    fitting = (one for one in others if any(word.startswith(begun) for word in _beginnings(one)))
-    return [OfferedName(one, _unmistakable(one, people)) for one in islice(fitting, MOST_OFFERED)]
-
-
-def _beginnings(person: Known) -> Iterable[str]:
-    return (*_spellings([person]), *_casefolded(person.name).split())
-
-
-def _unmistakable(person: Known, people: Sequence[Known]) -> str:
-    return str(person) if mentions_in(f"@{person}", people) == ([person], []) else person.email
+    Each comes with what to write there: the name, or the address where two have it.
+    """
+    begun = _casefolded(typed)
+    offered: list[tuple[Person, str]] = []
+    for one in people:
+        beginnings = [*_spellings([one]), *_casefolded(one.name).split()]
+        if str(one.pk) == actor.id or not any(word.startswith(begun) for word in beginnings):
+            continue
+        is_clear = mentions_in(f"@{one}", people) == ([one], [])
+        offered.append((one, str(one) if is_clear else one.email))
+        if len(offered) == MOST_OFFERED:
+            break
+    return offered
 
 
 def _casefolded(text: str) -> str:
@@ -95,9 +76,9 @@ def _casefolded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _spellings(people: Iterable[Known]) -> dict[str, list[Known]]:
+def _spellings(people: Iterable[Person]) -> dict[str, list[Person]]:
     """Return what each person may be called: full name, first name, address, and the address's local part."""
-    found: dict[str, list[Known]] = {}
+    found: dict[str, list[Person]] = {}
     for one in people:
         first = one.name.split()[:1]
         for spelling in {_casefolded(word) for word in (one.name, one.email, one.email.partition("@")[0], *first)}:
@@ -106,7 +87,7 @@ def _spellings(people: Iterable[Known]) -> dict[str, list[Known]]:
     return found
 
 
-def _longest(rest: str, spellings: Mapping[str, list[Known]]) -> list[Known]:
+def _longest(rest: str, spellings: Mapping[str, list[Person]]) -> list[Person]:
     fitting = [one for one in spellings if rest.startswith(one) and not re.match(r"[\w@]", rest[len(one) :])]
     return spellings[max(fitting, key=len)] if fitting else []
 
@@ -115,41 +96,27 @@ MAX_COMMENT = 2000
 ONLY_COMMENTERS = "Only a reviewer or an admin of this mailbox can comment."
 
 
-@dataclass(frozen=True)
-class CommentResult:
-    """A comment with the people it mentions, and remarks on names that match nobody."""
-
-    comment: Comment
-    asked: Sequence[Known]
-    remarks: Sequence[str]
-
-
-def may_comment(actor: Actor, message: Message) -> bool:
-    """Whether the actor may comment: people who decide or configure here may, auditors may not."""
-    return may_look(actor, message)
-
-
 @atomic_with_retry
-def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
+def add_comment(*, message: UUID, actor: Actor, text: str) -> tuple[list[Person], list[str]]:
     """Store a comment; people mentioned in it find the message in Mine until it is decided or they answer.
 
-    Raises ActNotAllowed for people who may only read.
+    Return these people, and remarks on names that match nobody. Raises ActNotAllowed for people who may only read.
     """
     locked = lock_visible(message, actor=actor)
-    if not may_comment(actor, locked):
+    if not may_look(actor, locked):
         raise ActNotAllowed(ONLY_COMMENTERS)
     mentioned, remarks = mentions_in(text, people_seeing(locked))
     asked = [one for one in mentioned if str(one.id) != actor.id]
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
-    comment.mentions.set([one.id for one in asked])
+    comment.mentions.set(asked)
     for one in asked:
-        Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
+        Question.objects.update_or_create(message=locked, person=one, defaults={"comment": comment})
     # A comment answers the open questions to its author.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
     details = {"comment": text, "mentions": ", ".join(map(str, asked)), "subject": locked.subject}
     record_about("comment.added", locked, actor=actor, details=details, about=comment)
     unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
-    return CommentResult(comment, asked, remarks)
+    return asked, remarks
 
 
 def delete_past_questions() -> int:

@@ -1,6 +1,5 @@
 """Snoozing a message for one person until a time, and ending that. Everybody else still sees it."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,18 +21,11 @@ ITS_TIME = "The time is over."
 _BATCH = 200
 
 
-@dataclass(frozen=True)
-class SnoozeResult:
-    """Until when a message is snoozed; `is_earlier`: earlier than asked, because the message expires."""
-
-    until: datetime
-    is_earlier: bool
-
-
 @atomic_with_retry
-def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> SnoozeResult:
+def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> datetime:
     """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
 
+    Return which it is.
     Raises ActNotAllowed for a time in the past or too far ahead, and for a message that awaits no decision.
     """
     locked = lock_visible(message, actor=actor)
@@ -51,7 +43,7 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> SnoozeRes
     snooze, _ = Snooze.objects.update_or_create(message=locked, person_id=int(actor.id), defaults={"until": wanted})
     details = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
     record_about("snooze.set", locked, actor=actor, details=details, about=snooze)
-    return SnoozeResult(wanted, is_earlier=wanted < until)
+    return wanted
 
 
 @atomic_with_retry

@@ -16,9 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.collaboration.claims import release, take
 from approvals.collaboration.comments import (
     ONLY_COMMENTERS,
-    Known,
     add_comment,
-    may_comment,
     names_offered,
     people_seeing,
 )
@@ -34,11 +32,13 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
+from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
+from people.models import Person
 
 
 @login_required
@@ -73,12 +73,13 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         if not form.is_valid():
             raise ActNotAllowed(form.first_error())
-        done = snooze_message(message=public_id, actor=request.actor, until=form.until())
+        asked = form.until()
+        until = snooze_message(message=public_id, actor=request.actor, until=asked)
     except ActNotAllowed as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
         return _answer(request, message, status=422, error=error.sentence, typed=typed)
-    why = ", an hour before it expires" if done.is_earlier else ""
-    at = done.until.astimezone(form.zone_name)
+    why = ", an hour before it expires" if until < asked else ""
+    at = until.astimezone(form.zone_name)
     return _show_next(request, message, f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}.")
 
 
@@ -162,12 +163,12 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _refuse_comment(request, message, form.first_error(), status=422)
     try:
-        result = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"])
+        asked, remarks = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"])
     except ActNotAllowed as error:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
-        notice = _comment_notice(result.asked)
-        return _fragment(request, message, "_comments", comment_notice=notice, comment_remarks=result.remarks)
+        notice = _comment_notice(asked)
+        return _fragment(request, message, "_comments", comment_notice=notice, comment_remarks=remarks)
     return redirect(f"{message_address(request, public_id)}#comments")
 
 
@@ -176,7 +177,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the names that a comment may complete: of people who may see this message."""
     message = get_bare_message_or_404(request.actor, public_id)
-    if not may_comment(request.actor, message):
+    if not may_look(request.actor, message):
         raise PermissionDenied(ONLY_COMMENTERS)
     if not request.htmx:
         return back_to_message(request, public_id)
@@ -196,7 +197,7 @@ def _refuse_comment(request: DeskRequest, message: Message, error: str, *, statu
     return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
 
 
-def _comment_notice(asked: Sequence[Known]) -> str:
+def _comment_notice(asked: Sequence[Person]) -> str:
     if not asked:
         return "Comment posted. Whoever opens this message sees it."
     *others, last = map(str, asked)

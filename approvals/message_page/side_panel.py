@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT, may_comment
+from approvals.collaboration.comments import MAX_COMMENT
 from approvals.collaboration.forms import zone_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import (
@@ -21,6 +21,7 @@ from approvals.decisions.shown import (
 from approvals.desk_messages import our_decisions
 from approvals.models import Comment, OpenedPart, Question, Snooze
 from approvals.queue.rows import live_claim
+from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import Kind, Presets
 from audit.models import Entry
 from audit.trail import Line, lines
@@ -73,7 +74,7 @@ def panel_context(
         "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
-        "may_comment": may_comment(actor, message),
+        "may_comment": may_look(actor, message),
         "snoozed_until": snooze.until if snooze else None,
         "snooze_choices": _snooze_choices(request, message) if waits else None,
         "history": _history(message, is_commented=is_commented),

@@ -1,10 +1,11 @@
 """Whom a comment mentions: by name or address, the longest that fits, and what names nobody."""
 
-from approvals.collaboration.comments import Known, mentions_in
+from approvals.collaboration.comments import mentions_in
+from people.models import Person
 
-ANA = Known(1, "Ana Ferreira", "ana@yourteam.example")
-ANNA = Known(2, "Ana Sousa", "sousa@yourteam.example")
-BEN = Known(3, "Ben Okafor", "ben@yourteam.example")
+ANA = Person(pk=1, name="Ana Ferreira", email="ana@yourteam.example")
+ANNA = Person(pk=2, name="Ana Sousa", email="sousa@yourteam.example")
+BEN = Person(pk=3, name="Ben Okafor", email="ben@yourteam.example")
 
 
 def test_mention_is_the_longest_name_that_stands_there():
