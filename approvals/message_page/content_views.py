@@ -32,7 +32,6 @@ from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import (
     FirstPageForm,
     MarkForm,
-    TextFirstForm,
     Way,
     sheet_context,
     twin_of,
@@ -159,7 +158,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Set whether messages open as text for this person, or rendered."""
     get_visible_message_or_404(request.actor, public_id)
-    wanted = TextFirstForm(request.POST).is_wanted()
+    wanted = request.POST.get("wanted") == "on"
     set_text_first(actor=request.actor, wanted=wanted)
     if request.htmx:
         request.user.text_first = wanted  # type: ignore[union-attr]
@@ -192,7 +191,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
     message, file = _find_file(request.actor, public_id, place)
-    shown = pdf_pages(file, first=FirstPageForm(request.GET).first())
+    shown = pdf_pages(file, first=FirstPageForm(request.GET).value("page") or 1)
     if shown.pages:
         _note_opened_file(request, message, file, "looked at")
     return page_or_fragment(

@@ -16,6 +16,7 @@ from approvals.message_page.content.source import Stretch, headers_of, source_of
 from approvals.message_page.content.stated_facts import facts_of
 from common.actors import Actor
 from common.fingerprint import FIELDS, Content
+from common.forms import LenientForm
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.reads import original_of
@@ -44,29 +45,17 @@ class Way:
     page: int = 1
 
 
-class WayForm(forms.Form):
+class WayForm(LenientForm):
     """The query parameters that choose the view of the message."""
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
 
-    def way(self, *, text_first: bool) -> Way:
-        """Return the requested view; without one, text for people who prefer it, else the rendered message."""
-        self.is_valid()
-        asked: dict[str, Any] = self.cleaned_data
-        view = asked.get("view") or ("text" if text_first else "rendered")
-        return Way(view, asked.get("page") or 1)
 
-
-class FirstPageForm(forms.Form):
+class FirstPageForm(LenientForm):
     """The first of the pages of a PDF to show."""
 
     page = forms.IntegerField(min_value=1, max_value=100_000, required=False)
-
-    def first(self) -> int:
-        """Return its number, 1 where none is given."""
-        self.is_valid()
-        return self.cleaned_data.get("page") or 1
 
 
 class MarkForm(forms.Form):
@@ -80,16 +69,6 @@ class MarkForm(forms.Form):
             return None
         _, first, number = self.cleaned_data["mark"].split("-")
         return int(first), int(number)
-
-
-class TextFirstForm(forms.Form):
-    """Whether messages open as text."""
-
-    wanted = forms.ChoiceField(choices=[("on", "As text"), ("off", "Laid out")])
-
-    def is_wanted(self) -> bool:
-        """Whether text is wanted; an invalid value means the rendered message."""
-        return self.is_valid() and self.cleaned_data["wanted"] == "on"
 
 
 # How much of the text is included next to the frame, for print and for browsers without frames.
@@ -110,8 +89,10 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return the view that the URL asks for, else the person's preferred one."""
-    return WayForm(request.GET).way(text_first=bool(getattr(request.user, "text_first", False)))
+    """Return the view that the URL asks for; without one, text for people who prefer it, else the rendered message."""
+    form = WayForm(request.GET)
+    usual = "text" if getattr(request.user, "text_first", False) else "rendered"
+    return Way(form.value("view") or usual, form.value("page") or 1)
 
 
 def reading_context(
