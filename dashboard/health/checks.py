@@ -69,11 +69,6 @@ def _run_state() -> dict[str, Any]:
     return data_folder.read_state(data) if data_folder.is_held(data) else {}
 
 
-def postgresql_answers() -> bool:
-    """Whether PostgreSQL answers a question."""
-    return database_error() is None
-
-
 def database_error() -> str | None:
     """Return why PostgreSQL cannot be used, or None."""
     try:
@@ -81,11 +76,6 @@ def database_error() -> str | None:
     except DatabaseError as error:
         return _first_line(error, settings.DATABASES["default"]["PASSWORD"])
     return None
-
-
-def disk_has_space() -> bool:
-    """Whether PostgreSQL, where it is our own, and the seals' file can grow."""
-    return not is_full(settings.DATA_DIR)
 
 
 def redis_answers() -> bool:
