@@ -4,7 +4,6 @@ Only MultiMail may know what happened between the backup and the restore. So eve
 doubt, until the desk has read its outcome; and each connection is paused until an admin has checked it.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -38,10 +37,33 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
     does not hold. Our gateway may have been restored too, and then holds again what was approved and sent since.
     """
     moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
-    doubtful = sum(_doubt(decision, moment, actor) for decision in _under_way())
+    under_way = Decision.objects.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING)).under_lock()
+    doubtful = 0
+    for decision in under_way:
+        settle.advance(
+            decision,
+            event=DecisionEvent.DOUBT,
+            actor=actor,
+            explanation=(
+                f"It was in progress when the backup of {moment} was made, and may have been carried out since."
+            ),
+            may_have_left=True,
+            lease_until=None,
+            due_at=Now(),
+        )
+        doubtful += 1
     # Reads from before the backup prove nothing now.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(seen_held=0, seen_absent=0)
-    marked = sum(_mark(message) for message in _may_have_left())
+    held = Message.objects.filter(state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True)
+    marked = 0
+    for message in held.exclude(revision=None).select_related("revision"):
+        revision = message.revision
+        assert revision is not None
+        kept = [one for one in revision.findings if one.get("rule") != "restored"]
+        revision.findings = [asdict(may_have_left()), *kept]
+        revision.save(update_fields=["findings"])
+        Review.objects.filter(pk=message.pk).update(**risk_facets(revision.findings))
+        marked += 1
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
     # It would execute an approval again once our gateway, restored too, is read as holding the message.
     Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
@@ -52,35 +74,3 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
     for connection in connections:
         pause_by_hand(connection=connection, reason=reason, actor=actor)
     return HoldBackResult(doubtful, marked, len(connections))
-
-
-def _under_way() -> Iterator[Decision]:
-    yield from Decision.objects.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING)).under_lock()
-
-
-def _doubt(decision: Decision, moment: str, actor: Actor) -> bool:
-    settle.advance(
-        decision,
-        event=DecisionEvent.DOUBT,
-        actor=actor,
-        explanation=f"It was in progress when the backup of {moment} was made, and may have been carried out since.",
-        may_have_left=True,
-        lease_until=None,
-        due_at=Now(),
-    )
-    return True
-
-
-def _may_have_left() -> Iterator[Message]:
-    held = Message.objects.filter(state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True)
-    yield from held.exclude(revision=None).select_related("revision").order_by("pk")
-
-
-def _mark(message: Message) -> bool:
-    revision = message.revision
-    assert revision is not None
-    findings = [asdict(may_have_left()), *(one for one in revision.findings if one.get("rule") != "restored")]
-    revision.findings = findings
-    revision.save(update_fields=["findings"])
-    Review.objects.filter(pk=message.pk).update(**risk_facets(findings))
-    return True

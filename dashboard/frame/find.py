@@ -5,6 +5,7 @@ It only lists addresses. Acts of an open message are buttons of its own page.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -58,17 +59,9 @@ def _may_stop(actor: Actor) -> bool:
     return actor.has(Role.REVIEWER) or actor.has(Role.ADMIN)
 
 
-def _looks_after_people(actor: Actor) -> bool:
-    return actor.looks_after_people
-
-
-def _looks_after_accounts(actor: Actor) -> bool:
-    return actor.looks_after_accounts
-
-
-def _is_admin_of_all(actor: Actor) -> bool:
-    return actor.is_admin_of_all
-
+_looks_after_people = attrgetter("looks_after_people")
+_looks_after_accounts = attrgetter("looks_after_accounts")
+_is_admin_of_all = attrgetter("is_admin_of_all")
 
 # Label, the address's name, other words, and who may use it.
 Place = tuple[str, str, str, Callable[[Actor], bool]]

@@ -139,12 +139,9 @@ class Command(BaseCommand):
         The server ends idle transactions: nothing that began after an open one can be sealed. A value that somebody
         chose stays, and so does the server's own where the role may not set one.
         """
-        wanted = {
-            "idle_in_transaction_session_timeout": ("0", LONGEST_IDLE),
-        }
+        setting = sql.Identifier("idle_in_transaction_session_timeout")
         with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:
-            name = sql.Identifier(session.info.dbname)
-            for setting, (default, value) in wanted.items():
-                if session.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone() == (default,):
-                    statement = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
-                    session.execute(statement.format(name, sql.Identifier(setting), sql.Literal(value)))
+            if session.execute(sql.SQL("SHOW {}").format(setting)).fetchone() == ("0",):
+                statement = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
+                database = sql.Identifier(session.info.dbname)
+                session.execute(statement.format(database, setting, sql.Literal(LONGEST_IDLE)))
