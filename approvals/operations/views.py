@@ -3,6 +3,7 @@
 Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decision now.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
 
@@ -144,44 +145,43 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
         tasks.ask_about.delay_on_commit(about.pk)
 
 
+def _on_event(request: DeskRequest, event_id: int, act: Callable[[WebhookEvent], str]) -> HttpResponse:
+    """Do something with a stored webhook, and show what that says; or why it was refused."""
+    event = WebhookEvent.objects.visible_to(request.actor).select_related("connection").filter(pk=event_id).first()
+    if event is None:
+        raise Http404("There is no such webhook, or you may not see its connection.")
+    try:
+        return _done(request, act(event))
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+
+
 @login_required
 @require_POST
 def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     """Apply a stored webhook again."""
-    event = _find_event(request.actor, event_id)
-    try:
-        result = replay_event(event_id=event.pk, actor=request.actor)
-    except (ActNotAllowed, EventAlreadyHandled) as error:
-        return _refused(request, error)
-    return _done(request, _REPLAYED[result])
+    return _on_event(request, event_id, lambda event: _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)])
 
 
 @login_required
 @require_POST
 def compare(request: DeskRequest, event_id: int) -> HttpResponse:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the message's status."""
-    event = _find_event(request.actor, event_id)
-    try:
+
+    def act(event: WebhookEvent) -> str:
         _compare(event, request.actor)
-    except (ActNotAllowed, EventAlreadyHandled) as error:
-        return _refused(request, error)
-    return _done(request, "Checking the message with MultiMail. The webhook was dismissed.")
+        return "Checking the message with MultiMail. The webhook was dismissed."
+
+    return _on_event(request, event_id, act)
 
 
 @login_required
 @require_POST
 def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
     """Dismiss a stored webhook without applying it."""
-    event = _find_event(request.actor, event_id)
-    try:
+
+    def act(event: WebhookEvent) -> str:
         dismiss_event(event_id=event.pk, actor=request.actor)
-    except (ActNotAllowed, EventAlreadyHandled) as error:
-        return _refused(request, error)
-    return _done(request, "The webhook was dismissed. It stays stored, and this is logged.")
+        return "The webhook was dismissed. It stays stored, and this is logged."
 
-
-def _find_event(actor: Actor, event_id: int) -> WebhookEvent:
-    event = WebhookEvent.objects.visible_to(actor).select_related("connection").filter(pk=event_id).first()
-    if event is None:
-        raise Http404("There is no such webhook, or you may not see its connection.")
-    return event
+    return _on_event(request, event_id, act)
