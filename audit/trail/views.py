@@ -15,20 +15,17 @@ from audit.trail.entries import lines
 from audit.trail.proof import NotProvable, prove
 from audit.trail.readable_proof import readable_proof
 from audit.trail.story import chapters_of
+from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
 
 PAGE = 500
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
-class PageForm(forms.Form):
+class PageForm(LenientForm):
     """After which entry a page of the trail begins."""
 
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
-
-    def position(self) -> int:
-        """Return the number of the entry, or 0 for the beginning: so also for what is no number."""
-        return int(self.cleaned_data["after"] or 0) if self.is_valid() else 0
 
 
 class ProofForm(forms.Form):
@@ -45,7 +42,7 @@ class ProofForm(forms.Form):
 @require_safe
 def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show everything that happened to one message, oldest first, so many entries a page."""
-    return _page(request, public_id, after=PageForm(request.GET).position())
+    return _page(request, public_id, after=PageForm(request.GET).value("after") or 0)
 
 
 def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str = "", status: int = 200) -> HttpResponse:

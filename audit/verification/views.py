@@ -16,19 +16,15 @@ from audit.verification.comparison import compare_with
 from audit.verification.parsed import CheckedProof, EvidenceUnreadable
 from audit.verification.status import ledger_status, seals_before
 from audit.verifier import countersign_verify
-from common.forms import first_error
+from common.forms import LenientForm, first_error
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from common.postgres import clock
 
 
-class SealsForm(forms.Form):
+class SealsForm(LenientForm):
     """Before which seal a page of the list begins."""
 
     before = forms.IntegerField(required=False, min_value=1, max_value=2**62)
-
-    def number(self) -> int | None:
-        """Return the number, None for the newest page or what is no number."""
-        return self.cleaned_data["before"] if self.is_valid() else None
 
 
 # What is pasted, in characters, and what is uploaded: the site takes no larger bodies.
@@ -65,7 +61,7 @@ class EvidenceForm(forms.Form):
 
 def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
     """Show the ledger's status; the part that a check changes is asked for alone while one is running."""
-    before = SealsForm(request.GET).number()
+    before = SealsForm(request.GET).value("before")
     rows, next_before = seals_before(before)
     context |= {
         "now": ledger_status(clock()),
