@@ -1,5 +1,6 @@
 """Parsing of what people send to choose messages to decide together, and to decide them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,15 +19,11 @@ _MISSING = {
 }
 
 
-class ChosenForm(forms.Form):
-    """The messages to put on a sheet. Invalid ids are left out, and so are messages beyond the sheet's size."""
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
-        # Twice as many are read, to count how many did not fit.
-        asked = [_as_id(value) for value in data.getlist("id")[: 2 * MAX_ITEMS]]
-        found = list(dict.fromkeys(one for one in asked if one is not None))
-        self.chosen, self.too_many = found[:MAX_ITEMS], len(found[MAX_ITEMS:])
+def chosen_messages(ids: Sequence[str]) -> tuple[list[UUID], int]:
+    """Return the messages to put on a sheet, and how many did not fit. Invalid ids are left out."""
+    # Twice as many are read, to count how many did not fit.
+    found = list(dict.fromkeys(filter(None, map(_as_id, ids[: 2 * MAX_ITEMS]))))
+    return found[:MAX_ITEMS], len(found[MAX_ITEMS:])
 
 
 # Approves what is ticked and unread as well, if its number is typed.
@@ -56,8 +53,8 @@ class BatchForm(SentenceForm):
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
-        self.ticked = [_as_pair(value) for value in data.getlist("item")]
-        self.counted = {UUID(key) for key, _ in map(_as_pair, data.getlist("read")) if key}
+        self.ticked = [as_pair(value) for value in data.getlist("item")]
+        self.counted = {UUID(key) for key, _ in map(as_pair, data.getlist("read")) if key}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -82,14 +79,6 @@ class BatchForm(SentenceForm):
         return cleaned
 
 
-class SeenForm(forms.Form):
-    """The messages of a sheet that are on screen."""
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
-        self.pairs = [_as_pair(value) for value in data.getlist("item")[:MAX_ITEMS]]
-
-
 class UndoForm(LenientForm):
     """The batch to undo, or one message of it."""
 
@@ -104,7 +93,7 @@ def _as_id(value: str) -> UUID | None:
         return None
 
 
-def _as_pair(value: str) -> tuple[str, str]:
+def as_pair(value: str) -> tuple[str, str]:
     """Return id and fingerprint of a ticked message; an invalid value matches nothing on any sheet."""
     key, _, version = value.partition(".")
     found = _as_id(key)

@@ -23,10 +23,10 @@ from approvals.bulk.batch import (
     stored_batch,
     undo_batch,
 )
-from approvals.bulk.forms import BatchForm, ChosenForm, SeenForm, UndoForm
+from approvals.bulk.forms import BatchForm, UndoForm, as_pair, chosen_messages
 from approvals.bulk.groups import grouped
 from approvals.bulk.seen import UnreadNotCounted, approvable, note_loaded, note_read, read_on
-from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
+from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
 from approvals.decisions.forms import MAX_REASON
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
@@ -44,12 +44,12 @@ TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the chosen messages, each complete enough to be judged. Without a choice, redirect to the list."""
-    form = ChosenForm(request.POST)
-    if not form.chosen:
+    chosen, too_many = chosen_messages(request.POST.getlist("id"))
+    if not chosen:
         if request.method == "POST":
             messages.info(request, "Select the messages that you want to review together.", extra_tags="desk")
         return redirect(_queue_address(request))
-    return _answer_with_sheet(request, form.chosen, typed=_typed(request), too_many=form.too_many)
+    return _answer_with_sheet(request, chosen, typed=_typed(request), too_many=too_many)
 
 
 def _answer_with_sheet(
@@ -146,10 +146,10 @@ def decide(request: DeskRequest) -> HttpResponse:
 def seen(request: DeskRequest) -> HttpResponse:
     """Record which messages of a sheet are on screen; 422 for a sheet that is not this person's."""
     actor: Actor = request.actor
-    form = SeenForm(request.POST)
+    pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
-        shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
-        note_read(shown, shown.only(form.pairs), actor=actor)
+        shown = read_sheet(request.POST.get("sheet", ""), person=actor.id)
+        note_read(shown, shown.only(pairs), actor=actor)
     except SheetNotOurs as error:
         return HttpResponse(error.sentence, status=422, content_type="text/plain; charset=utf-8")
     return HttpResponse(status=204)
@@ -162,7 +162,9 @@ def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence
         messages.error(request, sentence, extra_tags="desk")
         return redirect(_queue_address(request))
     ticked = {f"{key}.{version}" for key, version in form.ticked} if shown else set()
-    return _answer_with_sheet(request, chosen[:50], typed=_typed(request), error=sentence, ticked=ticked, status=422)
+    return _answer_with_sheet(
+        request, chosen[:MAX_ITEMS], typed=_typed(request), error=sentence, ticked=ticked, status=422
+    )
 
 
 @login_required

@@ -15,7 +15,7 @@ from django.utils import timezone
 from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
 from approvals.bulk.batch import decide_batch, undo_batch
-from approvals.bulk.forms import BatchForm, ChosenForm
+from approvals.bulk.forms import BatchForm, chosen_messages
 from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart, Verdict
@@ -209,10 +209,8 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
 
 def test_sheet_holds_fifty_messages_and_the_reason_joins_preset_and_text():
     ids = [str(uuid.uuid4()) for _ in range(52)]
-    query = QueryDict(mutable=True)
-    query.setlist("id", [*ids, "nonsense", ids[0]])
-    form = ChosenForm(query)
-    assert ([str(one) for one in form.chosen], form.too_many) == (ids[:50], 2)
+    chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
+    assert ([str(one) for one in chosen], too_many) == (ids[:50], 2)
     form = BatchForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
     form.is_valid()
     assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
