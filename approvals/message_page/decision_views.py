@@ -175,9 +175,12 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         # Without serious findings it is decided on the message's own page.
         return redirect(message_address(request, public_id))
     conversation = conversation_of(message)
-    asking: dict[str, Any] = {"findings": findings, "asked": _asked(message, findings)}
-    asking["has_late"] = bool(conversation.late)
-    form = HighRiskForm(request.POST if request.method == "POST" else None, **asking)
+    form = HighRiskForm(
+        request.POST if request.method == "POST" else None,
+        findings=findings,
+        asked=_asked(message, findings),
+        has_late=bool(conversation.late),
+    )
     if not form.is_valid():
         return _page(request, message, form, findings=findings, conversation=conversation, ruling=ruling)
     posted = {

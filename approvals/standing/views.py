@@ -140,7 +140,7 @@ def propose(request: DeskRequest) -> HttpResponse:
     if change is not None:
         return _show_waiting(request, change)
     which = _which_or_404(request, request.GET)
-    found = _proposal_or_404(which, None)
+    found = _proposal_or_404(which)
     return _proposal_page(request, which, found, filled_in(_first_terms(which, found)))
 
 
@@ -155,7 +155,7 @@ def ask(request: DeskRequest) -> HttpResponse:
 def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
-    found = _proposal_or_404(which, None)
+    found = _proposal_or_404(which)
     typed = request.POST.dict()
     form = TermsForm(request.POST, currencies=_currencies(which, found))
     if not form.is_valid():
@@ -196,7 +196,7 @@ def _replaced(which: dict[str, Any]) -> StandingApproval | None:
     return named.filter(pk=which["replaces"]).first() if which["replaces"] else None
 
 
-def _proposal_or_404(which: dict[str, Any], terms: Terms | None) -> Proposal:
+def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
     found = record.proposal_for(
         mailbox=which["mailbox"],
         key=which["key"],

@@ -301,7 +301,9 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     labels: dict[str, dict[str, str | None]] = {"actor": {who: names.get(pk) for pk, who in named.items()}}
     # A single connection needs no name.
     if len(frequent["connection"]) > 1 or filters.connection:
-        labels["connection"] = _names_of_connections(actor, [value for value, _ in frequent["connection"]])
+        keys = [value for value, _ in frequent["connection"]]
+        visible = visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
+        labels["connection"] = {str(key): name for key, name in visible}
     # Those that the actor may not see are not named at all.
     known = labels.get("connection", {})
     frequent["connection"] = [one for one in frequent["connection"] if one[0] in known]
@@ -311,8 +313,3 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         for name, found in frequent.items()
     }
     return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)
-
-
-def _names_of_connections(actor: Actor, keys: list[str]) -> dict[str, str | None]:
-    found = visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
-    return {str(key): name for key, name in found}
