@@ -192,7 +192,7 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
             client.get(path, headers=HTMX)
         return len(queries)
 
-    paths = (("/queue/?tab=mine", 33), (f"/queue/{message.public_id}/", 60))
+    paths = (("/queue/?tab=mine", 34), (f"/queue/{message.public_id}/", 60))
     fill(1)
     few = [cost(*path) for path in paths]
     fill(5)

@@ -66,7 +66,7 @@ FULL = {
 
 
 @pytest.mark.parametrize(
-    ("fields", "page", "fragment"), [({}, 46, 23), (FULL, 52, 29)], ids=["ordinary", "with thread, file and link"]
+    ("fields", "page", "fragment"), [({}, 47, 24), (FULL, 53, 30)], ids=["ordinary", "with thread, file and link"]
 )
 def test_page_of_a_message_takes_few_statements(
     desk, connection, fields, page, fragment, django_assert_max_num_queries
