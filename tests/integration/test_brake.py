@@ -213,6 +213,9 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     assert "message-row-" in page
     assert page.count('id="message-row-') == 2
     assert "3</span>" in client.get(reverse("brakes")).content.decode()
+    set_apart = Message.objects.filter(review__is_apart=True).first()
+    page = client.get(reverse("message", args=[set_apart.public_id])).content.decode()
+    assert f'href="{reverse("brake", args=[flood.pk])}"' in page
     assert "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).content.decode()
     # By its own page each can be decided all the same.
     assert decide(Message.objects.filter(review__is_apart=True).first(), reviewer).decision.state == "recorded"
