@@ -15,7 +15,7 @@ _OFFICE = {"days": [0, 1, 2, 3, 4], "opens": "08:00", "closes": "18:00", "zone":
 # Changes that wait: kind, title, before, after, reason.
 _CHANGES = (
     (
-        "mailbox_mode",
+        "loosen",
         "outreach@yourteam.example: Oversight mode",
         "Oversight mode: Sent mail waits (gated_send)",
         "Oversight mode: Monitored (monitored)",
@@ -166,8 +166,8 @@ def _changes(product: Product) -> None:
     )
     for asker, (kind, title, before, after, reason) in zip((other, admin), _CHANGES, strict=True):
         product.sql(
-            "INSERT INTO people_pendingchange (kind, target, title, before, after, url, change, asked_by_id, reason,"
-            " expires_at, state, outcome) VALUES (%s, 'x/1', %s, %s, %s, '/people/', '{}', %s, %s,"
+            "INSERT INTO people_pendingchange (command, title, before, after, url, change, asked_by_id, reason,"
+            " expires_at, state, outcome) VALUES (%s, %s, %s, %s, '/people/', '{}', %s, %s,"
             " now() + interval '7 days', 'waiting', '')",
             *(kind, title, before, after, asker, reason),
         )

@@ -325,7 +325,7 @@ def of_two_admins(client, take, **_):
     take("changes, one's own", client.get(reverse("pending-changes")))
     take("person, waiting", client.get(reverse("person", args=[ned.pk])))
     other = make_person("sam@yourteam.example", "Sam Roe", "admin")
-    PendingChange.objects.update(asked_by=other, kind="mailbox_mode", outcome="Enter a code.")
+    PendingChange.objects.update(asked_by=other, command="loosen", outcome="Enter a code.")
     take("changes, unfinished", client.get(reverse("pending-changes")))
     change = PendingChange.objects.get()
     take("changes, refused", client.post(reverse("withdraw-change", args=[change.pk])))
