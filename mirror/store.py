@@ -140,7 +140,17 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
 
     The lock of its id also covers a message that two webhooks would begin at once.
     """
-    take_lock(f"message {connection.pk} {upstream_id}")
+    lock_upstream_id(connection, upstream_id)
+    return locked_message(connection, upstream_id)
+
+
+def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
+    """Lock the id of a message, known or not, for the rest of the transaction; return the time by the database then."""
+    return take_lock(f"message {connection.pk} {upstream_id}")
+
+
+def locked_message(connection: Connection, upstream_id: str) -> Message | None:
+    """Return the message whose id is locked, with a lock of its row; None where it is not known yet."""
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
     # Most webhooks tell of a message that is new; asking for all its columns would take most of their time.
     if not rows.exists():

@@ -16,7 +16,6 @@ from approvals.errors import EventAlreadyHandled
 from audit.recording import record
 from common.actors import Actor, Role, webhook
 from common.logs import trace_id
-from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.errors import ActNotAllowed
@@ -101,14 +100,25 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     )
     actor = webhook(connection.slug, address=address)
     try:
-        return _store(row, read, actor)
+        return _store_once(row, read, actor)
     except (OperationalError, InterfaceError):
         # A lost database connection is not the event's fault. Nothing is stored, and MultiMail sends it again.
         raise
     except Exception as error:
         log.exception("webhook not applied", extra={"connection": connection.slug})
         row.error = f"{type(error).__name__} while applying; see the log."
+        return _store_once(row, read, actor)
+
+
+def _store_once(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
+    """Store and apply it, unless it came before."""
+    try:
         return _store(row, read, actor)
+    except IntegrityError:
+        # When the same webhook comes twice at once, the second waited for the first.
+        if not WebhookEvent.objects.same_as(row).exists():
+            raise
+        return Stored(None, Result.DUPLICATE, problem=read.problem)
 
 
 def _read(body: bytes) -> _Read:
@@ -124,12 +134,7 @@ def _read(body: bytes) -> _Read:
 def _store(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
     row.pk = None
     row.result = Result.POISON if row.error else Result.APPLIED
-    try:
-        with transaction.atomic():
-            # When the same webhook comes twice at once, the second waits here for the first and then finds it.
-            row.save(force_insert=True)
-    except IntegrityError:
-        return Stored(None, Result.DUPLICATE, problem=read.problem)
+    row.save(force_insert=True)
     if row.error:
         details = {"event": row.name, "explanation": row.error}
         record("webhook.poison", actor=actor, connection=row.connection_id, details=details)
@@ -153,9 +158,9 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confir
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
-    message = store.lock_message(connection, upstream_id=event.email_id)
     # By the database's clock, as all stored times: this host's clock may be wrong.
-    now = clock()
+    now = store.lock_upstream_id(connection, event.email_id)
+    message = store.locked_message(connection, event.email_id)
     is_old = event.at is not None and event.at < now - LONG_PAST
     if message is None:
         return _begin(connection, event, actor, now, is_old=is_old)

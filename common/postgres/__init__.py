@@ -25,14 +25,16 @@ def ping() -> None:
         cursor.execute("SELECT 1")
 
 
-def take_lock(name: str, *, shared: bool = False) -> None:
-    """Wait for the lock of this name and hold it until the transaction ends; those who share it wait for no other.
+def take_lock(name: str, *, shared: bool = False) -> datetime:
+    """Wait for the lock of this name and hold it until the transaction ends; return the time at which it was taken.
 
-    It is for what has no row to lock.
+    It is for what has no row to lock. Those who share it wait for no other.
     """
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [name])
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0)), clock_timestamp()", [name])
+        at: datetime = cursor.fetchone()[1]
+    return at
 
 
 def try_lock(name: str) -> bool:

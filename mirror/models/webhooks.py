@@ -22,6 +22,13 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         """Received longer ago than this, oldest first (relies on event_received)."""
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
+    def same_as(self, event: "WebhookEvent") -> Self:
+        """The one that was stored with this body, or with this id (relies on event_body_once and event_id_once)."""
+        same = Q(digest=event.digest)
+        if event.event_id:
+            same |= Q(event_id=event.event_id)
+        return self.filter(same, connection=event.connection_id)
+
     def to_look_at(self) -> Self:
         """Those that could not be applied, contradict what is known, or were refuted, and that nobody has handled.
 
