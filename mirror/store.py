@@ -144,6 +144,11 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     return locked_message(connection, upstream_id)
 
 
+def lock_current(message: Message) -> Message | None:
+    """Return a message as it is now, under a lock as by `lock_message`; None where it was deleted."""
+    return lock_message(message.connection, upstream_id=message.upstream_id)
+
+
 def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
     """Lock the id of a message, known or not, for the rest of the transaction; return the time by the database then."""
     return take_lock(f"message {connection.pk} {upstream_id}")

@@ -32,22 +32,20 @@ def due() -> DeskMessageQuerySet:
 
 def apply_due() -> int:
     """Ask the active policy about some of them, each in its own transaction; return how many were processed."""
-    return sum(_try_to_apply(message) for message in due().select_related("connection").order_by("pk")[:_BATCH])
-
-
-def _try_to_apply(message: Message) -> bool:
-    try:
-        return _apply(message)
-    except Exception:
-        # One failure must not keep the policy from other messages. Whoever approves this one is asked for its rules.
-        log.exception("policy not applied", extra={"email": message.upstream_id})
-        return False
+    applied = 0
+    for message in due().select_related("connection").order_by("pk")[:_BATCH]:
+        try:
+            applied += _apply(message)
+        except Exception:
+            # It must not keep the policy from the others. Whoever approves this one is asked for its rules.
+            log.exception("policy not applied", extra={"email": message.upstream_id})
+    return applied
 
 
 @transaction.atomic
 def _apply(message: Message) -> bool:
     """Reject it where a rule says so; else shorten its time. Checked again under the lock: it may be decided now."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if locked is None or active is None or not due().filter(pk=locked.pk).exists():
         return False

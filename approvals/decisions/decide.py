@@ -119,7 +119,8 @@ def give_verdict(
         awaits_others=waits,
     )
     policy = policy_details(demand, reached)
-    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=_in_words(timing), policy=policy)
+    later_in_words = time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
+    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=later_in_words, policy=policy)
     if waits:
         return VerdictResult(verdict, None, reached)
     decision = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
@@ -199,10 +200,6 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
 def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     return window + batch.extra if batch and window else window
-
-
-def _in_words(timing: Mapping[str, Any]) -> str:
-    return time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
 
 
 def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, policy: Mapping[str, str]) -> None:

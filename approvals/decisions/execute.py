@@ -7,7 +7,7 @@ ends the row by compare-and-set. A crash at any point leaves a row that the swee
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -119,15 +119,17 @@ def _claim(decision_id: int) -> Decision | None:
             decision.revision = message.revision
         if decision.message.state != MessageState.HELD:
             return outcomes.end_after_close(decision)
-        if refusal := _refusal(decision):
+        now = clock()
+        if refusal := _refusal(decision, now=now):
             return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
         claimed = settle.advance(
             decision,
             event=DecisionEvent.TAKE,
             actor=ACTOR,
-            explanation=delay_in_words(decision, at=clock()) if decision.later_at else "",
+            at=now,
+            explanation=delay_in_words(decision, at=now),
             attempt=decision.attempt + 1,
-            lease_until=clock() + LEASE,
+            lease_until=now + LEASE,
             seen_held=0,
             seen_absent=0,
         )
@@ -135,7 +137,7 @@ def _claim(decision_id: int) -> Decision | None:
         return claimed
 
 
-def _refusal(decision: Decision) -> str:
+def _refusal(decision: Decision, *, now: datetime) -> str:
     """Return why the decision is no longer allowed, or an empty text: the ruling is evaluated again before the call."""
     message = decision.message
     person = decision.given_by
@@ -153,7 +155,7 @@ def _refusal(decision: Decision) -> str:
         except ThreadMovedOn as error:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
-    ruling = rulings([message], giver, is_decided=True)[message.pk]
+    ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
     if allowed:
         return ""
@@ -279,7 +281,7 @@ def _compare(decision: Decision, row: Mapping[str, Any]) -> None:
 def _ask_once_more(decision: Decision) -> None:
     """Evaluate the ruling after the read too: during a slow read an allowlist entry may have expired."""
     try:
-        refusal = _refusal(decision)
+        refusal = _refusal(decision, now=clock())
     except (OperationalError, InterfaceError):
         raise errors.NotSent("The desk's database did not answer before the call.") from None
     if refusal:

@@ -50,7 +50,13 @@ def expire_due() -> int:
 
     Each in its own transaction: a failure does not stop the others. That message stays overdue, and is listed as stuck.
     """
-    return sum(_try_to_expire(message) for message in due().select_related("connection")[:_BATCH])
+    expired = 0
+    for message in due().select_related("connection")[:_BATCH]:
+        try:
+            expired += _expire(message)
+        except Exception:
+            log.exception("message not expired", extra={"email": message.upstream_id})
+    return expired
 
 
 def due() -> DeskMessageQuerySet:
@@ -58,19 +64,10 @@ def due() -> DeskMessageQuerySet:
     return desk_messages().past_expiry(rule=RULE)
 
 
-def _try_to_expire(message: Message) -> bool:
-    try:
-        return _expire(message)
-    except Exception:
-        # One failure must not keep other messages from expiring.
-        log.exception("message not expired", extra={"email": message.upstream_id})
-        return False
-
-
 @transaction.atomic
 def _expire(message: Message) -> bool:
     """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     # Checked again under the lock: somebody may have decided first.
     if locked is None or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists():
         return False

@@ -82,20 +82,16 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
     if isinstance(error, errors.FieldsRefused):
-        return _repeat_without(current, error, had_left=had_left)
+        # It is carried out again without what MultiMail does not take here.
+        capabilities.note_refused(message.connection, error, actor=ACTOR)
+        tasks.execute_decision.delay_on_commit(current.pk)
+        return _postpone(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
     if event == DecisionEvent.POSTPONE:
         return _postpone(current, error, had_left=had_left)
     if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
         _mark_gone(message)
     return _advance(current, event, error.sentence, status=error.status)
-
-
-def _repeat_without(decision: Decision, error: errors.FieldsRefused, *, had_left: bool) -> Decision:
-    """Remember the fields that MultiMail does not take here, and have the decision carried out again without them."""
-    capabilities.note_refused(decision.message.connection, error, actor=ACTOR)
-    tasks.execute_decision.delay_on_commit(decision.pk)
-    return _postpone(decision, error, had_left=had_left)
 
 
 def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
@@ -197,7 +193,7 @@ def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_l
     return decision
 
 
-def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None, **fields: int) -> Decision:
+def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None, **fields: Any) -> Decision:
     return settle.advance(
         decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None, **fields
     )

@@ -1,5 +1,6 @@
 """Ends decisions. Every change of a decision's state goes through `advance`, by compare-and-set."""
 
+from datetime import datetime
 from typing import Any
 
 from approvals.errors import StaleDecision
@@ -35,20 +36,29 @@ LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way whe
 
 
 def advance(
-    decision: Decision, *, event: str, actor: Actor, explanation: str = "", status: int | None = None, **fields: Any
+    decision: Decision,
+    *,
+    event: str,
+    actor: Actor,
+    explanation: str = "",
+    status: int | None = None,
+    at: datetime | None = None,
+    **fields: Any,
 ) -> Decision:
     """Move a decision by `event`, in the caller's transaction, and record it.
 
-    `fields` are further values of its row. The write expects the state and the attempt number that the caller saw: a
-    worker that wakes up late cannot overwrite a newer attempt. Raises StaleDecision when the row has moved on,
-    InvalidTransition for an impossible step.
+    `at` is the time by the database, where the caller has read it; `fields` are further values of its row. The write
+    expects the state and the attempt number that the caller saw: a worker that wakes up late cannot overwrite a newer
+    attempt. Raises StaleDecision when the row has moved on, InvalidTransition for an impossible step.
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
-    left_after_all = _left_after_all(decision, event)
-    explanation = LEFT_AFTER_ALL if left_after_all else explanation
+    was_withdrawn = before == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
+    left_after_all = was_withdrawn and event == DecisionEvent.SUCCEED
+    if left_after_all:
+        explanation = LEFT_AFTER_ALL
     seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
-    changed = {"changed_at": clock(), "explanation": explanation, **fields}
+    changed = {"changed_at": at or clock(), "explanation": explanation, **fields}
     if not seen.update(state=state, **changed):
         raise StaleDecision("This decision has moved on in the meantime.")
     decision.state = state
@@ -71,11 +81,6 @@ def advance(
     if state in VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False, awaits_others=False)
     return decision
-
-
-def _left_after_all(decision: Decision, event: str) -> bool:
-    withdrawn_approve = decision.state == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
-    return withdrawn_approve and event == DecisionEvent.SUCCEED
 
 
 def _action(event: str, state: DecisionState, explanation: str) -> str:
@@ -145,8 +150,6 @@ def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
 
 def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
-    if not message.decisions.to_settle().exclude(pk=winner.pk).exists():
-        return
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
             _supersede(decision, LOST_TO_OURS, actor)

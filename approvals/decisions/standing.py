@@ -56,22 +56,20 @@ def due() -> DeskMessageQuerySet:
 
 def approve_due() -> int:
     """Let the standing approvals look at some of them, each in its own transaction; return how many were met."""
-    return sum(_try_to_meet(message) for message in due().select_related("connection").order_by("pk")[:_BATCH])
-
-
-def _try_to_meet(message: Message) -> bool:
-    try:
-        return _meet(message)
-    except Exception:
-        # One failure must not keep the others waiting. This one is left to people, who are not in doubt.
-        log.exception("standing approval not applied", extra={"email": message.upstream_id})
-        return False
+    met = 0
+    for message in due().select_related("connection").order_by("pk")[:_BATCH]:
+        try:
+            met += _meet(message)
+        except Exception:
+            # It must not keep the others waiting. This one is left to people, who are not in doubt.
+            log.exception("standing approval not applied", extra={"email": message.upstream_id})
+    return met
 
 
 @transaction.atomic
 def _meet(message: Message) -> bool:
     """Approve one message, send it to a person as a sample, or leave it to people; checked again under its lock."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or not due().filter(pk=locked.pk).exists():
         return False
     if conversation_of(locked).is_being_read:
@@ -212,7 +210,7 @@ def give_to_people(decision_ids: list[int]) -> None:
 @transaction.atomic
 def _give_to_people(decision_id: int) -> None:
     found = Decision.objects.select_related("message__connection").get(pk=decision_id)
-    locked = store.lock_message(found.message.connection, upstream_id=found.message.upstream_id)
+    locked = store.lock_current(found.message)
     decision = to_stop().filter(pk=decision_id).select_for_update(of=("self",)).first()
     if locked is None or decision is None:
         return

@@ -75,22 +75,26 @@ def _watch(message_id: int) -> None:
 
 
 def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
-    risk, held_at = message.review.risk_level, message.held_at
-    if message.is_practice:
-        _follow_practice(message, plan, now=now)
-        return
+    """Do what is due. A practice message takes no step, reminds nobody, and ends quietly instead of being late."""
+    risk = message.review.risk_level
+    held_at = message.held_at
     deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to)
     is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
-    steps = [
-        due
-        for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
-        if due.key not in done and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
-    ]
     is_unassigned = plan.assigns_in_turn and IN_TURN not in done and not _assign_in_turn(message, now=now)
-    _do_last([due for due in steps if due.at <= now], message, now=now)
     targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
+    steps: list[DueStep] = []
+    if not message.is_practice:
+        steps = [
+            due
+            for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
+            if due.key not in done and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+        ]
+        _do_last([due for due in steps if due.at <= now], message, now=now)
+    elif late_since:
+        PracticeMessage.objects.filter(message=message).update(ends_at=now)
+        late_since = None
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
     # Late for its first look, it is late no more once somebody looks; and somebody may come on duty.
     if is_unassigned or (late_since and late_since != deadlines.decide_by):
@@ -100,25 +104,6 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
         look_by=deadlines.look_by,
         decide_by=deadlines.decide_by,
         late_since=late_since,
-    )
-
-
-def _follow_practice(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
-    """Show the targets of a practice message and assign it in turn; where a real one would be late, it ends quietly.
-
-    It takes no step of the ladder and reminds nobody.
-    """
-    review = message.review
-    deadlines = deadlines_of(plan, risk=review.risk_level, held_at=message.held_at, extended_to=review.extended_to)
-    is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
-    done = StepDone.objects.filter(message=message, step=IN_TURN).exists()
-    is_unassigned = plan.assigns_in_turn and not done and not _assign_in_turn(message, now=now)
-    targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
-    if any(at and at <= now for at in targets):
-        PracticeMessage.objects.filter(message=message).update(ends_at=now)
-    times = [at for at in (*targets, now + SOON if is_unassigned else None) if at and at > now]
-    Review.objects.filter(pk=message.pk).update(
-        watch_at=min(times, default=None), look_by=deadlines.look_by, decide_by=deadlines.decide_by
     )
 
 

@@ -66,7 +66,7 @@ def end_over(keys: Iterable[int]) -> int:
 def end_quietly(*, key: int) -> bool:
     """End one that nobody decided; False where somebody did meanwhile. It locks the message first, as verdicts do."""
     message = Message.objects.filter(practice=key).select_related("connection").first()
-    locked = message and store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = message and store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD:
         return False
     found = PracticeMessage.objects.select_for_update(of=("self",)).get(pk=key)

@@ -36,7 +36,7 @@ _EVENTS = {
 @transaction.atomic
 def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
     """End a held message by what a read that began then tells, else by our decision or by webhooks, else as gone."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"
     read = unconfirmed.TOLD if upstream.reported or upstream.later_events else unconfirmed.ABSENT
@@ -60,7 +60,7 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: d
 @transaction.atomic
 def catch_up(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
     """Apply what a read that began then tells of a message that is not held; "nothing new" where all is known."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or locked.is_practice:
         return "gone"
     applied = _apply(locked, upstream, now)
@@ -121,7 +121,7 @@ def _record(message: Message, event: str) -> None:
 @transaction.atomic
 def refute_reports(message: Message, *, began: datetime) -> None:
     """Note that a read which began at that time found a message held, whatever webhooks had reported of it."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD or not locked.reported:
         return
     Message.objects.filter(pk=locked.pk).update(missing_since=None)
@@ -137,7 +137,7 @@ def _proves_until(message: Message, began: datetime | None) -> datetime | None:
 @transaction.atomic
 def apply_reports(message: Message) -> bool:
     """Apply what no longer needs a read, of a message that is not held; return whether a read must come."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or not locked.reported or locked.state == MessageState.HELD:
         return False
     unconfirmed.apply_waiting(locked, read=unconfirmed.NO_READ)
@@ -145,23 +145,22 @@ def apply_reports(message: Message) -> bool:
 
 
 @transaction.atomic
-def reopen(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> bool:
+def reopen(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> None:
     """Hold a message again that a read which began at that time lists, although its end had been reported.
 
     The queue has to be complete.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
     if locked is None or locked.state in AS_LISTED or locked.is_practice or locked.connection.removed_at:
-        return False
+        return
     ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
     if locked.changed_at >= began or ours.filter(changed_at__gte=began - SETTLE_TIME).exists():
-        return False
+        return
     was = MessageState(locked.state).label.lower()
     store.move(locked, event=MessageEvent.FOUND, now=now)
     details = details_of(locked, found=f"by reading, although it had been reported as {was}")
     record_about("message.held", locked, actor=ACTOR, details=details)
     unconfirmed.overrule(locked)
-    return True
 
 
 @transaction.atomic
@@ -181,7 +180,7 @@ def hold_again(connection: Connection, *, upstream_id: str, began: datetime, now
 @atomic_with_retry
 def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
     """Remove a message from the queue that came in while its connection was being removed."""
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is not None and locked.state == MessageState.HELD:
         leave_queue(locked, actor, now)
     return "left behind"

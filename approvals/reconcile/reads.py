@@ -37,7 +37,6 @@ READ_LEASE = timedelta(seconds=35)
 # Seconds after which the remaining rows are left to the next read.
 WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
-_CHUNK = 200
 _WAITS = (MessageState.HELD, MessageState.SCHEDULED)
 _DECIDED = set(MessageState) - {*_WAITS, MessageState.CANCELLED}
 # Up to so many messages are asked about one by one.
@@ -226,7 +225,7 @@ class _Reading:
                 others.append((row, None))
             elif known.seen_at < self.began and not _is_read_as(row, known.revision__fingerprint):
                 others.append((row, known.revision))
-        revisions = self._revisions([revision for _, revision in others if revision])
+        revisions = Revision.objects.in_bulk([revision for _, revision in others if revision])
         return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
 
     def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
@@ -252,17 +251,7 @@ class _Reading:
     def _ended(self, upstream_ids: list[str]) -> set[str]:
         """Return which of these listed messages the mirror shows as ended."""
         ended = Message.objects.filter(connection=self.connection).exclude(state__in=closing.AS_LISTED)
-        found: set[str] = set()
-        for start in range(0, len(upstream_ids), _CHUNK):
-            some = ended.filter(upstream_id__in=upstream_ids[start : start + _CHUNK])
-            found.update(some.values_list("upstream_id", flat=True))
-        return found
-
-    def _revisions(self, keys: list[int]) -> dict[int, Revision]:
-        found: dict[int, Revision] = {}
-        for start in range(0, len(keys), _CHUNK):
-            found |= Revision.objects.in_bulk(keys[start : start + _CHUNK])
-        return found
+        return set(ended.filter(upstream_id__in=upstream_ids).values_list("upstream_id", flat=True))
 
     def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
         """Undo what was concluded from absence, or reported by webhooks alone, for messages that are listed."""

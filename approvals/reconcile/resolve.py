@@ -47,7 +47,7 @@ def resolve(*, decision_id: int) -> str:
 @transaction.atomic
 def _follow_the_mirror(decision: Decision) -> str:
     """End it by the mirror's state from later webhooks, where the one about the decision itself did not come."""
-    message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    message = store.lock_current(decision.message)
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
     reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
@@ -96,7 +96,7 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
 
     A read that `began` before the doubt does not count: the decision was called once more meanwhile.
     """
-    store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    store.lock_current(decision.message)
     locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
     if locked is None:
         return "settled meanwhile"

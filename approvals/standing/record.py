@@ -11,7 +11,7 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Now, TruncDate
 
 from approvals.models import Decision, Verdict
@@ -245,24 +245,19 @@ def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
 
 def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
     """Return messages with this mailbox, key and text, the newest first, each with what people decided about it."""
-    own = Decision.objects.filter(rule="", state=DecisionState.APPLIED)
+    own = Decision.objects.filter(message=OuterRef("pk"), rule="", state=DecisionState.APPLIED).order_by("-pk")
     since = Now() - timedelta(days=DAYS)
     found = Message.objects.real().filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
     like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
-    named = like.select_related("connection").annotate(
-        named=F("revision__content__sender_name"), answered_to=F("revision__content__reply_to")
+    decided = like.select_related("connection").annotate(
+        named=F("revision__content__sender_name"),
+        answered_to=F("revision__content__reply_to"),
+        outcome=Subquery(own.values("outcome")[:1]),
+        decided_at=Subquery(own.values("recorded_at")[:1]),
+        decided_by=Subquery(own.values("given_by")[:1]),
+        replaced=Subquery(own.values("feedback__replaced_by")[:1]),
     )
-    messages = list(named.order_by("-pk")[:MOST_READ])
-    decisions: dict[int, Decision] = {}
-    for one in own.filter(message__in=[message.pk for message in messages]).order_by("pk"):
-        decisions[one.message_id] = one
-    for message in messages:
-        decision: Any = decisions.get(message.pk)
-        message.outcome = decision.outcome if decision else ""  # type: ignore[attr-defined]
-        message.decided_at = decision.recorded_at if decision else None  # type: ignore[attr-defined]
-        message.decided_by = decision.given_by_id if decision else None  # type: ignore[attr-defined]
-        message.replaced = bool(decision and decision.feedback.get("replaced_by"))  # type: ignore[attr-defined]
-    return messages
+    return list(decided.order_by("-pk")[:MOST_READ])
 
 
 def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:

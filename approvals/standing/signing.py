@@ -82,11 +82,11 @@ class Terms:
 def _signable(
     actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None
 ) -> tuple[Proposal, StandingApproval | None]:
-    """Read the record; return what may be signed, and what that replaces. Raises ActNotAllowed, StandingRefused."""
+    """Return what may be signed, and what it replaces. Raises ActNotAllowed, StandingRefused."""
     found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
     if found is None or not actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=mailbox):
         raise ActNotAllowed("Only an admin of this mailbox can sign a standing approval for it.")
-    if not OrganisationSettings.objects.filter(standing_since__isnull=False).exists():
+    if not _is_on():
         raise StandingRefused("Standing approvals are switched off for the organisation.")
     check_terms(terms)
     before = _replaced(replaces, mailbox=mailbox, key=key, shape=shape)
@@ -211,14 +211,17 @@ def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingAppro
 
 def _switching_on(*, actor: Actor, on: bool) -> ChangeInWords:
     _check_may_switch(actor)
-    is_on = OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
     return ChangeInWords(
-        title="Standing approvals: switch on", before=_WORDS[is_on], after=_WORDS[True], page=reverse("standing")
+        title="Standing approvals: switch on", before=_WORDS[_is_on()], after=_WORDS[True], page=reverse("standing")
     )
 
 
 def _stays_off(*, actor: Actor, on: bool) -> bool:
-    return not on or OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
+    return not on or _is_on()
+
+
+def _is_on() -> bool:
+    return OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
 
 
 def _check_may_switch(actor: Actor) -> None:

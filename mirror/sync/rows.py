@@ -113,7 +113,7 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
 def _store(
     message: Message, row: Mapping[str, Any], parsed: ParsedContent, now: datetime, examiner: store.Examiner
 ) -> None:
-    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_current(message)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE

@@ -36,4 +36,4 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     make_due()
     with CaptureQueriesContext(database) as execution:
         assert run_decision(decision_id=given.decision.pk) == "applied"
-    assert (len(verdict), len(execution)) == (33, 41)
+    assert (len(verdict), len(execution)) == (33, 39)
