@@ -14,7 +14,6 @@ from alerts.channels import channel_of
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models import Card, Delivery, Destination, MissedAct, Route
 from alerts.models.destinations import one_spelling
-from approvals.models import Review
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 
@@ -121,7 +120,7 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
     asking = [one for one in destinations if any(asks(route, act) for route in one.routes.all())]
     made = [Card(destination=one, message=act.message, about=act.about) for one in asking if _has_cards(one)]
     # A message of a flood has no card: the flood has one.
-    if made and not Review.objects.filter(message=act.message, brake__isnull=False).exists():
+    if made and (act.message is None or act.message.review.brake_id is None):
         # If another act is making the same card, this waits until that one is committed.
         Card.objects.bulk_create(made, ignore_conflicts=True)
     pause = CONTENT_PAUSE if entry.action == HELD else timedelta(0)
