@@ -135,6 +135,7 @@ PEOPLE_DOORS = {
         "shows the secret that one's own change made, once",
         "own",
         (A,),
+        covers="mailbox",
         writes=True,
         sure=True,
         fields=nothing,

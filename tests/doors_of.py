@@ -23,7 +23,7 @@ class Door:
     """One address. `roles` may go through it, where they reach:
 
     - public: whoever knows the address; host: programs on the same host, or with a token;
-    - own: whoever is signed in, for themselves alone;
+    - own: whoever is signed in, for themselves alone; where it `covers` a place, only with a role that reaches it;
     - mailbox, connection: with a role for that of the row at hand, or for what it is in; others must not even learn
       that there is such a row (404);
     - some connection: with a role for any connection; desk: with a role for everything.
@@ -41,6 +41,7 @@ class Door:
     needs: str = ""
     # It refuses by showing the page again, for instance because what was chosen was not there to be chosen.
     is_gentle: bool = False
+    covers: Literal["", "mailbox"] = ""
 
     @property
     def who(self) -> str:
@@ -53,7 +54,7 @@ class Door:
             named = "anybody who is signed in" if self.reach == "own" else "anybody with a role"
         else:
             named = " or ".join(role.value for role in self.roles)
-        return named + _HOW_FAR[self.reach]
+        return named + _HOW_FAR[self.covers or self.reach]
 
 
 def nothing(walk: Any) -> Mapping[str, Any]:

@@ -166,9 +166,9 @@ _FITS = {
 def may(persona, door):
     if not persona.is_signed_in:
         return False
-    if door.reach == "own":
+    if door.reach == "own" and not door.covers:
         return door.roles == EVERYBODY or persona.role in door.roles
-    return persona.role in door.roles and persona.reach in _FITS[door.reach]
+    return persona.role in door.roles and persona.reach in _FITS[door.covers or door.reach]
 
 
 class Walk:

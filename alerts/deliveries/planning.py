@@ -98,8 +98,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     known = [message] if isinstance(message, Message) and message.pk else []
     try:
         with transaction.atomic():
-            [act] = read_acts([(entry, details)], known=known)
-            destinations = plan(act, Destination.objects.for_planning())
+            there = list(Destination.objects.for_planning())
+            # Most desks have few destinations, some none.
+            destinations = plan(*read_acts([(entry, details)], known=known), there) if there else []
     except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
         MissedAct.objects.create(entry=entry.pk)

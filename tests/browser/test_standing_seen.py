@@ -36,6 +36,12 @@ SELECT (jsonb_populate_record(one, jsonb_build_object(
   'seconds_shown', 9))).*
 FROM approvals_verdict one JOIN mirror_message m ON m.id = one.message_id, copied WHERE m.upstream_id = %s
 """
+# What the desk made of the first, of its copies too.
+REVIEWS = """
+UPDATE approvals_review copy SET rules = one.rules, policy_facts = one.policy_facts
+FROM approvals_review one JOIN mirror_message m ON m.id = one.message_id, mirror_message copied
+WHERE m.upstream_id = %s AND copied.id = copy.message_id AND copied.upstream_id LIKE 'PAST-%%' AND copied.shape = m.shape
+"""
 
 
 def make_past(product: Product, ana: Any, number: int = 4000) -> None:
@@ -44,6 +50,7 @@ def make_past(product: Product, ana: Any, number: int = 4000) -> None:
     approve(product, ana, product.hold(ana, "Hello", metadata={}))
     row = approve(product, ana, send(product, ana, number))
     product.sql(COPIES, *[row["upstream_id"]] * 3)
+    product.sql(REVIEWS, row["upstream_id"])
 
 
 def approve(product: Product, ana: Any, row: Any) -> Any:

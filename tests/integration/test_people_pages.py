@@ -58,7 +58,7 @@ def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
         email = f"i{number}@yourteam.example"
         invite(actor=admin.actor(surface="web"), email=email, name="", roles=roles, lasts=lasts)
     client = signed_in(admin)
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(21):
         assert client.get("/people/").content.count(b'id="invitation-') == 3
 
 

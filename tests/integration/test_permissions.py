@@ -160,6 +160,9 @@ def is_refused(door, name, persona, minutes, answer):
         return status == 302 and target.startswith("/accounts/reauthenticate/")
     # A person with a role in another scope does not even learn that the row exists.
     is_hidden = persona.reach in ("", "elsewhere") and "<" in PATHS[name] and door.reach in ("mailbox", "connection")
+    if door.covers:
+        # Whoever lost the role is told why on the page of their changes.
+        return status in (403, 409)
     return status in ((404,) if is_hidden else (302, 403, 404, 422) if door.is_gentle else (403, 404))
 
 

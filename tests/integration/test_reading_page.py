@@ -237,7 +237,7 @@ def test_people_are_asked_about_in_one_statement_however_many_there_are(connecti
         message = make_message(connection, to_addresses=[f"person{n}@acme.example" for n in range(number)])
         with CaptureQueriesContext(database) as counted:
             assert len(recipients(message, reviewer)) == number
-        asked = [one["sql"] for one in counted.captured_queries if "mirror_message.addresses" in one["sql"]]
+        asked = [one["sql"] for one in counted.captured_queries if "AS wanted(address)" in one["sql"]]
         assert len(asked) == 1
         assert f"person{number - 1}@acme.example" in asked[0]
 

@@ -160,7 +160,7 @@ def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(connectio
     for _ in range(2):
         make_message(connection, hydrated=False)
     assert Message.objects.to_hydrate().count() == 2
-    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "woken")
+    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "sent")
     upstream.answers["/v1/oversight/pending"] = (500, {})
     read(connection)
     assert (Message.objects.to_hydrate().count(), Connection.objects.to_read().count()) == (0, 0)
