@@ -91,19 +91,29 @@ class Showcase:
         )
 
     def close(self) -> None:
-        """Take everything away again; what the ledger says of it stays."""
+        """Take everything away again; what the ledger says of it stays.
+
+        The desk goes on meanwhile: where its workers carry out what is due, this begins again.
+        """
+        for tries_left in reversed(range(20)):
+            try:
+                with self.database.transaction():
+                    return self._remove()
+            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.DeadlockDetected):
+                if not tries_left:
+                    raise
+
+    def _remove(self) -> None:
         mine = "(SELECT id FROM mirror_message WHERE connection_id = %(connection)s)"
         values = {"connection": self.connection, "email": NEWCOMER}
+        # It may plan a card for what is about to go.
+        self.database.execute("LOCK TABLE alerts_card, alerts_delivery IN SHARE ROW EXCLUSIVE MODE")
         self.database.execute(
             "UPDATE mirror_message SET revision_id = NULL WHERE connection_id = %(connection)s", values
         )
-        # The desk goes on meanwhile: it may plan a card for what is about to go.
-        with self.database.transaction():
-            self.database.execute("LOCK TABLE alerts_card, alerts_delivery IN SHARE ROW EXCLUSIVE MODE")
-            cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
-            self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
-            self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
-        # Its workers may carry out what is due.
+        cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
+        self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
+        self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
         decisions = f"(SELECT id FROM approvals_decision WHERE message_id IN {mine})"
         self.database.execute(f"DELETE FROM approvals_decisionattempt WHERE decision_id IN {decisions}", values)
         for table in self._tables_about("mirror_message"):

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 LIMIT = 256 * 1024
 # Another connection, which is never read: its address of MultiMail leads nowhere.
 OTHER = """
-from approvals.models import Connection
+from mirror.models import Connection
 other, _ = Connection.objects.get_or_create(slug="other", defaults={
     "name": "Other", "api_url": "http://127.0.0.1:9", "oversight_key": "mm_live_other", "webhook_secret": "whsec_other",
     "paused_at": "2026-01-01T00:00Z", "wait_until": "2100-01-01T00:00Z"})
@@ -28,7 +28,7 @@ result = other.webhook_id
 ROTATE = """
 from datetime import timedelta
 from django.utils import timezone
-from approvals.models import Connection
+from mirror.models import Connection
 connection = Connection.objects.get(slug="demo")
 connection.previous_webhook_secret, connection.webhook_secret = connection.webhook_secret, {secret!r}
 connection.previous_secret_until = timezone.now() + timedelta({days})

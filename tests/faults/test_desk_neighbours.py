@@ -15,7 +15,7 @@ THREADS = 8
 CONNECT = """
 import io, re
 from django.core.management import call_command
-from approvals.models import Connection
+from mirror.models import Connection
 out = io.StringIO()
 call_command("gateway_account", name="Neighbour", stdout=out)
 made = dict(re.findall(r"^([a-z ]+?)  +(\\S+)", out.getvalue(), re.M))

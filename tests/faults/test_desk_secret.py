@@ -11,7 +11,7 @@ from tests.faults.proxy import OTHER, pass_on
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 KNOWN = """
-from approvals.models import Connection
+from mirror.models import Connection
 from gateway.models import Webhook
 connection = Connection.objects.get(slug="demo")
 webhook = Webhook.objects.alive().get(url__contains=connection.webhook_id)
