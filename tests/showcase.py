@@ -98,7 +98,8 @@ class Showcase:
         for tries_left in reversed(range(20)):
             try:
                 with self.database.transaction():
-                    return self._remove()
+                    self._remove()
+                break
             except (psycopg.errors.ForeignKeyViolation, psycopg.errors.DeadlockDetected):
                 if not tries_left:
                     raise

@@ -99,8 +99,10 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     try:
         with transaction.atomic():
             there = list(Destination.objects.for_planning())
-            # Most desks have few destinations, some none.
-            destinations = plan(*read_acts([(entry, details)], known=known), there) if there else []
+            if not there:
+                return
+            [act] = read_acts([(entry, details)], known=known)
+            destinations = plan(act, there)
     except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
         MissedAct.objects.create(entry=entry.pk)

@@ -40,7 +40,8 @@ FROM approvals_verdict one JOIN mirror_message m ON m.id = one.message_id, copie
 REVIEWS = """
 UPDATE approvals_review copy SET rules = one.rules, policy_facts = one.policy_facts
 FROM approvals_review one JOIN mirror_message m ON m.id = one.message_id, mirror_message copied
-WHERE m.upstream_id = %s AND copied.id = copy.message_id AND copied.upstream_id LIKE 'PAST-%%' AND copied.shape = m.shape
+WHERE m.upstream_id = %s AND copied.id = copy.message_id AND copied.upstream_id LIKE 'PAST-%%'
+  AND copied.shape = m.shape
 """
 
 
