@@ -9,6 +9,14 @@ from common.tasks import AfterCommitTask
 
 
 @shared_task(base=AfterCommitTask)
+def plan() -> str:
+    """Plan the deliveries of the acts that wait for it."""
+    from alerts.deliveries.planning import plan_waiting
+
+    return f"{plan_waiting()} planned"
+
+
+@shared_task(base=AfterCommitTask)
 def drain(destinations: int | str) -> str:
     """Deliver what is due at a destination, or at several whose keys are separated by commas, one after the other.
 

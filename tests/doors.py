@@ -465,6 +465,7 @@ TASKS = {
     "approvals.tasks.reweigh": "weighs held messages again after rules changed",
     "approvals.tasks.reconcile_all": "reads every connection",
     "mirror.tasks.forget": "deletes data whose retention time is over",
+    "alerts.tasks.plan": "plans what destinations are told of acts",
     "alerts.tasks.drain": "sends what is due at a destination",
     "alerts.tasks.judge_press": "handles a Discord button press that had to wait, and answers it",
     "alerts.tasks.run_command": "carries out a Discord command, and answers it",

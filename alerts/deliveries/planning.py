@@ -1,4 +1,7 @@
-"""Plans deliveries from what the ledger records, in the same transaction; nobody calls this app to announce things."""
+"""Plans deliveries from what the ledger records; nobody calls this app to announce things.
+
+An act and the note that it has to be planned are committed together; a worker plans it a moment later.
+"""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -7,14 +10,17 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts import tasks
+from alerts.cards.reading import details_of
 from alerts.channels import channel_of
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
-from alerts.models import Card, Delivery, Destination, MissedAct, Route
+from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
+from common.postgres import take_lock
 from mirror.models import Mailbox, Message
 
 log = logging.getLogger(__name__)
@@ -68,6 +74,9 @@ UPDATES_ONLY = (
 )
 # Alerts' own actions are not among these; otherwise each delivery would cause another one.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
+# So many acts are planned in one transaction. What fails for longer is given up: it would always fail.
+AT_ONCE = 50
+TRIED_FOR = timedelta(minutes=10)
 # What is answered in the channel whose command started the message.
 ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
 
@@ -87,34 +96,63 @@ class Act:
     mailbox: int | None
 
 
-def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
-    """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
+def on_recorded(entry: Entry, **_: Any) -> None:
+    """Note with an act that it has to be planned. A mistake in an alert can cost no decision and no webhook."""
+    if entry.action in PLANNED_ACTIONS or entry.action == SET_APART:
+        UnplannedAct.objects.create(entry=entry.pk)
+        tasks.plan.delay_on_commit()
+
+
+def plan_waiting() -> int:
+    """Plan the acts that wait for it, in the order of the ledger, and return how many were planned.
+
+    One that fails is logged, and tried again by the sweep.
+    """
+    planned, last = 0, 0
+    while keys := _waiting(after=last):
+        planned += _plan_some(keys)
+        last = keys[-1]
+    return planned
+
+
+def _waiting(*, after: int) -> list[int]:
+    waiting = UnplannedAct.objects.filter(pk__gt=after).order_by("pk")
+    return list(waiting.values_list("pk", flat=True)[:AT_ONCE])
+
+
+@transaction.atomic
+def _plan_some(keys: Collection[int]) -> int:
+    # One at a time, so that the deliveries of a message stand in the order of its acts.
+    take_lock("planning of alerts")
+    waiting = UnplannedAct.objects.filter(pk__in=keys)
+    planned = []
+    for entry in Entry.objects.select_related("detail").filter(pk__in=waiting).order_by("pk"):
+        try:
+            with transaction.atomic():
+                _plan_entry(entry)
+            planned.append(entry.pk)
+        except Exception:
+            log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
+    waiting.filter(Q(pk__in=planned) | Q(recorded_at__lt=Now() - TRIED_FOR)).delete()
+    return len(planned)
+
+
+def _plan_entry(entry: Entry) -> None:
     if entry.action == SET_APART:
         _drop_cards(entry)
-    if entry.action not in PLANNED_ACTIONS:
         return
-    message = about if isinstance(about, Message) else getattr(about, "message", None)
-    # A message that is only being made has no key yet.
-    known = [message] if isinstance(message, Message) and message.pk else []
-    try:
-        with transaction.atomic():
-            there = list(Destination.objects.for_planning())
-            if not there:
-                return
-            [act] = read_acts([(entry, details)], known=known)
-            destinations = plan(act, there)
-    except Exception:
-        log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
-        MissedAct.objects.create(entry=entry.pk)
-        return
-    if destinations:
-        countdown = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
-        # One task for all of them, which costs less than a task for each.
-        tasks.drain.apply_async_on_commit((",".join(map(str, destinations)),), countdown=countdown)
+    there = list(Destination.objects.for_planning(at=entry.at))
+    if there:
+        [act] = read_acts([(entry, details_of(entry))])
+        destinations = plan(act, there)
+        if destinations:
+            countdown = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
+            # One task for all of them, which costs less than a task for each.
+            tasks.drain.apply_async_on_commit((",".join(map(str, destinations)),), countdown=countdown)
 
 
 def plan(act: Act, there: Iterable[Destination]) -> list[int]:
-    """Plan what each destination wants of an act, in the caller's transaction; return the keys of those to wake.
+    """Plan what each of these destinations wants of a committed act; return the keys of those to wake.
 
     Those that fail come last.
     """
@@ -124,7 +162,6 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
     made = [Card(destination=one, message=act.message, about=act.about) for one in asking if _has_cards(one)]
     # A message of a flood has no card: the flood has one.
     if made and (act.message is None or act.message.review.brake_id is None):
-        # If another act is making the same card, this waits until that one is committed.
         Card.objects.bulk_create(made, ignore_conflicts=True)
     pause = CONTENT_PAUSE if entry.action == HELD else timedelta(0)
     due: dict[str, Any] = {
@@ -145,12 +182,10 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
     return [one.pk for one in sorted(destinations, key=lambda one: one.failures) if one.pk in planned]
 
 
-def read_acts(recorded: Collection[Recorded], *, known: Collection[Message] = ()) -> list[Act]:
-    """Return what these entries with their details are about; `known` are messages that the caller has read."""
-    by_id = {one.public_id: one for one in known}
-    unknown = [entry.message for entry, _ in recorded if entry.message and entry.message not in by_id]
-    messages = Message.objects.filter(public_id__in=unknown)
-    by_id |= {one.public_id: one for one in messages.only("public_id", "trigger", "mailbox", "subject")}
+def read_acts(recorded: Collection[Recorded]) -> list[Act]:
+    """Return what these entries with their details are about."""
+    messages = Message.objects.filter(public_id__in=[entry.message for entry, _ in recorded if entry.message])
+    by_id = {one.public_id: one for one in messages.only("public_id", "trigger", "mailbox", "subject")}
     # What is about no message names its mailbox in its details, if it has one.
     named = [details["mailbox"] for entry, details in recorded if not entry.message and "mailbox" in details]
     mailboxes = Mailbox.objects.filter(address__in=named)
@@ -190,15 +225,13 @@ def _has_cards(destination: Destination) -> bool:
 def _cards_to_send(act: Act, destinations: Collection[Destination]) -> list[Card]:
     """Return the cards that have to be posted or edited, except those for which a delivery is due anyway.
 
-    That is locked, so that no worker claims it and builds the card from before this act, until this act is committed:
-    always in one order, as two acts may lock the same ones.
+    Whoever claims that one builds the card from what is true then, this act included.
     """
-    cards = Card.objects.filter(destination__in=destinations, message=act.message, about=act.about).order_by("pk")
+    cards = Card.objects.filter(destination__in=destinations, message=act.message, about=act.about)
     if act.entry.action == FETCHED:
         cards = cards.filter(revision_shown=None)
-    due = Delivery.objects.filter(card__in=list(cards), state="due").order_by("card", "pk").select_for_update()
-    waiting = set(due.values_list("card", flat=True))
-    return [card for card in cards if card.pk not in waiting]
+    due = Delivery.objects.filter(card=OuterRef("pk"), state="due")
+    return list(cards.exclude(Exists(due)).order_by("pk"))
 
 
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:

@@ -3,14 +3,14 @@
 from alerts import tasks
 from alerts.channels import all_channels
 from alerts.deliveries.drain import with_something_due
-from alerts.deliveries.missed import plan_missed
-from alerts.models import Delivery, MissedAct
+from alerts.deliveries.planning import plan_waiting
+from alerts.models import Delivery, UnplannedAct
 from common.sweeps import do_all, duty
 
 
 def sweep() -> str:
     """Do every duty, and say how many destinations had something due, and which duties failed."""
-    duties = {"missed": duty(lambda: MissedAct.objects.order_by("pk"), plan_missed, most=200)}
+    duties = {"plan": duty(lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting())}
     for channel in all_channels().values():
         duties |= channel.duties()
     duties["due"] = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), _send_due)

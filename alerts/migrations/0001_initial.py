@@ -50,10 +50,10 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='MissedAct',
+            name='UnplannedAct',
             fields=[
                 ('entry', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('missed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(

@@ -3,8 +3,8 @@ no channel. Start reading at destinations.py.
 """
 
 from alerts.models.cards import Card, Digest
-from alerts.models.deliveries import Delivery, MissedAct
+from alerts.models.deliveries import Delivery, UnplannedAct
 from alerts.models.destinations import Destination, Route
 from alerts.models.interactions import Interaction
 
-__all__ = ["Card", "Delivery", "Destination", "Digest", "Interaction", "MissedAct", "Route"]
+__all__ = ["Card", "Delivery", "Destination", "Digest", "Interaction", "Route", "UnplannedAct"]

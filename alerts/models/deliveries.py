@@ -79,11 +79,11 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(destination__switched_off_at=None, erased_at=None).exclude(digest__removed=True)
 
 
-class MissedAct(models.Model):
-    """An act of the ledger whose planning failed. The sweep plans it, and removes this row."""
+class UnplannedAct(models.Model):
+    """An act of the ledger that waits to be planned: this row is made with it, and goes when it is planned."""
 
     entry = models.BigIntegerField(primary_key=True)
-    missed_at = models.DateTimeField(db_default=Now())
+    recorded_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"entry {self.entry}"

@@ -1,9 +1,13 @@
 """Fixtures of the tests with a database."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from django.db import transaction
 
+from alerts import tasks
+from alerts.deliveries.planning import plan_waiting
 from common import redis
 from dashboard.celery import app
 from mirror.sync import reads
@@ -27,6 +31,15 @@ def _read_without_rest(monkeypatch):
 def _redis_does_not_rest(monkeypatch):
     """Forget that an earlier test found Redis down."""
     monkeypatch.setattr(redis, "_rests_until", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _plans_at_once(request, monkeypatch):
+    """Plan what is recorded at once, as no worker runs here: after the commit, where the test has one."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
+    plan = partial(transaction.on_commit, plan_waiting, robust=True) if commits else plan_waiting
+    monkeypatch.setattr(tasks.plan, "delay_on_commit", plan)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,9 @@ from django.db import connection as db
 from django.db.models.functions import Now
 
 from alerts.channels.discord.addresses import masked_webhook, webhook_error
-from alerts.deliveries.missed import plan_missed
-from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.destinations import commands as trying
-from alerts.models import Card, Delivery, Destination, Digest, MissedAct, Route
+from alerts.models import Card, Delivery, Destination, Digest, Route, UnplannedAct
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
@@ -238,12 +237,12 @@ def test_every_action_updates_an_existing_card_while_its_destination_is_on(conne
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.plan", None)
         act("decision.recorded", message)
-    missed = MissedAct.objects.get().pk
+    assert UnplannedAct.objects.count() == 1
     with rolled_back():
-        assert (plan_missed([missed]), Delivery.objects.count()) == (1, 1)
+        assert (plan_waiting(), Delivery.objects.count()) == (1, 1)
     with rolled_back():
         Card.objects.all().delete()
-        assert (plan_missed([missed]), Delivery.objects.count()) == (1, 0)
+        assert (plan_waiting(), Delivery.objects.count()) == (1, 0)
     changed(destination, switched_off_at=Now())
     Delivery.objects.all().delete()
     act("decision.recorded", message)

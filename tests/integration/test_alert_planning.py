@@ -9,12 +9,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
-from alerts.deliveries.missed import plan_missed
-from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, read_acts
+from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, plan_waiting, read_acts
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
 from alerts.destinations.routes import add_route
 from alerts.ledger_events import EVENTS, about_key
-from alerts.models import Card, Delivery, Destination, MissedAct, Route
+from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.tasks import drain
 from approvals import tasks
 from approvals.decisions.expire import announce_expiring
@@ -61,11 +60,6 @@ def planned():
         (one.kind, one.action, one.card.about if one.card and one.card.about else one.message and one.message.pk)
         for one in Delivery.objects.order_by("pk")
     ]
-
-
-def plan_all_missed():
-    """What the sweep does."""
-    return plan_missed(MissedAct.objects.values_list("pk", flat=True))
 
 
 def delete_planned():
@@ -223,6 +217,7 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
 
     with transaction.atomic():
         act("connection.failing", connection=connection)
+        plan_waiting()
         thread, results = in_thread(at_the_same_moment)
         waiting_for_a_lock(database)
     thread.join(60)
@@ -264,7 +259,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     # A program gets no events from before it was added.
     Destination.objects.filter(pk=make_destination("inngest", acts).pk).update(told_since=Now() + timedelta(hours=1))
     assert planned() == []
-    assert [plan_all_missed(), plan_all_missed()] == [3, 0]
+    assert [plan_waiting(), plan_waiting()] == [3, 0]
     found = planned()
     assert len(found) == 9
     assert sorted(kind for kind, action, _ in found if action == "message.approved") == ["answer", "card", "event"]
@@ -295,11 +290,11 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
-    assert (plan_all_missed(), planned()) == (1, [])
+    assert (plan_waiting(), planned()) == (1, [])
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
-    assert plan_all_missed() == 1
+    assert plan_waiting() == 1
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
 
 
@@ -307,11 +302,10 @@ def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(message, monk
     make_destination(actions=["message.sent"])
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.plan", None)
-        broken.setattr("alerts.deliveries.missed.plan", None)
         act("message.sent", message)
-        assert (plan_all_missed(), MissedAct.objects.count()) == (0, 1)
-        MissedAct.objects.update(missed_at=Now() - timedelta(minutes=11))
-        assert (plan_all_missed(), MissedAct.objects.count()) == (0, 0)
+        assert (plan_waiting(), UnplannedAct.objects.count()) == (0, 1)
+        UnplannedAct.objects.update(recorded_at=Now() - timedelta(minutes=11))
+        assert (plan_waiting(), UnplannedAct.objects.count()) == (0, 0)
     assert planned() == []
 
 

@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.db.models import F
 from django.urls import reverse
 
-from alerts.models import Card, Delivery, Destination, MissedAct
+from alerts.models import Card, Delivery, Destination, UnplannedAct
 from approvals import examination, tasks
 from approvals.brake import commands
 from approvals.caps import end_over, forget
@@ -136,7 +136,7 @@ def test_flood_of_300_makes_one_alert_and_one_card(client, connection):
     about = list(Card.objects.exclude(about="").values_list("about", flat=True))
     assert (about, Card.objects.filter(about="").count()) == ([f"brake/{Brake.objects.get().pk}"], 5)
     assert Delivery.objects.count() == 6
-    assert not MissedAct.objects.exists()
+    assert not UnplannedAct.objects.exists()
     # Deciding one makes no card either.
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = Message.objects.filter(review__is_apart=True).first()

@@ -1,9 +1,11 @@
-"""A verdict and an execution take few statements, with their recording and the cards that follow from it."""
+"""A verdict and an execution take few statements, with their recording; a worker plans the cards after."""
 
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from alerts import tasks
+from alerts.deliveries.planning import plan_waiting
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from mirror.models import Message
@@ -15,7 +17,9 @@ from tests.integration.deciding import carry_out, make_due
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_statements(upstream, discord, reviewer):
+def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_statements(
+    upstream, discord, reviewer, monkeypatch
+):
     connection = make_connection(api_url=upstream.url)
     discord.destination(1, actions=("message.held",))
     first, second = (make_message(connection) for _ in range(2))
@@ -24,6 +28,7 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     upstream.decides(200, status="approved_and_sent", decision="approved")
     # The first execution checks the connection's key too.
     assert carry_out(first, reviewer) == "applied"
+    monkeypatch.setattr(tasks.plan, "delay_on_commit", lambda: None)
     shown, actor = Message.objects.with_content().get(pk=second.pk), reviewer.actor(surface="web")
     with CaptureQueriesContext(database) as verdict:
         given = give_verdict(
@@ -36,4 +41,7 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     make_due()
     with CaptureQueriesContext(database) as execution:
         assert run_decision(decision_id=given.decision.pk) == "applied"
-    assert (len(verdict), len(execution)) == (33, 39)
+    assert (len(verdict), len(execution)) == (27, 34)
+    with CaptureQueriesContext(database) as planning:
+        assert plan_waiting() == 2
+    assert len(planning) == 20

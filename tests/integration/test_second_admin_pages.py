@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 
 from alerts.cards.markup import PlainMarkup
 from alerts.cards.notice import notice_card
-from alerts.deliveries.missed import plan_missed
-from alerts.models import Card, Delivery, Destination, MissedAct
+from alerts.deliveries.planning import plan_waiting
+from alerts.models import Card, Delivery, Destination, UnplannedAct
 from audit.models import Entry
 from common.actors import Role
 from mirror.models import Mailbox
@@ -99,8 +99,8 @@ def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_
     give = partial(give_role, person_id=otto.pk, role=Role.ADMIN, target=GrantTarget())
     with mock.patch("alerts.deliveries.planning.plan", None):
         ask(lambda: give(actor=actor_of(admin)), actor_of(admin), "Otto stands in.")
-    missed = MissedAct.objects.get().pk
-    assert [plan_missed([missed]), plan_missed([missed])] == [1, 0]
+    assert UnplannedAct.objects.count() == 1
+    assert [plan_waiting(), plan_waiting()] == [1, 0]
     entry = Entry.objects.select_related("detail").get(action="change.asked")
     assert {one.about for one in Card.objects.all()} == {f"change/{entry.pk}"}
     assert Delivery.objects.count() == 2
