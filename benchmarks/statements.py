@@ -15,7 +15,7 @@ _ONE_OFF = re.compile(r"\b(?:(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})|[
 
 # A row of the ledger has the number that was taken for it a statement before.
 _TAKES_NUMBER = re.compile(r"^(SELECT .*nextval\('audit_entry_id_seq'\).*);$", re.MULTILINE)
-_HAS_NUMBER = re.compile(r'(INSERT INTO "audit_entry(?:detail)?" \([^)]*\) VALUES \()\d+')
+_HAS_NUMBER = re.compile(r'(INSERT INTO "(?:audit_entry(?:detail)?|alerts_unplannedact)" \([^)]*\) VALUES \()\d+')
 
 
 def statements(request: Callable[[], None]) -> list[str]:

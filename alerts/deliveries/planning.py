@@ -100,7 +100,9 @@ def on_recorded(entry: Entry, **_: Any) -> None:
     """Note with an act that it has to be planned. A mistake in an alert can cost no decision and no webhook."""
     if entry.action in PLANNED_ACTIONS or entry.action == SET_APART:
         UnplannedAct.objects.create(entry=entry.pk)
-        tasks.plan.delay_on_commit()
+        # What is held is read at once, and planned with what that records; where it cannot be read, the sweep plans it.
+        if entry.action != HELD:
+            tasks.plan.delay_on_commit()
 
 
 def plan_waiting() -> int:

@@ -182,13 +182,13 @@ def _begin(connection: Connection, event: Event, actor: Actor, now: datetime, *,
     is_doubtful = is_old and is_pending
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
-    is_counted = is_pending and message.direction != "inbound"
-    if is_counted:
-        set_apart(message, key=event.key, key_name=event.key_name, actor=actor)
+    is_apart = False
+    if is_pending and message.direction != "inbound":
+        is_apart = set_apart(message, key=event.key, key_name=event.key_name, actor=actor)
     if is_old:
         _record_late(message, event, actor)
     else:
-        _record_event(message, event, kind, actor)
+        _record_event(message, event, kind, actor, is_apart=is_apart)
     ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
     if is_old:
         return Applied(Result.LATE, ask=ask)
@@ -290,13 +290,15 @@ def _record_late(message: Message, event: Event, actor: Actor) -> None:
     _record("webhook.late", message, actor, details={"event": event.name})
 
 
-def _record_event(message: Message, event: Event, kind: str, actor: Actor, *, found: str = "") -> None:
+def _record_event(
+    message: Message, event: Event, kind: str, actor: Actor, *, found: str = "", is_apart: bool | None = None
+) -> None:
     _record(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
+        details=_details(message, event, is_apart) | {"reason": "" if found else event.reason, "found": found},
     )
 
 
@@ -306,9 +308,12 @@ def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
     record(action, actor=actor, connection=connection, message=public_id, about=message, **fields)
 
 
-def _details(message: Message, event: Event) -> dict[str, str]:
+def _details(message: Message, event: Event, is_apart: bool | None = None) -> dict[str, str]:
+    """Return what the ledger keeps of a message; where `is_apart` is not known, its review is read."""
     details = details_of(message, key=event.key_name or event.key)
-    return details | ({"brake": str(message.review.brake_id)} if message.review.is_apart else {})
+    if message.review.is_apart if is_apart is None else is_apart:
+        details["brake"] = str(message.review.brake_id)
+    return details
 
 
 @transaction.atomic

@@ -8,6 +8,8 @@ from django.db import transaction
 
 from alerts import tasks
 from alerts.deliveries.planning import plan_waiting
+from alerts.ledger_events import HELD
+from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
 from mirror.sync import reads
@@ -39,7 +41,15 @@ def _plans_at_once(request, monkeypatch):
     marker = request.node.get_closest_marker("django_db")
     commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
     plan = partial(transaction.on_commit, plan_waiting, robust=True) if commits else plan_waiting
+
+    def plan_held(entry, **_):
+        if entry.action == HELD:
+            plan()
+
     monkeypatch.setattr(tasks.plan, "delay_on_commit", plan)
+    recorded.connect(plan_held, weak=False, dispatch_uid="tests")
+    yield
+    recorded.disconnect(dispatch_uid="tests")
 
 
 @pytest.fixture(scope="session")
