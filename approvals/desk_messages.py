@@ -1,6 +1,5 @@
 """Reads of messages by their decisions, claims, snoozes and questions."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -21,7 +20,6 @@ from django.db.models import (
     QuerySet,
     Subquery,
     Value,
-    prefetch_related_objects,
 )
 from django.db.models.functions import Least, Now
 
@@ -32,11 +30,6 @@ from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE, VOID
 from policy.rules.facts import COLUMNS
-
-
-def with_decision_in(*states: str) -> Exists:
-    """The condition that a message has a decision in one of these states; it counts no message twice."""
-    return Exists(Decision.objects.filter(message=OuterRef("pk"), state__in=states))
 
 
 class DeskMessageQuerySet(MessageQuerySet):
@@ -239,11 +232,6 @@ def _newest_decisions() -> "Prefetch[Any]":
     # As lists: a queryset for each message of a page takes as long as reading it.
     newest_first = Decision.objects.select_related("given_by").order_by("-pk")
     return Prefetch("decisions", newest_first, to_attr="newest_decisions")
-
-
-def read_decisions(messages: Sequence[Message]) -> None:
-    """Read the decisions of these messages, newest first."""
-    prefetch_related_objects(messages, _newest_decisions())
 
 
 def our_decisions(message: Message) -> list[Decision]:
