@@ -72,7 +72,8 @@ REFUSED = "message.refused_at_gate"
 # About no message and no one connection: each change has its own card.
 CHANGE_ASKED = "change.asked"
 # A flood has a card of its own, and whoever is told of held messages is told of it too.
-BRAKE, HELD = "brake.opened", "message.held"
+BRAKE = "brake.opened"
+HELD = "message.held"
 # Actions that update an existing card, of a connection or a flood, and create none.
 ENDS = ("connection.removed", "brake.ended")
 OF_BRAKE = (BRAKE, "brake.ended")

@@ -56,7 +56,8 @@ class DeskMessageQuerySet(MessageQuerySet):
         if actor.kind != "person":
             return waiting
         # Both are read first: mostly there are none, and a subquery in each query of a page takes longer.
-        snoozed, approved = _snoozed_by(actor), _approved_by(actor)
+        snoozed = _snoozed_by(actor)
+        approved = _approved_by(actor)
         if snoozed:
             waiting = waiting.exclude(_can_be_snoozed(), pk__in=snoozed)
         return waiting.exclude(revision__in=approved) if approved else waiting
@@ -327,7 +328,8 @@ _SHOWN = (
 
 def _left_by(actor: Actor) -> QuerySet[Any, Any]:
     """Return message and key of this person's claims, snoozes and approvals, and of what others ask of them."""
-    person, columns = int(actor.id), ("message", "pk")
+    person = int(actor.id)
+    columns = ("message", "pk")
     claims = Claim.objects.of_person(person).lasting().order_by().values_list(*columns)
     snoozes = Snooze.objects.of_person(person).running().order_by().values_list(*columns)
     questions = Question.objects.of_person(person).order_by().values_list(*columns)

@@ -49,12 +49,15 @@ log = logging.getLogger(__name__)
 # The name of a lock.
 WEIGHTS_LOCK = "approvals.weights"
 # Lookalikes are searched among contacts of the newest messages; a message's own addresses are looked up exactly.
-NEWEST, MOST_CONTACTS = 2000, 5000
+NEWEST = 2000
+MOST_CONTACTS = 5000
 MOST_ADDRESSES = 1000
 # Seconds for which contacts are cached in this process. A message's own recipients are always looked up.
-KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
+KEPT_SECONDS = 300.0
+MOST_CONNECTIONS = 100
 # How many rejected messages are compared, with the same words and with similar ones.
-MOST_SAME, MOST_NEAR = 50, 200
+MOST_SAME = 50
+MOST_NEAR = 200
 
 _contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
 
@@ -150,7 +153,8 @@ def _rejected_like(message: Message, content: Content, parsed: ParsedContent) ->
     Test messages are compared only with test messages. A next version that was requested matches nothing, whatever
     else was rejected.
     """
-    own_shape, own_bands = shape(content, parsed), bands(content, parsed)
+    own_shape = shape(content, parsed)
+    own_bands = bands(content, parsed)
     if not own_shape or message.answers_id is not None:
         return None
     rejected = desk_messages().rejected_lately(message)
@@ -322,7 +326,8 @@ def store_review(message: Message, columns: Mapping[str, Any], *, is_new_version
 
 def count(message: Message, actor: Actor) -> None:
     """Count a message that was read for the first time and waits; past a cap it is set apart."""
-    key, key_name = message.sent_by_key, message.sent_by_key_name
+    key = message.sent_by_key
+    key_name = message.sent_by_key_name
     if set_apart(message, key=key, key_name=key_name, actor=actor):
         details = {"brake": str(message.review.brake_id)}
         record_about("message.set_apart", message, actor=actor, details=details)

@@ -44,7 +44,8 @@ def remove_old_details() -> int:
     Several may run at once: each counts what it removed itself.
     """
     days = settings.AUDIT_DETAILS_DAYS
-    removed, ends = 0, time.monotonic() + LONGEST
+    removed = 0
+    ends = time.monotonic() + LONGEST
     while days > 0 and time.monotonic() < ends:
         found = _remove_some(clock() - timedelta(days=days))
         removed += found

@@ -18,16 +18,20 @@ from tests.stack import Stack
 
 # Few enough for the channel to take every card at once: Discord takes thirty posts and edits a minute. What the demo
 # wrote at its start is a minute ago by the end of the idle time.
-MESSAGES, IDLE_SECONDS, VIEWS = sized(6, smoke=1), sized(60, smoke=1), sized(300, smoke=5)
+MESSAGES = sized(6, smoke=1)
+IDLE_SECONDS = sized(60, smoke=1)
+VIEWS = sized(300, smoke=5)
 # Half of what each cost when it was first measured.
-GOAL, GOAL_OF_ARRIVAL = 450.0, 125.0
+GOAL = 450.0
+GOAL_OF_ARRIVAL = 125.0
 # The product's processes; the demo's stands in for Discord and for a mail server, and is not counted.
 GROUPS = {
     "web processes": ("web", "gateway", "live"),
     "workers": ("worker-desk", "worker-out"),
     "PostgreSQL and Redis": ("postgres", "redis"),
 }
-SETTLE_SECONDS, PATIENCE = 5, 120
+SETTLE_SECONDS = 5
+PATIENCE = 120
 UNFINISHED = "SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sending')"
 DELIVERED = "SELECT count(*) FROM mirror_message WHERE upstream_id = ANY(%s) AND state = 'delivered'"
 CARDS = """
@@ -50,7 +54,8 @@ def measure() -> Result:
             finally:
                 stack.stop()
     view = statistics.median(desk.views)
-    whole, of_arrival = sum(approval.values()), sum(arrival.values())
+    whole = sum(approval.values())
+    of_arrival = sum(arrival.values())
     return Result(
         question=__doc__ or "",
         figures=(
@@ -71,7 +76,9 @@ class Desk:
     """The running product, and what its processes take by themselves."""
 
     def __init__(self, stack: Stack, database: Any, *, view: Callable[[], float]) -> None:
-        self.product, self.database, self._view = Product(stack), database, view
+        self.product = Product(stack)
+        self.database = database
+        self._view = view
         self.views: list[float] = []
         self.browser: Browser = self.product.reviewer()
         self.idle: dict[str, float] = {}
@@ -97,7 +104,8 @@ class Desk:
 
     def taken(self, act: Callable[[], object], times: int) -> dict[str, float]:
         """Return the milliseconds that each group took for one of so many, without what it takes by itself."""
-        began, before = time.monotonic(), self._spent()
+        began = time.monotonic()
+        before = self._spent()
         act()
         seconds = time.monotonic() - began
         return {

@@ -9,11 +9,13 @@ from benchmarks.rows import add_messages, make_desk
 from benchmarks.serving import own_database, prepare, web_process
 from launcher.quality import find_chromium
 
-FEW, MANY = sized(100, smoke=20), sized(100_000, smoke=40)
+FEW = sized(100, smoke=20)
+MANY = sized(100_000, smoke=40)
 PRESSES = sized(50, smoke=3)
 # As long as a reader takes at the very least: a double press decides nothing, and the next message is fetched ahead.
 PAUSE = 450
-GOAL, BUDGET = 2.0, 100.0
+GOAL = 2.0
+BUDGET = 100.0
 ARGUMENTS = ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
 
 # From the moment at which the browser got the key to the second frame after the message was put on the page: by then

@@ -11,7 +11,9 @@ from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.serving import CLIENTS, own_database, prepare, web_process
 from benchmarks.statements import NAME, as_script, pgbench, statements
 
-RUNS, SECONDS, WARM_UP = sized(5, smoke=1), sized(4, smoke=1), sized(1.5, smoke=0.5)
+RUNS = sized(5, smoke=1)
+SECONDS = sized(4, smoke=1)
+WARM_UP = sized(1.5, smoke=0.5)
 GOAL = 0.25
 SLUG = "bench"
 
@@ -88,6 +90,7 @@ def send_once(mailbox: str, key: str) -> None:
 
     serving: dict[str, Any] = {"MIDDLEWARE": ["gateway.middleware.JsonOnlyMiddleware"], "GATEWAY_RATE_LIMIT": 0}
     with override_settings(ROOT_URLCONF="gateway.urls", ALLOWED_HOSTS=["testserver"], **serving):
-        path, headers = f"/v1/mailboxes/{mailbox}/send", {"Authorization": f"Bearer {key}"}
+        path = f"/v1/mailboxes/{mailbox}/send"
+        headers = {"Authorization": f"Bearer {key}"}
         answer = Client().post(path, message_body(), content_type="application/json", headers=headers)
     assert answer.status_code == 202, answer.content

@@ -16,10 +16,15 @@ from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.rows import add_entries, add_messages, make_desk
 from benchmarks.serving import own_database, prepare
 
-FEW_WAITING, MANY_WAITING = sized(100, smoke=30), sized(100_000, smoke=60)
-FEW_ENTRIES, MANY_ENTRIES = sized(10_000, smoke=100), sized(1_000_000, smoke=1_000)
-ROUNDS, TIMES = sized(7, smoke=1), sized(5, smoke=2)
-QUEUE_GOAL, LEDGER_GOAL, ENTRY_GOAL = 1.5, 4.0, 1.2
+FEW_WAITING = sized(100, smoke=30)
+MANY_WAITING = sized(100_000, smoke=60)
+FEW_ENTRIES = sized(10_000, smoke=100)
+MANY_ENTRIES = sized(1_000_000, smoke=1_000)
+ROUNDS = sized(7, smoke=1)
+TIMES = sized(5, smoke=2)
+QUEUE_GOAL = 1.5
+LEDGER_GOAL = 4.0
+ENTRY_GOAL = 1.2
 QUEUE = ("/queue/", "/queue/?order=riskiest", "/queue/?order=soonest")
 # A word in every entry, in a few and in none, an act of a sixth of them, and a page before almost all.
 LEDGER = (
@@ -93,14 +98,16 @@ def in_turn(few: str, act: Callable[[], object]) -> tuple[float, float]:
     """Return the milliseconds of processor time, with PostgreSQL's, that an act takes over few rows and over many."""
     from django.db import connection
 
-    many, server = connection.settings_dict["NAME"], postgres()
+    many = connection.settings_dict["NAME"]
+    server = postgres()
     costs: dict[str, list[float]] = {few: [], many: []}
     for _ in range(ROUNDS):
         for name, found in costs.items():
             use(name)
             # Statements are prepared and caches are filled.
             act()
-            database, here = spent([server]), time.process_time()
+            database = spent([server])
+            here = time.process_time()
             for _ in range(TIMES):
                 act()
             here = (time.process_time() - here) * 1000

@@ -12,10 +12,14 @@ from benchmarks.serving import CLIENTS, own_database, prepare, web_process
 from benchmarks.statements import NAME, as_script, pgbench, statements
 from upstream.signatures import HEADER, sign
 
-RUNS, SECONDS, WARM_UP = sized(5, smoke=2), sized(4, smoke=1), sized(1.5, smoke=0.5)
+RUNS = sized(5, smoke=2)
+SECONDS = sized(4, smoke=1)
+WARM_UP = sized(1.5, smoke=0.5)
 GOAL = 0.25
-MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED = 0.7, 0.35
-SECRET, FORGED = "whsec_bench", "sha256=" + "0" * 64
+MOST_OF_A_DUPLICATE = 0.7
+MOST_OF_A_FORGED = 0.35
+SECRET = "whsec_bench"
+FORGED = "sha256=" + "0" * 64
 
 
 def measure() -> Result:

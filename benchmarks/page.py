@@ -37,7 +37,8 @@ Machine: {machine}.
 
 def write(name: str, result: Result, *, of_all: bool) -> bool:
     """Replace what the page says of one benchmark. Figures of another machine go when all are measured anew."""
-    page, here = PAGE.read_text(), machine()
+    page = PAGE.read_text()
+    here = machine()
     if f"Machine: {here}.\n" not in page:
         if not of_all:
             return False
@@ -53,7 +54,8 @@ def write(name: str, result: Result, *, of_all: bool) -> bool:
 
 def row(name: str, result: Result) -> str:
     """Return the line of one benchmark in the table."""
-    figure, ratio = result.figures[0], result.goals[0]
+    figure = result.figures[0]
+    ratio = result.goals[0]
     cells = (
         f"`{name}`",
         result.question,

@@ -19,7 +19,8 @@ def with_signature(markdown: str, additions: Mapping[str, str]) -> str:
 
 def text_part(markdown: str, additions: Mapping[str, str]) -> str:
     """Return the plain-text part of a message."""
-    text, lines = with_signature(markdown, additions), _footer_lines(additions)
+    text = with_signature(markdown, additions)
+    lines = _footer_lines(additions)
     if link := additions.get("unsubscribe"):
         lines.append(f"Unsubscribe: {link}")
     return "\n".join([text.rstrip(), "", *lines, ""]) if lines else text

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 ROW = 36
-TOP, BOTTOM, HEIGHT = 22, 152, 178
+TOP = 22
+BOTTOM = 152
+HEIGHT = 178
 # The width left of the marks, for the labels of the scale.
 LEFT = 15.0
 # The scale of times, in seconds, with its words: each step is some times the one before.
@@ -93,7 +95,8 @@ def bars(rows: Sequence[tuple[str, str, Sequence[tuple[int, str]]]]) -> Bars:
 
 
 def _parts(pieces: Sequence[tuple[int, str]], widest: int) -> tuple[Part, ...]:
-    parts, before = [], 0
+    parts = []
+    before = 0
     for number, tone in pieces:
         if number:
             parts.append(Part(x=_percent(before / widest), width=_percent(number / widest), tone=tone))

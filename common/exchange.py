@@ -118,7 +118,8 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, prepared: str, written: str, limits: Limits) -> None:
         super().__init__()
-        parts, target = urlsplit(prepared), urlsplit(written)
+        parts = urlsplit(prepared)
+        target = urlsplit(written)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not the address of a web server")
         self._target = (target.path or "/") + (f"?{target.query}" if target.query else "")

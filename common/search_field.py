@@ -46,7 +46,8 @@ def read_typed(typed: str, grammar: Grammar) -> Typed:
 
 
 def _take(piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, grammar: Grammar) -> None:
-    token, value = (piece[1] or "").lower(), piece[2] or ""
+    token = (piece[1] or "").lower()
+    value = piece[2] or ""
     if not token or token in _ORDINARY:
         found.words.append(piece[0])
     elif token not in grammar.tokens:

@@ -31,7 +31,8 @@ class Server:
     def from_url(cls, url: str) -> "Server":
         """Read EMAIL_URL."""
         parts = urlsplit(url)
-        implicit, asked = parts.scheme == "smtps", parse_qs(parts.query)
+        implicit = parts.scheme == "smtps"
+        asked = parse_qs(parts.query)
         return cls(
             host=parts.hostname or "127.0.0.1",
             port=parts.port or (465 if implicit else 25),

@@ -24,7 +24,9 @@ class LastUsedExecutor(Executor):
 
     def __init__(self, limit: int, name: str, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self.threads: set[threading.Thread] = set()
-        self._limit, self._name, self._idle_seconds = limit, name, idle_seconds
+        self._limit = limit
+        self._name = name
+        self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[Any], _Call]] = deque()
         # Where each idle thread waits for its next call; the one that worked last is at the end.

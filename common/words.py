@@ -9,11 +9,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 # Where a word is: in the recipients, the sender, the person or program that started it, or the message itself.
-TO, FROM, BY, CONTENT = "A", "B", "C", "D"
+TO = "A"
+FROM = "B"
+BY = "C"
+CONTENT = "D"
 
 # A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a megabyte, two bytes for a position.
-MAX_WORD, MAX_POSITION = 60, 16_383
-MAX_BYTES, MAX_TEXT = 500_000, 200_000
+MAX_WORD = 60
+MAX_POSITION = 16_383
+MAX_BYTES = 500_000
+MAX_TEXT = 200_000
 # PostgreSQL stores so many positions of a word.
 MOST_POSITIONS = 255
 MAX_ASKED = 12
@@ -37,7 +42,8 @@ def words_of(text: str) -> list[str]:
 
 def word_places(text: str) -> list[tuple[int, int]]:
     """Return where each of the words that `words_of` has of a text begins and ends in it."""
-    characters, places = [], []
+    characters = []
+    places = []
     for place, character in enumerate(text[:MAX_TEXT]):
         for one in unicodedata.normalize("NFKD", character).casefold():
             if unicodedata.category(one) not in ("Mn", "Cf", "Cs"):

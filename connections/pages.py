@@ -88,7 +88,8 @@ def answer(
 ) -> HttpResponse:
     """Render a page with the error of a change that `failed`, at its fields if a form was not valid, and its status."""
     if isinstance(failed, FormInvalid):
-        status, context = 422, {**context, "wrong": failed.form.errors_by_field()}
+        status = 422
+        context = {**context, "wrong": failed.form.errors_by_field()}
     elif failed is not None:
         status = next((status for kind, status in _STATUSES if isinstance(failed, kind)), 422)
         context = {**context, "error": failed.sentence, "wants_code": isinstance(failed, CodeWanted)}
@@ -115,7 +116,8 @@ def accounts_page(
         return refused(request, template)
     accounts = []
     for connection in connections:
-        found, failure = [], ""
+        found = []
+        failure = ""
         if connection.admin_key:
             try:
                 found = read(connection, actor=request.actor)

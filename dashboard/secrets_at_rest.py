@@ -102,7 +102,8 @@ def _kinds() -> Iterator[_Kind]:
 
 
 def _each(kind: _Kind) -> Iterator[models.Model]:
-    rows, last = kind.rows(), None
+    rows = kind.rows()
+    last = None
     while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
         yield from chunk
         last = chunk[-1].pk

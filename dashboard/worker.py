@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 # A task that is still running after this many checks in a row is stuck: three minutes, while our longest takes
 # one and a half. Checks are counted instead of time, because a suspended worker makes no progress.
-EVERY, LOOKS = 10.0, 18
+EVERY = 10.0
+LOOKS = 18
 # For a message of the broker.
 WAIT_SECONDS = 10
 
@@ -102,7 +103,8 @@ class Watch(threading.Thread):
 
     def __init__(self, *, every: float = EVERY, looks: int = LOOKS) -> None:
         super().__init__(name="stuck-watch", daemon=True)
-        self._every, self._looks = every, looks
+        self._every = every
+        self._looks = looks
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, int]] = {}
 

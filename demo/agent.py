@@ -177,7 +177,8 @@ def question_of(account: Account, message: Message, sequence: int, run: str) -> 
     """Send the customer's question, and return the received message's id; empty without a question or inbound mail."""
     if message.question is None or not account.inbound_port:
         return ""
-    values, ends = blanks(sequence, datetime.now(UTC)), time.monotonic() + LONGEST_DELIVERY_SECONDS
+    values = blanks(sequence, datetime.now(UTC))
+    ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
     asked = customers.ask(
         message.question, to=account.address, port=account.inbound_port, run=run, sequence=sequence, values=values
     )
@@ -227,7 +228,8 @@ def compose_flat(
     account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of the flat call, as MultiMail's page on Discord bots shows it."""
-    values, origin = blanks(sequence, now), message.origin
+    values = blanks(sequence, now)
+    origin = message.origin
     payload = _composed(message, sequence, run, values)
     payload |= {
         "from": account.second_address if message.from_second_mailbox else account.address,

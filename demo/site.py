@@ -40,7 +40,9 @@ class DemoSite:
         return self._page(request) or html_answer(fill("missing.html"), 404)
 
     def _page(self, request: Request) -> Answer | None:
-        discord, inbox, programs = self.discord, self.inbox, self.programs
+        discord = self.discord
+        inbox = self.inbox
+        programs = self.programs
         view = View(channel_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
         match request.path:
             case "/":

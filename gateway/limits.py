@@ -129,7 +129,8 @@ def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, d
 
     Calls are known by whole days, and for the account as a whole.
     """
-    first, last = begin.astimezone(UTC).date(), (end - timedelta(milliseconds=1)).astimezone(UTC).date()
+    first = begin.astimezone(UTC).date()
+    last = (end - timedelta(milliseconds=1)).astimezone(UTC).date()
     emails = Email.objects.visible_to(key)
     written = UsageDay.objects.filter(account_id=key.account_id, day__range=(first, last))
     by_day = {

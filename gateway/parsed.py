@@ -7,7 +7,8 @@ from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import unpack
 
 # Seconds that a request waits, and a worker.
-PATIENCE, LONG_PATIENCE = 20.0, 60.0
+PATIENCE = 20.0
+LONG_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def _all_processes() -> Iterator[int]:
 
 
 def _own_line() -> set[int]:
-    line, pid = {0}, os.getpid()
+    line = {0}
+    pid = os.getpid()
     while pid not in line:
         line.add(pid)
         pid = _parent(pid)

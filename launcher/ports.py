@@ -9,7 +9,8 @@ from launcher.console import LaunchError
 
 # Below the range from which Linux takes ports for outgoing connections (32768 and up): one found free here is not
 # taken by a chance connection before, or while, the child that gets it starts again.
-_FIRST, _LAST = 20_000, 32_000
+_FIRST = 20_000
+_LAST = 32_000
 
 
 def pick_free_ports(count: int) -> list[int]:

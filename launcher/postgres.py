@@ -101,7 +101,8 @@ class Postgres(EmbeddedServer):
 
     def _refuse_another_version(self) -> None:
         """PostgreSQL opens no folder of another major version, and says so in its log only."""
-        made, brought = self._major(), major_version(self._programs / "postgres")
+        made = self._major()
+        brought = major_version(self._programs / "postgres")
         if made > brought:
             raise LaunchError(
                 f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}: start the newer "

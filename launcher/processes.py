@@ -73,7 +73,8 @@ class Process:
 
 def table(environment: Environment) -> list[Process]:
     """The processes of this product, in the order in which they start."""
-    product, ports = environment.product, environment.ports
+    product = environment.product
+    ports = environment.ports
     processes = []
     if product != "gateway":
         processes += [http("web", port=ports["PORT"], serve="dashboard", path="/readyz"), live(ports["LIVE_PORT"])]

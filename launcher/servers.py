@@ -16,7 +16,8 @@ class Servers:
     """PostgreSQL and Redis, as far as they are not given from outside, and the parser."""
 
     def __init__(self, *, data: Path, database: bool = True, redis: bool = True, durable: bool = True) -> None:
-        sockets, logs = socket_folder(data), log_folder(data)
+        sockets = socket_folder(data)
+        logs = log_folder(data)
         self.postgres = (
             Postgres(data=data / "postgres", sockets=sockets, log=logs / "postgres.log", durable=durable)
             if database

@@ -80,6 +80,7 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
 
 
 def _attachment_in_words(file: Attachment) -> str:
-    size, digest = f"{file.size:,} bytes" if file.size else "", f"SHA-256 {file.sha256}" if file.sha256 else ""
+    size = f"{file.size:,} bytes" if file.size else ""
+    digest = f"SHA-256 {file.sha256}" if file.sha256 else ""
     known = ", ".join(filter(None, (file.content_type, size, digest)))
     return f"{file.name or '(no name)'} ({known or 'nothing else known'})"

@@ -48,7 +48,8 @@ class MessageEvent(models.TextChoices):
 
 
 START = ""
-_S, _E = MessageState, MessageEvent
+_S = MessageState
+_E = MessageEvent
 _OPEN = (START, _S.SCHEDULED, _S.HELD, _S.GONE)
 _APPROVED = (_S.APPROVED, _S.SCHEDULED_APPROVED)
 _UNSENT = (_S.REJECTED, _S.CANCELLED, _S.FAILED)
@@ -187,7 +188,8 @@ class DecisionEvent(models.TextChoices):
     FOUND = "found"
 
 
-_D, _W = DecisionState, DecisionEvent
+_D = DecisionState
+_W = DecisionEvent
 DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.UNDO): _D.UNDONE,
     (_D.RECORDED, _W.TAKE): _D.CALLING,

@@ -170,7 +170,8 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
     state = next_message_state(message.state, event)
     if state is None:
         return False
-    message.state, message.changed_at = state, now
+    message.state = state
+    message.changed_at = now
     if status:
         message.upstream_status = fitting("upstream_status", status)
     message.save(update_fields=["state", "changed_at", "upstream_status"])
@@ -268,7 +269,8 @@ def store_revision(
 
     `parsed` is the row's content as the parser read it before the transaction.
     """
-    current, content = message.revision, content_of(row)
+    current = message.revision
+    content = content_of(row)
     new = content if current is None else changed_content(current, content)
     shown = new or (stored_content(current) if current else content)
     if parsed is None or shown != content:
@@ -279,7 +281,8 @@ def store_revision(
     _copy_row(message, row)
     is_new = message.hydrated_at is None and not message.is_practice
     if is_new and (before := examiner.version_before(message)):
-        message.answers, message.try_number = before, before.try_number + 1
+        message.answers = before
+        message.try_number = before.try_number + 1
     is_new_version = current is None or new is not None
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
@@ -291,7 +294,8 @@ def store_revision(
             message, content=shown, parsed=parsed, findings=findings, simplified=simplified, actor=actor
         )
     message.revision = current
-    is_first, message.hydrated_at = message.hydrated_at is None, message.hydrated_at or now
+    is_first = message.hydrated_at is None
+    message.hydrated_at = message.hydrated_at or now
     # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
     columns, review = examiner.columns_of(message, shown, parsed, current.findings)
@@ -333,7 +337,8 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
     message.sandbox = bool(row.get("sandbox"))
     message.direction = direction_of(row.get("direction") or message.direction, row.get("status"))
-    upstream_id, mailbox = str(row.get("mailbox_id") or ""), message.mailbox
+    upstream_id = str(row.get("mailbox_id") or "")
+    mailbox = message.mailbox
     # Mostly the webhook named it.
     if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
         mailbox = find_mailbox(message.connection, upstream_id=upstream_id, address=str(row.get("mailbox") or ""))
@@ -351,7 +356,8 @@ def _next_revision(
     simplified: int,
     actor: Actor,
 ) -> Revision:
-    before, found = message.revision, fingerprint(content)
+    before = message.revision
+    found = fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
     revision = Revision.objects.create(
@@ -481,7 +487,8 @@ def fill_from_event(message: Message, event: Event) -> None:
 
 def event_from_answer(answer: Mapping[str, Any]) -> Event:
     """Return MultiMail's answer about a message as an event, so that `fill_from_event` can use it."""
-    content, metadata = content_of(answer), answer.get("metadata")
+    content = content_of(answer)
+    metadata = answer.get("metadata")
     return Event(
         kind="",
         name="",

@@ -134,7 +134,8 @@ def download(url: str, *, headers: dict[str, str], most: int, limit: float, allo
         )
         try:
             with http.exchange("GET", url, headers=headers, body=None, limits=limits) as response:
-                status, to = response.status_code, response.headers.get("Location", "")
+                status = response.status_code
+                to = response.headers.get("Location", "")
                 if status in _REDIRECTS and to:
                     continue
                 body = bytearray()
@@ -159,5 +160,6 @@ def _as_sent(url: str) -> str:
     is_plain = parts.netloc.isprintable() and "@" not in parts.netloc and parts.port != 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
         raise ValueError("not an address of the web")
-    path, query = quote(parts.path, _AS_WRITTEN), quote(parts.query, _AS_WRITTEN)
+    path = quote(parts.path, _AS_WRITTEN)
+    query = quote(parts.query, _AS_WRITTEN)
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

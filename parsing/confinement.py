@@ -21,8 +21,12 @@ _ENCODINGS = (
     *("koi8-r", "koi8-u", "mac-roman", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "hz"),
     *("euc-jp", "euc-kr", "shift-jis", "iso2022-jp", "iso2022-kr", "base64", "quopri", "uu"),
 )
-_NEW_IPC, _NEW_USER, _NEW_NETWORK = 0x08000000, 0x10000000, 0x40000000
-_PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVILEGES = 1, 4, 38
+_NEW_IPC = 0x08000000
+_NEW_USER = 0x10000000
+_NEW_NETWORK = 0x40000000
+_PDEATHSIG = 1
+_DUMPABLE = 4
+_NO_NEW_PRIVILEGES = 38
 _CAPABILITIES_3 = 0x20080522
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -33,7 +33,8 @@ def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     value = json.loads(head)
     if not newline or not isinstance(value, dict):
         raise ValueError("no message of the parser")
-    blobs, at = [], 0
+    blobs = []
+    at = 0
     while at < len(rest):
         if at + _LENGTH.size > len(rest):
             raise ValueError("a message of the parser that breaks off")

@@ -28,18 +28,24 @@ from parsing.jobs import Job
 AT_ONCE = 2
 # The socket of the desk's pages, and that of everybody else, who get one of the two places: whatever comes in, a person
 # who opens a message does not wait for it.
-PAGES, OTHERS = "pages.sock", "parser.sock"
+PAGES = "pages.sock"
+OTHERS = "parser.sock"
 # Elapsed seconds of one request, for a process that neither ends nor computes.
 DEADLINE = 45.0
 # Seconds between two signs of work for the launcher.
 BEAT_EVERY = 5.0
 # Exit statuses of a request's process.
-_OUT_OF_MEMORY, _FAILED, _KNOWN = 3, 4, 5
-_HEAD, _DIGEST, _NAME = 200, 32, 60
+_OUT_OF_MEMORY = 3
+_FAILED = 4
+_KNOWN = 5
+_HEAD = 200
+_DIGEST = 32
+_NAME = 60
 # Of the bytes of a request, besides the memory that its job may use.
 _COPIES = 3
 # Requests over which a process was killed this often are not run again; of so many the digests are kept.
-MOST_KILLS, MOST_KEPT = 2, 10_000
+MOST_KILLS = 2
+MOST_KEPT = 10_000
 
 
 @dataclass
@@ -122,7 +128,8 @@ class Parser:
         os.close(one.watch)
         told = os.read(one.told, _DIGEST + _NAME)
         os.close(one.told)
-        digest, error = told[:_DIGEST], told[_DIGEST:].decode("ascii", "replace")
+        digest = told[:_DIGEST]
+        error = told[_DIGEST:].decode("ascii", "replace")
         _, status = os.waitpid(one.pid, 0)
         with one.connection as connection:
             if status and digest:
@@ -194,7 +201,8 @@ def _head(connection: socket.socket) -> tuple[str, int]:
 
 def _receive(connection: socket.socket, size: int) -> bytes:
     content = bytearray(size)
-    view, at = memoryview(content), 0
+    view = memoryview(content)
+    at = 0
     while at < size:
         received = connection.recv_into(view[at:])
         if not received:

@@ -91,7 +91,9 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
     """Show the progress of an export."""
     note_lost_exports()
     found = _found(request, export_id)
-    wanted, is_own, total = FORMATS[found.format], found.person == request.user.pk, found.rows_total or 0
+    wanted = FORMATS[found.format]
+    is_own = found.person == request.user.pk
+    total = found.rows_total or 0
     context: dict[str, Any] = {
         "export": found,
         "format": wanted.label,
@@ -203,7 +205,8 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
 
 def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
     """Return a function that checks whether the person is still active, in this session, with the same roles."""
-    person, session = int(actor.id), str(request.session.session_key)
+    person = int(actor.id)
+    session = str(request.session.session_key)
 
     def stays() -> bool:
         now = Person.objects.filter(pk=person, is_active=True).first()

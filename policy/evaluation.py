@@ -86,7 +86,8 @@ def rule(facts: RulingFacts) -> Ruling:
     if not facts.is_fetched:
         return _refused(facts, "The content is still being fetched. It can be decided once it is here.")
     if forbidding := _forbidding(facts):
-        name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
+        name = forbidding[0][0]
+        reasons = tuple(sentence for _, sentence in forbidding)
         off_list = _off_list(facts) if name == "allowlist" else ""
         return Ruling(facts, False, True, reasons + _notes(facts), name, off_list)
     if facts.stopped_by:

@@ -111,7 +111,8 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     if _PLAIN.fullmatch(text):
         yield False, text
         return
-    at, ordinary = 0, []
+    at = 0
+    ordinary = []
     for run in _RUN.finditer(text):
         whole = run.group()
         needed, found = _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
@@ -154,7 +155,8 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
     after = text[run.end()] if run.end() < len(text) else ""
     needed = ""
     if before and not before.isspace() and found[0] in "\ufe0e\ufe0f":
-        needed, found = found[0], found[1:]
+        needed = found[0]
+        found = found[1:]
     if before == "\U0001f3f4" and found.endswith("\U000e007f") and _tag_text(found) in _FLAGS:
         return needed + found, ""
     if found == "\u200d" and _is_emoji(before) and _is_emoji(after):

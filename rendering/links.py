@@ -77,7 +77,8 @@ def find_hosts(text: str) -> list[NamedHost]:
         labels = match["host"].lower().split(".")
         while len(labels) > 1 and not (len(labels[-1].rstrip("-_")) > 1 and labels[-1][0].isalpha()):
             labels.pop()
-        host, local = ".".join(labels).rstrip("-_"), (match["local"] or "").lower()
+        host = ".".join(labels).rstrip("-_")
+        local = (match["local"] or "").lower()
         is_sure = match["scheme"] or local or host.startswith("www.")
         is_file = labels[-1] in _FILE_ENDINGS and not is_sure
         if len(labels) > 1 and not is_file and (is_sure or has_known_suffix(host)):
@@ -88,7 +89,9 @@ def find_hosts(text: str) -> list[NamedHost]:
 
 def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
     """Return the hosts that a text names together with the words it runs into, and neither of them by itself."""
-    before, text, after = readable(before), readable(text), readable(after)
+    before = readable(before)
+    text = readable(text)
+    after = readable(after)
     before = "" if _SEAM.search(before[-2:] + text[:2]) else before
     after = "" if _SEAM.search(text[-2:] + after[:2]) else after
     edges = (len(before), len(before + text))
@@ -282,7 +285,8 @@ def _split_target(target: str) -> tuple[str, str, list[str]]:
             _, host, flags = _split_target("https:" + target)
             return "https", host, flags
         return "", "", [] if target.startswith("#") or not target else ["relative"]
-    scheme, rest = match.group(1).lower(), match.group(2)
+    scheme = match.group(1).lower()
+    rest = match.group(2)
     if scheme == "mailto":
         host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip())
         return scheme, host, flags
@@ -357,7 +361,8 @@ def _joined(base: str, target: str) -> str:
 MAX_BESIDE = 64
 
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
-_CELL, _APART_MARK = "\x1f", "\x1e"
+_CELL = "\x1f"
+_APART_MARK = "\x1e"
 # A name that goes on in the next cell: one that begins or ends with a dot belongs to no sentence.
 _TOUCHING = re.compile(r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])")
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
@@ -408,7 +413,8 @@ class LinkTexts:
     def end(self, slot: tuple[int, int]) -> None:
         """End the link that began last."""
         link = self.open.pop()
-        link.end, link.slot = self.size, slot
+        link.end = self.size
+        link.slot = slot
         self.links.append(link)
 
     def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:

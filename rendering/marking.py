@@ -43,7 +43,8 @@ class Page:
                 self.out.append(f'<span id="{self.next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
                 self.text.append(f"[{piece}]")
                 continue
-            drawn, has_line = html.escape(piece, quote=False), is_struck and not piece.isspace()
+            drawn = html.escape(piece, quote=False)
+            has_line = is_struck and not piece.isspace()
             self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
             folded = piece if preformatted else _BLANKS.sub(" ", piece)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
@@ -59,7 +60,8 @@ class Page:
         at = 0
         mark_id = f' id="word-{first}-{number}"'
         for n, text in enumerate(texts):
-            begin, end = max(0, places[0][0] - at), max(0, places[-1][1] - at)
+            begin = max(0, places[0][0] - at)
+            end = max(0, places[-1][1] - at)
             if n in self.drawn and text[begin:end]:
                 before, words, after = (
                     html.escape(piece, quote=False) for piece in (text[:begin], text[begin:end], text[end:])

@@ -21,7 +21,9 @@ def passage_span(text: str, words: str) -> tuple[int, int] | None:
     place = "".join(_COUNTED.findall(text)).find(wanted) if wanted else -1
     if place < 0:
         return None
-    start, last, passed = -1, place + len(wanted) - 1, 0
+    start = -1
+    last = place + len(wanted) - 1
+    passed = 0
     for run in _COUNTED.finditer(text):
         length = run.end() - run.start()
         if start < 0 and place < passed + length:

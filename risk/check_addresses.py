@@ -33,7 +33,8 @@ from risk.lookalikes import (
     passes_for_latin,
 )
 
-MANY, VERY_MANY = 10, 50
+MANY = 10
+VERY_MANY = 50
 
 # A message to more unknown domains than this is one mass mail; comparing each with each would take too long.
 MAX_COMPARED = 100
@@ -207,7 +208,8 @@ def _by_form(content: Content) -> Iterator[Finding]:
 
 def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
     for who, address in unknown_addresses(content, context):
-        local, domain = address.rpartition("@")[0], domain_of(address)
+        local = address.rpartition("@")[0]
+        domain = domain_of(address)
         if address.isascii() and "xn--" not in domain:
             continue
         parts = ((domain, "domain"), (local, "name before the @"))

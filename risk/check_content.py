@@ -97,7 +97,8 @@ def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) 
         is_milder = not acting and flag not in _MISLEADING
         targets = [short_target(link.target) for link in odd]
         anchor = mark_anchor(odd[0].mark, LINKS)
-        sentence, detail = f"A link {words}.", f"{one_word(targets[0][:120])}."
+        sentence = f"A link {words}."
+        detail = f"{one_word(targets[0][:120])}."
         yield finding("odd_link", sentence, detail, targets, is_milder=is_milder, anchor=anchor)
 
 
@@ -237,8 +238,10 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
     text = context.text_part
     if text is None or rendered.doubt:
         return
-    in_html, in_text = numbers(rendered.plain), numbers(text.plain)
-    only_html, only_text = in_html - in_text, in_text - in_html
+    in_html = numbers(rendered.plain)
+    in_text = numbers(text.plain)
+    only_html = in_html - in_text
+    only_text = in_text - in_html
     if only_html or only_text:
         detail = "; ".join(
             f"only the {part} says {', '.join(sorted(found)[:5])}"
@@ -283,7 +286,8 @@ def overlap(first: str, second: str, *, besides: str = "") -> float:
     one, other, in_both = (
         Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second, besides)
     )
-    one, other = one - in_both, other - in_both
+    one = one - in_both
+    other = other - in_both
     total = one.total() + other.total()
     return 2 * (one & other).total() / total if total else 1.0
 

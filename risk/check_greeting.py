@@ -43,7 +43,8 @@ _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
 _TWO_LETTERS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
 
 # The salutation is searched in the beginning of a message.
-MAX_LINES, MAX_CHARACTERS = 8, 2000
+MAX_LINES = 8
+MAX_CHARACTERS = 2000
 # A message to more people than this is not expected to greet one of them.
 MAX_PEOPLE = 5
 

@@ -55,7 +55,8 @@ def own_word(content: Content, rendered: RenderedMessage, context: RiskContext) 
     """The words that admins look for in this mailbox, each with its own points."""
     if not context.own_phrases:
         return
-    places, found = _places(content, rendered), 0
+    places = _places(content, rendered)
+    found = 0
     for one in context.own_phrases:
         matches = _matches(places, one)
         if matches and found < MOST:

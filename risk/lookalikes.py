@@ -22,7 +22,8 @@ PROVIDERS = frozenset(
     "mail.ru qq.com 163.com 126.com t-online.de freenet.de orange.fr free.fr wanadoo.fr libero.it".split()
 )
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
-_CYRILLIC, _GREEK = "аеорсухіјѕԁһӏьгкмтвнԛԝ", "αεορςυνικτω"
+_CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
+_GREEK = "αεορςυνικτω"
 _LETTERS = str.maketrans(
     # Digits and signs that pass for letters, then Cyrillic and Greek letters that look Latin.
     {"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "|": "l", "i": "l", "ı": "l", "ɡ": "g", "ɑ": "a"}
@@ -137,7 +138,8 @@ def compare_names(address: str, known: str) -> Comparison:
     domain = address.rpartition("@")[2].lower()
     if known in domain:
         return Comparison(_windowed(_aligned(unicode_host(domain), unicode_host(known))))
-    mine, other = registered_domain(domain), registered_domain(known)
+    mine = registered_domain(domain)
+    other = registered_domain(known)
     before = [(one, one) for one in unicode_host(domain.removesuffix(mine))]
     return Comparison(_windowed([*before, *_aligned(unicode_host(mine), unicode_host(other))]))
 
@@ -145,7 +147,8 @@ def compare_names(address: str, known: str) -> Comparison:
 def _aligned(written: str, known: str) -> list[tuple[str, str]]:
     columns: list[tuple[str, str]] = []
     for step in Levenshtein.opcodes(written, known):
-        mine, other = written[step.src_start : step.src_end], known[step.dest_start : step.dest_end]
+        mine = written[step.src_start : step.src_end]
+        other = known[step.dest_start : step.dest_end]
         width = max(len(mine), len(other))
         columns += zip(mine.ljust(width), other.ljust(width), strict=True)
     return columns
@@ -159,7 +162,8 @@ def _windowed(columns: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
     end = start + COLUMNS
     cut = ("…", "…")
-    left, right = [cut] * (start > 0), [cut] * (end < len(columns))
+    left = [cut] * (start > 0)
+    right = [cut] * (end < len(columns))
     return (*left, *columns[start:end], *right)
 
 

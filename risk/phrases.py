@@ -15,7 +15,10 @@ from typing import NamedTuple
 from common.words import MAX_WORD, quoted, words_of
 from rendering import stripped
 
-MAX_TYPED, MAX_WORDS, MAX_STARS, MIN_FIXED = 80, 8, 3, 2
+MAX_TYPED = 80
+MAX_WORDS = 8
+MAX_STARS = 3
+MIN_FIXED = 2
 # How many words of the text are shown before and after what was found.
 CONTEXT = 6
 
@@ -141,17 +144,23 @@ def fits(word: str, pattern: str) -> bool:
     fixed = _beginning(pattern)
     if not word.startswith(fixed):
         return False
-    at, here, star, resumed = len(fixed), len(fixed), -1, 0
+    at = len(fixed)
+    here = len(fixed)
+    star = -1
+    resumed = 0
     while at < len(word):
         if here < len(pattern) and pattern[here] == "*":
-            star, resumed = here, at
+            star = here
+            resumed = at
             here += 1
         elif here < len(pattern) and _is_one(word[at], pattern[here]):
-            at, here = at + 1, here + 1
+            at = at + 1
+            here = here + 1
         elif star >= 0:
             # The last star takes one character more.
             resumed += 1
-            at, here = resumed, star + 1
+            at = resumed
+            here = star + 1
         else:
             return False
     return not pattern[here:].strip("*")

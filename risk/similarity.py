@@ -25,10 +25,14 @@ from risk.sums import Sums
 MAX_DISTANCE = 8
 
 # Text after so many characters is compared as it is (shape); words after so many are left out (bands).
-MAX_MASKED, MAX_WORDS = 200_000, 4000
+MAX_MASKED = 200_000
+MAX_WORDS = 4000
 
 # Stand in a masked text for what was filled in. No message's own text holds them.
-_NAME, _ADDRESS, _NUMBER, _MONTH = "\ue001", "\ue002", "\ue003", "\ue004"
+_NAME = "\ue001"
+_ADDRESS = "\ue002"
+_NUMBER = "\ue003"
+_MONTH = "\ue004"
 
 # Of ASCII only: mail programs end a link at other characters, and show what follows as text.
 _URL = re.compile(r"(?:https?://|www\.)[!#-&*-;=?-Z\\^-~]{1,2000}", re.IGNORECASE)

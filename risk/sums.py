@@ -45,10 +45,13 @@ from risk.money import (
 from simple_form.html_reading import decode
 
 # What is longer is not read to its end, and its sum is unknown. Addresses count little.
-MOST_READ, _MOST_ADDRESS = 60_000, 40
+MOST_READ = 60_000
+_MOST_ADDRESS = 40
 # So many words from money a number is near: from money with a number of its own, and from money without.
-_NEAR, _NEAR_WITHOUT = 3, 6
-MOST_UNREAD, _MOST_PASSAGE = 3, 60
+_NEAR = 3
+_NEAR_WITHOUT = 6
+MOST_UNREAD = 3
+_MOST_PASSAGE = 60
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,11 @@ _TOKEN = re.compile(
     rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
     re.IGNORECASE | re.DOTALL,
 )
-_NUMBER, _MONEY, _ZEROS, _WORD, _URL = "number", "money", "zeros", "word", "url"
+_NUMBER = "number"
+_MONEY = "money"
+_ZEROS = "zeros"
+_WORD = "word"
+_URL = "url"
 _PART_OF_SIGN = "part of a sign"
 
 
@@ -177,7 +184,8 @@ def _tokens(text: str) -> list[_Item]:
     found: list[_Item] = []
     after = 0
     for token in _TOKEN.finditer(text):
-        kind, one = token.lastgroup or "", token.group()
+        kind = token.lastgroup or ""
+        one = token.group()
         is_money = kind == "sign" and (unicodedata.category(one) == "Sc" or one in SIGNS)
         if kind == "sign" and not is_money:
             continue
@@ -212,7 +220,8 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
     found: list[_Item] = []
     at = 0
     while at < len(items):
-        letters, end = items[at].text, at + 1
+        letters = items[at].text
+        end = at + 1
         while (
             end < len(items)
             and items[end].kind == items[end - 1].kind == _WORD
@@ -278,7 +287,8 @@ def _neighbours(items: Sequence[_Item]) -> Iterator[tuple[_Item | None, _Item, _
 
 def _named(word: _Item, money: _Item) -> str:
     """Return which currency "dollars" are behind "US"; empty where the word does not say that."""
-    before, name = folded(word.text), folded(money.text)
+    before = folded(word.text)
+    name = folded(money.text)
     return next((code for (one, start), code in NAMED.items() if before == one and name.startswith(start)), "")
 
 
@@ -289,7 +299,8 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
     leads_money = after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
     zeros = TIMES.get(key)
     if zeros and follows and (is_glued or leads_money or key not in UNSURE_TIMES):
-        item.kind, item.zeros = _ZEROS, zeros
+        item.kind = _ZEROS
+        item.zeros = zeros
         return
     if after is not None and after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€", where the number follows.
@@ -297,7 +308,9 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
     is_spaced = after is not None and after.gap == " " and item.text.isupper() and len(key) > 1
     if after is not None and after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
         after.code = DOLLARS[key]
-        after.gap, after.start, item.kind = item.gap, item.start, _PART_OF_SIGN
+        after.gap = item.gap
+        after.start = item.start
+        item.kind = _PART_OF_SIGN
         return
     follows = follows or (before is not None and item.gap in ("", " ") and is_number_word(before.text))
     code = currency_of(item.text, before=before.text if before is not None else "", follows_number=follows)
@@ -316,7 +329,8 @@ def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> No
         code = currency_of(rest) if follows or rest.upper() in CODES else None
         item.zeros = 0 if code is None else 6 if item.text[0] in "Mm" else 3
     if code is not None:
-        item.kind, item.code = _MONEY, code
+        item.kind = _MONEY
+        item.code = code
         item.zeros = 3 if key in THOUSANDS else item.zeros
 
 
@@ -388,7 +402,8 @@ class _Reading:
         return bool(_APART.search(gap.replace(": ", " ") if number > money else gap))
 
     def _read(self, number: int, money: int) -> None:
-        value, named = self._items[number].value, self._items[money]
+        value = self._items[number].value
+        named = self._items[money]
         if value is None or is_number_word(named.text):
             self._note(number, money)
             return

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from tinycss2.color4 import parse_color
 
 # Below this contrast nobody can read a text; the simple form keeps colours from the second on.
-UNREADABLE, READABLE = 1.5, 2.2
+UNREADABLE = 1.5
+READABLE = 2.2
 
 
 class Colour(NamedTuple):

@@ -27,11 +27,14 @@ from simple_form.style_sheets import (
     written_name,
 )
 
-MAX_TAGS, MAX_TEXT, MAX_REFERENCES = 20_000, 2_000_000, 200_000
+MAX_TAGS = 20_000
+MAX_TEXT = 2_000_000
+MAX_REFERENCES = 200_000
 # Rows or columns that one cell has at most.
 MOST_SPANNED = 100
 # Characters in all style attributes, and values of rules that may hold for one element.
-MAX_STYLES, MAX_UNSURE = 400_000, 200
+MAX_STYLES = 400_000
+MAX_UNSURE = 200
 # What keeps its name until the tree is built: it has a meaning of its own to a parser.
 _KEPT = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code dd del dfn div dl dt em figcaption "
@@ -391,7 +394,8 @@ class _Reader:
 
     def _pass_over(self, token: Token) -> None:
         """Leave a tag out, and note what it would have done."""
-        name, attributes = token.name, {n: decode_attribute(v) for n, v in token.attributes.items()}
+        name = token.name
+        attributes = {n: decode_attribute(v) for n, v in token.attributes.items()}
         self.is_displayed = name in _NEVER_DRAWN and self._styled(name, attributes).shows
         if self.is_displayed and name not in RAW:
             self._left_out(f"words of <{name}> that a style displays", "add words", "")

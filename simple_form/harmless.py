@@ -12,7 +12,8 @@ from typing import NamedTuple
 from simple_form.colours import BLACK, READABLE, WHITE, Colour, colour_of, contrast
 
 ROOT_SIZE = 16.0
-LARGEST_LETTERS, LARGEST_WINDOW = 48.0, 800.0
+LARGEST_LETTERS = 48.0
+LARGEST_WINDOW = 800.0
 _UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
 _LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
@@ -32,7 +33,8 @@ def length(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> f
     found = _LENGTH.fullmatch(value)
     if found is None:
         return None
-    number, unit = float(found[1]), found[2]
+    number = float(found[1])
+    unit = found[2]
     if unit == "":
         return 0.0 if number == 0 else None
     if unit == "%":
@@ -124,7 +126,8 @@ _LINES = frozenset(
 def _is_decoration(value: str) -> bool:
     """A line of the usual thickness, in a colour."""
     for one in parts_of(value):
-        thickness, colour = length(one), colour_of(one)
+        thickness = length(one)
+        colour = colour_of(one)
         is_usual = thickness is not None and 0 <= thickness <= (1 if "line-through" in value else 2.5)
         if one not in _LINES and not is_usual and (colour is None or colour.alpha < 0.6):
             return False
@@ -163,7 +166,8 @@ def _is_font(value: str) -> bool:
     found = font_parts(value)
     if found is None:
         return value in _SYSTEM_FONTS
-    words, line = found["style"].split(), found["line"]
+    words = found["style"].split()
+    line = found["line"]
     is_style = len(words) <= 4 and all(one in _FONT_STYLES for one in words)
     is_once = sum(one in _WEIGHTS for one in words) <= 1 and sum(one in _SLANTS for one in words) <= 1
     is_drawn = _is_size(found["size"]) and (line is None or _is_line(line))
@@ -178,7 +182,8 @@ _FAMILIES = re.compile(r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*
 
 def _is_family(value: str) -> bool:
     """Families whose letters look like what they are."""
-    at, is_found = 0, False
+    at = 0
+    is_found = False
     while at < len(value):
         found = _FAMILIES.match(value, at)
         family = found[0].strip(" ,") if found else "inherit"

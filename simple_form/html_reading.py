@@ -84,7 +84,10 @@ def tokens(source: str) -> Iterator[Token]:
     little.
     """
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
-    at, end, foreign, inside = 0, len(text), False, 0
+    at = 0
+    end = len(text)
+    foreign = False
+    inside = 0
     while at < end:
         opening = text.find("<", at)
         if opening == -1:
@@ -103,7 +106,8 @@ def tokens(source: str) -> Iterator[Token]:
         if token.kind != "start":
             continue
         if token.name in FOREIGN:
-            foreign, inside = True, inside + 1
+            foreign = True
+            inside = inside + 1
         elif foreign and token.name in HTML_INSIDE:
             inside = _TO_THE_END
         if token.name == "plaintext" and not foreign:

@@ -26,11 +26,14 @@ _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
 _BUTTON = ("black", "#efefef")
 MOST_COLOURS = 6
 MOST_STRUCK = 2
-_STRUCK, _LINED = frozenset(("s", "strike", "del")), frozenset(("u", "ins"))
+_STRUCK = frozenset(("s", "strike", "del"))
+_LINED = frozenset(("u", "ins"))
 # Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
-_TINY, _CROWDED = 8.0, 1.0
+_TINY = 8.0
+_CROWDED = 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
-_PALE, FAR = 0.5, 400.0
+_PALE = 0.5
+FAR = 400.0
 # How wide a line is where nothing says so.
 _WIDEST = 300.0
 _LARGE_SHARE = 0.5
@@ -145,7 +148,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     styled = element.styled
     held = styled.held
     size = above.size * SCALES.get(name, 1.0)
-    line, share = above.line, above.line_share
+    line = above.line
+    share = above.line_share
     if "font-size" in held:
         size = _size(held["font-size"], above.size)
     if "line-height" in held:
@@ -156,18 +160,19 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     # As many levels as there are, an unsure size can make them smaller.
     least = min([size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes])
     is_link = name == "a" and "href" in element.attributes
-    colour, back = held.get("color", ""), held.get("background-color", "")
-    others, other_backs = unsure.get("color", ()), unsure.get("background-color", ())
+    colour = held.get("color", "")
+    back = held.get("background-color", "")
+    others = unsure.get("color", ())
+    other_backs = unsure.get("background-color", ())
     if is_link and not colour:
         colour = tree.link_colour or LINK.written()
         others = (*others, tree.visited_colour)
     if name == "mark":
-        colour, back = colour or "black", back or "yellow"
+        colour = colour or "black"
+        back = back or "yellow"
     if name == "button":
-        others, other_backs = (
-            (*others, *([] if colour else _BUTTON[:1])),
-            (*other_backs, *([] if back else _BUTTON[1:])),
-        )
+        others = (*others, *([] if colour else _BUTTON[:1]))
+        other_backs = (*other_backs, *([] if back else _BUTTON[1:]))
     is_floating = any(one != "none" for one in styled.all_of("float"))
     under = _under(above.backs, above.block_backs, above.outer_backs, name, is_block)
     # What floats may lie beyond the box around it.
@@ -179,7 +184,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     # Where a page is in quirks mode, a table does not inherit colours and sizes.
     is_restarted = name == "table" and not tree.is_standard
     colours = _colours((*above.colours, *above.page_colours) if is_restarted else above.colours, colour, others)
-    dark_colours, dark_backs = colours, backs
+    dark_colours = colours
+    dark_backs = backs
     dark_back = back
     if tree.has_dark_mode or tree.has_dark_scheme:
         dark = styled.dark or held
@@ -194,7 +200,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     drawn = " ".join((held.get("text-decoration", ""), *unsure.get("text-decoration", ())))
     is_struck = "line-through" in drawn or name in _STRUCK
     is_lined = is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
-    is_table, clip = name == "table", _clip(styled, above.clip)
+    is_table = name == "table"
+    clip = _clip(styled, above.clip)
     return above._replace(
         size=size,
         least=least,

@@ -16,7 +16,8 @@ BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table 
 MOST_RAISED = 1
 _MOST_PULLED = 1.0
 # So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
-_NARROW_ITEM, _MOST_FIXED = 200.0, 3
+_NARROW_ITEM = 200.0
+_MOST_FIXED = 3
 _ON_LINES = frozenset(
     "a abbr b big cite code del em font i ins kbd mark q s samp small span strike strong sub sup u".split()
 )
@@ -24,15 +25,19 @@ _ON_LINES = frozenset(
 _APART = frozenset(("table", "button", "output", "ruby"))
 _PARTS = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption"))
 # So many parts a row has at most, and so much room is beside each.
-_MOST_PARTS, _MOST_AROUND = 8, 60.0
+_MOST_PARTS = 8
+_MOST_AROUND = 60.0
 # A wider cell leaves little room to the others of a table with fixed columns.
-_MOST_CELL, _LEAST_CELL = 240.0, 10.0
+_MOST_CELL = 240.0
+_LEAST_CELL = 10.0
 # Behind so much, words are out of sight, and nobody looks for them.
 _MOST_PUSHED = 750.0
 PUSHED = "a long line before it"
-MOST_COLUMNS, MOST_FLOATS = 30, 10
+MOST_COLUMNS = 30
+MOST_FLOATS = 10
 # How much room a table has in a narrow window, and in a wide one.
-_NARROW_WINDOW, _WIDE_WINDOW = 300.0, 700.0
+_NARROW_WINDOW = 300.0
+_WIDE_WINDOW = 700.0
 _TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
 _CUTTING = frozenset(
     f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
@@ -146,7 +151,10 @@ class Place:
         if self.has_right and self.begins_right is False:
             for one in self.stack:
                 one.is_mixed = True
-        self.parts, self.has_words, self.has_right, self.begins_right = 0, False, False, None
+        self.parts = 0
+        self.has_words = False
+        self.has_right = False
+        self.begins_right = None
         self.pushed = self.unbroken = 0.0
 
     def add_words(self, text: str) -> None:

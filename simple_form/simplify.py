@@ -32,9 +32,16 @@ _SAME = {
 }  # fmt: skip
 _PARTS = frozenset("td th tr tbody caption table".split())
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
-MOST_INDENTED, MOST_ON_ONE_LINE, MOST_IN_PRE = 5, 40, 120
-MOST_NAMED, MOST_HOWS, MOST_LOOKS, MOST_PREHEADER = 200, 4, 12, 200
-MOST_LETTERED, MOST_PICTURE, MOST_WIDE = 26, 100, 300
+MOST_INDENTED = 5
+MOST_ON_ONE_LINE = 40
+MOST_IN_PRE = 120
+MOST_NAMED = 200
+MOST_HOWS = 4
+MOST_LOOKS = 12
+MOST_PREHEADER = 200
+MOST_LETTERED = 26
+MOST_PICTURE = 100
+MOST_WIDE = 300
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
 # Characters that turn the direction of writing round, carry hidden text, or stand for others.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+")
@@ -167,7 +174,8 @@ class _Writer:
         if columns and str(columns) != marks.get("colspan", "1"):
             one.harms.append(("cells that lie over each other", Harm("cover other words")))
             marks = {**marks, "colspan": str(columns)}
-        one.is_block, one.is_first = is_block, not self.has_words
+        one.is_block = is_block
+        one.is_first = not self.has_words
         beside = {*INLINE_BOXES, "table-cell"}
         one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
         one.padding = element.attributes.get("cellpadding", "")
@@ -253,7 +261,8 @@ class _Writer:
                 harms.append(("direction: rtl", Harm("move it")))
                 self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
         if self._is_at_right(one, harms):
-            self.at_right, harms = one, []
+            self.at_right = one
+            harms = []
         if harms:
             self._note(one, harms, text if has_words else "")
         if one.number is not None:
@@ -399,7 +408,8 @@ class _Writer:
         for how, harm in element.styled.harms:
             if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
-        held, clip = element.styled.held, self.place.stack[-1].look.clip
+        held = element.styled.held
+        clip = self.place.stack[-1].look.clip
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
         if self.place.stack[-1].look.is_flex and not (0 < (length(held.get("width", "")) or 0.0) < MOST_PICTURE):
@@ -480,7 +490,8 @@ class _Writer:
             widths = {"width", "max-width"}
             held = {name: held[name] for name in held if name not in widths or (length(held[name]) or 0) <= MOST_WIDE}
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
-        one.look, one.is_coloured = style.look, style.is_coloured
+        one.look = style.look
+        one.is_coloured = style.is_coloured
         if style.is_tall:
             how = "padding or border of words on a line"
             one.harms = [*one.harms, (how, Harm("cover other words", reaches=True))]

@@ -13,8 +13,11 @@ from simple_form.harmless import Harm, harm_of
 from simple_form.result import Change, TooComplex
 
 # Characters of all sheets, rules, and rules looked at for all elements. Above the first two no sheet is read.
-MAX_SHEETS, MAX_RULES, MAX_MATCHES = 200_000, 2_000, 200_000
-MAX_STYLE, MAX_DEPTH = 20_000, 10
+MAX_SHEETS = 200_000
+MAX_RULES = 2_000
+MAX_MATCHES = 200_000
+MAX_STYLE = 20_000
+MAX_DEPTH = 10
 
 
 class Declaration(NamedTuple):
@@ -329,7 +332,8 @@ def _makes_no_box(one: Declaration) -> bool:
 
 def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
     """Return each selector as it is written, with escapes resolved, and with a sign for each pair of brackets in it."""
-    written, outside = [""], [""]
+    written = [""]
+    outside = [""]
     for one in prelude:
         if one.type == "literal" and one.value == ",":
             written.append("")

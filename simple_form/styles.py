@@ -16,9 +16,11 @@ INLINE_BOXES = frozenset(("inline-block", "inline-table", "inline-flex", "inline
 _WORDS = frozenset("a b code em i s span strong u".split())
 _PARTS_OF_TABLES = frozenset("table tbody tr td th li dd dt".split())
 # The sizes of letters of the simple form lie between these.
-_SMALLEST, _LARGEST = 10.0, 48.0
+_SMALLEST = 10.0
+_LARGEST = 48.0
 _WIDTHS = ("width", "max-width")
-MOST_SPREAD, MOST_HIGH = 240.0, 120.0
+MOST_SPREAD = 240.0
+MOST_HIGH = 120.0
 # A box around words on a line that is higher lies over the lines next to it.
 _MOST_AROUND = 3.0
 # So much room words on a line have beside them.
@@ -63,7 +65,8 @@ def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_b
     """Return the style of an element that is written as `tag`: of what holds for it, what may stay."""
     display = held.get("display", "")
     is_box = is_block or display in INLINE_BOXES
-    colours, letters = _colours(tag, held, look, above), _letters(tag, held, look, above)
+    colours = _colours(tag, held, look, above)
+    letters = _letters(tag, held, look, above)
     flow = _flow(tag, held, above)
     boxes, spread = _boxes(tag, held, look, above, is_box=is_box)
     kept = {**colours, **letters, **flow, **boxes}
@@ -138,7 +141,8 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
 def _flow(tag: str, held: Mapping[str, str], above: Look) -> dict[str, str]:
     """Keep what stands on a line of its own, and what stands beside other words."""
     kept: dict[str, str] = {}
-    display, white_space = held.get("display", ""), held.get("white-space", "")
+    display = held.get("display", "")
+    white_space = held.get("white-space", "")
     if tag == "pre" or white_space in ("pre", "pre-wrap", "break-spaces", "pre-line"):
         kept["white-space"] = "pre-line" if white_space == "pre-line" else "pre-wrap"
     is_beside = held.get("float", "none") in BESIDE or display in INLINE_BOXES

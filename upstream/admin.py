@@ -51,7 +51,8 @@ class AdminClient(Client):
         `optional` names fields and parameters that the call can do without, and `without` what MultiMail has refused
         here. Raises FieldsRefused for more of those.
         """
-        target, deadline = path(template, *parts), Deadline.after(self._within)
+        target = path(template, *parts)
+        deadline = Deadline.after(self._within)
         left_out = set(optional) & set(without)
         params = params and {name: text for name, text in params.items() if name not in left_out}
         body = body and {name: value for name, value in body.items() if name not in left_out}
@@ -231,7 +232,9 @@ class AdminClient(Client):
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:
-    mode, version, entries = answer.get("mode"), answer.get("version"), answer.get("entries")
+    mode = answer.get("mode")
+    version = answer.get("version")
+    entries = answer.get("entries")
     if not isinstance(mode, str) or not isinstance(version, int) or not isinstance(entries, list):
         raise errors.OutcomeUnknown("MultiMail's answer about an allowlist cannot be read.")
     return ListAtGate(mode=mode, version=version, entries=tuple(one for one in entries if isinstance(one, dict)))

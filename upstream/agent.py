@@ -50,7 +50,8 @@ class Agent(Client):
         held = {"oversight_mode": "gated_send", "idempotency_key": idempotency_key}
         target = path("/v1/mailboxes/{}/send", mailbox_id)
         if not message.get("attachments"):
-            target, held = "/v1/send_email", {"from": mailbox, **held}
+            target = "/v1/send_email"
+            held = {"from": mailbox, **held}
         return self._send(target, message | held, without)
 
     def reply_email(

@@ -123,7 +123,8 @@ class _Survey:
         boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
         read = _Read(None, None, "No mailbox is known.")
         if boxes:
-            template, box = "/v1/mailboxes/{}/allowlist", str(boxes[0]["id"])
+            template = "/v1/mailboxes/{}/allowlist"
+            box = str(boxes[0]["id"])
             read = self._read("admin", template, box, kind="restriction")
             if read.is_there is False:
                 # A strict host does not know the question for one kind.
@@ -179,7 +180,8 @@ class _Survey:
             for name in ("single_read", "read_cc", "thread_bodies"):
                 self._note(name, None, "No outgoing message is held.")
             return
-        mailbox, email = str(row["mailbox_id"]), str(row["id"])
+        mailbox = str(row["mailbox_id"])
+        email = str(row["id"])
         read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
         self._note("single_read", read.is_there, read.because)
         self._note("read_cc", "cc" in read.body if read.body else read.is_there, read.because)

@@ -64,7 +64,10 @@ class Client:
         deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
         asked = {"email_id": email_id} if email_id else {"only": "pending"} if "only" not in without else {}
         rows: dict[str, dict[str, Any]] = {}
-        cursor, seen, unreadable, size = "", {""}, 0, 0
+        cursor = ""
+        seen = {""}
+        unreadable = 0
+        size = 0
         while True:
             params = asked | ({"cursor": cursor} if cursor else {})
             limit = MAX_ANSWER - size
@@ -158,7 +161,8 @@ class Client:
 
     def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
         """Stop everything that would leave the account without a new approval, or let it go again (our gateway)."""
-        body, deadline = {"hold_all": on}, Deadline.after(within)
+        body = {"hold_all": on}
+        deadline = Deadline.after(within)
         return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)
 
     def list_suppressed(self, *, most: int, page: int) -> list[dict[str, Any]]:
@@ -179,7 +183,8 @@ class Client:
     def _pages(self, target: str, name: str, what: str, most: int, page: int) -> list[dict[str, Any]]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[dict[str, Any]] = []
-        cursor, seen = "", {""}
+        cursor = ""
+        seen = {""}
         while len(rows) < most:
             params = ({"limit": str(page)} if page else {}) | ({"cursor": cursor} if cursor else {})
             body = self._call("GET", target, params=params, deadline=deadline)
@@ -270,7 +275,8 @@ def _parsed(answer: Answer) -> dict[str, Any] | None:
 
 
 def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamError:
-    status, body = answer.status, found or {}
+    status = answer.status
+    body = found or {}
     message = str(body.get("error") or "")[:300]
     sentence = f"MultiMail answered {status}: {message}" if message else f"MultiMail answered {status}."
     if status == 429:

@@ -89,10 +89,12 @@ def parse(body: bytes) -> Event:
     kind = _NAMES.get(name, "")
     if name == "email.decided":
         kind = _DECISIONS.get(reader.text("decision", "action").lower(), "")
-    status, metadata = reader.text("status"), reader.find("metadata")
+    status = reader.text("status")
+    metadata = reader.find("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         reader.wrong.append("metadata")
-    reason, decided_by = reader.text("reason", "decision_reason"), reader.text("decided_by", "approved_by")
+    reason = reader.text("reason", "decision_reason")
+    decided_by = reader.text("decided_by", "approved_by")
     event = Event(
         kind=kind,
         name=name,

@@ -12,7 +12,8 @@ from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from rendering.passages import without_passage
 
-MAX_TITLE, MAX_REASON = 150, 600
+MAX_TITLE = 150
+MAX_REASON = 600
 # What an act is called here, its colour, and what it means; decisions also say who made them.
 _ACTIONS = {
     "message.approved": ("Approved", "green", "It is being sent."),
@@ -40,9 +41,12 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
         word, tone, meaning = known
     else:
         status = card_status(message)
-        word, tone, meaning = status.word, status.tone, markup.literal(status.detail)
+        word = status.word
+        tone = status.tone
+        meaning = markup.literal(status.detail)
     if decision and decision.outcome == Outcome.SEND_BACK:
-        word, meaning = "Changes requested", "Nothing was sent. Change it and send it again."
+        word = "Changes requested"
+        meaning = "Nothing was sent. Change it and send it again."
     reason = _reason(message, entry, decision)
     if destination.privacy != Destination.Privacy.FULL:
         reason = without_passage(reason)

@@ -14,7 +14,8 @@ from approvals.desk_messages import desk_messages
 from mirror.models import Message
 from mirror.states import MessageState
 
-MAX_LISTED, MAX_READ = 10, 200
+MAX_LISTED = 10
+MAX_READ = 200
 # A field takes 1,024 units, and "and 12 more" follows.
 _MAX_LINES = 980
 # The card has the colour of the most serious state.
@@ -85,7 +86,8 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
 
 def digest_title(rows: Sequence[Row]) -> str:
     """Return what a digest shows, in a few words."""
-    waiting, number = _number(row for row in rows if row.tone in OPEN_TONES), _number(rows)
+    waiting = _number(row for row in rows if row.tone in OPEN_TONES)
+    number = _number(rows)
     messages = f"{number} message{'' if number == 1 else 's'}"
     if not waiting:
         return f"{messages}, none of them waiting"

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from rendering.invisibles import Tally, pieces
 
-MAX_TITLE, MAX_VALUE = 256, 1024
+MAX_TITLE = 256
+MAX_VALUE = 1024
 # Short values of others; all parts of a card together stay under Discord's 6,000, the lowest limit of any channel.
 MAX_SHORT = 256
 # Discord accepts no longer address under a button.

@@ -35,11 +35,13 @@ from mirror.terms import TOLD_BEFORE
 from risk import score_of
 from risk.lookalikes import alike_pairs, compare_names
 
-MAX_FINDINGS, MAX_NAME = 512, 100
+MAX_FINDINGS = 512
+MAX_NAME = 100
 # Characters of the message's text at the fullest level: enough to recognise it. Reviewers read it on the desk.
 MAX_EXCERPT = 400
 MAX_RISK_WORDS = 3
-MAX_RECIPIENTS, MAX_FILES = 5, 5
+MAX_RECIPIENTS = 5
+MAX_FILES = 5
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
 _WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
@@ -90,7 +92,8 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
 
 def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Return what the card of `message` may say there. The message's text is shown at the fullest level only."""
-    revision, is_full = message.revision, destination.privacy == Destination.Privacy.FULL
+    revision = message.revision
+    is_full = destination.privacy == Destination.Privacy.FULL
     findings = revision.findings if revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
@@ -198,7 +201,8 @@ def _headline(status: Status, detail: str, markup: Markup) -> str:
 
 
 def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
-    minimal, started = facts.is_minimal, triggered_by(facts.trigger)
+    minimal = facts.is_minimal
+    started = triggered_by(facts.trigger)
     sender = masked_address(facts.sender) if minimal else facts.sender
     fields = [
         text_field(markup, "From", sender, MAX_SHORT, inline=True),

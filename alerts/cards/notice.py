@@ -16,7 +16,8 @@ from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Connection
 
-MAX_NAME, MAX_EXPLANATION = 80, 700
+MAX_NAME = 80
+MAX_EXPLANATION = 700
 
 
 # Like a message's status; the detail says what the effect is and what to do.
@@ -129,7 +130,8 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
     started = triggered_by(
         {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
     )
-    mailbox, rule = details.get("mailbox", ""), details.get("rule", "")
+    mailbox = details.get("mailbox", "")
+    rule = details.get("rule", "")
     fields: list[Field] = [
         text_field(markup, "From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)
     ]

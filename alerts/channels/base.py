@@ -146,7 +146,8 @@ class Channel(ABC):
 
     def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
         """Return the fields' values as they are stored, empty for a secret that stays. Raises ValidationError."""
-        values, errors = {}, {}
+        values = {}
+        errors = {}
         for field in self.fields:
             value = typed.get(field.name, "").strip()
             try:
@@ -270,7 +271,8 @@ class EventChannel(Channel):
 class NotInstalled(CardChannel, EventChannel):
     """Placeholder for a kind whose folder was removed. The next due delivery switches the destination off."""
 
-    kind, label = "", "Not installed"
+    kind = ""
+    label = "Not installed"
     not_ready = "This kind is not installed."
     fields = ()
     markup = PlainMarkup()

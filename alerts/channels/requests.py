@@ -17,7 +17,8 @@ from outgoing.guarded import Answer, DeliveryError, request
 MAX_STORED = 4000
 MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
-_LONGEST_WAIT, _USUAL_WAIT = 3600.0, 30.0
+_LONGEST_WAIT = 3600.0
+_USUAL_WAIT = 30.0
 
 
 def address_error(url: str, *, example: str, hint: str = "") -> str:

@@ -69,7 +69,8 @@ def card_content(delivery: Delivery) -> CardContent:
     channel: Any = channel_of(destination.kind)
     markup = channel.markup
     if delivery.digest is not None:
-        rows, queue = digest_rows(delivery.digest, destination), f"{settings.PUBLIC_URL}{reverse('queue')}"
+        rows = digest_rows(delivery.digest, destination)
+        queue = f"{settings.PUBLIC_URL}{reverse('queue')}"
         card = digest_card(rows, queue, markup)
     elif delivery.card is None:
         message = delivery.message = read_message(delivery.message_id)
@@ -109,7 +110,8 @@ def _post_or_edit(channel: CardChannel, delivery: Delivery, body: dict[str, Any]
     request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
     # Stored before it is sent, so that what an erasure removes meanwhile stays removed.
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(request=request)
-    destination, post = delivery.destination, delivery.card or delivery.digest
+    destination = delivery.destination
+    post = delivery.card or delivery.digest
     if post is None or not post.discord_message_id:
         return channel.post(destination, body)
     try:
@@ -168,7 +170,8 @@ def _retry_later(delivery: Delivery, later: RetryLater, *, is_ours: bool = False
 
 
 def _refused(delivery: Delivery, refused: Refused) -> str:
-    outcome, post = "refused", delivery.card or delivery.digest
+    outcome = "refused"
+    post = delivery.card or delivery.digest
     if isinstance(refused, DestinationGone):
         outcome = "switched off"
         switch_off(delivery.destination, str(refused))

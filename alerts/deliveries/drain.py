@@ -36,7 +36,8 @@ def drain(*, destination_id: int) -> str:
     """Deliver what is due at a destination for one turn at most, and return how many attempts that took."""
     if not _slots.acquire(blocking=False):
         return "no room now"
-    ends, result = time.monotonic() + TURN_SECONDS, "left to the one that runs"
+    ends = time.monotonic() + TURN_SECONDS
+    result = "left to the one that runs"
     try:
         while _begin(destination_id):
             try:

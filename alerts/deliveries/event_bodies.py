@@ -27,7 +27,10 @@ from policy.models import standing_words
 from rendering.passages import without_passage
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
-MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
+MAX_RECIPIENTS = 100
+MAX_METADATA = 16_000
+MAX_WORDS = 2_000
+MAX_TEXT = 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
 _DECISIONS_BY_ACTION = {
@@ -64,7 +67,8 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
 
 def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
     """Return what the destination receives for this act, as it is posted."""
-    event, event_id = event_of(entry.action), event_id or _event_id(entry)
+    event = event_of(entry.action)
+    event_id = event_id or _event_id(entry)
     name = event.name if event else entry.action
     data = {"event_id": event_id, **event_data(entry, message, name=name, privacy=destination.privacy)}
     channel: Any = channel_of(destination.kind)
@@ -151,10 +155,12 @@ def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str
     decision = _DECISIONS_BY_ACTION.get(action) or _DECISIONS_BY_STATE.get(MessageState(message.state)) or ours
     reason = name = role = ""
     if applied and decision == ours:
-        reason, name = applied.reason, applied.giver
+        reason = applied.reason
+        name = applied.giver
         role = "a reviewer" if applied.given_by_id else standing_words(applied.rule) or name
     elif decision is not None:
-        reason, name = without_references(message.upstream_reason), message.upstream_decided_by
+        reason = without_references(message.upstream_reason)
+        name = message.upstream_decided_by
         role = "somebody elsewhere"
     if privacy != Destination.Privacy.FULL:
         reason = without_passage(reason)

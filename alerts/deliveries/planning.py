@@ -110,7 +110,8 @@ def plan_waiting() -> int:
 
     One that fails is logged, and tried again by the sweep.
     """
-    planned, last = 0, 0
+    planned = 0
+    last = 0
     while keys := _waiting(after=last):
         planned += _plan_some(keys)
         last = keys[-1]
@@ -205,7 +206,8 @@ def read_acts(recorded: Collection[Recorded]) -> list[Act]:
 
 def asks(route: Route, act: Act) -> bool:
     """Whether a route asks for an act: by its action, and by where that happened."""
-    action, connection = act.entry.action, act.entry.connection
+    action = act.entry.action
+    connection = act.entry.connection
     wanted = {action}
     if action == BRAKE and _has_cards(route.destination):
         # Whoever is told of held messages by cards is told of a flood of them too.

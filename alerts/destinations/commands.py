@@ -129,8 +129,11 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     """Change a destination's settings, and its address where one is given, which then has to be tested again."""
     check_may_manage(actor)
     destination = locked_destination(destination_id)
-    before, was_witness = describe(destination), destination.witnesses
-    destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
+    before = describe(destination)
+    was_witness = destination.witnesses
+    destination.name = settings.name
+    destination.privacy = settings.privacy
+    destination.witnesses = settings.witnesses
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel, destination.told_since = settings.answers_channel, clock()
     new = {"url": url, "channel": settings.channel, "secret": settings.secret}
@@ -138,10 +141,13 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     if moved_to:
         for name, value in moved_to.items():
             setattr(destination, name, value)
-        destination.tested_at, destination.posts_in = None, ""
+        destination.tested_at = None
+        destination.posts_in = ""
         _reset_failures(destination)
         # Another channel has no head yet.
-        destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
+        destination.witnessed_seal = None
+        destination.witnessed_at = None
+        was_witness = False
         _abandon_posts(destination)
     with _answering_alone(settings.answers_channel):
         destination.save()
@@ -159,7 +165,8 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     destination = locked_destination(destination_id)
     if destination.switched_off_at:
         because = destination.switched_off_because
-        destination.switched_off_at, destination.switched_off_because = None, ""
+        destination.switched_off_at = None
+        destination.switched_off_because = ""
         destination.told_since = clock()
         _reset_failures(destination)
         destination.save()
@@ -192,7 +199,8 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     destination = locked_destination(destination_id)
     before = describe(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
-    destination.url, destination.switched_off_because = "", "Somebody removed it."
+    destination.url = ""
+    destination.switched_off_because = "Somebody removed it."
     destination.secret = destination.secret_before = ""
     destination.save()
     destination.routes.all().delete()
@@ -235,7 +243,8 @@ def _abandon_posts(destination: Destination) -> None:
 def _reset_failures(destination: Destination) -> None:
     """Reset the failures, so that the next attempt is at once. A wait that the destination asked for stays."""
     if destination.failures:
-        destination.failures, destination.waits_until = 0, None
+        destination.failures = 0
+        destination.waits_until = None
 
 
 @contextmanager

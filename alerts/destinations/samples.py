@@ -21,9 +21,11 @@ from mirror.models import Mailbox, Message, Revision
 from mirror.states import MessageState
 
 SUBJECT = "Your refund for order 4471"
-SENDER, RECIPIENT = "support@yourteam.example", "dana@northwind.example"
+SENDER = "support@yourteam.example"
+RECIPIENT = "dana@northwind.example"
 TEXT = "Hello Dana, your refund of 84 euros is on its way and arrives within five days."
-UPSTREAM_ID, RUN = "01JSAMPLE", "refund-7"
+UPSTREAM_ID = "01JSAMPLE"
+RUN = "refund-7"
 _FINGERPRINT = sha256(TEXT.encode()).hexdigest()
 _AT = datetime(2026, 1, 15, 10, 42, tzinfo=UTC)
 # The message's state after each act, as the desk and as MultiMail have it; after others it is held.

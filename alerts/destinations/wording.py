@@ -68,7 +68,8 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
     """Return whether deliveries arrive, wait or are stopped, and why."""
     if destination.switched_off_at:
         return DestinationStatus("Switched off", "rose", destination.switched_off_because)
-    failures, until = destination.failures, destination.waits_until
+    failures = destination.failures
+    until = destination.waits_until
     if until is None or until <= now:
         return (
             DestinationStatus("Failing", "amber", f"{_failed(failures)} It is tried again automatically.")
@@ -89,7 +90,8 @@ def hidden_routes(actor: Actor) -> set[int]:
     """Return the routes whose connection or mailbox the actor may not know."""
     if actor.sees_all():
         return set()
-    mailboxes, connections = Mailbox.objects.visible_to(actor), Connection.objects.visible_to(actor)
+    mailboxes = Mailbox.objects.visible_to(actor)
+    connections = Connection.objects.visible_to(actor)
     of_mailboxes = Q(mailbox__isnull=False) & ~Q(mailbox__in=mailboxes)
     of_connections = Q(mailbox=None, connection__isnull=False) & ~Q(connection__in=connections)
     return set(Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True))

@@ -49,7 +49,8 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         found = self.filter(switched_off_at=None).only("kind", "answers_channel", "channel", "posts_in", "failures")
         routes = Route.objects.prefetch_related("mailbox")
         if at is not None:
-            found, routes = found.filter(told_since__lte=at), routes.filter(since__lte=at)
+            found = found.filter(told_since__lte=at)
+            routes = routes.filter(since__lte=at)
         return found.order_by("pk").prefetch_related(models.Prefetch("routes", routes))
 
     def not_removed(self) -> Self:

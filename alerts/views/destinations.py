@@ -145,7 +145,8 @@ def _secret(request: DeskRequest, destination: Destination, secret: str, **more:
 def _form(request: DeskRequest, destination: Destination | None, *, is_sent: bool = True) -> DestinationForm:
     connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", "name")
     data = request.POST if request.method == "POST" and is_sent else None
-    kind, asked = destination.kind if destination else "", request.GET.get("kind", "")
+    kind = destination.kind if destination else ""
+    asked = request.GET.get("kind", "")
     return DestinationForm(data, connections=connections, kind=kind, initial=initial_of(destination, asked))
 
 

@@ -94,7 +94,8 @@ def all_again(request: DeskRequest) -> HttpResponse:
     """Send deliveries that were given up again: the oldest MAX_AGAIN, each once."""
     filters = {**LogForm(request.POST).filters(), "state": "failed"}
     given_up = Delivery.objects.for_log(request.actor, filters).never_again()
-    sent, error_sentence = 0, ""
+    sent = 0
+    error_sentence = ""
     for key in given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MAX_AGAIN]:
         try:
             resend(key, request.actor, unless_done=True)

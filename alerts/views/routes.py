@@ -33,7 +33,8 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
         return _page(request, destination, form, **_preview(destination, form))
-    events, actor = form.cleaned_data["events"], request.actor
+    events = form.cleaned_data["events"]
+    actor = request.actor
     try:
         routes.add_route(destination_id=destination_id, events=events, actor=actor, **form.chosen_place())
     except RouteExists as error:
@@ -62,7 +63,8 @@ def _scope_choices() -> list[tuple[str, str]]:
 
 
 def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
-    events, acts = form.cleaned_data["events"], routes.newest_acts()
+    events = form.cleaned_data["events"]
+    acts = routes.newest_acts()
     place = {f"{name}_id": key for name, key in form.chosen_place().items()}
     route = Route(destination=destination, actions=actions_of(events), **place)
     # For the samples: the route's own connection, or the first that there is.

@@ -181,7 +181,8 @@ def _setting_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -
 
 def _raises_no_cap(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> bool:
     """Whether no cap is higher after it, or removed."""
-    before, after = caps_of(mailbox), _caps_after(mailbox, caps)
+    before = caps_of(mailbox)
+    after = _caps_after(mailbox, caps)
     pairs = [pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)]
     return all((becomes or MOST_CAP + 1) <= (was or MOST_CAP + 1) for was, becomes in pairs)
 

@@ -64,7 +64,8 @@ class BatchForm(SentenceForm):
         if outcome == WITH_UNREAD:
             self.with_unread, self.number_unread = True, cleaned.get("unread") or 0
             outcome = cleaned["outcome"] = Outcome.APPROVE
-        words, preset = cleaned.get(f"{outcome}_reason") or "", cleaned.get(f"{outcome}_preset") or ""
+        words = cleaned.get(f"{outcome}_reason") or ""
+        preset = cleaned.get(f"{outcome}_preset") or ""
         presets = known_presets(UUID(key) for key, _ in self.ticked if key) if preset else BUILT_IN
         cleaned["reason"] = with_preset(outcome, preset, words, presets)
         if outcome in _MISSING and words_named(presets, outcome, preset) is None:

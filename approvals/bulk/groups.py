@@ -18,11 +18,13 @@ from approvals.message_page.content.word_diff import Effort
 # Two are read as quickly one after the other.
 FEWEST = 3
 # A message with more differences, or longer ones, is shown whole.
-MAX_DIFFERENCES, MAX_DIFFERENT = 12, 600
+MAX_DIFFERENCES = 12
+MAX_DIFFERENT = 600
 # How many characters before a difference are shown with it.
 BEFORE = 40
 # Where a text says something else than most of them, and where each has a value of its own.
-ODD, OWN = "odd", "own"
+ODD = "odd"
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def grouped(items: Sequence[Item]) -> list[Group]:
 
 def _key(item: Item) -> Hashable:
     """Return what alike messages have in common beside their words."""
-    message, content, rendered = item.message, item.content, item.rendered
+    message = item.message
+    content = item.content
+    rendered = item.rendered
     return (
         *(message.shape, item.score.points, item.score.level, message.direction, message.mailbox_id, item.kind),
         *(content.send_at, tuple(sorted(content.additions.items())), item.unseen),
@@ -109,11 +113,13 @@ def _facts(item: Item) -> dict[str, str]:
 
 
 def _shown(index: int, members: Sequence[Item], places: _Places, *, whole: int) -> Item:
-    item, model = members[index], members[whole]
+    item = members[index]
+    model = members[whole]
     odd = list(_odd_ones(index, item, places))
     own = [_difference(place, index, item.text) for place in places.text if place.values[index] != place.values[whole]]
     is_short = len(own) <= MAX_DIFFERENCES and sum(one.value.total for one in own) <= MAX_DIFFERENT
-    parts, known = _parts(item), _parts(model)
+    parts = _parts(item)
+    known = _parts(model)
     own_parts = frozenset(name for name in parts if parts[name] != known[name])
     # A part that only the other one has cannot be shown beside this one.
     is_like = index != whole and not odd and is_short and all(parts[name] for name in own_parts)
@@ -157,7 +163,8 @@ def _own_lines(item: Item, model: Item) -> list[Field]:
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
     """Return what stands beside the text of a message."""
     links = item.rendered.links if item.rendered else ()
-    trigger, key = item.message.trigger, item.message.sent_by_key_name
+    trigger = item.message.trigger
+    key = item.message.sent_by_key_name
     return {
         "findings": [(one.level, one.sentence, one.detail) for one in item.findings],
         "links": [(link.text, link.target, link.flags) for link in links],
@@ -167,9 +174,11 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
 
 
 def _runs(text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int) -> list[tuple[str, Stretch]]:
-    runs, at = [], start
+    runs = []
+    at = start
     for begin, stop, kind in spans:
-        begin, stop = max(begin, at), min(stop, end)
+        begin = max(begin, at)
+        stop = min(stop, end)
         if begin < stop:
             runs += [("", text[at:begin]), (kind, text[begin:stop])]
             at = stop

@@ -74,7 +74,8 @@ def _place(
     shared: Sequence[Sequence[Block]],
     offsets: Sequence[Sequence[int]],
 ) -> Place:
-    values, starts = [], []
+    values = []
+    starts = []
     for own, blocks, offset in zip(words, shared, offsets, strict=True):
         begin, end = _where(span, blocks)
         values.append("".join(own[begin:end]))

@@ -89,7 +89,9 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
     try:
         whose, sheet, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
     except signing.BadSignature:
-        whose, sheet, items = "", "", ()
+        whose = ""
+        sheet = ""
+        items = ()
     if not person or whose != person:
         raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it again.")
     return Sheet(
@@ -209,7 +211,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
     ruled = rulings(messages, actor, now=now)
-    left_out, open_ones = [], []
+    left_out = []
+    open_ones = []
     for message in messages:
         why = _why_not(message, ruled[message.pk])
         if why:
@@ -218,7 +221,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
             open_ones.append(message)
     unknown = [LeftOut(None, None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
     items = _items(open_ones, ruled, actor=actor, now=now)
-    ready, alone = [one for one in items if not one.why_alone], [one for one in items if one.why_alone]
+    ready = [one for one in items if not one.why_alone]
+    alone = [one for one in items if one.why_alone]
     return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown])
 
 
@@ -239,8 +243,10 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
     weights = RuleWeight.objects.points_by_rule()
     contents = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
     lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
-    late, files = came_since(messages), _files_of(messages)
-    items, left = [], MAX_SHEET
+    late = came_since(messages)
+    files = _files_of(messages)
+    items = []
+    left = MAX_SHEET
     for message, revision, content in contents:
         size = len(content.html or "") + len(content.markdown or "")
         is_short = size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT

@@ -120,7 +120,8 @@ def decide(request: DeskRequest) -> HttpResponse:
         return _refuse(request, None, form, error.sentence)
     except UnreadNotCounted as error:
         return _refuse(request, shown, form, error.sentence)
-    outcome, reason = form.cleaned_data["outcome"], form.cleaned_data["reason"]
+    outcome = form.cleaned_data["outcome"]
+    reason = form.cleaned_data["reason"]
     # Only an approval makes many messages leave at once; a rejected message can be sent again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)

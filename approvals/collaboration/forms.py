@@ -46,7 +46,8 @@ class SnoozeForm(SentenceForm):
 
     def __init__(self, data: Any, *, now: datetime, own_zone: str) -> None:
         super().__init__(data)
-        self.now, self.own_zone = now, own_zone
+        self.now = now
+        self.own_zone = own_zone
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -16,7 +16,9 @@ from mirror.recording import record_about
 from mirror.terms import BACK_BEFORE
 
 MOST = timedelta(days=30)
-CHANGED, DECIDED, ASKED = "The message changed.", "The message was decided.", "Somebody asks about it."
+CHANGED = "The message changed."
+DECIDED = "The message was decided."
+ASKED = "Somebody asks about it."
 ITS_TIME = "The time is over."
 _BATCH = 200
 

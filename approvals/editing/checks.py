@@ -40,7 +40,8 @@ def editability(
 
 def set_up_problem(message: Message) -> str:
     """Return why its connection or mailbox cannot send the corrected message for review; empty where it can."""
-    connection, mailbox = message.connection, message.mailbox
+    connection = message.connection
+    mailbox = message.mailbox
     if mailbox is None:
         return "Its mailbox is not known, so an edited version cannot be sent. Request changes instead."
     if problem := _key_problem(message):

@@ -10,7 +10,9 @@ from common.forms import SentenceForm, WordsField
 from common.mail_addresses import clean_addresses
 
 # MultiMail's limits: docs/multimail.md.
-MAX_SUBJECT, MAX_BODY, MAX_RECIPIENTS = 998, 262_144, 50
+MAX_SUBJECT = 998
+MAX_BODY = 262_144
+MAX_RECIPIENTS = 50
 # What stands around a note in the reason of the rejection.
 MAX_NOTE = MAX_REASON - 350
 

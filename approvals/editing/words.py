@@ -20,7 +20,8 @@ def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
     """Return the header fields that differ, each with its value before and after; recipients are one line."""
     found = []
     for name in _LABELS:
-        before, after = _one_line(getattr(first, name)), _one_line(getattr(edited, name))
+        before = _one_line(getattr(first, name))
+        after = _one_line(getattr(edited, name))
         if before != after:
             found.append({"field": name, "before": before, "after": after})
     return found
@@ -53,7 +54,8 @@ def _lines(first: Content, edited: Replacement) -> Iterator[str]:
     for one in changed_fields(first, edited):
         yield f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
     if is_text_changed(first, edited):
-        before, after = (first.markdown or "").splitlines(), edited.markdown.splitlines()
+        before = (first.markdown or "").splitlines()
+        after = edited.markdown.splitlines()
         if len(before) + len(after) > MOST_LINES:
             yield "The text was changed; it has too many lines to show which. Both versions are kept whole."
             return

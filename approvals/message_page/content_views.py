@@ -106,7 +106,8 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", 
 def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have a worker fetch the remote pictures of the version that was shown; the sheet says what becomes of them."""
     message = get_visible_message_or_404(request.actor, public_id)
-    error, status = "", 200
+    error = ""
+    status = 200
     try:
         request_pictures(
             message=public_id,
@@ -115,7 +116,8 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
             found=rendered_message_of(message.revision).remote if message.revision else (),
         )
     except DeskError as refused:
-        error, status = refused.sentence, http_status(refused)
+        error = refused.sentence
+        status = http_status(refused)
     if request.htmx:
         return _sheet(request, public_id, Way("rendered"), error=error, status=status)
     if error:
@@ -372,7 +374,8 @@ def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:
 
     The entry is found by the verdict's key, or where it is older than that, by its action.
     """
-    version, person = verdict.revision.fingerprint, str(verdict.person_id)
+    version = verdict.revision.fingerprint
+    person = str(verdict.person_id)
     entries = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
     found = [line for line in lines(entries.oldest_first()) if line.entry.fingerprint == version]
     named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]

@@ -123,7 +123,8 @@ def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
 
 
 def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
-    filters, others_wait = filters_of(request), ""
+    filters = filters_of(request)
+    others_wait = ""
     if filters.narrows or filters.tab != "waiting":
         number = count_of(queue_messages().waiting_for(request.actor))
         others_wait = counted(number) if number else ""

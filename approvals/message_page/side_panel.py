@@ -34,7 +34,8 @@ from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 from mirror.threads.conversation import conversation_of
 
-MOST_COMMENTS, MOST_LINES = 50, 12
+MOST_COMMENTS = 50
+MOST_LINES = 12
 # Entries shown as comments, or not of interest to others.
 _HIDDEN_ACTIONS = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
 

@@ -24,7 +24,8 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.models.messages import visible_condition
 from mirror.states import MessageState
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 class Kind(models.TextChoices):

@@ -216,7 +216,8 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
 
     def for_menu(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
         """Return what a menu shows of each that the actor may use."""
-        is_mine, owner = Q(person=actor.id), models.F("person__name")
+        is_mine = Q(person=actor.id)
+        owner = models.F("person__name")
         return self.usable_by(actor).values("pk", "name", "query", "shared", is_mine=is_mine, owner=owner)
 
 

@@ -145,15 +145,18 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     readable = set(readable_by(actor).values_list("pk", flat=True))
     for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
         if connection.paused_at:
-            what, since = f"{connection} is paused, so its decisions are not carried out", connection.paused_at
+            what = f"{connection} is paused, so its decisions are not carried out"
+            since = connection.paused_at
             advice = "Enter a key that MultiMail accepts. The pause ends with the first successful read."
             if connection.paused_by_hand:
                 advice = "An admin paused it, and an admin can resume it on its page."
         elif connection.complete_as_of is None:
-            what, since = f"{connection} has never been read", connection.created_at
+            what = f"{connection} has never been read"
+            since = connection.created_at
             advice = "Check its address and its oversight key."
         else:
-            what, since = f"{connection} cannot be read reliably", connection.failing_since or connection.complete_as_of
+            what = f"{connection} cannot be read reliably"
+            since = connection.failing_since or connection.complete_as_of
             advice = "The desk keeps trying. Until it works, the queue may be incomplete."
         why = freshness_of(connection, now=now).reason
         act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
@@ -241,11 +244,13 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
     events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").with_head_of_body()
     for event in events.order_by("received_at")[:READ]:
         may = actor.is_a(Role.ADMIN, connection=event.connection_id, mailbox=None)
-        name, connection = event.name or "without a name", event.connection
+        name = event.name or "without a name"
+        connection = event.connection
         if event.result == WebhookEvent.Result.POISON:
             what = f"A webhook ({name}) of {connection} could not be applied"
             several = f"webhooks ({name}) of {connection} could not be applied"
-            why, advice = event.error, "It is stored: replay it once the cause is fixed, or dismiss it."
+            why = event.error
+            advice = "It is stored: replay it once the cause is fixed, or dismiss it."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         elif event.result == WebhookEvent.Result.REFUTED:
             what = f"A webhook ({name}) of {connection} reported what a read of MultiMail contradicts"
@@ -298,7 +303,8 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     if not actor.sees_all():
         return
     for check in Check.objects.latest_finished().broken():
-        why, since = (check.findings or ["No reason was recorded."])[0], check.ended_at or check.started_at
+        why = (check.findings or ["No reason was recorded."])[0]
+        since = check.ended_at or check.started_at
         advice = "Change nothing. Copy the database and the seals' file, and read all findings."
         act = Act("See the findings", reverse("ledger-state"))
         yield AttentionItem(
@@ -330,11 +336,13 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
         why = f"{why} Two complete reads showed it still held, so the call most likely had no effect."
         advice = "Read it again, then send it again. The desk never does this by itself."
-        act, whose = open_page(actor, message, "Read it, then send again"), REVIEWER
+        act = open_page(actor, message, "Read it, then send again")
+        whose = REVIEWER
         several = f"approvals through {message.connection} may not have taken effect"
     else:
         advice = "The desk checks every few seconds. You can check now."
-        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
+        act = ask_again(actor, message, "Check again")
+        whose = REVIEWER_OR_ADMIN
         several = f"decisions through {message.connection} may or may not have been carried out"
     what = f"It is not known whether {named(message)} was {decision.word}"
     return AttentionItem(
@@ -358,7 +366,8 @@ def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
 
 
 def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
-    message, whose = decision.message, REVIEWER
+    message = decision.message
+    whose = REVIEWER
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
         advice = "Reject it at MultiMail. Whichever decision arrives first counts."
         act = open_page(actor, message, "Reject at MultiMail")
@@ -367,7 +376,8 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
         act = open_page(actor, message, "Record what happened")
     else:
         advice = "The desk keeps checking. You can check now."
-        act, whose = ask_again(actor, message, "Check again"), REVIEWER_OR_ADMIN
+        act = ask_again(actor, message, "Check again")
+        whose = REVIEWER_OR_ADMIN
     return AttentionItem(
         decision.state,
         f"{named(message)} may still be sent",

@@ -11,7 +11,8 @@ from approvals.reconcile.ask_again import may_look
 from common.actors import Actor, Role
 from mirror.models import Message, WebhookEvent
 
-REVIEWER, REVIEWER_OR_ADMIN = "a reviewer of its mailbox", "a reviewer or an admin"
+REVIEWER = "a reviewer of its mailbox"
+REVIEWER_OR_ADMIN = "a reviewer or an admin"
 # How many items of one group a page lists.
 SHOWN = 50
 # The label of an item's action for all items of its group.

@@ -47,7 +47,8 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> Http
     actor: Actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
-    groups, total = grouped(found), len(found)
+    groups = grouped(found)
+    total = len(found)
     if total >= READ:
         # Of some kind there may be more than was read.
         total = max(attention_count(actor), total)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 ACTOR = worker("pictures")
 # Seconds for one picture, and for all of a message.
-ONE_LIMIT, ALL_LIMIT = 10.0, 30.0
+ONE_LIMIT = 10.0
+ALL_LIMIT = 30.0
 # Above all of that, with the drawing of the last one.
 LEASE = timedelta(seconds=90)
 # Nothing here tells whose desk it is, and nothing comes along that a server could set.

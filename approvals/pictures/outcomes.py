@@ -10,7 +10,8 @@ from rendering import RemotePicture as FoundPicture
 
 MAX_PICTURES = 20
 # Bytes of one picture as it comes, and of all of a message; what is stored of them has the second limit too.
-MAX_BYTES, MAX_ALL_BYTES = 2 * 1024 * 1024, 10 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
+MAX_ALL_BYTES = 10 * 1024 * 1024
 _State = RemotePicture.State
 
 # Not loaded for good: its server would give the same again.

@@ -64,10 +64,12 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
 @require_POST
 def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
     """Move, copy, switch or delete one rule of the draft."""
-    actor, form = admin_or_403(request), ArrangeForm(request.POST)
+    actor = admin_or_403(request)
+    form = ArrangeForm(request.POST)
     if not form.is_valid():
         return answer_policy(request, error=form.first_error(), status=422)
-    act, rule = form.cleaned_data["act"], find(policies().draft_rules, policy_rule)
+    act = form.cleaned_data["act"]
+    rule = find(policies().draft_rules, policy_rule)
     try:
         arrange_rules(actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act)
     except StalePolicy as error:
@@ -81,7 +83,10 @@ class _Editor:
     """One request to the editor: of a stored rule, or of a new one."""
 
     def __init__(self, request: DeskRequest, now: Policies, rule: PolicyRule | None, rule_id: str = "") -> None:
-        self.request, self.now, self.rule, self.rule_id = request, now, rule, rule_id
+        self.request = request
+        self.now = now
+        self.rule = rule
+        self.rule_id = rule_id
         self.names = names_for(request.actor, (rule,) if rule else ())
         self.offered: Offered = offered_to(request.actor, rule, self.names)
 

@@ -88,7 +88,8 @@ def answer_groups(request: DeskRequest, *, error: str = "", status: int = 200) -
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: DeskRequest) -> HttpResponse:
     """Show the form of a new group; make it."""
-    actor, people = admin_or_403(request), _people(None)
+    actor = admin_or_403(request)
+    people = _people(None)
     if request.method != "POST":
         return _page(request, None, people)
     form = GroupForm(request.POST, people=people)

@@ -120,14 +120,17 @@ def playground(request: DeskRequest) -> HttpResponse:
     mailboxes = {str(one.pk): str(one) for one in Mailbox.objects.at_work().visible_to(actor).order_by("address")}
     source = request.POST if request.method == "POST" else request.GET
     context: dict[str, Any] = {}
-    now, wrong, status = policies(), dict[str, str](), 200
+    now = policies()
+    wrong = dict[str, str]()
+    status = 200
     if request.method == "POST" or "message" in request.GET:
         form = PlaygroundForm(source, mailboxes=mailboxes)
         message = _message_of(form, actor) if form.is_valid() else None
         if form.is_valid() and message is None:
             form.add_error("message", _NOT_FOUND)
         if message is None:
-            wrong, status = form.errors_by_field(), 422
+            wrong = form.errors_by_field()
+            status = 422
         else:
             which = form.cleaned_data.get("which") or ("draft" if now.draft else "active")
             rules = visible_rules(actor, now.draft_rules if which == "draft" else now.active_rules)

@@ -233,7 +233,9 @@ class _ToRecipients:
             if "@" not in one:
                 return self.all
             found = self._of[one]
-            named, others, lists = named | found[0], others | found[1], lists | found[2]
+            named = named | found[0]
+            others = others | found[1]
+            lists = lists | found[2]
         bits = (self.all ^ self._asks_named | named) & (self.all ^ self._asks_others | others)
         bits &= self.all ^ self._asks_lists | lists
         few = _bits(place for place, least in self._numbers if len(recipients) < least) if self._numbers else 0

@@ -115,7 +115,8 @@ class RuleForm(SentenceForm):
 
     def __init__(self, data: Any, *, offered: Offered, stored: PolicyRule | None = None) -> None:
         super().__init__(data)
-        self.offered, self.stored = offered, stored
+        self.offered = offered
+        self.stored = stored
         for name in (*_LISTS, "barred_groups"):
             self.fields[name] = forms.MultipleChoiceField(
                 required=False, choices=list(offered.of(name).items()), error_messages=_CHOOSE
@@ -244,7 +245,8 @@ def _number(most: int, *, least: int = 1) -> forms.IntegerField:
 
 def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:
     """Return what stands in the form for a stored rule, as the browser would send it."""
-    when, then = rule.when, rule.then
+    when = rule.when
+    then = rule.then
     typed: dict[str, Any] = {name: [str(one) for one in getattr(when, name)] for name in _LISTS}
     typed |= {name: "\n".join(getattr(when, name)) for name in ("recipients", "recipients_except")}
     typed |= {"name": rule.name, "note": rule.note, "owner": str(rule.owner or ""), "risk": when.risk}

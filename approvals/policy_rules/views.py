@@ -78,8 +78,10 @@ def policy(request: DeskRequest) -> HttpResponse:
 
 def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
     """Show the active version and the draft, with what was wrong where something was."""
-    actor, now = request.actor, policies()
-    active, draft = visible_rules(actor, now.active_rules), visible_rules(actor, now.draft_rules)
+    actor = request.actor
+    now = policies()
+    active = visible_rules(actor, now.active_rules)
+    draft = visible_rules(actor, now.draft_rules)
     names = names_for(actor, (*active, *draft))
     context = {
         "now": now,
@@ -132,7 +134,8 @@ def begin(request: DeskRequest) -> HttpResponse:
 @require_POST
 def discard(request: DeskRequest) -> HttpResponse:
     """Discard the draft; the ledger keeps what it said."""
-    actor, form = admin_or_403(request), SeenForm(request.POST)
+    actor = admin_or_403(request)
+    form = SeenForm(request.POST)
     if not form.is_valid():
         return answer_policy(request, error=form.first_error(), status=422)
     try:
@@ -146,7 +149,8 @@ def discard(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def activate(request: DeskRequest) -> HttpResponse:
     """Show what the draft changes and what it would have done; activate it."""
-    actor, form = admin_or_403(request), ActivateForm(request.POST or None)
+    actor = admin_or_403(request)
+    form = ActivateForm(request.POST or None)
     if request.method != "POST":
         return _activate_page(request)
     if not form.is_valid():
@@ -167,7 +171,8 @@ def activate(request: DeskRequest) -> HttpResponse:
 def _activate_page(
     request: DeskRequest, *, error: str = "", wrong: dict[str, str] | None = None, status: int = 200
 ) -> HttpResponse:
-    actor, now = request.actor, policies()
+    actor = request.actor
+    now = policies()
     if now.draft is None:
         if error:
             return answer_policy(request, error=error, status=status)

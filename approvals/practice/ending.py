@@ -29,7 +29,9 @@ def answer(message: Message, *, actor: Actor, outcome: str, reason: str, seconds
     found = PracticeMessage.objects.select_for_update(of=("self",)).get(message=message)
     passed = outcome == Outcome.APPROVE
     found.outcome = PracticeMessage.Outcome.PASSED if passed else PracticeMessage.Outcome.CAUGHT
-    found.person_id, found.verdict, found.surface = int(actor.id), outcome, actor.surface
+    found.person_id = int(actor.id)
+    found.verdict = outcome
+    found.surface = actor.surface
     found.seconds_shown = seconds_shown
     _end(found, message)
     details = {

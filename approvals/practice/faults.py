@@ -75,7 +75,9 @@ def ten_times(number: str) -> str:
     """Return a written number times ten, written the same way: "1,200.50" becomes "12,000.50"."""
     found = _PARTS.fullmatch(number)
     assert found is not None, "only numbers that were found are multiplied"
-    whole, separator, cents = found[1], found[2] or "", found[3] or ""
+    whole = found[1]
+    separator = found[2] or ""
+    cents = found[3] or ""
     digits = (whole.replace(separator, "") if separator else whole) + "0"
     return (f"{int(digits):,}".replace(",", separator) if separator else digits) + cents
 

@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 # How long one waits for a decision, how old the copied message may be, among how many one is chosen.
 LASTS = timedelta(days=1)
 COPIED_FROM = timedelta(days=30)
-_AMONG, _COUNTED_AT_ONCE = 50, 2000
+_AMONG = 50
+_COUNTED_AT_ONCE = 2000
 _LEFT = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
 _ULID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 # Names in a trigger that lead to other messages or to a person's command; a copy has others, or none.
@@ -149,7 +150,8 @@ def _sources(mailbox: Mailbox) -> QuerySet[Message]:
 
 
 def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str) -> PracticeMessage:
-    connection, now = mailbox.connection, clock()
+    connection = mailbox.connection
+    now = clock()
     row = _row(mailbox, source, made, rng, now)
     message = _begin(mailbox, source, made, row, now)
     store.store_revision(message, row=row, actor=READER, now=now, examiner=examination)

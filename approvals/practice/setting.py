@@ -16,7 +16,8 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.second_admin.registry import ChangeInWords, second_admin
 
-LEAST, MOST = 2, 10_000
+LEAST = 2
+MOST = 10_000
 _OFF = "Off"
 
 

@@ -82,7 +82,8 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     seconds, waits = delay_of(message, decision, actions, now=timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
-        seconds, waits = 0, f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
+        seconds = 0
+        waits = f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
     return {"just": DecisionNotice(message, decision, actions, shown_status(message), seconds, waits)}
 
 

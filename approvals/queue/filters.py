@@ -233,13 +233,27 @@ class QueueForm(forms.Form):
     What is typed as a token, such as `to:dana`, counts like the field of that name, and before it.
     """
 
-    tab, order, group, after, has = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    tab = _Asked()
+    order = _Asked()
+    group = _Asked()
+    after = _Asked()
+    has = _Asked()
     # One more than is searched, to see that there was more.
     q = _Asked(most=MAX_TYPED + 1)
-    to, by, rule, risk, mailbox = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
-    started, thread, run, alike, standing = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    to = _Asked()
+    by = _Asked()
+    rule = _Asked()
+    risk = _Asked()
+    mailbox = _Asked()
+    started = _Asked()
+    thread = _Asked()
+    run = _Asked()
+    alike = _Asked()
+    standing = _Asked()
     # `on` is both ends of a time.
-    since, until, on = _Asked(), _Asked(), _Asked()
+    since = _Asked()
+    until = _Asked()
+    on = _Asked()
 
     def __init__(self, data: Any, *, mailboxes: Sequence[Mailbox] = ()) -> None:
         super().__init__(data)
@@ -255,7 +269,8 @@ class QueueForm(forms.Form):
         self.remarks = list(typed.remarks)
         values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
         since, until = (self._span(name, values[name]) or self._span("on", values["on"]) for name in ("since", "until"))
-        tab, order = _known_or(asked["tab"], TABS, "waiting"), _known_or(asked["order"], ORDERS, "oldest")
+        tab = _known_or(asked["tab"], TABS, "waiting")
+        order = _known_or(asked["order"], ORDERS, "oldest")
         found = Filters(
             tab=tab,
             text=" ".join(typed.words),

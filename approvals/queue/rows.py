@@ -23,10 +23,12 @@ from risk import RULES
 from risk.score import Score, score_of
 
 # How close to expiry the remaining time is shown in red, or shown at all where there is little room.
-NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
+NEAR = timedelta(minutes=15)
+NEAR_SHARE = 0.1
 
 
-SOON, SOON_SHARE = timedelta(hours=1), 0.2
+SOON = timedelta(hours=1)
+SOON_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
         return None
     left = message.expires_at - now
     whole = message.expires_at - message.held_at
-    is_soon, is_near = left <= max(SOON, whole * SOON_SHARE), left <= max(NEAR, whole * NEAR_SHARE)
+    is_soon = left <= max(SOON, whole * SOON_SHARE)
+    is_near = left <= max(NEAR, whole * NEAR_SHARE)
     return Expiry(message.expires_at, is_soon=is_soon, is_near=is_near, is_over=left <= timedelta(0))
 
 

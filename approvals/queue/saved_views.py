@@ -37,7 +37,9 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
             raise ActNotAllowed(f"You have {MAX_VIEWS} views already: delete one first.")
         before = _description(found) if found else ""
         view = found or SavedView(person_id=int(actor.id), created_at=now)
-        view.name, view.query, view.shared = name, query, shared
+        view.name = name
+        view.query = query
+        view.shared = shared
         try:
             with transaction.atomic():
                 view.save()

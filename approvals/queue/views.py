@@ -221,7 +221,8 @@ def _has_flood(actor: Actor, filters: Filters, found: Sequence[Message]) -> bool
 
 def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
     """Return the number in each tab, up to a thousand and one. Decided messages only grow and need nobody: no count."""
-    decisions, visible = Decision.objects.visible_to(actor), desk_messages().visible_to(actor)
+    decisions = Decision.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
     return {
         "waiting": waiting,
         "mine": count_of(desk_messages().of(actor)),
@@ -330,7 +331,8 @@ def history(request: DeskRequest) -> HttpResponse:
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
     verdicts = list(Verdict.objects.given_on(found[:PAGE]))
-    newest, approved = {one.message_id: one.pk for one in verdicts}, approvals_by_message(verdicts)
+    newest = {one.message_id: one.pk for one in verdicts}
+    approved = approvals_by_message(verdicts)
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
     last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None

@@ -20,7 +20,8 @@ from people.second_admin.person_figures import FEWEST, shows_people
 from policy.models import standing_words
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
-_FIRST, _LAST = 2000, 2999
+_FIRST = 2000
+_LAST = 2999
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +44,8 @@ class Month:
         found = _MONTH.fullmatch(text) if text.isascii() else None
         if found is None:
             return None
-        year, number = int(found[1]), int(found[2])
+        year = int(found[1])
+        number = int(found[2])
         return cls(year, number, zone) if _FIRST <= year <= _LAST and 1 <= number <= 12 else None
 
     @property
@@ -173,10 +175,12 @@ def may_read_reports(actor: Actor) -> bool:
 
 def report_of(actor: Actor, month: Month) -> Report:
     """Return the sums of a month, where the actor is admin or auditor."""
-    made, past = _made(actor, month), _past(actor, month)
+    made = _made(actor, month)
+    past = _past(actor, month)
     groups = made.added_up()
     elsewhere = by_mailbox(past)
-    names, gone = _Names(groups, elsewhere), sum(elsewhere.values())
+    names = _Names(groups, elsewhere)
+    gone = sum(elsewhere.values())
     # Persons first, then rules, each by their names; persons only where their figures are allowed.
     with_people = shows_people()
     givers = [one for one in groups if one.by == "who" and (with_people or one.person is None)]
@@ -222,7 +226,8 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
     The figure is counted by the same conditions, so it is the number of these rows.
     """
     connection, mailbox = _read_where(asked.where)
-    made, past = _made(actor, asked.month).counted_as(asked.figure), _past(actor, asked.month)
+    made = _made(actor, asked.month).counted_as(asked.figure)
+    past = _past(actor, asked.month)
     if asked.where:
         made = made.of_mailbox(connection=connection, mailbox=mailbox)
         past = past.filter(connection=connection, mailbox=mailbox)

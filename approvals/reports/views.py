@@ -157,8 +157,11 @@ def rows(request: DeskRequest) -> HttpResponse:
     if asked.who.startswith("person-") and not shows_people():
         raise Http404("Figures of single people are not shown.")
     made, past = rows_of(request.actor, asked)
-    page, number, gone = form.asked_page, made.count(), past.count()
-    begin, end = (page - 1) * PAGE, page * PAGE
+    page = form.asked_page
+    number = made.count()
+    gone = past.count()
+    begin = (page - 1) * PAGE
+    end = page * PAGE
     # Those decided elsewhere come after the decisions.
     shown = list(made[begin:end])
     shown_past = list(past[max(0, begin - number) : max(0, end - number)])

@@ -110,13 +110,16 @@ def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord 
         raise WordRefused("It is already in the list, in this or another spelling.")
     if others.count() >= MOST:
         raise WordRefused(f"There are {MOST} words already. Remove one first.")
-    stored.text, stored.spelling = wanted.phrase.text, wanted.phrase.spelling
-    stored.mailbox, stored.points = wanted.mailbox, wanted.points
+    stored.text = wanted.phrase.text
+    stored.spelling = wanted.phrase.spelling
+    stored.mailbox = wanted.mailbox
+    stored.points = wanted.points
     stored.looks_in = [place for place in PLACES if place in wanted.looks_in]
     after = _in_words(stored)
     if after == before:
         return stored
-    stored.changed_by_id, stored.changed_at = int(actor.id), now
+    stored.changed_by_id = int(actor.id)
+    stored.changed_at = now
     stored.save()
     _note("own_word.changed" if word else "own_word.added", stored, before, after, actor=actor, now=now)
     return stored

@@ -69,13 +69,17 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
 
     Raises ActNotAllowed.
     """
-    before, after, published = _locked_points(rule, actor), _becomes(rule, points), RULES[rule].points
+    before = _locked_points(rule, actor)
+    after = _becomes(rule, points)
+    published = RULES[rule].points
     weight, _ = RuleWeight.objects.get_or_create(rule=rule)
     if before == after:
         return weight
     weight.points = None if after == published else after
-    weight.changed_by_id, weight.changed_at = int(actor.id), now
-    weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
+    weight.changed_by_id = int(actor.id)
+    weight.changed_at = now
+    weight.weighed_to = _BEGINNING
+    weight.weighed_to_key = 0
     weight.save()
     details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
     record("rule.weighed", actor=actor, details=details)

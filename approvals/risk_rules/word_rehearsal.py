@@ -21,7 +21,10 @@ from risk.phrases import Phrase, SearchedText, search_terms
 
 LATELY = timedelta(days=30)
 # How many messages are looked at, how many are named, how many are read at a time, and for how many seconds in all.
-MOST, NAMED, CHUNK, SECONDS = 100_000, 10, 500, 4.0
+MOST = 100_000
+NAMED = 10
+CHUNK = 500
+SECONDS = 4.0
 
 
 @dataclass(frozen=True)

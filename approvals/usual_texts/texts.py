@@ -23,7 +23,8 @@ from people.second_admin.registry import ChangeInWords, second_admin
 
 # As many as there are digits to choose one with.
 MOST = 9
-MAX_LABEL, MAX_WORDS = 40, 500
+MAX_LABEL = 40
+MAX_WORDS = 500
 
 Kind = UsualTexts.Kind
 

@@ -45,9 +45,13 @@ class Download:
     """The parts of one export, produced as the server iterates. `close` ends it early, also before the first part."""
 
     def __init__(self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]) -> None:
-        self._export, self._actor, self._stays = export, actor, stays
+        self._export = export
+        self._actor = actor
+        self._stays = stays
         self._format = FORMATS[export.format]
-        self._sum, self._rows, self._is_open = hashlib.sha256(), 0, True
+        self._sum = hashlib.sha256()
+        self._rows = 0
+        self._is_open = True
         # A server iterates when the request's own trace has ended.
         self._trace = trace_id.get()
         self._parts = self._guarded()
@@ -97,9 +101,11 @@ class Download:
 
     def _batches(self) -> Iterator[list[str]]:
         """Yield rows, oldest first: a file reads from the beginning, and keyset paging costs the same anywhere."""
-        filters, cut = Filters.from_query(self._export.query), Cut.read(self._export.snapshot)
+        filters = Filters.from_query(self._export.query)
+        cut = Cut.read(self._export.snapshot)
         with statements_within(READ_WITHIN):
-            entries, last = entries_of(filters, cut, self._actor).oldest_first(), 0
+            entries = entries_of(filters, cut, self._actor).oldest_first()
+            last = 0
         while True:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)

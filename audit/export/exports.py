@@ -24,7 +24,8 @@ from common.postgres.retry import atomic_with_retry
 from common.postgres.server import current_snapshot
 
 # Limits per person and in total: each export holds one of the web process's four threads.
-MOST_OF_ONE, MOST = 1, 2
+MOST_OF_ONE = 1
+MOST = 2
 # An export without progress for so long has lost its process; longer than download.SLOWEST.
 LOST_AFTER = timedelta(minutes=5)
 # The time limit of the count, in milliseconds.

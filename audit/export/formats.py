@@ -77,7 +77,8 @@ def _json_line(value: object) -> str:
 
 
 def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
-    entry, details = line.entry, line.details
+    entry = line.entry
+    details = line.details
     others = {name: text for name, text in details.items() if name not in _OWN and not name.startswith("trigger.")}
     whole = entry.fingerprint
     return (

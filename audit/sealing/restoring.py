@@ -21,7 +21,8 @@ OTHER_CLUSTER = "The database came from a backup: the cluster it is in is anothe
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
 LONGEST_IN_TASK = 1_500_000
 # Seconds to wait for transactions that were open when the restore was noticed.
-PATIENCE, LOOK_EVERY = 10.0, 0.05
+PATIENCE = 10.0
+LOOK_EVERY = 0.05
 
 
 def is_other_cluster(last: Seal, cluster: str) -> bool:
@@ -83,7 +84,8 @@ def _close_epoch() -> tuple[int, int]:
 
 def _check_entries(last: Seal) -> None:
     """Raise SealingRefused for the first entry that is not what was sealed, or the first seal that is out of place."""
-    sealed, previous = _sealed_hashes(), ""
+    sealed = _sealed_hashes()
+    previous = ""
     for seal in Seal.objects.filter(number__lte=last.number).order_by("number").iterator():
         if seal.previous != previous:
             raise SealingRefused(f"Seal {seal.number} does not follow the seal before it.")

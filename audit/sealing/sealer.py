@@ -36,7 +36,8 @@ LOCK = "audit.sealing"
 
 def seal_all() -> int:
     """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
-    sealed, ends = 0, time.monotonic() + LONGEST
+    sealed = 0
+    ends = time.monotonic() + LONGEST
     # Later entries wait for the next run; otherwise a busy desk would keep this loop running.
     horizon = current_snapshot().xmin
     while signing.public_keys() and time.monotonic() < ends:

@@ -54,13 +54,16 @@ def sealing_state(now: datetime) -> SealingState:
     waiting = entries[: COUNTED + 1].aggregate(number=Count("pk"), oldest=Min("at"))
     oldest = waiting["oldest"]
     age = max(now - oldest, timedelta()) if oldest else timedelta()
-    is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
+    is_on = bool(signing.public_keys())
+    is_late = age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
     holder = oldest_writer() if is_late else None
     if not is_on:
-        why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
+        why = str(signing.NoKey())
+        advice = "docs/operators/keys.md says what it must hold."
     elif stopped:
-        why, advice = stopped, "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
+        why = stopped
+        advice = "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
         why, advice = _why_late(holder)
     else:

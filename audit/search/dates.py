@@ -41,7 +41,9 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         number = int(days[1])
         if not number:
             raise ValueError(asked)
-        first, last, words = today - timedelta(days=number - 1), today, f"last {number} days"
+        first = today - timedelta(days=number - 1)
+        last = today
+        words = f"last {number} days"
     elif day := _DAY.fullmatch(words):
         first, last, words = _calendar(day)
     else:
@@ -64,9 +66,12 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 
 def _calendar(found: re.Match[str]) -> tuple[date, date, str]:
-    year, month, day = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    year = int(found[1])
+    month = int(found[2] or 0)
+    day = int(found[3] or 0)
     _check_year(year)
-    first, last = date(year, int(found[2] or 1), day or 1), date(year, int(found[2] or 12), day or 1)
+    first = date(year, int(found[2] or 1), day or 1)
+    last = date(year, int(found[2] or 12), day or 1)
     if not day:
         last = (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     return first, last, "-".join([f"{year:04d}", *(f"{one:02d}" for one in (month, day) if one)])

@@ -185,7 +185,8 @@ class Filters:
 
     def pinned(self) -> "Filters":
         """Return the same with its times as moments, so that it means the same in another zone and tomorrow."""
-        begins, ends = self.begins, self.ends
+        begins = self.begins
+        ends = self.ends
         return replace(self, since=spelled(begins) if begins else "", until=spelled(ends) if ends else "")
 
 

@@ -33,7 +33,9 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
             raise SearchNotSavedError(f"You have {MAX_SEARCHES} saved searches already: delete one first.")
         before = _description(found) if found else ""
         search = found or SavedSearch(person=int(actor.id))
-        search.name, search.query, search.shared = name, query, shared
+        search.name = name
+        search.query = query
+        search.shared = shared
         try:
             with transaction.atomic():
                 search.save()

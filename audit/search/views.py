@@ -208,9 +208,11 @@ def save(request: DeskRequest) -> HttpResponse:
     form = SavedSearchForm(request.POST)
     form.is_valid()
     filters = Filters.from_query(form.cleaned_data.get("query", ""), zone_name())
-    error, query = form.first_error(), filters.query()
+    error = form.first_error()
+    query = filters.query()
     if not error:
-        name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
+        name = form.cleaned_data["name"]
+        shared = form.cleaned_data["shared"]
         try:
             query = save_search(name=name, filters=filters, shared=shared, actor=request.actor).query
         except SearchNotSavedError as refused:

@@ -171,7 +171,8 @@ class Origin:
 def message_origin(found: Sequence[Line]) -> Origin:
     """Return where the message came from, by the first entries."""
     line = next((one for one in found if one.trigger), found[0])
-    trigger, command = line.trigger, _command_in(found)
+    trigger = line.trigger
+    command = _command_in(found)
     facts = [
         (name, trigger[key], PROVED if _is_signed(key, trigger, command) else SAYS)
         for key, name in _TRIGGER_NAMES.items()
@@ -208,7 +209,8 @@ def _content(line: Line, name: str) -> Sentence:
     # The address stands apart from the name, which may look like another address.
     sender, _, address = details.get("sender", "").rpartition(" ")
     if not sender or "@" not in address:
-        sender, address = details.get("sender", ""), ""
+        sender = details.get("sender", "")
+        address = ""
     to = listed(addresses_of(details.get("to") or details.get("recipients", "")))
     files = lines_of(details.get("attachments", ""))
     return sentence(
@@ -242,7 +244,8 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
     """Yield every verdict, every rule's decision, who took one back, and who was refused one."""
     is_decided = False
     for line in found:
-        action, details = line.entry.action, line.details
+        action = line.entry.action
+        details = line.details
         why = details.get("explanation", "why was removed")
         if action == "verdict.given":
             is_decided = True
@@ -270,7 +273,8 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
 
 
 def _verdict(line: Line) -> Sentence:
-    details, surface = line.details, line.entry.surface
+    details = line.details
+    surface = line.entry.surface
     # Discord sends no network address of the person who pressed.
     is_unknown = not details.get("address") and surface != "discord"
     return sentence(
@@ -310,7 +314,8 @@ def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
 
 def _what_they_saw(found: Sequence[Line]) -> Iterator[Sentence]:
     """Yield for each verdict what its reviewer had seen, and who else opened the message."""
-    verdicts, opened = _of_action(found, "verdict.given"), _of_action(found, "message.opened")
+    verdicts = _of_action(found, "verdict.given")
+    opened = _of_action(found, "message.opened")
     for line in verdicts:
         yield from _seen(line, opened)
     deciders = {line.entry.actor_id for line in verdicts}
@@ -322,7 +327,8 @@ def _what_they_saw(found: Sequence[Line]) -> Iterator[Sentence]:
 
 
 def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
-    details, entry = verdict.details, verdict.entry
+    details = verdict.details
+    entry = verdict.entry
     same = (entry.actor_id, entry.fingerprint)
     before = [one for one in opened if (one.entry.actor_id, one.entry.fingerprint) == same and one.entry.pk < entry.pk]
     on_card = entry.surface == "discord" and not before
@@ -415,7 +421,9 @@ def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
 
 
 def _step(line: Line) -> Sentence:
-    action, details, surface = line.entry.action, line.details, line.entry.surface
+    action = line.entry.action
+    details = line.details
+    surface = line.entry.surface
     outcome = details.get("outcome", "")
     did = f" ({_DID[outcome]})" if action in _STEPS and outcome in _DID else ""
     by = _SOURCES.get(surface, "") if action in _REPORTS else ""
@@ -446,7 +454,9 @@ def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
 
 
 def _how_sealed(coverage: SealCoverage) -> Sentence:
-    newest, sealed, entries = coverage.newest, coverage.sealed, coverage.entries
+    newest = coverage.newest
+    sealed = coverage.sealed
+    entries = coverage.entries
     if newest is None:
         return sentence("No entry is sealed yet: only database permissions protect them until then.")
     if sealed == entries:

@@ -21,7 +21,9 @@ from common.postgres import clock
 
 VERSION = 2
 # What a proof may have, as the verifier has it; a proof of more would be a bundle.
-MOST_ENTRIES, MOST_HASHES, MOST_BYTES = 10_000, 200_000, 16 * 1024 * 1024
+MOST_ENTRIES = 10_000
+MOST_HASHES = 200_000
+MOST_BYTES = 16 * 1024 * 1024
 # A decision is what a proof is wanted for; of other acts, the newest that is no step of a program.
 _DECISIONS = ("verdict.given",)
 

@@ -10,7 +10,8 @@ from audit.trail.entries import Line
 from common.fingerprint import short_fingerprint
 
 # The evidence of a sentence: the sender claimed it, or it was verified.
-SAYS, PROVED = "says", "proved"
+SAYS = "says"
+PROVED = "proved"
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,8 @@ def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Ch
     seals = dict(sealed.values_list("entry", "seal"))
     times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
     chapters: list[Chapter] = []
-    kind, seen = "", set[str]()
+    kind = ""
+    seen = set[str]()
     for line in found:
         is_step = line.entry.action in STEPS
         next_kind = kind if is_step and kind else _KIND_OF.get(line.entry.action) or kind or "held"

@@ -105,7 +105,8 @@ class _Progress:
     """Reports progress now and then, by a thread: its connection is not in the transaction in which the check reads."""
 
     def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
-        self._check_id, self._alive = check_id, alive
+        self._check_id = check_id
+        self._alive = alive
         self._next = time.monotonic() + _PAUSE
 
     def __call__(self, entries: int) -> None:

@@ -93,7 +93,8 @@ def _check_signature(made: Comparison) -> bool:
 
 
 def _check_seal(made: Comparison) -> bool:
-    checkpoint, last = made.checkpoint, made.last
+    checkpoint = made.checkpoint
+    last = made.last
     here = Seal.objects.filter(number=checkpoint.number).first()
     if here is None:
         ends = f"and the database ends at seal {last.number}" if last else "and the database has none"
@@ -125,7 +126,8 @@ def _check_chain(made: Comparison, last: Seal) -> bool:
             return made.add(False, f"Seal {expected} is missing.")
         if before and (seal.previous, seal.size) != (seal_hash(before), before.size + seal.count):
             return made.add(False, f"Seal {seal.number} does not follow the seal before it.")
-        before, expected = seal, expected + 1
+        before = seal
+        expected = expected + 1
     if not is_signed(signed_bytes(last), bytes.fromhex(last.signature), bytes.fromhex(last.key)):
         return made.add(False, f"The signature of seal {last.number}, the newest one, does not match.")
     if number == last.number:

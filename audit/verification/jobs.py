@@ -11,7 +11,8 @@ from audit.verifier import countersign_verify as verifier
 from parsing.jobs import MEGABYTE, Job, unpack
 
 # A number of a post, and the words of one that are looked at: whoever copies a post copies some words around it.
-_DIGITS, _WORDS = 15, 500
+_DIGITS = 15
+_WORDS = 500
 _NOT_KNOWN = (
     "This is neither a checkpoint nor a proof. Paste a whole line of the seals' file, the file under “Newest "
     "checkpoint”, the whole post of a Discord channel, or a proof file."

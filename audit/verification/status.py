@@ -74,7 +74,8 @@ def ledger_status(now: datetime) -> LedgerStatus:
     checks = Check.objects.newest_first()
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
-    finished, running = checks.finished().first(), checks.running().first()
+    finished = checks.finished().first()
+    running = checks.running().first()
     return LedgerStatus(sealing_state(now), finished, running, given_up, _newest_anchors())
 
 

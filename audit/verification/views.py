@@ -28,7 +28,8 @@ class SealsForm(LenientForm):
 
 
 # What is pasted, in characters, and what is uploaded: the site takes no larger bodies.
-MOST_PASTED, MOST_UPLOADED = 300_000, 3 * 1024 * 1024
+MOST_PASTED = 300_000
+MOST_UPLOADED = 3 * 1024 * 1024
 _TOO_LARGE = "This is too large for this page. Check it with countersign_verify.py on your machine."
 
 
@@ -70,7 +71,8 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
         "is_first_page": before is None,
         "may_check": may_ask(request.actor),
     }
-    page, fragment = "audit/verify.html", "audit/_ledger_state.html"
+    page = "audit/verify.html"
+    fragment = "audit/_ledger_state.html"
     return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
 
 
@@ -96,7 +98,8 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
 @require_POST
 def compare_ledger(request: DeskRequest) -> HttpResponse:
     """Compare the ledger with a checkpoint that somebody saved, or check a proof."""
-    form, pasted = EvidenceForm(request.POST, request.FILES), str(request.POST.get("pasted", ""))[:2000]
+    form = EvidenceForm(request.POST, request.FILES)
+    pasted = str(request.POST.get("pasted", ""))[:2000]
     if not form.is_valid():
         return _page(request, evidence_error=first_error(form)[1], pasted=pasted, status=422)
     try:

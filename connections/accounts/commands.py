@@ -133,7 +133,8 @@ def check_name(name: str, *, connection: Connection | None) -> None:
 def _free_slug(name: str) -> str:
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
     used_slugs = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
-    number, slug = 1, base
+    number = 1
+    slug = base
     while slug in used_slugs:
         number += 1
         slug = f"{base}-{number}"
@@ -147,7 +148,8 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     locked = lock(connection, actor)
     check_name(name, connection=locked)
     if locked.name != name:
-        before, locked.name = locked.name, name
+        before = locked.name
+        locked.name = name
         locked.save(update_fields=["name"])
         record("connection.changed", actor=actor, connection=locked.pk, details=changed(before=before, after=name))
     return locked
@@ -172,7 +174,8 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    before, locked.api_url = locked.api_url, api_url
+    before = locked.api_url
+    locked.api_url = api_url
     # Keep the times that pages show: when the account was last read and its keys last checked.
     fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None, "surveyed_at": None}
     Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, refused_fields=[], **fresh)
@@ -197,7 +200,8 @@ def set_key(
     before = _slot_in_words(locked, slot)
     setattr(locked, SLOTS[slot].field, key)
     locked.key_scopes = {**locked.key_scopes, slot: scopes}
-    locked.keys_checked_at, locked.surveyed_at = now, None
+    locked.keys_checked_at = now
+    locked.surveyed_at = None
     locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at", "surveyed_at"])
     if slot == "oversight":
         Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
@@ -385,10 +389,14 @@ def _empty(locked: Connection) -> None:
     for name in (*(slot.field for slot in SLOTS.values()), "webhook_secret", "previous_webhook_secret"):
         setattr(locked, name, "")
     locked.previous_secret_until = None
-    locked.key_scopes, locked.checked_key, locked.last_error = {}, "", ""
-    locked.failing_since, locked.wait_until = None, None
+    locked.key_scopes = {}
+    locked.checked_key = ""
+    locked.last_error = ""
+    locked.failing_since = None
+    locked.wait_until = None
     locked.upstream_webhook_id = ""
-    locked.paused_by_hand, locked.paused_because = True, REMOVED
+    locked.paused_by_hand = True
+    locked.paused_because = REMOVED
     locked.save()
     Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
     locked.refresh_from_db()

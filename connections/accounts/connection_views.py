@@ -78,7 +78,8 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
     """Return what the page shows of each slot, never the key itself."""
     rows = []
     for name, slot in SLOTS.items():
-        key, scopes = getattr(found, slot.field), found.key_scopes.get(name)
+        key = getattr(found, slot.field)
+        scopes = found.key_scopes.get(name)
         is_known = name in found.key_scopes
         error = scope_error(slot, scopes) if key and is_known else ""
         rows.append(
@@ -161,7 +162,8 @@ def change_address(request: DeskRequest, found: Connection) -> str:
 @_changes("fingerprint")
 def change_fingerprint(request: DeskRequest, found: Connection) -> str:
     """Require the fingerprint of every decision in the account, or no longer."""
-    code, on = cleaned(ApprovalCodeForm(request.POST))["approval_code"], request.POST.get("required") == "1"
+    code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
+    on = request.POST.get("required") == "1"
     fingerprints.require_fingerprint(connection=found, on=on, actor=request.actor, code=code)
     return "Decisions by API have to name the fingerprint now." if on else "Decisions may leave out the fingerprint."
 
@@ -225,7 +227,8 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
     if checked.problem:
         raise ConnectionNotChanged(checked.problem)
-    actor, now = request.actor, timezone.now()
+    actor = request.actor
+    now = timezone.now()
     commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
         tasks.read_connection.delay_on_commit(found.pk)

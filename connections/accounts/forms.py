@@ -12,7 +12,9 @@ from connections.accounts.keys import SLOTS, address_error
 from connections.accounts.own_webhook import OVERLAPS
 from upstream.hosts import HOSTED
 
-OURS, THERE, OTHER = "ours", "hosted", "other"
+OURS = "ours"
+THERE = "hosted"
+OTHER = "other"
 _NAME_ERRORS = {
     "required": "Enter a name.",
     "max_length": f"Keep the name under {MAX_NAME} characters.",

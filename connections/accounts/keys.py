@@ -174,7 +174,8 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
 
     After one call without an answer, the other keys are not checked.
     """
-    ends, checks = time.monotonic() + CHANGE_SECONDS, dict[str, KeyCheck]()
+    ends = time.monotonic() + CHANGE_SECONDS
+    checks = dict[str, KeyCheck]()
     for name, slot in SLOTS.items():
         if not keys.get(name):
             continue

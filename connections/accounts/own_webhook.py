@@ -72,7 +72,8 @@ def _is_of_this_machine(url: str) -> bool:
 def record_registration(*, connection: Connection, webhook_id: str, actor: Actor) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
-    before, locked.upstream_webhook_id = locked.upstream_webhook_id, webhook_id
+    before = locked.upstream_webhook_id
+    locked.upstream_webhook_id = webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
     details = {"explanation": address_of(locked), **changed(before=before, after=webhook_id)}
     record("hook.registered", actor=actor, connection=locked.pk, details=details)
@@ -100,7 +101,8 @@ OVERLAPS = {
     "none": ("It leaked: end it at once", timedelta(0)),
 }
 # Which secrets are accepted, as the ledger words it.
-ONE, BOTH = "one secret is accepted", "the old and the new secret are accepted"
+ONE = "one secret is accepted"
+BOTH = "the old and the new secret are accepted"
 _request = partial(request_change, failed="hook.change_failed")
 _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
@@ -138,7 +140,8 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
     """MultiMail does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
     if is_open(locked):
-        locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
+        locked.webhook_secret = locked.previous_webhook_secret
+        locked.previous_webhook_secret = ""
         locked.save(update_fields=_SECRETS)
         _record(locked, actor, f"It was abandoned: {because}", before=BOTH, after=ONE)
     return locked
@@ -171,7 +174,8 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
         raise ConnectionNotChanged("MultiMail may still use the old secret. Finish the change first.")
     if not locked.previous_webhook_secret:
         return locked
-    locked.previous_webhook_secret, locked.previous_secret_until = "", None
+    locked.previous_webhook_secret = ""
+    locked.previous_secret_until = None
     locked.save(update_fields=_SECRETS)
     _record(locked, actor, "The old one is no longer accepted.", before=BOTH, after=ONE)
     return locked
@@ -183,8 +187,10 @@ def _end_old_after(overlap: timedelta, locked: Connection, actor: Actor, *, befo
         explanation = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
         after = f"{BOTH} for a time"
     else:
-        locked.previous_webhook_secret, locked.previous_secret_until = "", None
-        explanation, after = "The old one is no longer accepted.", ONE
+        locked.previous_webhook_secret = ""
+        locked.previous_secret_until = None
+        explanation = "The old one is no longer accepted."
+        after = ONE
     locked.save(update_fields=_SECRETS)
     _record(locked, actor, f"{how}{explanation}", before=before, after=after)
 
@@ -216,7 +222,8 @@ POLL_SECONDS = 0.1
 def register(*, connection: Connection, actor: Actor, code: str = "") -> Connection:
     """Register the desk's webhook unless it is registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
     check_may_change(actor, connection)
-    admin, url = admin_client(connection), address_of(connection)
+    admin = admin_client(connection)
+    url = address_of(connection)
     row = _registered(admin, url)
     if row is None:
         wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
@@ -228,7 +235,8 @@ def register(*, connection: Connection, actor: Actor, code: str = "") -> Connect
             lambda admin: without_refused(connection, partial(admin.create_webhook, wanted)),
             what="register the webhook",
         )
-    webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
+    webhook_id = str(row.get("id") or "")
+    secret = _secret_in(row)
     if not webhook_id:
         raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it is registered.")
     connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
@@ -261,7 +269,8 @@ def test(*, connection: Connection, actor: Actor) -> float:
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ChangeRefused("The webhook is not registered yet. Register it first.")
-    asked_at, admin = clock(), admin_client(connection)
+    asked_at = clock()
+    admin = admin_client(connection)
     answer = _request(
         connection, actor, lambda admin: admin.test_webhook(connection.upstream_webhook_id), what="send a test"
     )
@@ -289,7 +298,8 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
         log = {}
     rows = [row for row in log.get("deliveries") or [] if isinstance(row, dict)]
     sent = next((row for row in rows if row.get("event_id") == event_id), {})
-    status, error = sent.get("response_status"), str(sent.get("last_error") or "")[:300]
+    status = sent.get("response_status")
+    error = str(sent.get("last_error") or "")[:300]
     if status == 401:
         return "It arrived with a wrong signature. Change the secret below, then test again."
     if status == 404:
@@ -314,11 +324,13 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ConnectionNotChanged("The webhook is not registered here. Change the secret by hand.")
-    admin, goes_on = admin_client(connection), is_open(connection)
+    admin = admin_client(connection)
+    goes_on = is_open(connection)
     held = begin_rotation(connection=connection, overlap=overlap, actor=actor)
     if goes_on and (ended := _signs_with(admin, held)) is not None:
         return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
-    webhook_id, seconds = held.upstream_webhook_id, int(overlap.total_seconds())
+    webhook_id = held.upstream_webhook_id
+    seconds = int(overlap.total_seconds())
     try:
         answer = _request(
             connection,

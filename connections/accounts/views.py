@@ -54,7 +54,8 @@ def connections_page(request: DeskRequest, *, status: int = 200, error: str = ""
         "may_add": actor.is_admin_of_all,
         "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
     }
-    page, fragment = "connections/connections.html", "connections/_connections.html"
+    page = "connections/connections.html"
+    fragment = "connections/_connections.html"
     return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
 
 
@@ -67,7 +68,8 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
         connection = read_again(connection_id=found.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
-    notice, back = f"{connection} is being read. The result appears here in a moment.", request.POST.get("back")
+    notice = f"{connection} is being read. The result appears here in a moment."
+    back = request.POST.get("back")
     if back == "connection":
         return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
     return redirect_with_notice(request, notice, "attention" if back == "attention" else "connections")
@@ -81,7 +83,8 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
 def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what pages show of these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    events, rows = WebhookEvent.objects.visible_to(actor), []
+    events = WebhookEvent.objects.visible_to(actor)
+    rows = []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
         rows.append(
@@ -139,7 +142,8 @@ def add(request: DeskRequest) -> HttpResponse:
     form = AddConnectionForm(request.POST)
     if not form.is_valid():
         return _add_page(request, typed=form.redisplayed(), errors=form.errors_by_field())
-    cleaned, keys = form.cleaned_data, form.keys_of(form.cleaned_data)
+    cleaned = form.cleaned_data
+    keys = form.keys_of(form.cleaned_data)
     checks = check_all(api_url=cleaned["api_url"], keys=keys)
     if errors := problems_in(checks):
         return _add_page(request, typed=form.redisplayed(), errors=errors)

@@ -27,11 +27,17 @@ def _rows(kind: str, template: str) -> Rows:
     return lambda host: host.rows(kind, template)
 
 
-_PENDING, _WEBHOOKS = ("oversight", "/v1/oversight/pending"), ("admin", "/v1/webhooks")
-_pending, _mailboxes, _contacts = _rows(*_PENDING), _rows("read", "/v1/mailboxes"), _rows("read", "/v1/contacts")
-_webhooks, _deliveries = _rows(*_WEBHOOKS), _rows("admin", "/v1/webhook-deliveries")
-_keys, _domains = _rows("admin", "/v1/api-keys"), _rows("admin", "/v1/domains")
-_suppressed, _audit_log = _rows("admin", "/v1/suppression"), _rows("admin", "/v1/audit-log")
+_PENDING = ("oversight", "/v1/oversight/pending")
+_WEBHOOKS = ("admin", "/v1/webhooks")
+_pending = _rows(*_PENDING)
+_mailboxes = _rows("read", "/v1/mailboxes")
+_contacts = _rows("read", "/v1/contacts")
+_webhooks = _rows(*_WEBHOOKS)
+_deliveries = _rows("admin", "/v1/webhook-deliveries")
+_keys = _rows("admin", "/v1/api-keys")
+_domains = _rows("admin", "/v1/domains")
+_suppressed = _rows("admin", "/v1/suppression")
+_audit_log = _rows("admin", "/v1/audit-log")
 
 
 def _account(host: Host) -> list[dict[str, Any]]:

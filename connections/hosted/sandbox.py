@@ -11,7 +11,8 @@ from connections.hosted.probe import Host, Look, NotSeen, names, parsed, without
 from upstream.refused_fields import refused_fields
 from upstream.wire import Answer
 
-AGENT, OVERSIGHT = "sandbox agent", "sandbox oversight"
+AGENT = "sandbox agent"
+OVERSIGHT = "sandbox oversight"
 # How long a message may take to the pending list.
 SCAN_SECONDS = 30
 _REASON = "Countersign hosted_check"
@@ -68,7 +69,8 @@ def _flat(host: Host) -> str:
 
 
 def _held(host: Host) -> str:
-    wanted, ends = _id(host), time.monotonic() + SCAN_SECONDS
+    wanted = _id(host)
+    ends = time.monotonic() + SCAN_SECONDS
     while True:
         found = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
         rows = next((value for value in found.values() if isinstance(value, list)), [])

@@ -314,7 +314,8 @@ def set_owner(*, connection: Connection, key_id: str, name: str, person: Person 
 
 
 def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:
-    prefix, key_id = str(row.get("prefix") or ""), str(row.get("id") or "")
+    prefix = str(row.get("prefix") or "")
+    key_id = str(row.get("id") or "")
     return ApiKey(
         id=key_id,
         name=str(row.get("name") or "")[:200],

@@ -197,7 +197,9 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     if flood is None or not flood.sent_by_key:
         raise Http404("There is no such flood, or its key is not known.")
     name = flood.sent_by_key_name or flood.sent_by_key
-    key, mailbox, actor = flood.sent_by_key, flood.mailbox_id, request.actor
+    key = flood.sent_by_key
+    mailbox = flood.mailbox_id
+    actor = request.actor
     try:
         pause_key(connection=flood.connection, key_id=key, name=name, actor=actor, mailbox=mailbox)
     except CHANGE_ERRORS as error:
@@ -217,7 +219,8 @@ def _changed(request: DeskRequest, connection: Connection, key: ApiKey, notice: 
 @_of_key
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
     """Show what stops working without a key, and revoke it."""
-    template, context = "connections/api_key_revoke.html", {"connection": connection, "key": key}
+    template = "connections/api_key_revoke.html"
+    context = {"connection": connection, "key": key}
     if request.method != "POST":
         return render(request, template, context)
     code = request.POST.get("approval_code", "").strip()[:40]

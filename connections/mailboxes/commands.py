@@ -39,7 +39,8 @@ from upstream.refused_fields import OF_A_MAILBOX
 _request = partial(request_change, failed="mailbox.change_failed")
 
 MAX_UNDO = timedelta(minutes=10)
-MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
+MIN_EXPIRY = timedelta(hours=1)
+MAX_EXPIRY = timedelta(days=90)
 
 # The values of settings that can only tighten; every other change of a mailbox waits for a second admin.
 _STRICTER = {"allow_looser_per_call": False, "require_fingerprint": True, "simplify_html": True}
@@ -150,7 +151,8 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     change only with an operator's code, ChangeUnknown.
     """
     _check_may_change(actor, mailbox, changes)
-    connection, looser = mailbox.connection, _settings_loosen(mailbox, changes)
+    connection = mailbox.connection
+    looser = _settings_loosen(mailbox, changes)
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     try:

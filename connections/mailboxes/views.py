@@ -300,7 +300,8 @@ def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Show what is deleted with a mailbox, and delete it when its address is typed."""
     if not is_admin(request.actor, found.connection):
         raise ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
-    template, context = "connections/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
+    template = "connections/mailbox_delete.html"
+    context = {"box": found, "held": _held_in(request, found)}
     if request.method != "POST":
         return render(request, template, context)
     try:

@@ -261,7 +261,9 @@ def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
 def _webhook(
     row: Mapping[str, Any], connection: Connection, *, names: Mapping[str, str], boxes: Mapping[str, str] | None = None
 ) -> Webhook:
-    url, webhook_id, mailbox = str(row.get("url") or ""), str(row.get("id") or ""), str(row.get("mailbox_id") or "")
+    url = str(row.get("url") or "")
+    webhook_id = str(row.get("id") or "")
+    mailbox = str(row.get("mailbox_id") or "")
     listed = row.get("events")
     events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
     is_ours = webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
@@ -288,7 +290,8 @@ def _default_label(events: Collection[str], mailbox: str, *, is_ours: bool) -> s
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
-    answered, attempts = row.get("response_status"), row.get("attempts")
+    answered = row.get("response_status")
+    attempts = row.get("attempts")
     return Delivery(
         id=str(row.get("id") or ""),
         event=str(row.get("event_type") or row.get("event") or "")[:80],

@@ -11,10 +11,14 @@ from typing import Any
 
 from common.references import via
 
-_API, _OLDER, _OURS = "MultiMail's API", "an older name", "our gateway"
-_DISCORD, _INNGEST = "MultiMail's Discord page", "MultiMail's Inngest page"
+_API = "MultiMail's API"
+_OLDER = "an older name"
+_OURS = "our gateway"
+_DISCORD = "MultiMail's Discord page"
+_INNGEST = "MultiMail's Inngest page"
 
-_ID, _TO = "01JD6Q3V8T5X9Z2B4C7E0G1HKM", ["dana@northwind.example"]
+_ID = "01JD6Q3V8T5X9Z2B4C7E0G1HKM"
+_TO = ["dana@northwind.example"]
 _MAILBOX = {"mailbox": "support@acme.example", "mailbox_id": "01JD6Q2A0B1C2D3E4F5G6H7J8K"}
 _DECIDED = {
     "reason": "Checked with Dana.",
@@ -22,7 +26,8 @@ _DECIDED = {
     "decided_at": "2026-01-15T09:31:07.000Z",
     "decided_by": via("Ana Ferreira"),
 }
-_APPROVED, _REJECTED = {"decision": "approved", **_DECIDED}, {"decision": "rejected", **_DECIDED}
+_APPROVED = {"decision": "approved", **_DECIDED}
+_REJECTED = {"decision": "rejected", **_DECIDED}
 _BOUNCED = {
     **_APPROVED,
     "bounce_type": "recipient_refused",

@@ -132,7 +132,9 @@ def _webhook_page(
         deliveries, following = read_deliveries(connection, actor=request.actor, webhook=found, cursor=cursor)
         log_error = ""
     except CHANGE_ERRORS as unread:
-        deliveries, following, log_error = [], "", unread.sentence
+        deliveries = []
+        following = ""
+        log_error = unread.sentence
     context = {
         "connection": connection,
         "hook": found,
@@ -202,7 +204,8 @@ def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 @_of_webhook
 def delete(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
     """Show who will get no more events, and delete the webhook."""
-    template, context = "connections/webhook_delete.html", {"connection": connection, "hook": found}
+    template = "connections/webhook_delete.html"
+    context = {"connection": connection, "hook": found}
     if request.method != "POST":
         return render(request, template, context)
     try:

@@ -25,7 +25,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 FORMAT = 1
-MANIFEST, DUMP, SEALS, SECRETS = "manifest.json", "database.dump", "seals.jsonl", "secrets.json"
+MANIFEST = "manifest.json"
+DUMP = "database.dump"
+SEALS = "seals.jsonl"
+SECRETS = "secrets.json"
 SHORTEST_PASSPHRASE = 12
 _VARIABLE = "BACKUP_PASSPHRASE"
 # The key derivation of format 1: 128 MB and half a second for each guess.
@@ -161,7 +164,8 @@ class Backup:
 
 
 def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
-    salt, nonce = os.urandom(16), os.urandom(12)
+    salt = os.urandom(16)
+    nonce = os.urandom(12)
     data = AESGCM(_key(passphrase, salt)).encrypt(nonce, json.dumps(secrets).encode(), None)
     parts = {"salt": salt, "nonce": nonce, "data": data}
     encoded = {name: base64.b64encode(value).decode() for name, value in parts.items()}

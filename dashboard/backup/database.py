@@ -104,7 +104,8 @@ def load(url: str, source: IO[bytes]) -> None:
     A table named MARKER comes with it; `forget_marker` takes it away.
     """
     with psycopg.connect(url) as session:
-        programs, is_old = _programs(session), session.info.server_version < 170_000
+        programs = _programs(session)
+        is_old = session.info.server_version < 170_000
     # The schema exists already; `prepare` grants the privileges of the roles.
     options = ["--schema=public", "--no-owner", "--no-privileges", "--file=-"]
     with tempfile.TemporaryFile() as errors:

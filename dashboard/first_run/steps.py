@@ -144,7 +144,8 @@ def _connected(connections: list[Connection]) -> Step:
 
 
 def _keys(connection: Connection) -> Step:
-    label, url = "Check the keys", _to(_page_of(connection))
+    label = "Check the keys"
+    url = _to(_page_of(connection))
     held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
     scopes_by_key = connection.key_scopes
     problems = [
@@ -200,7 +201,9 @@ def _webhook(connection: Connection) -> Step:
 def _queue(connection: Connection) -> Step:
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
-    label, url, has_worked = "Read now", _to(_page_of(connection)), connection.complete_as_of is not None
+    label = "Read now"
+    url = _to(_page_of(connection))
+    has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
         return Step("queue", "done", summary, "Open the queue", reverse("queue"), has_worked=True)

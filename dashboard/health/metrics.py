@@ -27,7 +27,8 @@ NEVER = math.inf
 
 def exposition() -> str:
     """Return all metrics in Prometheus' text format; ages are by the database's clock."""
-    registry, now = CollectorRegistry(), clock()
+    registry = CollectorRegistry()
+    now = clock()
     for values in (_decisions(now), _connections(now), _ledger(now)):
         for (name, text), value in values.items():
             Gauge(f"countersign_{name}", text, registry=registry).set(value)
@@ -44,8 +45,10 @@ Figures = Mapping[tuple[str, str], float]
 
 
 def _decisions(now: datetime) -> Figures:
-    waiting, decisions = desk_messages().awaiting_review(), Decision.objects.all()
-    recorded, in_doubt = decisions.filter(state=DecisionState.RECORDED), decisions.in_doubt()
+    waiting = desk_messages().awaiting_review()
+    decisions = Decision.objects.all()
+    recorded = decisions.filter(state=DecisionState.RECORDED)
+    in_doubt = decisions.in_doubt()
     due = recorded.filter(due_at__lte=now)
     forged = unsigned.unsigned_total()
     return {
@@ -63,7 +66,8 @@ def _decisions(now: datetime) -> Figures:
 
 def _connections(now: datetime) -> Figures:
     active = Connection.objects.at_work()
-    failing, paused = active.filter(failing_since__isnull=False), active.filter(paused_at__isnull=False)
+    failing = active.filter(failing_since__isnull=False)
+    paused = active.filter(paused_at__isnull=False)
     return {
         ("connections_failing", "Connections that cannot be read."): failing.count(),
         ("connections_paused", "Connections through which nothing is decided."): paused.count(),
@@ -71,7 +75,8 @@ def _connections(now: datetime) -> Figures:
 
 
 def _ledger(now: datetime) -> Figures:
-    state, check = sealing_state(now), Check.objects.latest_finished().first()
+    state = sealing_state(now)
+    check = Check.objects.latest_finished().first()
     sealed = _seconds(now - state.last.at) if state.last else NEVER
     checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
     broken = check is not None and check.state == Check.State.BROKEN

@@ -54,5 +54,6 @@ def metrics(request: DeskRequest) -> HttpResponse:
 
 def _has_metrics_token(request: DeskRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    presented, wanted = token.strip().encode("utf-8", "surrogateescape"), settings.METRICS_TOKEN.encode()
+    presented = token.strip().encode("utf-8", "surrogateescape")
+    wanted = settings.METRICS_TOKEN.encode()
     return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(presented, wanted)

@@ -71,7 +71,8 @@ class Panel:
 
 def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
-    visible, made = desk_messages().visible_to(actor), Decision.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
+    made = Decision.objects.visible_to(actor)
     of_the_week = made.of_the_week().by_people()
     by_day = list(of_the_week.times_by_day())
     panels = [times(by_day, now=now)]

@@ -26,7 +26,8 @@ from mirror.states import Outcome
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
     """Show waiting messages, the connections' health, and recent events; only the connections for a refresh."""
-    connections, fragment = connection_rows(request.actor, now=timezone.now()), "dashboard/_home_connections.html"
+    connections = connection_rows(request.actor, now=timezone.now())
+    fragment = "dashboard/_home_connections.html"
     context = {"connections": connections} | ({} if wants_fragment(request) else _today(request.actor))
     return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)
 
@@ -46,7 +47,8 @@ def _waiting(actor: Actor) -> dict[str, Any]:
 
 
 def _today(actor: Actor) -> dict[str, Any]:
-    visible, today = desk_messages().visible_to(actor), Now() - timedelta(hours=24)
+    visible = desk_messages().visible_to(actor)
+    today = Now() - timedelta(hours=24)
     decisions = Decision.objects.visible_to(actor).recorded_since(today)
     return {
         **_waiting(actor),

@@ -63,9 +63,11 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
         message, status = known.message, status_of(known.message, known)
     elif is_new and isinstance(known, Message):
         # It was held just now, so it has no decision yet.
-        message, status = known, status_of(known, None)
+        message = known
+        status = status_of(known, None)
     elif found := shown_message(_EVERYBODY, public_id):
-        message, status = found, shown_status(found)
+        message = found
+        status = shown_status(found)
     else:
         return
     if is_new and message.review.is_apart:

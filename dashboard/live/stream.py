@@ -49,7 +49,8 @@ MAX_WAITING = 100
 # opens six connections to one address at most.
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 # Streams whose reader is being looked up: of one session, and in all, as a client can present any cookie.
-MOST_OPENING_OF_SESSION, MOST_OPENING = STREAMS_PER_PERSON, 200
+MOST_OPENING_OF_SESSION = STREAMS_PER_PERSON
+MOST_OPENING = 200
 RETRY_AFTER = 5
 # As many as Django reads elsewhere.
 MOST_PARAMETERS = 1000
@@ -271,7 +272,8 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
 
 async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
     """Look the page's reader up again; return whether they are still signed in."""
-    was_asked, page.needs_recheck = page.needs_recheck, False
+    was_asked = page.needs_recheck
+    page.needs_recheck = False
     try:
         reader = await asyncio.to_thread(_ask_reader, headers)
     except OSError:

@@ -48,7 +48,8 @@ class RequestRules(usage.RequestRules, Protocol):
 class TooManyParameters(Refused):
     """The address has more query parameters than Django reads; not every view would find out."""
 
-    status, code = 400, "too_many_parameters"
+    status = 400
+    code = "too_many_parameters"
 
     def __init__(self) -> None:
         self.sentence = f"The address has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} query parameters."
@@ -58,28 +59,32 @@ class TooManyParameters(Refused):
 class BodyTooSlow(Refused):
     """The body was not received in time."""
 
-    status, code = 408, "request_timeout"
+    status = 408
+    code = "request_timeout"
     sentence = "The request body did not arrive in time."
 
 
 class BodyTooLarge(Refused):
     """The body is larger than this URL allows."""
 
-    status, code = 413, "too_large"
+    status = 413
+    code = "too_large"
     sentence = "The body is too large."
 
 
 class BodyIncomplete(Refused):
     """The client ended the connection, or its half of it, before the body was complete."""
 
-    status, code = 400, "bad_request"
+    status = 400
+    code = "bad_request"
     sentence = "The body ended before its Content-Length was reached."
 
 
 class ApplicationFailed(Refused):
     """The application had an error before its response began."""
 
-    status, code = 500, "internal"
+    status = 500
+    code = "internal"
     sentence = "The desk had an error, which was logged."
 
 
@@ -87,7 +92,8 @@ class WsgiBridge:
     """An ASGI application that answers by a WSGI application."""
 
     def __init__(self, application: Application, rules: RequestRules) -> None:
-        self._application, self._rules = application, rules
+        self._application = application
+        self._rules = rules
         self._usages = Usages(rules)
         self._pool = LastUsedExecutor(THREADS, "request")
 
@@ -180,7 +186,8 @@ class WsgiBridge:
 
 def environ_of(scope: Scope) -> Environ:
     """Return the WSGI environment of a request, without its body."""
-    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    server = scope.get("server") or ("localhost", 80)
+    client = scope.get("client") or ("", 0)
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
@@ -248,7 +255,9 @@ class BufferedResponse:
         # Set when nobody reads it any more.
         self.is_abandoned = False
         self.changed = asyncio.Event()
-        self._environ, self._request, self._loop = environ, request, loop
+        self._environ = environ
+        self._request = request
+        self._loop = loop
         self._buffer = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
         self._lock = Lock()
         self._written = self._read = 0
@@ -300,7 +309,8 @@ class BufferedResponse:
         with self._lock:
             self._buffer.seek(self._written)
             self._buffer.write(chunk)
-            was, self._written = self._written, self._written + len(chunk)
+            was = self._written
+            self._written = self._written + len(chunk)
         # A short response is sent in one piece, once it is complete.
         if was // PIECE != self._written // PIECE:
             self._notify()

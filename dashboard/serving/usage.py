@@ -96,7 +96,8 @@ class OverLimit(Refused):
     retry_after = 2
 
     def __init__(self, share: Share) -> None:
-        self.status, self.sentence = share.status, share.sentence
+        self.status = share.status
+        self.sentence = share.sentence
         super().__init__(share.sentence)
 
 

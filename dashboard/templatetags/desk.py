@@ -122,7 +122,8 @@ def distance(value: datetime) -> str:
 
 def _time(value: datetime, words: str, kind: str) -> SafeString:
     # A page of the queue holds a few hundred of these: isoformat takes a tenth of what strftime does.
-    utc, zone = value.astimezone(UTC).isoformat(" ", "seconds"), zone_word(value)
+    utc = value.astimezone(UTC).isoformat(" ", "seconds")
+    zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
         exact = f"{there(value).isoformat(' ', 'seconds')[:19]} {zone}, {utc[11:19]} UTC"

@@ -42,7 +42,8 @@ def surface_word(surface: str) -> str:
 @register.filter
 def through(line: "Line") -> str:
     """Return through what somebody acted and from where, as `through Discord, from 10.0.0.7`."""
-    surface, address = line.entry.surface, line.details.get("address", "")
+    surface = line.entry.surface
+    address = line.details.get("address", "")
     # A worker acts through nothing but itself.
     way = f"through {words.SURFACES.get(surface, surface)}" if surface and surface != "worker" else ""
     return ", ".join(filter(None, (way, address and f"from {address}")))
@@ -51,10 +52,12 @@ def through(line: "Line") -> str:
 @register.filter
 def turned(line: "Line") -> list[tuple[str, str, str]]:
     """Return what a setting was and is now: by its names where it has names, and of those only what differs."""
-    was, now = line.details.get("before", ""), line.details.get("after", "")
+    was = line.details.get("before", "")
+    now = line.details.get("after", "")
     if not was and not now:
         return []
-    before, after = _named(was), _named(now)
+    before = _named(was)
+    after = _named(now)
     if before is None or after is None:
         return [("", "" if was == NOTHING else was, "" if now == NOTHING else now)]
     names = dict.fromkeys((*before, *after))
@@ -98,7 +101,8 @@ def ledger_line(line: "Line", *, links: bool = False, brief: bool = False) -> Sa
 @register.simple_tag
 def line_where(line: "Line", *, links: bool = False, brief: bool = False) -> SafeString:
     """Return through what an entry came, of which version it tells, and its number."""
-    whole, form = line.entry.fingerprint, '<span class="mono" title="{1}">{0}</span>'
+    whole = line.entry.fingerprint
+    form = '<span class="mono" title="{1}">{0}</span>'
     if links and not brief:
         form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
     mark = format_html(form, short(whole), whole, _audit()) if whole else ""
@@ -127,7 +131,8 @@ def _trace(message: "UUID | None") -> str:
 @register.simple_tag
 def line_details(line: "Line", change: list[tuple[str, str, str]] | None = None, *, brief: bool = False) -> SafeString:
     """Return what an entry says besides its sentence: a tag, because a page holds a hundred of them."""
-    reason, explanation = line.details.get("reason", ""), line.details.get("explanation", "")
+    reason = line.details.get("reason", "")
+    explanation = line.details.get("explanation", "")
     parts: list[SafeString | str] = []
     if is_reference(reason):
         form = 'With our reference <span class="mono">{}</span>'

@@ -82,7 +82,8 @@ def _marks(row: "Row") -> Iterator[SafeString]:
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
     """Yield what asks for attention: an unconfirmed end, lateness, risk, another try, its expiry, missing content."""
-    one, expiry = row.message, row.expiry
+    one = row.message
+    expiry = row.expiry
     if row.reported:
         yield _chip("amber shape", f"{row.reported} · being checked")
     if row.late_since:

@@ -35,7 +35,8 @@ def day(value: datetime | None) -> SafeString | str:
     """Return a day as `20 Nov`, with the year where it is another one."""
     if value is None:
         return ""
-    local, datetime_utc = there(value), value.astimezone(UTC).isoformat(timespec="seconds")
+    local = there(value)
+    datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
     words = f"{local:%-d %b}" if local.year == there(timezone.now()).year else f"{local:%-d %b %Y}"
     title = f"{local:%F %T} {zone_word(value)}"
     return format_html('<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words)

@@ -12,8 +12,12 @@ from demo.discord.limits import FormErrors
 from demo.discord.limits import Path as ErrorPath
 from demo.discord.messages import Refused
 
-CHAT_INPUT, STRING = 1, 3
-MOST_COMMANDS, MOST_OPTIONS, MAX_DESCRIPTION, MAX_VALUE = 100, 25, 100, 6000
+CHAT_INPUT = 1
+STRING = 3
+MOST_COMMANDS = 100
+MOST_OPTIONS = 25
+MAX_DESCRIPTION = 100
+MAX_VALUE = 6000
 _NAME = re.compile(r"[-_\w]{1,32}")
 
 
@@ -67,7 +71,8 @@ def _one(errors: FormErrors, one: Any, path: ErrorPath, kind: int) -> None:
     if not isinstance(one, dict):
         errors.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
         return
-    name, description = one.get("name"), one.get("description")
+    name = one.get("name")
+    description = one.get("description")
     if one.get("type", CHAT_INPUT) != kind:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", f'Value of field "type" must be one of ({kind},).')
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.lower():

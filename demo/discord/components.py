@@ -4,11 +4,25 @@ from typing import Any
 
 from demo.discord.limits import FormErrors, Path
 
-ROW, BUTTON, TEXT_INPUT, LABEL = 1, 2, 4, 18
-PRIMARY, SECONDARY, SUCCESS, DANGER, LINK = 1, 2, 3, 4, 5
-MAX_ROWS, MAX_BUTTONS = 5, 5
-MAX_ID, MAX_LABEL, MAX_LINK = 100, 80, 512
-MAX_FORM_TITLE, MAX_FIELDS, MAX_FIELD_LABEL, MAX_FIELD_DESCRIPTION, MAX_INPUT = 45, 5, 45, 100, 4000
+ROW = 1
+BUTTON = 2
+TEXT_INPUT = 4
+LABEL = 18
+PRIMARY = 1
+SECONDARY = 2
+SUCCESS = 3
+DANGER = 4
+LINK = 5
+MAX_ROWS = 5
+MAX_BUTTONS = 5
+MAX_ID = 100
+MAX_LABEL = 80
+MAX_LINK = 512
+MAX_FORM_TITLE = 45
+MAX_FIELDS = 5
+MAX_FIELD_LABEL = 45
+MAX_FIELD_DESCRIPTION = 100
+MAX_INPUT = 4000
 
 
 def find_component_errors(rows: object) -> dict[str, Any]:
@@ -52,10 +66,12 @@ def find_form_errors(form: object) -> list[str]:
 def _is_field(part: object) -> bool:
     if not isinstance(part, dict) or part.get("type") != LABEL or not _fits(part.get("label"), MAX_FIELD_LABEL):
         return False
-    description, field = part.get("description", "-"), part.get("component")
+    description = part.get("description", "-")
+    field = part.get("component")
     if not _fits(description, MAX_FIELD_DESCRIPTION) or not isinstance(field, dict):
         return False
-    least, most = field.get("min_length", 0), field.get("max_length", MAX_INPUT)
+    least = field.get("min_length", 0)
+    most = field.get("max_length", MAX_INPUT)
     sizes = isinstance(least, int) and isinstance(most, int) and 0 <= least <= MAX_INPUT and 1 <= most <= MAX_INPUT
     # A label of its own is what an input had before it stood under one, and is refused there.
     is_input = field.get("type") == TEXT_INPUT and field.get("style") in (1, 2) and "label" not in field
@@ -70,7 +86,9 @@ def _button(errors: FormErrors, button: object, path: Path, seen: set[str]) -> N
     if not isinstance(button, dict) or button.get("type") != BUTTON:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", f'Value of field "type" must be one of ({BUTTON},).')
         return
-    style, custom_id, url = button.get("style"), button.get("custom_id"), button.get("url")
+    style = button.get("style")
+    custom_id = button.get("custom_id")
+    url = button.get("url")
     if style not in (PRIMARY, SECONDARY, SUCCESS, DANGER, LINK):
         errors.add((*path, "style"), "BASE_TYPE_CHOICES", 'Value of field "style" must be one of (1, 2, 3, 4, 5).')
     if not _fits(button.get("label"), MAX_LABEL):

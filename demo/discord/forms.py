@@ -54,7 +54,8 @@ def _asked(part: dict[str, Any], number: int) -> str:
 
 def _option(command: str, option: dict[str, Any]) -> str:
     name = option["name"]
-    most, required = option.get("max_length", MAX_VALUE), bool(option.get("required"))
+    most = option.get("max_length", MAX_VALUE)
+    required = bool(option.get("required"))
     return _field(
         f"{command}-{name}",
         name,

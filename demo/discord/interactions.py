@@ -15,8 +15,12 @@ from demo.discord.components import find_form_errors
 from demo.discord.limits import find_errors
 from demo.discord.replies import Replies, Reply
 
-COMMAND, COMPONENT, FORM = 2, 3, 5
-MESSAGE, DEFERRED, MODAL = 4, 5, 9
+COMMAND = 2
+COMPONENT = 3
+FORM = 5
+MESSAGE = 4
+DEFERRED = 5
+MODAL = 9
 ANSWER_SECONDS = 3.0
 # Send, embed, use commands: what ordinary people may do in a text channel.
 _PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
@@ -97,7 +101,8 @@ class Interactions:
             "X-Signature-Timestamp": timestamp,
             "X-Signature-Ed25519": self.application.sign(timestamp, body),
         }
-        status, answer = 0, None
+        status = 0
+        answer = None
         try:
             with requests.Session() as session:
                 # Proxies are for what is outside.
@@ -128,7 +133,8 @@ class Interactions:
         return result
 
     def _interaction(self, reply: Reply, kind: int, about: dict[str, Any]) -> dict[str, Any]:
-        member, channel = reply.member, reply.channel
+        member = reply.member
+        channel = reply.channel
         user = {"id": member.id, "username": member.username, "global_name": member.name, "discriminator": "0"}
         return {
             "id": reply.id,

@@ -77,7 +77,8 @@ def _embed(errors: FormErrors, embed: dict[str, Any], path: Path) -> None:
     _text(errors, embed, "title", 256, path)
     _text(errors, embed, "description", 4096, path)
     _link(errors, embed, "url", path)
-    colour, moment = embed.get("color"), embed.get("timestamp")
+    colour = embed.get("color")
+    moment = embed.get("timestamp")
     if isinstance(colour, bool) or not isinstance(colour, int | None):
         errors.add((*path, "color"), "NUMBER_TYPE_COERCE", f'Value "{colour}" is not int.')
     elif colour is not None and not 0 <= colour <= MAX_COLOUR:

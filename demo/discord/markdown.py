@@ -31,7 +31,8 @@ def render(text: str, *, links: bool = True) -> str:
     """Return HTML of a description or a field's value; with `links` off, of a title or a field's name."""
     # Characters of the private range in the text itself would turn into others; no card needs them.
     text = re.sub("[\ue000-\ue0ff]", "\ufffd", text)
-    out, end = [], 0
+    out = []
+    end = 0
     for block in _BLOCK.finditer(text):
         out += [_quotes(text[end : block.start()], links), f"<pre>{escape(block[1].strip(chr(10)))}</pre>"]
         end = block.end()
@@ -75,7 +76,8 @@ def _reveal(html: str) -> str:
 
 
 def _markup(text: str, links: bool) -> str:
-    out, end = [], 0
+    out = []
+    end = 0
     for token in _TOKENS.finditer(text):
         out += [escape(text[end : token.start()]), _token(token, links)]
         end = token.end()

@@ -29,7 +29,8 @@ class View:
 
     def address(self, *, channel: GuildChannel | None = None, member: Member | None = None) -> str:
         """Return the address of the same view with another channel or member."""
-        name, username = (channel or self.channel).name, (member or self.member).username
+        name = (channel or self.channel).name
+        username = (member or self.member).username
         return f"/?channel={quote(name)}&as={quote(username)}"
 
 
@@ -66,7 +67,8 @@ class ChannelPages:
             shown.append((int(message.content["id"]), written, _message(message, written)))
         for reply in self.replies.seen_by(view.member, view.channel):
             shown.append((int(reply.id), time_of(reply.id), _reply(reply)))
-        out, day = [], ""
+        out = []
+        day = ""
         for _, written, html in sorted(shown):
             if f"{written:%d %B %Y}" != day:
                 day = f"{written:%d %B %Y}"
@@ -165,11 +167,13 @@ def _embed(embed: dict[str, Any]) -> str:
     for row in rows:
         for field in row:
             span = 12 // len(row) if field.get("inline") else 12
-            name, value = render(str(field["name"]), links=False), render(str(field["value"]))
+            name = render(str(field["name"]), links=False)
+            value = render(str(field["value"]))
             parts.append(f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>')
     if rows:
         parts.append("</dl>")
-    footer, written = embed.get("footer"), embed.get("timestamp")
+    footer = embed.get("footer")
+    written = embed.get("timestamp")
     ends = [escape(str(footer["text"]))] if footer else []
     if written:
         ends.append(time_element(datetime.fromisoformat(str(written))))

@@ -61,7 +61,8 @@ class RateLimiter:
             now = self._clock()
             start, used = self._windows.get(key, (now, 0))
             if now >= start + WINDOW_SECONDS:
-                start, used = now, 0
+                start = now
+                used = 0
             reset_after = _up(start + WINDOW_SECONDS - now)
             times = self._times.setdefault(key, deque())
             while times and times[0] <= now - HIDDEN_SECONDS:

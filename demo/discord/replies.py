@@ -56,7 +56,8 @@ class Replies:
 
     def show(self, reply: Reply, state: State, content: str = "") -> None:
         """Show the reply's new state on the page."""
-        reply.state, reply.content = state, content
+        reply.state = state
+        reply.content = content
         self.channel.touch()
 
     def dismiss(self, member: Member, reply_id: str) -> None:
@@ -73,7 +74,8 @@ class Replies:
             mine = [one for one in self._replies.values() if (one.member, one.channel) == (member, channel)]
         for reply in mine:
             if reply.state == "thinking" and self._is_over(reply):
-                reply.state, reply.content = "failed", ""
+                reply.state = "failed"
+                reply.content = ""
         return [reply for reply in mine if reply.state != "asked"]
 
     def handle(self, request: Request) -> Answer | None:

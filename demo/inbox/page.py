@@ -79,7 +79,8 @@ class InboxPages:
         )
 
     def _row(self, summary: Summary, chosen: str) -> str:
-        first, others = (summary.envelope_to or ("nobody",))[0], len(summary.envelope_to) - 1
+        first = (summary.envelope_to or ("nobody",))[0]
+        others = len(summary.envelope_to) - 1
         more = f'<span class="faint">+{others}</span>' if others > 0 else ""
         current = ' aria-current="true"' if summary.key == chosen else ""
         return (

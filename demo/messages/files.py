@@ -16,7 +16,8 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
         b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
     ]
-    out, offsets = bytearray(b"%PDF-1.4\n"), []
+    out = bytearray(b"%PDF-1.4\n")
+    offsets = []
     for number, content in enumerate(objects, start=1):
         offsets.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, content)
@@ -32,12 +33,15 @@ def _quoted(line: str) -> str:
 
 def small_picture(width: int, height: int) -> bytes:
     """Return a PNG of a parcel's label: a frame, a dark head, and bars that mean nothing."""
-    chance, bars, at = random.Random(4471), bytearray(b"\xff" * width), 40
+    chance = random.Random(4471)
+    bars = bytearray(b"\xff" * width)
+    at = 40
     while at < width - 60:
         thick = chance.choice((3, 3, 6, 9))
         bars[at : at + thick] = bytes(thick)
         at += thick + chance.choice((3, 6, 6))
-    blank, edge = b"\xff" * width, bytes(width)
+    blank = b"\xff" * width
+    edge = bytes(width)
     head = b"\xff" * 24 + b"\x30" * (width - 48) + b"\xff" * 24
     rows = [blank] * height
     rows[24 : height // 4] = [head] * (height // 4 - 24)

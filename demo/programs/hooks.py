@@ -28,7 +28,8 @@ def take_hook(record: Record, request: Request, secret: str) -> Answer:
 
 def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> bool:
     """Return whether one of the signatures is of this secret, over id, time and body, and not from long ago. Pure."""
-    event_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    event_id = headers.get("webhook-id", "")
+    timestamp = headers.get("webhook-timestamp", "")
     if not event_id or not timestamp.isascii() or not timestamp.isdigit():
         return False
     if abs(now - int(timestamp)) > TOLERANCE_SECONDS:

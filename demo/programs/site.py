@@ -30,7 +30,8 @@ class Programs:
 
     def handle(self, request: Request) -> Answer | None:
         """Take an event in."""
-        is_event, is_hook = bool(_EVENTS.fullmatch(request.path)), request.path == HOOK_PATH
+        is_event = bool(_EVENTS.fullmatch(request.path))
+        is_hook = request.path == HOOK_PATH
         if not (is_event or is_hook):
             return None
         if request.method != "POST":

@@ -14,7 +14,8 @@ from gateway.lookups import first_or_404, mailbox_named
 from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope, hash_key
 
-LIVE_PREFIX, SANDBOX_PREFIX = "mm_live_", "mm_test_"
+LIVE_PREFIX = "mm_live_"
+SANDBOX_PREFIX = "mm_test_"
 
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:

@@ -229,7 +229,8 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     A key that also sends, or a sandbox key, needs an operator's code to end that; every key needs one to change the
     oversight address, to switch `require_fingerprint` off and to lower `minimum_oversight_mode`.
     """
-    key, now = request.auth, timezone.now()
+    key = request.auth
+    now = timezone.now()
     check_unlimited(key)
     with confirmed(
         key,
@@ -250,7 +251,8 @@ def delete_account(
     approval_code: str = "",
 ) -> HttpResponse:
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
-    key, now = request.auth, timezone.now()
+    key = request.auth
+    now = timezone.now()
     check_unlimited(key)
     with confirmed(
         key,
@@ -274,7 +276,8 @@ def _loosens(body: AccountPatch, key: ApiKey) -> bool:
     # Codes, monitored mail and forwarded mail would go to another address from then on.
     if body.changes().get("oversight_email", account.oversight_email) != account.oversight_email:
         return True
-    minimum, wanted = account.minimum_oversight_mode, body.minimum_oversight_mode
+    minimum = account.minimum_oversight_mode
+    wanted = body.minimum_oversight_mode
     if not minimum or wanted is None:
         return False
     return wanted == "" or stricter(Mode(wanted), Mode(minimum)) is not Mode(wanted)

@@ -201,7 +201,8 @@ def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord | N
 
     `kind` is restriction or bypass. A list that was never written is off, at version 0.
     """
-    box, now = mailbox_named(request.auth, mailbox), timezone.now()
+    box = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     if kind is None:
         found = _found(box, Allowlist.Kind.BYPASS)
         entries = [_bypass_entry(one) for one in _live(found, now)]
@@ -216,7 +217,9 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
 
     The list's mode stays as it is: while that is not enforce, `notice` says that the entry has no effect.
     """
-    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    key = request.auth
+    box = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     with confirmed(
         key,
         "add_allowlist_entry",
@@ -232,7 +235,9 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
 @router.put(_PATH + "/mode", auth=ADMIN, response={200: BypassStatus, 202: PendingApproval})
 def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> HttpResponse:
     """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it takes an operator's code."""
-    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    key = request.auth
+    box = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     # In force it lets mail skip the review; both other modes are stricter.
     loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
     with confirmed(
@@ -263,7 +268,9 @@ def remove_entry(
     approval_code: str = "",
 ) -> HttpResponse:
     """Remove an entry from the bypass list of a mailbox."""
-    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    key = request.auth
+    box = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     with confirmed(
         key,
         "remove_allowlist_entry",
@@ -284,7 +291,9 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     an operator's code; so does a bypass by which more mail skips the review, and any bypass where admin acts need
     codes.
     """
-    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    key = request.auth
+    box = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     with confirmed(
         key,
         "replace_allowlist",

@@ -156,7 +156,8 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     Giving a key the scope oversight takes an operator's code; from a key that also sends, so does letting a key
     administer without sending, and resuming a paused key.
     """
-    found, changes = keys.key_named(request.auth, key_id), body.changes()
+    found = keys.key_named(request.auth, key_id)
+    changes = body.changes()
     summary = f"Change the API key {found.name}"
     if "scopes" in changes:
         summary = f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
@@ -183,7 +184,8 @@ def revoke_key(
     approval_code: str = "",
 ) -> HttpResponse:
     """Revoke a key at once."""
-    found, now = keys.key_named(request.auth, key_id), timezone.now()
+    found = keys.key_named(request.auth, key_id)
+    now = timezone.now()
     with confirmed(
         request.auth,
         "revoke_api_key",

@@ -190,7 +190,8 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
 
     Switching `require_fingerprint` off takes an operator's code.
     """
-    found, now = mailbox_named(request.auth, mailbox), timezone.now()
+    found = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     with confirmed(
         request.auth,
         "update_mailbox",
@@ -224,7 +225,8 @@ def delete_mailbox(
     approval_code: str = "",
 ) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
-    found, now = mailbox_named(request.auth, mailbox), timezone.now()
+    found = mailbox_named(request.auth, mailbox)
+    now = timezone.now()
     with confirmed(
         request.auth,
         "delete_mailbox",

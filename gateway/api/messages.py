@@ -143,7 +143,8 @@ def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = 
 
 
 def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool, bodies: bool = False) -> HttpResponse:
-    found, most = thread_named(key, thread_id, mailbox=mailbox), MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
+    found = thread_named(key, thread_id, mailbox=mailbox)
+    most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
     if not emails:
         raise NotFound("There is no such thread in this account.", code="unknown_thread")

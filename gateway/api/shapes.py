@@ -28,7 +28,8 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
     """Return an email without its body, for lists."""
     bcc = email.bcc if email.direction == Direction.OUTBOUND else []
     received_at = iso(email.created_at)
-    send_at, decided_at = iso(email.send_at), iso(email.decided_at)
+    send_at = iso(email.send_at)
+    decided_at = iso(email.decided_at)
     told = email.told_reason()
     approved = email.decision == Decision.APPROVED
     return {

@@ -22,7 +22,8 @@ LIMIT = 3.0
 LIMIT_OF_ALL = 8.0
 _TRY = 1.0
 # The owner of a domain decides how long its answers are.
-_MOST_RECORDS, _MOST_TEXT = 50, 4_000
+_MOST_RECORDS = 50
+_MOST_TEXT = 4_000
 # A process has few threads, and the owner of a domain decides how long its answers take.
 asking = threading.Lock()
 Question = tuple[str, str]
@@ -64,7 +65,8 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     if settings.DNS_SERVER is not None:
         address, resolver.port = settings.DNS_SERVER
         resolver.nameservers = [address]
-    resolver.lifetime, resolver.timeout = seconds, _TRY
+    resolver.lifetime = seconds
+    resolver.timeout = _TRY
     try:
         answer = resolver.resolve(dns.name.from_text(f"{name}."), kind)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -79,7 +81,10 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     return DnsAnswer(tuple(b"".join(record.strings).decode("utf-8", "replace")[:_MOST_TEXT] for record in records))
 
 
-OWNERSHIP, SPF, DMARC, MX = "ownership", "spf", "dmarc", "mx"
+OWNERSHIP = "ownership"
+SPF = "spf"
+DMARC = "dmarc"
+MX = "mx"
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ def record_error(record: Record, found: DnsAnswer) -> str:
 
 
 def _dkim(domain: str, key: DkimKey) -> Record:
-    name, value = f"{key.selector}._domainkey.{domain}", f"v=DKIM1; k=rsa; p={key.public_key}"
+    name = f"{key.selector}._domainkey.{domain}"
+    value = f"v=DKIM1; k=rsa; p={key.public_key}"
     purpose = "signs the mail (DKIM)"
     if key.retired_at:
         purpose = "signed the mail until the key was rotated; can be removed after a week"

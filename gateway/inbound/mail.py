@@ -134,7 +134,8 @@ def split_parts(message: Message) -> BodyParts:
     parts = BodyParts()
     texts: list[str] = []
     for leaf in _leaf_parts(message):
-        kind, name = _safely(leaf.get_content_type, ""), _safely(leaf.get_filename, None) or ""
+        kind = _safely(leaf.get_content_type, "")
+        name = _safely(leaf.get_filename, None) or ""
         if not _CONTENT_TYPE.fullmatch(kind):
             kind = "application/octet-stream"
         is_file = bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
@@ -202,7 +203,8 @@ def file_name(name: str, kind: str) -> str:
 
 def _unused_name(name: str, used: set[str]) -> str:
     stem, dot, extension = name.rpartition(".")
-    number, free = 1, name
+    number = 1
+    free = name
     while free in used:
         number += 1
         free = f"{stem} ({number}){dot}{extension}" if dot else f"{name} ({number})"

@@ -11,7 +11,8 @@ MAX_LINES = 500_000
 END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 # Headers that differ between two messages of the same content.
 _MARK = re.compile(rb"^(message-id|date|received)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-FAILED, COMPLAINT = "failed", "complaint"
+FAILED = "failed"
+COMPLAINT = "complaint"
 
 
 @dataclass(frozen=True)

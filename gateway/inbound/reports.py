@@ -11,7 +11,9 @@ from gateway.inbound.received_mail import COMPLAINT, RecipientReport, Report
 MAX_RECIPIENTS_REPORTED = 100
 _MOST_TEXT = 500
 # Of one block, one part's headers, and all parts together.
-_MOST_FIELDS, _MOST_HEADERS, _MOST_IDS = 200, 64 * 1024, 10
+_MOST_FIELDS = 200
+_MOST_HEADERS = 64 * 1024
+_MOST_IDS = 10
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 # Other feedback is no complaint: a recipient who calls mail wanted, or a server about a signature (RFC 6430, 6591).
 _COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})

@@ -36,7 +36,8 @@ MAX_SESSIONS = 300
 # Postfix allows one address as many. A mail server in front is one address, and opens 20 unless told otherwise.
 MAX_SESSIONS_OF_ADDRESS = 50
 # The last places are for addresses with fewer sessions than FEW: then no handful of addresses takes all.
-RESERVED, FEW = 60, 3
+RESERVED = 60
+FEW = 3
 # The limits for all messages that are being received or stored, and for those of one address.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_BYTES_OF_ADDRESS = 32 * 1024 * 1024
@@ -84,7 +85,8 @@ class Reception:
 
     def has_room_for(self, address: str) -> bool:
         """Whether one more session of this address may begin."""
-        own, free = self.sessions_of[address], MAX_SESSIONS - len(self.connections)
+        own = self.sessions_of[address]
+        free = MAX_SESSIONS - len(self.connections)
         return own < MAX_SESSIONS_OF_ADDRESS and free > 0 and (free > RESERVED or own < FEW)
 
     def take_bytes(self, address: str, size: int) -> bool:
@@ -217,7 +219,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
             auth_exclude_mechanism=("LOGIN", "PLAIN"),
             loop=loop,
         )
-        self._reception, self._address = reception, address
+        self._reception = reception
+        self._address = address
         self._held = 0
         # How many recipients were none here.
         self.unknown = 0
@@ -286,7 +289,10 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
     async def _read_message(self) -> tuple[bytes, str]:
         """Read to the final dot; return the message, or the SMTP reply that refuses it."""
-        data, lines, reply, fresh = bytearray(), 0, "", True
+        data = bytearray()
+        lines = 0
+        reply = ""
+        fresh = True
         while True:
             line, whole = await self._read_line()
             if fresh and line == b".\r\n":
@@ -329,7 +335,8 @@ class NewConnection(asyncio.Protocol):
     """Begins a session, or answers 421: a connection's address is known only once it is made."""
 
     def __init__(self, reception: Reception, *, loop: asyncio.AbstractEventLoop) -> None:
-        self._reception, self._loop = reception, loop
+        self._reception = reception
+        self._loop = loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection to a session, or close it."""

@@ -94,7 +94,8 @@ def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Em
         email = _locked(key, email_id)
         _check_may_decide(key, email, "")
         if email.expires_at != expires_at:
-            before, email.expires_at = email.expires_at, expires_at
+            before = email.expires_at
+            email.expires_at = expires_at
             email.save(update_fields=["expires_at"])
             auditing.record("email.expiry_set", email, key=key, before=iso(before), after=iso(expires_at))
     return email

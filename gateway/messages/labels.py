@@ -82,7 +82,8 @@ def _word(name: object) -> str:
 
 log = logging.getLogger(__name__)
 
-SPAM, NOT_SPAM = "spam", "not_spam"
+SPAM = "spam"
+NOT_SPAM = "not_spam"
 _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 
 

@@ -381,7 +381,8 @@ class Email(UlidModel):
             main, _, sub = file.content_type.partition("/")
             # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
             if main in ("message", "multipart"):
-                main, sub = "application", "octet-stream"
+                main = "application"
+                sub = "octet-stream"
             message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
 
     def told_reason(self) -> dict[str, str | None]:

@@ -64,7 +64,8 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
 
 def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     outcome = _post(delivery)
-    error, status = outcome.error, outcome.status
+    error = outcome.error
+    status = outcome.status
     now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)
     delivery.remember(at=iso(now), status=status, error=error, milliseconds=milliseconds)
@@ -103,7 +104,8 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
 
 
 def _post(delivery: WebhookDelivery) -> AttemptResult:
-    webhook, body = delivery.webhook, bytes(delivery.body)
+    webhook = delivery.webhook
+    body = bytes(delivery.body)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Countersign-Gateway/1",

@@ -134,7 +134,8 @@ def check_url(url: str) -> None:
     if _DISPUTED.search(url):
         raise Invalid("url: contains a space or a backslash.", field="url")
     try:
-        parts, origin = urlsplit(url), origin_of(url)
+        parts = urlsplit(url)
+        origin = origin_of(url)
     except ValueError:
         raise Invalid("url: is not an address.", field="url") from None
     host = parts.hostname or ""

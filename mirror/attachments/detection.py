@@ -21,8 +21,11 @@ from risk.findings import one_word, quoted
 MAX_LISTED = 200
 # A directory of more entries than this is not read to its end.
 MAX_ENTRIES = 20_000
-_END, _ENTRY = b"PK\x05\x06", b"PK\x01\x02"
-_END_SIZE, _ENTRY_SIZE, _MAX_COMMENT = 22, 46, 65_535
+_END = b"PK\x05\x06"
+_ENTRY = b"PK\x01\x02"
+_END_SIZE = 22
+_ENTRY_SIZE = 46
+_MAX_COMMENT = 65_535
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def _member(content: bytes, at: int) -> tuple[Member, int]:
 
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
-BOMB_TIMES, BOMB_SIZE = 100, 100 * 1024 * 1024
+BOMB_TIMES = 100
+BOMB_SIZE = 100 * 1024 * 1024
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
 _HEAD = 4096
 # Longer text is not read whole to see whether it is JSON.
@@ -171,7 +175,8 @@ def _is_json(text: str) -> bool:
 def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
     yield from flags_of_name(name, content_type)
     ending = ending_of(name)
-    by_name, by_type = claimed_by_ending(ending), claimed_by_type(content_type)
+    by_name = claimed_by_ending(ending)
+    by_type = claimed_by_type(content_type)
     if by_name and not _agrees(by_name, kind):
         yield Flag("high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}.")
     if by_type and by_type is not by_name and not _agrees(by_type, kind):

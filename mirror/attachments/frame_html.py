@@ -50,7 +50,8 @@ def sentence(text: str) -> str:
 def as_text(content: bytes, encoding: str) -> str:
     """Return a text file, with characters that show nothing named."""
     text = without_surrogates(content.decode(encoding, "replace"))
-    tally, left = Tally(), len(text) - MAX_TEXT
+    tally = Tally()
+    left = len(text) - MAX_TEXT
     shown = _marked(text[:MAX_TEXT], tally)
     notes = [f"{left:,} more characters are left out here. Download the file to read them."] if left > 0 else []
     if tally.unmarked:

@@ -10,7 +10,8 @@ from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import pack, unpack
 
 # Seconds that a request waits, and a worker, for whom nobody waits.
-PATIENCE, LONG_PATIENCE = 20.0, 60.0
+PATIENCE = 20.0
+LONG_PATIENCE = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
 # Pages of a PDF that are drawn at once.
 AT_ONCE = 4

@@ -119,11 +119,13 @@ def refusal_of(file: AttachedFile) -> str:
     """Return why a file is not shown here, as a sentence; empty for one that is."""
     if file.state != _State.FETCHED:
         return _ABSENT[_State(file.state)]
-    kind, seen = KINDS[file.kind], file.seen
+    kind = KINDS[file.kind]
+    seen = file.seen
     if kind.name == "empty":
         return "It is empty."
     if kind.family == "image":
-        width, height = int(seen.get("width", 0)), int(seen.get("height", 0))
+        width = int(seen.get("width", 0))
+        height = int(seen.get("height", 0))
         if not width or not height:
             return "Its size is not known, so it is not shown here."
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:

@@ -80,7 +80,8 @@ def read_thread(*, thread_id: int) -> str:
     due = Thread.objects.due().filter(pk=thread_id)
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
-    thread, began = Thread.objects.select_related("mailbox__connection").get(pk=thread_id), clock()
+    thread = Thread.objects.select_related("mailbox__connection").get(pk=thread_id)
+    began = clock()
     messages = {one.upstream_id: message_from_mirror(one) for one in messages_in(thread.mailbox_id, thread.upstream_id)}
     answer, problem = _ask(thread)
     for row in answer.get("emails") or []:
@@ -138,9 +139,11 @@ def _merged(read: ThreadMessage, mirrored: ThreadMessage | None) -> ThreadMessag
     if mirrored is None:
         return read
     if not read.is_read:
-        read.text, read.is_read = mirrored.text, mirrored.is_read
+        read.text = mirrored.text
+        read.is_read = mirrored.is_read
     if mirrored.is_fact and not read.is_fact:
-        read.is_fact, read.at = True, mirrored.at
+        read.is_fact = True
+        read.at = mirrored.at
     return read
 
 

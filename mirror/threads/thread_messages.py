@@ -37,7 +37,8 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     written = read_time(row.get("received_at") or row.get("created_at") or row.get("timestamp"))
     if not row.get("id") or written is None:
         return None
-    content, status = content_of(row), str(row.get("status") or "")
+    content = content_of(row)
+    status = str(row.get("status") or "")
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
     is_known = has_text(row)
@@ -116,7 +117,8 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
     for message in messages:
         message.thread, old = thread, known.get(message.upstream_id)
         if old is not None and not message.is_read:
-            message.text, message.is_read = old.text, old.is_read
+            message.text = old.text
+            message.is_read = old.is_read
         if old is not None and (old.is_fact or not message.is_fact):
             _update(old, message)
             continue

@@ -46,7 +46,8 @@ class AwayForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        first, last = cleaned.get("away_first"), cleaned.get("away_last")
+        first = cleaned.get("away_first")
+        last = cleaned.get("away_last")
         if not self.errors and (first is None) != (last is None):
             self.add_error("away_last" if first else "away_first", "Enter both days, or neither.")
         elif first and last and last < first:
@@ -73,7 +74,8 @@ class PasswordForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        new, again = cleaned.get("new"), cleaned.get("again")
+        new = cleaned.get("new")
+        again = cleaned.get("again")
         if new and again and new != again:
             self.add_error("again", "The two passwords are not the same.")
         if new and new == cleaned.get("old"):

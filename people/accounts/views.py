@@ -61,7 +61,8 @@ def own_away(request: DeskRequest) -> HttpResponse:
     form = AwayForm(request.POST)
     if not form.is_valid():
         return _account_page(request, form)
-    first, last = form.cleaned_data["away_first"], form.cleaned_data["away_last"]
+    first = form.cleaned_data["away_first"]
+    last = form.cleaned_data["away_last"]
     profile.set_away(actor=request.actor, first=first, last=last)
     notice = "Nothing is assigned to you on these days." if first else "You are not out of office."
     return redirect_with_notice(request, notice, "account")
@@ -74,7 +75,8 @@ def own_password(request: DeskRequest) -> HttpResponse:
     """Change the password. The old one is always required, so no other confirmation is."""
     person = _person(request)
     form = PasswordForm(request.POST or None, person=person) if person.has_usable_password() else None
-    wrong, error = "", ""
+    wrong = ""
+    error = ""
     if request.method == "POST" and form is not None:
         if form.is_valid():
             this_key = str(request.session.session_key)

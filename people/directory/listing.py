@@ -68,7 +68,8 @@ def open_invitations(actor: Actor) -> list[InvitationRow]:
     """Return the unused invitations that the actor may handle; auditors of everything see all of them."""
     reads_all = Scope(Role.AUDITOR) in actor.scopes
     found = list(Invitation.objects.to_list()[:MAX_ROWS])
-    now, targets = timezone.now(), all_targets() if found else {}
+    now = timezone.now()
+    targets = all_targets() if found else {}
     seen = [one for one in found if reads_all or may_handle(actor, one, targets)]
     return [InvitationRow(one, roles_of(one, targets), one.expires_at <= now) for one in seen]
 

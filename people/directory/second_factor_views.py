@@ -35,7 +35,8 @@ def set_rule(request: DeskRequest) -> HttpResponse:
     form = RoleRuleForm(request.POST)
     if not form.is_valid():
         return _rules_page(request, status=422, error="Choose a role, and whether it needs a second factor.")
-    role, needed = Role(form.cleaned_data["role"]), form.cleaned_data["needed"] == "yes"
+    role = Role(form.cleaned_data["role"])
+    needed = form.cleaned_data["needed"] == "yes"
     try:
         set_role_rule(actor=request.actor, role=role, needed=needed)
     except FactorNotAllowed as error:

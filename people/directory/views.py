@@ -83,7 +83,8 @@ def _person_page(
     actor: Actor = request.actor
     found = _find(request, person_id)
     grants = widest_first(found.person.grants.all())
-    is_self, is_admin = actor.id == str(person_id), actor.has(Role.ADMIN)
+    is_self = actor.id == str(person_id)
+    is_admin = actor.has(Role.ADMIN)
     # The person's latest entries that the actor may read.
     did = Entry.objects.readable_by(actor).of_person(person_id).without_steps().since(timedelta(days=30))
     context: dict[str, Any] = {
@@ -139,7 +140,8 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
         return _person_page(request, person.pk, status=422, error=first_error(form)[1], at="role")
-    role, target = form.cleaned_data["role"], form.cleaned_data["place"]
+    role = form.cleaned_data["role"]
+    target = form.cleaned_data["place"]
     is_new = give_role(actor=request.actor, person_id=person.pk, role=role, target=target)
     return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
 

@@ -271,7 +271,8 @@ def _use(token: str) -> Link:
 
 def _maker_still_may(link: Link) -> bool:
     """Whether the link's maker may still grant what it grants."""
-    maker, person = link.invitation.invited_by, link.person
+    maker = link.invitation.invited_by
+    person = link.person
     if person is not None and not person.is_active:
         return False
     if maker is None:

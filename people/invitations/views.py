@@ -53,7 +53,8 @@ def _make(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, error=sentence)
-    email, name = form.cleaned_data["email"], form.cleaned_data["name"]
+    email = form.cleaned_data["email"]
+    name = form.cleaned_data["name"]
     try:
         made = invite(actor=request.actor, email=email, name=name, roles=form.wanted(), lasts=form.lasts())
     except PeopleError as error:

@@ -164,7 +164,8 @@ def _timeline(request: DeskRequest, person: int) -> HttpResponse:
 def _cells(right: Right) -> tuple[str, ...]:
     row = right.period
     until = _iso(row.until) if row.until else ""
-    began, ended = row.get_began_display(), row.get_ended_display()
+    began = row.get_began_display()
+    ended = row.get_ended_display()
     return (
         *(right.name, row.email, row.role, right.place, _iso(row.since), until),
         *(began, ended, str(row.grant), right.hindrance),

@@ -42,7 +42,8 @@ def _locked_receiver(actor: Actor, person_id: int, target: GrantTarget) -> tuple
 
 def _giving(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> ChangeInWords:
     _, person = _locked_receiver(actor, person_id, target)
-    new, before = role_words(role.value, target.name), in_words(grants_of(person))
+    new = role_words(role.value, target.name)
+    before = in_words(grants_of(person))
     return ChangeInWords(
         title=f"{person}: give the role {new}",
         before=before,

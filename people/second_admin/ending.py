@@ -170,7 +170,8 @@ def _rows() -> QuerySet[PendingChange]:
 
 
 def _lock_waiting(change_id: int) -> PendingChange:
-    found, now = _rows().get(pk=change_id), clock()
+    found = _rows().get(pk=change_id)
+    now = clock()
     if found.state != State.WAITING:
         raise ChangeNotWaiting(f"This change is not waiting any more: {found.get_state_display().lower()}.")
     if found.expires_at <= now:
@@ -181,7 +182,9 @@ def _lock_waiting(change_id: int) -> PendingChange:
 
 
 def _end(change: PendingChange, state: str, actor: Actor, outcome: str, made: str = "") -> PendingChange:
-    change.state, change.outcome, change.lease_until = state, outcome, None
+    change.state = state
+    change.outcome = outcome
+    change.lease_until = None
     change.ended_by_id, change.ended_at = int(actor.id), clock()
     # Nothing else reads secret arguments any more, and only whoever asked is shown what was made.
     change.change.pop("secret", None)
@@ -193,6 +196,7 @@ def _end(change: PendingChange, state: str, actor: Actor, outcome: str, made: st
 
 
 def _wait_again(change: PendingChange, outcome: str) -> PendingChange:
-    change.lease_until, change.outcome = None, outcome
+    change.lease_until = None
+    change.outcome = outcome
     change.save(update_fields=["lease_until", "outcome"])
     return change

@@ -70,7 +70,8 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
     locked = lock_settings()
     was_on = locked.second_admin_since is not None
     if was_on:
-        locked.second_admin_since, locked.second_admin_set_by = None, None
+        locked.second_admin_since = None
+        locked.second_admin_set_by = None
         locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
         record("second_admin.set", actor=actor, details=changed(before=_WORDS[1], after=_WORDS[0]))
     return was_on

@@ -25,7 +25,8 @@ from people.sign_in import totp
 from people.sign_in.backend import needs_second_factor, roles_that_need_it
 from people.sign_in.sessions import access_changed, end_sessions
 
-APP, PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
+APP = Authenticator.Type.TOTP
+PASSKEY = Authenticator.Type.WEBAUTHN
 KINDS = {APP.value: "authenticator app", PASSKEY.value: "passkey"}
 MAX_PASSKEYS = 20
 

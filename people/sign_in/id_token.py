@@ -48,7 +48,8 @@ def verified_claims(
 def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     """Return the key that the token names, for the algorithm that the token names; PyJWT checks that both fit."""
     header = jwt.get_unverified_header(token)
-    algorithm, name = header.get("alg"), header.get("kid")
+    algorithm = header.get("alg")
+    name = header.get("kid")
     if algorithm not in ALGORITHMS:
         raise IdTokenRefused("its algorithm is not accepted")
     published = keys.get("keys")

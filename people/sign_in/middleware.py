@@ -51,7 +51,8 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        session, now = request.session, timezone.now()
+        session = request.session
+        now = timezone.now()
         # Do not load the session of a request that did not use it.
         is_due = isinstance(session, SessionStore) and session.accessed and session.must_be_noted(now)
         if is_due and SESSION_KEY in session and not _is_made_by_script(request):

@@ -230,7 +230,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Find the person's account and store their id at the provider; everybody else gets an error page."""
         claims = sociallogin.account.extra_data["id_token"]
-        address, verified = claims["email"], claims["email_verified"]
+        address = claims["email"]
+        verified = claims["email_verified"]
         person: Person | None = sociallogin.user if sociallogin.is_existing else None
         if not sociallogin.is_existing and verified and address:
             person = Person.objects.filter(email=address).first()
@@ -245,7 +246,9 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         # here nor in the session while a second step is asked.
         account.extra_data = {}
         account.save(update_fields=["extra_data"])
-        sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
+        sociallogin.account = account
+        sociallogin.user = person
+        sociallogin.token = None
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
         """Show the same error page for all reasons; the ledger has the reason."""

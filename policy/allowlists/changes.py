@@ -206,7 +206,8 @@ def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> A
     if not changes:
         return locked
     AllowChange.objects.bulk_create(changes, batch_size=_CHUNK)
-    locked.mode, locked.version = change.mode or locked.mode, number
+    locked.mode = change.mode or locked.mode
+    locked.version = number
     locked.changed_by_id = int(actor.id)
     locked.changed_at = Now()
     locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])

@@ -129,7 +129,8 @@ def _header(cells: list[str]) -> list[str]:
 
 
 def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
-    note, owner = " ".join(row.get("note", "").split()), row.get("owner", "").strip()
+    note = " ".join(row.get("note", "").split())
+    owner = row.get("owner", "").strip()
     pattern = read_pattern(row.get("pattern", ""))
     if len(note) > MAX_NOTE:
         raise ValueError(f"The note is longer than {MAX_NOTE} characters.")

@@ -46,7 +46,8 @@ class ChangeForm(NoteForm):
 
     def __init__(self, *args: Any, at: Allowlist, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.at, self.now = at, now
+        self.at = at
+        self.now = now
         self.parsed = ParsedEntries()
 
     def clean_owner(self) -> int | None:

@@ -10,7 +10,10 @@ from datetime import datetime
 
 from common.patterns import compared, is_pattern, patterns_for
 
-OFF, MONITOR, CONTACTS, ENFORCE = "off", "monitor", "contacts", "enforce"
+OFF = "off"
+MONITOR = "monitor"
+CONTACTS = "contacts"
+ENFORCE = "enforce"
 # The strictest last.
 _STRICTNESS = (OFF, MONITOR, CONTACTS, ENFORCE)
 # How many addresses a sentence names.

@@ -47,7 +47,8 @@ def read_refusals(*, connection_id: int) -> str:
 def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, Any]]:
     """Return what is not known yet, the oldest first. All pages or none: what is known shows where the rest was."""
     rows: dict[str, Mapping[str, Any]] = {}
-    cursor, seen = "", {""}
+    cursor = ""
+    seen = {""}
     while len(rows) < MOST:
         page, cursor = client.list_refusals(cursor=cursor)
         by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}

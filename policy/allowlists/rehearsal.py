@@ -127,7 +127,8 @@ class _Sides:
             missed = known.get(address)
             if missed is None:
                 missed = known[address] = self._missed(address, before, after)
-            missed_before, missed_after = missed_before or missed[0], missed_after or missed[1]
+            missed_before = missed_before or missed[0]
+            missed_after = missed_after or missed[1]
         watches = after.mode == MONITOR
         return missed_before and before.mode != MONITOR, missed_after and not watches, missed_after and watches
 

@@ -59,7 +59,8 @@ _TOO_OLD = "This preview is of another list or person, or more than a day old. M
 @require_safe
 def allowlists(request: DeskRequest) -> HttpResponse:
     """Show every list that applies to visible mailboxes and its status at the gates, and search all entries."""
-    actor, now = request.actor, timezone.now()
+    actor = request.actor
+    now = timezone.now()
     if chosen := request.GET.get("list"):
         scope, _, kind = chosen.partition("/")
         return redirect(get_visible_list_or_404(request, scope, kind).url)
@@ -145,7 +146,8 @@ def answer_list(
     request: DeskRequest, at: Allowlist, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
 ) -> HttpResponse:
     """Show a list, where a form was wrong with what was typed; `wrong` is its field and what is wrong."""
-    actor, now = request.actor, timezone.now()
+    actor = request.actor
+    now = timezone.now()
     text, show, after = FindForm(request.GET).found()
     rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text).showing(show, now)
@@ -247,7 +249,8 @@ def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @reauthenticated
 def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Save a change as its preview showed it, if the list still is at that version."""
-    at, actor = get_visible_list_or_404(request, scope, kind), request.actor
+    at = get_visible_list_or_404(request, scope, kind)
+    actor = request.actor
     if not may_change(actor, scope_of(at)):
         return answer_list(request, at, status=403, wrong=("", _NOT_YOURS))
     try:
@@ -329,7 +332,8 @@ def _tried(at: Allowlist, shown: Preview, actor: Actor) -> dict[str, Any]:
     if at.is_bypass or shown.is_nothing:
         return {}
     asked: dict[str, Any] = {"scope": scope_of(at), "change": shown.change, "actor": actor, "now": timezone.now()}
-    rehearsal, passing = rehearse(**asked), rehearse_refusals(**asked)
+    rehearsal = rehearse(**asked)
+    passing = rehearse_refusals(**asked)
     return {"rehearsal": rehearsal, "passing": passing, "fewer": rehearsal.fewer + len(passing.rows)}
 
 
@@ -430,7 +434,8 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> Http
 
 def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:
     """Return each refusal with its recipients, and what the actor may do about refused ones."""
-    now, rows = timezone.now(), []
+    now = timezone.now()
+    rows = []
     patterns = patterns_of(address for one in found for address in one.refused)
     in_force = lists_in_force(connections={one.connection_id for one in found}, patterns=patterns)
     for one in found:

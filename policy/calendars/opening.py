@@ -131,7 +131,8 @@ def _moments(zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]) -> lis
     before, change, after = _offsets(zone, day)
     found = []
     for begin, end in hours:
-        opens, closes = midnight + timedelta(minutes=begin), midnight + timedelta(minutes=end)
+        opens = midnight + timedelta(minutes=begin)
+        closes = midnight + timedelta(minutes=end)
         if change is None:
             found.append((opens - before, closes - before))
         else:

@@ -27,7 +27,8 @@ def _spans(typed: str) -> Iterator[tuple[int, int]]:
         if found is None:
             raise ValueError(_WRONG)
         first_hour, first_minute, hour, minute = map(int, found.groups())
-        begin, end = first_hour * 60 + first_minute, hour * 60 + minute
+        begin = first_hour * 60 + first_minute
+        end = hour * 60 + minute
         if max(first_minute, minute) > 59 or not last < begin < DAY or end > DAY:
             raise ValueError(_WRONG)
         last = end if end > begin else end + DAY

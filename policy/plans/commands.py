@@ -158,8 +158,10 @@ def rules_naming_calendar(calendar: int, rules: Iterable[PolicyRule]) -> list[Po
 
 def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
     """Whether a rule that is on may ask less: open longer for one that holds outside its hours, or the opposite."""
-    was, becomes = calendar_of(before), calendar_of(after)
-    opens, closes = not is_within(becomes, was), not is_within(was, becomes)
+    was = calendar_of(before)
+    becomes = calendar_of(after)
+    opens = not is_within(becomes, was)
+    closes = not is_within(was, becomes)
     now = policies()
     if now.unreadable:
         return True
@@ -215,8 +217,10 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
     try:
         with transaction.atomic():
             plan = plan or ReviewPlan(mailbox=mailbox)
-            plan.calendar, plan.assigns_in_turn = wanted.calendar, wanted.assigns_in_turn
-            plan.targets, plan.version = dict(wanted.targets), wanted.version + 1
+            plan.calendar = wanted.calendar
+            plan.assigns_in_turn = wanted.assigns_in_turn
+            plan.targets = dict(wanted.targets)
+            plan.version = wanted.version + 1
             plan.save()
     except IntegrityError:
         raise StalePlan("Somebody else made this plan meanwhile. Check it as it is now, then save yours.") from None

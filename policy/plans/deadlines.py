@@ -77,7 +77,8 @@ def plans_in_order() -> Sequence[ReviewPlan]:
 
 def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
     """Return the minutes until the first look and the decision; what a risk does not have is that of the others."""
-    own, others = plan.targets.get(risk) or (None, None), plan.targets.get("") or (None, None)
+    own = plan.targets.get(risk) or (None, None)
+    others = plan.targets.get("") or (None, None)
     look, decision = (others[n] if own[n] is None else own[n] for n in (0, 1))
     return look, decision
 

@@ -15,7 +15,8 @@ from policy.models import Group, LadderStep, WorkCalendar
 from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
 from policy.plans.deadlines import RISKS
 
-MAX_HOLIDAYS, MAX_STEPS = 400, 8
+MAX_HOLIDAYS = 400
+MAX_STEPS = 8
 # Two weeks of all hours.
 _LONGEST = 14 * DAY
 

@@ -201,7 +201,9 @@ def _typed(request: DeskRequest) -> dict[str, Any]:
 
 
 def _stored(plan: ReviewPlan | None) -> dict[str, Any]:
-    typed, steps, targets = {}, [], plan.targets if plan else {}
+    typed = {}
+    steps = []
+    targets = plan.targets if plan else {}
     for risk in RISKS:
         for kind, minutes in zip(KINDS, targets.get(risk) or (None, None), strict=True):
             typed[f"{kind}-{risk or 'other'}"] = minutes_in_words(minutes) if minutes else ""

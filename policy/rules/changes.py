@@ -51,7 +51,8 @@ def policies() -> Policies:
     """Return the active version and the draft, as they are now."""
     found = PolicyVersion.objects.filter(state__in=("active", "draft")).select_related("author", "activated_by")
     by_state = {one.state: one for one in found}
-    active, draft = by_state.get("active"), by_state.get("draft")
+    active = by_state.get("active")
+    draft = by_state.get("draft")
     sides = [_read(one) for one in (active, draft)]
     return Policies(active, draft, sides[0][0], sides[1][0], next((why for _, why in sides if why), ""))
 
@@ -121,7 +122,8 @@ def _change_draft(actor: Actor, edits: int, change: Callable[[Rules], Rules]) ->
     found = _differences(now.draft_rules, rules)
     if not found:
         return draft
-    draft.rules, draft.edits = [one.as_json() for one in rules], draft.edits + 1
+    draft.rules = [one.as_json() for one in rules]
+    draft.edits = draft.edits + 1
     draft.changed_at = Now()
     draft.save(update_fields=["rules", "edits", "changed_at"])
     _record_change("policy.draft_changed", actor, found, version=str(draft.number))

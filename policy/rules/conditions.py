@@ -34,7 +34,8 @@ FAMILIES = {
     "media": "sound or film",
     "other": "a file of another kind",
 }
-MOST_RECIPIENTS, MOST_TRIES = 100_000, 1000
+MOST_RECIPIENTS = 100_000
+MOST_TRIES = 1000
 _TOP_LEVEL = re.compile(r"\A\*\.[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z")
 _QUOTES = re.compile("[“”„‟«»\"']")
 

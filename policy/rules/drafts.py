@@ -59,7 +59,8 @@ def arranged(rules: Rules, rule_id: str, act: str, *, new_id: str) -> Rules:
     rule = find(rules, rule_id)
     if rule is None:
         raise RuleError("This rule is no longer in the draft.")
-    place, others = rules.index(rule), tuple(one for one in rules if one is not rule)
+    place = rules.index(rule)
+    others = tuple(one for one in rules if one is not rule)
     if act == "delete":
         return others
     if act in ("up", "down"):

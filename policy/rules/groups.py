@@ -68,8 +68,10 @@ def _changing(*, actor: Actor, group_id: int, seen: str, name: str, members: Col
 
 def _tightens(*, actor: Actor, group_id: int, seen: str, members: Collection[int], **_: Any) -> bool:
     """Whether nobody joins a group that approves by a rule, or leaves one that a rule bars."""
-    group, rules = _locked_as_seen(actor, group_id, seen), policies()
-    now, then = set(group.members.values_list("pk", flat=True)), set(members)
+    group = _locked_as_seen(actor, group_id, seen)
+    rules = policies()
+    now = set(group.members.values_list("pk", flat=True))
+    then = set(members)
     asked = [one.then for one in rules.active_rules if one.is_on]
     joins = then - now and any(group_id in one.approvals for one in asked)
     leaves = now - then and any(group_id in one.barred_groups for one in asked)
@@ -107,7 +109,8 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
                 f"“{group.name}” cannot be deleted: {'the rule' if len(naming) == 1 else 'the rules'} {names} of the "
                 f"{version} {'names' if len(naming) == 1 else 'name'} it."
             )
-    before, name = _in_words(group), group.name
+    before = _in_words(group)
+    name = group.name
     group.delete()
     record("policy.group_deleted", actor=actor, details={"group": name, **changed(before=before, after="")})
     return name
@@ -145,7 +148,8 @@ def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
     Return the names of those; they have no members. Raises StalePolicy where there is a draft.
     """
     _check(actor)
-    keys, made = {}, []
+    keys = {}
+    made = []
     for key, name in policy.groups.items():
         group = Group.objects.filter(name__iexact=name).first()
         if group is None:

@@ -13,7 +13,8 @@ from policy.calendars.weekly import DAYS, clock, write_day
 
 # The calendars that there are, by their keys.
 Calendars = Mapping[int, Calendar]
-_BLOCK, _WEEK = {"days", "opens", "closes", "zone"}, {"weekly", "zone"}
+_BLOCK = {"days", "opens", "closes", "zone"}
+_WEEK = {"weekly", "zone"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Hours:
     @classmethod
     def on(cls, days: Sequence[int], opens: time, closes: time, zone: str) -> "Hours":
         """Return the same hours on some days, 0 for Monday. Where `closes` is not after `opens`, on the next day."""
-        begin, end = opens.hour * 60 + opens.minute, closes.hour * 60 + closes.minute
+        begin = opens.hour * 60 + opens.minute
+        end = closes.hour * 60 + closes.minute
         span = ((begin, end if end > begin else end + DAY),)
         return cls(tuple(span if day in days else () for day in range(7)), zone)
 

@@ -14,7 +14,9 @@ from policy.rules.hours import Hours
 from policy.rules.rules import PolicyRule
 
 # In place of groups' keys, until it is loaded.
-FINANCE, LEGAL, CLIENT_LEADS = 1, 2, 3
+FINANCE = 1
+LEGAL = 2
+CLIENT_LEADS = 3
 GROUPS: Mapping[int, str] = {FINANCE: "Finance", LEGAL: "Legal", CLIENT_LEADS: "Client leads"}
 _OFFICE = Hours.on((0, 1, 2, 3, 4), time(8), time(18), "UTC")
 _DAY = 24 * 60

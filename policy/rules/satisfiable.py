@@ -133,7 +133,8 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
     for mailbox, reviewers in sorted(staff.reviewers.items()):
         names = tuple(rule.id for rule in asking if not rule.when.mailboxes or mailbox in rule.when.mailboxes)
         alike.setdefault((names, reviewers), []).append(mailbox)
-    checks, where = _Checks(staff, MOST_CHECKS), dict[tuple[str, ...], list[int]]()
+    checks = _Checks(staff, MOST_CHECKS)
+    where = dict[tuple[str, ...], list[int]]()
     by_id = {rule.id: rule for rule in asking}
     for (names, _), mailboxes in alike.items():
         here = [by_id[name] for name in names]

@@ -83,6 +83,7 @@ def _untimed(key: int, facts: MessageFacts) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _requirement(key: int, spoke: tuple[str, ...]) -> Requirement:
-    policy, named = policy_of(key), frozenset(spoke)
+    policy = policy_of(key)
+    named = frozenset(spoke)
     rules = tuple(rule for rule in policy.rules if rule.id in named)
     return Requirement(merged(rule.then for rule in rules), rules, policy.number)

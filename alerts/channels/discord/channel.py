@@ -61,7 +61,8 @@ class _Discord(CardChannel):
 class DiscordWebhook(_Discord):
     """Cards with links. Discord would report presses on what a webhook posted to nobody, so it has no buttons."""
 
-    kind, label = "discord_webhook", "Discord webhook"
+    kind = "discord_webhook"
+    label = "Discord webhook"
     summary = "Cards with links. Needs a webhook address."
     keeps_heads = True
     fields = (
@@ -95,7 +96,8 @@ class DiscordWebhook(_Discord):
 class DiscordBot(_Discord):
     """Cards with buttons, posted by the bot of the operator's own application."""
 
-    kind, label = "discord_bot", "Discord channel, by the bot"
+    kind = "discord_bot"
+    label = "Discord channel, by the bot"
     urls = "alerts.channels.discord.interactions.urls"
     fields = (
         FormField(

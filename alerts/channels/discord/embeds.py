@@ -22,12 +22,17 @@ COLOURS = {
     "violet": 0x7C3AED,
     "plain": 0x6B7280,
 }
-_ROW, _BUTTON = 1, 2
-_SECONDARY, _SUCCESS, _DANGER, _LINK = 2, 3, 4, 5
+_ROW = 1
+_BUTTON = 2
+_SECONDARY = 2
+_SUCCESS = 3
+_DANGER = 4
+_LINK = 5
 _BUTTONS = (("approve", "Approve", _SUCCESS), ("reject", "Reject", _DANGER), ("claim", "Claim", _SECONDARY))
 _CUSTOM_ID = re.compile(r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII)
 _MAX_REVISION = 2**63 - 1
-_SHORT, _SHORT_LINE = 100, 200
+_SHORT = 100
+_SHORT_LINE = 200
 _SHORTENED = "Discord did not accept the full card. Open the message on the desk."
 
 

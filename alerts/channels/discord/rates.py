@@ -17,8 +17,10 @@ from common.redis import is_resting, quick_redis, rest
 log = logging.getLogger(__name__)
 
 # A little longer than Discord's minute, which begins for each post when it arrives there and not when it leaves here.
-CHANNEL, CHANNEL_SECONDS = 30, 61.0
-INVALID, INVALID_SECONDS = 100, 600.0
+CHANNEL = 30
+CHANNEL_SECONDS = 61.0
+INVALID = 100
+INVALID_SECONDS = 600.0
 # 404 does not count for Discord, but many of them mean the same.
 COUNTED = (401, 403, 404, 429)
 # For each post, where Redis is away.

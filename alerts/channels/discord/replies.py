@@ -32,9 +32,15 @@ Body = dict[str, Any]
 MAX_CONTENT = 2000
 # The field of the form that asks why a message is rejected.
 REASON = "reason"
-_PONG, _MESSAGE, _DEFERRED, _CHOICES, _FORM = 1, 4, 5, 8, 9
+_PONG = 1
+_MESSAGE = 4
+_DEFERRED = 5
+_CHOICES = 8
+_FORM = 9
 _EPHEMERAL = 64
-_LABEL, _TEXT_INPUT, _PARAGRAPH = 18, 4, 2
+_LABEL = 18
+_TEXT_INPUT = 4
+_PARAGRAPH = 2
 
 PONG: Body = {"type": _PONG}
 # Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
@@ -50,7 +56,8 @@ TASKS: dict[str, Any] = {
 }
 # Discord accepts answers for 15 minutes; the last attempt must end before that.
 _ANSWERABLE = timedelta(minutes=14)
-MAX_PAUSE, _MAX_WAIT = 60.0, 300.0
+MAX_PAUSE = 60.0
+_MAX_WAIT = 300.0
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # So many refusals of one account are recorded in any minute, so that nobody fills the ledger by hammering a button.

@@ -102,7 +102,8 @@ def _url(target: _Target, method: str, message_id: str, *, has_buttons: bool) ->
 
 
 def _read(answer: Answer, result: dict[str, Any], target: _Target, *, message_id: str) -> Posted:
-    status, stored = answer.status, redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+    status = answer.status
+    stored = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
         # It becomes part of an address.

@@ -41,7 +41,8 @@ _ORIGIN = "https://inn.gs:443"
 _PATH = re.compile(r"/e/(?P<key>[A-Za-z0-9_-]{1,200})/?")
 _HINT = "In Inngest, open Manage, Event Keys, and copy an address that events are posted to."
 # Of a key that is long enough to spare them, so many characters are shown.
-_SHOWN, _LONG = 4, 24
+_SHOWN = 4
+_LONG = 24
 _GONE = (401, 403, 404, 410)
 # What is wrong with the event itself stays wrong.
 _REFUSED = (400, 406, 409, 412, 413, 422)
@@ -82,7 +83,9 @@ def masked_event_url(url: str) -> str:
 class Inngest(EventChannel):
     """Events for functions."""
 
-    kind, label, service = "inngest", "Inngest", "Inngest"
+    kind = "inngest"
+    label = "Inngest"
+    service = "Inngest"
     hosts = ("inn.gs",)
     summary = "Events for functions. Needs an event URL."
     fields = (

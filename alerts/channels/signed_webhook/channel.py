@@ -33,7 +33,9 @@ _SECRET_BYTES = 32
 class SignedWebhook(EventChannel):
     """Events for a program of one's own."""
 
-    kind, label, service = "signed_webhook", "Signed webhook", "The receiver"
+    kind = "signed_webhook"
+    label = "Signed webhook"
+    service = "The receiver"
     summary = "Events for a program, signed by Standard Webhooks. Needs its address; the secret is made here."
     makes_secret = True
     fields = (

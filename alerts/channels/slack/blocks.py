@@ -12,7 +12,10 @@ from typing import Any
 from alerts.cards.markup import MAX_SHORT, Card, Field, cut, visible
 
 # Block Kit's limits, in characters.
-MAX_HEADER, MAX_SECTION, MAX_FIELD, MAX_FIELDS = 150, 3000, 2000, 10
+MAX_HEADER = 150
+MAX_SECTION = 3000
+MAX_FIELD = 2000
+MAX_FIELDS = 10
 MAX_URL = 3000
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # Within formatted text there is no escape for these, so characters that look like them stand there.

@@ -82,7 +82,9 @@ _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 class Slack(CardChannel):
     """Cards with links."""
 
-    kind, label, service = "slack", "Slack", "Slack"
+    kind = "slack"
+    label = "Slack"
+    service = "Slack"
     hosts = (HOST,)
     summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
     markup = Mrkdwn()

@@ -133,7 +133,8 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
         ("Bcc", "bcc", content.bcc),
     ]
     findings = message.revision.findings if message.revision else []
-    suspicious, alike = _marks_of(findings), dict(alike_pairs(findings))
+    suspicious = _marks_of(findings)
+    alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
         worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
@@ -179,7 +180,8 @@ def _several(value: str) -> tuple[str, ...]:
 
 def _plain(value: str) -> Address:
     """Return the address itself first, and the name after it; anything else is shown as written."""
-    address, name = bare_address(value), shown_name(value)
+    address = bare_address(value)
+    name = shown_name(value)
     if "@" not in address or not name:
         return Address(value.strip() if "@" not in address else address, id=address_id(address))
     return Address(address, name, address_id(address))
@@ -209,7 +211,8 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     """Return level and words by address, for the findings that are about single addresses."""
     marks: dict[str, list[tuple[str, str]]] = {}
     for found in findings:
-        rule, level = str(found.get("rule", "")), str(found.get("level", "notice"))
+        rule = str(found.get("rule", ""))
+        level = str(found.get("level", "notice"))
         evidence = [str(piece) for piece in found.get("evidence") or ()]
         if rule in _WORDS and evidence:
             with_other, alone = _WORDS[rule]

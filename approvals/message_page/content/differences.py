@@ -58,12 +58,14 @@ class Change:
 
 def difference(before: Content, after: Content) -> tuple[Change, ...]:
     """Return what changed from `before` to `after`, in reading order."""
-    effort, tally = Effort(), Tally()
+    effort = Effort()
+    tally = Tally()
     return tuple(change for name in FIELDS for change in _changes(name, before, after, effort, tally))
 
 
 def _changes(name: str, before: Content, after: Content, effort: Effort, tally: Tally) -> Iterator[Change]:
-    was_covered, is_covered = name in before.coverage, name in after.coverage
+    was_covered = name in before.coverage
+    is_covered = name in after.coverage
     if was_covered != is_covered:
         yield _coverage(name, is_covered)
     if not (was_covered and is_covered):
@@ -130,7 +132,8 @@ def _text(name: str, before: str | None, after: str | None, effort: Effort, tall
 
 
 def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Iterator[Change]:
-    gone, new = list((Counter(before) - Counter(after)).elements()), list((Counter(after) - Counter(before)).elements())
+    gone = list((Counter(before) - Counter(after)).elements())
+    new = list((Counter(after) - Counter(before)).elements())
     if not gone and not new:
         return
     renamed, gone, new = _paired(
@@ -155,7 +158,8 @@ def _paired(
     waiting: dict[Hashable, deque[Attachment]] = defaultdict(deque)
     for one in new:
         waiting[key(one)].append(one)
-    pairs, left = [], []
+    pairs = []
+    left = []
     for one in gone:
         if key(one) is not None and waiting[key(one)]:
             pairs.append((one, waiting[key(one)].popleft()))

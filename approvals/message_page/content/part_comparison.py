@@ -59,9 +59,11 @@ def compare_parts(content: Content, shown: RenderedMessage, written: RenderedMes
 
 
 def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
-    in_text, in_html = _words(written.plain), _words(shown.plain)
+    in_text = _words(written.plain)
+    in_html = _words(shown.plain)
     blocks = common_blocks([w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT))
-    to_html, to_text = _targets(shown), _targets(written)
+    to_html = _targets(shown)
+    to_text = _targets(written)
     in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
     in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
     other_links = len(in_html_only) + len(in_text_only)
@@ -97,7 +99,8 @@ def _steps(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[i
     for x, y, length in [*blocks, (len(before), len(after), 0)]:
         steps.append(([], list(before[at_before:x]), list(after[at_after:y])))
         steps.append((list(after[y : y + length]), [], []))
-        at_before, at_after = x + length, y + length
+        at_before = x + length
+        at_after = y + length
     return [step for step in steps if any(step)]
 
 
@@ -119,7 +122,8 @@ def _joined(steps: list[_Step]) -> list[_Step]:
 
 def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
     pieces: list[Piece] = []
-    tally, left_out = Tally(), 0
+    tally = Tally()
+    left_out = 0
     remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
     for index, (same, gone, new) in enumerate(steps):
         if same:

@@ -19,7 +19,8 @@ def passage_of(message: Message, form: PassageForm) -> str:
 
     Raises PassageNotFound where that version does not have them in one piece, or the message has no such version.
     """
-    words, fingerprint = form.cleaned_data["passage"], form.cleaned_data["fingerprint"]
+    words = form.cleaned_data["passage"]
+    fingerprint = form.cleaned_data["fingerprint"]
     if not words:
         return ""
     shown = message.revision

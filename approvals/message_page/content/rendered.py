@@ -53,7 +53,8 @@ def _size(rendered: RenderedMessage) -> int:
 
 PREVIEW = 90
 # How many lines of text are drawn; the whole text is under "Text".
-LINES, LINE = 12, 300
+LINES = 12
+LINE = 300
 AGENT_LINES = 40
 
 

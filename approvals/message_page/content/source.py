@@ -49,7 +49,8 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
     text = without_surrogates(text)
     cuts = _cuts(text, size)
     page = max(1, min(page, len(cuts) - 1))
-    start, end = cuts[page - 1], cuts[page]
+    start = cuts[page - 1]
+    end = cuts[page]
     tally = Tally()
     parts = tuple(part for part in marked(text[start:end], tally) if part[1])
     return Stretch(label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked)

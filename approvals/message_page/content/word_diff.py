@@ -8,11 +8,16 @@ from itertools import pairwise
 
 from rendering.invisibles import NAMES, Tally, pieces
 
-SAME, GONE, NEW, SKIPPED = "same", "gone", "new", "skipped"
+SAME = "same"
+GONE = "gone"
+NEW = "new"
+SKIPPED = "skipped"
 # Steps of the comparison for one message, some tens of milliseconds; two texts without anything in common cost most.
 MAX_EFFORT = 200_000
 # How much unchanged text is shown around a change, and after how much changed text the rest is cut.
-CONTEXT, MAX_SHOWN, MAX_CHANGES = 160, 12_000, 300
+CONTEXT = 160
+MAX_SHOWN = 12_000
+MAX_CHANGES = 300
 # Shorter unchanged text between two changes is folded into them: the sentence is easier to read.
 CRUMB = 16
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -58,15 +63,18 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
 
     Same and gone pieces together are the text before, same and new ones the text after.
     """
-    lines_before, lines_after = _LINE.findall(before), _LINE.findall(after)
+    lines_before = _LINE.findall(before)
+    lines_after = _LINE.findall(after)
     blocks = common_blocks(lines_before, lines_after, effort)
-    steps, is_fine = [], blocks is not None
+    steps = []
+    is_fine = blocks is not None
     for same, gone, new in _steps(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
         steps.append(_Step(same))
         if not gone or not new:
             steps.append(_Step("", gone, new))
             continue
-        words_before, words_after = words_in(gone), words_in(new)
+        words_before = words_in(gone)
+        words_after = words_in(new)
         inner = common_blocks(words_before, words_after, effort)
         is_fine = is_fine and inner is not None
         found = _steps(words_before, words_after, inner or _ends(words_before, words_after))
@@ -80,7 +88,9 @@ def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
     Long unchanged stretches shrink to their edges, and what cannot be seen is marked by name.
     """
     pieces: list[Piece] = []
-    remaining, changes, left_out = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}, MAX_CHANGES, 0
+    remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
+    changes = MAX_CHANGES
+    left_out = 0
     for index, piece in enumerate(found):
         if piece.kind == SAME:
             if changes and any(remaining.values()):
@@ -139,7 +149,8 @@ def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
 def common_blocks(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
     """Return the blocks that both have, by the fewest changes (Myers' greedy walk); None when that costs too much."""
     start, end = _trimmed(before, after)
-    inner_before, inner_after = before[start : len(before) - end], after[start : len(after) - end]
+    inner_before = before[start : len(before) - end]
+    inner_after = after[start : len(after) - end]
     path = _walk(inner_before, inner_after, effort)
     if path is None:
         return None
@@ -148,7 +159,8 @@ def common_blocks(before: Sequence[str], after: Sequence[str], effort: Effort) -
 
 
 def _walk(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
-    width, height = len(before), len(after)
+    width = len(before)
+    height = len(after)
     if not width or not height:
         return []
     reach = {1: 0}
@@ -174,7 +186,8 @@ def _walk(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[t
 def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int]]:
     blocks = []
     for distance in range(len(trail) - 1, -1, -1):
-        reach, k = trail[distance], x - y
+        reach = trail[distance]
+        k = x - y
         down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
         came_from = k + 1 if down else k - 1
         x_before = reach[came_from] if distance else 0
@@ -182,7 +195,8 @@ def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, in
         x_turn = x_before + (0 if down else 1) if distance else 0
         if x > x_turn:
             blocks.append((x_turn, x_turn - k, x - x_turn))
-        x, y = x_before, y_before
+        x = x_before
+        y = y_before
     return blocks[::-1]
 
 
@@ -193,12 +207,14 @@ def _steps(
     at_before = at_after = 0
     same = ""
     for x, y, length in [*blocks, (len(before), len(after), 0)]:
-        gone, new = "".join(before[at_before:x]), "".join(after[at_after:y])
+        gone = "".join(before[at_before:x])
+        new = "".join(after[at_after:y])
         if gone or new:
             yield same, gone, new
             same = ""
         same += "".join(before[x : x + length])
-        at_before, at_after = x + length, y + length
+        at_before = x + length
+        at_after = y + length
     if same:
         yield same, "", ""
 
@@ -209,7 +225,9 @@ def _folded(steps: list[_Step]) -> list[_Step]:
     for step in steps:
         last = joined[-1] if joined else None
         if last is not None and not (last.gone or last.new):
-            last.same, last.gone, last.new = last.same + step.same, step.gone, step.new
+            last.same = last.same + step.same
+            last.gone = step.gone
+            last.new = step.new
         elif last is not None and (step.gone or step.new) and _is_crumb(last, step):
             last.gone += step.same + step.gone
             last.new += step.same + step.new

@@ -8,7 +8,8 @@ from audit.verification.database import check_database
 
 # The most findings that are printed.
 _SHOWN = 50
-NOT_HELD, NOT_SEALED = 1, 3
+NOT_HELD = 1
+NOT_SEALED = 3
 
 
 class Command(BaseCommand):

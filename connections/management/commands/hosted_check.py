@@ -26,7 +26,9 @@ KEYS = {
 }
 # What a field of an unexpected kind raises.
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
-SEEN, DIFFERS, NOT_SEEN = "seen", "differs", "could not be seen"
+SEEN = "seen"
+DIFFERS = "differs"
+NOT_SEEN = "could not be seen"
 THERE = {True: "there", False: "not there", None: NOT_SEEN}
 
 
@@ -59,7 +61,8 @@ class Command(BaseCommand):
         if any(key and not key.startswith("mm_test_") for key in sandbox):
             raise CommandError("A sandbox key begins with mm_test_. Nothing was sent.")
         may_send = all(sandbox) and self._may_send()
-        host, results = Host(address, keys), list[dict[str, str]]()
+        host = Host(address, keys)
+        results = list[dict[str, str]]()
         for table in (FACTS, SANDBOX_FACTS if may_send else {}, ANSWER_FACTS):
             for section, facts in table.items():
                 for fact, look in facts.items():
@@ -67,9 +70,11 @@ class Command(BaseCommand):
                         detail = look(host)
                         outcome = DIFFERS if detail else SEEN
                     except NotSeen as error:
-                        outcome, detail = NOT_SEEN, str(error)
+                        outcome = NOT_SEEN
+                        detail = str(error)
                     except UNREADABLE:
-                        outcome, detail = DIFFERS, "an answer has a form that cannot be read"
+                        outcome = DIFFERS
+                        detail = "an answer has a form that cannot be read"
                     results.append({"outcome": outcome, "section": section, "fact": fact, "detail": detail})
                     self.stdout.write(f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}")
         self.stdout.write("")

@@ -185,7 +185,8 @@ def _destinations(hook_secret: str) -> list[_DemoDestination]:
 
 
 def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
-    webhook, bot = "discord_webhook", "discord_bot"
+    webhook = "discord_webhook"
+    bot = "discord_bot"
     log = _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
     if not has_own_application():
         return [_DemoDestination("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]

@@ -42,7 +42,9 @@ _JUST_STARTED = Finding(
 )
 # Not a finding while the desk does not run, or has only just started.
 _ONLY_WHILE_RUNNING = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
-WELL, ACT, NOT_EXAMINED = 0, 2, 3
+WELL = 0
+ACT = 2
+NOT_EXAMINED = 3
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
 
 
@@ -86,7 +88,8 @@ class Command(BaseCommand):
 
 
 def _examine() -> tuple[list[Finding], list[str]]:
-    found, facts = [*checks.examine_disk(), *checks.examine_proxy()], []
+    found = [*checks.examine_disk(), *checks.examine_proxy()]
+    facts = []
     wrong, about = checks.examine_redis()
     found += wrong
     facts.append(about)
@@ -189,7 +192,8 @@ def _check_ledger(now: datetime) -> Iterator[Finding]:
 
 
 def _counts() -> str:
-    waiting, leaving = desk_messages().awaiting_review().count(), Decision.objects.live().count()
+    waiting = desk_messages().awaiting_review().count()
+    leaving = Decision.objects.live().count()
     connections = Connection.objects.at_work().count()
     return (
         f"{connections} connection{'s' if connections != 1 else ''}, "

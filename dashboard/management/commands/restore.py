@@ -41,7 +41,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _restore(self, backup: Backup, seals: Path | None) -> None:
-        url, made_at = owner_url(), datetime.fromisoformat(backup.manifest["made_at"])
+        url = owner_url()
+        made_at = datetime.fromisoformat(backup.manifest["made_at"])
         if unknown := unknown_migrations((app, name) for app, name in backup.manifest["migrations"]):
             raise BackupError(
                 f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
@@ -88,11 +89,13 @@ def _lost_since(*, is_outside: bool) -> str:
     """Return a sentence about entries that the external seals prove and this database lacks. Raises BackupError."""
     if not is_outside:
         return "There is no outside copy of the seals to show what was written later and is lost."
-    heads, last = anchors.unknown_heads(), latest_seal()
+    heads = anchors.unknown_heads()
+    last = latest_seal()
     assert last is not None
     if not heads:
         return "The outside copy of the seals has nothing later: no sealed entry is lost."
-    newest, known = heads[0], {last.key, last.next_key, *(key.hex() for key in signing.public_keys())}
+    newest = heads[0]
+    known = {last.key, last.next_key, *(key.hex() for key in signing.public_keys())}
     if newest.get("key") not in known:
         raise BackupError("The seals' file is signed with a key that this ledger never had: it is of another desk.")
     if (first := min(head["number"] for head in heads)) <= last.number:

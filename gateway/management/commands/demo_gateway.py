@@ -61,7 +61,8 @@ class Command(BaseCommand):
             mailbox = make_mailbox(account=account, address=address, display_name=name, looser=looser)
             made[f"{variable}_ID"] = mailbox.pk
             made[f"{variable}_ADDRESS"] = mailbox.address
-        url, secret = known.get("WEBHOOK_URL"), known.get("WEBHOOK_SECRET")
+        url = known.get("WEBHOOK_URL")
+        secret = known.get("WEBHOOK_SECRET")
         if url and secret:
             # Subscribe the desk to everything. Its port may change at every start, its path does not.
             path = urlsplit(url).path

@@ -13,7 +13,8 @@ from mirror.attachments.renderings.refusals import Refused
 
 MAX_ENTRIES = 5_000
 # Bytes of XML, of one part and of all that are read.
-MAX_PART, MAX_ALL = 16 * 1024 * 1024, 40 * 1024 * 1024
+MAX_PART = 16 * 1024 * 1024
+MAX_ALL = 40 * 1024 * 1024
 MAX_DEPTH = 150
 MAX_LINKS = 20
 # What a program loads when it opens the file, by the last word of the relation's type.
@@ -79,7 +80,8 @@ class Package:
 
     def _relations(self, listed: str, folder: str) -> Iterator[tuple[str, Relation]]:
         for one in self.part(listed).iter("Relationship"):
-            target, is_external = one.get("Target", ""), one.get("TargetMode") == "External"
+            target = one.get("Target", "")
+            is_external = one.get("TargetMode") == "External"
             if not is_external:
                 target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
             yield one.get("Id", ""), Relation(one.get("Type", "").rpartition("/")[2], target, is_external)
@@ -125,7 +127,8 @@ def parse(data: bytes) -> Element:
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse
     try:

@@ -7,7 +7,8 @@ from xml.etree.ElementTree import Element
 from mirror.attachments.renderings.office_package import Package
 from mirror.attachments.renderings.outline import Outline, column_name
 
-MAX_ROWS, MAX_COLUMNS = 500, 60
+MAX_ROWS = 500
+MAX_COLUMNS = 60
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:

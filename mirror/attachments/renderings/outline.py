@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-MAX_TEXT, MAX_CELLS, MAX_BLOCKS = 200_000, 20_000, 10_000
+MAX_TEXT = 200_000
+MAX_CELLS = 20_000
+MAX_BLOCKS = 10_000
 
 # Text with a mark, which is empty for plain text: "hidden", "deleted" and so on.
 Run = tuple[str, str]
@@ -15,7 +17,8 @@ class Outline:
     def __init__(self, notes: Iterable[str] = ()) -> None:
         self.notes = list(notes)
         self._blocks: list[dict[str, Any]] = []
-        self._text, self._cells = MAX_TEXT, MAX_CELLS
+        self._text = MAX_TEXT
+        self._cells = MAX_CELLS
         self._is_full = False
 
     def heading(self, text: str, *, level: int = 2, mark: str = "") -> None:
@@ -24,7 +27,8 @@ class Outline:
 
     def text(self, runs: list[Run]) -> None:
         """Add a paragraph."""
-        kept, left = [], self._text
+        kept = []
+        left = self._text
         for text, mark in runs:
             kept.append((text[:left], mark))
             left -= len(kept[-1][0])
@@ -43,7 +47,8 @@ class Outline:
                 self._is_full = True
                 break
             kept.append(row)
-            text, cells = text + length, cells + len(row["cells"])
+            text = text + length
+            cells = cells + len(row["cells"])
         self._add({"columns": columns, "rows": kept, "left_out": len(rows) - len(kept)}, text, cells)
 
     def _add(self, block: dict[str, Any], text: int, cells: int) -> None:

@@ -17,7 +17,8 @@ from mirror.attachments.renderings.refusals import Refused
 Image.init()
 MAX_PAGES = 200
 # Pixels of the longer side, and how many a point of the page becomes at most.
-MAX_SIDE, MAX_SCALE = 1700, 2.0
+MAX_SIDE = 1700
+MAX_SCALE = 2.0
 # A larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
 # No further page is drawn, and no further text read, after so many seconds of processor time.
@@ -28,7 +29,8 @@ MAX_TEXT = 100_000
 def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return how many pages there are, and of those shown the size as drawn and the text. Raises Refused."""
     document = _open(content)
-    left, pages = MAX_TEXT, []
+    left = MAX_TEXT
+    pages = []
     for index in range(min(len(document), MAX_PAGES)):
         text = ""
         if left > 0 and time.process_time() < BUDGET:
@@ -67,7 +69,8 @@ def _drawn_size(document: pypdfium2.PdfDocument, index: int) -> tuple[int, int, 
     try:
         width, height = document.get_page_size(index)
     except pypdfium2.PdfiumError:
-        width, height = 0, 0
+        width = 0
+        height = 0
     longer = max(width, height)
     if not 0 < longer < 1e9:
         return 1, 1, 0

@@ -16,7 +16,8 @@ from rendering.tracking import MAX_PIXEL
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Pixels that a picture may have, and each of its sides.
-MAX_PIXELS, MAX_SIDE = 25_000_000, 16_000
+MAX_PIXELS = 25_000_000
+MAX_SIDE = 16_000
 # A picture is drawn no larger than a message is wide: as PNG a photograph takes four times the bytes.
 MAX_DRAWN = 800
 

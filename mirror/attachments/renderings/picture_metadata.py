@@ -11,7 +11,8 @@ from PIL import ExifTags, Image
 from mirror.attachments.renderings.picture_drawn import FORMATS, check_size
 from mirror.attachments.renderings.refusals import Refused
 
-MAX_FACTS, MAX_VALUE = 60, 500
+MAX_FACTS = 60
+MAX_VALUE = 500
 Fact = tuple[str, str]
 _FIELDS = {
     ExifTags.Base.ImageDescription: "Description",
@@ -59,7 +60,8 @@ def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
         elif isinstance(value, str) and name != "XML:com.adobe.xmp":
             yield f"Text “{name[:79]}”", value
     for found in _XMP.finditer(info.get("xmp", b"")):
-        name, value = found[1] or found[3], found[2] or found[4]
+        name = found[1] or found[3]
+        value = found[2] or found[4]
         if value.strip():
             yield f"XMP {_text(name)}", _text(value)
 

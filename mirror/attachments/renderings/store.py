@@ -22,7 +22,8 @@ from mirror.models import AttachedFile
 VERSION = 1
 KINDS = frozenset({"pdf", "docx", "xlsx", "pptx", "odf", "png", "jpeg", "gif", "webp"})
 # Bytes and seconds that renderings are kept.
-MAX_KEPT, MAX_AGE = 128 * 1024 * 1024, 3600.0
+MAX_KEPT = 128 * 1024 * 1024
+MAX_AGE = 3600.0
 
 
 def read_rendering(file: AttachedFile) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def drop_old_renderings() -> int:
         with contextlib.suppress(OSError):
             facts = path.stat()
             found.append((facts.st_mtime, facts.st_size, path))
-    dropped, total = 0, 0
+    dropped = 0
+    total = 0
     for made_at, size, path in sorted(found, reverse=True):
         total += size
         if total > MAX_KEPT or made_at < time.time() - MAX_AGE:

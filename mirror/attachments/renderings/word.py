@@ -100,7 +100,8 @@ def _hidden_by(run: Element) -> str:
         return ""
     if (vanish := style.find("vanish")) is not None and vanish.get("val", "1") not in ("0", "false", "off"):
         return "hidden"
-    color, size = style.find("color"), style.find("sz")
+    color = style.find("color")
+    size = style.find("sz")
     if color is not None and color.get("val", "").upper() == "FFFFFF":
         return "white"
     return "tiny" if size is not None and size.get("val", "").isdigit() and int(size.get("val", "")) <= TINY else ""

@@ -9,7 +9,10 @@ from mirror.attachments.renderings.office_package import Package
 from mirror.attachments.renderings.outline import Outline, column_name
 from mirror.attachments.renderings.refusals import Refused
 
-MAX_SHEETS, MAX_ROWS, MAX_COLUMNS, MAX_NAMES = 50, 500, 60, 50
+MAX_SHEETS = 50
+MAX_ROWS = 500
+MAX_COLUMNS = 60
+MAX_NAMES = 50
 _STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's menu"}
 _KINDS = {"chartsheet": "chart", "dialogsheet": "dialog", "xlMacrosheet": "macros", "xlIntlMacrosheet": "macros"}
 # Built-in number formats that are dates or times.
@@ -115,7 +118,8 @@ def _cell(cell: Element | None, book: _Book, formulas: dict[str, str]) -> dict[s
 
 
 def _value(cell: Element, book: _Book) -> str:
-    kind, value = cell.get("t", "n"), cell.findtext("v", "")
+    kind = cell.get("t", "n")
+    value = cell.findtext("v", "")
     if kind == "inlineStr":
         inline = cell.find("is")
         return _words(inline) if inline is not None else ""

@@ -12,7 +12,8 @@ from common.actors import Actor
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
-_TYPED, _FENCE = "\nYou typed:\n", "```"
+_TYPED = "\nYou typed:\n"
+_FENCE = "```"
 # With fewer units left than this, the typed text is not repeated.
 _MIN_UNITS = 40
 

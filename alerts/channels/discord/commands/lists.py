@@ -15,7 +15,9 @@ from approvals.desk_messages import desk_messages
 from mirror.models import Message
 
 MAX_ROWS = 10
-_SUBJECT, _ADDRESS, _ID = 80, 60, 200
+_SUBJECT = 80
+_ADDRESS = 60
+_ID = 200
 
 
 def check_inbox(command: Command) -> str:

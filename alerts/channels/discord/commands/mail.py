@@ -29,7 +29,8 @@ _HELD = ("pending_approval", "pending_send_approval")
 def send_email(command: Command) -> str:
     """Send a new message, and return a sentence about what became of it."""
     to = [one for one in _BETWEEN.split(command.option("to")) if one]
-    subject, body = command.option("subject"), command.option("body")
+    subject = command.option("subject")
+    body = command.option("body")
     if not to or not subject or not body:
         raise CommandRefused("A message needs `to`, `subject` and `body`.", reason="incomplete")
     mailbox = mailbox_for(command, to_write=True)
@@ -41,7 +42,8 @@ def send_email(command: Command) -> str:
 def reply(command: Command) -> str:
     """Answer a received message, and return a sentence about what became of it."""
     # /checkinbox shows the id between signs that people may copy too.
-    email_id, body = command.option("message_id").strip("` "), command.option("body")
+    email_id = command.option("message_id").strip("` ")
+    body = command.option("body")
     if not email_id or not body:
         raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", reason="incomplete")
     # It becomes a part of an address at MultiMail, and must not lead to another one there.

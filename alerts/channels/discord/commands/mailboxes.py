@@ -14,7 +14,8 @@ from people.sign_in.backend import needs_second_factor
 # How many addresses an answer lists.
 MAX_NAMED = 15
 # Discord's limits on the number and the length of suggestions.
-MAX_SUGGESTIONS, _MAX_LENGTH = 25, 100
+MAX_SUGGESTIONS = 25
+_MAX_LENGTH = 100
 # Recipients of this many messages are suggested.
 _RECENT = 200
 _WRITING = ("sendemail", "reply")

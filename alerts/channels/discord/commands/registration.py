@@ -8,7 +8,8 @@ from django.conf import settings
 
 from outgoing.guarded import Answer, DeliveryError, request
 
-_STRING, _CHAT_INPUT = 3, 1
+_STRING = 3
+_CHAT_INPUT = 1
 _ID = re.compile(r"[0-9]{1,32}")
 _ASK_AGAIN = "Nothing was changed. Run it again in a few minutes."
 
@@ -60,7 +61,8 @@ COMMANDS: list[dict[str, Any]] = [
 
 def register(*, guild: str = "") -> list[str]:
     """Have Discord know these commands, and no others of this application; return their names. Raises NotRegistered."""
-    app, token = settings.DISCORD_APP_ID, settings.DISCORD_BOT_TOKEN
+    app = settings.DISCORD_APP_ID
+    token = settings.DISCORD_BOT_TOKEN
     if not _ID.fullmatch(app):
         raise NotRegistered("Set DISCORD_APP_ID to the Application ID of your application: a number, from its page.")
     if not token:

@@ -56,7 +56,8 @@ NOT_KNOWN = "It is not known whether MultiMail accepted the message: check the q
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MAX_TRIES = 5
 # Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did not come.
-GIVEN, CALLING = "given", "calling"
+GIVEN = "given"
+CALLING = "calling"
 # A message that came later than that is not looked for any more.
 _LOOK_BACK = timedelta(days=2)
 _AT_ONCE = 100

@@ -24,9 +24,11 @@ from common.bodies import declared_length, read_body
 log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 1024
-SIGNATURE, TIMESTAMP = "X-Signature-Ed25519", "X-Signature-Timestamp"
+SIGNATURE = "X-Signature-Ed25519"
+TIMESTAMP = "X-Signature-Timestamp"
 # Seconds. What is older was answered long ago, or replayed; clocks differ by less than a minute.
-_OLDEST, _AHEAD = 300, 60
+_OLDEST = 300
+_AHEAD = 60
 _KEY = re.compile("[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile("[0-9a-fA-F]{128}")
 _TIME = re.compile("[0-9]{1,12}", re.ASCII)
@@ -52,7 +54,8 @@ def interactions(request: HttpRequest) -> HttpResponse:
         return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are smaller.")
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached.")
-    signature, timestamp = request.headers.get(SIGNATURE, ""), request.headers.get(TIMESTAMP, "")
+    signature = request.headers.get(SIGNATURE, "")
+    timestamp = request.headers.get(TIMESTAMP, "")
     if error := _signature_error(key, body=body, signature=signature, timestamp=timestamp):
         _count_refused(error)
         return _refused(401, "Discord's signature is not valid.")

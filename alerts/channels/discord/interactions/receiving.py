@@ -36,7 +36,8 @@ from common.postgres.retry import atomic_with_retry, retry_transaction
 log = logging.getLogger(__name__)
 
 # So long it may wait for a lock and for any statement; enough of Discord's three seconds is left to defer it.
-LOCK_MS, STATEMENT_MS = 800, 1200
+LOCK_MS = 800
+STATEMENT_MS = 1200
 # Discord waits three seconds, with the way there and back.
 ANSWER_WITHIN = 2.5
 _TOO_SLOW = ("55P03", "57014")
@@ -141,7 +142,8 @@ def _judge_once(interaction: Interaction) -> None:
         reply = _judge_safely(locked)
         # No form can come late.
         _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
-    interaction.outcome, interaction.answer = locked.outcome, locked.answer
+    interaction.outcome = locked.outcome
+    interaction.answer = locked.answer
 
 
 def _judge_safely(interaction: Interaction) -> Reply:

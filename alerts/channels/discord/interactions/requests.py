@@ -9,9 +9,14 @@ from alerts.channels.discord.replies import REASON
 from alerts.models import Interaction
 from common.unique_keys import DuplicateKey, unique_keys
 
-PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
+PING = 1
+COMMAND = 2
+COMPONENT = 3
+AUTOCOMPLETE = 4
+FORM = 5
 _KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
-_NAME, _LONGEST = 100, 4096
+_NAME = 100
+_LONGEST = 4096
 # Discord accepts no longer text for an option.
 _MOST_TYPED = 6000
 

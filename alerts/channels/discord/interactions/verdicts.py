@@ -232,7 +232,8 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
             "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
         )
     if isinstance(error, ContentChanged):
-        was, now = short_fingerprint(error.shown), short_fingerprint(error.current) if error.current else "not known"
+        was = short_fingerprint(error.shown)
+        now = short_fingerprint(error.current) if error.current else "not known"
         return "outdated", (
             f"This card is out of date: it shows {shown(was)}, and the message is now {shown(now)}. Nothing was "
             f"decided. Read the new version, then decide."
