@@ -8,6 +8,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
+from alerts import tasks as alert_tasks
 from alerts.channels import channel_of
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, plan_waiting, read_acts
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
@@ -266,6 +267,18 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     assert {about for kind, _, about in found if kind == "card"} == {
         message.pk, f"refusal/{refused.pk}", f"connection/{connection.pk}",
     }  # fmt: skip
+
+
+def test_worker_is_woken_except_for_what_its_content_follows_and_the_sweep_plans_what_is_left(message, monkeypatch):
+    make_destination(actions=["message.held", "message.approved"])
+    woken = []
+    monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: woken.append(Entry.objects.latest("pk").action))
+    for action in ("message.held", "message.fetched", "message.approved", "claim.taken", "alert.delivered"):
+        act(action, message)
+    assert woken == ["message.fetched", "message.approved", "claim.taken"]
+    assert UnplannedAct.objects.count() == 3
+    alert_tasks.sweep()
+    assert (UnplannedAct.objects.count(), Delivery.objects.count()) == (0, 1)
 
 
 def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(message, monkeypatch, admin):
