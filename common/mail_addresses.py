@@ -10,7 +10,7 @@ RUN_REASON = "old mail servers may take the part before the @ for a command, an 
 _NEXT_HOP = frozenset("%!")
 
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
-# A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
+# A dot-atom of RFC 5322; quoted local parts are legal, and only ever an attack.
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 # Pipes and expansions, wherever they stand; at the start also options of programs, and files. & is in real addresses.
 _RUN = re.compile(r"[-/]|.*[`$|]")

@@ -20,7 +20,6 @@ from approvals.decisions.status import AvailableActions, Status, available_actio
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
-from approvals.practice.ending import lesson
 from audit.recording import record
 from common.actors import Actor, Role
 from common.identifiers import uuid7
@@ -109,8 +108,8 @@ def decide_batch(
 def _result(message: UUID, result: VerdictResult) -> ItemResult:
     if result.decision is not None:
         return ItemResult(message, result.decision)
-    if result.practice is not None:
-        return ItemResult(message, sentence=lesson(result.practice), was_practice=True)
+    if result.lesson:
+        return ItemResult(message, sentence=result.lesson, was_practice=True)
     return ItemResult(message, sentence=f"{result.progress} approvals are given.", counts=True)
 
 

@@ -18,7 +18,7 @@ from approvals.decisions.ruling import content_changed, is_reviewer, lock_visibl
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
-from approvals.models import Decision, PracticeMessage, Verdict
+from approvals.models import Decision, Verdict
 from approvals.practice import ending as practice
 from audit.trail import first_at, last_of
 from common.actors import Actor
@@ -55,8 +55,8 @@ class VerdictResult:
     verdict: Verdict
     decision: Decision | None
     progress: Progress
-    # What the message was, where it was a practice message: the verdict is then no row, and nothing is carried out.
-    practice: PracticeMessage | None = None
+    # Said where it was a practice message: the verdict is then no row, and nothing is carried out.
+    lesson: str = ""
 
 
 @atomic_with_retry
@@ -135,7 +135,7 @@ def _end_practice(
     verdict = Verdict(
         message=message, person_id=int(actor.id), outcome=outcome, reason=reason, seconds_shown=seconds_shown
     )
-    return VerdictResult(verdict, None, reached, ended)
+    return VerdictResult(verdict, None, reached, practice.lesson(ended))
 
 
 def _seconds_shown(message: Message, actor: Actor, fingerprint: str, *, now: datetime) -> int | None:

@@ -32,7 +32,6 @@ from approvals.errors import (
     VerdictNotAllowed,
 )
 from approvals.models import Decision
-from approvals.practice.ending import lesson
 from audit.recording import record
 from common.actors import Actor
 from common.fingerprint import short_fingerprint
@@ -136,8 +135,9 @@ def _carry_out(press: _Press) -> Reply:
             result = give_verdict(message=press.message.public_id, actor=press.actor, **form.cleaned_data)
     except DeskError as error:
         return _not_done(press, error)
-    if result.practice is not None:
-        return Reply("practice", f"{press.shown(lesson(result.practice))} [Look at it on the desk](<{press.link}>).")
+    if result.lesson:
+        link = f"[Look at it on the desk](<{press.link}>)"
+        return Reply("lesson", f"{press.shown(result.lesson)} {link}.")
     if result.decision is None:
         return Reply("approved", approval_sentence(result.progress, link=press.link))
     sentence = decision_sentence(
