@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from launcher import data_folder, environment, orphans
 from launcher.console import LaunchError, complain, say
@@ -66,7 +65,14 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
             if ready_pipe is None:
                 say("\nCtrl-C stops it.")
             else:
-                _let_go(asked, ready_pipe)
+                # The waiting process returns, and further output goes to the log.
+                sys.stdout.flush()
+                os.write(ready_pipe, _READY)
+                log = os.open(log_folder(asked.data) / "run.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                os.close(log)
+                os.close(ready_pipe)
             supervisor.watch()
         except StopRequested as stopped:
             # A terminal shows "^C" and stays on that line.
@@ -117,17 +123,6 @@ def _detached(asked: Environment, verb: str, pipe: int) -> int:
         sys.stdout.flush()
 
 
-def _let_go(asked: Environment, pipe: int) -> None:
-    """Notifies the waiting process that the run is ready, and sends further output to the log."""
-    sys.stdout.flush()
-    os.write(pipe, _READY)
-    log = os.open(log_folder(asked.data) / "run.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    os.close(pipe)
-
-
 def stop(arguments: list[str]) -> int:
     """Stops the run that holds the data folder, and returns when all its processes have ended."""
     _refuse_unknown(" stop", arguments)
@@ -145,21 +140,18 @@ def _end_holder(data: Path) -> None:
         # Written right after the lock was taken, and true as long as it is held.
         pid = data_folder.read_state(data).get("pid")
         if isinstance(pid, int) and data_folder.is_held(data):
-            with contextlib.suppress(ProcessLookupError):
-                _signal(pid, signum, data)
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                pass  # it has just ended
+            except PermissionError as error:
+                raise LaunchError(f"The run that uses {data} belongs to another account (process {pid}).") from error
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not data_folder.is_held(data):
                 return
             time.sleep(0.05)
     raise LaunchError(f"The run that uses {data} could not be stopped.")
-
-
-def _signal(pid: int, signum: int, data: Path) -> None:
-    try:
-        os.kill(pid, signum)
-    except PermissionError as error:
-        raise LaunchError(f"The run that uses {data} belongs to another account (process {pid}).") from error
 
 
 def reset(arguments: list[str]) -> int:
@@ -230,12 +222,8 @@ def _call(command: Sequence[str], *, verb: str) -> int:
             sentence = "A run is being started or stopped; try again in a moment."
             # The status with which the doctor reports that it could not examine the desk.
             raise LaunchError(sentence, status=3) from error
-    return _become(command, variables)
-
-
-def _become(command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
-    """Replaces this process with the command, which uses the servers of the run that holds the folder."""
-    os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
+    # Becomes the command, which uses the servers of the run that holds the folder.
+    return os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
 
 
 def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> int:

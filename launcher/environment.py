@@ -88,7 +88,11 @@ def read(
     demo = _choice(caller, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
         raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
-    _check_proxies(caller)
+    for part in _parts(caller, "TRUSTED_PROXIES"):
+        try:
+            ip_address(part)
+        except ValueError:
+            raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
     _check_provider(caller)
     data = read_data_folder(caller)
     ports = _ports(caller, pick)
@@ -239,14 +243,6 @@ def _check_provider(caller: Mapping[str, str]) -> None:
         raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
     if len(issuer) > MAX_ISSUER:
         raise LaunchError(f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store.")
-
-
-def _check_proxies(caller: Mapping[str, str]) -> None:
-    for part in _parts(caller, "TRUSTED_PROXIES"):
-        try:
-            ip_address(part)
-        except ValueError:
-            raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
 
 
 def _servers(caller: Mapping[str, str]) -> dict[str, str]:

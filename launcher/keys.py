@@ -29,7 +29,12 @@ def load_or_make(environment: Environment) -> dict[str, str]:
     outside = environment.outside
     missing = [name for name in NAMES if name not in outside and f"{name}_FILE" not in outside and name not in stored]
     if missing:
-        _refuse_to_invent(environment, missing)
+        # With external servers one host could not decrypt what the others wrote.
+        if environment.demo == "0" and not environment.own_database:
+            raise LaunchError(
+                f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
+                f"{', '.join(NAMES)}: random bytes in URL-safe base64, 48 for the first, 32 for the others."
+            )
         made = new_keys()
         stored |= {name: made[name] for name in missing}
         _write(file, stored)
@@ -42,15 +47,6 @@ def read_assignments(file: Path) -> dict[str, str]:
         return read_credentials(file)
     except OSError as error:
         raise LaunchError(f"{file} cannot be read: {error.strerror}.") from error
-
-
-def _refuse_to_invent(environment: Environment, missing: list[str]) -> None:
-    """Refuses to make new keys with external servers: one host could not decrypt what the others wrote."""
-    if environment.demo == "0" and not environment.own_database:
-        raise LaunchError(
-            f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
-            f"{', '.join(NAMES)}: random bytes in URL-safe base64, 48 for the first, 32 for the others."
-        )
 
 
 def new_keys() -> dict[str, str]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 MARKER = "COUNTERSIGN_RUN"
@@ -20,7 +20,15 @@ def end_marked(data: Path) -> list[int]:
 def end_in_folder(*, comm: str, folder: Path) -> list[int]:
     """Kills every process of that name that works in the folder: servers write their title over their environment."""
     target = str(folder.resolve())
-    return _end_all(lambda pid: _comm(pid) == comm and _working_folder(pid) == target)
+
+    def works_there(pid: int) -> bool:
+        process = Path(f"/proc/{pid}")
+        try:
+            return (process / "comm").read_text().strip() == comm and os.readlink(process / "cwd") == target
+        except OSError:
+            return False  # gone, another user's, or a zombie
+
+    return _end_all(works_there)
 
 
 def end_group(group: int) -> None:
@@ -29,12 +37,13 @@ def end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _end_all(matches: Callable[[int], bool], *, seconds: float = 5) -> list[int]:
+def _end_all(matches: Callable[[int], bool]) -> list[int]:
     """Kills in a loop until none is left, since a dying parent may just have made another one."""
     ended: list[int] = []
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        found = [pid for pid in _all_processes() if matches(pid)]
+        running = (int(name) for name in os.listdir("/proc") if name.isdigit())
+        found = [pid for pid in running if matches(pid)]
         if not found:
             break
         for pid in found:
@@ -43,10 +52,6 @@ def _end_all(matches: Callable[[int], bool], *, seconds: float = 5) -> list[int]
         ended.extend(pid for pid in found if pid not in ended)
         time.sleep(0.02)
     return ended
-
-
-def _all_processes() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
 def _own_line() -> set[int]:
@@ -71,17 +76,3 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
-
-
-def _comm(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _working_folder(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""  # gone, another user's, or a zombie

@@ -70,13 +70,20 @@ class Postgres(EmbeddedServer):
 
     def start(self) -> None:
         """Starts the server and returns when it accepts connections. A crash before is recovered from."""
-        _allow_to_enter(self._identity, self.data.parent)
-        _check_can_enter(self._identity, self._programs, self.data.parent)
+        # The account nobody may walk through our own folder to its own; what is in it stays closed to others.
+        folder = self.data.parent
+        status = folder.stat()
+        if "user" in self._identity.popen and status.st_uid == os.geteuid():
+            folder.chmod(status.st_mode | 0o011)
+        _check_can_enter(self._identity, self._programs, folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._refuse_another_version()
         _chown_to(self._identity, self.data, self.sockets)
-        self._clear_remains()
+        # After kill -9: backends that live on, and lock files that name a process which is only a zombie now.
+        orphans.end_in_folder(comm="postgres", folder=self.data)
+        for path in (self.data / "postmaster.pid", self.sockets / ".s.PGSQL.5432", self.sockets / ".s.PGSQL.5432.lock"):
+            path.unlink(missing_ok=True)
         self.process = spawn(
             [str(self._programs / "postgres"), "-D", str(self.data), *self._options()],
             environment=self._environment,
@@ -86,7 +93,10 @@ class Postgres(EmbeddedServer):
             identity=self._identity,
         )
         self._wait_until_ready(self.process)
-        self._ensure_roles()
+        with_roles = self.data / "countersign_roles"
+        if not with_roles.exists():
+            self._sql(_ROLES, "PostgreSQL's roles could not be created.")
+            with_roles.touch()
         if self.durable:
             self._ensure_spare_log()
 
@@ -147,13 +157,6 @@ class Postgres(EmbeddedServer):
         builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return builtin if major >= 17 else ["--locale=C.UTF-8"]
 
-    def _clear_remains(self) -> None:
-        """After kill -9: backends that live on, and lock files that name a process which is only a zombie now."""
-        orphans.end_in_folder(comm="postgres", folder=self.data)
-        remains = (self.data / "postmaster.pid", self.sockets / ".s.PGSQL.5432", self.sockets / ".s.PGSQL.5432.lock")
-        for path in remains:
-            path.unlink(missing_ok=True)
-
     def _is_ready(self, pid: int) -> bool:
         """The file of an earlier server still says "ready", so the first line must be this process."""
         try:
@@ -161,13 +164,6 @@ class Postgres(EmbeddedServer):
         except OSError:
             return False
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
-
-    def _ensure_roles(self) -> None:
-        done = self.data / "countersign_roles"
-        if done.exists():
-            return
-        self._sql(_ROLES, "PostgreSQL's roles could not be created.")
-        done.touch()
 
     def _ensure_spare_log(self) -> None:
         files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
@@ -249,13 +245,6 @@ def _chown_to(identity: Identity, *folders: Path) -> None:
             for path, names, files in os.walk(folder):
                 for entry in (path, *(os.path.join(path, name) for name in (*names, *files))):
                     os.chown(entry, user, user, follow_symlinks=False)
-
-
-def _allow_to_enter(identity: Identity, folder: Path) -> None:
-    """Lets the account nobody walk through our own folder to its own; what is in it stays closed to others."""
-    status = folder.stat()
-    if "user" in identity.popen and status.st_uid == os.geteuid():
-        folder.chmod(status.st_mode | 0o011)
 
 
 def _check_can_enter(identity: Identity, *paths: Path) -> None:

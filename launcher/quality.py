@@ -67,23 +67,25 @@ def test(arguments: list[str]) -> int:
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
     _ensure_chromium()
-    _ensure_spin()
+    # Without it the test of the model skips and says why; everything else is tested all the same.
+    if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
+        say(
+            "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
+            "(Debian: apt install spin gcc) and run again."
+        )
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    return _pytest([*_worker_options(chosen), *([] if everything else ["-m", _FAST]), *chosen])
+    options = [*_worker_options(chosen), *([] if everything else ["-m", _FAST]), *chosen]
+    sys.stdout.flush()
+    command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
+    # Else every test process would compile all tests again, also where the caller has Python store no bytecode.
+    environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
+    return subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
 
 
 def _worker_options(chosen: Sequence[str]) -> list[str]:
     """How many test processes: one more than processors, as some tests wait; a single file is quicker without any."""
     files = [argument for argument in chosen if (ROOT / argument.partition("::")[0]).is_file()]
     return [] if len(files) == 1 else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
-
-
-def _pytest(options: Sequence[str]) -> int:
-    sys.stdout.flush()
-    command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
-    # Else every test process would compile all tests again, also where the caller has Python store no bytecode.
-    environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    return subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
 
 
 def screenshots(arguments: list[str]) -> int:
@@ -189,15 +191,6 @@ def _ensure_chromium() -> None:
         say(
             "Chromium is missing, so the browser tests will be skipped: install the package "
             f"{_SHELL} (Debian: apt install {_SHELL}) and run again."
-        )
-
-
-def _ensure_spin() -> None:
-    """Without it the test of the model skips and says why; everything else is tested all the same."""
-    if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
-        say(
-            "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
-            "(Debian: apt install spin gcc) and run again."
         )
 
 

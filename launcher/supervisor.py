@@ -58,7 +58,8 @@ class Supervisor:
         for log in self._logs.glob("*.log"):
             logs.rotate(log, limit=0)  # each run begins with empty logs, the last one's are kept beside them
         plans = table(self.environment)
-        refuse_used(self._needed_ports(plans))
+        needed = {check.port for plan in plans for check in plan.checks}
+        refuse_used({name: port for name, port in self.environment.ports.items() if port in needed})
         self.start_servers()
         self._prepare()
         for plan in plans:
@@ -149,10 +150,6 @@ class Supervisor:
         while disk.is_full(data):
             self.signals.pause(1.0)
 
-    def _needed_ports(self, plans: list[Process]) -> dict[str, int]:
-        needed = {check.port for plan in plans for check in plan.checks}
-        return {name: port for name, port in self.environment.ports.items() if port in needed}
-
     def _prepare(self) -> None:
         """Migrations, static files, demo data: whatever has to be there before anything else starts."""
         plan = Process(name="prepare", command=(str(PYTHON), str(ROOT / "manage.py"), "prepare"))
@@ -200,22 +197,19 @@ class Supervisor:
         changed = [self._look_after_server(server) for server in (self.servers.all if self.servers else [])]
         changed += [self._look_after_child(child) for child in self.children]
         if any(changed) or not self._is_state_written:
-            self._try_to_write_state()
+            # On a full disk the old state stays, and the next check tries again.
+            try:
+                self.write_state()
+                self._is_state_written = True
+            except OSError as error:
+                if self._is_state_written:
+                    say(f"The state of the run cannot be saved: {error.strerror}. Trying again.")
+                self._is_state_written = False
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
             self._housekeep()
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
-
-    def _try_to_write_state(self) -> None:
-        """On a full disk the old state stays, and the next check tries again."""
-        try:
-            self.write_state()
-            self._is_state_written = True
-        except OSError as error:
-            if self._is_state_written:
-                say(f"The state of the run cannot be saved: {error.strerror}. Trying again.")
-            self._is_state_written = False
 
     def _housekeep(self) -> None:
         for log in self._logs.glob("*.log"):

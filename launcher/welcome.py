@@ -18,19 +18,17 @@ def welcome(environment: Environment) -> list[str]:
     if environment.product == "gateway":
         return lines + _gateway(environment)
     if environment.demo == "0":
-        is_first = (environment.data / FIRST_RUN).exists()
-        return lines + (_first_run(environment) if is_first else _aligned(_logs(environment)))
+        if not (environment.data / FIRST_RUN).exists():
+            return lines + _aligned(_logs(environment))
+        return [
+            *lines,
+            "  First time? Create a link for the first admin and open it; the pages guide you from there.",
+            "    ./run manage first_admin                             a link for the first admin",
+            '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
+            f"{'':57}at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
+        ]
     credentials = read_assignments(environment.data / CREDENTIALS)
     return lines + _aligned(_people(credentials) + _addresses(environment, credentials))
-
-
-def _first_run(environment: Environment) -> list[str]:
-    return [
-        "  First time? Create a link for the first admin and open it; the pages guide you from there.",
-        "    ./run manage first_admin                             a link for the first admin",
-        '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
-        f"{'':57}at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
-    ]
 
 
 def _logs(environment: Environment) -> list[tuple[str, str]]:
