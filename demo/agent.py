@@ -115,15 +115,12 @@ class Agent:
         self._save({**progress, "sent": progress["sent"] + 1})
         following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
         if message.unasked and not following.unasked and account:
-            self._let_it_leave(account)
-
-    def _let_it_leave(self, account: Account) -> None:
-        """Wait until earlier mail was sent and the desk has recorded it, because its rules use known recipients."""
-        for _ in range(LONGEST_LEAVING_SECONDS):
-            if count(account, account.second_id, "scheduled") == 0:
-                break
-            self._stop.wait(1)
-        self._stop.wait(HEARSAY_SECONDS)
+            # The desk must record that earlier mail was sent, because its rules use known recipients.
+            for _ in range(LONGEST_LEAVING_SECONDS):
+                if count(account, account.second_id, "scheduled") == 0:
+                    break
+                self._stop.wait(1)
+            self._stop.wait(HEARSAY_SECONDS)
 
     def _account(self) -> Account | None:
         """Read the credentials again each time: a `./run reset` changes them under a running agent."""
@@ -211,16 +208,15 @@ def compose_current(
     mailbox = account.second_id if message.from_second_mailbox else account.mailbox_id
     payload = _composed(message, sequence, run, values)
     payload |= {"to": list(message.to), "markdown": fill_in(message.body, values)}
-    files = [
-        {
-            "name": fill_in(file.name, values),
-            "content_base64": base64.b64encode(file.content).decode(),
-            "content_type": file.content_type,
-        }
-        for file in message.attachments
-    ]
-    if files:
-        payload["attachments"] = files
+    if message.attachments:
+        payload["attachments"] = [
+            {
+                "name": fill_in(file.name, values),
+                "content_base64": base64.b64encode(file.content).decode(),
+                "content_type": file.content_type,
+            }
+            for file in message.attachments
+        ]
     return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
 
 

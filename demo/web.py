@@ -110,7 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
             body=self.rfile.read(length),
             headers={name.lower(): value for name, value in self.headers.items()},
         )
-        self._send(self._site_answer(request))
+        try:
+            answer = self.server.site(request)
+        except Exception:  # one bad request must not stop the server
+            log.exception("request failed", extra={"method": request.method})
+            answer = json_answer({"message": "500: Internal Server Error", "code": 0}, 500)
+        self._send(answer)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
 
@@ -125,13 +130,6 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
             return html_answer("<p>Too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return None
-
-    def _site_answer(self, request: Request) -> Answer:
-        try:
-            return self.server.site(request)
-        except Exception:  # one bad request must not stop the server
-            log.exception("request failed", extra={"method": request.method})
-            return json_answer({"message": "500: Internal Server Error", "code": 0}, 500)
 
     def _send(self, answer: Answer) -> None:
         if answer.drop:

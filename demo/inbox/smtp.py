@@ -42,16 +42,13 @@ class Inbox:
         """Store the message; only then say that it was accepted."""
         content = envelope.content
         body = content if isinstance(content, bytes) else (content or "").encode("utf-8", "surrogateescape")
-        key = self._maildir.add(_envelope_headers(envelope) + body)
+        # They come first, so a header of the same name that the message brought along is not the one that is read.
+        sender = _UNSAFE.sub("", envelope.mail_from or "")
+        recipients = ", ".join(_UNSAFE.sub("", address) for address in envelope.rcpt_tos)
+        headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
+        key = self._maildir.add(headers.encode("utf-8", "surrogateescape") + body)
         log.info("message kept", extra={"event": "smtp.kept", "key": key, "recipients": len(envelope.rcpt_tos)})
         return f"250 2.0.0 OK kept as {key}"
-
-
-def _envelope_headers(envelope: Envelope) -> bytes:
-    # They come first, so a header of the same name that the message brought along is not the one that is read.
-    sender = _UNSAFE.sub("", envelope.mail_from or "")
-    recipients = ", ".join(_UNSAFE.sub("", address) for address in envelope.rcpt_tos)
-    return f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n".encode("utf-8", "surrogateescape")
 
 
 def listen(port: int) -> socket.socket:
