@@ -12,7 +12,6 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -111,7 +110,8 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
         return _page(request, link, error=error.sentence, status=409)
     login(request, person, backend="people.sign_in.backend.PersonBackend")
     record_authentication(request, person, method="password", email=person.email)
-    return redirect(_first_page(person))
+    # The set-up page for the first admin.
+    return redirect("setup" if person.actor(surface="web").is_admin_of_all else "home")
 
 
 def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
@@ -156,8 +156,3 @@ def _page(
         "here": request.path,
     }
     return render(request, "people/join.html", context, status=status)
-
-
-def _first_page(person: Person) -> str:
-    """Return the first page after joining: the set-up page for the first admin."""
-    return reverse("setup" if person.actor(surface="web").is_admin_of_all else "home")

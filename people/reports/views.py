@@ -102,9 +102,13 @@ def rights(request: DeskRequest) -> HttpResponse:
     now = timezone.now()
     form, at, found = _asked(request, request.GET, now)
     if form.wanted_person:
-        return _timeline(request, form.wanted_person)
+        shown, _ = as_rights(request.actor, timeline_of(request.actor, form.wanted_person)[:MAX_ROWS])
+        if not shown:
+            raise Http404("There is no such person, or you may not see their roles.")
+        context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
+        return render(request, "people/report_person.html", context)
     shown, rules = as_rights(request.actor, found[:MAX_ROWS], at=at)
-    context: dict[str, Any] = {
+    context = {
         "form": form,
         "at": at,
         "at_value": f"{there(at):%Y-%m-%dT%H:%M:%S}",
@@ -151,14 +155,6 @@ def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[Rights
     if form.wanted_target:
         return form, at, rights_at(request.actor, at, everywhere=False, **target_keys(form.wanted_target))
     return form, at, rights_at(request.actor, at)
-
-
-def _timeline(request: DeskRequest, person: int) -> HttpResponse:
-    shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
-    if not shown:
-        raise Http404("There is no such person, or you may not see their roles.")
-    context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
-    return render(request, "people/report_person.html", context)
 
 
 def _cells(right: Right) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from allauth.core import ratelimit
-from allauth.core.internal.ratelimit import Rate, get_cache_key, parse_rates
+from allauth.core.internal.ratelimit import get_cache_key, parse_rates
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
@@ -40,16 +40,16 @@ def limited(action: str) -> Callable[[View], View]:
 def too_many(request: HttpRequest, action: str) -> HttpResponse:
     """Answer 429, with how long to wait."""
     rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
-    waits = [seconds for rate in rates if rate.per != "key" and (seconds := _seconds_left(request, action, rate))]
+    waits = []
+    for rate in rates:
+        if rate.per != "key":
+            # Newest first, as allauth stores them.
+            tries = cache.get(get_cache_key(request, app="allauth.account", action=action, rate=rate), [])
+            left = tries[-1] + rate.duration - time.time() if len(tries) >= rate.amount else 0
+            if left > 0:
+                waits.append(left)
     # The tried account is not known here: its own limit lasts at most this long.
     longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
     request.retry_after = math.ceil(max(waits, default=longest))  # type: ignore[attr-defined]
     answer: HttpResponse = ratelimit.respond_429(request)
     return answer
-
-
-def _seconds_left(request: HttpRequest, action: str, rate: Rate) -> float:
-    """Return for how many seconds one limit still applies; 0 if it does not."""
-    # Newest first, as allauth stores them.
-    tries = cache.get(get_cache_key(request, app="allauth.account", action=action, rate=rate), [])
-    return max(0.0, tries[-1] + rate.duration - time.time()) if len(tries) >= rate.amount else 0.0

@@ -110,7 +110,7 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     """allauth's client, which believes only what the issuer signed for this sign-in."""
 
-    # When the provider last asked the person who they are; 0 where it does not say.
+    # When the provider last asked the person who they are; 0 where it does not say, or says what cannot be.
     auth_time = 0.0
 
     def __init__(self, request: HttpRequest) -> None:
@@ -164,7 +164,9 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 f"{settings.OIDC_NAME} names you by an id of {len(subject)} characters. This desk accepts up to "
                 f"{_MAX_SUBJECT} printable ASCII characters."
             )
-        self.auth_time = _auth_time(claims)
+        at = claims.get("auth_time")
+        if isinstance(at, int | float) and 0 < at <= time.time() + LEEWAY:
+            self.auth_time = float(at)
         if request.user.is_authenticated and self.auth_time < begun["at"] - LEEWAY:
             raise ProviderRefused(
                 f"{settings.OIDC_NAME} did not say that it asked you again who you are. To confirm your identity here, "
@@ -210,12 +212,6 @@ def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, A
     if not isinstance(found, dict):
         raise ProviderRefused(f"{settings.OIDC_NAME} answered {answer.status_code} without usable content.")
     return found
-
-
-def _auth_time(claims: Mapping[str, Any]) -> float:
-    """Return when the provider asked the person who they are; 0 where it does not say, or says what cannot be."""
-    at = claims.get("auth_time")
-    return float(at) if isinstance(at, int | float) and 0 < at <= time.time() + LEEWAY else 0.0
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]

@@ -162,7 +162,8 @@ def resubmit(request: DeskRequest) -> HttpResponse:
     if not is_recently_authenticated(request):
         return ask_first(request)
     waiting = what_waits(request, wanted=request.path)["waiting"]
-    saved = _take_saved(request)
+    saved = _read_saved(request)
+    request.session.pop(_SAVED, None)
     context = {"kept": saved, "waiting": waiting}
     return render(request, "account/go_on.html", context) if saved else redirect("queue")
 
@@ -192,13 +193,6 @@ def _save(request: HttpRequest) -> None:
     fields = [(name, value) for name, values in posted for value in values]
     saved = {"path": request.get_full_path(), "fields": fields, "at": time.time(), "person": str(request.user.pk)}
     request.session[_SAVED] = encrypt(json.dumps(saved))
-
-
-def _take_saved(request: HttpRequest) -> SavedRequest | None:
-    """Return the session's stored request, and delete it."""
-    saved = _read_saved(request)
-    request.session.pop(_SAVED, None)
-    return saved
 
 
 def _read_saved(request: HttpRequest) -> SavedRequest | None:

@@ -54,9 +54,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     # One salt for all ten, so that checking a code takes one slow hash instead of ten.
     salt = secrets.token_hex(16)
     RecoveryCode.objects.filter(person=person).delete()
-    RecoveryCode.objects.bulk_create(
-        RecoveryCode(person=person, digest=digest) for digest in (_digest(code, salt) for code in codes)
-    )
+    RecoveryCode.objects.bulk_create(RecoveryCode(person=person, digest=_digest(code, salt)) for code in codes)
     record("person.recovery_codes_made", actor=actor, details={"number": str(NUMBER)})
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
