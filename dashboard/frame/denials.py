@@ -50,9 +50,12 @@ def note_denied(request: HttpRequest, status: int) -> None:
     path = request.path[:MAX_PATH]
     lately = Entry.objects.of_person(int(actor.id)).of_action("access.denied").since(ONCE_A).newest_first()[:100]
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
-    if refused.exists() or any(_method_and_path(line.details) == (request.method, path) for line in lines(lately)):
+    told = [(line.details.get("method"), line.details.get("path")) for line in lines(lately)]
+    if (request.method, path) in told or refused.exists():
         return
-    message = _message_in(request)
+    # The requested message, if there is one, so that the attempt is in its audit trail.
+    named = request.resolver_match.kwargs.get("public_id") if request.resolver_match else None
+    message = Message.objects.filter(public_id=named).first() if isinstance(named, UUID) else None
     log.warning("access denied", extra={"path": path, "status": status, "person": actor.id})
     record(
         "access.denied",
@@ -61,13 +64,3 @@ def note_denied(request: HttpRequest, status: int) -> None:
         message=message.public_id if message else None,
         details={"method": str(request.method), "path": path, "status": str(status)},
     )
-
-
-def _method_and_path(details: dict[str, str]) -> tuple[str, str]:
-    return details.get("method", ""), details.get("path", "")
-
-
-def _message_in(request: HttpRequest) -> Message | None:
-    """Return the requested message, if there is one, so that the attempt is in its audit trail."""
-    named = request.resolver_match.kwargs.get("public_id") if request.resolver_match else None
-    return Message.objects.filter(public_id=named).first() if isinstance(named, UUID) else None

@@ -73,12 +73,8 @@ class ActorMiddleware(Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
-        with somebodys_time(lambda: _zone_of(request)):
+        with somebodys_time(lambda: getattr(request.user, "time_zone", "UTC")):
             return self.get_response(request)
-
-
-def _zone_of(request: HttpRequest) -> str:
-    return request.user.time_zone if isinstance(request.user, Person) else "UTC"
 
 
 def _actor_of(request: HttpRequest) -> Actor:

@@ -120,8 +120,11 @@ def examine_redis() -> tuple[list[Finding], str]:
 
 def examine_postgresql() -> tuple[list[Finding], str]:
     """Return what is wrong with a PostgreSQL that answers, and a line about it."""
-    found = [*_version(), *_clock(), *_migrations(), *_ledger_guards(), *_idle_transactions()]
     version = connection.pg_version  # type: ignore[attr-defined]
+    found = [*_clock(), *_migrations(), *_ledger_guards(), *_idle_transactions()]
+    if version < OLDEST_POSTGRESQL:
+        sentence = f"PostgreSQL is version {version // 10_000}, and at least 14 is needed."
+        found.insert(0, Finding(sentence, "Update it."))
     return found, f"PostgreSQL {version // 10_000}.{version % 10_000}."
 
 
@@ -148,12 +151,6 @@ def examine_proxy() -> list[Finding]:
     sentence = "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address."
     advice = "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all."
     return [Finding(sentence, advice, is_stuck=False)]
-
-
-def _version() -> Iterator[Finding]:
-    version = connection.pg_version  # type: ignore[attr-defined]
-    if version < OLDEST_POSTGRESQL:
-        yield Finding(f"PostgreSQL is version {version // 10_000}, and at least 14 is needed.", "Update it.")
 
 
 def _clock() -> Iterator[Finding]:

@@ -32,8 +32,16 @@ def exposition() -> str:
     for values in (_decisions(now), _connections(now), _ledger(now)):
         for (name, text), value in values.items():
             Gauge(f"countersign_{name}", text, registry=registry).set(value)
-    _connection_ages(registry, now)
-    _unapplied_webhooks(registry)
+    text = "Since the last complete read of what MultiMail holds."
+    ages = Gauge("countersign_complete_age_seconds", text, ["connection"], registry=registry)
+    text = "Webhooks that were stored but not applied."
+    unapplied = Gauge("countersign_webhooks_to_look_at", text, ["connection", "result"], registry=registry)
+    stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
+    counted = {(slug, result): number for slug, result, number in stored.order_by()}
+    for slug, complete_as_of in Connection.objects.at_work().values_list("slug", "complete_as_of").order_by("slug"):
+        ages.labels(slug).set(_seconds(now - complete_as_of) if complete_as_of else NEVER)
+        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE, WebhookEvent.Result.REFUTED):
+            unapplied.labels(slug, result).set(counted.get((slug, result), 0))
     ticks = Gauge("countersign_last_tick_age_seconds", "Since a background job last ran.", ["job"], registry=registry)
     for job, at in Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job"):
         ticks.labels(job).set(_seconds(now - at))
@@ -88,23 +96,6 @@ def _ledger(now: datetime) -> Figures:
         ("ledger_check_age_seconds", "Since the last full check of the ledger."): checked,
         ("ledger_broken", "Whether the last full check failed."): broken,
     }
-
-
-def _connection_ages(registry: CollectorRegistry, now: datetime) -> None:
-    text = "Since the last complete read of what MultiMail holds."
-    ages = Gauge("countersign_complete_age_seconds", text, ["connection"], registry=registry)
-    for slug, complete_as_of in Connection.objects.at_work().values_list("slug", "complete_as_of").order_by("slug"):
-        ages.labels(slug).set(_seconds(now - complete_as_of) if complete_as_of else NEVER)
-
-
-def _unapplied_webhooks(registry: CollectorRegistry) -> None:
-    text = "Webhooks that were stored but not applied."
-    gauge = Gauge("countersign_webhooks_to_look_at", text, ["connection", "result"], registry=registry)
-    stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
-    counted = {(slug, result): number for slug, result, number in stored.order_by()}
-    for slug in Connection.objects.at_work().values_list("slug", flat=True).order_by("slug"):
-        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE, WebhookEvent.Result.REFUTED):
-            gauge.labels(slug, result).set(counted.get((slug, result), 0))
 
 
 def _age(rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime) -> float:

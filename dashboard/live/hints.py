@@ -86,7 +86,8 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
     }
     if is_new:
         # For desktop notifications: only the message's subject, and who started it.
-        hint |= {"subject": _called(message), "starter": named(_starter(message))[:MAX_SUBJECT]}
+        starter = started_by(message).partition(":")[2] or str(message.mailbox or message.sender or "")
+        hint |= {"subject": _called(message), "starter": named(starter)[:MAX_SUBJECT]}
     _publish(hint)
 
 
@@ -115,10 +116,6 @@ def on_access_changed(person: int | None, **_: Any) -> None:
 
 def _called(message: Message) -> str:
     return named(message.subject)[:MAX_SUBJECT]
-
-
-def _starter(message: Message) -> str:
-    return started_by(message).partition(":")[2] or str(message.mailbox or message.sender or "")
 
 
 def connect() -> None:

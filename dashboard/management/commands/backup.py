@@ -1,10 +1,9 @@
 """Makes a backup of everything in one file, while the desk works. docs/operators/backup.md."""
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -72,7 +71,12 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
             facts = _read_facts(session)
             with backup.add(DUMP) as target:
                 dump(url, target, session=session)
-        backup.finish(facts, secrets=_secrets(), passphrase=passphrase)
+        files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
+        secrets = {
+            "keys": {name: env_str(name, "") for name in NAMES},
+            "files": {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.exists()},
+        }
+        backup.finish(facts, secrets=secrets, passphrase=passphrase)
     return facts
 
 
@@ -81,22 +85,18 @@ def _copy_seals(target: Any) -> None:
     with target as copy:
         try:
             with Path(settings.SEAL_FILE).open("rb") as source:
-                _copy_lines(source, copy)
+                # Only complete lines: the sealer may be writing one.
+                end = source.seek(0, os.SEEK_END)
+                source.seek(max(0, end - _LINE_AT_MOST))
+                tail = source.read(end - source.tell())
+                whole = end - (len(tail) - tail.rfind(b"\n") - 1)
+                source.seek(0)
+                while source.tell() < whole:
+                    copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
         except FileNotFoundError:
             return
         except OSError as error:
             raise BackupError(f"SEAL_FILE cannot be read: {error.strerror}.") from None
-
-
-def _copy_lines(source: IO[bytes], copy: Any) -> None:
-    """Copy only complete lines: the sealer may be writing one."""
-    end = source.seek(0, os.SEEK_END)
-    source.seek(max(0, end - _LINE_AT_MOST))
-    tail = source.read(end - source.tell())
-    whole = end - (len(tail) - tail.rfind(b"\n") - 1)
-    source.seek(0)
-    while source.tell() < whole:
-        copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
 
 
 def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
@@ -113,12 +113,4 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
         "migrations": [list(one) for one in migrations],
         "entries": entries,
         "seal": named,
-    }
-
-
-def _secrets() -> Mapping[str, Any]:
-    files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
-    return {
-        "keys": {name: env_str(name, "") for name in NAMES},
-        "files": {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.exists()},
     }

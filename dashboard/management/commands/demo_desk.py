@@ -49,7 +49,10 @@ class Command(BaseCommand):
         known = read_credentials(credentials)
         made = _begin(known) if part == "begin" else _finish(known)
         update_credentials(credentials, made)
-        register_commands(credentials.parent)
+        # The slash commands at the stand-in, unless there are some, as `discord_register` does at Discord.
+        commands = credentials.parent / COMMANDS_FILE
+        if not commands.exists():
+            commands.write_text(json.dumps(COMMANDS), encoding="utf-8")
 
 
 def _begin(known: dict[str, str]) -> dict[str, str]:
@@ -142,11 +145,6 @@ class _DemoDestination:
         return f"http://127.0.0.1:{settings.DISCORD_PORT}{self.path}" if self.path else ""
 
 
-def has_own_application() -> bool:
-    """Whether the desk's Discord application is the stand-in's, and not a configured one."""
-    return str(settings.DISCORD_APP_ID) == APP_ID
-
-
 def make_destinations(*, hook_secret: str) -> None:
     """Create missing destinations, and update the ports of existing ones; removed ones stay removed."""
     for wanted in _destinations(hook_secret):
@@ -157,13 +155,6 @@ def make_destinations(*, hook_secret: str) -> None:
         if destination.kind == wanted.kind and destination.url != wanted.url and destination.removed_at is None:
             destination.url = wanted.url
             destination.save(update_fields=["url"])
-
-
-def register_commands(folder: Path) -> None:
-    """Register the slash commands at the stand-in, unless there are some, as `discord_register` does at Discord."""
-    file = folder / COMMANDS_FILE
-    if not file.exists():
-        file.write_text(json.dumps(COMMANDS), encoding="utf-8")
 
 
 def link_account(person: Person) -> None:
@@ -188,7 +179,8 @@ def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
     webhook = "discord_webhook"
     bot = "discord_bot"
     log = _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
-    if not has_own_application():
+    # A configured application is not the stand-in's, and knows none of its channels.
+    if str(settings.DISCORD_APP_ID) != APP_ID:
         return [_DemoDestination("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]
     answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
     return [

@@ -106,7 +106,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
         elif checks.is_starting() or is_warming_up():
             found += [_JUST_STARTED, *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown"))]
         else:
-            found += [*_check_workers(), *_check_late_alerts(), *_check_desk(clock())]
+            found += [*_check_workers(), *_check_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
         # Missing migrations are reported already, and explain this error.
@@ -123,6 +123,8 @@ def _check_workers() -> Iterator[Finding]:
         yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
     if not checks.parser_answers():
         yield Finding("The parser is not running: no message can be read or shown.", "See parser.log in DATA_DIR/log.")
+    if late := Delivery.objects.overdue().count():
+        yield Finding(f"{late} alerts are overdue.", "Their worker is not running, or Discord is slow.")
 
 
 def _check_switches() -> Iterator[Finding]:
@@ -175,11 +177,6 @@ def _check_alerts() -> Iterator[Finding]:
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
         yield Finding(sentence, f"See {_url('/alerts/')}", is_stuck=False)
-
-
-def _check_late_alerts() -> Iterator[Finding]:
-    if late := Delivery.objects.overdue().count():
-        yield Finding(f"{late} alerts are overdue.", "Their worker is not running, or Discord is slow.")
 
 
 def _check_ledger(now: datetime) -> Iterator[Finding]:

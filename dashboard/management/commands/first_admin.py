@@ -50,7 +50,12 @@ class Command(BaseCommand):
         try:
             address = clean_address(email or self._asked(password_file)).lower()
             if password_file is None:
-                self._print_link(address, _invite(address, name).url)
+                url = _invite(address, name).url
+                self.stdout.write(
+                    f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {url}\n\n"
+                    "Whoever opens it first becomes the admin. Run this again for a new link, "
+                    "which replaces this one.\n"
+                )
             else:
                 _make_account(address, name, _first_line(password_file))
                 self.stdout.write(f"{address} is the admin, and can sign in with that password.\n")
@@ -61,12 +66,6 @@ class Command(BaseCommand):
         if password_file == "-" or not sys.stdin.isatty():
             raise CommandError("Give the admin's address: ./run manage first_admin --email you@example.com")
         return input("Your email address: ")
-
-    def _print_link(self, address: str, url: str) -> None:
-        self.stdout.write(
-            f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {url}\n\n"
-            "Whoever opens it first becomes the admin. Run this again for a new link, which replaces this one.\n"
-        )
 
 
 def _invite(address: str, name: str) -> NewLink:

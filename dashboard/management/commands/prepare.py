@@ -40,7 +40,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
-        self._become_owner()
+        owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
+        connection.close()
+        connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
         self._ask_servers()
         self._refuse_newer()
         if not restoring:
@@ -67,11 +69,6 @@ class Command(BaseCommand):
             note.unlink(missing_ok=True)
         else:
             note.touch(mode=0o600)
-
-    def _become_owner(self) -> None:
-        owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
-        connection.close()
-        connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
 
     def _ask_servers(self) -> None:
         """Fail now with a clear error, instead of starting processes that never become ready."""
