@@ -27,7 +27,10 @@ def fold(destination: Destination) -> None:
     tried = Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)
     cards = list(unposted.exclude(Exists(tried)).values_list("card", flat=True))
     if len(cards) > MAX_WAITING:
-        _put_on_digest(destination, cards)
+        taking = Digest.objects.filter(destination=destination, removed=False, closed_at=None)
+        taking.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())
+        digest = taking.order_by("-pk").first() or Digest.objects.create(destination=destination)
+        Card.objects.filter(pk__in=cards, discord_message_id="").update(digest=digest)
     planned = Delivery.objects.unfinished().filter(kind=Delivery.Kind.DIGEST, digest=OuterRef("card__digest"))
     behind = due.exclude(card__digest=None).exclude(Exists(planned))
     for digest in behind.values_list("card__digest", flat=True).distinct():
@@ -42,10 +45,3 @@ def claim_cards(digest: Delivery) -> None:
     keys = list(due.select_for_update(of=("self",), skip_locked=True).values_list("pk", flat=True))
     claimed = Delivery.objects.filter(pk__in=keys)
     claimed.update(state=Delivery.State.SENDING, attempts=F("attempts") + 1, lease_until=digest.lease_until)
-
-
-def _put_on_digest(destination: Destination, cards: list[int]) -> None:
-    taking = Digest.objects.filter(destination=destination, removed=False, closed_at=None)
-    taking.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())
-    digest = taking.order_by("-pk").first() or Digest.objects.create(destination=destination)
-    Card.objects.filter(pk__in=cards, discord_message_id="").update(digest=digest)

@@ -85,7 +85,11 @@ def _drain(destination_id: int, ends: float) -> str:
             tasks.drain.delay_on_commit(destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
-        _enqueue_after_wait(destination_id)
+        until = Destination.objects.filter(pk=destination_id).values_list("waits_until", Now()).first()
+        if until and until[0]:
+            seconds = (until[0] - until[1]).total_seconds()
+            if 0 < seconds <= _SHORT_SECONDS:
+                tasks.drain.apply_async_on_commit((destination_id,), countdown=seconds + 0.01)
     return f"{tried} tried, then {outcome or 'nothing left'}"
 
 
@@ -95,11 +99,3 @@ def with_something_due() -> list[int]:
     waiting = Destination.objects.filter(waits_until__gt=Now(), switched_off_at=None)
     found = Destination.objects.filter(Exists(due)).exclude(pk__in=waiting.values("pk"))
     return list(found.order_by("pk").values_list("pk", flat=True))
-
-
-def _enqueue_after_wait(destination_id: int) -> None:
-    until = Destination.objects.filter(pk=destination_id).values_list("waits_until", Now()).first()
-    if until and until[0]:
-        seconds = (until[0] - until[1]).total_seconds()
-        if 0 < seconds <= _SHORT_SECONDS:
-            tasks.drain.apply_async_on_commit((destination_id,), countdown=seconds + 0.01)

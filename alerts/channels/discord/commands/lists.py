@@ -12,7 +12,6 @@ from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.markdown import literal
 from alerts.channels.discord.replies import MAX_CONTENT
 from approvals.desk_messages import desk_messages
-from mirror.models import Message
 
 MAX_ROWS = 10
 _SUBJECT = 80
@@ -27,9 +26,12 @@ def check_inbox(command: Command) -> str:
     where = literal(mailbox.address, _ADDRESS)
     if not rows:
         return f"No unread mail in {where}."
-    return _fitting(
-        f"Unread in {where}, newest first:", list(map(_unread_line, rows)), number=len(rows), more="and {} more"
-    )
+    lines = []
+    for row in rows:
+        sender = row.get("from") or row.get("from_address") or ""
+        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:_ID]
+        lines.append(f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`")
+    return _fitting(f"Unread in {where}, newest first:", lines, number=len(rows), more="and {} more")
 
 
 def pending(command: Command) -> str:
@@ -38,10 +40,14 @@ def pending(command: Command) -> str:
     number = waiting.count()
     if not number:
         return "No messages that you may see are waiting for review."
-    shown = list(waiting.order_by("held_at", "pk")[:MAX_ROWS])
+    lines = []
+    for message in waiting.order_by("held_at", "pk")[:MAX_ROWS]:
+        link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
+        to = ", ".join(map(str, message.recipients[:3]))
+        lines.append(f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}")
     begin = f"{number} wait{'s' if number == 1 else ''} for review, oldest first:"
     more = f"[and {{}} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
-    return _fitting(begin, list(map(_waiting_line, shown)), number=number, more=more)
+    return _fitting(begin, lines, number=number, more=more)
 
 
 def _fitting(begin: str, rows: list[str], *, number: int, more: str) -> str:
@@ -52,18 +58,6 @@ def _fitting(begin: str, rows: list[str], *, number: int, more: str) -> str:
         if not rows or units(text) <= MAX_CONTENT:
             return text
         rows = rows[:-1]
-
-
-def _unread_line(row: dict[str, Any]) -> str:
-    sender = row.get("from") or row.get("from_address") or ""
-    number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:_ID]
-    return f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`"
-
-
-def _waiting_line(message: Message) -> str:
-    link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
-    to = ", ".join(map(str, message.recipients[:3]))
-    return f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}"
 
 
 def _subject(text: Any) -> str:

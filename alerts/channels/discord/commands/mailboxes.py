@@ -58,7 +58,14 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         keys = set(received.values_list("mailbox", flat=True))
         found = [one for one in usable if one.pk in keys] or usable
     if len(found) == 1:
-        return _not_paused(found[0])
+        if found[0].connection.paused_at is None:
+            return found[0]
+        address = cut(escape(found[0].address), 100)
+        raise CommandRefused(
+            f"The connection of {address} is paused, so nothing is sent or read. Its page on the desk says why; an "
+            "admin can resume it.",
+            reason="paused",
+        )
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
     more = f" and {len(usable) - MAX_NAMED} more" if len(usable) > MAX_NAMED else ""
     begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Choose a mailbox."
@@ -74,7 +81,17 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     usable = _usable(_visible(actor.acting_as(Role.REVIEWER, Role.ADMIN) if command in _WRITING else actor))
     if option == "mailbox":
         return _matching([_name_of(one, usable) for one in usable], typed)
-    return _matching_recipients(person, usable, typed) if option == "to" else []
+    if option != "to":
+        return []
+    # The text with its last address completed: several stand there with commas.
+    before, comma, last = typed.rpartition(",")
+    begin = f"{before}{comma} " if comma else ""
+    theirs = Message.objects.filter(
+        connection__commanded__person=person, connection__commanded__upstream_id=F("upstream_id"), mailbox__in=usable
+    )
+    messages = theirs.order_by("-pk").values_list("recipients", flat=True)[:_RECENT]
+    known = dict.fromkeys(address for recipients in messages for address in recipients if address not in before)
+    return _matching(list(known), last, begin=begin)
 
 
 def _visible(actor: Actor) -> list[Mailbox]:
@@ -87,32 +104,10 @@ def _usable(visible: list[Mailbox]) -> list[Mailbox]:
     return [one for one in visible if one.connection.agent_key]
 
 
-def _not_paused(mailbox: Mailbox) -> Mailbox:
-    if mailbox.connection.paused_at is None:
-        return mailbox
-    raise CommandRefused(
-        f"The connection of {cut(escape(mailbox.address), 100)} is paused, so nothing is sent or read. Its page on the "
-        f"desk says why; an admin can resume it.",
-        reason="paused",
-    )
-
-
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
     """Return the address, and where two accounts have the same one, the connection in front of it."""
     is_twice = sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
     return f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
-
-
-def _matching_recipients(person: Person, usable: list[Mailbox], typed: str) -> list[str]:
-    """Return the text with its last address completed: several stand there with commas."""
-    before, comma, last = typed.rpartition(",")
-    begin = f"{before}{comma} " if comma else ""
-    theirs = Message.objects.filter(
-        connection__commanded__person=person, connection__commanded__upstream_id=F("upstream_id"), mailbox__in=usable
-    )
-    messages = theirs.order_by("-pk").values_list("recipients", flat=True)[:_RECENT]
-    known = dict.fromkeys(address for recipients in messages for address in recipients if address not in before)
-    return _matching(list(known), last, begin=begin)
 
 
 def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:

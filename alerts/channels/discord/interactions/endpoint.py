@@ -16,8 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from alerts.channels.discord.interactions.receiving import TooSlow, receive
-from alerts.channels.discord.interactions.requests import NoInteraction, Received, read_interaction
-from alerts.channels.discord.replies import BROKEN, Body, private
+from alerts.channels.discord.interactions.requests import NoInteraction, read_interaction
+from alerts.channels.discord.replies import BROKEN, private
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, read_body
 
@@ -64,7 +64,16 @@ def interactions(request: HttpRequest) -> HttpResponse:
     except NoInteraction as error:
         sentence = "This is signed, but it is not an interaction that Discord documents."
         return _refused(400, f"{sentence} {error}".strip())
-    return _json(200, _answer_to(received))
+    # Errors become a valid answer too, because Discord shows no text of any other response.
+    try:
+        answer = receive(received)
+    except (OperationalError, InterfaceError, TooSlow) as error:
+        log.error("interaction not taken", extra={"reason": type(error).__name__})
+        answer = private(DATABASE_AWAY)
+    except Exception:
+        log.exception("interaction not taken")
+        answer = private(BROKEN)
+    return _json(200, answer)
 
 
 def _public_key(text: str) -> Ed25519PublicKey | None:
@@ -89,18 +98,6 @@ def _signature_error(key: Ed25519PublicKey, *, body: bytes, signature: str, time
         return "forged"
     # The time is checked after the signature, because an unsigned time proves nothing.
     return "" if -_AHEAD <= time.time() - int(timestamp) <= _OLDEST else "stale"
-
-
-def _answer_to(received: Received) -> Body:
-    """Return the answer. Errors become a valid answer too, because Discord shows no text of any other response."""
-    try:
-        return receive(received)
-    except (OperationalError, InterfaceError, TooSlow) as error:
-        log.error("interaction not taken", extra={"reason": type(error).__name__})
-        return private(DATABASE_AWAY)
-    except Exception:
-        log.exception("interaction not taken")
-        return private(BROKEN)
 
 
 def _count_refused(why: str) -> None:

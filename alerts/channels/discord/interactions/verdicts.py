@@ -41,7 +41,6 @@ from mirror.models import Message, Revision
 from mirror.states import Outcome
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
-from policy.rules.evaluation import Progress
 
 NOT_OURS = "This button does not belong to this desk. Nothing was done; open the desk to decide."
 NOT_YOURS = "You may not decide this message. Nothing was done."
@@ -139,7 +138,11 @@ def _carry_out(press: _Press) -> Reply:
         link = f"[Look at it on the desk](<{press.link}>)"
         return Reply("lesson", f"{press.shown(result.lesson)} {link}.")
     if result.decision is None:
-        return Reply("approved", approval_sentence(result.progress, link=press.link))
+        return Reply(
+            "approved",
+            f"Approved: {result.progress}. Nothing is sent until the others have approved. You can "
+            f"[take it back on the desk](<{press.link}>).",
+        )
     sentence = decision_sentence(
         result.decision,
         link=press.link,
@@ -243,14 +246,6 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     if isinstance(error, ClaimedByOther):
         return "claimed", shown(error.sentence)
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
-
-
-def approval_sentence(progress: Progress, *, link: str) -> str:
-    """Return that an approval counts, and that others have to approve before anything is sent."""
-    return (
-        f"Approved: {progress}. Nothing is sent until the others have approved. You can "
-        f"[take it back on the desk](<{link}>)."
-    )
 
 
 def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:
