@@ -55,20 +55,16 @@ def zip_members(content: bytes) -> list[Member]:
         at = offset
     found: list[Member] = []
     for _ in range(min(total, MAX_ENTRIES)):
-        member, at = _member(content, at)
-        found.append(member)
+        if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
+            raise UnreadableDirectory
+        (flags,) = struct.unpack_from("<H", content, at + 8)
+        size, name_size, extra_size, comment_size = struct.unpack_from("<IHHH", content, at + 24)
+        name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
+        # A name may contain any byte; PostgreSQL cannot store U+0000.
+        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
+        found.append(Member(text, size, bool(flags & 1)))
+        at += _ENTRY_SIZE + name_size + extra_size + comment_size
     return found
-
-
-def _member(content: bytes, at: int) -> tuple[Member, int]:
-    if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
-        raise UnreadableDirectory
-    (flags,) = struct.unpack_from("<H", content, at + 8)
-    size, name_size, extra_size, comment_size = struct.unpack_from("<IHHH", content, at + 24)
-    name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
-    # A name may contain any byte; PostgreSQL cannot store U+0000.
-    text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
-    return Member(text, size, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size
 
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.

@@ -48,8 +48,13 @@ def fetch_file(*, file_id: int) -> str:
 def _fetch(file: AttachedFile) -> str:
     if file.size > MAX_BYTES:
         return _failed(file, _State.TOO_LARGE, "")
-    if copied := _copy_of_earlier(file):
-        return copied
+    if file.sha256:
+        # Copy the bytes of an earlier version's file with the same hash instead of fetching them again.
+        hash_ = file.sha256.lower()
+        same = AttachedFile.objects.filter(message=file.message_id, found_sha256=hash_, state=_State.FETCHED)
+        earlier = same.exclude(pk=file.pk).first()
+        if earlier and earlier.content is not None:
+            return _keep(file, bytes(earlier.content))
     try:
         content = _download(file)
     except errors.TooLarge:
@@ -81,15 +86,6 @@ def _download(file: AttachedFile) -> bytes | None:
     return reader.download(
         email_id=message.upstream_id, mailbox_id=message.mailbox.upstream_id, name=file.name, limit=MAX_BYTES
     )
-
-
-def _copy_of_earlier(file: AttachedFile) -> str:
-    """Copy the bytes of an earlier version's file with the same hash instead of fetching them again."""
-    if not file.sha256:
-        return ""
-    same = AttachedFile.objects.filter(message=file.message_id, found_sha256=file.sha256.lower(), state=_State.FETCHED)
-    earlier = same.exclude(pk=file.pk).first()
-    return _keep(file, bytes(earlier.content)) if earlier and earlier.content is not None else ""
 
 
 def _keep(file: AttachedFile, content: bytes) -> str:

@@ -101,7 +101,9 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     try:
         place = {"thread_id": thread.upstream_id, "mailbox_id": thread.mailbox.upstream_id}
         answer = without_refused(connection, partial(client.read_thread, **place))
-        return {**answer, "emails": _opened(thread, client, _rows_in(answer))}, ""
+        listed = answer.get("emails") or answer.get("messages")
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        return {**answer, "emails": _opened(thread, client, rows)}, ""
     except errors.NotFound:
         return {}, _Problem.GONE
     except (errors.KeyRefused, errors.Forbidden):
@@ -111,11 +113,6 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
             health.wait(connection, error.retry_after)
         log.warning("thread not read", extra={"connection": connection.slug, "reason": error.sentence})
         return {}, _Problem.FAILING
-
-
-def _rows_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = answer.get("emails") or answer.get("messages")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _opened(thread: Thread, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -120,7 +120,14 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
             message.text = old.text
             message.is_read = old.is_read
         if old is not None and (old.is_fact or not message.is_fact):
-            _update(old, message)
+            # A message that came or left stays so, even if an outdated source says otherwise.
+            message.is_fact = old.is_fact
+            differing = [
+                name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(message, name)
+            ]
+            if differing:
+                values = {name: getattr(message, name) for name in differing}
+                ThreadMessage.objects.filter(pk=old.pk).update(**values)
             continue
         if old is not None:
             old.delete()
@@ -128,14 +135,6 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
         known[message.upstream_id] = message
         news += [message] if message.is_fact else []
     return news
-
-
-def _update(old: ThreadMessage, new: ThreadMessage) -> None:
-    # A message that came or left stays so, even if an outdated source says otherwise.
-    new.is_fact = old.is_fact
-    names = [name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(new, name)]
-    if names:
-        ThreadMessage.objects.filter(pk=old.pk).update(**{name: getattr(new, name) for name in names})
 
 
 def _fit(column: str, value: Any) -> str:
