@@ -71,7 +71,13 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
         rest = _number(waiting or rows) - len(listed)
         name = "Newest waiting" if waiting else "Newest"
         fields.append(Field(name, _lines_within([_line(row, markup) for row in listed], rest)))
-    title = digest_title(rows)
+    total = _number(rows)
+    number = _number(waiting)
+    title = f"{total} message{'' if total == 1 else 's'}, "
+    if number:
+        title += f"{'all' if number == total else number} waiting"
+    else:
+        title += "none of them waiting"
     return Card(
         title=title,
         url=link,
@@ -82,16 +88,6 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
         footer="Countersign · updated automatically",
         word=title,
     )
-
-
-def digest_title(rows: Sequence[Row]) -> str:
-    """Return what a digest shows, in a few words."""
-    waiting = _number(row for row in rows if row.tone in OPEN_TONES)
-    number = _number(rows)
-    messages = f"{number} message{'' if number == 1 else 's'}"
-    if not waiting:
-        return f"{messages}, none of them waiting"
-    return f"{messages}, {'all' if waiting == number else waiting} waiting"
 
 
 def _number(rows: Iterable[Row]) -> int:

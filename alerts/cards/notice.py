@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards.markup import Card, Field, Markup, moment_field, text_field
+from alerts.cards.markup import Card, Markup, moment_field, text_field
 from alerts.cards.message import triggered_by
 from alerts.cards.reading import details_of
 from alerts.ledger_events import CHANGE_ASKED, REFUSED
@@ -132,9 +132,7 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
     )
     mailbox = details.get("mailbox", "")
     rule = details.get("rule", "")
-    fields: list[Field] = [
-        text_field(markup, "From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)
-    ]
+    fields = [text_field(markup, "From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)]
     for name, key in (("To", "recipients"), ("Refused", "refused")):
         if addresses := details.get(key, ""):
             shown = ", ".join(map(masked_address, addresses.split(", "))) if minimal else addresses

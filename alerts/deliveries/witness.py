@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
-from alerts.channels.base import CardChannel, DestinationGone, Posted, Refused, RetryLater
+from alerts.channels.base import CardChannel, DestinationGone, Refused, RetryLater
 from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
@@ -68,22 +68,17 @@ def _post(destination: Destination, seal: Seal) -> bool:
         return False
     except Refused as refused:
         return _postpone(destination, EVERY, refused)
-    return _posted(destination, seal, posted)
+    # Two channels may have the same name: the end of the address distinguishes them.
+    place = f"{destination.name}, {channel.address(destination)}"
+    with transaction.atomic():
+        values = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
+        Destination.objects.filter(pk=destination.pk).update(**values)
+        add_anchor(seal, Anchor.Kind.DISCORD, place, posted.message_id, previous=destination.witnessed_seal or 0)
+    log.info("checkpoint posted", extra={"destination": destination.pk, "seal": seal.number})
+    return True
 
 
 def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bool:
     Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now() + wait)
     log.warning("checkpoint not posted", extra={"destination": destination.pk, "reason": str(error)})
     return False
-
-
-@transaction.atomic
-def _posted(destination: Destination, seal: Seal, posted: Posted) -> bool:
-    values = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
-    Destination.objects.filter(pk=destination.pk).update(**values)
-    # Two channels may have the same name: the end of the address distinguishes them.
-    address = channel_of(destination.kind).address(destination)
-    place = f"{destination.name}, {address}"
-    add_anchor(seal, Anchor.Kind.DISCORD, place, posted.message_id, previous=destination.witnessed_seal or 0)
-    log.info("checkpoint posted", extra={"destination": destination.pk, "seal": seal.number})
-    return True

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from alerts.channels import DEFAULT_KIND, channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe
-from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowed
+from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowed, SecretStillValid
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
@@ -31,6 +32,8 @@ from people.second_admin.registry import ChangeInWords, listed, second_admin
 _ONE_ANSWERS = "one_place_answers_a_channel"
 # The time limit of a test, because a person waits for the page.
 TEST_SECONDS = 4.0
+# So long an old secret signs too.
+OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,13 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         destination.witnessed_seal = None
         destination.witnessed_at = None
         was_witness = False
-        _abandon_posts(destination)
+        # No post at the old address is edited, which cannot be reached from the new one. What still waits, and each
+        # connection, gets a card at the new address with whatever happens to it next.
+        cards = Card.objects.filter(destination=destination, removed=False)
+        goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
+        cards.exclude(goes_on).update(removed=True)
+        cards.filter(goes_on).update(discord_message_id="", digest=None, revision_shown=None)
+        Digest.objects.filter(destination=destination).update(removed=True)
     with _answering_alone(settings.answers_channel):
         destination.save()
     _enqueue_head(destination, was=was_witness)
@@ -208,6 +217,37 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     return destination
 
 
+@atomic_with_retry
+@second_admin("Destination", words=in_words("make another secret"), made=str)
+def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP) -> str:
+    """Sign with a new secret from now on, and with the old one too for the overlap; return the new one, to show once.
+
+    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid while an earlier overlap lasts:
+    a third secret would end one that the receiver may still use.
+    """
+    check_may_manage(actor)
+    destination = locked_destination(destination_id)
+    channel = channel_of(destination.kind)
+    if not channel.makes_secret:
+        raise DestinationMissing("This destination has no secret.")
+    now = clock()
+    until = destination.secret_before_until
+    if overlap and destination.secret_before and until and until > now:
+        raise SecretStillValid(
+            f"The previous secret is valid until {until:%-d %b, %H:%M} UTC. Wait until then, or choose that the old "
+            "one leaked."
+        )
+    destination.secret_before = destination.secret if overlap else ""
+    destination.secret_before_until = now + overlap if overlap else None
+    destination.secret = secret = channel.new_secret()
+    destination.save()
+    after = (
+        f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"
+    )
+    waits.record_change("destination.secret_rotated", destination, actor, before="one secret signs", after=after)
+    return secret
+
+
 def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     """Post a test and say what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
     check_may_manage(actor)
@@ -226,18 +266,6 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         details = {"destination": destination.name, "took": took, "answer": result.sentence}
         record("destination.tested", actor=actor, details=details)
     return result
-
-
-def _abandon_posts(destination: Destination) -> None:
-    """Edit no post at the old address, which cannot be reached from the new one.
-
-    What still waits, and each connection, gets a card at the new address with whatever happens to it next.
-    """
-    cards = Card.objects.filter(destination=destination, removed=False)
-    goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
-    cards.exclude(goes_on).update(removed=True)
-    cards.filter(goes_on).update(discord_message_id="", digest=None, revision_shown=None)
-    Digest.objects.filter(destination=destination).update(removed=True)
 
 
 def _reset_failures(destination: Destination) -> None:

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from alerts.channels import all_channels, channel_of
-from alerts.destinations import commands, secrets
+from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, initial_of
 from alerts.destinations.samples import privacy_samples
 from alerts.destinations.wording import (
@@ -129,7 +129,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     leaked = request.POST.get("leaked") == "yes"
     overlap = {"overlap": timedelta(0)} if leaked else {}
     try:
-        secret = secrets.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
+        secret = commands.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
     except SecretStillValid as error:
         return _page(request, _form(request, destination, is_sent=False), destination, error=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)

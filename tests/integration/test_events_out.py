@@ -16,7 +16,7 @@ from alerts.channels import channel_of
 from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
-from alerts.destinations.secrets import rotate_secret
+from alerts.destinations.commands import rotate_secret
 from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillValid
 from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision

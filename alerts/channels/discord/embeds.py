@@ -47,7 +47,7 @@ class Button:
 
 def embed(card: Card) -> dict[str, Any]:
     """Return the embed of a card."""
-    made: dict[str, Any] = {
+    made = {
         "title": card.title,
         "url": card.url,
         "description": card.description,
@@ -63,7 +63,7 @@ def payload(made: dict[str, Any], components: Sequence[dict[str, Any]] | None = 
 
     `components`, even none, replace those that are there.
     """
-    body: dict[str, Any] = {"embeds": [made], "allowed_mentions": {"parse": []}}
+    body = {"embeds": [made], "allowed_mentions": {"parse": []}}
     return body if components is None else {**body, "components": list(components)}
 
 
@@ -105,7 +105,7 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
     card = body["embeds"][0]
     line = card.get("description", "").partition("\n")[0]
     line = re.sub(r"(?<!\\)\[([^\[\]\\]*+)\]\(https?://[^)\[]*+\)", r"\1", line)
-    less: dict[str, Any] = {
+    less = {
         "title": _short(card.get("title", "")) or "A message",
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
         "color": card["color"],

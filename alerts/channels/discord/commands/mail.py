@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.urls import reverse
 
 from alerts.cards.markup import cut
@@ -60,21 +59,9 @@ def agent_of(mailbox: Mailbox) -> Agent:
 
 
 def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str) -> str:
-    commanded = _note_author(command, mailbox)
-    # With this idempotency key, repeated runs of one command send one message.
-    key = f"discord-interaction-{command.interaction.discord_id}"
-    send = partial(send, metadata=command.trigger, idempotency_key=key)
-    answer = without_refused(mailbox.connection, send)
-    upstream_id = str(answer["id"])
-    CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
-    return _sentence(answer, upstream_id, about)
-
-
-@transaction.atomic
-def _note_author(command: Command, mailbox: Mailbox) -> CommandedMail:
-    """Store who started the message before MultiMail creates it."""
+    # Who started the message is stored before MultiMail creates it.
     interaction = command.interaction
-    made, _ = CommandedMail.objects.get_or_create(
+    commanded, _ = CommandedMail.objects.get_or_create(
         interaction_id=interaction.discord_id,
         defaults={
             "connection": mailbox.connection,
@@ -85,7 +72,13 @@ def _note_author(command: Command, mailbox: Mailbox) -> CommandedMail:
             "discord_user_id": interaction.discord_user_id,
         },
     )
-    return made
+    # With this idempotency key, repeated runs of one command send one message.
+    key = f"discord-interaction-{interaction.discord_id}"
+    send = partial(send, metadata=command.trigger, idempotency_key=key)
+    answer = without_refused(mailbox.connection, send)
+    upstream_id = str(answer["id"])
+    CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
+    return _sentence(answer, upstream_id, about)
 
 
 def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:

@@ -21,7 +21,7 @@ class NotRegistered(Exception):
 def _text(
     name: str, description: str, *, required: bool = True, most: int = 0, suggested: bool = False
 ) -> dict[str, Any]:
-    option: dict[str, Any] = {"type": _STRING, "name": name, "description": description, "required": required}
+    option = {"type": _STRING, "name": name, "description": description, "required": required}
     return option | ({"max_length": most} if most else {}) | ({"autocomplete": True} if suggested else {})
 
 

@@ -9,7 +9,6 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -137,7 +136,11 @@ def _run(interaction: Interaction) -> None:
 def _ask(interaction: Interaction) -> str:
     """Do it, and return the answer. Raises CommandRefused and TryAgain."""
     command = read_command(interaction)
-    _record_once(interaction, command)
+    with transaction.atomic():
+        # Once, however many runs it takes.
+        fresh = Interaction.objects.filter(pk=interaction.pk).exclude(outcome__in=(GIVEN, CALLING))
+        if fresh.update(outcome=GIVEN, person=command.person):
+            record("command.given", actor=command.actor, details=command_details(interaction))
     if (run := COMMANDS.get(interaction.name)) is None:
         raise CommandRefused(
             "This desk does not know the command. An admin must register the commands again.", reason="unknown name"
@@ -146,55 +149,36 @@ def _ask(interaction: Interaction) -> str:
     try:
         return run(command)
     except errors.UpstreamError as error:
-        failure = explain(error)
-        if failure.is_final:
-            raise CommandRefused(failure.sentence, reason=failure.reason) from error
-        may_have_left = failure.may_have_left or interaction.outcome == CALLING
+        for kind, (reason, sentence) in _FINAL.items():
+            if isinstance(error, kind):
+                # MultiMail's own words follow, escaped.
+                own = "" if kind is errors.KeyRefused else _STATUS.sub("", error.sentence)
+                own = f" {cut(escape(own), _MAX_EXPLANATION)}" if own else ""
+                raise CommandRefused(f"{sentence}{own}", reason=reason) from error
+        seconds = None
+        may_have_left = interaction.outcome == CALLING
+        if isinstance(error, errors.Throttled):
+            sentence, reason = "MultiMail asks to wait.", "throttled"
+            seconds = error.retry_after
+        elif isinstance(error, errors.NotSent):
+            sentence, reason = "MultiMail cannot be reached at the moment.", "not reached"
+        else:
+            sentence, reason = "MultiMail did not answer as it should.", "no answer"
+            may_have_left = True
         if not may_have_left:
             _set_progress(interaction, GIVEN)
-        if interaction.attempts < MAX_TRIES and (failure.seconds or 0) <= MAX_PAUSE:
-            raise TryAgain(error.sentence, seconds=failure.seconds) from error
+        if interaction.attempts < MAX_TRIES and (seconds or 0) <= MAX_PAUSE:
+            raise TryAgain(error.sentence, seconds=seconds) from error
         writes = interaction.name in WRITING
-        later = "Nothing was sent. Try again later." if writes else "Try again later."
-        sentence = failure.sentence if may_have_left and writes else f"{failure.sentence} {later}"
-        raise CommandRefused(sentence, reason=failure.reason, may_have_left=may_have_left) from error
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What to tell people; `is_final` where trying again is no use, `may_have_left` where it may have taken effect."""
-
-    sentence: str
-    reason: str
-    is_final: bool = False
-    may_have_left: bool = False
-    seconds: float | None = None
-
-
-def explain(error: errors.UpstreamError) -> Failure:
-    """Return what an error of MultiMail means to people, followed by MultiMail's own words, escaped."""
-    for kind, (reason, sentence) in _FINAL.items():
-        if isinstance(error, kind):
-            own = _STATUS.sub("", error.sentence)
-            own = "" if kind is errors.KeyRefused or not own else f" {cut(escape(own), _MAX_EXPLANATION)}"
-            return Failure(f"{sentence}{own}", reason, is_final=True)
-    if isinstance(error, errors.Throttled):
-        return Failure("MultiMail asks to wait.", "throttled", seconds=error.retry_after)
-    if isinstance(error, errors.NotSent):
-        return Failure("MultiMail cannot be reached at the moment.", "not reached")
-    return Failure("MultiMail did not answer as it should.", "no answer", may_have_left=True)
+        if not writes:
+            sentence += " Try again later."
+        elif not may_have_left:
+            sentence += " Nothing was sent. Try again later."
+        raise CommandRefused(sentence, reason=reason, may_have_left=may_have_left) from error
 
 
 def _set_progress(interaction: Interaction, outcome: str) -> None:
     Interaction.objects.filter(pk=interaction.pk).update(outcome=outcome)
-
-
-@transaction.atomic
-def _record_once(interaction: Interaction, command: Command) -> None:
-    """Record the command once, however many runs it takes."""
-    fresh = Interaction.objects.filter(pk=interaction.pk).exclude(outcome__in=(GIVEN, CALLING))
-    if fresh.update(outcome=GIVEN, person=command.person):
-        record("command.given", actor=command.actor, details=command_details(interaction))
 
 
 @transaction.atomic
