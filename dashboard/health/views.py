@@ -3,16 +3,23 @@
 import hmac
 
 from django.conf import settings
+from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from alerts.models import Delivery
+from approvals.models import Decision
+from audit.sealing.status import sealing_state
 from common.addresses import comes_from_this_host
 from common.disk import is_full
+from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
+from common.postgres import clock
 from dashboard.health.checks import database_error, parser_answers, redis_answers
 from dashboard.health.heartbeat import is_warming_up, silent_jobs
-from dashboard.health.late_work import late_work
 from dashboard.health.metrics import exposition
+from mirror.models import Message
+from mirror.models.connections import is_well
 
 
 @require_safe
@@ -36,7 +43,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
     if parts["postgresql"]:
         parts["beat and worker"] = not silent_jobs()
         # After a start that was down for long all of it is late at first.
-        parts["work"] = is_warming_up() or not late_work()
+        parts["work"] = is_warming_up() or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200
@@ -57,3 +64,20 @@ def _has_metrics_token(request: DeskRequest) -> bool:
     presented = token.strip().encode("utf-8", "surrogateescape")
     wanted = settings.METRICS_TOKEN.encode()
     return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(presented, wanted)
+
+
+def _has_late_work() -> bool:
+    """Whether work that should have been done a minute ago is late, which nothing but a worker keeps waiting.
+
+    What a kill switch, a pause, a failing MultiMail or a slow destination blocks is not late: that is no fault of a
+    worker. The doctor names each item, by what needs attention.
+    """
+    long_ago = Now() - STUCK_AFTER
+    sealing = sealing_state(clock())
+    decisions = Decision.objects.due().filter(due_at__lt=long_ago, message__connection__failing_since=None)
+    return (
+        decisions.exists()
+        or Message.objects.long_unread().filter(is_well("connection__")).exists()
+        or Delivery.objects.overdue().exists()
+        or (sealing.is_on and sealing.is_late and not sealing.is_blocked and not sealing.is_stopped)
+    )

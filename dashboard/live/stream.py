@@ -339,7 +339,7 @@ class LiveConnection(H11Protocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin."""
         super().connection_made(transport)
-        own: Any = transport.get_extra_info("socket")
+        own = transport.get_extra_info("socket")
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
         self.loop.call_later(HEADER_SECONDS, self._end_without_request)
 
