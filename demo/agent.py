@@ -246,7 +246,7 @@ def compose_flat(
 
 def _composed(message: Message, sequence: int, run: str, values: dict[str, str]) -> dict[str, Any]:
     """Return the fields that both dialects spell alike."""
-    fields: dict[str, Any] = {
+    fields = {
         "subject": fill_in(message.subject, values),
         "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(message.why, values)},
         "idempotency_key": f"demo-{run}-{sequence}",

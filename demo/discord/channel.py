@@ -137,7 +137,7 @@ class Channel:
         self, request: Request, token: str, answer: Answer, message: Message | None, **ids: str | None
     ) -> None:
         """Append a webhook's or a bot's request; of what was refused also the body."""
-        entry: dict[str, Any] = {"method": request.method, "token_hash": hash_token(token), "status": answer.status}
+        entry = {"method": request.method, "token_hash": hash_token(token), "status": answer.status}
         entry |= {name: value for name, value in ids.items() if value is not None}
         if answer.status >= 400 and request.body:
             entry["refused_body"] = request.body[:20_000].decode("utf-8", "replace")

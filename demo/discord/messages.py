@@ -24,7 +24,7 @@ class Refused(Exception):
     def __init__(self, status: int, code: int, message: str, errors: dict[str, Any] | None = None) -> None:
         """Keep what the answer will say."""
         super().__init__(message)
-        body: dict[str, Any] = {"message": message, "code": code}
+        body = {"message": message, "code": code}
         self.answer = json_answer({**body, "errors": errors} if errors else body, status)
 
 

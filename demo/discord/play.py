@@ -46,7 +46,7 @@ class Play:
             result = self.interactions.command(member, channel, str(asked["name"]), _texts(asked["values"]))
         else:
             raise KeyError(act)
-        fields: dict[str, Any] = {"type": result.kind, "failed": result.failed}
+        fields = {"type": result.kind, "failed": result.failed}
         if result.form:
             fields["form"] = form_dialog(result.form, str(asked.get("message", "")))
         return json_answer(fields)

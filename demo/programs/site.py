@@ -1,22 +1,36 @@
-"""The URLs of the programs, and the page that shows their events. Everything shown is escaped."""
+"""The programs that receive events, and the page that shows them. Everything shown is escaped.
 
+Inngest's event API is answered as it is documented: `POST /e/<event key>` with one event or a list of them. A signed
+webhook is checked as the Standard Webhooks specification asks its users to.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
 import json
 import re
+import secrets
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from common.credentials import read_credentials
 from common.demo_programs import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from demo.discord.markdown import time_element
-from demo.programs.hooks import take_hook
-from demo.programs.inngest import take_events
 from demo.programs.record import Event, Record
 from demo.shell import fill
 from demo.web import Answer, Request, json_answer
 
 _EVENTS = re.compile(rf"{EVENTS_PATH}[A-Za-z0-9_-]{{1,200}}")
+# The dev server of Inngest takes any key; this one takes those that could be one.
+MAX_BODY = 512 * 1024
+MAX_NAME = 256
+TOLERANCE_SECONDS = 300
 _TITLES = {"inngest": "Inngest", "webhook": "Signed webhook"}
 
 
@@ -37,9 +51,9 @@ class Programs:
         if request.method != "POST":
             return json_answer({"error": "method not allowed", "status": 405}, 405)
         if is_event:
-            return take_events(self.record, request)
+            return _take_events(self.record, request)
         # Read each time: it is made after this process has begun.
-        return take_hook(self.record, request, read_credentials(self.credentials).get(HOOK_SECRET, ""))
+        return _take_hook(self.record, request, read_credentials(self.credentials).get(HOOK_SECRET, ""))
 
     def page(self) -> str:
         """Return the whole page."""
@@ -66,3 +80,70 @@ def _row(event: Event) -> str:
         f'{time_element(datetime.fromisoformat(event.at))}</span></summary><p class="mono faint">{escape(event.id)}</p>'
         f'<pre tabindex="0">{body}</pre></details></li>'
     )
+
+
+def _take_events(record: Record, request: Request) -> Answer:
+    """Take the events in and answer with an id for each; 400 and 413 as Inngest says them."""
+    if len(request.body) > MAX_BODY:
+        return _refused(413, "Event payload is too large")
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        return _refused(400, "Unable to process request: invalid JSON")
+    events = body if isinstance(body, list) else [body]
+    if wrong := next((words for words in map(_what_is_wrong, events) if words), ""):
+        return _refused(400, wrong)
+    ids = []
+    for event in events:
+        event_id = str(event.get("id") or secrets.token_hex(13))
+        record.take("inngest", event_id, event["name"], event)
+        ids.append(event_id)
+    return json_answer({"ids": ids, "status": 200})
+
+
+def _what_is_wrong(event: Any) -> str:
+    if not isinstance(event, dict):
+        return "Event must be an object"
+    name = event.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
+        return "Event name is empty" if not name else "Event name is too long"
+    if not isinstance(event.get("data", {}), dict):
+        return "Event data must be an object"
+    moment = event.get("ts")
+    if moment is not None and (type(moment) is not int or moment < 0):
+        return "Event ts must be in milliseconds"
+    return ""
+
+
+def _refused(status: int, words: str) -> Answer:
+    return json_answer({"error": words, "status": status}, status)
+
+
+def _take_hook(record: Record, request: Request, secret: str) -> Answer:
+    """Take an event in whose signature holds; 400 for what is none."""
+    if not _is_signed(request.headers, request.body, secret, time.time()):
+        return json_answer({"error": "The signature does not hold."}, 400)
+    try:
+        body = json.loads(request.body)
+        record.take("webhook", request.headers["webhook-id"], str(body["type"]), body)
+    except (ValueError, KeyError, TypeError):
+        return json_answer({"error": "This is signed, but no event."}, 400)
+    return Answer(204)
+
+
+def _is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> bool:
+    """Return whether one of the signatures is of this secret, over id, time and body, and not from long ago. Pure."""
+    event_id = headers.get("webhook-id", "")
+    timestamp = headers.get("webhook-timestamp", "")
+    if not event_id or not timestamp.isascii() or not timestamp.isdigit():
+        return False
+    if abs(now - int(timestamp)) > TOLERANCE_SECONDS:
+        return False
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    signed = f"{event_id}.{timestamp}.".encode() + body
+    expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    signatures = headers.get("webhook-signature", "").split(" ")
+    return bool(key) and any(hmac.compare_digest(one.encode(), expected.encode()) for one in signatures)
