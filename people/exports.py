@@ -64,7 +64,7 @@ def export(request: DeskRequest) -> HttpResponse:
             error = str(refused)
     elif request.method == "POST":
         error = "Choose CSV or JSON Lines."
-    context: dict[str, Any] = {
+    context = {
         "form": form,
         "error": error,
         "filters": filters,
@@ -94,7 +94,7 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
     wanted = FORMATS[found.format]
     is_own = found.person == request.user.pk
     total = found.rows_total or 0
-    context: dict[str, Any] = {
+    context = {
         "export": found,
         "format": wanted.label,
         "is_csv": wanted.kind == "csv",

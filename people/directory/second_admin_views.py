@@ -222,7 +222,7 @@ def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", a
     visible = PendingChange.objects.visible_to(actor).for_page()
     waiting = list(visible.waiting())
     ended = visible.exclude(pk__in=[one.pk for one in waiting])[:ENDED]
-    context: dict[str, Any] = {
+    context = {
         "settings": organisation_settings(),
         "may_set": actor.is_admin_of_all,
         "is_alone": actor.is_admin_of_all and not has_another_admin(actor),

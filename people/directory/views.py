@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -48,7 +47,7 @@ def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> H
     form = SearchForm(request.GET)
     q = form.cleaned_data["q"] if form.is_valid() else ""
     listed, total = directory(actor, q=q)
-    context: dict[str, Any] = {
+    context = {
         "listed": listed,
         "total": total,
         "invitations": open_invitations(actor),
@@ -87,7 +86,7 @@ def _person_page(
     is_admin = actor.has(Role.ADMIN)
     # The person's latest entries that the actor may read.
     did = Entry.objects.readable_by(actor).of_person(person_id).without_steps().since(timedelta(days=30))
-    context: dict[str, Any] = {
+    context = {
         "one": found,
         "is_self": is_self,
         "is_covered": is_covered_by(actor, grants),

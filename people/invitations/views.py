@@ -67,7 +67,7 @@ def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpRespon
 
 
 def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", error: str = "") -> HttpResponse:
-    typed: Any = request.POST
+    typed = request.POST
     context = {
         "places": list(targets_to_give(request.actor).values()),
         "roles": ROLES_TO_GIVE,
@@ -145,7 +145,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     errors = {str(name): [str(one) for one in found] for name, found in form.errors.items()} if form else {}
-    context: dict[str, Any] = {
+    context = {
         "link": link,
         "invitation": link.invitation,
         "roles": [role_words(role.value, target.name) for role, target in link.roles],

@@ -1,11 +1,9 @@
 """People, their invitations, how they prove who they are, and changes that wait for a second admin."""
 
 from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange
-from people.models.discord import DiscordAccount, DiscordLink
-from people.models.factors import RecoveryCode, RoleRule
 from people.models.history import GrantPeriod
 from people.models.invitation import Invitation
-from people.models.person import Grant, Person, PersonManager
+from people.models.person import DiscordAccount, DiscordLink, Grant, Person, PersonManager, RecoveryCode, RoleRule
 
 __all__ = [
     "WAITS_FOR",

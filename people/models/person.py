@@ -1,7 +1,7 @@
-"""People who sign in, and their roles."""
+"""People who sign in, their roles, how they prove who they are, and their Discord accounts."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -95,7 +95,7 @@ class Person(AbstractBaseUser):
     def actor(self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None) -> Actor:
         """Return the frozen actor that commands get, with the person's roles; `scopes`, where they were just read."""
         if scopes is None:
-            scopes = self._scopes() if self.is_active else ()
+            scopes = [grant.scope for grant in self.grants.all()] if self.is_active else ()
         return Actor(
             kind="person",
             id=str(self.pk),
@@ -104,10 +104,6 @@ class Person(AbstractBaseUser):
             address=address,
             scopes=tuple(scopes),
         )
-
-    def _scopes(self) -> Iterator[Scope]:
-        for grant in self.grants.all():
-            yield grant.scope
 
     def current_scopes(self) -> list[Scope]:
         """Return the roles that the person has by now; none once deactivated."""
@@ -136,10 +132,60 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        where: Any = self.mailbox or self.connection or "everything"
+        where = self.mailbox or self.connection or "everything"
         return f"{self.person}: {self.role} of {where}"
 
     @property
     def scope(self) -> Scope:
         """The role and where it applies."""
         return Scope(role=Role(self.role), connection=self.connection_id, mailbox=self.mailbox_id)
+
+
+class RoleRule(models.Model):
+    """Whether a role needs a second factor. Without a row it does not."""
+
+    role = models.CharField(max_length=10, primary_key=True, choices=ROLE_CHOICES)
+    needs_second_factor = models.BooleanField(default=False)
+    changed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    changed_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.role}: {'second factor' if self.needs_second_factor else 'password'}"
+
+
+class RecoveryCode(models.Model):
+    """A one-time code that replaces a lost second factor. Only its hash is stored."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="recovery_codes")
+    digest = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"recovery code of {self.person}"
+
+
+class DiscordAccount(models.Model):
+    """A Discord account that belongs to a person of the desk; one account has one person."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="discord_accounts")
+    discord_id = models.CharField(max_length=32, unique=True)
+    name = models.CharField(max_length=100, blank=True)
+    linked_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name or self.discord_id
+
+
+class DiscordLink(models.Model):
+    """A link that was sent to a Discord account. The signed-in person who confirms it is linked to the account."""
+
+    discord_id = models.CharField(max_length=32)
+    name = models.CharField(max_length=100, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"link for {self.name or self.discord_id}"

@@ -42,7 +42,7 @@ def from_json(hint: Any, value: Any) -> Any:
     if NoneType in get_args(hint):
         (hint,) = choices
         choices = list(get_args(hint))
-    kind: Any = get_origin(hint) or hint
+    kind = get_origin(hint) or hint
     if issubclass(kind, Model):
         return _row(kind, value)
     if issubclass(kind, timedelta):
