@@ -40,7 +40,7 @@ class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
 
     def ask_again(self) -> int:
         """Have those that failed tried once more; return how many."""
-        changes: dict[str, Any] = {"state": "waiting", "reason": "", "detail": "", "is_recorded": False}
+        changes = {"state": "waiting", "reason": "", "detail": "", "is_recorded": False}
         return self.to_retry().update(**changes, asked_at=Now(), lease_until=None)
 
     def used(self) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def _table(table: Element, outline: Outline) -> None:
 def _cell(cell: Element | None) -> dict[str, Any]:
     if cell is None:
         return {"runs": [], "mark": ""}
-    found: dict[str, Any] = {"runs": [("\n".join(_text(one) for one in cell.iter("p")), "")], "mark": ""}
+    found = {"runs": [("\n".join(_text(one) for one in cell.iter("p")), "")], "mark": ""}
     if formula := cell.get("formula"):
         found["formula"] = formula
     return found

@@ -106,7 +106,7 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
 def _cell(cell: Element | None, book: _Book, formulas: dict[str, str]) -> dict[str, Any]:
     if cell is None:
         return {"runs": [], "mark": ""}
-    found: dict[str, Any] = {"runs": [(_value(cell, book), "")], "mark": ""}
+    found = {"runs": [(_value(cell, book), "")], "mark": ""}
     formula = cell.find("f")
     if formula is not None:
         # Cells that share a formula name it by a number; only the first has its text.
