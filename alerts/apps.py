@@ -8,7 +8,7 @@ class AlertsConfig(AppConfig):
 
     def ready(self) -> None:
         # Commands that wait for a second admin are known by their names once they are imported.
-        import alerts.destinations.routes  # noqa: F401
+        import alerts.destinations.commands  # noqa: F401
         from alerts.deliveries.planning import on_recorded
         from audit.recording import recorded
 

@@ -134,8 +134,14 @@ def card_status(message: Message) -> Status:
     """Return the status, with what only a card shows: that the time is nearly over, or that nobody was asked."""
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
-        return replace(status, word="Held, expires soon", tone="orange") if _is_nearly_over(message) else status
-    if message.state in _SENT and message.direction != "inbound" and _nobody_was_asked(message):
+        if message.expires_at is not None:
+            ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
+            if message.expires_at - ahead <= timezone.now():
+                return replace(status, word="Held, expires soon", tone="orange")
+        return status
+    is_sent = message.state in _SENT and message.direction != "inbound" and not message.decisions.all()
+    # A mailbox's mode may have changed since: whatever once waited was reviewed.
+    if is_sent and not last_of(message=message.public_id, actions=_REVIEW_ACTIONS):
         mode = message.mailbox.oversight_mode if message.mailbox else ""
         # In other modes too mail is sent unread: by an allowlist, or where a call may ask for a looser mode.
         label = mode if mode in _UNREVIEWED_MODES else "not reviewed"
@@ -178,18 +184,6 @@ def triggered_by(trigger: dict[str, Any]) -> str:
         return f"{user}{where}{f' ({guild})' if is_named else ''}"
     run = trigger.get("run_id") or trigger.get("runId")
     return f"run {run}" if run else "an agent, through the API"
-
-
-def _is_nearly_over(message: Message) -> bool:
-    if message.expires_at is None:
-        return False
-    ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
-    return message.expires_at - ahead <= timezone.now()
-
-
-def _nobody_was_asked(message: Message) -> bool:
-    # A mailbox's mode may have changed since: whatever once waited was reviewed.
-    return not message.decisions.all() and not last_of(message=message.public_id, actions=_REVIEW_ACTIONS)
 
 
 def _headline(status: Status, detail: str, markup: Markup) -> str:

@@ -18,8 +18,15 @@ from alerts import tasks
 from alerts.channels import DEFAULT_KIND, channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
-from alerts.destinations.wording import describe
-from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowed, SecretStillValid
+from alerts.destinations.wording import describe, sentence
+from alerts.errors import (
+    ChannelInUse,
+    DestinationMissing,
+    DestinationNotAllowed,
+    RouteExists,
+    RouteMissing,
+    SecretStillValid,
+)
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
@@ -246,6 +253,43 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     )
     waits.record_change("destination.secret_rotated", destination, actor, before="one secret signs", after=after)
     return secret
+
+
+@atomic_with_retry
+@second_admin("Destination", words=in_words("add a route"))
+def add_route(
+    *,
+    destination_id: int,
+    events: Sequence[str],
+    connection: int | None = None,
+    mailbox: int | None = None,
+    actor: Actor,
+) -> Route:
+    """Add a route; without connection and mailbox, everywhere. Raises RouteExists where another includes all of it."""
+    check_may_manage(actor)
+    destination = locked_destination(destination_id)
+    actions = actions_of(events)
+    same = destination.routes.filter(connection=connection, mailbox=mailbox, actions__contains=actions).first()
+    if same is not None:
+        raise RouteExists(f"This route exists already: {sentence(same)}.")
+    added = destination.routes.create(connection_id=connection, mailbox_id=mailbox, actions=actions)
+    waits.record_change("destination.route_added", destination, actor, before="", after=f"told when {sentence(added)}")
+    return added
+
+
+@atomic_with_retry
+@second_admin("Destination", words=in_words("remove a route"))
+def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
+    """Remove a route. Existing cards still follow their messages."""
+    check_may_manage(actor)
+    destination = locked_destination(destination_id)
+    route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
+    if route is None:
+        raise RouteMissing("This route was removed in the meantime.")
+    waits.record_change(
+        "destination.route_removed", destination, actor, before=f"told when {sentence(route)}", after=""
+    )
+    route.delete()
 
 
 def test_destination(*, destination_id: int, actor: Actor) -> TestResult:

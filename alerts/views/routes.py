@@ -7,18 +7,22 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from alerts.cards.reading import details_of
 from alerts.channels import channel_of
-from alerts.deliveries.planning import asks
-from alerts.destinations import routes
+from alerts.deliveries.planning import Act, asks, read_acts
+from alerts.destinations import commands
 from alerts.destinations.forms import RouteForm
 from alerts.destinations.samples import event_samples
 from alerts.errors import RouteExists
 from alerts.ledger_events import EVENTS, actions_of, events_named
 from alerts.models import Destination, Route
 from alerts.views.access import find_destination, managing
+from audit.models import Entry
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
+
+MAX_ACTS = 100
 
 
 @login_required
@@ -36,7 +40,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     events = form.cleaned_data["events"]
     actor = request.actor
     try:
-        routes.add_route(destination_id=destination_id, events=events, actor=actor, **form.chosen_place())
+        commands.add_route(destination_id=destination_id, events=events, actor=actor, **form.chosen_place())
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
@@ -49,8 +53,15 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> HttpResponse:
     """Remove a route."""
-    routes.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
+    commands.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
     return redirect_with_notice(request, "The route is removed.", "destination", destination_id=destination_id)
+
+
+def newest_acts() -> list[Act]:
+    """Return the newest acts that are events."""
+    named = [action for event in EVENTS for action in event.actions]
+    entries = Entry.objects.filter(action__in=named).select_related("detail").newest_first()[:MAX_ACTS]
+    return read_acts([(entry, details_of(entry)) for entry in entries])
 
 
 def _scope_choices() -> list[tuple[str, str]]:
@@ -64,7 +75,7 @@ def _scope_choices() -> list[tuple[str, str]]:
 
 def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
     events = form.cleaned_data["events"]
-    acts = routes.newest_acts()
+    acts = newest_acts()
     place = {f"{name}_id": key for name, key in form.chosen_place().items()}
     route = Route(destination=destination, actions=actions_of(events), **place)
     # For the samples: the route's own connection, or the first that there is.

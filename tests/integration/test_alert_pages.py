@@ -15,12 +15,12 @@ from alerts.deliveries.planning import asks
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
 from alerts.destinations.forms import DestinationForm
-from alerts.destinations.routes import newest_acts
 from alerts.destinations.samples import event_samples
 from alerts.destinations.wording import destination_status
 from alerts.errors import ChannelInUse, NotResent
 from alerts.ledger_events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
+from alerts.views.routes import newest_acts
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker

@@ -11,8 +11,7 @@ from django.db.models.functions import Now
 from alerts import tasks as alert_tasks
 from alerts.channels import channel_of
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, plan_waiting, read_acts
-from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
-from alerts.destinations.routes import add_route
+from alerts.destinations.commands import Settings, add_route, change_destination, switch_off, switch_on
 from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.tasks import drain
