@@ -169,28 +169,28 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
     if origin and not _is_own_origin(origin, headers.get("host", "")):
         await _answer(send, 403, {"error": "This stream is only for the desk's own pages."})
         return
-    cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
+    cors = []
+    if origin:
+        cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
     try:
         with _counted_opening(headers.get("cookie", "")):
             # Without a cookie do not ask the dashboard.
             reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
     except TooManyOpening:
         wait = (b"retry-after", str(RETRY_AFTER).encode())
-        await _answer(
-            send, 429, {"error": "Too many live streams are being opened."}, [*(cors if origin else []), wait]
-        )
+        await _answer(send, 429, {"error": "Too many live streams are being opened."}, [*cors, wait])
         return
     except OSError:
-        await _answer(send, 503, {"error": "The desk is not responding."}, cors if origin else [])
+        await _answer(send, 503, {"error": "The desk is not responding."}, cors)
         return
     if reader is None:
-        await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])
+        await _answer(send, 401, {"error": "Sign in at the desk first."}, cors)
         return
     page = Page(reader[1], reader[0])
     _displace_oldest(page.person)
     _pages.add(page)
     try:
-        await _begin(send, cors if origin else [])
+        await _begin(send, cors)
         await _feed(page, headers, receive, send)
     finally:
         _pages.discard(page)

@@ -218,13 +218,13 @@ class Usages:
 
     def request(self, environ: Environ) -> CountedRequest:
         """Return the request, with everything that it counts against."""
-        return CountedRequest([self._usage(name, share) for name, share in self._shares(environ)])
-
-    def _usage(self, name: str, share: Share) -> Usage:
-        usage = self._known.get(name)
-        if usage is None:
-            self._known[name] = usage = Usage(name, share)
-        return usage
+        usages = []
+        for name, share in self._shares(environ):
+            usage = self._known.get(name)
+            if usage is None:
+                self._known[name] = usage = Usage(name, share)
+            usages.append(usage)
+        return CountedRequest(usages)
 
     def _shares(self, environ: Environ) -> Iterator[tuple[str, Share]]:
         path = environ["PATH_INFO"]

@@ -98,8 +98,7 @@ def ledger_line(line: "Line", *, links: bool = False, brief: bool = False) -> Sa
     )
 
 
-@register.simple_tag
-def line_where(line: "Line", *, links: bool = False, brief: bool = False) -> SafeString:
+def line_where(line: "Line", *, links: bool, brief: bool) -> SafeString:
     """Return through what an entry came, of which version it tells, and its number."""
     whole = line.entry.fingerprint
     form = '<span class="mono" title="{1}">{0}</span>'
@@ -110,7 +109,6 @@ def line_where(line: "Line", *, links: bool = False, brief: bool = False) -> Saf
     return format_html('<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number)
 
 
-@register.simple_tag
 def line_message(line: "Line") -> SafeString:
     """Return the subject of the message that an entry is about, which leads to its audit trail."""
     subject = Truncator(line.subject).chars(140) or "a message"

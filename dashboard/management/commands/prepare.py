@@ -43,7 +43,15 @@ class Command(BaseCommand):
         owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
         connection.close()
         connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
-        self._ask_servers()
+        # Fail now with a clear error, instead of starting processes that never become ready.
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            raise CommandError(f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}") from None
+        try:
+            Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
+        except (RedisError, ValueError) as error:
+            raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
         self._refuse_newer()
         if not restoring:
             self._refuse_half_restored()
@@ -69,17 +77,6 @@ class Command(BaseCommand):
             note.unlink(missing_ok=True)
         else:
             note.touch(mode=0o600)
-
-    def _ask_servers(self) -> None:
-        """Fail now with a clear error, instead of starting processes that never become ready."""
-        try:
-            connection.ensure_connection()
-        except OperationalError as error:
-            raise CommandError(f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}") from None
-        try:
-            Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
-        except (RedisError, ValueError) as error:
-            raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
 
     def _refuse_newer(self) -> None:
         if unknown := unknown_migrations(applied_migrations()):
