@@ -69,11 +69,11 @@ class Channel:
         with self._lock:
             self.changes += 1
 
-    def snapshot(self, channel_id: str = "") -> list[Message]:
-        """Return the messages of a channel, or of all, oldest first."""
+    def snapshot(self, channel_id: str) -> list[Message]:
+        """Return the messages of a channel, oldest first."""
         with self._lock:
             messages = list(self.messages.values())
-        return [message for message in messages if channel_id in ("", message.content["channel_id"])]
+        return [message for message in messages if message.content["channel_id"] == channel_id]
 
     def get(self, message_id: str) -> Message | None:
         """Return a message, whoever wrote it."""

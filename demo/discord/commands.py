@@ -56,7 +56,7 @@ def find_command_errors(commands: Any) -> dict[str, Any]:
     errors = FormErrors()
     if not isinstance(commands, list) or len(commands) > MOST_COMMANDS:
         errors.add((), "BASE_TYPE_BAD_LENGTH", f"Must be a list of at most {MOST_COMMANDS}.")
-        return errors.tree()
+        return errors.tree
     for number, command in enumerate(commands):
         _one(errors, command, (number,), CHAT_INPUT)
     names = [one.get("name") for one in commands if isinstance(one, dict)]
@@ -64,7 +64,7 @@ def find_command_errors(commands: Any) -> dict[str, Any]:
         if name in names[:number]:
             message = "Application command names must be unique"
             errors.add((number, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", message)
-    return errors.tree()
+    return errors.tree
 
 
 def _one(errors: FormErrors, one: Any, path: ErrorPath, kind: int) -> None:

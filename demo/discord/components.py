@@ -32,7 +32,7 @@ def find_component_errors(rows: object) -> dict[str, Any]:
         return {}
     if not isinstance(rows, list):
         errors.add(("components",), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return errors.tree()
+        return errors.tree
     if len(rows) > MAX_ROWS:
         errors.add(("components",), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_ROWS} in length.")
     seen: set[str] = set()
@@ -48,7 +48,7 @@ def find_component_errors(rows: object) -> dict[str, Any]:
             continue
         for position, button in enumerate(buttons):
             _button(errors, button, (*path, "components", position), seen)
-    return errors.tree()
+    return errors.tree
 
 
 def find_form_errors(form: object) -> list[str]:

@@ -18,18 +18,15 @@ class FormErrors:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._tree: dict[str, Any] = {}
+        # It is empty when all is well.
+        self.tree: dict[str, Any] = {}
 
     def add(self, path: Path, code: str, message: str) -> None:
         """Note one error of the value at `path`."""
-        node = self._tree
+        node = self.tree
         for step in path:
             node = node.setdefault(str(step), {})
         node.setdefault("_errors", []).append({"code": code, "message": message})
-
-    def tree(self) -> dict[str, Any]:
-        """Return the tree; it is empty when all is well."""
-        return self._tree
 
 
 def find_errors(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def find_errors(payload: Mapping[str, Any]) -> dict[str, Any]:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", message)
     _mentions(errors, payload.get("allowed_mentions"))
-    return errors.tree()
+    return errors.tree
 
 
 def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
