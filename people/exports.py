@@ -4,7 +4,6 @@ They belong to `people` and not to the ledger, because an export asks for reauth
 """
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -169,19 +168,18 @@ def past(request: DeskRequest) -> HttpResponse:
     page = list(shown[: PAGE + 1])
     names = _names(page)
     older = urlencode({"before": page[PAGE - 1].asked_at.isoformat()}) if len(page) > PAGE else ""
-    rows = [_listed(row, names[row.person]) for row in page[:PAGE]]
+    rows = [
+        {
+            "export": row,
+            "who": names[row.person],
+            "format": FORMATS[row.format].label,
+            "filters": Filters.from_query(row.query, zone_name()),
+        }
+        for row in page[:PAGE]
+    ]
     return render(
         request, "audit/exports.html", {"rows": rows, "of_all": of_all, "older": older, "is_first": not before}
     )
-
-
-def _listed(row: Export, who: str) -> dict[str, Any]:
-    return {
-        "export": row,
-        "who": who,
-        "format": FORMATS[row.format].label,
-        "filters": Filters.from_query(row.query, zone_name()),
-    }
 
 
 def _check(request: DeskRequest) -> None:

@@ -37,10 +37,10 @@ def is_code(code: str) -> bool:
     return _digits(code) != ""
 
 
-def counter_of(secret: str, code: str, *, after: int, now: float | None = None) -> int | None:
+def counter_of(secret: str, code: str, *, after: int) -> int | None:
     """Return the time step of `code` if it is valid now and later than `after`; otherwise None."""
     digits = _digits(code)
-    current = int(time.time() if now is None else now) // PERIOD
+    current = int(time.time()) // PERIOD
     for counter in range(max(current - DRIFT, after + 1), current + DRIFT + 1):
         if hmac.compare_digest(format_hotp_value(hotp_value(secret, counter)), digits):
             return counter
