@@ -5,7 +5,7 @@ Suppressed addresses are only shown; that list stays as it was when it cannot be
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -43,7 +43,15 @@ def read_contacts(*, connection_id: int) -> str:
     if rows is None:
         return "not now"
     texts = (str(row.get("email") or row.get("address") or "")[:1000] for row in rows)
-    _store_contacts(connection, {address for text in texts if (address := compared(text))})
+    addresses = {address for text in texts if (address := compared(text))}
+    with transaction.atomic():
+        # Only what changed is written: mostly there is nothing.
+        stored = KnownContact.objects.filter(connection=connection)
+        known = set(stored.values_list("address", flat=True))
+        stored.filter(address__in=known - addresses).delete()
+        new = [KnownContact(connection=connection, address=address) for address in sorted(addresses - known)]
+        KnownContact.objects.bulk_create(new, ignore_conflicts=True, batch_size=_CHUNK)
+        Connection.objects.filter(pk=connection.pk).update(contacts_read_at=Now())
     return "read"
 
 
@@ -62,7 +70,26 @@ def read_suppressed(*, connection_id: int) -> str:
     )
     if rows is None:
         return "not now"
-    _store_suppressed(connection, dict(filter(None, map(_suppressed, rows))), is_whole=len(rows) < MAX_SUPPRESSED)
+    is_whole = len(rows) < MAX_SUPPRESSED
+    reasons = {}
+    for row in rows:
+        address = str(row.get("email_address") or "").strip().lower()[:320]
+        if "@" in address:
+            reasons[address] = str(row.get("reason") or "")[:MAX_REASON]
+    with transaction.atomic():
+        stored = SuppressedAddress.objects.filter(connection=connection)
+        known = dict(stored.values_list("address", "reason"))
+        stored.filter(address__in=[address for address in known if is_whole and address not in reasons]).delete()
+        SuppressedAddress.objects.bulk_create(
+            [
+                SuppressedAddress(connection=connection, address=address, reason=reason)
+                for address, reason in reasons.items()
+                if known.get(address) != reason
+            ],
+            update_conflicts=True,
+            unique_fields=["connection", "address"],
+            update_fields=["reason"],
+        )
     return "read"
 
 
@@ -74,38 +101,3 @@ def _read(connection: Connection, key: str, call: Callable[[Client], _Rows], wha
             health.wait(connection, error.retry_after)
         log.warning(f"{what} not read", extra={"connection": connection.slug, "reason": error.sentence})
         return None
-
-
-def _suppressed(row: Mapping[str, Any]) -> tuple[str, str] | None:
-    address = str(row.get("email_address") or "").strip().lower()[:320]
-    return (address, str(row.get("reason") or "")[:MAX_REASON]) if "@" in address else None
-
-
-# Both write only changes: mostly there are none.
-
-
-@transaction.atomic
-def _store_contacts(connection: Connection, addresses: set[str]) -> None:
-    stored = KnownContact.objects.filter(connection=connection)
-    known = set(stored.values_list("address", flat=True))
-    stored.filter(address__in=known - addresses).delete()
-    new = [KnownContact(connection=connection, address=address) for address in sorted(addresses - known)]
-    KnownContact.objects.bulk_create(new, ignore_conflicts=True, batch_size=_CHUNK)
-    Connection.objects.filter(pk=connection.pk).update(contacts_read_at=Now())
-
-
-@transaction.atomic
-def _store_suppressed(connection: Connection, reasons: Mapping[str, str], *, is_whole: bool) -> None:
-    stored = SuppressedAddress.objects.filter(connection=connection)
-    known = dict(stored.values_list("address", "reason"))
-    stored.filter(address__in=[address for address in known if is_whole and address not in reasons]).delete()
-    SuppressedAddress.objects.bulk_create(
-        [
-            SuppressedAddress(connection=connection, address=address, reason=reason)
-            for address, reason in reasons.items()
-            if known.get(address) != reason
-        ],
-        update_conflicts=True,
-        unique_fields=["connection", "address"],
-        update_fields=["reason"],
-    )
