@@ -41,7 +41,8 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
             return
         started = time.monotonic()
         say("Setting up, once:")
-        if not _environment_is_sound():
+        python = _wanted_stamp(development=False)["python"]
+        if UNFINISHED.exists() or not PYTHON.exists() or _read_stamp().get("python") != python:
             _make_environment()
         _install_packages(development=development)
         if servers:
@@ -109,11 +110,6 @@ def _only_installer() -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _environment_is_sound() -> bool:
-    python = _wanted_stamp(development=False)["python"]
-    return not UNFINISHED.exists() and PYTHON.exists() and _read_stamp().get("python") == python
 
 
 def _make_environment() -> None:

@@ -177,29 +177,33 @@ def _addresses(caller: Mapping[str, str], ports: Mapping[str, int], demo: str, p
     # Desk and gateway of one run may speak to each other: else a first run could not connect them.
     own = [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"] if product == "both" else []
     own += [f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
+    live = caller.get("LIVE_URL", "").strip()
+    if live and not re.match(r"(https?:/)?/[^/]", live):
+        raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}.")
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
-        "LIVE_URL": _live_url(caller),
+        # With its trailing slash: the proxy's rule may need it.
+        "LIVE_URL": live,
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
         # The product's own places stay allowed, or naming one more would cut it off from itself.
-        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW", "")])),
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW")])),
         "EMAIL_URL": _url(caller, "EMAIL_URL", email, schemes=("smtp", "smtps")),
         "MULTIMAIL_API_URL": _url(caller, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
     }
 
 
-def _parts(caller: Mapping[str, str], name: str, default: str = "") -> list[str]:
+def _parts(caller: Mapping[str, str], name: str) -> list[str]:
     """A comma-separated list; a space inside a part means that a comma was forgotten."""
-    parts = [part.strip() for part in caller.get(name, default).split(",") if part.strip()]
+    parts = [part.strip() for part in caller.get(name, "").split(",") if part.strip()]
     for part in parts:
         if len(part.split()) > 1:
             raise LaunchError(f"{name} is a list with commas between its parts, and {part!r} has a blank in it.")
     return parts
 
 
-def _origins(caller: Mapping[str, str], name: str, default: str) -> list[str]:
-    return [_origin(name, _url({name: part}, name, "")) for part in _parts(caller, name, default)]
+def _origins(caller: Mapping[str, str], name: str) -> list[str]:
+    return [_origin(name, _url({name: part}, name, "")) for part in _parts(caller, name)]
 
 
 def _origin(name: str, url: str) -> str:
@@ -208,14 +212,6 @@ def _origin(name: str, url: str) -> str:
     if parts.path or parts.query or parts.fragment:
         raise LaunchError(f"{name} is an address without a path, such as https://desk.example.com, not {url!r}.")
     return url
-
-
-def _live_url(caller: Mapping[str, str]) -> str:
-    value = caller.get("LIVE_URL", "").strip()
-    if value and not re.match(r"(https?:/)?/[^/]", value):
-        raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {value!r}.")
-    # Keep the trailing slash: the proxy's rule may need it.
-    return value
 
 
 def _inbound_host(caller: Mapping[str, str]) -> str:
@@ -239,7 +235,7 @@ def _check_provider(caller: Mapping[str, str]) -> None:
     origin = f"{parts.scheme}://{parts.netloc}"
     if not is_confidential(issuer):
         raise LaunchError("OIDC_ISSUER must be https; only a provider on this machine may have a plain http address.")
-    if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW", ""):
+    if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW"):
         raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
     if len(issuer) > MAX_ISSUER:
         raise LaunchError(f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store.")

@@ -13,7 +13,13 @@ MARKER = "COUNTERSIGN_RUN"
 def end_marked(data: Path) -> list[int]:
     """Kills every process that carries this data folder's marker in its environment, but not our own ancestors."""
     wanted = f"{MARKER}={data}".encode()
-    spared = _own_line()
+    spared = {0}
+    pid = os.getpid()
+    while pid not in spared:
+        spared.add(pid)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name in brackets may hold anything, so the fields are counted from its end.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return _end_all(lambda pid: pid not in spared and wanted in _environment(pid))
 
 
@@ -52,23 +58,6 @@ def _end_all(matches: Callable[[int], bool]) -> list[int]:
         ended.extend(pid for pid in found if pid not in ended)
         time.sleep(0.02)
     return ended
-
-
-def _own_line() -> set[int]:
-    line = {0}
-    pid = os.getpid()
-    while pid not in line:
-        line.add(pid)
-        pid = _parent(pid)
-    return line
-
-
-def _parent(pid: int) -> int:
-    try:
-        # The name in brackets may hold anything, so the fields are counted from its end.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -98,7 +98,10 @@ class Postgres(EmbeddedServer):
             self._sql(_ROLES, "PostgreSQL's roles could not be created.")
             with_roles.touch()
         if self.durable:
-            self._ensure_spare_log()
+            files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
+            # Where there is little room, making files of it would end PostgreSQL now.
+            if len(files) <= _SPARE_FILES and disk.has_free(self.data, 2 * _SPARE_FILES * disk.LEAST_FREE):
+                self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
     def _options(self) -> list[str]:
         settings = _SETTINGS | ({} if self.durable else _NOT_DURABLE) | {"unix_socket_directories": str(self.sockets)}
@@ -132,8 +135,13 @@ class Postgres(EmbeddedServer):
         partial.mkdir(mode=0o700)
         _chown_to(self._identity, partial)
         options = ["--auth=trust", "--encoding=UTF8", "--no-instructions", f"--username={OWNER}", "--no-sync"]
+        # Unicode without depending on the machine's locales; servers before 17 lack it and get the plain one.
+        if major_version(self._programs / "postgres") >= 17:
+            options += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        else:
+            options.append("--locale=C.UTF-8")
         result = subprocess.run(
-            [*self._identity.wrapper, str(self._programs / "initdb"), f"--pgdata={partial}", *options, *self._locale()],
+            [*self._identity.wrapper, str(self._programs / "initdb"), f"--pgdata={partial}", *options],
             env=self._environment,
             cwd=partial,
             stdin=subprocess.DEVNULL,
@@ -151,12 +159,6 @@ class Postgres(EmbeddedServer):
             self.data.rmdir()
         partial.rename(self.data)
 
-    def _locale(self) -> list[str]:
-        """Unicode without depending on the machine's locales; servers before 17 lack it and get the plain one."""
-        major = major_version(self._programs / "postgres")
-        builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        return builtin if major >= 17 else ["--locale=C.UTF-8"]
-
     def _is_ready(self, pid: int) -> bool:
         """The file of an earlier server still says "ready", so the first line must be this process."""
         try:
@@ -164,12 +166,6 @@ class Postgres(EmbeddedServer):
         except OSError:
             return False
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
-
-    def _ensure_spare_log(self) -> None:
-        files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
-        # Where there is little room, making files of it would end PostgreSQL now.
-        if len(files) <= _SPARE_FILES and disk.has_free(self.data, 2 * _SPARE_FILES * disk.LEAST_FREE):
-            self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
     def _sql(self, text: str, error: str) -> None:
         """Runs statements as the owner. Raises LaunchError with this sentence and what psql says."""

@@ -84,8 +84,12 @@ def table(environment: Environment) -> list[Process]:
     if product != "dashboard":
         processes.append(http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health"))
         beat = product if product == "gateway" else ""
-        out = worker("worker-out", queues="gateway", beat=beat, threads=GATEWAY_THREADS, inbound=_inbound(environment))
-        processes.append(out)
+        # Where the listener for mail is found: an address for all interfaces is answered on loopback too.
+        host = ip_address(environment.variables["INBOUND_HOST"])
+        if host.is_unspecified:
+            host = ip_address("127.0.0.1" if host.version == 4 else "::1")
+        inbound = Check(port=ports["INBOUND_PORT"], host=str(host))
+        processes.append(worker("worker-out", queues="gateway", beat=beat, threads=GATEWAY_THREADS, inbound=inbound))
     if environment.demo != "0":
         checks = (Check(port=ports["DISCORD_PORT"]), Check(port=ports["SMTP_PORT"]))
         processes.append(Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks))
@@ -136,11 +140,3 @@ def worker(name: str, *, queues: str, beat: str, threads: int, inbound: Check | 
         checks=(inbound,) if inbound else (),
         has_heartbeat=True,
     )
-
-
-def _inbound(environment: Environment) -> Check:
-    """Where the launcher finds the listener for mail: an address for all interfaces is answered on loopback too."""
-    host = ip_address(environment.variables["INBOUND_HOST"])
-    if host.is_unspecified:
-        host = ip_address("127.0.0.1" if host.version == 4 else "::1")
-    return Check(port=environment.ports["INBOUND_PORT"], host=str(host))

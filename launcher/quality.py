@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import environment, keys
@@ -31,13 +31,13 @@ _ASSETS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Step:
     """One check: a command that says what is wrong and ends with a status."""
 
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,32 +107,20 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
         {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers}, pick=lambda _: []
     )
     django = _environment({**asked.variables, **keys.new_keys()})
+    plain = _environment({})
+    deno = _environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"})
+    programs = VENV / "bin"
     manage = [python, str(ROOT / "manage.py")]
+    ruff = [python, "-m", "ruff"]
     return [
-        Step(name="mypy", command=[python, "-m", "mypy"], environment=django),
-        Step(name="imports", command=[str(VENV / "bin" / "lint-imports")], environment=_environment({})),
-        Step(
-            name="format",
-            command=[python, "-m", "ruff", "format", "--check", "--output-format=concise", "."],
-            environment=_environment({}),
-        ),
-        Step(
-            name="templates",
-            command=[str(VENV / "bin" / "djangofmt"), "--check", "templates", "demo/assets"],
-            environment=_environment({}),
-        ),
-        Step(
-            name="assets",
-            command=[str(VENV / "bin" / "deno"), "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS],
-            environment=_environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"}),
-        ),
-        Step(
-            name="lint",
-            command=[python, "-m", "ruff", "check", "--output-format=concise", "."],
-            environment=_environment({}),
-        ),
-        Step(name="migrations", command=[*manage, "makemigrations", "--check", "--dry-run"], environment=django),
-        Step(name="deploy", command=[*manage, "check", "--deploy", "--fail-level", "WARNING"], environment=django),
+        Step("mypy", [python, "-m", "mypy"], django),
+        Step("imports", [str(programs / "lint-imports")], plain),
+        Step("format", [*ruff, "format", "--check", "--output-format=concise", "."], plain),
+        Step("templates", [str(programs / "djangofmt"), "--check", "templates", "demo/assets"], plain),
+        Step("assets", [str(programs / "deno"), "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS], deno),
+        Step("lint", [*ruff, "check", "--output-format=concise", "."], plain),
+        Step("migrations", [*manage, "makemigrations", "--check", "--dry-run"], django),
+        Step("deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], django),
     ]
 
 
