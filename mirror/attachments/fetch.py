@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from common.logs import traced
 from mirror import store
-from mirror.attachments.flags import Detection
 from mirror.attachments.parsed import detect_file
 from mirror.models import AttachedFile
 from mirror.recording import record_about
@@ -93,34 +92,30 @@ def _keep(file: AttachedFile, content: bytes) -> str:
         seen = detect_file(content, name=file.name, content_type=file.content_type)
     except ParserUnavailable as error:
         return _failed(file, _State.FAILING, str(error))
-    return _store(file, content, seen)
-
-
-@transaction.atomic
-def _store(file: AttachedFile, content: bytes, seen: Detection) -> str:
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
-    updated = mine.update(
-        content=content,
-        found_size=len(content),
-        found_sha256=file.found_sha256,
-        kind=seen.kind,
-        seen=asdict(seen),
-        state=_State.FETCHED,
-        problem="",
-        fetched_at=Now(),
-    )
-    if updated and file.differs:
-        # The fetched bytes are not the ones that would be sent.
-        record_about(
-            "message.file_differs",
-            file.message,
-            actor=ACTOR,
-            fingerprint=file.revision.fingerprint,
-            details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
+    with transaction.atomic():
+        updated = mine.update(
+            content=content,
+            found_size=len(content),
+            found_sha256=file.found_sha256,
+            kind=seen.kind,
+            seen=asdict(seen),
+            state=_State.FETCHED,
+            problem="",
+            fetched_at=Now(),
         )
-    if updated and seen.is_unsafe:
-        store.add_finding(file.revision, not_read_safely(f"The attached file {quoted(file.name)}"))
+        if updated and file.differs:
+            # The fetched bytes are not the ones that would be sent.
+            record_about(
+                "message.file_differs",
+                file.message,
+                actor=ACTOR,
+                fingerprint=file.revision.fingerprint,
+                details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
+            )
+        if updated and seen.is_unsafe:
+            store.add_finding(file.revision, not_read_safely(f"The attached file {quoted(file.name)}"))
     return _State.FETCHED if updated else "somebody else fetched it"
 
 

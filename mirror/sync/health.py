@@ -50,28 +50,23 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
 
 def tell_of_staleness() -> int:
     """Record for each connection, once, that it was not read for long, or that it was read again."""
-    keys = Connection.objects.turned_stale().values_list("pk", flat=True)
-    again = Connection.objects.turned_fresh().values_list("pk", flat=True)
-    return sum(_record_stale(key) for key in keys) + sum(_record_fresh(key) for key in again)
-
-
-@transaction.atomic
-def _record_stale(key: int) -> bool:
-    # Checked again in the update: another sweep may have recorded it, or a read may have ended.
-    if not Connection.objects.turned_stale().filter(pk=key).update(stale_since=Now()):
-        return False
-    as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
-    sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "Never read completely."
-    record("connection.stale", actor=ACTOR, connection=key, details={"explanation": sentence})
-    return True
-
-
-@transaction.atomic
-def _record_fresh(key: int) -> bool:
-    if not Connection.objects.turned_fresh().filter(pk=key).update(stale_since=None):
-        return False
-    record("connection.fresh_again", actor=ACTOR, connection=key)
-    return True
+    told = 0
+    stale = Connection.objects.turned_stale()
+    fresh = Connection.objects.turned_fresh()
+    # Each condition is checked again in the update: another sweep may have recorded it, or a read may have ended.
+    for key in stale.values_list("pk", flat=True):
+        with transaction.atomic():
+            if stale.filter(pk=key).update(stale_since=Now()):
+                as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
+                sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "Never read completely."
+                record("connection.stale", actor=ACTOR, connection=key, details={"explanation": sentence})
+                told += 1
+    for key in fresh.values_list("pk", flat=True):
+        with transaction.atomic():
+            if fresh.filter(pk=key).update(stale_since=None):
+                record("connection.fresh_again", actor=ACTOR, connection=key)
+                told += 1
+    return told
 
 
 def wait(connection: Connection, seconds: float) -> None:

@@ -6,7 +6,7 @@ from the agent's unread mail.
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -89,7 +89,14 @@ def read_thread(*, thread_id: int) -> str:
         if message is not None:
             messages[message.upstream_id] = _merged(message, messages.get(message.upstream_id))
     _store(thread, list(messages.values()))
-    return _end(thread, problem, began=began, is_cut=bool(answer.get("truncated")))
+    mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
+    if problem:
+        pause = health.pause_after(thread.tries, first=10, factor=3)
+        mine.update(problem=problem, wanted=True, not_before=Now() + pause)
+        return problem
+    is_cut = bool(answer.get("truncated"))
+    mine.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
+    return "read"
 
 
 def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
@@ -161,17 +168,6 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
                 fingerprint=message.revision.fingerprint if message.revision else "",
                 details={"from": late[0].sender, "subject": late[0].subject[:300], "at": late[0].at.isoformat()},
             )
-
-
-def _end(thread: Thread, problem: str, *, began: datetime, is_cut: bool) -> str:
-    mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
-    if problem:
-        mine.update(
-            problem=problem, wanted=True, not_before=Now() + health.pause_after(thread.tries, first=10, factor=3)
-        )
-    else:
-        mine.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
-    return problem or "read"
 
 
 _NEWS = ("message.received", "message.released", "message.sent")

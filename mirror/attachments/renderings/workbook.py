@@ -72,7 +72,8 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
-    hidden_columns = _hidden_columns(sheet)
+    listed = sheet.iterfind("cols/col")
+    hidden_columns = [(_number(one.get("min")), _number(one.get("max"))) for one in listed if _is_hidden(one, "width")]
     rows: list[tuple[str, bool, dict[int, Element]]] = []
     used: set[int] = set()
     left_out = 0
@@ -165,11 +166,6 @@ def _names(book: Element, outline: Outline) -> None:
     for one in names[:MAX_NAMES]:
         mark = "hidden" if one.get("hidden") in ("1", "true") else ""
         outline.text([(f"{one.get('name', '')} = {one.text or ''}", mark)])
-
-
-def _hidden_columns(sheet: Element) -> list[tuple[int, int]]:
-    listed = sheet.iterfind("cols/col")
-    return [(_number(one.get("min")), _number(one.get("max"))) for one in listed if _is_hidden(one, "width")]
 
 
 def _is_hidden(element: Element, size: str) -> bool:
