@@ -67,7 +67,14 @@ def speak(
 
 def _target(destination: Destination) -> _Target:
     if destination.kind == "discord_bot":
-        return _bot_target(destination)
+        token = settings.DISCORD_BOT_TOKEN
+        if not token:
+            raise DestinationGone("DISCORD_BOT_TOKEN is not set, so the bot cannot post.")
+        if not _ID.fullmatch(destination.channel):
+            raise DestinationGone("The destination has no channel.")
+        url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
+        headers = {"Authorization": f"Bot {token}", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
+        return _Target(url, "", headers, destination.channel, token, is_bot=True)
     if error := webhook_error(destination.url):
         # It may have been accepted because of an origin that is no longer allowed.
         raise DestinationGone(error)
@@ -77,17 +84,6 @@ def _target(destination: Destination) -> _Target:
     url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     headers = {"User-Agent": "Countersign (webhook, 1)"}
     return _Target(url, parts.query, headers, webhook, token, is_bot=False)
-
-
-def _bot_target(destination: Destination) -> _Target:
-    token = settings.DISCORD_BOT_TOKEN
-    if not token:
-        raise DestinationGone("DISCORD_BOT_TOKEN is not set, so the bot cannot post.")
-    if not _ID.fullmatch(destination.channel):
-        raise DestinationGone("The destination has no channel.")
-    url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
-    headers = {"Authorization": f"Bot {token}", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
-    return _Target(url, "", headers, destination.channel, token, is_bot=True)
 
 
 def _url(target: _Target, method: str, message_id: str, *, has_buttons: bool) -> str:

@@ -139,23 +139,19 @@ def _judge_once(interaction: Interaction) -> None:
     # Another worker that claimed it meanwhile waits here, and finds the answer.
     locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
     if not locked.answer:
-        reply = _judge_safely(locked)
+        try:
+            with transaction.atomic():
+                reply = judge(locked)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Another try would fail in the same way, and a person is waiting.
+            log.exception("press not judged", extra={"interaction": locked.discord_id})
+            reply = Reply("fault", BROKEN)
         # No form can come late.
         _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
     interaction.outcome = locked.outcome
     interaction.answer = locked.answer
-
-
-def _judge_safely(interaction: Interaction) -> Reply:
-    try:
-        with transaction.atomic():
-            return judge(interaction)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        # Another try would fail in the same way, and a person is waiting.
-        log.exception("press not judged", extra={"interaction": interaction.discord_id})
-        return Reply("fault", BROKEN)
 
 
 def _store_reply(interaction: Interaction, reply: Reply) -> None:
