@@ -92,7 +92,13 @@ def join_page(request: DeskRequest, token: str) -> HttpResponse:
         if request.method != "POST":
             return _page(request, link)
         if link.is_for_password:
-            return _set_password(request, link, token)
+            assert link.person is not None
+            form = NewPasswordForm(request.POST, person=link.person)
+            if not form.is_valid():
+                return _page(request, link, form=form, status=422)
+            set_password(token=token, password=form.cleaned_data["password"], actor=request.actor)
+            # The link does not sign in: a person with a second factor is still asked for it.
+            return render(request, "people/join_password_set.html")
         return _accept(request, link, token) if link.person else _join(request, link, token)
     except LinkNotGood:
         return render(request, "people/join_not_good.html", status=404)
@@ -119,16 +125,6 @@ def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
         return _page(request, link, status=403)
     accept_roles(token=token, actor=request.actor)
     return redirect_with_notice(request, "You have the new roles.", "home")
-
-
-def _set_password(request: DeskRequest, link: Link, token: str) -> HttpResponse:
-    assert link.person is not None
-    form = NewPasswordForm(request.POST, person=link.person)
-    if not form.is_valid():
-        return _page(request, link, form=form, status=422)
-    set_password(token=token, password=form.cleaned_data["password"], actor=request.actor)
-    # The link does not sign in: a person with a second factor is still asked for it.
-    return render(request, "people/join_password_set.html")
 
 
 def _is_somebody_else(request: DeskRequest, link: Link) -> bool:

@@ -16,7 +16,7 @@ from alerts.models import Delivery, Destination
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
-from approvals.operations.items import Group, grouped
+from approvals.operations.items import grouped
 from audit.sealing.status import sealing_state
 from common.actors import Actor, Role, Scope
 from common.postgres import clock
@@ -149,19 +149,16 @@ def _check_policy() -> Iterator[Finding]:
 
 def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
     found = attention_for(ACTOR, now)
-    yield from map(_finding_of, grouped(one for one in found if one.kind not in without))
+    for group in grouped(one for one in found if one.kind not in without):
+        # The page with the button: a POST-only URL cannot be opened.
+        page = "/attention/" if group.act is None or group.act.posts else group.act.url
+        why = f" {group.first.why}" if group.first.why else ""
+        since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
+        yield Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}")
     more = attention_count(ACTOR) - len(found)
     if more > 0 and not without:
         sentence = f"{more} more items need attention; only the {READ} oldest of each kind are counted above."
         yield Finding(sentence, f"See {_url('/attention/')}")
-
-
-def _finding_of(group: Group) -> Finding:
-    # The page with the button: a POST-only URL cannot be opened.
-    page = "/attention/" if group.act is None or group.act.posts else group.act.url
-    why = f" {group.first.why}" if group.first.why else ""
-    since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
-    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}")
 
 
 def _url(path: str) -> str:
