@@ -94,9 +94,9 @@ def content(message: Any, number: int) -> dict[str, Any]:
     markdown = fill_in(message.body, values)
     rows = "\n".join(ROW.format(escape(paragraph)) for paragraph in markdown.split("\n\n"))
     return {
-        "to_addresses": list(message.to),
-        "cc": list(message.cc),
-        "bcc": list(message.bcc),
+        "to_addresses": message.to.split(", "),
+        "cc": message.cc.split(", ") if message.cc else [],
+        "bcc": message.bcc.split(", ") if message.bcc else [],
         "subject": fill_in(message.subject, values),
         "markdown": markdown,
         "html_body": HTML.format(rows=rows, number=number),

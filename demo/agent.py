@@ -207,7 +207,7 @@ def compose_current(
     values = blanks(sequence, now)
     mailbox = account.second_id if message.from_second_mailbox else account.mailbox_id
     payload = _composed(message, sequence, run, values)
-    payload |= {"to": list(message.to), "markdown": fill_in(message.body, values)}
+    payload |= {"to": message.to.split(", "), "markdown": fill_in(message.body, values)}
     if message.attachments:
         payload["attachments"] = [
             {
@@ -229,7 +229,7 @@ def compose_flat(
     payload = _composed(message, sequence, run, values)
     payload |= {
         "from": account.second_address if message.from_second_mailbox else account.address,
-        "to": ", ".join(message.to),
+        "to": message.to,
         "body": fill_in(message.body, values),
         "oversight_mode": "autonomous" if message.unasked else "gated_send",
     }
@@ -252,9 +252,9 @@ def _composed(message: Message, sequence: int, run: str, values: dict[str, str])
         "idempotency_key": f"demo-{run}-{sequence}",
     }
     if message.cc:
-        fields["cc"] = list(message.cc)
+        fields["cc"] = message.cc.split(", ")
     if message.bcc:
-        fields["bcc"] = list(message.bcc)
+        fields["bcc"] = message.bcc.split(", ")
     return fields
 
 

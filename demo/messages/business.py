@@ -6,7 +6,7 @@ from demo.messages.message import ANA, CLEO, Attachment, Message
 BUSINESS = (
     Message(
         name="invoice",
-        to=("billing@acme-corp.example",),
+        to="billing@acme-corp.example",
         subject="Invoice $invoice for $month",
         why="Monthly billing run.",
         attachments=(Attachment("invoice.pdf", INVOICE_PDF, "application/pdf"),),
@@ -30,8 +30,8 @@ Accounts
     ),
     Message(
         name="reminder",
-        to=("accounts@fourthcoffee.example",),
-        cc=("r.castellanos@fourthcoffee.example",),
+        to="accounts@fourthcoffee.example",
+        cc="r.castellanos@fourthcoffee.example",
         subject="Reminder: invoice $invoice, EUR $amount",
         why="12 days overdue, first reminder.",
         origin=CLEO,
@@ -49,7 +49,7 @@ Accounts
     ),
     Message(
         name="meeting",
-        to=("j.whitaker@alpineski.example",),
+        to="j.whitaker@alpineski.example",
         subject="30 minutes on $weekday?",
         why="Follow-up to the demo call; calendar of Ines is free at these times.",
         body="""\
@@ -71,8 +71,8 @@ Mila Sorensen
     ),
     Message(
         name="contract",
-        to=("lee@fabrikam.example",),
-        cc=("legal@fabrikam.example",),
+        to="lee@fabrikam.example",
+        cc="legal@fabrikam.example",
         subject="Re: contract draft, section 4",
         why="Counsel cleared draft 3 for sending.",
         attachments=(Attachment("msa-draft-3.pdf", DRAFT_PDF, "application/pdf"),),
@@ -95,7 +95,7 @@ Mila Sorensen
     ),
     Message(
         name="outreach",
-        to=("julia.brandt@margies.example",),
+        to="julia.brandt@margies.example",
         subject="Your talk on writing things down",
         why="On the list of speakers Ana asked to thank.",
         origin=ANA,
@@ -114,7 +114,7 @@ Ana Lindholm
     ),
     Message(
         name="release-notes",
-        to=("beta@contoso.example", "beta@fabrikam.example", "beta@litware.example"),
+        to="beta@contoso.example, beta@fabrikam.example, beta@litware.example",
         subject="Fieldnote 4.2 for testers",
         why="Release to the beta group, text approved by product.",
         from_second_mailbox=True,
@@ -139,7 +139,7 @@ The Fieldnote team
     ),
     Message(
         name="quote",
-        to=("procurement@vanarsdel.example",),
+        to="procurement@vanarsdel.example",
         subject="Offer for 120 seats, valid until $due",
         why="Numbers from the price list; discount within what Mila may give.",
         body="""\
@@ -161,7 +161,7 @@ Mila Sorensen
     ),
     Message(
         name="maintenance",
-        to=("ops@contoso.example",),
+        to="ops@contoso.example",
         subject="Maintenance window on Saturday, 02:00 to 04:00",
         why="Planned maintenance, notice of five days is in the agreement.",
         from_second_mailbox=True,
@@ -179,7 +179,7 @@ Operations
     ),
     Message(
         name="interview",
-        to=("amara.okafor@mail.test",),
+        to="amara.okafor@mail.test",
         subject="Your interview on $weekday",
         why="Candidate accepted the slot by phone.",
         body="""\

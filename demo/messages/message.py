@@ -43,15 +43,18 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the small company whose agent the demo plays; `$words` in it are blanks."""
+    """One message of the small company whose agent the demo plays; `$words` in it are blanks.
+
+    Several addresses stand in one text, with commas between them.
+    """
 
     name: str
-    to: tuple[str, ...]
+    to: str
     subject: str
     body: str
     why: str
-    cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()
+    cc: str = ""
+    bcc: str = ""
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
     # Where the message answers somebody, who writes again before it is approved.

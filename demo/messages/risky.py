@@ -7,16 +7,16 @@ from demo.messages.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
 from demo.messages.message import ANA, BEN, CLEO, Attachment, Message, Origin
 
 _NAMES = ("ada", "bo", "chi", "dev", "eli", "fay", "gus", "hal", "ivy", "jon")
-_ATTENDEES = tuple(f"{name}@attendees.example" for name in _NAMES)
-_BLIND = tuple(f"lead{number:02d}@leads.example" for number in range(1, 29))
+_ATTENDEES = ", ".join(f"{name}@attendees.example" for name in _NAMES)
+_BLIND = ", ".join(f"lead{number:02d}@leads.example" for number in range(1, 29))
 _STRANGER = Origin("ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway")
 
 RISKY = (
     Message(
         name="look-alike",
         # "acrne": r and n stand together like an m. Earlier invoices went to acme-corp.example.
-        to=("billing@acrne-corp.example",),
-        bcc=("archive@yourteam.example",),
+        to="billing@acrne-corp.example",
+        bcc="archive@yourteam.example",
         subject="Updated payment details for invoice 2207",
         why="Asked for by ana#1 in #outreach.",
         origin=ANA,
@@ -37,7 +37,7 @@ Accounts
     ),
     Message(
         name="hidden-text",
-        to=("dpo@proseware.example",),
+        to="dpo@proseware.example",
         subject="Re: your question on the data processing agreement",
         why="Standard answer, section 7.",
         body=(
@@ -53,7 +53,7 @@ Accounts
     ),
     Message(
         name="pings-everyone",
-        to=("press@thephone.example",),
+        to="press@thephone.example",
         subject="@everyone **bold** <@118000000000000101> [free](https://acrne-corp.example) launch on $weekday",
         why="Subject came from a form field, as typed.",
         origin=_STRANGER,
@@ -69,7 +69,7 @@ Ana Lindholm
     Message(
         name="mass-mail",
         to=_ATTENDEES,
-        cc=("events@yourteam.example",),
+        cc="events@yourteam.example",
         bcc=_BLIND,
         subject="Last call: seats for the workshop on $meeting",
         why="Reminder to all attendees and the whole list of leads.",
@@ -87,7 +87,7 @@ The Fieldnote team
     ),
     Message(
         name="program",
-        to=("k.osei@treyresearch.example",),
+        to="k.osei@treyresearch.example",
         subject="The report for $month",
         why="Monthly report, file taken from the shared folder.",
         attachments=(Attachment("report.pdf.exe", NOT_A_PROGRAM, "application/pdf"),),
@@ -102,7 +102,7 @@ Mila Sorensen
     ),
     Message(
         name="lying-pdf",
-        to=("ops@contoso.example",),
+        to="ops@contoso.example",
         subject="Your statement for $month",
         why="Statement asked for by phone, file taken from the shared folder.",
         attachments=(Attachment("statement.pdf", NOT_A_PDF, "application/pdf"),),
@@ -117,7 +117,7 @@ Accounts
     ),
     Message(
         name="leaked-key",
-        to=("dev@lucerne.example",),
+        to="dev@lucerne.example",
         subject="Your API access",
         why="Developer asked how to authenticate.",
         origin=BEN,
@@ -139,7 +139,7 @@ Ben
     ),
     Message(
         name="turned-name",
-        to=("finance@woodgrove.example",),
+        to="finance@woodgrove.example",
         subject="Corrected invoice $invoice",
         why="Correction of the address on invoice $invoice.",
         attachments=(
@@ -158,7 +158,7 @@ Accounts
     ),
     Message(
         name="internal-thread",
-        to=("lee@fabrikam.example",),
+        to="lee@fabrikam.example",
         subject="Fwd: where we stand with Fabrikam",
         why="Lee asked for the latest version of the draft.",
         origin=CLEO,

@@ -6,7 +6,7 @@ from demo.messages.message import BEN, CLEO, Attachment, Message, Question
 SUPPORT = (
     Message(
         name="return-label",
-        to=("dana@northwind.example",),
+        to="dana@northwind.example",
         subject="Re: two broken mugs",
         why="Return agreed under the terms of sale; label made by the carrier.",
         attachments=(
@@ -47,7 +47,7 @@ Support
     ),
     Message(
         name="refund",
-        to=("dana@northwind.example",),
+        to="dana@northwind.example",
         subject="Your refund for order $order",
         why="Parcel arrived damaged; refund approved by Ben in the channel.",
         origin=BEN,
@@ -66,7 +66,7 @@ Support
     ),
     Message(
         name="saml",
-        to=("marco.ruiz@tailspin.example",),
+        to="marco.ruiz@tailspin.example",
         subject="Re: SAML sign-in loops back to the login page",
         why="Ticket $ticket: known cause, answer taken from the runbook.",
         body="""\
@@ -88,7 +88,7 @@ Support, ticket $ticket
     ),
     Message(
         name="late-parcel",
-        to=("yuki.tanaka@wideworld.example",),
+        to="yuki.tanaka@wideworld.example",
         subject="Order $order is two days late, and what we did",
         why="Carrier reports a missed connection; customer asked twice.",
         origin=BEN,
@@ -106,8 +106,8 @@ Ben Okoro
     ),
     Message(
         name="outage",
-        to=("ops@contoso.example",),
-        cc=("priya.nair@adatum.example",),
+        to="ops@contoso.example",
+        cc="priya.nair@adatum.example",
         subject="What happened on $past_weekday between 09:12 and 09:47",
         why="Promised incident report for two customers with an SLA.",
         body="""\
@@ -134,7 +134,7 @@ Operations
     ),
     Message(
         name="welcome",
-        to=("sam@litware.example",),
+        to="sam@litware.example",
         subject="Welcome aboard, Sam",
         why="New account finished its set-up.",
         body="""\
@@ -154,7 +154,7 @@ Support
     ),
     Message(
         name="data-request",
-        to=("h.lindqvist@proseware.example",),
+        to="h.lindqvist@proseware.example",
         subject="Your data: the copy you asked for",
         why="Access request, identity confirmed on $today.",
         body="""\
@@ -172,7 +172,7 @@ Noor Haddad
     ),
     Message(
         name="bug-fixed",
-        to=("priya.nair@adatum.example",),
+        to="priya.nair@adatum.example",
         subject="Fixed: exports with more than 65,535 rows",
         why="Fix for ticket $ticket was released this morning.",
         body="""\
@@ -193,7 +193,7 @@ Noor
     ),
     Message(
         name="no-to-feature",
-        to=("tom.aldous@woodgrove.example",),
+        to="tom.aldous@woodgrove.example",
         subject="Re: read receipts for shared notes",
         why="Product decision of this week, customer asked for an answer either way.",
         body="""\
@@ -213,7 +213,7 @@ Noor Haddad
     ),
     Message(
         name="cancellation",
-        to=("elena.popescu@relecloud.example",),
+        to="elena.popescu@relecloud.example",
         subject="Your subscription ends on $due",
         why="Cancellation asked for in chat, confirmed by the owner of the account.",
         origin=CLEO,
@@ -233,7 +233,7 @@ Cleo Marchetti
     ),
     Message(
         name="old-address",
-        to=("bounce.kim@oldmail.example",),
+        to="bounce.kim@oldmail.example",
         subject="Is this still the right address for your invoices?",
         why="Two invoices to this address went unread.",
         origin=CLEO,

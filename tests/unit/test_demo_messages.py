@@ -30,13 +30,13 @@ def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> N
     values = blanks(3, NOW)
     for message in MESSAGES:
         assert all(fill_in(text, values).strip() for text in (message.subject, message.body, message.why)), message.name
-        recipients = (*message.to, *message.cc, *message.bcc)
+        recipients = ", ".join(filter(None, (message.to, message.cc, message.bcc))).split(", ")
         assert all(address.endswith(RESERVED) for address in recipients), message.name
     names = [message.name for message in MESSAGES]
     assert len(set(names)) == len(names) >= 24
     assert len([message for message in OPENING if not message.unasked]) == 11
     # The true customer is written to before the look-alike.
-    recipients = [message.to[0] for message in OPENING]
+    recipients = [message.to.split(", ")[0] for message in OPENING]
     assert recipients.index("billing@acme-corp.example") < recipients.index("billing@acrne-corp.example")
 
 
