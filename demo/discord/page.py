@@ -46,12 +46,19 @@ class ChannelPages:
 
     def page(self, view: View) -> str:
         """Return the whole page."""
+        channels = []
+        for channel in CHANNELS:
+            current = ' aria-current="page"' if channel == view.channel else ""
+            channels.append(
+                f'<li><a href="{escape(view.address(channel=channel))}"{current}>'
+                f'<svg class="i"><use href="#hash"/></svg>{escape(channel.name)}</a></li>'
+            )
         return fill(
             "discord.html",
             name=escape(view.channel.name),
             topic=escape(view.channel.topic),
             start=escape(view.channel.start),
-            channels=self._channel_list(view),
+            channels="".join(channels),
             composer=self._composer(view) if self.is_playable else _NO_APPLICATION,
             live=escape(view.address().replace("/?", "/messages/?", 1)),
             messages=self.fragment(view),
@@ -75,16 +82,6 @@ class ChannelPages:
                 out.append(f'<li class="day"><span>{day}</span></li>')
             out.append(html)
         return "".join(out)
-
-    def _channel_list(self, view: View) -> str:
-        rows = []
-        for channel in CHANNELS:
-            current = ' aria-current="page"' if channel == view.channel else ""
-            rows.append(
-                f'<li><a href="{escape(view.address(channel=channel))}"{current}>'
-                f'<svg class="i"><use href="#hash"/></svg>{escape(channel.name)}</a></li>'
-            )
-        return "".join(rows)
 
     def _composer(self, view: View) -> str:
         commands = self.commands.listed()

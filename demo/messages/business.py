@@ -5,7 +5,7 @@ from demo.messages.message import ANA, CLEO, Attachment, Message
 
 BUSINESS = (
     Message(
-        name="invoice",
+        "invoice",
         to="billing@acme-corp.example",
         subject="Invoice $invoice for $month",
         why="Monthly billing run.",
@@ -29,7 +29,7 @@ Accounts
 """,
     ),
     Message(
-        name="reminder",
+        "reminder",
         to="accounts@fourthcoffee.example",
         cc="r.castellanos@fourthcoffee.example",
         subject="Reminder: invoice $invoice, EUR $amount",
@@ -48,7 +48,7 @@ Accounts
 """,
     ),
     Message(
-        name="meeting",
+        "meeting",
         to="j.whitaker@alpineski.example",
         subject="30 minutes on $weekday?",
         why="Follow-up to the demo call; calendar of Ines is free at these times.",
@@ -70,7 +70,7 @@ Mila Sorensen
 """,
     ),
     Message(
-        name="contract",
+        "contract",
         to="lee@fabrikam.example",
         cc="legal@fabrikam.example",
         subject="Re: contract draft, section 4",
@@ -94,7 +94,7 @@ Mila Sorensen
 """,
     ),
     Message(
-        name="outreach",
+        "outreach",
         to="julia.brandt@margies.example",
         subject="Your talk on writing things down",
         why="On the list of speakers Ana asked to thank.",
@@ -113,7 +113,7 @@ Ana Lindholm
 """,
     ),
     Message(
-        name="release-notes",
+        "release-notes",
         to="beta@contoso.example, beta@fabrikam.example, beta@litware.example",
         subject="Fieldnote 4.2 for testers",
         why="Release to the beta group, text approved by product.",
@@ -138,7 +138,7 @@ The Fieldnote team
 """,
     ),
     Message(
-        name="quote",
+        "quote",
         to="procurement@vanarsdel.example",
         subject="Offer for 120 seats, valid until $due",
         why="Numbers from the price list; discount within what Mila may give.",
@@ -160,7 +160,7 @@ Mila Sorensen
 """,
     ),
     Message(
-        name="maintenance",
+        "maintenance",
         to="ops@contoso.example",
         subject="Maintenance window on Saturday, 02:00 to 04:00",
         why="Planned maintenance, notice of five days is in the agreement.",
@@ -178,7 +178,7 @@ Operations
 """,
     ),
     Message(
-        name="interview",
+        "interview",
         to="amara.okafor@mail.test",
         subject="Your interview on $weekday",
         why="Candidate accepted the slot by phone.",

@@ -13,7 +13,7 @@ _STRANGER = Origin("ana#1 \u200b", "118000000000000666", "random", "Free Nitro G
 
 RISKY = (
     Message(
-        name="look-alike",
+        "look-alike",
         # "acrne": r and n stand together like an m. Earlier invoices went to acme-corp.example.
         to="billing@acrne-corp.example",
         bcc="archive@yourteam.example",
@@ -36,7 +36,7 @@ Accounts
 """,
     ),
     Message(
-        name="hidden-text",
+        "hidden-text",
         to="dpo@proseware.example",
         subject="Re: your question on the data processing agreement",
         why="Standard answer, section 7.",
@@ -52,7 +52,7 @@ Accounts
         ),
     ),
     Message(
-        name="pings-everyone",
+        "pings-everyone",
         to="press@thephone.example",
         subject="@everyone **bold** <@118000000000000101> [free](https://acrne-corp.example) launch on $weekday",
         why="Subject came from a form field, as typed.",
@@ -67,7 +67,7 @@ Ana Lindholm
 """,
     ),
     Message(
-        name="mass-mail",
+        "mass-mail",
         to=_ATTENDEES,
         cc="events@yourteam.example",
         bcc=_BLIND,
@@ -86,7 +86,7 @@ The Fieldnote team
 """,
     ),
     Message(
-        name="program",
+        "program",
         to="k.osei@treyresearch.example",
         subject="The report for $month",
         why="Monthly report, file taken from the shared folder.",
@@ -101,7 +101,7 @@ Mila Sorensen
 """,
     ),
     Message(
-        name="lying-pdf",
+        "lying-pdf",
         to="ops@contoso.example",
         subject="Your statement for $month",
         why="Statement asked for by phone, file taken from the shared folder.",
@@ -116,7 +116,7 @@ Accounts
 """,
     ),
     Message(
-        name="leaked-key",
+        "leaked-key",
         to="dev@lucerne.example",
         subject="Your API access",
         why="Developer asked how to authenticate.",
@@ -138,7 +138,7 @@ Ben
 """,
     ),
     Message(
-        name="turned-name",
+        "turned-name",
         to="finance@woodgrove.example",
         subject="Corrected invoice $invoice",
         why="Correction of the address on invoice $invoice.",
@@ -157,7 +157,7 @@ Accounts
 """,
     ),
     Message(
-        name="internal-thread",
+        "internal-thread",
         to="lee@fabrikam.example",
         subject="Fwd: where we stand with Fabrikam",
         why="Lee asked for the latest version of the draft.",

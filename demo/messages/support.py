@@ -5,7 +5,7 @@ from demo.messages.message import BEN, CLEO, Attachment, Message, Question
 
 SUPPORT = (
     Message(
-        name="return-label",
+        "return-label",
         to="dana@northwind.example",
         subject="Re: two broken mugs",
         why="Return agreed under the terms of sale; label made by the carrier.",
@@ -46,7 +46,7 @@ Support
 """,
     ),
     Message(
-        name="refund",
+        "refund",
         to="dana@northwind.example",
         subject="Your refund for order $order",
         why="Parcel arrived damaged; refund approved by Ben in the channel.",
@@ -65,7 +65,7 @@ Support
 """,
     ),
     Message(
-        name="saml",
+        "saml",
         to="marco.ruiz@tailspin.example",
         subject="Re: SAML sign-in loops back to the login page",
         why="Ticket $ticket: known cause, answer taken from the runbook.",
@@ -87,7 +87,7 @@ Support, ticket $ticket
 """,
     ),
     Message(
-        name="late-parcel",
+        "late-parcel",
         to="yuki.tanaka@wideworld.example",
         subject="Order $order is two days late, and what we did",
         why="Carrier reports a missed connection; customer asked twice.",
@@ -105,7 +105,7 @@ Ben Okoro
 """,
     ),
     Message(
-        name="outage",
+        "outage",
         to="ops@contoso.example",
         cc="priya.nair@adatum.example",
         subject="What happened on $past_weekday between 09:12 and 09:47",
@@ -133,7 +133,7 @@ Operations
 """,
     ),
     Message(
-        name="welcome",
+        "welcome",
         to="sam@litware.example",
         subject="Welcome aboard, Sam",
         why="New account finished its set-up.",
@@ -153,7 +153,7 @@ Support
 """,
     ),
     Message(
-        name="data-request",
+        "data-request",
         to="h.lindqvist@proseware.example",
         subject="Your data: the copy you asked for",
         why="Access request, identity confirmed on $today.",
@@ -171,7 +171,7 @@ Noor Haddad
 """,
     ),
     Message(
-        name="bug-fixed",
+        "bug-fixed",
         to="priya.nair@adatum.example",
         subject="Fixed: exports with more than 65,535 rows",
         why="Fix for ticket $ticket was released this morning.",
@@ -192,7 +192,7 @@ Noor
 """,
     ),
     Message(
-        name="no-to-feature",
+        "no-to-feature",
         to="tom.aldous@woodgrove.example",
         subject="Re: read receipts for shared notes",
         why="Product decision of this week, customer asked for an answer either way.",
@@ -212,7 +212,7 @@ Noor Haddad
 """,
     ),
     Message(
-        name="cancellation",
+        "cancellation",
         to="elena.popescu@relecloud.example",
         subject="Your subscription ends on $due",
         why="Cancellation asked for in chat, confirmed by the owner of the account.",
@@ -232,7 +232,7 @@ Cleo Marchetti
 """,
     ),
     Message(
-        name="old-address",
+        "old-address",
         to="bounce.kim@oldmail.example",
         subject="Is this still the right address for your invoices?",
         why="Two invoices to this address went unread.",

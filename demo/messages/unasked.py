@@ -5,8 +5,8 @@ from demo.messages.message import Message
 
 def _notice(name: str, to: str, subject: str, body: str) -> Message:
     return Message(
-        name=name,
-        to=to,
+        name,
+        to,
         subject=subject,
         body=body,
         why="Automatic notice; needs no approval in this mailbox.",
