@@ -93,6 +93,12 @@ def read(
             ip_address(part)
         except ValueError:
             raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
+    # An address, not a name: it says which of this machine's interfaces takes mail from outside.
+    try:
+        inbound_host = str(ip_address(caller.get("INBOUND_HOST", "127.0.0.1").strip()))
+    except ValueError:
+        value = caller["INBOUND_HOST"].strip()
+        raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
     _check_provider(caller)
     data = read_data_folder(caller)
     ports = _ports(caller, pick)
@@ -109,7 +115,7 @@ def read(
         | {
             "DATA_DIR": str(data),
             "DEMO": demo,
-            "INBOUND_HOST": _inbound_host(caller),
+            "INBOUND_HOST": inbound_host,
             # What the documentation does with the demo's admin key succeeds at first try.
             "GATEWAY_APPROVAL_CODES": caller.get("GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"),
             # Commands need the tables of both; the other processes load their own product only (processes.py).
@@ -212,15 +218,6 @@ def _origin(name: str, url: str) -> str:
     if parts.path or parts.query or parts.fragment:
         raise LaunchError(f"{name} is an address without a path, such as https://desk.example.com, not {url!r}.")
     return url
-
-
-def _inbound_host(caller: Mapping[str, str]) -> str:
-    """An IP address, not a name: it says which of this machine's interfaces takes mail from outside."""
-    value = caller.get("INBOUND_HOST", "127.0.0.1").strip()
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
 
 
 def _check_provider(caller: Mapping[str, str]) -> None:

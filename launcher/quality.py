@@ -40,26 +40,15 @@ class Step:
     environment: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a check ended."""
-
-    name: str
-    seconds: float
-    status: int
-    output: str
-
-
 def check(arguments: list[str]) -> int:
     """All checks, also when one has failed; two at a time, the longest first."""
     if arguments:
         raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
     started = time.monotonic()
     with temporary_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
-        outcomes = list(pool.map(_report, steps(servers.variables())))
-    failed = [outcome for outcome in outcomes if outcome.status != 0]
-    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} checks hold ({time.monotonic() - started:.0f} s)")
-    return 1 if failed else 0
+        held = list(pool.map(_report, steps(servers.variables())))
+    say(f"{sum(held)} of {len(held)} checks hold ({time.monotonic() - started:.0f} s)")
+    return 0 if all(held) else 1
 
 
 def test(arguments: list[str]) -> int:
@@ -124,10 +113,9 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
     ]
 
 
-def run(step: Step) -> Outcome:
+def run(step: Step) -> "subprocess.CompletedProcess[str]":
     """Run one check to its end."""
-    started = time.monotonic()
-    result = subprocess.run(
+    return subprocess.run(
         step.command,
         cwd=ROOT,
         env=dict(step.environment),
@@ -138,17 +126,16 @@ def run(step: Step) -> Outcome:
         errors="replace",
         check=False,
     )
-    return Outcome(
-        name=step.name, seconds=time.monotonic() - started, status=result.returncode, output=result.stdout.rstrip()
-    )
 
 
-def _report(step: Step) -> Outcome:
-    outcome = run(step)
-    if outcome.status != 0:
-        say(outcome.output)
-    say(f"{'ok    ' if outcome.status == 0 else 'FAILED'}  {step.name:<12} {outcome.seconds:5.1f} s")
-    return outcome
+def _report(step: Step) -> bool:
+    started = time.monotonic()
+    result = run(step)
+    holds = result.returncode == 0
+    if not holds:
+        say(result.stdout.rstrip())
+    say(f"{'ok    ' if holds else 'FAILED'}  {step.name:<12} {time.monotonic() - started:5.1f} s")
+    return holds
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

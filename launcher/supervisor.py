@@ -207,18 +207,15 @@ class Supervisor:
                 self._is_state_written = False
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
-            self._housekeep()
+            for log in self._logs.glob("*.log"):
+                logs.rotate(log)
+            for child in self.children:
+                if child.end_if_hanging():
+                    say(f"{child.name} has not responded for a long time")
+            if self.servers and self.servers.parser.end_if_hanging():
+                say("The parser has not responded for a long time")
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
-
-    def _housekeep(self) -> None:
-        for log in self._logs.glob("*.log"):
-            logs.rotate(log)
-        for child in self.children:
-            if child.end_if_hanging():
-                say(f"{child.name} has not responded for a long time")
-        if self.servers and self.servers.parser.end_if_hanging():
-            say("The parser has not responded for a long time")
 
     def _look_after_child(self, child: Child) -> bool:
         how = child.take_end()

@@ -15,5 +15,5 @@ pytestmark = pytest.mark.xdist_group("checks")
 def test_check_holds(name):
     found = {step.name: step for step in steps({name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")})}
     assert sorted(found) == sorted(CHECKS)
-    outcome = run(found[name])
-    assert outcome.status == 0, outcome.output
+    result = run(found[name])
+    assert result.returncode == 0, result.stdout
