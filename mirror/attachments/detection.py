@@ -96,9 +96,17 @@ _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     """Return what these bytes are, and what contradicts the name and type under which they are sent."""
     kind, encoding = kind_of(content, name=name)
-    members, flags = _list_members(content, kind)
+    members: list[Member] = []
+    flags: list[Flag] = []
     if kind == "zip":
+        try:
+            members = zip_members(content)
+            flags += _about_members(members, len(content))
+        except UnreadableDirectory:
+            flags.append(Flag("high", "Its list of files is broken, so its content is not known."))
         kind = _zip_kind(members)
+    elif KINDS[kind].family == "archive":
+        flags.append(Flag("notice", "Its content cannot be listed here."))
     flags = [*_disagreements(KINDS[kind], name, content_type), *flags, *_inside(content, kind), *_table(content, kind)]
     width, height = size_of(kind, content) or (0, 0)
     return Detection(
@@ -196,16 +204,6 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 def _bytes_are(kind: Kind) -> str:
     words = {"text": "plain text", "json": "JSON text", "unknown": "of an unknown kind", "empty": "empty"}
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
-
-
-def _list_members(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
-    if kind != "zip":
-        return [], [Flag("notice", "Its content cannot be listed here.")] if KINDS[kind].family == "archive" else []
-    try:
-        members = zip_members(content)
-    except UnreadableDirectory:
-        return [], [Flag("high", "Its list of files is broken, so its content is not known.")]
-    return members, list(_about_members(members, len(content)))
 
 
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
