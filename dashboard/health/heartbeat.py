@@ -21,7 +21,6 @@ class SilentJob:
     """A job that stopped; `since` is None if it never ran."""
 
     what: str
-    job: str
     since: datetime | None
 
 
@@ -30,7 +29,7 @@ def silent_jobs() -> list[SilentJob]:
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
     seen = dict(ticks.values_list("job", "last"))
     awake = set(ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True))
-    return [SilentJob(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]
+    return [SilentJob(what, seen.get(job)) for job, what in _WORK.items() if job not in awake]
 
 
 def is_warming_up() -> bool:

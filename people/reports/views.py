@@ -77,10 +77,6 @@ class RightsForm(forms.Form):
         return str(self.cleaned_data.get("place") or "")
 
     @property
-    def wanted_person(self) -> int | None:
-        return self.cleaned_data.get("person")
-
-    @property
     def problems(self) -> list[str]:
         """The errors, as sentences."""
         return [str(sentence) for name in ("at", "place") for sentence in self.errors.get(name, ())]
@@ -101,8 +97,8 @@ def rights(request: DeskRequest) -> HttpResponse:
     _check(request)
     now = timezone.now()
     form, at, found = _asked(request, request.GET, now)
-    if form.wanted_person:
-        shown, _ = as_rights(request.actor, timeline_of(request.actor, form.wanted_person)[:MAX_ROWS])
+    if person := form.cleaned_data.get("person"):
+        shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
         if not shown:
             raise Http404("There is no such person, or you may not see their roles.")
         context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
