@@ -298,7 +298,9 @@ def asked(ask, *arguments):
 
 
 @pytest.mark.slow
-def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(desk, connection, reviewer):
+def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(desk, connection, reviewer, monkeypatch):
+    # A worker plans alerts after.
+    monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: None)
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
     Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
     open_sheet(desk, *several)

@@ -105,7 +105,10 @@ def test_many_unknown_recipients_are_looked_up_at_once(connection):
 
 
 @pytest.mark.slow
-def test_examining_a_message_costs_the_same_at_any_history_length(connection):
+def test_examining_a_message_costs_the_same_at_any_history_length(connection, monkeypatch):
+    # A worker plans alerts after.
+    monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: None)
+
     def statements():
         message = make_message(connection)
         with CaptureQueriesContext(database) as asked:
