@@ -3,13 +3,12 @@
 Read only. Each item says since when and why, with one safe action, offered only to people who may take it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import chain
+from functools import partial
 from typing import Any
 
 from django.core.cache import caches
-from django.db.models.query import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ from audit.sealing.status import overdue, sealing_state
 from common.actors import Actor, Role
 from common.counts import count_of
 from common.grace import STUCK_AFTER
-from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.models import Connection, Mailbox, WebhookEvent
 from mirror.oversight_modes import mode_words
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
@@ -37,34 +36,31 @@ from policy.models import KillSwitch
 READ = 200
 # Seconds for which the rail shows the same number: what it counts has been stuck for a minute at least.
 COUNT_SECONDS = 10
+OPERATOR = "whoever runs the desk"
+_UNREAD = "It cannot be decided until its content is fetched. Try again."
+
+# Makes items of the rows of one kind, as this person sees them at this moment.
+Items = Callable[[Any, Actor, datetime], Iterator[AttentionItem]]
 
 
 def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
     """Return what is stuck and visible to the actor, the most urgent kind first, the oldest of a kind first."""
-    return list(
-        chain(
-            _in_doubt(actor),
-            _stalled(actor, now),
-            _refused(actor),
-            _half_replaced(actor),
-            _overdue(actor),
-            _connections(actor, now),
-            _below_minimum(actor),
-            _lacking_minimum(actor),
-            _unread(actor),
-            _without_word(actor),
-            _events(actor),
-            _unsigned(actor),
-            _ledger(actor, now),
-        )
-    )
+    items: list[AttentionItem] = []
+    for rows, items_of in _stuck(actor):
+        items.extend(items_of(rows[:READ], actor, now))
+    if actor.sees_all():
+        items.extend(_unsealed(now))
+    return items
 
 
 def attention_count(actor: Actor) -> int:
     """Return how many things are stuck within the actor's reach, up to a thousand and one."""
     if not actor.scopes:
         return 0
-    first, *others = (rows.order_by().values("pk") for rows in _stuck(actor))
+    kinds = [rows for rows, _ in _stuck(actor)]
+    if actor.sees_all() and signing.public_keys():
+        kinds.append(overdue(STUCK_AFTER))
+    first, *others = (rows.order_by().values("pk") for rows in kinds)
     return count_of(first.union(*others, all=True))
 
 
@@ -74,34 +70,45 @@ def recent_attention_count(actor: Actor) -> int:
     return int(caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS) or 0)
 
 
-def _stuck(actor: Actor) -> Iterator[QuerySet[Any, Any]]:
-    """Yield what is stuck, kind by kind."""
-    decisions = Decision.objects.visible_to(actor)
-    yield decisions.left_in_doubt()
-    yield decisions.stalled()
-    yield decisions.refused_lately()
-    yield Replacement.objects.visible_to(actor).left_half()
-    messages = desk_messages().visible_to(actor)
-    yield messages.overdue().awaiting_review()
-    yield messages.unfetchable()
-    yield messages.long_unread()
-    yield messages.without_word()
-    yield WebhookEvent.objects.visible_to(actor).to_look_at()
-    connections = Connection.objects.visible_to(actor)
-    yield connections.with_unsigned()
-    yield connections.unwell()
+def _stuck(actor: Actor) -> list[tuple[Any, Items]]:
+    """Return what is stuck, kind by kind, each with the function that makes items of its rows."""
+    decisions = Decision.objects.visible_to(actor).with_message()
+    replacements = Replacement.objects.visible_to(actor).select_related(
+        "message__connection", "message__mailbox", "person"
+    )
+    messages = desk_messages().visible_to(actor).select_related("connection", "mailbox")
+    mailboxes = Mailbox.objects.visible_to(actor)
+    connections = Connection.objects.visible_to(actor).order_by("name")
+    events = WebhookEvent.objects.visible_to(actor).select_related("connection")
     minimum = organisation_settings()
-    yield connections.lacking_minimum(_long_set(minimum))
-    yield Mailbox.objects.visible_to(actor).below_minimum(minimum.minimum_oversight)
+    is_long_set = minimum.minimum_set_at and minimum.minimum_set_at <= timezone.now() - STUCK_AFTER
+    long_set = minimum.minimum_oversight if is_long_set else ""
+    kinds: list[tuple[Any, Items]] = [
+        (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
+        (decisions.stalled().order_by("due_at"), _stalled),
+        (decisions.refused_lately().select_related("given_by").order_by("changed_at"), _refused),
+        (replacements.left_half().order_by("created_at"), _half_replaced),
+        (messages.overdue().awaiting_review().order_by("expires_at"), _overdue),
+        (connections.unwell(), _connections),
+        (
+            mailboxes.below_minimum(minimum.minimum_oversight).order_by("address", "pk"),
+            partial(_below_minimum, minimum),
+        ),
+        (connections.lacking_minimum(long_set), partial(_lacking_minimum, minimum)),
+        (messages.unfetchable().oldest_first(), _unfetchable),
+        (messages.long_unread().oldest_first(), _unread),
+        (messages.without_word().order_by("changed_at"), _without_word),
+        (events.to_look_at().with_head_of_body().order_by("received_at"), _events),
+        (connections.with_unsigned(), _unsigned),
+    ]
     if actor.sees_all():
-        yield Check.objects.latest_finished().broken()
-        if signing.public_keys():
-            yield overdue(STUCK_AFTER)
+        kinds.append((Check.objects.latest_finished().broken(), _broken_ledger))
+    return kinds
 
 
-def _stalled(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+def _stalled(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
-    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:READ]:
+    for decision in rows:
         message = decision.message
         connection = message.connection
         switch = next((one for one in switches if switch_stops(one, message)), None)
@@ -124,10 +131,8 @@ def _stalled(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
         yield AttentionItem("stalled", what, decision.due_at, why, advice, act, message, several=several)
 
 
-def _overdue(actor: Actor) -> Iterator[AttentionItem]:
-    late = desk_messages().visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
-    for message in late.order_by("expires_at")[:READ]:
-        assert message.expires_at is not None, "overdue() asks for one"
+def _overdue(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for message in rows:
         yield AttentionItem(
             "overdue",
             f"{named(message)} has expired but is not rejected",
@@ -141,9 +146,9 @@ def _overdue(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+def _connections(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
+    for connection in rows:
         if connection.paused_at:
             what = f"{connection} is paused, so its decisions are not carried out"
             since = connection.paused_at
@@ -163,13 +168,11 @@ def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
         yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
 
 
-def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
+def _below_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     """Yield the mailboxes that are looser than the organisation's minimum: MultiMail or an API key set them so."""
-    minimum = organisation_settings()
     if minimum.minimum_set_at is None:
         return
-    below = Mailbox.objects.visible_to(actor).below_minimum(minimum.minimum_oversight)
-    for mailbox in below.order_by("address", "pk")[:READ]:
+    for mailbox in rows:
         also = " and lets a call loosen its own oversight" if mailbox.allow_looser_per_call else ""
         yield AttentionItem(
             "below_minimum",
@@ -183,19 +186,11 @@ def _below_minimum(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _long_set(minimum: OrganisationSettings) -> str:
-    """Return the organisation's minimum; empty where there is none, or it was set only now."""
-    if minimum.minimum_set_at is None or minimum.minimum_set_at > timezone.now() - STUCK_AFTER:
-        return ""
-    return minimum.minimum_oversight
-
-
-def _lacking_minimum(actor: Actor) -> Iterator[AttentionItem]:
+def _lacking_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     """Yield the gateways at which the organisation's minimum has not arrived."""
-    minimum = organisation_settings()
-    lacking = Connection.objects.visible_to(actor).lacking_minimum(_long_set(minimum))
-    for connection in lacking.order_by("name"):
-        assert minimum.minimum_set_at is not None, "a minimum that was set long ago has its time"
+    if minimum.minimum_set_at is None:
+        return
+    for connection in rows:
         yield AttentionItem(
             "below_minimum",
             f"The gateway of {connection} lacks the organisation's minimum oversight",
@@ -207,27 +202,37 @@ def _lacking_minimum(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _unread(actor: Actor) -> Iterator[AttentionItem]:
-    visible = desk_messages().visible_to(actor).select_related("connection", "mailbox")
-    advice = "It cannot be decided until its content is fetched. Try again."
-    for message in visible.unfetchable().oldest_first()[:READ]:
-        what = f"The content of {named(message)} cannot be fetched"
-        why = f"The desk tried {message.fetch_tries} times and failed."
-        act = ask_again(actor, message, "Try again")
-        several = f"contents of {message.connection} cannot be fetched"
-        yield AttentionItem("unfetchable", what, message.held_at, why, advice, act, message, several=several)
-    for message in visible.long_unread().oldest_first()[:READ]:
+def _unfetchable(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for message in rows:
+        yield AttentionItem(
+            "unfetchable",
+            f"The content of {named(message)} cannot be fetched",
+            message.held_at,
+            f"The desk tried {message.fetch_tries} times and failed.",
+            _UNREAD,
+            ask_again(actor, message, "Try again"),
+            message,
+            several=f"contents of {message.connection} cannot be fetched",
+        )
+
+
+def _unread(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for message in rows:
         connection = message.connection
-        what = f"The content of {named(message)} has not arrived yet"
-        why = connection.paused_because or connection.last_error or f"{connection} has not returned it."
-        act = ask_again(actor, message, "Try again")
-        several = f"contents of {connection} have not arrived yet"
-        yield AttentionItem("unread", what, message.held_at, why, advice, act, message, several=several)
+        yield AttentionItem(
+            "unread",
+            f"The content of {named(message)} has not arrived yet",
+            message.held_at,
+            connection.paused_because or connection.last_error or f"{connection} has not returned it.",
+            _UNREAD,
+            ask_again(actor, message, "Try again"),
+            message,
+            several=f"contents of {connection} have not arrived yet",
+        )
 
 
-def _without_word(actor: Actor) -> Iterator[AttentionItem]:
-    silent = Message.objects.visible_to(actor).without_word().select_related("connection", "mailbox")
-    for message in silent.order_by("changed_at")[:READ]:
+def _without_word(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for message in rows:
         yield AttentionItem(
             "silent",
             f"{named(message)} was approved, but MultiMail has not reported it as sent",
@@ -240,9 +245,8 @@ def _without_word(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _events(actor: Actor) -> Iterator[AttentionItem]:
-    events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").with_head_of_body()
-    for event in events.order_by("received_at")[:READ]:
+def _events(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for event in rows:
         may = actor.is_a(Role.ADMIN, connection=event.connection_id, mailbox=None)
         name = event.name or "without a name"
         connection = event.connection
@@ -280,10 +284,9 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _unsigned(actor: Actor) -> Iterator[AttentionItem]:
-    for connection in Connection.objects.visible_to(actor).with_unsigned().order_by("name"):
+def _unsigned(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for connection in rows:
         number = connection.unsigned_count
-        assert connection.unsigned_since is not None, "it is stored with the number"
         is_admin = actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
         address = f"{reverse('connection', args=[connection.pk])}#webhook"
         yield AttentionItem(
@@ -298,29 +301,30 @@ def _unsigned(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    """Yield a broken ledger and delayed sealing, one item each; both are the operator's to end."""
-    if not actor.sees_all():
-        return
-    for check in Check.objects.latest_finished().broken():
-        why = (check.findings or ["No reason was recorded."])[0]
-        since = check.ended_at or check.started_at
-        advice = "Change nothing. Copy the database and the seals' file, and read all findings."
-        act = Act("See the findings", reverse("ledger-state"))
+def _broken_ledger(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for check in rows:
         yield AttentionItem(
-            "ledger_broken", "The ledger failed verification", since, why, advice, act, whose="whoever runs the desk"
+            "ledger_broken",
+            "The ledger failed verification",
+            check.ended_at or check.started_at,
+            (check.findings or ["No reason was recorded."])[0],
+            "Change nothing. Copy the database and the seals' file, and read all findings.",
+            Act("See the findings", reverse("ledger-state")),
+            whose=OPERATOR,
         )
+
+
+def _unsealed(now: datetime) -> Iterator[AttentionItem]:
+    """Yield that sealing is late, as one item, however many entries wait."""
     state = sealing_state(now)
     if state.is_on and state.is_late and state.waits_since:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
         what = "The ledger is not sealed" if state.last is None else "The newest ledger entries are not sealed"
-        yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
+        yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose=OPERATOR)
 
 
-def _in_doubt(actor: Actor) -> Iterator[AttentionItem]:
-    """Return the oldest decisions that a person has to end, or that reads should have ended."""
-    found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:READ]
-    for decision in found:
+def _in_doubt(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for decision in rows:
         if decision.state == DecisionState.UNKNOWN:
             yield _unknown(decision, actor)
         elif decision.state == DecisionState.UNATTRIBUTED:
@@ -391,10 +395,8 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     )
 
 
-def _refused(actor: Actor) -> Iterator[AttentionItem]:
-    """Return the oldest recently refused decisions whose messages are held again."""
-    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")
-    for decision in found.select_related("given_by")[:READ]:
+def _refused(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for decision in rows:
         when = time_in_words(decision.later_at, decision.later_zone)
         chosen = f"{decision.giver} approved it for {when}. " if when else ""
         yield AttentionItem(
@@ -410,14 +412,8 @@ def _refused(actor: Actor) -> Iterator[AttentionItem]:
         )
 
 
-def _half_replaced(actor: Actor) -> Iterator[AttentionItem]:
-    """Return the oldest edits after which both messages are held, or may be."""
-    found = (
-        Replacement.objects.visible_to(actor)
-        .left_half()
-        .select_related("message__connection", "message__mailbox", "person")
-    )
-    for row in found.order_by("created_at")[:READ]:
+def _half_replaced(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+    for row in rows:
         message = row.message
         if row.upstream_id:
             what = f"{named(message)} and its edited version are both held"

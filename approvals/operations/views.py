@@ -20,7 +20,7 @@ from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
-from approvals.operations.items import AttentionItem, grouped
+from approvals.operations.items import grouped
 from approvals.reconcile.ask_again import carry_out_now
 from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment
@@ -119,20 +119,16 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     for one in group.acts:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
-            _settle(one, actor, is_put_away=request.POST.get("do") == "dismiss")
+            if one.event is None:
+                assert one.message is not None, "what is neither of a message nor of a webhook has no like"
+                have_asked(actor, one.message.public_id)
+            elif request.POST.get("do") == "dismiss":
+                dismiss_event(event_id=one.event.pk, actor=actor)
+            elif one.kind == WebhookEvent.Result.POISON:
+                replay_event(event_id=one.event.pk, actor=actor)
+            else:
+                _compare(one.event, actor)
     return _done(request, f"Started for {len(group.acts)}. The result appears here in a few seconds.")
-
-
-def _settle(one: AttentionItem, actor: Actor, *, is_put_away: bool) -> None:
-    if one.event is None:
-        assert one.message is not None, "what is neither of a message nor of a webhook has no like"
-        have_asked(actor, one.message.public_id)
-    elif is_put_away:
-        dismiss_event(event_id=one.event.pk, actor=actor)
-    elif one.kind == WebhookEvent.Result.POISON:
-        replay_event(event_id=one.event.pk, actor=actor)
-    else:
-        _compare(one.event, actor)
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:

@@ -346,7 +346,7 @@ def test_unhealthy_connection_can_be_read_now(admin, connection, press):
     ):
         with rolled_back():
             Connection.objects.update(**fields)
-            [one] = attention._connections(actor, NOW)
+            [one] = attention_for(actor, NOW)
             assert words in one.what, fields
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     [one] = found(admin)
