@@ -5,7 +5,6 @@ says how far that came. A message that was decided meanwhile is passed over, so 
 together decide each message once.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -29,9 +28,6 @@ from mirror.states import Outcome
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
 
-log = logging.getLogger(__name__)
-
-REJECT = "approvals.tasks.reject_set_apart"
 MOST_CAP = 1_000_000
 _AT_A_TIME = 25
 
@@ -116,12 +112,11 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
             reason=brake.reject_reason,
             batch=BatchInfo(f"brake {brake.pk}", extra=timedelta(0)),
         )
-    except AlreadyDecided as error:
-        first = error.decision
-        # This very wish decided it: a worker died before it noted that, or another one was faster.
-        if not isinstance(first, Decision) or (str(first.given_by_id), first.outcome) != (actor.id, Outcome.REJECT):
-            note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
     except DeskError as error:
+        first = error.decision if isinstance(error, AlreadyDecided) else None
+        if isinstance(first, Decision) and (str(first.given_by_id), first.outcome) == (actor.id, Outcome.REJECT):
+            # This very wish decided it: a worker died before it noted that, or another one was faster.
+            return
         # Not readable yet, or no longer theirs to decide: it is named in the ledger, and the others go on.
         note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
 

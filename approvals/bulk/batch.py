@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
-from approvals.decisions.decide import BatchInfo, VerdictResult, give_verdict, note_refusal, undo_decision
+from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
@@ -79,7 +79,13 @@ def decide_batch(
                 reason=reason,
                 batch=batch,
             )
-            ended.append(_result(one.message, result))
+            if result.decision is not None:
+                ended.append(ItemResult(one.message, result.decision))
+            elif result.lesson:
+                ended.append(ItemResult(one.message, sentence=result.lesson, was_practice=True))
+            else:
+                sentence = f"{result.progress} approvals are given."
+                ended.append(ItemResult(one.message, sentence=sentence, counts=True))
         except DeskError as error:
             if own := _own_decision(error, one, actor, outcome, reason):
                 ended.append(ItemResult(one.message, own))
@@ -103,14 +109,6 @@ def decide_batch(
     with transaction.atomic():
         record("bulk.decided", actor=actor, details=details)
     return ended
-
-
-def _result(message: UUID, result: VerdictResult) -> ItemResult:
-    if result.decision is not None:
-        return ItemResult(message, result.decision)
-    if result.lesson:
-        return ItemResult(message, sentence=result.lesson, was_practice=True)
-    return ItemResult(message, sentence=f"{result.progress} approvals are given.", counts=True)
 
 
 def _own_decision(error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str) -> Decision | None:

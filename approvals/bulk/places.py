@@ -74,21 +74,16 @@ def _place(
     shared: Sequence[Sequence[Block]],
     offsets: Sequence[Sequence[int]],
 ) -> Place:
-    values = []
-    starts = []
-    for own, blocks, offset in zip(words, shared, offsets, strict=True):
-        begin, end = _where(span, blocks)
-        values.append("".join(own[begin:end]))
-        starts.append(offset[begin])
-    return Place(tuple(values), tuple(starts), agreed(values))
-
-
-def _where(span: tuple[int, int], blocks: Sequence[Block]) -> tuple[int, int]:
-    """Return where a span of the first text lies in another, with what the other inserted at its edges.
+    """Return what each text says in a span of the first one, with what it inserted at the edges of that.
 
     A span holds every gap that it touches whole, so that both edges lie in or beside a shared block.
     """
     start, end = span
-    begin = next(y + start - x for x, y, length in blocks if x <= start <= x + length)
-    stop = next(y + end - x for x, y, length in reversed(blocks) if x <= end <= x + length)
-    return begin, stop
+    values = []
+    starts = []
+    for own, blocks, offset in zip(words, shared, offsets, strict=True):
+        begin = next(y + start - x for x, y, length in blocks if x <= start <= x + length)
+        stop = next(y + end - x for x, y, length in reversed(blocks) if x <= end <= x + length)
+        values.append("".join(own[begin:stop]))
+        starts.append(offset[begin])
+    return Place(tuple(values), tuple(starts), agreed(values))

@@ -44,28 +44,21 @@ def set_up_problem(message: Message) -> str:
     mailbox = message.mailbox
     if mailbox is None:
         return "Its mailbox is not known, so an edited version cannot be sent. Request changes instead."
-    if problem := _key_problem(message):
-        return problem
-    if mailbox.oversight_mode == "read_only":
-        return f"{mailbox} is read only: nothing can be sent from it. Reject the message instead."
-    if mailbox.oversight_mode in _UNREVIEWED and not connection.is_our_gateway:
-        return f"{mailbox} now sends without review, so an edited version would be sent at once. Request changes."
-    return ""
-
-
-def _key_problem(message: Message) -> str:
-    """Return why the connection's agent key cannot send the corrected message; empty where it can."""
-    connection = message.connection
     put_in = f"An admin can enter an agent key of {connection} that may send and read, under Connections."
     if not connection.agent_key:
         return f"Sending an edited version needs an agent key, and this connection has none. {put_in}"
     scopes = connection.key_scopes.get("agent")
     if scopes is not None and "send" not in scopes:
         return f"The agent key of this connection may not send. {put_in}"
-    if connection.agent_key.startswith("mm_test_") and not message.sandbox:
+    is_sandbox_key = connection.agent_key.startswith("mm_test_")
+    if is_sandbox_key and not message.sandbox:
         return f"The agent key of this connection is a sandbox key: nobody would get the message. {put_in}"
-    if message.sandbox and not connection.agent_key.startswith("mm_test_"):
+    if message.sandbox and not is_sandbox_key:
         return "This is a test message, and the agent key sends real mail. Request changes instead."
+    if mailbox.oversight_mode == "read_only":
+        return f"{mailbox} is read only: nothing can be sent from it. Reject the message instead."
+    if mailbox.oversight_mode in _UNREVIEWED and not connection.is_our_gateway:
+        return f"{mailbox} now sends without review, so an edited version would be sent at once. Request changes."
     return ""
 
 

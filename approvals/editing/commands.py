@@ -31,7 +31,6 @@ from approvals.practice import ending as practice
 from common.actors import Actor
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
-from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
@@ -52,7 +51,11 @@ def replace_message(
     known = Replacement.objects.filter(reference=reference).first()
     if known is not None and (known.message_id, str(known.person_id)) == (locked.pk, actor.id):
         return known
-    _check_undecided(locked)
+    decision = locked.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
+    if decision is not None:
+        raise AlreadyDecided(who_was_first(decision), decision=decision)
+    if (other := locked.replacements.open().select_related("person").first()) is not None:
+        raise AlreadyDecided(f"{other.person} has already edited this message, and the edited version is being sent.")
     ruling = rulings([locked], actor)[locked.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -85,14 +88,6 @@ def replace_message(
     record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)
     tasks.send_replacement.delay_on_commit(row.pk)
     return row
-
-
-def _check_undecided(message: Message) -> None:
-    decision = message.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
-    if decision is not None:
-        raise AlreadyDecided(who_was_first(decision), decision=decision)
-    if (other := message.replacements.open().select_related("person").first()) is not None:
-        raise AlreadyDecided(f"{other.person} has already edited this message, and the edited version is being sent.")
 
 
 def suggest_changes(

@@ -36,7 +36,17 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
     if not awaits_review(locked.pk):
         raise AlreadyDecided("This message is already decided, so its deadline cannot be extended.")
     now = clock()
-    _check(locked, until=until, reason=reason, now=now)
+    deadline = deadline_of(locked)
+    if deadline is None:
+        raise ActNotAllowed("This message has no deadline.")
+    if locked.expires_at is not None and locked.expires_at <= now:
+        raise ActNotAllowed("This message has expired; it is being rejected.")
+    if not reason.strip():
+        raise ActNotAllowed("Write why it needs more time.")
+    if until <= max(now, deadline):
+        raise ActNotAllowed("Choose a time after now and after its present deadline.")
+    if until > now + LONGEST:
+        raise ActNotAllowed("Choose a time in the next 90 days.")
     before = locked.expires_at
     if before is not None:
         locked.expires_at = max(before, until)
@@ -58,20 +68,6 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
 def deadline_of(message: Message) -> datetime | None:
     """Return the earliest deadline that a message has."""
     return min(filter(None, (message.expires_at, message.review.decide_by, message.review.look_by)), default=None)
-
-
-def _check(message: Message, *, until: datetime, reason: str, now: datetime) -> None:
-    deadline = deadline_of(message)
-    if deadline is None:
-        raise ActNotAllowed("This message has no deadline.")
-    if message.expires_at is not None and message.expires_at <= now:
-        raise ActNotAllowed("This message has expired; it is being rejected.")
-    if not reason.strip():
-        raise ActNotAllowed("Write why it needs more time.")
-    if until <= max(now, deadline):
-        raise ActNotAllowed("Choose a time after now and after its present deadline.")
-    if until > now + LONGEST:
-        raise ActNotAllowed("Choose a time in the next 90 days.")
 
 
 def _moment(at: datetime | None) -> str:

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.decisions.decide import give_verdict, note_refusal, take_back_approval, undo_decision
 from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
-from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, to_be_read
+from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_be_read
 from approvals.decisions.later import LATER_FIELDS, later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
@@ -176,10 +176,13 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         # Without serious findings it is decided on the message's own page.
         return redirect(message_address(request, public_id))
     conversation = conversation_of(message)
+    pieces = {piece.lower() for one in findings for piece in one.evidence}
+    content = stored_content(message.revision)
+    is_inbound = message.direction == "inbound"
     form = HighRiskForm(
         request.POST if request.method == "POST" else None,
         findings=findings,
-        asked=_asked(message, findings),
+        asked=recipient_question(content, is_inbound=is_inbound, suspicious=pieces),
         has_late=bool(conversation.late),
     )
     if not form.is_valid():
@@ -193,13 +196,6 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "risk_read": form.cleaned_data["risk_read"],
     }
     return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
-
-
-def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
-    assert message.revision is not None, "only what was fetched has findings"
-    pieces = {piece.lower() for one in findings for piece in one.evidence}
-    content = stored_content(message.revision)
-    return recipient_question(content, is_inbound=message.direction == "inbound", suspicious=pieces)
 
 
 def _page(

@@ -41,7 +41,8 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message as a form; on POST have the corrected one sent for review, or suggest it to the agent."""
     message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
-    possible = _possible(request, message, content)
+    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
+    possible = editability(message, content, ruling=ruling, files=attached_files(message))
     if message.decisions.filter(state__in=LIVE_DECISIONS).exists() or content is None or not possible.may_suggest:
         if request.method == "POST":
             sentence = possible.why_not or "This message is already decided. Nothing was changed."
@@ -49,7 +50,16 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             return answer_with_message(request, public_id, status=status, error=sentence)
         return _page(request, message, content, replace(possible, may_suggest=False), {})
     if request.method != "POST":
-        return _page(request, message, content, possible, _fields(message, content))
+        typed = {
+            "to": ", ".join(content.to),
+            "cc": ", ".join(content.cc),
+            "bcc": ", ".join(content.bcc),
+            "subject": content.subject,
+            "markdown": content.markdown or "",
+            "reference": new_reference(),
+            "fingerprint": message.revision.fingerprint if message.revision else "",
+        }
+        return _page(request, message, content, possible, typed)
     form = EditForm(request.POST)
     if not form.is_valid():
         return _page(request, message, content, possible, request.POST, form=form, status=422)
@@ -60,12 +70,6 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         note_refusal(message, actor=request.actor, outcome=outcome, sentence=error.sentence)
         status = http_status(error)
         return _page(request, message, content, possible, request.POST, error=error.sentence, status=status)
-
-
-def _possible(request: DeskRequest, message: Message, content: Content | None) -> Editability:
-    files = attached_files(message)
-    ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
-    return editability(message, content, ruling=ruling, files=files)
 
 
 def _carry_out(request: DeskRequest, message: Message, content: Content, form: EditForm) -> HttpResponse:
@@ -85,19 +89,6 @@ def _carry_out(request: DeskRequest, message: Message, content: Content, form: E
         replace_message(**asked, reference=typed["reference"])
         notice = "" if message.is_practice else "The edited version is being sent for review."
     return back_to_message(request, message.public_id, notice=notice)
-
-
-def _fields(message: Message, content: Content) -> dict[str, str]:
-    """Return the message as the form shows it at first."""
-    return {
-        "to": ", ".join(content.to),
-        "cc": ", ".join(content.cc),
-        "bcc": ", ".join(content.bcc),
-        "subject": content.subject,
-        "markdown": content.markdown or "",
-        "reference": new_reference(),
-        "fingerprint": message.revision.fingerprint if message.revision else "",
-    }
 
 
 def _page(

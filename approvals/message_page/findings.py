@@ -49,24 +49,24 @@ def findings_of(message: Message, weights: Mapping[str, int], *, query: str = ""
     findings = [restored(one) for one in message.revision.findings] if message.revision else []
     page = reverse("message", args=[message.public_id])
     order = {name: number for number, name in enumerate(RULES)}
-    lines = [_line(one, points_of(one, weights), page, query) for one in findings]
+    lines = []
+    for one in findings:
+        rule = RULES.get(one.rule)
+        points = points_of(one, weights)
+        line = FoundLine(
+            rule=one.rule,
+            words=rule.words if rule else one.rule.replace("_", " "),
+            level=level_of(points),
+            sentence=one.sentence,
+            detail=one.detail,
+            points=points,
+            name=finding_name(one),
+            jump=jump_to(one, page, query),
+            evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
+        )
+        lines.append(line)
     lines.sort(key=lambda line: (-line.points, order.get(line.rule, len(order))))
     return lines, score(findings, weights)
-
-
-def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
-    rule = RULES.get(one.rule)
-    return FoundLine(
-        rule=one.rule,
-        words=rule.words if rule else one.rule.replace("_", " "),
-        level=level_of(points),
-        sentence=one.sentence,
-        detail=one.detail,
-        points=points,
-        name=finding_name(one),
-        jump=jump_to(one, page, query),
-        evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
-    )
 
 
 def jump_to(one: Finding, page: str, query: str) -> Jump | None:

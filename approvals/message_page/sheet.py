@@ -129,7 +129,12 @@ def sheet_context(
     """Return what the sheet shows; `query` is the queue's query string, question mark included."""
     if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
-    comparison = _compared(message, content, rendered, is_open=way.name == "parts")
+    comparison = None
+    if message.revision is not None and content.html is not None and content.markdown is not None:
+        comparison = compare_parts(content, rendered, rendered_text_of(message.revision, content))
+    elif way.name == "parts":
+        # A message with one part is compared only on request.
+        comparison = compare_parts(content, rendered)
     context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
     if way.name == "text":
         context["stretch"] = stretch_of(rendered.text, page=way.page)
@@ -151,13 +156,6 @@ def sheet_context(
 def twin_of(rendered: RenderedMessage) -> Stretch:
     """Return the text of the frame as it is read: without Markdown syntax, and with hidden text marked."""
     return stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
-
-
-def _compared(message: Message, content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
-    """Return how the parts differ; for a message with one part only on request."""
-    if message.revision is not None and content.html is not None and content.markdown is not None:
-        return compare_parts(content, rendered, rendered_text_of(message.revision, content))
-    return compare_parts(content, rendered) if is_open else None
 
 
 def _tabs(

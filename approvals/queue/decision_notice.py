@@ -62,14 +62,6 @@ class DecisionNotice:
         return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
 
 
-@dataclass(frozen=True)
-class ApprovalNotice:
-    """An approval of the viewing person, for whose message others still have to approve: "1 of 2"."""
-
-    message: Message
-    approvals: str
-
-
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     """Return the notice's context; empty where this person's decision is missing, old or undone."""
     if public_id is None:
@@ -94,7 +86,8 @@ def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:
     own = message.verdicts.filter(person=int(actor.id), awaits_others=True, revision=message.revision_id).first()
     if own is None or timezone.now() - own.given_at >= NEWS_LASTS:
         return {}
-    return {"just_approved": ApprovalNotice(message, str(own.seen.get("approvals") or ""))}
+    # As "1 of 2".
+    return {"just_approved": {"message": message, "approvals": own.seen.get("approvals") or ""}}
 
 
 def _is_news(decision: Decision, actor: Actor) -> bool:

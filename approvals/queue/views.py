@@ -112,13 +112,13 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
 
 def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
-    found = page_of(actor, filters) if filters.gathers_floods else _gathered(actor, filters)
+    found = page_of(actor, filters, is_gathered=not filters.gathers_floods)
     # Mostly one page has all that waits, and nothing has to be counted.
     is_whole = filters.shows_all_waiting and len(found) <= PAGE
     waiting = waiting_among(found) if is_whole else waiting_of(actor)
     # By default only floods are gathered; most pages have none, so that is checked first.
     if filters.gathers_floods and _has_flood(actor, filters, found):
-        found = _gathered(actor, filters)
+        found = page_of(actor, filters, is_gathered=True)
     clock_now = clock()
     rows = rows_of(
         found[:PAGE],
@@ -260,18 +260,13 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
     return queue_messages().of_tab(actor, filters.tab).matching(filters)
 
 
-def page_of(actor: Actor, filters: Filters) -> list[Message]:
+def page_of(actor: Actor, filters: Filters, *, is_gathered: bool = False) -> list[Message]:
     """Return the messages of a page, and one more, which shows that there is a next page."""
-    return list(_page_of(_asked_for(actor, filters), filters))
-
-
-def _gathered(actor: Actor, filters: Filters) -> list[Message]:
-    return list(_page_of(_asked_for(actor, filters).gathered(filters), filters))
-
-
-def _page_of(messages: QueueQuerySet, filters: Filters) -> QueueQuerySet:
+    messages = _asked_for(actor, filters)
+    if is_gathered:
+        messages = messages.gathered(filters)
     order = order_of(filters)
-    return messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1]
+    return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
 
 
 def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:

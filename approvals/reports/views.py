@@ -71,10 +71,6 @@ class DecisionsForm(forms.Form):
         named = {name: self.cleaned_data.get(name, "") for name in ("who", "where", "figure")}
         return Asked(self.asked_month, **named)
 
-    @property
-    def asked_page(self) -> int:
-        return self.cleaned_data.get("page") or 1
-
 
 class PeopleForm(SentenceForm):
     """Whether figures of single people are shown, and what allows it."""
@@ -157,7 +153,7 @@ def rows(request: DeskRequest) -> HttpResponse:
     if asked.who.startswith("person-") and not shows_people():
         raise Http404("Figures of single people are not shown.")
     made, past = rows_of(request.actor, asked)
-    page = form.asked_page
+    page = form.cleaned_data.get("page") or 1
     number = made.count()
     gone = past.count()
     begin = (page - 1) * PAGE
