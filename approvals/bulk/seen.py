@@ -83,7 +83,10 @@ def approvable(
     unread = sum(one.message not in read for one in ticked if not one.why_alone)
     if with_unread:
         if typed != unread:
-            raise UnreadNotCounted(_miscounted(typed, unread))
+            are = f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
+            if not typed:
+                raise UnreadNotCounted(f"Nothing was approved: {are}. Type that number to approve them too.")
+            raise UnreadNotCounted(f"Nothing was approved: you typed {typed}, and {are}.")
         return tuple(ticked)
     chosen = tuple(one for one in ticked if one.why_alone or (one.message in read and one.message in counted))
     if unread and all(one.why_alone for one in chosen):
@@ -92,10 +95,3 @@ def approvable(
             "type how many are unread."
         )
     return chosen
-
-
-def _miscounted(typed: int, unread: int) -> str:
-    are = f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
-    if not typed:
-        return f"Nothing was approved: {are}. Type that number to approve them too."
-    return f"Nothing was approved: you typed {typed}, and {are}."

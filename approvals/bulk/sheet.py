@@ -252,6 +252,8 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
         is_short = size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
         left -= size if is_short else 0
         findings, score = findings_of(message, weights)
+        claim = live_claim(message, now=now)
+        is_others = claim is not None and str(claim.person_id) != actor.id
         previews = files.get(revision.pk, [])
         item = Item(
             message=message,
@@ -265,7 +267,7 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
             files=previews,
             not_stored=content.attachments[len(previews) :],
-            holder=_holder(message, actor, now),
+            holder=f"{claim.words} {claim.person}" if claim and is_others else "",
             reason=stated_reason(message.trigger),
             unseen=unseen_fields(content),
         )
@@ -318,9 +320,3 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
     for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order() if versions else ():
         found.setdefault(file.revision_id, []).append(preview_of(file))
     return found
-
-
-def _holder(message: Message, actor: Actor, now: datetime) -> str:
-    """Return who else has claimed it; empty where nobody has."""
-    claim = live_claim(message, now=now)
-    return f"{claim.words} {claim.person}" if claim and str(claim.person_id) != actor.id else ""

@@ -1,7 +1,7 @@
 """Claiming, snoozing and commenting on a message. Forms get a page, htmx gets fragments."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +38,6 @@ from common.pages import DeskRequest
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
-from people.models import Person
 
 
 @login_required
@@ -167,7 +166,11 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     except ActNotAllowed as error:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
-        notice = _comment_notice(asked)
+        notice = "Comment posted. Whoever opens this message sees it."
+        if asked:
+            *others, last = map(str, asked)
+            names = f"{', '.join(others)} and {last}" if others else last
+            notice = f"Comment posted. {names} will see it under Mine."
         return _fragment(request, message, "_comments", comment_notice=notice, comment_remarks=remarks)
     return redirect(f"{message_address(request, public_id)}#comments")
 
@@ -195,11 +198,3 @@ def _refuse_comment(request: DeskRequest, message: Message, error: str, *, statu
     if request.htmx:
         return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
     return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
-
-
-def _comment_notice(asked: Sequence[Person]) -> str:
-    if not asked:
-        return "Comment posted. Whoever opens this message sees it."
-    *others, last = map(str, asked)
-    names = f"{', '.join(others)} and {last}" if others else last
-    return f"Comment posted. {names} will see it under Mine."
