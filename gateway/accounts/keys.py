@@ -122,10 +122,8 @@ def _locked(key: ApiKey) -> ApiKey:
 
 def _check_another_admin(key: ApiKey) -> None:
     """Refuse to remove the last admin key: nobody could make a new one."""
-    if not key.administers():
-        return
-    others = ApiKey.objects.filter(account_id=key.account_id).account_admins().exclude(pk=key.pk)
-    if not others.exists():
+    admins = ApiKey.objects.filter(account_id=key.account_id).account_admins()
+    if list(admins[:2]) == [key]:
         raise Conflict(
             "This is the last key that can administer the whole account. Create another one first.", code="last_admin"
         )

@@ -41,8 +41,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
                 f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
                 code="plan_limit",
             )
-        _check_per_call(account, settings)
-        _check_forwarding(account, settings)
+        _check_settings(account, settings)
         if settings.get("commercial"):
             _check_commercial(account, settings)
         loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
@@ -80,8 +79,7 @@ def change_mailbox(
             )
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-        _check_per_call(mailbox.account, changes)
-        _check_forwarding(mailbox.account, changes)
+        _check_settings(mailbox.account, changes)
         if changes.get("commercial", mailbox.commercial):
             # Locked, so that the postal address is not taken away meanwhile.
             account = Account.objects.select_for_update(no_key=True).get(pk=mailbox.account_id)
@@ -235,13 +233,10 @@ def _check_minimum(account: Account, mode: Mode) -> None:
         )
 
 
-def _check_per_call(account: Account, changes: dict[str, Any]) -> None:
-    if changes.get("allow_looser_per_call") and account.minimum_oversight_mode:
+def _check_settings(account: Account, changes: dict[str, Any]) -> None:
+    if changes.get("allow_looser_per_call"):
         # A call could then ask for any mode.
         _check_minimum(account, Mode.AUTONOMOUS)
-
-
-def _check_forwarding(account: Account, changes: dict[str, Any]) -> None:
     if changes.get("forward_inbound") and not notices.oversight_address(account):
         raise Invalid(
             "forward_inbound: received mail is forwarded to the account's oversight address. Set oversight_email "

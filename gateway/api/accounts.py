@@ -12,13 +12,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, m
 from gateway.accounts import accounts
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import BY_OPERATOR, Answer, Changed, PendingApproval, Problem, answer, not_offered
-from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, none_if_empty
+from gateway.api.answers import BY_OPERATOR, Answer, Changed, Iso, PendingApproval, Problem, answer, not_offered
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, lower, none_if_empty
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
-from gateway.models import Account, ApiKey, AuditLogEntry, Email, Feedback, Mailbox
+from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Mode, stricter
 from gateway.timestamps import epoch_milliseconds, iso
@@ -63,11 +63,7 @@ class FeedbackKept(Answer):
     status: str
 
 
-def _lower_or_none(value: object) -> object:
-    return (value.strip().lower() or None) if isinstance(value, str) else value
-
-
-_Breakdown = Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)]
+_Breakdown = Annotated[Literal["summary", "daily"] | None, BeforeValidator(none_if_empty), BeforeValidator(lower)]
 _Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)]
 
 
@@ -150,10 +146,22 @@ class Usage(Answer):
     data: list[UsageOfDay] | None = None
 
 
+class AuditEntry(Answer):
+    """One act."""
+
+    id: str
+    action: str
+    resource_type: str
+    resource_id: str
+    actor_key_id: str | None
+    metadata: dict[str, Any]
+    created_at: Iso
+
+
 class AuditLog(Answer):
     """A page of the audit log."""
 
-    entries: list[dict[str, Any]]
+    entries: list[AuditEntry]
     cursor: str | None
 
 
@@ -232,15 +240,34 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     key = request.auth
     now = timezone.now()
     check_unlimited(key)
+    parts = []
+    # Whether a person confirms the change, whatever the operator asks codes for.
+    loosens = False
+    account = key.account
+    changes = body.changes()
+    if body.hold_all is False:
+        parts.append("Stop holding all mail (hold_all)")
+        loosens = account.hold_all_at is not None and key.has_conflict_of_interest()
+    if body.require_fingerprint is False:
+        parts.append("Take decisions without a fingerprint")
+        loosens = loosens or account.require_fingerprint
+    if (wanted := body.minimum_oversight_mode) is not None:
+        parts.append(f"Set the minimum oversight mode to {wanted or 'any'}")
+        if minimum := account.minimum_oversight_mode:
+            loosens = loosens or wanted == "" or stricter(Mode(wanted), Mode(minimum)) != wanted
+    if (copies := changes.get("oversight_email")) is not None:
+        parts.append(f"Make the oversight address {copies or 'nobody'}")
+        # Codes, monitored mail and forwarded mail would go to another address from then on.
+        loosens = loosens or copies != account.oversight_email
     with confirmed(
         key,
         "update_account",
         body.act(),
-        summary=_summary(body),
+        summary="; ".join(parts) or "Change the account",
         code=body.approval_code,
-        needed=_loosens(body, key),
+        needed=loosens,
     ):
-        account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
+        account = accounts.change_account(key=key, changes=changes, hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
 
 
@@ -266,37 +293,6 @@ def delete_account(
     return answer({"id": key.account_id, "status": "deleted"})
 
 
-def _loosens(body: AccountPatch, key: ApiKey) -> bool:
-    """Whether a person confirms the change, whatever the operator asks codes for."""
-    account = key.account
-    if body.hold_all is False and account.hold_all_at is not None and key.has_conflict_of_interest():
-        return True
-    if account.require_fingerprint and body.require_fingerprint is False:
-        return True
-    # Codes, monitored mail and forwarded mail would go to another address from then on.
-    if body.changes().get("oversight_email", account.oversight_email) != account.oversight_email:
-        return True
-    minimum = account.minimum_oversight_mode
-    wanted = body.minimum_oversight_mode
-    if not minimum or wanted is None:
-        return False
-    return wanted == "" or stricter(Mode(wanted), Mode(minimum)) is not Mode(wanted)
-
-
-def _summary(body: AccountPatch) -> str:
-    parts = []
-    if body.hold_all is False:
-        parts.append("Stop holding all mail (hold_all)")
-    if body.require_fingerprint is False:
-        parts.append("Take decisions without a fingerprint")
-    if body.minimum_oversight_mode is not None:
-        parts.append(f"Set the minimum oversight mode to {body.minimum_oversight_mode or 'any'}")
-    copies = body.changes().get("oversight_email")
-    if copies is not None:
-        parts.append(f"Make the oversight address {copies or 'nobody'}")
-    return "; ".join(parts) or "Change the account"
-
-
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
@@ -317,10 +313,4 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return answer(lists.page_of(rows, "entries", _entry, limit=limit, cursor=cursor, default=100, most=500))
-
-
-def _entry(row: AuditLogEntry) -> dict[str, Any]:
-    names = ("action", "resource_type", "resource_id", "actor_key_id", "metadata")
-    shown = {name: getattr(row, name) for name in names}
-    return {"id": row.pk, **shown, "created_at": iso(row.created_at)}
+    return answer(lists.page_of(rows, "entries", AuditEntry.of, limit=limit, cursor=cursor, default=100, most=500))

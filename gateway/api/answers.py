@@ -1,18 +1,31 @@
 """What every documented answer has in common, and how one is returned.
 
-Answers are documented by classes, for the OpenAPI document; handlers build plain objects, which may have more keys.
+Answers are documented by classes, for the OpenAPI document. Where one is a row as it is stored, its class makes it;
+elsewhere handlers build plain objects, which may have more keys.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
+from django.db.models import Model
 from django.http import HttpRequest, JsonResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from gateway.timestamps import iso
+
+Iso = Annotated[str, BeforeValidator(iso)]
+# What is empty is shown as null.
+OrNone = BeforeValidator(lambda value: value or None)
 
 
 class Answer(BaseModel):
     """Base of all documented answers."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", from_attributes=True)
+
+    @classmethod
+    def of(cls, row: Model) -> dict[str, Any]:
+        """Return a row as this answer shows it."""
+        return cls.model_validate(row).model_dump()
 
 
 class Problem(Answer):

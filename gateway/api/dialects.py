@@ -92,7 +92,7 @@ def read_email(request: KeyedRequest, email: str) -> HttpResponse:
 @router.post("/emails/{email}/reply", auth=SEND, response=_SENT)
 def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
     """Answer a message. Answers `queued` for every accepted message."""
-    return sending.reply_by_id(request, email, body)
+    return sending.reply_to(request, email, body)
 
 
 @router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
@@ -105,7 +105,7 @@ def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
 @router.patch("/emails/{email}/decide", auth=OVERSIGHT, response=Decided, operation_id="decide_by_patch")
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpResponse:
     """Approve or reject a held message."""
-    return oversight.decide_by_id(request, email, body)
+    return oversight.decide(request, email, body, flat=True)
 
 
 @router.post("/emails/{email}/report-spam", auth=SEND, response=SpamLabel)

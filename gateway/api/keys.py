@@ -9,12 +9,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts import keys
 from gateway.accounts.confirmations import confirmed
-from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.models import ApiKey
 from gateway.models.accounts import Scope
-from gateway.timestamps import iso
 
 _NAMES = ", ".join(Scope.values)
 
@@ -74,10 +73,13 @@ class KeyAnswer(Answer):
     name: str
     prefix: str
     scopes: list[str]
-    mailboxes: list[str] | None
+    # Null: all of them.
+    mailboxes: Annotated[list[str] | None, OrNone] = Field(validation_alias="mailbox_ids")
     sandbox: bool
-    created_at: str
-    last_used_at: str | None
+    created_at: Iso
+    last_used_at: Iso | None
+    revoked_at: Iso | None
+    paused_at: Iso | None
     is_active: bool
 
 
@@ -100,23 +102,6 @@ class Keys(Answer):
     api_keys: list[KeyAnswer]
 
 
-def key_json(key: ApiKey) -> dict[str, Any]:
-    """Return a key; `mailboxes` null: all of them."""
-    return {
-        "id": key.pk,
-        "name": key.name,
-        "prefix": key.prefix,
-        "scopes": key.scopes,
-        "mailboxes": key.mailbox_ids or None,
-        "sandbox": key.sandbox,
-        "created_at": iso(key.created_at),
-        "last_used_at": iso(key.last_used_at),
-        "revoked_at": iso(key.revoked_at),
-        "paused_at": iso(key.paused_at),
-        "is_active": key.revoked_at is None,
-    }
-
-
 router = Router(tags=["account"])
 
 
@@ -124,7 +109,7 @@ router = Router(tags=["account"])
 def list_keys(request: KeyedRequest) -> HttpResponse:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
-    return answer({"api_keys": [key_json(key) for key in rows]})
+    return answer({"api_keys": [KeyAnswer.of(key) for key in rows]})
 
 
 @router.post("/api-keys", auth=ADMIN, response={201: KeyMade, 202: PendingApproval})
@@ -146,7 +131,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         made, text = keys.create_key(
             key=request.auth, name=body.name, scopes=scopes, mailboxes=body.mailboxes, sandbox=body.sandbox
         )
-    return answer(key_json(made) | {"api_key": text, "key": text}, status=201)
+    return answer(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
 @router.patch("/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval})
@@ -173,7 +158,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
     ):
         changed = keys.change_key(key=request.auth, changed=found, changes=changes, now=timezone.now())
-    return answer(key_json(changed) | {"status": "updated"})
+    return answer(KeyAnswer.of(changed) | {"status": "updated"})
 
 
 @router.delete("/api-keys/{key_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})

@@ -39,11 +39,12 @@ def read_cursor(value: str | None, *, form: re.Pattern[str] = _ID) -> str | None
     return value
 
 
-def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], str | None]:
-    """Return the page of at most `limit` rows out of one row more, and the cursor of the next page."""
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], str(rows[limit - 1].pk)
+def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | None]:
+    """Return the page of at most `limit` rows, all of them for None, and the cursor of the next page."""
+    if limit is None:
+        return list(rows), None
+    page = list(rows[: limit + 1])
+    return page[:limit], str(page[limit - 1].pk) if len(page) > limit else None
 
 
 def page_of(
@@ -63,8 +64,7 @@ def page_of(
     """
     if before := read_cursor(cursor, form=_COUNT if numbered else _ID):
         rows = rows.filter(pk__lt=before)
-    size = clamp(limit, default=default, most=most)
-    page, following = cut(list(rows[: size + 1]), size)
+    page, following = cut(rows, clamp(limit, default=default, most=most))
     return {name: [shape(row) for row in page], "cursor": following}
 
 

@@ -124,7 +124,7 @@ def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
 
 
 def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
-    page, cursor = lists.cut(list(rows.with_mailbox()[: limit + 1]), limit)
+    page, cursor = lists.cut(rows.with_mailbox(), limit)
     return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
 
 

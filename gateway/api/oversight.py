@@ -50,8 +50,6 @@ _MEANT = {
     **dict.fromkeys(("email", "uid"), "email_id"),
     **dict.fromkeys(("reviewer", "approver", "user"), "decided_by"),
 }
-# How an answer shows a held message.
-Shape = Callable[[Email], dict[str, Any]]
 # Fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
@@ -217,7 +215,7 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
 
     A mailbox or account can require `expected_fingerprint`; a field that is not known is refused, not ignored.
     """
-    return _decide(request, body.names_email(), body, flat=False)
+    return decide(request, body.names_email(), body, flat=False)
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
@@ -229,49 +227,38 @@ def set_expiry(request: KeyedRequest, body: ExpiryIn) -> HttpResponse:
 
 def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
     """Approve or reject a held message."""
-    return decide_by_id(request, body.names_email(), body)
+    return decide(request, body.names_email(), body, flat=True)
 
 
-def decide_by_id(request: KeyedRequest, email_id: str, body: Verdict) -> HttpResponse:
-    """Approve or reject the held message of this id."""
-    return _decide(request, email_id, body, flat=True)
-
-
-def _list_pending(request: KeyedRequest, filters: PendingFilters, shape: Shape) -> HttpResponse:
+def _list_pending(
+    request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], dict[str, Any]]
+) -> HttpResponse:
+    page: Sequence[Email] = []
+    following = None
+    outcome: dict[str, Any] = {}
     if filters.email_id:
         found = email_named(request.auth, filters.email_id)
         if found.status in AWAITING_DECISION:
             check_may_read(request.auth, found)
-            return _rows([found], None, filters, shape)
-        # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
-        return _rows([], None, filters, shape, outcome=found.outcome() | shapes.delivery(found))
-    held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
-    emails = held.with_mailbox().with_key().with_attachments()
-    if filters.mailbox:
-        emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
-    if cursor := lists.read_cursor(filters.cursor):
-        emails = emails.filter(id__gt=cursor)
-    limit = filters.page_size()
-    if limit is None:
-        return _rows(list(emails), None, filters, shape)
-    page, following = lists.cut(list(emails[: limit + 1]), limit)
-    return _rows(page, following, filters, shape)
-
-
-def _rows(
-    emails: Sequence[Email],
-    cursor: str | None,
-    filters: PendingFilters,
-    shape: Shape,
-    *,
-    outcome: dict[str, Any] | None = None,
-) -> HttpResponse:
-    rows = [shape(email) for email in emails]
+            page = [found]
+        else:
+            # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
+            outcome = found.outcome() | shapes.delivery(found)
+    else:
+        held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
+        emails = held.with_mailbox().with_key().with_attachments()
+        if filters.mailbox:
+            emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
+        if cursor := lists.read_cursor(filters.cursor):
+            emails = emails.filter(id__gt=cursor)
+        page, following = lists.cut(emails, filters.page_size())
+    rows = [shape(email) for email in page]
     names = ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
-    return answer(dict.fromkeys(names, rows) | {"count": len(rows), "cursor": cursor} | (outcome or {}))
+    return answer(dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome)
 
 
-def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
+def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
+    """Approve or reject the held message of this id."""
     # Ignored, these would decide something else.
     if body.names_email() not in ("", email_id):
         raise Invalid("email_id: the path names another message. Nothing was decided.", field="email_id")

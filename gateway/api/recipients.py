@@ -1,6 +1,6 @@
 """Contacts, which live and sandbox keys share as they share mailboxes, and suppressed addresses."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from django.http import HttpResponse
 from ninja import Query, Router
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway.api import lists
-from gateway.api.answers import Answer, answer
+from gateway.api.answers import Answer, Iso, answer
 from gateway.api.bodies import Address, Body, Line, MailboxName, ShortLine, ShortText, example
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
@@ -16,7 +16,7 @@ from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Suppression
 from gateway.models.accounts import Scope
 from gateway.recipients import contacts, suppression
-from gateway.timestamps import epoch_milliseconds, iso
+from gateway.timestamps import epoch_milliseconds
 
 MAX_TAGS = 50
 
@@ -56,8 +56,10 @@ class ContactAnswer(Answer):
     name: str
     email: str
     tags: list[str]
-    mailbox: str | None
-    created_at: int
+    # A mailbox is written as its address.
+    mailbox: Annotated[str | None, BeforeValidator(lambda mailbox: mailbox and str(mailbox))]
+    mailbox_id: str | None
+    created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
 
 
 class Contacts(Answer):
@@ -81,7 +83,7 @@ class SuppressionAnswer(Answer):
     email_address: str
     reason: str
     mailbox_id: str | None
-    created_at: str
+    created_at: Iso
 
 
 class Suppressions(Answer):
@@ -121,7 +123,9 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
     return answer(
-        lists.page_of(rows, "contacts", _contact, limit=filters.limit, cursor=filters.cursor, default=500, most=1000)
+        lists.page_of(
+            rows, "contacts", ContactAnswer.of, limit=filters.limit, cursor=filters.cursor, default=500, most=1000
+        )
     )
 
 
@@ -133,7 +137,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     contact = contacts.add_contact(
         key=request.auth, email=body.email, name=(body.name or "").strip(), tags=body.tags, mailbox=mailbox
     )
-    return answer(_contact(contact), status=201)
+    return answer(ContactAnswer.of(contact), status=201)
 
 
 @router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=ContactDeleted)
@@ -144,28 +148,13 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
     return answer({"id": contact.pk, "deleted": True})
 
 
-def _contact(contact: Contact) -> dict[str, Any]:
-    return {
-        "id": contact.pk,
-        "name": contact.name,
-        "email": contact.email,
-        "tags": contact.tags,
-        "mailbox": contact.mailbox.address if contact.mailbox else None,
-        "mailbox_id": contact.mailbox_id,
-        "created_at": epoch_milliseconds(contact.created_at),
-    }
-
-
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
-
-    def shown(row: Suppression) -> dict[str, Any]:
-        names = ("email_address", "reason", "mailbox_id")
-        return {"id": row.pk, **{name: getattr(row, name) for name in names}, "created_at": iso(row.created_at)}
-
-    return answer(lists.page_of(rows, "suppressions", shown, limit=limit, cursor=cursor, default=500, most=1000))
+    return answer(
+        lists.page_of(rows, "suppressions", SuppressionAnswer.of, limit=limit, cursor=cursor, default=500, most=1000)
+    )
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)

@@ -41,8 +41,7 @@ from gateway.lookups import (
 )
 from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
-from gateway.messages.submission import SubmissionResult
-from gateway.models import ApiKey, Email, Mailbox
+from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
 
@@ -247,7 +246,22 @@ def accept(
     accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the first one.
-    result = _result(accepted, flat=flat)
+    result: dict[str, Any] = {
+        **email.ids(),
+        "thread_id": email.thread_id,
+        "mailbox_id": email.mailbox_id,
+        "status": "queued" if flat else email.status,
+        "oversight_status": "pending_approval" if email.gated else "not_required",
+        "oversight_mode": email.oversight_mode,
+        "message": _HELD if email.gated else _LEAVING,
+    }
+    if accepted.repeated:
+        if email.status == Status.SENT and not flat:
+            result["status"] = "already_sent"
+        result |= {"idempotent": True, "message": _AGAIN}
+        if accepted.mismatch:
+            result |= {"idempotency_mismatch": True, "message": _MISMATCH}
+        result["current"] = email.outcome()
     asked = draft.mode
     if not accepted.mismatch and asked not in (None, email.oversight_mode):
         result["requested_oversight_mode"] = asked
@@ -267,25 +281,6 @@ def accept(
         result["warnings"] = email.simplified[:MOST_WARNINGS]
     submission.try_move_on(email=email, now=timezone.now())
     return answer(result, status=202)
-
-
-def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
-    email = accepted.email
-    result: dict[str, Any] = {
-        **email.ids(),
-        "thread_id": email.thread_id,
-        "mailbox_id": email.mailbox_id,
-        "status": "queued" if flat else email.status,
-        "oversight_status": "pending_approval" if email.gated else "not_required",
-        "oversight_mode": email.oversight_mode,
-        "message": _HELD if email.gated else _LEAVING,
-    }
-    if accepted.repeated:
-        status = "already_sent" if email.status == Status.SENT else email.status
-        result |= {"status": "queued" if flat else status, "idempotent": True, "message": _AGAIN}
-        result |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
-        result |= {"current": email.outcome()}
-    return result
 
 
 router = Router(tags=["send"])
@@ -325,26 +320,21 @@ def _answer(request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
     """Answer a message, or the newest one received in a thread. Answers `queued` for every accepted message."""
+    return reply_to(request, body.names_email(), body, thread_id=body.thread_id)
+
+
+def reply_to(request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id: str = "") -> HttpResponse:
+    """Answer the message of this id, or without one the newest received in the thread."""
     key = request.auth
-    box = _box(key, body)
-    if body.names_email():
-        parent = email_named(key, body.names_email(), mailbox=box)
-        if body.thread_id and parent.thread_id != body.thread_id:
+    named = body.names_mailbox()
+    box = mailbox_named(key, named) if named else None
+    if email:
+        parent = email_named(key, email, mailbox=box)
+        if thread_id and parent.thread_id != thread_id:
             raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
     else:
-        parent = newest_in_thread(key, body.thread_id, mailbox=box)
-    return _answer(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
-
-
-def _box(key: ApiKey, body: NamesMailbox) -> Mailbox | None:
-    named = body.names_mailbox()
-    return mailbox_named(key, named) if named else None
-
-
-def reply_by_id(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
-    """Answer the message of this id. Answers `queued` for every accepted message."""
-    parent = email_named(request.auth, email, mailbox=_box(request.auth, body))
-    return _answer(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+        parent = newest_in_thread(key, thread_id, mailbox=box)
+    return _answer(request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True)
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message)

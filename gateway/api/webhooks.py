@@ -1,4 +1,4 @@
-"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by webhook_json_with_secret."""
+"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by WebhookWithSecret."""
 
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
@@ -78,18 +78,19 @@ class WebhookAnswer(Answer):
     mailbox_id: str | None
     sandbox: bool
     include_sandbox: bool
-    created_at: str
+    created_at: Iso
     is_active: bool
-    paused_at: str | None
-    last_error: str | None
+    paused_at: Iso | None
+    last_error: Annotated[str | None, OrNone]
+    failures: int
 
 
 class WebhookWithSecret(WebhookAnswer):
-    """One subscription, and what signs its events."""
+    """One subscription, and what signs its events, or will when the overlap of a rotation is over."""
 
-    signing_secret: str
+    signing_secret: str = Field(validation_alias="secret")
     secret: str
-    previous_secret_until: str | None
+    previous_secret_until: Iso | None = Field(validation_alias="previous_until")
 
 
 class Webhooks(Answer):
@@ -133,29 +134,6 @@ class Deliveries(Answer):
     cursor: str | None
 
 
-def webhook_json(row: Webhook) -> dict[str, Any]:
-    """Return a subscription without its secret."""
-    return {
-        "id": row.pk,
-        "url": row.url,
-        "events": row.events,
-        "mailbox_id": row.mailbox_id,
-        "sandbox": row.sandbox,
-        "include_sandbox": row.include_sandbox,
-        "created_at": iso(row.created_at),
-        "is_active": row.paused_at is None,
-        "paused_at": iso(row.paused_at),
-        "last_error": row.last_error or None,
-        "failures": row.failures,
-    }
-
-
-def webhook_json_with_secret(row: Webhook) -> dict[str, Any]:
-    """Return a subscription with the secret that signs, or will when the overlap of a rotation is over."""
-    overlap = iso(row.previous_until) if row.previous_secret else None
-    return webhook_json(row) | {"signing_secret": row.secret, "secret": row.secret, "previous_secret_until": overlap}
-
-
 def delivery_json(row: WebhookDelivery) -> dict[str, Any]:
     """Return a delivery with how its newest attempts went."""
     may_be_tried = row.state == Delivery.State.DUE and row.webhook.paused_at is None
@@ -184,7 +162,7 @@ router = Router(tags=["webhooks"])
 @router.get("/webhooks", auth=ADMIN, response=Webhooks)
 def list_webhooks(request: KeyedRequest) -> HttpResponse:
     """List subscriptions, without their secrets."""
-    shown = [webhook_json(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
+    shown = [WebhookAnswer.of(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
@@ -201,13 +179,13 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
             secret=body.secret,
             include_sandbox=body.include_sandbox,
         )
-    return answer(webhook_json_with_secret(webhook), status=201)
+    return answer(WebhookWithSecret.of(webhook), status=201)
 
 
 @router.get("/webhooks/{webhook_id}", auth=ADMIN, response=WebhookWithSecret)
 def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Read one subscription, with its secret."""
-    return answer(webhook_json_with_secret(_webhook_named(request.auth, webhook_id)))
+    return answer(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
 
 
 @router.patch("/webhooks/{webhook_id}", auth=ADMIN, response={200: WebhookAnswer, 202: PendingApproval})
@@ -219,7 +197,7 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     with _confirmed(request.auth, "update_webhook", {"id": webhook.pk, **body.act()}, webhook.url, body.approval_code):
         changed = subscriptions.change_webhook(key=request.auth, webhook=webhook, changes=changes)
-    return answer(webhook_json(changed) | {"status": "updated"})
+    return answer(WebhookAnswer.of(changed) | {"status": "updated"})
 
 
 @router.delete("/webhooks/{webhook_id}", auth=ADMIN, response=Changed)
@@ -244,7 +222,7 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
         overlap=timedelta(seconds=body.overlap_s),
         now=timezone.now(),
     )
-    return answer(webhook_json_with_secret(webhook))
+    return answer(WebhookWithSecret.of(webhook))
 
 
 @router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)

@@ -7,7 +7,7 @@ character sets are guessed where they are wrong, and file names lose everything 
 import codecs
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage, Message
 from email.parser import BytesFeedParser
@@ -130,10 +130,20 @@ class BodyParts:
 
 
 def split_parts(message: Message) -> BodyParts:
-    """Return the parts of a message: plain parts without a name are its text, the first such HTML part its HTML."""
+    """Return the parts of a message: plain parts without a name are its text, the first such HTML part its HTML.
+
+    HTML-only mail gets a text. Bodies of any length are kept, as files where they are too long to be shown.
+    """
     parts = BodyParts()
     texts: list[str] = []
-    for leaf in _leaf_parts(message):
+    waiting = [message]
+    while waiting:
+        leaf = waiting.pop()
+        inner = leaf.get_payload()
+        # A message inside the message is one part, whole.
+        if isinstance(inner, list) and leaf.get_content_maintype() != "message":
+            waiting += [one for one in reversed(inner) if isinstance(one, Message)]
+            continue
         kind = _safely(leaf.get_content_type, "")
         name = _safely(leaf.get_filename, None) or ""
         if not _CONTENT_TYPE.fullmatch(kind):
@@ -144,23 +154,24 @@ def split_parts(message: Message) -> BodyParts:
         elif not is_file and kind == "text/html" and parts.html is None:
             parts.html = _text(leaf)
         else:
-            name = _unused_name(file_name(name, kind), {file.name for file in parts.files})
-            parts.files.append(File(name=name, content_type=kind, content=_content(leaf)))
+            _attach(parts, file_name(name, kind), kind, _content(leaf))
     parts.text = "\n\n".join(text for text in (text.strip("\n") for text in texts) if text.strip())
-    _bound_bodies(parts)
+    if parts.html is not None:
+        if not parts.text:
+            try:
+                text = text_of(simplify(parts.html).html)
+            except TooComplex:
+                text = without_tags(parts.html)
+            parts.text = text[:MAX_BODY] if len(parts.html) > MAX_BODY else text
+        if len(parts.html) > MAX_BODY:
+            _attach(parts, "message.html", "text/html", parts.html.encode())
+            parts.cut.append("html")
+            parts.html = None
+    if len(parts.text) > MAX_BODY:
+        name = _attach(parts, "message.txt", "text/plain", parts.text.encode())
+        parts.cut.append("text")
+        parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
     return parts
-
-
-def _leaf_parts(message: Message) -> Iterator[Message]:
-    """Yield the parts that hold something, in order. A message inside the message is one of them, whole."""
-    waiting = [message]
-    while waiting:
-        part = waiting.pop()
-        inner = part.get_payload()
-        if isinstance(inner, list) and part.get_content_maintype() != "message":
-            waiting += [one for one in reversed(inner) if isinstance(one, Message)]
-        else:
-            yield part
 
 
 def _text(part: Message) -> str:
@@ -201,38 +212,17 @@ def file_name(name: str, kind: str) -> str:
     return f"{stem[: MAX_FILE_NAME - len(extension)]}.{extension}"
 
 
-def _unused_name(name: str, used: set[str]) -> str:
+def _attach(parts: BodyParts, name: str, kind: str, content: bytes) -> str:
+    """Add a file, and return the name that it got: no other file has it."""
+    used = {file.name for file in parts.files}
     stem, dot, extension = name.rpartition(".")
     number = 1
     free = name
     while free in used:
         number += 1
         free = f"{stem} ({number}){dot}{extension}" if dot else f"{name} ({number})"
+    parts.files.append(File(name=free, content_type=kind, content=content))
     return free
-
-
-def _bound_bodies(parts: BodyParts) -> None:
-    """Give HTML-only mail a text, and keep bodies of any length as files where they are too long to be shown."""
-    if parts.html is not None and not parts.text:
-        try:
-            text = text_of(simplify(parts.html).html)
-        except TooComplex:
-            text = without_tags(parts.html)
-        parts.text = text[:MAX_BODY] if len(parts.html) > MAX_BODY else text
-    if parts.html is not None and len(parts.html) > MAX_BODY:
-        _move_to_attachment(parts, "html", parts.html)
-        parts.html = None
-    if len(parts.text) > MAX_BODY:
-        name = _move_to_attachment(parts, "text", parts.text)
-        parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
-
-
-def _move_to_attachment(parts: BodyParts, body: str, text: str) -> str:
-    kind, name = ("text/html", "message.html") if body == "html" else ("text/plain", "message.txt")
-    name = _unused_name(name, {file.name for file in parts.files})
-    parts.files.append(File(name=name, content_type=kind, content=text.encode()))
-    parts.cut.append(body)
-    return name
 
 
 def _safely(question: Callable[[], T], otherwise: T) -> T:

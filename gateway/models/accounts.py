@@ -140,6 +140,11 @@ class ApiKey(UlidModel):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is not revoked."""
+        return self.revoked_at is None
+
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
         """Return those of `rows` whose `column` is a mailbox of the key, which may have all of them."""
         return rows.filter(**{f"{column}__in": self.mailbox_ids}) if self.mailbox_ids else rows
@@ -148,10 +153,6 @@ class ApiKey(UlidModel):
         """Whether the key has one of `scopes`; `admin` includes `read`."""
         held = set(self.scopes) | ({Scope.READ} if Scope.ADMIN in self.scopes else set())
         return bool(held & set(scopes))
-
-    def administers(self) -> bool:
-        """Whether the key can look after the whole account, all its keys included."""
-        return Scope.ADMIN in self.scopes and not self.mailbox_ids and not self.sandbox and self.revoked_at is None
 
     def has_conflict_of_interest(self) -> bool:
         """Whether the key would profit from less oversight: it sends, or is a sandbox key.

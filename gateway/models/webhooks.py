@@ -26,8 +26,6 @@ _TURNS = 20
 RETENTION = timedelta(days=30)
 # How long an event waits for a paused endpoint.
 PATIENCE = timedelta(days=3)
-# A paused endpoint may be tried for days with one delivery.
-_KEPT_ATTEMPTS = 20
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -229,6 +227,11 @@ class Webhook(UlidModel):
     def __str__(self) -> str:
         return self.id
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is not paused."""
+        return self.paused_at is None
+
 
 class WebhookDelivery(Delivery):
     """One event for one subscription. `body` is kept byte for byte, so that every attempt carries the same."""
@@ -269,11 +272,6 @@ class WebhookDelivery(Delivery):
         return self._finish(
             state=self.State.DUE, attempts=F("attempts") - 1, response_status=status, last_error=error[:2000]
         )
-
-    def remember(self, *, at: str, status: int | None, error: str, milliseconds: int) -> None:
-        """Keep how an attempt went, to be saved with its outcome."""
-        entry = {"at": at, "response_status": status, "error": error[:500] or None, "milliseconds": milliseconds}
-        self.history = [*self.history, entry][-_KEPT_ATTEMPTS:]
 
     def _finish(self, **fields: Any) -> bool:
         return super()._finish(history=self.history, **fields)

@@ -30,6 +30,8 @@ _GONE = 410
 # Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
 MOMENT = 0.25
 _AT_ONCE = 20
+# A paused endpoint may be tried for days with one delivery.
+_KEPT_ATTEMPTS = 20
 HEADER = "X-MultiMail-Signature"
 NEXT_HEADER = "X-MultiMail-Signature-Next"
 
@@ -68,7 +70,9 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     status = outcome.status
     now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)
-    delivery.remember(at=iso(now), status=status, error=error, milliseconds=milliseconds)
+    entry = {"at": iso(now), "response_status": status, "error": error[:500] or None, "milliseconds": milliseconds}
+    # Saved with the outcome.
+    delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
     wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
     if outcome.gone and wait is None:
         # A 410 pauses the endpoint, so this delivery waits like all others.
