@@ -83,7 +83,7 @@ def hand_over(
         began = time.monotonic()
         reports_delivery = server.dsn and smtp.has_extn("dsn")
         options = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
-        _step(lambda sender: smtp.mail(sender, options), sender)
+        _step(smtp.mail(sender, options))
         refused: Replies = {}
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
@@ -103,7 +103,7 @@ def hand_over(
             raise HandoverFailed(f"{code} {text}", permanent=not for_now and not ours, refused=refused)
         if for_now and not accept_partial:
             raise HandoverFailed(f"{len(for_now)} recipients are refused for now", refused=refused)
-        _step(lambda _: smtp.docmd("DATA"), "", wanted=354)
+        _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
             raise LeaseLost
         return HandoverResult(_offer(smtp, message), refused, reports_delivery)
@@ -131,8 +131,8 @@ def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
     return code, text.decode("utf-8", "replace")[:500]
 
 
-def _step(command: Callable[[str], tuple[int, bytes]], argument: str, *, wanted: int = 250) -> None:
-    code, text = _reply(command(argument))
+def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
+    code, text = _reply(reply)
     if code != wanted:
         raise HandoverFailed(f"{code} {text}", permanent=code >= 500 and not _is_for_the_operator(code, text))
 

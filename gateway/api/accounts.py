@@ -14,6 +14,7 @@ from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import BY_OPERATOR, Answer, Changed, Iso, PendingApproval, Problem, answer, not_offered
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, lower, none_if_empty
+from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
@@ -310,7 +311,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 
 
 @router.get("/audit-log", auth=ADMIN, response=AuditLog)
-def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return answer(lists.page_of(rows, "entries", AuditEntry.of, limit=limit, cursor=cursor, default=100, most=500))
+    return answer(lists.page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500))

@@ -15,6 +15,7 @@ from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, ConfirmIn, Line, Moment, OptionalAddress, ShortLine, example, lower
+from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal
@@ -338,14 +339,14 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn, now: datetime) -> 
 
 
 @router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)
-def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
     def shown(refusal: Refusal) -> dict[str, Any]:
         return {"id": refusal.pk, **facts_of(refusal), "created_at": iso(refusal.created_at)}
 
-    return answer(lists.page_of(rows, "refusals", shown, limit=limit, cursor=cursor, default=50, most=100))
+    return answer(lists.page_of(rows, "refusals", shown, filters, default=50, most=100))
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:

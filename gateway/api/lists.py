@@ -47,13 +47,19 @@ def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | No
     return page[:limit], str(page[limit - 1].pk) if len(page) > limit else None
 
 
+class PageFilters(BaseModel):
+    """The parameters of every list. Text, because an empty value means none, and a large number is clamped."""
+
+    limit: str = ""
+    cursor: str = ""
+
+
 def page_of(
     rows: QuerySet[Any],
     name: str,
     shape: Callable[[Any], dict[str, Any]],
+    filters: PageFilters,
     *,
-    limit: str,
-    cursor: str,
     default: int,
     most: int,
     numbered: bool = False,
@@ -62,9 +68,9 @@ def page_of(
 
     Ids of `numbered` rows are integers.
     """
-    if before := read_cursor(cursor, form=_COUNT if numbered else _ID):
+    if before := read_cursor(filters.cursor, form=_COUNT if numbered else _ID):
         rows = rows.filter(pk__lt=before)
-    page, following = cut(rows, clamp(limit, default=default, most=most))
+    page, following = cut(rows, clamp(filters.limit, default=default, most=most))
     return {name: [shape(row) for row in page], "cursor": following}
 
 
@@ -74,7 +80,7 @@ _MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
 _MaybeMoment = Annotated[datetime | None, BeforeValidator(lambda value: parse_loosely(value) if value else None)]
 
 
-class ListFilters(BaseModel):
+class ListFilters(PageFilters):
     """The parameters of a mailbox's list."""
 
     status: _MaybeStatus = None
@@ -85,9 +91,6 @@ class ListFilters(BaseModel):
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
     since_id: ShortText = ""
-    # Text, because an empty value means none, and a large number is clamped.
-    limit: str = ""
-    cursor: str = ""
     offset: str = ""
 
     def page_size(self) -> int:
@@ -163,13 +166,11 @@ class SpamFilters(ListFilters):
     )
 
 
-class PendingFilters(BaseModel):
+class PendingFilters(PageFilters):
     """The parameters of the pending list."""
 
     email_id: Annotated[str, Field(max_length=64)] = ""
     mailbox: MailboxName = ""
-    limit: str = ""
-    cursor: str = ""
     only: Annotated[str, Field(max_length=20, description="`pending`: give the list under this name alone")] = ""
 
     def page_size(self) -> int | None:

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import Field, model_validator
+from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.accounts.confirmations import confirmed
-from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, OrNone, PendingApproval, answer
 from gateway.api.bodies import (
     Addresses,
     Body,
@@ -102,12 +102,30 @@ class MailboxPatch(MailboxSettings, Confirmable):
 
 
 class MailboxAnswer(Answer):
-    """One mailbox."""
+    """One mailbox; switches are 0 and 1."""
 
     id: str
+    tenant_id: str = Field(validation_alias="account_id")
     address: str
     display_name: str
     oversight_mode: str
+    allow_looser_per_call: bool
+    require_fingerprint: bool
+    account_requires_fingerprint: bool = Field(validation_alias=AliasPath("account", "require_fingerprint"))
+    auto_cc: Annotated[str | None, OrNone]
+    auto_bcc: Annotated[str | None, OrNone]
+    signature_block: Annotated[str | None, OrNone]
+    default_gate_timing: str
+    scheduling_enabled: int
+    mcp_configured: int
+    forward_inbound: int
+    commercial: int
+    ai_disclosure: int = 1
+    simplify_html: int
+    webhook_url: None = None
+    oversight_webhook_url: None = None
+    is_active: int
+    created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
 
 
 class MailboxChanged(MailboxAnswer):
@@ -122,34 +140,6 @@ class Mailboxes(Answer):
     mailboxes: list[MailboxAnswer]
 
 
-def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
-    """Return a mailbox; switches are 0 and 1."""
-    return {
-        "id": mailbox.pk,
-        "tenant_id": mailbox.account_id,
-        "address": mailbox.address,
-        "display_name": mailbox.display_name,
-        "oversight_mode": mailbox.oversight_mode,
-        "allow_looser_per_call": mailbox.allow_looser_per_call,
-        "require_fingerprint": mailbox.require_fingerprint,
-        "account_requires_fingerprint": mailbox.account.require_fingerprint,
-        "auto_cc": mailbox.auto_cc or None,
-        "auto_bcc": mailbox.auto_bcc or None,
-        "signature_block": mailbox.signature_block or None,
-        "default_gate_timing": mailbox.default_gate_timing,
-        "scheduling_enabled": int(mailbox.scheduling_enabled),
-        "mcp_configured": int(mailbox.mcp_configured),
-        "forward_inbound": int(mailbox.forward_inbound),
-        "commercial": int(mailbox.commercial),
-        "ai_disclosure": 1,
-        "simplify_html": int(mailbox.simplify_html),
-        "webhook_url": None,
-        "oversight_webhook_url": None,
-        "is_active": int(mailbox.is_active),
-        "created_at": epoch_milliseconds(mailbox.created_at),
-    }
-
-
 router = Router(tags=["account"])
 MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 
@@ -158,13 +148,13 @@ MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 def list_mailboxes(request: KeyedRequest) -> HttpResponse:
     """List the mailboxes that the key may use."""
     rows = Mailbox.objects.visible_to(request.auth).select_related("account").order_by("id")
-    return answer({"mailboxes": [mailbox_json(mailbox) for mailbox in rows]})
+    return answer({"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]})
 
 
 @router.get("/mailboxes/{mailbox}", auth=READ, response=MailboxAnswer)
 def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Read one mailbox."""
-    return answer(mailbox_json(mailbox_named(request.auth, mailbox)))
+    return answer(MailboxAnswer.of(mailbox_named(request.auth, mailbox)))
 
 
 @router.post("/mailboxes", auth=ADMIN, response=MADE)
@@ -181,7 +171,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         made = mailboxes.create_mailbox(
             key=request.auth, wanted=body.wanted(), mode=body.oversight_mode, settings=body.changes()
         )
-    return answer(mailbox_json(made), status=201)
+    return answer(MailboxAnswer.of(made), status=201)
 
 
 @router.patch("/mailboxes/{mailbox}", auth=ADMIN, response={200: MailboxChanged, 202: PendingApproval})
@@ -204,7 +194,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         changed = mailboxes.change_mailbox(
             key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now
         )
-    return answer(mailbox_json(changed) | {"status": "updated"})
+    return answer(MailboxAnswer.of(changed) | {"status": "updated"})
 
 
 @router.patch(

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
-from gateway.api.answers import Answer, answer, is_by_mcp_server
+from gateway.api.answers import Answer, Iso, answer, is_by_mcp_server
 from gateway.api.bodies import (
     Body,
     Line,
@@ -25,7 +25,7 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.api.lists import PendingFilters
-from gateway.api.mailboxes import MailboxChanged, mailbox_json
+from gateway.api.mailboxes import MailboxAnswer, MailboxChanged
 from gateway.api.shapes import Decided, PendingMessages
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
 from gateway.errors import Invalid
@@ -151,14 +151,20 @@ class ExpirySet(Answer):
     expires_at: str | None
 
 
-class UpgradeAsked(Answer):
-    """The request is stored; an operator has its code."""
+class UpgradeAnswer(Answer):
+    """A request for a looser mode, without its code."""
 
     id: str
-    status: str
     mailbox_id: str
     target_mode: str
-    expires_at: str
+    created_at: Iso
+    expires_at: Iso
+
+
+class UpgradeAsked(UpgradeAnswer):
+    """The request is stored; an operator has its code."""
+
+    status: str
     message: str
 
 
@@ -166,17 +172,6 @@ class UpgradeRequests(Answer):
     """What waits for a code, with the codes."""
 
     requests: list[dict[str, Any]]
-
-
-def upgrade_json(request: UpgradeRequest) -> dict[str, Any]:
-    """Return a request for a looser mode, without its code."""
-    return {
-        "id": request.pk,
-        "mailbox_id": request.mailbox_id,
-        "target_mode": request.target_mode,
-        "created_at": iso(request.created_at),
-        "expires_at": iso(request.expires_at),
-    }
 
 
 router = Router(tags=["oversight"])
@@ -305,7 +300,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> H
         target=body.target_mode,
         now=timezone.now(),
     )
-    return answer(upgrade_json(asked) | {"status": "upgrade_requested", "message": _ASKED})
+    return answer(UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED})
 
 
 @router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=MailboxChanged)
@@ -314,7 +309,7 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpRespo
     changed = mailboxes.upgrade(
         key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code, now=timezone.now()
     )
-    return answer(mailbox_json(changed) | {"status": "upgraded"})
+    return answer(MailboxAnswer.of(changed) | {"status": "upgraded"})
 
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
@@ -327,7 +322,7 @@ def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
     rows = UpgradeRequest.objects.visible_to(key).waiting().select_related("requested_by_key")
     shown = not key.has_conflict_of_interest()
     result = [
-        upgrade_json(one)
+        UpgradeAnswer.of(one)
         | {
             "requested_by": one.requested_by_key_id,
             "requested_by_name": one.requested_by_key.name,

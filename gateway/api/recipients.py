@@ -4,12 +4,13 @@ from typing import Annotated
 
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway.api import lists
 from gateway.api.answers import Answer, Iso, answer
 from gateway.api.bodies import Address, Body, Line, MailboxName, ShortLine, ShortText, example
+from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
@@ -103,14 +104,12 @@ class SuppressionLifted(Answer):
 router = Router(tags=["recipients"])
 
 
-class ContactFilters(BaseModel):
+class ContactFilters(PageFilters):
     """The parameters of the list. Clients that know no pages send no limit, so a page without one is large."""
 
     q: ShortText = ""
     query: ShortText = ""
     mailbox: MailboxName = ""
-    limit: str = ""
-    cursor: str = ""
 
 
 @router.get("/contacts", auth=READ, response=Contacts)
@@ -122,11 +121,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
     # A whole address in the form in which contacts keep it.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
-    return answer(
-        lists.page_of(
-            rows, "contacts", ContactAnswer.of, limit=filters.limit, cursor=filters.cursor, default=500, most=1000
-        )
-    )
+    return answer(lists.page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000))
 
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
@@ -149,12 +144,10 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
 
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
-def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
-    return answer(
-        lists.page_of(rows, "suppressions", SuppressionAnswer.of, limit=limit, cursor=cursor, default=500, most=1000)
-    )
+    return answer(lists.page_of(rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000))
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Router
+from ninja import Query, Router
 from pydantic import Field
 
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, example
+from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
@@ -233,26 +234,27 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     return answer(delivery_json(delivery))
 
 
+class DeliveryFilters(PageFilters):
+    """The parameters of the delivery log."""
+
+    webhook_id: str = ""
+    status: str = ""
+    email_id: str = ""
+
+
 @router.get("/webhook-deliveries", auth=ADMIN, response=Deliveries)
-def list_deliveries(
-    request: KeyedRequest,
-    webhook_id: str = "",
-    status: str = "",
-    email_id: str = "",
-    limit: str = "",
-    cursor: str = "",
-) -> HttpResponse:
+def list_deliveries(request: KeyedRequest, filters: Query[DeliveryFilters]) -> HttpResponse:
     """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
-    if status and status not in STATUS_WORDS:
-        raise Invalid("status: must be pending, delivered or failed.", field="status")
-    states = STATUS_WORDS.get(status, ())
     rows = WebhookDelivery.objects.visible_to(request.auth)
-    rows = rows.matching(webhook_id=webhook_id, states=states, email_id=email_id)
-    return answer(
-        lists.page_of(
-            rows, "deliveries", delivery_json, limit=limit, cursor=cursor, default=50, most=100, numbered=True
-        )
-    )
+    if filters.status:
+        if filters.status not in STATUS_WORDS:
+            raise Invalid("status: must be pending, delivered or failed.", field="status")
+        rows = rows.filter(state__in=STATUS_WORDS[filters.status])
+    if filters.webhook_id:
+        rows = rows.filter(webhook_id=filters.webhook_id)
+    if filters.email_id:
+        rows = rows.filter(email_id=filters.email_id)
+    return answer(lists.page_of(rows, "deliveries", delivery_json, filters, default=50, most=100, numbered=True))
 
 
 @router.post("/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer)

@@ -299,7 +299,16 @@ class InboundSession(SMTP):  # type: ignore[misc]
                 return bytes(data), reply
             if not reply:
                 lines += 1
-                reply = self._objection(len(data), len(line), lines, whole)
+                if not whole:
+                    reply = _LONG_LINE
+                elif len(data) + len(line) > MAX_MESSAGE:
+                    reply = _TOO_LARGE
+                elif lines > MAX_LINES:
+                    reply = _TOO_MANY_LINES
+                elif not self._reception.take_bytes(self._address, len(line)):
+                    reply = _TOO_BUSY
+                else:
+                    self._held += len(line)
                 data += line[1:] if fresh and line.startswith(b".") else line
             if reply and data:
                 # Read and discard the rest: the reply is due only after the final dot.
@@ -313,18 +322,6 @@ class InboundSession(SMTP):  # type: ignore[misc]
             return await self._reader.readuntil(b"\r\n"), True
         except asyncio.LimitOverrunError as error:
             return await self._reader.read(error.consumed), False
-
-    def _objection(self, held: int, more: int, lines: int, whole: bool) -> str:
-        if not whole:
-            return _LONG_LINE
-        if held + more > MAX_MESSAGE:
-            return _TOO_LARGE
-        if lines > MAX_LINES:
-            return _TOO_MANY_LINES
-        if not self._reception.take_bytes(self._address, more):
-            return _TOO_BUSY
-        self._held += more
-        return ""
 
     def _give_back(self) -> None:
         self._reception.give_bytes_back(self._address, self._held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Self
 
@@ -84,12 +83,6 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
             mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")
-
-    def matching(self, *, webhook_id: str, states: Sequence[str], email_id: str) -> Self:
-        """Those that the filters of the delivery log name; an empty one names all."""
-        rows = self.filter(webhook_id=webhook_id) if webhook_id else self
-        rows = rows.filter(email_id=email_id) if email_id else rows
-        return rows.filter(state__in=states) if states else rows
 
     def due(self) -> Self:
         """What should be tried now.
