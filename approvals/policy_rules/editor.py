@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -12,15 +11,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.policy_rules.checks import problems_of
-from approvals.policy_rules.fields import Section, sections_of
-from approvals.policy_rules.rule_form import Offered, RuleForm, offered_to, typed_of
+from approvals.policy_rules.rule_form import RuleForm, offered_to, typed_of
 from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
 from common.pages import DeskRequest, redirect_with_notice
 from policy.errors import PolicyRefused, StalePolicy
 from policy.rules.changes import Policies, arrange_rules, new_rule_id, policies, save_rule
-from policy.rules.drafts import ACTS, Rules, find, with_rule
+from policy.rules.drafts import ACTS, find, with_rule
 from policy.rules.names import names_for
-from policy.rules.rules import Names, PolicyRule, as_sentence
+from policy.rules.rules import PolicyRule, as_sentence
 
 _DONE = {
     "up": "is moved up.",
@@ -87,8 +85,13 @@ class _Editor:
         self.now = now
         self.rule = rule
         self.rule_id = rule_id
-        self.names = names_for(request.actor, (rule,) if rule else ())
-        self.offered: Offered = offered_to(request.actor, rule, self.names)
+        names = names_for(request.actor, (rule,) if rule else ())
+        offered = offered_to(request.actor, rule, names)
+        typed = request.POST if request.method == "POST" else None
+        initial = {"owner": str(request.actor.id), "expire_unit": "60"}
+        if rule:
+            initial = typed_of(rule, list(offered.groups))
+        self.form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
 
     def answer(self) -> HttpResponse:
         """Show the form, preview what was typed, or save what was previewed."""
@@ -96,12 +99,11 @@ class _Editor:
             if self.now.draft is None:
                 return answer_policy(self.request, error="Begin a draft first.", status=409)
             return self._page()
-        form = RuleForm(self.request.POST, offered=self.offered, stored=self.rule)
-        if not form.is_valid():
-            return self._page(wrong=form.errors_by_field(), status=422)
-        rule = form.rule(rule_id=self.rule_id or "new")
+        if not self.form.is_valid():
+            return self._page(status=422)
+        rule = self.form.rule(rule_id=self.rule_id or "new")
         # Only what was previewed is saved.
-        if self.request.POST.get("act") != "save" or form.cleaned_data["previewed"] != digest(rule):
+        if self.request.POST.get("act") != "save" or self.form.cleaned_data["previewed"] != digest(rule):
             return self._page(preview=rule)
         return self._save(rule)
 
@@ -125,7 +127,6 @@ class _Editor:
         self,
         *,
         preview: PolicyRule | None = None,
-        wrong: Mapping[str, str] | None = None,
         error: str = "",
         is_stale: bool = False,
         status: int = 200,
@@ -135,45 +136,30 @@ class _Editor:
         if self.now.draft is None and not error:
             error = "There is no draft any more: somebody activated or discarded it. Begin one to save this rule."
             status = 409
-        sections: list[Section] = sections_of(self._typed(), self.offered, wrong or {})
+        problems: Sequence[str] = ()
+        if preview:
+            rules = with_rule(self.now.draft_rules, preview)
+            problems = problems_of(rules, self.request.actor).get(preview.id, ())
+        stored = ""
+        # How the rule stands in the draft now.
+        if is_stale and (rule := find(self.now.draft_rules, self.rule_id)):
+            stored = f"{rule.name}: {as_sentence(rule, names_for(self.request.actor, (rule,)))}"
         # A form that was shown before somebody else's change must not become one that was shown after it.
         seen = self.request.POST.get("edits", "") if not is_stale else ""
         context = {
             "rule": self.rule,
-            "sections": sections,
+            "form": self.form,
             "edits": seen if seen.isdecimal() else self.now.draft.edits if self.now.draft else 0,
             "preview": preview,
             "digest": digest(preview) if preview else "",
             "sentence": as_sentence(preview, names_for(self.request.actor, (preview,))) if preview else "",
-            "problems": self._problems(preview),
-            "stored": self._stored() if is_stale else None,
+            "problems": problems,
+            "stored": stored,
             "is_stale": is_stale,
             "error": error,
-            "wrong": wrong or {},
             "has_draft": self.now.draft is not None,
         }
         return render(self.request, "policy/rules/rule.html", context, status=status)
-
-    def _problems(self, preview: PolicyRule | None) -> list[str]:
-        if preview is None:
-            return []
-        rules: Rules = with_rule(self.now.draft_rules, preview)
-        return list(problems_of(rules, self.request.actor).get(preview.id, ()))
-
-    def _stored(self) -> str:
-        """Return how the rule stands in the draft now; empty where it does not."""
-        rule = find(self.now.draft_rules, self.rule_id)
-        names: Names = names_for(self.request.actor, (rule,) if rule else ())
-        return f"{rule.name}: {as_sentence(rule, names)}" if rule else ""
-
-    def _typed(self) -> Mapping[str, Any]:
-        """Return what stands in the form: as typed, or as it is stored, or what a new rule begins with."""
-        post = self.request.POST
-        if self.request.method == "POST":
-            return {name: post.getlist(name) for name in post}
-        if self.rule is not None:
-            return typed_of(self.rule, list(self.offered.groups))
-        return {"owner": str(self.request.actor.id), "expire_unit": "60"}
 
 
 def digest(rule: PolicyRule) -> str:

@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.policy_rules.fields import checks_of
+from approvals.policy_rules.rule_form import ChecksField, tick_first
 from approvals.policy_rules.views import admin_or_403, visible_rules
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
@@ -37,14 +37,23 @@ class GroupForm(SentenceForm):
             "max_length": f"Keep the name under {MAX_NAME} characters.",
         },
     )
-    members = forms.MultipleChoiceField(
+    members = ChecksField(
         required=False, error_messages=dict.fromkeys(("invalid_choice", "invalid_list"), "Choose from the list.")
     )
     seen = forms.CharField(required=False, max_length=16)
 
-    def __init__(self, data: Any, *, people: dict[str, str]) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, *, group: Group | None) -> None:
+        active = Person.objects.filter(is_active=True).order_by("name", "email")
+        people = {str(one.pk): str(one) for one in active}
+        initial: dict[str, Any] = {}
+        if group:
+            members = list(group.members.all())
+            initial = {"name": group.name, "members": [str(one.pk) for one in members]}
+            # Those who left and still are members, too.
+            people |= {str(one.pk): f"{one} (left)" for one in members if not one.is_active}
+        super().__init__(data, initial=initial)
         self.fields["members"].choices = list(people.items())  # type: ignore[attr-defined]
+        tick_first(self["members"])
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
@@ -52,14 +61,6 @@ class GroupForm(SentenceForm):
     def keys(self) -> list[int]:
         """Return the keys of the members."""
         return [int(one) for one in self.cleaned_data["members"]]
-
-
-def _people(group: Group | None) -> dict[str, str]:
-    """Return whom a group can have as members; those who left and still are members too."""
-    active = Person.objects.filter(is_active=True).order_by("name", "email")
-    found = {str(one.pk): str(one) for one in active}
-    left = group.members.filter(is_active=False) if group else []
-    return found | {str(one.pk): f"{one} (left)" for one in left}
 
 
 @login_required
@@ -89,16 +90,16 @@ def answer_groups(request: DeskRequest, *, error: str = "", status: int = 200) -
 def add(request: DeskRequest) -> HttpResponse:
     """Show the form of a new group; make it."""
     actor = admin_or_403(request)
-    people = _people(None)
+    form = GroupForm(request.POST if request.method == "POST" else None, group=None)
     if request.method != "POST":
-        return _page(request, None, people)
-    form = GroupForm(request.POST, people=people)
+        return _page(request, None, form)
     if not form.is_valid():
-        return _page(request, None, people, wrong=form.errors_by_field(), status=422)
+        return _page(request, None, form, status=422)
     try:
         made = add_group(actor=actor, name=form.cleaned_data["name"], members=form.keys())
     except PolicyRefused as error:
-        return _page(request, None, people, wrong={"name": error.sentence}, status=422)
+        form.add_error("name", error.sentence)
+        return _page(request, None, form, status=422)
     return redirect_with_notice(request, f"The group “{made.name}” is there.", "policy-groups")
 
 
@@ -110,21 +111,21 @@ def group(request: DeskRequest, group_id: int) -> HttpResponse:
     found = Group.objects.filter(pk=group_id).first()
     if found is None:
         raise Http404("There is no such group.")
-    people = _people(found)
+    form = GroupForm(request.POST if request.method == "POST" else None, group=found)
     if request.method != "POST":
-        return _page(request, found, people)
-    form = GroupForm(request.POST, people=people)
+        return _page(request, found, form)
     if not form.is_valid():
-        return _page(request, found, people, wrong=form.errors_by_field(), status=422)
+        return _page(request, found, form, status=422)
     if not is_recently_authenticated(request):
         return ask_first(request)
     cleaned = form.cleaned_data
     try:
         change_group(actor=actor, group_id=group_id, seen=cleaned["seen"], name=cleaned["name"], members=form.keys())
     except StalePolicy as error:
-        return _page(request, found, people, error=error.sentence, status=409)
+        return _page(request, found, form, error=error.sentence, status=409)
     except PolicyRefused as error:
-        return _page(request, found, people, wrong={"name": error.sentence}, status=422)
+        form.add_error("name", error.sentence)
+        return _page(request, found, form, status=422)
     return redirect_with_notice(request, f"The group “{cleaned['name']}” is saved.", "policy-groups")
 
 
@@ -141,30 +142,22 @@ def delete(request: DeskRequest, group_id: int) -> HttpResponse:
 
 
 def _page(
-    request: DeskRequest,
-    found: Group | None,
-    people: dict[str, str],
-    *,
-    wrong: dict[str, str] | None = None,
-    error: str = "",
-    status: int = 200,
+    request: DeskRequest, found: Group | None, form: GroupForm, *, error: str = "", status: int = 200
 ) -> HttpResponse:
     stored = Group.objects.filter(pk=found.pk).first() if found else None
-    members = {str(one) for one in stored.members.values_list("pk", flat=True)} if stored else set()
-    is_posted = request.method == "POST"
-    ticked = set(request.POST.getlist("members")) if is_posted else members
+    people = dict(form.fields["members"].choices)  # type: ignore[attr-defined]
+    members = sorted(stored.members.values_list("pk", flat=True)) if stored and error else []
+    seen = seen_state(stored) if stored else ""
+    # After a conflict the form is one of the group as it is now, and still has what was typed.
+    if request.method == "POST" and not error:
+        seen = request.POST.get("seen", "")[:16] or seen
     context = {
         "group": stored,
+        "form": form,
         "waiting_changes": PendingChange.objects.at("policy-group", stored.pk) if stored else (),
-        "name": request.POST.get("name", "") if is_posted else stored.name if stored else "",
-        "people": checks_of(people, ticked),
-        # After a conflict the form is one of the group as it is now, and still has what was typed.
-        "seen": seen_state(stored) if stored else "",
-        "now_members": [people.get(one, "somebody who left") for one in sorted(members)] if error else [],
-        "wrong": wrong or {},
+        "seen": seen,
+        "now_members": [people.get(str(one), "somebody who left") for one in members],
         "error": error,
         "max_name": MAX_NAME,
     }
-    if is_posted and not error and request.POST.get("seen"):
-        context["seen"] = request.POST["seen"][:16]
     return render(request, "policy/rules/group.html", context, status=status)

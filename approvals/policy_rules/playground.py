@@ -1,7 +1,7 @@
 """The playground: one message, real or pasted, run through the active version or the draft. Nothing is stored."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 from approvals.examination import columns_of
 from approvals.examination import findings as examine
 from approvals.models import Review
-from approvals.policy_rules.fields import Field, options_of
+from approvals.policy_rules.rule_form import AddressesField
 from approvals.policy_rules.shown import CONDITIONS
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
@@ -54,37 +54,53 @@ _NOT_FOUND = "There is no message with this id or address, or you may not see it
 class PlaygroundForm(SentenceForm):
     """A message to run through the rules: the id or address of a past one, or what is pasted."""
 
-    message = forms.CharField(required=False, max_length=500)
-    which = forms.ChoiceField(
-        required=False,
-        choices=[("draft", "The draft"), ("active", "The active version")],
-        error_messages={"invalid_choice": "Choose one."},
+    message = forms.CharField(
+        label="A past message", help_text="Its id, or the address of its page.", required=False, max_length=500
     )
+    which = forms.ChoiceField(label="Rules", required=False, error_messages={"invalid_choice": "Choose one."})
     at = forms.DateTimeField(
+        label="At the time",
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
         error_messages={"invalid": "Write a date and a time, or leave it empty."},
     )
-    mailbox = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose one of the mailboxes."})
-    to = WordsField(required=False, max_length=MAX_TEXT)
-    subject = forms.CharField(required=False, max_length=1000)
+    mailbox = forms.ChoiceField(
+        label="From", required=False, error_messages={"invalid_choice": "Choose one of the mailboxes."}
+    )
+    to = AddressesField(label="To", help_text="One address a line.", required=False, max_length=MAX_TEXT)
+    subject = forms.CharField(label="Subject", required=False, max_length=1000)
     text = WordsField(
+        label="Text",
         required=False,
         max_length=MAX_TEXT,
         error_messages={"max_length": f"Keep the text under {MAX_TEXT:,} characters."},
+        widget=forms.Textarea,
     )
-    attached = forms.CharField(required=False, max_length=1000)
-    origin = forms.ChoiceField(required=False, choices=list(ORIGINS.items()))
+    attached = forms.CharField(
+        label="Names of attachments",
+        help_text="With commas between, such as invoice.pdf, terms.docx.",
+        required=False,
+        max_length=1000,
+    )
+    origin = forms.ChoiceField(label="Started by", required=False, choices=list(ORIGINS.items()))
     tries = forms.IntegerField(
+        label="Try number",
+        help_text="1 if it is empty.",
         required=False,
         min_value=1,
         max_value=1000,
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Write a whole number from 1 to 1,000."),
     )
 
-    def __init__(self, data: Any, *, mailboxes: Mapping[str, str]) -> None:
+    def __init__(self, data: Any, *, mailboxes: Iterable[Mailbox], now: Policies) -> None:
         super().__init__(data)
-        self.fields["mailbox"].choices = [("", "None"), *mailboxes.items()]  # type: ignore[attr-defined]
+        named = [(str(one.pk), str(one)) for one in mailboxes]
+        self.fields["mailbox"].choices = [("", "Choose a mailbox"), *named]  # type: ignore[attr-defined]
+        versions = [("active", "The active version" + (f", {now.active.number}" if now.active else ""))]
+        if now.draft:
+            versions.insert(0, ("draft", f"The draft, version {now.draft.number}"))
+        self.fields["which"].choices = versions  # type: ignore[attr-defined]
+        self.fields["at"].help_text = f"In {zone_name()}. Empty: now."
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -117,56 +133,28 @@ class Spoken:
 def playground(request: DeskRequest) -> HttpResponse:
     """Show the form; run a message through the rules. A link with ?message= runs that one."""
     actor: Actor = request.actor
-    mailboxes = {str(one.pk): str(one) for one in Mailbox.objects.at_work().visible_to(actor).order_by("address")}
-    source = request.POST if request.method == "POST" else request.GET
-    context: dict[str, Any] = {}
     now = policies()
-    wrong = dict[str, str]()
+    source = request.POST if request.method == "POST" else request.GET
+    runs = request.method == "POST" or "message" in request.GET
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    form = PlaygroundForm(source if runs else None, mailboxes=mailboxes, now=now)
+    context: dict[str, Any] = {"form": form}
     status = 200
-    if request.method == "POST" or "message" in request.GET:
-        form = PlaygroundForm(source, mailboxes=mailboxes)
+    if runs:
         message = _message_of(form, actor) if form.is_valid() else None
         if form.is_valid() and message is None:
             form.add_error("message", _NOT_FOUND)
         if message is None:
-            wrong = form.errors_by_field()
             status = 422
         else:
             which = form.cleaned_data.get("which") or ("draft" if now.draft else "active")
             rules = visible_rules(actor, now.draft_rules if which == "draft" else now.active_rules)
             context |= _result(actor, rules, message, form.time()) | {"which": which}
-    named, written = _fields(source, wrong, now, mailboxes)
-    writes = any(one.error for one in written) or any(one.is_set for one in written[:5])
-    context |= {"named": named, "written": written, "writes": writes}
+    written = ("mailbox", "to", "subject", "text", "attached", "origin", "tries")
+    context["named"] = [form[name] for name in ("message", "which", "at")]
+    context["written"] = [form[name] for name in written]
+    context["writes"] = any(form[name].errors for name in written) or any(form[name].value() for name in written[:5])
     return render(request, "policy/rules/playground.html", context, status=status)
-
-
-def _fields(
-    typed: Mapping[str, str], wrong: Mapping[str, str], now: Policies, mailboxes: Mapping[str, str]
-) -> tuple[list[Field], list[Field]]:
-    """Return the fields that name a past message and the rules, and those to write a message."""
-
-    def make(name: str, label: str, kind: str, note: str = "", options: Mapping[str, str] | None = None) -> Field:
-        value = typed.get(name, "")
-        return Field(name, label, kind, note, value, options_of(options or {}, [value]), wrong.get(name, ""))
-
-    versions = {"draft": f"The draft, version {now.draft.number}"} if now.draft else {}
-    versions["active"] = "The active version" + (f", {now.active.number}" if now.active else "")
-    named = [
-        make("message", "A past message", "text", "Its id, or the address of its page."),
-        make("which", "Rules", "choice", options=versions),
-        make("at", "At the time", "moment", f"In {zone_name()}. Empty: now."),
-    ]
-    written = [
-        make("mailbox", "From", "choice", options={"": "Choose a mailbox", **mailboxes}),
-        make("to", "To", "lines", "One address a line."),
-        make("subject", "Subject", "text"),
-        make("text", "Text", "long"),
-        make("attached", "Names of attachments", "text", "With commas between, such as invoice.pdf, terms.docx."),
-        make("origin", "Started by", "choice", options=ORIGINS),
-        make("tries", "Try number", "number", "1 if it is empty."),
-    ]
-    return named, written
 
 
 def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:

@@ -1,6 +1,6 @@
-"""The form of one rule: what is typed becomes a rule, with a sentence beside each entry that is wrong."""
+"""The form of one rule, in sections: what is typed becomes a rule, with a sentence beside each entry that is wrong."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -12,7 +12,7 @@ from common.actors import Actor
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
-from policy.calendars.weekly import MAX_LINE, read_day, write_day
+from policy.calendars.weekly import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.rules.conditions import FAMILIES, MOST_RECIPIENTS, MOST_TRIES, ORIGINS, own_word_key, read_entry
 from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES
 from policy.rules.hours import Hours
@@ -22,11 +22,32 @@ from policy.rules.rules import Names, PolicyRule, RuleError
 MAX_LINES = 20_000
 UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
+# A list of more options than these scrolls.
+LONG = 12
 _HOURS = ("during", "outside", "office")
-_FLAGS = ("bar_editor", "reauthenticate", "never_in_bulk", "high_risk_page")
-_LISTS = ("mailboxes", "keys", "key_owners", "lists", "findings", "own_words", "attachments", "origins")
+_FLAGS = {
+    "bar_editor": "Not whoever edited it last",
+    "reauthenticate": "Whoever approves signs in again first",
+    "never_in_bulk": "Never in bulk",
+    "high_risk_page": "On the high-risk page",
+}
+_LISTS = {
+    "mailboxes": "Mailboxes",
+    "keys": "API keys",
+    "key_owners": "Owners of the API key",
+    "lists": "Goes to anybody on these allowlists",
+    "findings": "Findings",
+    "own_words": "Own words",
+    "attachments": "Attachments",
+    "origins": "Origin",
+}
+_NOTES = {
+    "mailboxes": "Of several, one that fits is enough.",
+    "keys": "Those that sent something in the last 30 days, or have an owner.",
+}
 _OF_KEYS = ("mailboxes", "key_owners", "lists")
 _CHOOSE = {"invalid_choice": "Choose from the list.", "invalid_list": "Choose from the list."}
+_ADDRESSES = "An address, a domain or *.domain on each line."
 
 
 @dataclass(frozen=True)
@@ -88,56 +109,162 @@ def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Name
         by_field["owner"].setdefault(str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)")
 
 
+@dataclass(frozen=True)
+class Section:
+    """Fields of the editor under one heading. It is open where something in it is set or wrong."""
+
+    name: str
+    title: str
+    part: str
+    fields: Sequence[forms.BoundField]
+    note: str = ""
+    # Whether it is open also while it is empty.
+    is_first: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its fields are shown at once. Of choices only a calendar counts: others always have a value."""
+        if self.is_first:
+            return True
+        opening = [one for one in self.fields if one.widget_type != "select" or one.name.endswith("_calendar")]
+        return any(one.errors for one in self.fields) or any(one.value() for one in opening)
+
+
+class AddressesField(WordsField):
+    """Addresses and domains, one a line."""
+
+    widget = forms.Textarea(attrs={"spellcheck": "false"})
+
+
+class ChecksField(forms.MultipleChoiceField):
+    """Boxes to tick."""
+
+    widget = forms.CheckboxSelectMultiple
+
+
+def tick_first(field: forms.BoundField) -> None:
+    """Put the boxes that are ticked first, in a list that scrolls."""
+    boxes: Any = field.field
+    ticked = field.value() or ()
+    if len(boxes.choices) > LONG:
+        boxes.choices = sorted(boxes.choices, key=lambda one: one[0] not in ticked)
+
+
 class RuleForm(SentenceForm):
     """A rule as it is typed. `rule()` returns it, once the form is valid."""
 
     name = forms.CharField(
+        label="Name",
         max_length=80,
         error_messages={"required": "Give the rule a name.", "max_length": "Keep the name under 80 characters."},
     )
     note = WordsField(
-        required=False, max_length=1000, error_messages={"max_length": "Keep the note under 1,000 characters."}
+        label="Note",
+        help_text="Why there is this rule.",
+        required=False,
+        max_length=1000,
+        error_messages={"max_length": "Keep the note under 1,000 characters."},
+        widget=forms.Textarea,
     )
-    recipients = WordsField(required=False, max_length=MAX_LINES)
-    recipients_except = WordsField(required=False, max_length=MAX_LINES)
-    first_contact = forms.BooleanField(required=False)
-    risk = forms.ChoiceField(required=False, choices=list(RISKS.items()), error_messages=_CHOOSE)
-    amount = forms.CharField(required=False, max_length=40)
+    recipients = AddressesField(
+        label="Goes to any of these", help_text=_ADDRESSES, required=False, max_length=MAX_LINES
+    )
+    recipients_except = AddressesField(
+        label="Goes to anybody other than these", help_text=_ADDRESSES, required=False, max_length=MAX_LINES
+    )
+    first_contact = forms.BooleanField(label="Goes to somebody for the first time", required=False)
+    risk = forms.ChoiceField(label="Risk", required=False, choices=list(RISKS.items()), error_messages=_CHOOSE)
+    amount = forms.CharField(
+        label="An amount of at least", help_text="0 for any amount.", required=False, max_length=40
+    )
     currency = forms.RegexField(
-        r"\A[A-Za-z]{3}\Z", required=False, error_messages={"invalid": "Write three letters, such as EUR."}
+        r"\A[A-Za-z]{3}\Z",
+        label="Currency",
+        help_text="Such as EUR; empty for any.",
+        required=False,
+        error_messages={"invalid": "Write three letters, such as EUR."},
     )
     reject = forms.CharField(
-        required=False, max_length=300, error_messages={"max_length": "Keep the reason under 300 characters."}
+        label="Reject it, with this reason",
+        help_text="The agent reads it.",
+        required=False,
+        max_length=300,
+        error_messages={"max_length": "Keep the reason under 300 characters."},
     )
-    expire_unit = forms.ChoiceField(required=False, choices=list(UNITS.items()), error_messages=_CHOOSE)
+    expire_unit = forms.ChoiceField(label="Unit", required=False, choices=list(UNITS.items()), error_messages=_CHOOSE)
     # The digest of the rule that the page before showed as a preview.
     previewed = forms.CharField(required=False, max_length=64)
 
-    def __init__(self, data: Any, *, offered: Offered, stored: PolicyRule | None = None) -> None:
-        super().__init__(data)
+    def __init__(
+        self, data: Any, *, offered: Offered, stored: PolicyRule | None = None, initial: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(data, initial=initial)
         self.offered = offered
         self.stored = stored
-        for name in (*_LISTS, "barred_groups"):
-            self.fields[name] = forms.MultipleChoiceField(
-                required=False, choices=list(offered.of(name).items()), error_messages=_CHOOSE
+        for name, label in {**_LISTS, "barred_groups": "Nobody of these groups"}.items():
+            choices = list(offered.of(name).items())
+            help_text = _NOTES.get(name, "")
+            self.fields[name] = ChecksField(
+                label=label, help_text=help_text, required=False, choices=choices, error_messages=_CHOOSE
             )
-        people = [("", "Nobody"), *offered.of("owner").items()]
-        self.fields["owner"] = forms.ChoiceField(required=False, choices=people, error_messages=_CHOOSE)
-        for name in _FLAGS:
-            self.fields[name] = forms.BooleanField(required=False)
-        for group in (ANY_REVIEWER, *offered.groups):
-            self.fields[f"approvals_{group}"] = _number(MOST_APPROVALS, least=0)
-        for name, most in (("recipients_from", MOST_RECIPIENTS), ("tries_from", MOST_TRIES)):
-            self.fields[name] = _number(most)
-        self.fields["expire_number"] = _number(MOST_MINUTES)
+            tick_first(self[name])
+        self._add_choice("owner", "Owner", "Who answers for the rule.", {"": "Nobody", **offered.of("owner")})
+        for name, label in _FLAGS.items():
+            self.fields[name] = forms.BooleanField(label=label, required=False)
+        self.approvals = {ANY_REVIEWER: "any reviewer", **offered.groups}
+        for group, name in self.approvals.items():
+            self.fields[f"approvals_{group}"] = _number(MOST_APPROVALS, f"Of {name}", least=0)
+        self.fields["recipients_from"] = _number(MOST_RECIPIENTS, "Number of recipients, at least")
+        again = "2: changes were requested once before."
+        self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
+        self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
+        calendars = {"": "The hours below", **offered.of("calendars")}
         for name in _HOURS:
-            calendars = [("", ""), *offered.of("calendars").items()]
-            self.fields[f"{name}_calendar"] = forms.ChoiceField(
-                required=False, choices=calendars, error_messages=_CHOOSE
+            self._add_choice(f"{name}_calendar", "Calendar", "Its holidays count.", calendars)
+            for day, label in enumerate(DAYS):
+                self.fields[f"{name}_day{day}"] = forms.CharField(label=label, required=False, max_length=MAX_LINE)
+            self.fields[f"{name}_day6"].help_text = NOTE
+            zone = "Such as Europe/Lisbon, or a city. Empty is UTC."
+            self.fields[f"{name}_zone"] = forms.CharField(
+                label="Time zone", help_text=zone, required=False, max_length=64
             )
-            for day in range(7):
-                self.fields[f"{name}_day{day}"] = forms.CharField(required=False, max_length=MAX_LINE)
-            self.fields[f"{name}_zone"] = forms.CharField(required=False, max_length=64)
+
+    def _add_choice(self, name: str, label: str, help_text: str, offered: Mapping[str, str]) -> None:
+        self.fields[name] = forms.ChoiceField(
+            label=label, help_text=help_text, required=False, choices=list(offered.items()), error_messages=_CHOOSE
+        )
+
+    def sections(self) -> list[Section]:
+        """Return the editor: first what the rule is called, then when it applies, then what it asks for."""
+
+        def fields(*names: str) -> list[forms.BoundField]:
+            return [self[name] for name in names]
+
+        def hours(name: str) -> list[forms.BoundField]:
+            days = [f"{name}_day{day}" for day in range(7)]
+            return fields(f"{name}_calendar", *days, f"{name}_zone")
+
+        origin = fields("mailboxes", "keys", "key_owners", "origins", "tries_from")
+        whom = fields("recipients", "recipients_except", "lists", "first_contact", "recipients_from")
+        content = fields("risk", "findings", "own_words", "amount", "currency", "attachments")
+        approvals = fields(*(f"approvals_{group}" for group in self.approvals))
+        one_each = "One person counts for one group only."
+        how = fields("reauthenticate", "never_in_bulk", "high_risk_page")
+        ends = fields("expire_number", "expire_unit")
+        return [
+            Section("about", "The rule", "about", fields("name", "owner", "note"), is_first=True),
+            Section("sender", "Where it comes from", "when", origin),
+            Section("recipients", "Who gets it", "when", whom),
+            Section("content", "What is in it", "when", content),
+            Section("during", "During these hours", "when", hours("during")),
+            Section("outside", "Outside these hours", "when", hours("outside")),
+            Section("approvals", "Approvals", "then", approvals, one_each, is_first=True),
+            Section("who_not", "Who may not approve", "then", fields("barred_groups", "bar_editor")),
+            Section("how", "How it is approved", "then", how),
+            Section("office", "Only within these hours", "then", hours("office"), "Approved and sent only then."),
+            Section("ends", "Expiry", "then", ends, "An expired message is rejected, never sent."),
+            Section("rejects", "Rejection", "then", fields("reject")),
+        ]
 
     def clean_recipients(self) -> tuple[str, ...]:
         return self._patterns("recipients")
@@ -176,7 +303,7 @@ class RuleForm(SentenceForm):
         if minutes > MOST_MINUTES:
             self.add_error("expire_number", "A message can wait for a year at most.")
         cleaned["expire_minutes"] = minutes or None
-        approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in (ANY_REVIEWER, *self.offered.groups)}
+        approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals}
         cleaned["approvals"] = {str(group): n for group, n in approvals.items() if n}
         if sum(approvals.values()) > MOST_APPROVALS:
             self.add_error("approvals_0", f"No more than {MOST_APPROVALS} approvals can be asked for together.")
@@ -237,10 +364,17 @@ class RuleForm(SentenceForm):
 _NOTHING = "Ask for something: more than one approval, a group, or one of the points below."
 
 
-def _number(most: int, *, least: int = 1) -> forms.IntegerField:
+def _number(most: int, label: str, help_text: str = "", *, least: int = 1) -> forms.IntegerField:
     sentence = f"Write a whole number from {least} to {most:,}."
     messages = dict.fromkeys(("invalid", "min_value", "max_value"), sentence)
-    return forms.IntegerField(required=False, min_value=least, max_value=most, error_messages=messages)
+    return forms.IntegerField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        min_value=least,
+        max_value=most,
+        error_messages=messages,
+    )
 
 
 def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:

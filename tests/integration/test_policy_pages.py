@@ -99,11 +99,8 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signe
     begun(admin, whole)
     client = signed_in(admin)
     form = client.get("/policy/draft/rules/whole/")
-    typed = {
-        field.name: [one.value for one in field.options if one.is_chosen] if field.kind == "checks" else field.value
-        for section in form.context["sections"]
-        for field in section.fields
-    }
+    fields = [field for section in form.context["form"].sections() for field in section.fields]
+    typed = {field.name: field.value() or "" for field in fields}
     assert save_by(client, "/policy/draft/rules/whole/", {**typed, "name": "Renamed"}).status_code == 302
     assert policies().draft_rules[0].as_json() == {**whole.as_json(), "name": "Renamed"}
 
@@ -131,7 +128,7 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(admin, s
     begun(admin)
     answer = signed_in(admin).post(ADD, {**TWO, "first_contact": "yes", "recipients_except": "kept.example", **fields})
     assert answer.status_code == 422
-    assert sentence in answer.context["wrong"][wrong]
+    assert sentence in answer.context["form"].errors[wrong][0]
     page = answer.content.decode()
     assert "kept.example" in page
     assert re.search(r'name="first_contact"\s+value="yes"\s+checked', page)
@@ -235,14 +232,14 @@ def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(admin, signed
     group = Group.objects.get()
     assert list(group.members.all()) == [reviewer]
     taken = client.post("/policy/groups/add/", {"name": "LEGAL"})
-    assert (taken.status_code, "already" in taken.context["wrong"]["name"]) == (422, True)
+    assert (taken.status_code, "already" in taken.context["form"].errors["name"][0]) == (422, True)
 
     address = f"/policy/groups/{group.pk}/"
     seen = client.get(address).context["seen"]
     assert client.post(address, {"name": "Lawyers", "members": [admin.pk], "seen": seen}).status_code == 302
     assert last("policy.group_changed")["before"].startswith("Legal: ")
     stale = client.post(address, {"name": "Mine", "members": [reviewer.pk], "seen": seen})
-    assert (stale.status_code, stale.context["name"]) == (409, "Mine")
+    assert (stale.status_code, stale.context["form"]["name"].value()) == (409, "Mine")
     assert Group.objects.get().name == "Lawyers"
 
     begun(admin, rule(then={"approvals": {str(group.pk): 1}}))
