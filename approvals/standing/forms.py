@@ -16,7 +16,6 @@ from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 
 _USUAL_DAYS = 90
-_UNKNOWN = "Open the proposal from the list again."
 _BETWEEN_WORDS = re.compile(r"[\s,;]+")
 _PLACES = 4
 
@@ -92,7 +91,10 @@ class TermsForm(SentenceForm):
 
     def clean_recipients(self) -> tuple[str, ...]:
         typed = filter(None, _BETWEEN_WORDS.split(self.cleaned_data["recipients"]))
-        return tuple(dict.fromkeys(map(_as_pattern, typed)))
+        try:
+            return tuple(dict.fromkeys(map(read_pattern, typed)))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
     def terms(self) -> Terms:
         """Return what was filled in; the last day counts whole, in the time zone of whoever asks."""
@@ -107,13 +109,6 @@ class TermsForm(SentenceForm):
             recipients=typed["recipients"],
             sums=tuple((currency, value) for currency, value in sums if value is not None),
         )
-
-
-def _as_pattern(typed: str) -> str:
-    try:
-        return read_pattern(typed)
-    except ValueError as error:
-        raise forms.ValidationError(str(error)) from None
 
 
 def filled_in(terms: Terms) -> dict[str, str]:

@@ -74,8 +74,8 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
             "This key may also send mail, so one program could write a message and approve it. Make a key with the "
             "scope oversight alone."
         )
-    missing = [scope for scope in slot.needs if scope not in _with_implied(scopes)]
-    if not missing:
+    implied = {"read"} if "admin" in scopes else set()
+    if implied.union(scopes).issuperset(slot.needs):
         return ""
     better = _slot_for(scopes)
     may = ", ".join(scopes) or "nothing"
@@ -84,10 +84,6 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
         return f"This key may: {may}. {here}"
     article = "an" if better.label[0] in "AO" else "a"
     return f"This is {article} {better.label.lower()} key (it may: {may}); enter it under {better.label}. {here}"
-
-
-def _with_implied(scopes: Sequence[str]) -> set[str]:
-    return {*scopes, *(("read",) if "admin" in scopes else ())}
 
 
 def _slot_for(scopes: Sequence[str]) -> Slot | None:
