@@ -103,6 +103,12 @@ flush.emit_post_migrate_signal = lambda *_, **__: None
 _numbers = itertools.count()
 
 
+@pytest.fixture(scope="session")
+def django_db_keepdb():
+    """Leave the database to the servers, which go with the run: it cannot be dropped while a session is ending."""
+    return True
+
+
 @pytest.fixture(autouse=True)
 def _own_seals_file():
     """Give each test a seals' file of its own: what an emptied database does not know would stop the sealer."""
