@@ -40,7 +40,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     """Send a hint about a message after the transaction is committed."""
     if entry.message is not None and entry.action.startswith(_CHANGING) and entry.action not in _QUIET:
         known = about if isinstance(about, Message | Decision) else None
-        _after_commit(_send, entry.message, entry.action, known)
+        _after_commit(_send, entry.message, entry.action, known, bool(details.get("brake")))
     elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
         _after_commit(_send_collaboration, entry, about)
     elif entry.action.startswith(_STANDING):
@@ -57,7 +57,7 @@ def _publish(hint: Mapping[str, Any]) -> None:
     send("PUBLISH", CHANNEL, json.dumps(hint))
 
 
-def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
+def _send(public_id: UUID, action: str, known: Message | Decision | None, is_apart: bool) -> None:
     is_new = action == "message.held"
     if isinstance(known, Decision) and (action == "decision.recorded" or known.says_all):
         message, status = known.message, status_of(known.message, known)
@@ -68,9 +68,10 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
     elif found := shown_message(_EVERYBODY, public_id):
         message = found
         status = shown_status(found)
+        is_apart = found.review.is_apart
     else:
         return
-    if is_new and message.review.is_apart:
+    if is_new and is_apart:
         # A message of a flood is not in the queue.
         return
     hint = {

@@ -1,5 +1,6 @@
 """The brake on agents that send too much: caps, floods set apart with one alert, and what people do with them."""
 
+import json
 import threading
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap, Decision
 from audit.models import Entry
 from common.postgres import clock
+from dashboard.live import CHANNEL
 from gateway.models import ApiKey
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
@@ -81,6 +83,19 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
         client, connection, 1, sent_by_key="01OTHER", to=["lee@x.example"], mailbox_id="01OTHER", mailbox="o@x.example"
     )
     assert apart()[-1] is False
+
+
+def test_only_what_is_in_the_queue_is_announced_to_open_pages(
+    client, connection, monkeypatch, django_capture_on_commit_callbacks
+):
+    sent = []
+    monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
+    cap(key=(2, 0))
+    with django_capture_on_commit_callbacks(execute=True):
+        come(client, connection, 4)
+    hints = [json.loads(hint) for _, channel, hint in sent if channel == CHANNEL]
+    in_queue = [str(message.public_id) for message in Message.objects.order_by("pk")[:2]]
+    assert [hint["message"] for hint in hints if hint["kind"] == "new"] == in_queue
 
 
 def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection):
