@@ -5,8 +5,9 @@ with newer messages in its thread, cannot be approved here: `give_verdict` requi
 """
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -39,17 +40,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ItemResult:
-    """The result for one message: its decision or, without one, a sentence that says why.
+    """What became of one message: its decision's key or, without one, a sentence that says why.
 
-    `counts`: an approval was given, and others have to approve before it is decided. `was_practice`: it was a practice
-    message, which is over now.
+    `kind` is decided, counted (an approval was given, and others have to approve before it is decided), practice (a
+    practice message, which is over now) or failed.
     """
 
-    message: UUID
-    decision: Decision | None = None
+    message: str
+    kind: str = "failed"
     sentence: str = ""
-    counts: bool = False
-    was_practice: bool = False
+    decision: int | None = None
 
 
 def decide_batch(
@@ -68,6 +68,7 @@ def decide_batch(
     ended = []
     for one in ticked:
         message = known.get(one.message)
+        key = str(one.message)
         try:
             if outcome == Outcome.APPROVE and one.why_alone:
                 raise VerdictNotAllowed(one.why_alone)
@@ -80,23 +81,22 @@ def decide_batch(
                 batch=batch,
             )
             if result.decision is not None:
-                ended.append(ItemResult(one.message, result.decision))
+                ended.append(ItemResult(key, "decided", decision=result.decision.pk))
             elif result.lesson:
-                ended.append(ItemResult(one.message, sentence=result.lesson, was_practice=True))
+                ended.append(ItemResult(key, "practice", result.lesson))
             else:
-                sentence = f"{result.progress} approvals are given."
-                ended.append(ItemResult(one.message, sentence=sentence, counts=True))
+                ended.append(ItemResult(key, "counted", f"{result.progress} approvals are given."))
         except DeskError as error:
             if own := _own_decision(error, one, actor, outcome, reason):
-                ended.append(ItemResult(one.message, own))
+                ended.append(ItemResult(key, "decided", decision=own.pk))
                 continue
             if message is not None:
                 note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)
-            ended.append(ItemResult(one.message, sentence=error.sentence))
+            ended.append(ItemResult(key, sentence=error.sentence))
         except DatabaseError:
-            log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
-            ended.append(ItemResult(one.message, sentence=_NOT_SAVED))
-    done = sum(one.decision is not None or one.counts or one.was_practice for one in ended)
+            log.exception("a verdict of a sheet could not be written", extra={"message_id": key})
+            ended.append(ItemResult(key, sentence=_NOT_SAVED))
+    done = sum(one.kind != "failed" for one in ended)
     details = {
         "sheet": sheet.id,
         "outcome": outcome,
@@ -120,21 +120,20 @@ def _own_decision(error: DeskError, one: OnSheet, actor: Actor, outcome: str, re
     return first if said == (actor.id, outcome, reason, one.fingerprint) else None
 
 
-def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
-    """Undo those of these decisions that have not left, each separately. Those that are too late are named.
+def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
+    """Undo those of these decisions that have not left, each separately; return how many.
 
     All of them are postponed first, so that the last one is not sent while the others are undone.
     """
-    wanted = list(messages)
-    ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=wanted)
+    ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=messages)
     Decision.objects.on(ours).postpone(UNDOING)
-    ended = []
-    for message in wanted:
-        try:
-            ended.append(ItemResult(message, undo_decision(message=message, actor=actor)))
-        except DeskError as error:
-            ended.append(ItemResult(message, sentence=error.sentence))
-    return ended
+    undone = 0
+    for message in messages:
+        # A decision that is too late to be undone stays.
+        with suppress(DeskError):
+            undo_decision(message=message, actor=actor)
+            undone += 1
+    return undone
 
 
 _KEY = "bulk"
@@ -144,15 +143,16 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """The result of a batch: of each message its decision's key, its sentence, whether it counts or was practice."""
+    """What was decided together, as the person's session keeps it for the page that shows it."""
 
-    id: str
+    sheet: str
     outcome: str
     typed: Mapping[str, str]
     query: str
-    items: Sequence[tuple[UUID, int | None, str, bool, bool]]
+    items: Sequence[ItemResult]
     # Those that were ticked and not approved, because nobody had read them.
-    unread: Sequence[UUID]
+    unread: Sequence[str]
+    id: str = field(default_factory=lambda: uuid7().hex)
 
 
 @dataclass(frozen=True)
@@ -160,97 +160,70 @@ class Line:
     """One message of the batch as it stands now."""
 
     message: Message
+    result: ItemResult
     decision: Decision | None
-    sentence: str
-    status: Status
     actions: AvailableActions
-    counts: bool
-    was_practice: bool
 
     @property
-    def is_in_force(self) -> bool:
-        return self.decision is not None and self.decision.state != DecisionState.UNDONE
+    def kind(self) -> str:
+        """The kind of the result; undone where its decision was undone since."""
+        is_undone = self.decision is not None and self.decision.state == DecisionState.UNDONE
+        return "undone" if is_undone else self.result.kind
+
+    @property
+    def status(self) -> Status:
+        return shown_status(self.message)
 
     @property
     def can_undo(self) -> bool:
         return self.decision is not None and self.actions.can_undo and latest_decision(self.message) == self.decision
 
 
-def store_batch(
-    session: MutableMapping[str, Any],
-    sheet: Sheet,
-    ended: Sequence[ItemResult],
-    *,
-    outcome: str,
-    typed: Mapping[str, str],
-    query: str,
-    unread: Iterable[UUID],
-) -> str:
-    """Store the result for the page that shows it; return the batch's id."""
-    batch = uuid7().hex
-    newest = {
-        "id": batch,
-        "sheet": sheet.id,
-        "outcome": outcome,
-        "typed": dict(typed),
-        "query": query,
-        "items": [
-            [one.message.hex, one.decision and one.decision.pk, one.sentence, one.counts, one.was_practice]
-            for one in ended
-        ],
-        "unread": [one.hex for one in unread],
-    }
-    session[_KEY] = [*session.get(_KEY, []), newest][-KEPT:]
-    return batch
+def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
+    """Store a batch for the page that shows it."""
+    session[_KEY] = [*session.get(_KEY, []), asdict(batch)][-KEPT:]
+
+
+def stored_batches(session: MutableMapping[str, Any]) -> list[Batch]:
+    """Return the newest batches of this session."""
+    stored = session.get(_KEY, [])
+    return [Batch(**{**one, "items": [ItemResult(**item) for item in one["items"]]}) for one in stored]
 
 
 def find_repeat(
     session: MutableMapping[str, Any], sheet: Sheet, ticked: Sequence[OnSheet], *, outcome: str, actor: Actor
-) -> str:
-    """Return the batch that already decided exactly this, as after a double click; empty where none has."""
+) -> Batch | None:
+    """Return the batch that already decided exactly this, as after a double click; None where none has."""
     asked = {one.message for one in ticked}
-    for stored in session.get(_KEY, []):
-        batch = stored_batch(session, stored["id"])
-        if batch is None or stored["sheet"] != sheet.id or batch.outcome != outcome:
-            continue
-        if asked <= {
-            one.message.public_id for one in _lines(batch, actor) if one.is_in_force or one.counts or one.was_practice
-        }:
-            return batch.id
-    return ""
+    for batch in stored_batches(session):
+        if (batch.sheet, batch.outcome) == (sheet.id, outcome):
+            lines = _lines(batch, actor)
+            if asked <= {one.message.public_id for one in lines if one.kind not in ("failed", "undone")}:
+                return batch
+    return None
 
 
 def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch | None:
     """Return a stored batch; None where this session has none with that id (any more)."""
-    for stored in session.get(_KEY, []):
-        if stored["id"] == batch:
-            items = [(UUID(key), *result) for key, *result in stored["items"]]
-            unread = [UUID(key) for key in stored["unread"]]
-            return Batch(stored["id"], stored["outcome"], stored["typed"], stored["query"], items, unread)
-    return None
+    return next((one for one in stored_batches(session) if one.id == batch), None)
 
 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return what the page of outcomes shows."""
-    lines = _lines(batch, actor)
-    done = [one for one in lines if one.is_in_force]
-    waiting = [one for one in done if one.can_undo]
+    lines: dict[str, list[Line]] = {kind: [] for kind in ("decided", "undone", "counted", "practice", "failed")}
+    for line in _lines(batch, actor):
+        lines[line.kind].append(line)
+    waiting = [one for one in lines["decided"] if one.can_undo]
     due = min((one.decision.due_at for one in waiting if one.decision), default=now)
     seconds = max(0, round((due - now).total_seconds()))
     return {
+        **lines,
         "batch": batch,
-        "done": done,
-        "undone": [one for one in lines if one.decision and not one.is_in_force],
-        "counted": [one for one in lines if one.counts],
-        "practice": [one for one in lines if one.was_practice],
-        "failed": [one for one in lines if one.decision is None and not one.counts and not one.was_practice],
         # Decided, and no longer visible to this person.
-        "unseen": len(batch.items) - len(lines),
+        "unseen": len(batch.items) - sum(map(len, lines.values())),
         "waiting": waiting,
         "seconds": seconds,
-        "unread": batch.unread,
-        "is_moving": any(one.actions.is_moving for one in done),
-        "is_approval": batch.outcome == Outcome.APPROVE,
+        "is_moving": any(one.actions.is_moving for one in lines["decided"]),
         "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],
         "queue_query": batch.query,
         "pause": seconds + 2 if waiting else 3,
@@ -263,16 +236,15 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
-    found = desk_messages().visible_to(actor).for_rows().filter(public_id__in=[item[0] for item in batch.items])
-    known = {message.public_id: message for message in found}
+    found = desk_messages().visible_to(actor).for_rows().filter(public_id__in=[one.message for one in batch.items])
+    known = {str(message.public_id): message for message in found}
     lines = []
-    for key, number, sentence, counts, was_practice in batch.items:
-        if key not in known:
+    for result in batch.items:
+        message = known.get(result.message)
+        if message is None:
             continue
-        message = known[key]
-        decision = next((one for one in our_decisions(message) if one.pk == number), None)
+        decision = next((one for one in our_decisions(message) if one.pk == result.decision), None)
         may_review = is_reviewer(actor, message)
         actions = available_actions(message, latest_decision(message), is_reviewer=may_review, may_look=False)
-        status = shown_status(message)
-        lines.append(Line(message, decision, sentence, status, actions, counts, was_practice))
+        lines.append(Line(message, result, decision, actions))
     return lines

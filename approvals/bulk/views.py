@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.bulk.batch import (
+    Batch,
     decide_batch,
     done_context,
     find_repeat,
@@ -92,7 +93,6 @@ def _answer_with_sheet(
         "typed": typed,
         "too_many": too_many,
         "error": error,
-        "queue_query": filters_of(request).suffix,
     }
     return render(request, "approvals/bulk/bulk.html", context, status=status)
 
@@ -130,15 +130,15 @@ def decide(request: DeskRequest) -> HttpResponse:
     ended = decide_batch(
         sheet=shown, ticked=chosen, actor=actor, outcome=outcome, reason=reason, unread=form.number_unread
     )
-    batch = store_batch(
-        request.session,
-        shown,
-        ended,
+    batch = Batch(
+        sheet=shown.id,
         outcome=outcome,
         typed={**_typed(request), "outcome": outcome, "unread": ""},
         query=filters_of(request).suffix,
-        unread=[one.message for one in ticked if one not in chosen],
+        items=ended,
+        unread=[str(one.message) for one in ticked if one not in chosen],
     )
+    store_batch(request.session, batch)
     return redirect(_done_address(batch))
 
 
@@ -191,13 +191,12 @@ def undo(request: DeskRequest) -> HttpResponse:
         return redirect("queue")
     only = form.value("id")
     wanted = [one for one in may_undo(batch, request.actor) if only in (None, one)]
-    ended = undo_batch(messages=wanted, actor=request.actor)
-    undone = sum(one.decision is not None for one in ended)
+    undone = undo_batch(messages=wanted, actor=request.actor)
     if undone:
         messages.info(request, f"{undone} undone and held again; nothing was sent.", extra_tags="desk")
-    if not undone or len(ended) > undone:
+    if not undone or len(wanted) > undone:
         messages.error(request, "Messages that are already being sent could not be undone.", extra_tags="desk")
-    return redirect(_done_address(batch.id))
+    return redirect(_done_address(batch))
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:
@@ -210,5 +209,5 @@ def _queue_address(request: DeskRequest) -> str:
     return f"{reverse('queue')}{filters_of(request).suffix}"
 
 
-def _done_address(batch: str) -> str:
-    return f"{reverse('bulk-done')}?of={batch}"
+def _done_address(batch: Batch) -> str:
+    return f"{reverse('bulk-done')}?of={batch.id}"
