@@ -1,9 +1,9 @@
 """The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from django.urls import reverse
@@ -115,32 +115,52 @@ def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One line of the list, ready to show, so that the template computes nothing for fifty rows."""
+    """One line of the list: a message that was read with `for_rows`, and what belongs to it for the viewing person."""
 
     message: Message
-    status: Status
-    score: Score
-    decision: Decision | None
-    expiry: Expiry | None
+    actor: Actor
+    now: datetime
+    weights: Mapping[str, int]
+    # What the policy asks of a held message; None where it asks nothing.
+    demand: Demand | None = None
     gathered: Gathered | None = None
-    # Who has claimed it, or to whom it is assigned, in words.
-    holder: str = ""
-    is_assigned: bool = False
-    # Who else has it on screen; in Mine also until when it is snoozed, who asks about it, and whether it is a reminder.
+    # In Mine: until when it is snoozed, who asks about it, and whether it is a reminder.
     snooze: Snooze | None = None
     asked_by: str = ""
     is_reminded: bool = False
-    # In history: the newest verdict on it, to be opened as it was seen.
+    # In history: the newest verdict on it, to be opened as it was seen; how many approved it, where several had to.
     verdict: int | None = None
-    # In history: how many approved it and who, where several had to.
     approved: Approvals = field(default_factory=Approvals)
-    # "1 of 2", where several people have to approve it; and whether the viewing person has.
-    approvals: str = ""
-    has_approved: bool = False
-    # That nobody can complete it, and whom to ask; empty where somebody can.
-    nobody_can: str = ""
+
+    @cached_property
+    def status(self) -> Status:
+        return shown_status(self.message)
+
+    @cached_property
+    def score(self) -> Score:
+        return score_of(self.message.revision.findings if self.message.revision else [], self.weights)
+
+    @cached_property
+    def decision(self) -> Decision | None:
+        return latest_decision(self.message)
+
+    @cached_property
+    def expiry(self) -> Expiry | None:
+        return expiry_of(self.message, now=self.now)
+
+    @cached_property
+    def claim(self) -> Claim | None:
+        return live_claim(self.message, now=self.now)
+
+    @property
+    def holder(self) -> str:
+        """Who has claimed it, or to whom it is assigned, in words."""
+        if self.claim is None:
+            return ""
+        is_own = str(self.claim.person_id) == self.actor.id
+        return f"{self.claim.words} {'you' if is_own else self.claim.person}"
 
     @property
     def address(self) -> str:
@@ -233,30 +253,9 @@ def rows_of(
     weights: Mapping[str, int],
     demands: Mapping[int, Demand] | None = None,
 ) -> list[Row]:
-    """Return a line for each message, which was read with `for_rows`; `demands` are what the policy asks of each."""
-    return [
-        Row(
-            message=message,
-            status=shown_status(message),
-            score=score_of(message.revision.findings if message.revision else [], weights),
-            decision=latest_decision(message),
-            expiry=expiry_of(message, now=now),
-            gathered=_gathered(message, filters),
-            **_holder(message, actor, now),
-            **_approvals(message, demands or {}),
-        )
-        for message in messages
-    ]
-
-
-def _approvals(message: Message, demands: Mapping[int, Demand]) -> dict[str, Any]:
-    demand = demands.get(message.pk)
-    if demand is None:
-        return {}
-    found: dict[str, Any] = {"nobody_can": demand.warning}
-    if demand.takes_several:
-        found |= {"approvals": str(demand.progress), "has_approved": demand.has_approved}
-    return found
+    """Return a line for each message; `demands` are what the policy asks of each."""
+    asked = demands or {}
+    return [Row(one, actor, now, weights, asked.get(one.pk), _gathered(one, filters)) for one in messages]
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:
@@ -269,14 +268,6 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
         "trigger": ("started by the same", {"started": message.started_by}),
     }.get(filters.group, ("like this", {"alike": message.shape}))
     return Gathered(number, odd, words, filters.query(**{"group": "none", **members}))
-
-
-def _holder(message: Message, actor: Actor, now: datetime) -> dict[str, Any]:
-    claim = live_claim(message, now=now)
-    if claim is None:
-        return {}
-    name = "you" if str(claim.person_id) == actor.id else claim.person
-    return {"holder": f"{claim.words} {name}", "is_assigned": claim.is_assigned}
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:
@@ -340,10 +331,10 @@ def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     }
 
 
-def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
-    """Return the rows of Mine with why each is there, in three queries; those of other tabs as they are."""
-    if not rows or tab != "mine" or actor.kind != "person":
-        return rows
+def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
+    """Note on the rows of Mine why each is there, in three queries."""
+    if not rows:
+        return
     shown = [row.message.pk for row in rows]
     person = int(actor.id)
     snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}
@@ -351,12 +342,7 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
     asking = {one.message_id: str(one.comment.person) for one in asked}
     reminders = Reminder.objects.filter(person=person, message__in=shown)
     reminded = set(reminders.values_list("message", flat=True))
-    return [
-        replace(
-            row,
-            is_reminded=row.message.pk in reminded,
-            snooze=snoozed.get(row.message.pk),
-            asked_by=asking.get(row.message.pk, ""),
-        )
-        for row in rows
-    ]
+    for row in rows:
+        row.is_reminded = row.message.pk in reminded
+        row.snooze = snoozed.get(row.message.pk)
+        row.asked_by = asking.get(row.message.pk, "")

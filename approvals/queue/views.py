@@ -35,8 +35,8 @@ from approvals.queue.rows import (
     approvals_of,
     as_json,
     chips_of,
+    note_people,
     rows_of,
-    with_people,
 )
 from common.actors import Actor
 from common.counts import COUNTED, count_of, counted
@@ -128,7 +128,8 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
         weights=RuleWeight.objects.points_by_rule(),
         demands=_demands(actor, found[:PAGE], clock_now),
     )
-    rows = with_people(rows, actor=actor, tab=filters.tab)
+    if filters.tab == "mine":
+        note_people(rows, actor=actor)
     return {
         **_numbers(actor, filters, waiting),
         **_elsewhere(filters),
@@ -328,15 +329,15 @@ def history(request: DeskRequest) -> HttpResponse:
     verdicts = list(Verdict.objects.given_on(found[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
     approved = approvals_by_message(verdicts)
+    for row in rows:
+        row.verdict = newest.get(row.message.pk)
+        row.approved = approved.get(row.message.pk, Approvals())
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
     last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None
     number = count_of(_asked_for(actor, filters)) if filters.narrows else 0
     context = {
-        "rows": [
-            replace(row, verdict=newest.get(row.message.pk), approved=approved.get(row.message.pk, Approvals()))
-            for row in rows
-        ],
+        "rows": rows,
         "filters": filters,
         "chips": chips_of(here, mailboxes),
         "choices": {"risks": RISKS, "rules": RULES.values()},

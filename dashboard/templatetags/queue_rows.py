@@ -105,13 +105,14 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 
 def _people(row: "Row") -> Iterator[SafeString]:
     """Yield how many approved the message, who has it, and whether one was reminded or asked about it."""
-    if row.approvals and row.is_held:
-        yield _formatted(_APPROVALS, f"{row.approvals} approved{', by you too' if row.has_approved else ''}")
-    if row.nobody_can and row.is_held:
+    demand = row.demand if row.is_held else None
+    if demand and demand.takes_several:
+        yield _formatted(_APPROVALS, f"{demand.progress} approved{', by you too' if demand.has_approved else ''}")
+    if demand and demand.warning:
         yield _chip("shape rose", format_html("{}{}", icon("warn"), "Too few people may approve: ask an admin"))
     if row.holder:
         # Scripts change who has claimed it while the page is open, and not to whom it is assigned.
-        mark = "data-assigned" if row.is_assigned else "data-held-by"
+        mark = "data-assigned" if row.claim and row.claim.is_assigned else "data-held-by"
         form = '<span class="chip violet" {}>{}<span>{}</span></span>'
         yield format_html(form, mark, icon("person"), row.holder)
     if row.is_reminded:
