@@ -62,6 +62,12 @@ class EventAlreadyHandled(DeskError):
     """The stored webhook was handled in the meantime, or never needed handling."""
 
 
+class InvalidInput(DeskError):
+    """What was posted cannot be read; the sentence says what to enter."""
+
+
 def http_status(error: DeskError) -> int:
-    """Return 403 where the person may not do it, 409 where the message or event has moved on."""
+    """Return 403 where the person may not do it, 422 for invalid input, 409 where the message or event has moved on."""
+    if isinstance(error, InvalidInput):
+        return 422
     return 403 if isinstance(error, VerdictNotAllowed | ActNotAllowed) else 409

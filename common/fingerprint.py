@@ -64,6 +64,11 @@ class Content:
     send_at: str | None = None
     coverage: tuple[str, ...] = FIELDS
 
+    @property
+    def unseen(self) -> list[str]:
+        """The fields that the key of the connection does not show: they are unknown, which is not "empty"."""
+        return [name for name in FIELDS if name not in self.coverage]
+
 
 def content_from_json(stored: Mapping[str, Any]) -> Content:
     """Return the content whose fields were stored as JSON."""

@@ -6,7 +6,7 @@ from typing import Any
 from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
-from common.fingerprint import FIELDS, Attachment, Content
+from common.fingerprint import Attachment, Content
 from mirror.models import Message
 from mirror.models.messages import NAMED
 
@@ -75,7 +75,7 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         "attachments": "\n".join(map(_attachment_in_words, content.attachments)),
         "send_at": content.send_at or "",
         # Fields that MultiMail did not show are unknown, not empty.
-        "not_shown": ", ".join(name for name in FIELDS if name not in content.coverage),
+        "not_shown": ", ".join(content.unseen),
     }
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.additions import text_part
-from common.fingerprint import FIELDS, Content
+from common.fingerprint import Content
 from rendering import Link, RenderedMessage, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
@@ -203,7 +203,7 @@ def unsafe_content(content: Content, rendered: RenderedMessage, context: RiskCon
 
 def not_visible(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Fields that the connection's key does not let the desk read."""
-    missing = [name for name in FIELDS if name not in content.coverage]
+    missing = content.unseen
     if missing:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
         sentence = "Some of this message is not visible with this key."

@@ -67,7 +67,7 @@ def _key(item: Item) -> Hashable:
     rendered = item.rendered
     return (
         *(message.shape, item.score.points, item.score.level, message.direction, message.mailbox_id, item.kind),
-        *(content.send_at, tuple(sorted(content.additions.items())), item.unseen),
+        *(content.send_at, tuple(sorted(content.additions.items())), tuple(content.unseen)),
         *((len(rendered.word_differences), len(rendered.blocked)) if rendered else ()),
     )
 

@@ -15,12 +15,11 @@ from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings
 from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision
-from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
+from approvals.message_page.content.addresses import Field, add_lists, lines_of_many
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, findings_of
-from approvals.message_page.sheet import unseen_fields
 from approvals.models import RuleWeight
 from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.actors import Actor
@@ -165,7 +164,6 @@ class Item:
     not_stored: Sequence[Attachment] = ()
     holder: str = ""
     reason: str = ""
-    unseen: frozenset[str] = field(default_factory=frozenset)
     compared: Comparison | None = None
 
     @property
@@ -255,6 +253,7 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
         claim = live_claim(message, now=now)
         is_others = claim is not None and str(claim.person_id) != actor.id
         previews = files.get(revision.pk, [])
+        add_lists(lines[message.pk], ruled[message.pk].judged)
         item = Item(
             message=message,
             revision=revision,
@@ -262,14 +261,13 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
             score=score,
             ruling=ruled[message.pk],
             findings=findings,
-            fields=with_lists(lines[message.pk], ruled[message.pk].judged),
+            fields=lines[message.pk],
             expiry=expiry_of(message, now=now),
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
             files=previews,
             not_stored=content.attachments[len(previews) :],
             holder=f"{claim.words} {claim.person}" if claim and is_others else "",
             reason=stated_reason(message.trigger),
-            unseen=unseen_fields(content),
         )
         if is_short:
             rendered = rendered_message_of(revision, content)
@@ -300,13 +298,14 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
         return "It is high risk. Open it to approve it."
     if late is not None:
         return f"{named(late.sender)[:100] or 'Somebody'} wrote in this thread after the draft. Open it and read that."
+    unseen = set(item.content.unseen)
     if item.rendered is None:
         return "It is too long for this page. Open it to approve it."
     if item.rendered.doubt:
         return "It could not be laid out with certainty. Open it to approve it."
     if item.rendered.shows_pictures:
         return "It has pictures, which this page does not show. Open it to approve it."
-    if item.unseen & {"to", "subject"} or {"html", "markdown"} <= item.unseen:
+    if unseen & {"to", "subject"} or {"html", "markdown"} <= unseen:
         return "Not all of it is visible with this key. Open it to approve it."
     if any(line.more for line in item.fields) or len(item.rendered.links) > MAX_LINKS:
         return "It has more recipients or links than a sheet shows. Open it to approve it."

@@ -74,7 +74,7 @@ def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
 
 
 def _notes(message: Message, content: Content) -> tuple[str, ...]:
-    unseen = [words for name, words in _LOSES.items() if name not in content.coverage]
+    unseen = [words for name, words in _LOSES.items() if name in content.unseen]
     notes = []
     if unseen:
         notes.append(

@@ -131,7 +131,6 @@ def _fragment(request: DeskRequest, message: Message, name: str, *, status: int 
             happened=actions_on(message),
         ),
         "message": message,
-        "queue_query": filters_of(request).suffix,
         **more,
     }
     return render(request, f"approvals/message_page/{name}.html", context, status=status)

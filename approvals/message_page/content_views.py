@@ -35,7 +35,6 @@ from approvals.message_page.sheet import (
     Way,
     sheet_context,
     twin_of,
-    unseen_fields,
     way_asked,
 )
 from approvals.message_page.side_panel import files_context, unread_context
@@ -93,7 +92,6 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", 
         "revision": message.revision,
         "content": content,
         "rendered": shown,
-        "unseen": unseen_fields(content),
         **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
         "pictures": pictures_line(message, shown),
         "pictures_error": error,
@@ -137,7 +135,6 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     line = pictures_line(message, rendered_message_of(message.revision) if message.revision else None)
     if line is not None and line.under_way:
         context: dict[str, Any] = {"message": message, "revision": message.revision, "pictures": line, "way": way}
-        context["queue_query"] = filters_of(request).suffix
         return render(request, "approvals/message_page/_pictures.html", context)
     return retarget(reswap(_sheet(request, public_id, way), "outerHTML"), "#sheet")
 
@@ -173,8 +170,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
-    context = {**files_context(message, request.actor), "queue_query": filters_of(request).suffix}
-    return render(request, "approvals/message_page/_attachments.html", context)
+    return render(request, "approvals/message_page/_attachments.html", files_context(message, request.actor))
 
 
 @login_required
@@ -270,7 +266,7 @@ def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(f"{message_address(request, public_id)}#{name}")
     ticks = {name} if form.cleaned_data["is_viewed"] else set()
-    context = {"message": message, "name": name, "ticks": ticks, "queue_query": filters_of(request).suffix}
+    context = {"message": message, "name": name, "ticks": ticks}
     return render(request, "approvals/message_page/_tick.html", context)
 
 
@@ -340,7 +336,6 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
         "seen": verdict.seen,
         "revision": verdict.revision,
         "content": content,
-        "unseen": unseen_fields(content),
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
         "given": _recorded_verdict(message, verdict),

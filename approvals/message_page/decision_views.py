@@ -3,7 +3,7 @@
 GET never decides. After a verdict the next message of the same list is shown, under a notice with Undo.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -22,17 +22,18 @@ from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_b
 from approvals.decisions.later import LATER_FIELDS, later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import PassageNotFound, ReauthenticationNeeded, http_status
-from approvals.message_page.content.addresses import address_lines, with_lists
+from approvals.errors import InvalidInput, PassageNotFound, ReauthenticationNeeded, http_status
+from approvals.message_page.content.addresses import add_lists, address_lines
 from approvals.message_page.content.passages import reason_quoting
 from approvals.message_page.content.rendered import rendered_message_of
-from approvals.message_page.sheet import approve_label, twin_of, unseen_fields
+from approvals.message_page.sheet import approve_label, twin_of
 from approvals.message_page.views import (
     ShownForm,
     answer_with_message,
     back_to_message,
     get_bare_message_or_404,
     get_visible_message_or_404,
+    message_action,
     message_address,
 )
 from approvals.queue.decision_notice import notice_context
@@ -137,19 +138,18 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
     return render(request, "approvals/message_page/_nothing_left.html", context)
 
 
-@login_required
-@require_POST
-def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def undo(request: DeskRequest, public_id: UUID) -> str:
     """Undo a decision that has not left, and show the message, which is held again."""
-    return _run(request, public_id, lambda: undo_decision(message=public_id, actor=request.actor))
+    undo_decision(message=public_id, actor=request.actor)
+    return ""
 
 
-@login_required
-@require_POST
-def take_back(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def take_back(request: DeskRequest, public_id: UUID) -> str:
     """Take back one's own approval while others still have to approve, and show the message."""
-    notice = "Your approval is taken back. The message is held."
-    return _run(request, public_id, lambda: take_back_approval(message=public_id, actor=request.actor), notice=notice)
+    take_back_approval(message=public_id, actor=request.actor)
+    return "Your approval is taken back. The message is held."
 
 
 @login_required
@@ -211,12 +211,14 @@ def _page(
     assert message.revision is not None, "only what was fetched has findings"
     content = stored_content(message.revision)
     rendered = rendered_message_of(message.revision, content)
-    lines = with_lists(address_lines(message, content, actor=request.actor), ruling.judged)
+    lines = address_lines(message, content, actor=request.actor)
+    add_lists(lines, ruling.judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in wanted]
     context: dict[str, Any] = {
         "message": message,
         "revision": message.revision,
+        "content": content,
         "fields": fields,
         "others": sum(one.number for one in fields) - 1,
         "findings": findings,
@@ -230,53 +232,45 @@ def _page(
         "approve_label": approve_label(content, message, ruling.demand),
         "ruling": ruling,
         "conversation": conversation,
-        "unseen": unseen_fields(content),
         "twin": twin_of(rendered),
         "score": {"level": "high"},
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
-        "queue_query": filters_of(request).suffix,
     }
     status = 422 if form.is_bound else 200
     return render(request, "approvals/message_page/high_risk.html", context, status=status)
 
 
-@login_required
-@require_POST
-def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def withdraw(request: DeskRequest, public_id: UUID) -> str:
     """Stop a decision whose call may have left; it may still take effect."""
-    return _run(request, public_id, lambda: withdraw_decision(message=public_id, actor=request.actor))
+    withdraw_decision(message=public_id, actor=request.actor)
+    return ""
 
 
-@login_required
-@require_POST
-def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def send_again(request: DeskRequest, public_id: UUID) -> str:
     """Send an approval again that reads have shown to have had no effect."""
-    return _run(request, public_id, lambda: confirm_approval(message=public_id, actor=request.actor))
+    confirm_approval(message=public_id, actor=request.actor)
+    return ""
 
 
-@login_required
-@require_POST
-def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def settle(request: DeskRequest, public_id: UUID) -> str:
     """Settle a decision by hand where MultiMail reports nothing."""
     form = SettleForm(request.POST)
     if not form.is_valid():
-        get_bare_message_or_404(request.actor, public_id)
-        return answer_with_message(request, public_id, status=422, error="Say whether it was carried out or not.")
+        raise InvalidInput("Say whether it was carried out or not.")
     took_effect = form.cleaned_data["took_effect"] == "yes"
-    return _run(
-        request,
-        public_id,
-        lambda: settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect),
-    )
+    settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect)
+    return ""
 
 
-@login_required
-@require_POST
-def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def look(request: DeskRequest, public_id: UUID) -> str:
     """Ask MultiMail about this message now, and stay on its page."""
-    notice = "Checking with MultiMail. The result appears here."
-    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice=notice)
+    look_again(message=public_id, actor=request.actor)
+    return "Checking with MultiMail. The result appears here."
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
@@ -286,22 +280,6 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
     """
     get_bare_message_or_404(actor, public_id)
     look_again(message=public_id, actor=actor)
-
-
-def _run(
-    request: DeskRequest,
-    public_id: UUID,
-    command: Callable[[], object],
-    *,
-    notice: str = "",
-) -> HttpResponse:
-    """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
-    get_bare_message_or_404(request.actor, public_id)
-    try:
-        command()
-    except DeskError as error:
-        return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
-    return back_to_message(request, public_id, notice=notice)
 
 
 DAYS = 7

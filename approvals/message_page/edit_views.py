@@ -17,15 +17,15 @@ from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.checks import Editability, editability
 from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
 from approvals.editing.forms import MAX_NOTE, EditForm, TextForm
-from approvals.errors import VerdictNotAllowed, http_status
+from approvals.errors import http_status
 from approvals.message_page.views import (
     answer_with_message,
     back_to_message,
     framed,
     get_visible_message_or_404,
+    message_action,
     message_address,
 )
-from approvals.queue.views import filters_of
 from common.fingerprint import Content
 from common.pages import DeskRequest
 from mirror.errors import DeskError
@@ -114,7 +114,6 @@ def _page(
         "error": error,
         "max_note": MAX_NOTE,
         "back": message_address(request, message.public_id),
-        "queue_query": filters_of(request).suffix,
     }
     return render(request, "approvals/message_page/edit.html", context, status=status)
 
@@ -135,14 +134,8 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return framed(render_message(typed).document)
 
 
-@login_required
-@require_POST
-def finish(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@message_action
+def finish(request: DeskRequest, public_id: UUID) -> str:
     """Have the first message of an edit rejected, where a crash or a refusal left both held."""
-    get_visible_message_or_404(request.actor, public_id)
-    try:
-        finish_replacement(message=public_id, actor=request.actor)
-    except DeskError as error:
-        status = 403 if isinstance(error, VerdictNotAllowed) else 409
-        return answer_with_message(request, public_id, status=status, error=error.sentence)
-    return back_to_message(request, public_id, notice="The original message is being rejected as replaced.")
+    finish_replacement(message=public_id, actor=request.actor)
+    return "The original message is being rejected as replaced."

@@ -7,21 +7,15 @@ from typing import Any
 from django import forms
 from django.urls import reverse
 
-from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.content.differences import Changes, changes_since_version_before
-from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
-from approvals.message_page.content.rendered import inbox_of, rendered_text_of
+from approvals.message_page.content.rendered import rendered_text_of
 from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
-from approvals.message_page.content.stated_facts import facts_of
-from common.actors import Actor
-from common.fingerprint import FIELDS, Content
+from common.fingerprint import Content
 from common.forms import LenientForm
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.reads import original_of
-from mirror.threads.conversation import Conversation
-from policy.allowlists.judgement import Judgement
 from policy.rules.demand import Demand
 from rendering import RenderedMessage
 from rendering.result import Words
@@ -95,28 +89,6 @@ def way_asked(request: DeskRequest) -> Way:
     return Way(form.value("view") or usual, form.value("page") or 1)
 
 
-def reading_context(
-    message: Message,
-    content: Content | None,
-    rendered: RenderedMessage | None,
-    *,
-    actor: Actor,
-    judged: Judgement,
-    conversation: Conversation,
-) -> dict[str, Any]:
-    """Return what the page says about the message around its sheet."""
-    context: dict[str, Any] = {
-        "fields": with_lists(address_lines(message, content, actor=actor), judged),
-        "start": origin_of(message, actor=actor),
-    }
-    if content is not None and rendered is not None:
-        thread = [one.text for one in conversation.messages if one.text]
-        text = f"{content.subject}\n{rendered.plain}"
-        context["inbox"] = inbox_of(content, rendered)
-        context["facts"] = facts_of(text, rendered.links, thread or None)
-    return context
-
-
 def sheet_context(
     message: Message,
     content: Content | None,
@@ -128,14 +100,14 @@ def sheet_context(
 ) -> dict[str, Any]:
     """Return what the sheet shows; `query` is the queue's query string, question mark included."""
     if content is None or rendered is None:
-        return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
+        return {"way": replace(way, name="rendered"), "ways": []}
     comparison = None
     if message.revision is not None and content.html is not None and content.markdown is not None:
         comparison = compare_parts(content, rendered, rendered_text_of(message.revision, content))
     elif way.name == "parts":
         # A message with one part is compared only on request.
         comparison = compare_parts(content, rendered)
-    context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
+    context: dict[str, Any] = {"way": way, "comparison": comparison}
     if way.name == "text":
         context["stretch"] = stretch_of(rendered.text, page=way.page)
     elif way.name == "rendered":
@@ -216,11 +188,6 @@ def _outside(message: Message, people: int) -> str:
     if message.outside >= people:
         return " outside"
     return f", {message.outside} outside" if message.outside else " inside"
-
-
-def unseen_fields(content: Content | None) -> frozenset[str]:
-    """Return the fields that the key of this connection does not show: they are unknown, which is not "empty"."""
-    return frozenset(FIELDS) - frozenset(content.coverage) if content else frozenset()
 
 
 def has_undo_window(message: Message) -> bool:

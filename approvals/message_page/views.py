@@ -1,7 +1,8 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -23,20 +24,16 @@ from approvals.decisions.ruling import is_reviewer, rulings, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, opened_parts, unread_parts
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions, shown_message
-from approvals.message_page.content.addresses import to_allow
+from approvals.errors import http_status
+from approvals.message_page.content.addresses import add_lists, address_lines, to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.edits import edits_context
+from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.pictures import pictures_line
-from approvals.message_page.content.rendered import rendered_message_of
+from approvals.message_page.content.rendered import inbox_of, rendered_message_of
+from approvals.message_page.content.stated_facts import facts_of
 from approvals.message_page.findings import findings_of
-from approvals.message_page.sheet import (
-    approve_label,
-    has_undo_window,
-    reading_context,
-    sheet_context,
-    unseen_fields,
-    way_asked,
-)
+from approvals.message_page.sheet import Way, approve_label, has_undo_window, sheet_context, way_asked
 from approvals.message_page.side_panel import actions_on, files_shown, panel_context, ticks_shown, unread_shown
 from approvals.models import PracticeMessage, RuleWeight, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
@@ -49,6 +46,7 @@ from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
+from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
@@ -107,31 +105,12 @@ def answer_with_message(
     message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
     happened = actions_on(message)
-    context = message_context(message, actor, filters=filters, happened=happened)
-    content = context["content"]
-    rendered = context["rendered"]
-    context |= reading_context(
-        message,
-        content,
-        rendered,
-        actor=actor,
-        judged=context["judged"],
-        conversation=context["conversation"],
-    )
-    context |= sheet_context(
-        message,
-        content,
-        rendered,
-        way=way_asked(request),
-        sent_back=context["sent_back"],
-        query=filters.suffix,
-    )
+    context = message_context(message, actor, filters=filters, happened=happened, way=way_asked(request))
     context["error"] = error
     context["notice"] = notice
     # Templates ask a hundred times for what was typed, and a missing key costs Django an exception each time.
     context["typed"] = defaultdict(str, typed or {})
     context["changed"] = changes_since(message, seen_fingerprint)
-    context["pictures"] = pictures_line(message, rendered)
     context |= notice_context(actor, decided)
     context |= panel_context(request, message, presets=context["presets"], happened=happened)
     if message.revision is not None and request.method != "HEAD":
@@ -161,6 +140,26 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
     if notice:
         messages.info(request, notice, extra_tags="desk")
     return redirect(message_address(request, public_id))
+
+
+def message_action(act: Callable[[DeskRequest, UUID], str]) -> Callable[[DeskRequest, UUID], HttpResponse]:
+    """Make a view of a function that acts on a message that the person sees, and returns a notice for its page.
+
+    What it raises is answered with the message and a sentence: 403 for who may not, 409 where the message has moved on.
+    """
+
+    @login_required
+    @require_POST
+    @wraps(act)
+    def view(request: DeskRequest, public_id: UUID) -> HttpResponse:
+        get_bare_message_or_404(request.actor, public_id)
+        try:
+            notice = act(request, public_id)
+        except DeskError as error:
+            return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
+        return back_to_message(request, public_id, notice=notice)
+
+    return view
 
 
 def message_address(request: DeskRequest, public_id: UUID) -> str:
@@ -198,59 +197,23 @@ def _or_404(message: Message | None) -> Message:
     return message
 
 
-def message_context(message: Message, actor: Actor, *, filters: Filters, happened: Collection[str]) -> dict[str, Any]:
+def message_context(
+    message: Message, actor: Actor, *, filters: Filters, happened: Collection[str], way: Way
+) -> dict[str, Any]:
     """Return what the message pane shows; its position and the next message are those of the list beside it."""
     now = timezone.now()
     revision = message.revision
+    content = stored_content(revision) if revision else None
+    rendered = rendered_message_of(revision, content) if revision else None
     files = attached_files(message)
     opened = opened_parts(message, actor=actor)
-    content = stored_content(revision) if revision else None
     ruling = rulings([message], actor, now=now)[message.pk]
-    weights = RuleWeight.objects.points_by_rule()
-    findings, score = findings_of(message, weights, query=filters.query())
+    findings, score = findings_of(message, RuleWeight.objects.points_by_rule(), query=filters.query())
     conversation = conversation_of(message)
-    unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
+    fields = address_lines(message, content, actor=actor)
+    add_lists(fields, ruling.judged)
+    sent_back = changes_since_sent_back(message)
     place = place_of(actor, filters, message)
-    return {
-        "message": message,
-        "revision": revision,
-        "content": content,
-        "unseen": unseen_fields(content),
-        "approve_label": approve_label(content, message, ruling.demand),
-        "presets": presets_of(message.mailbox_id),
-        "max_reason": MAX_REASON,
-        "rendered": rendered_message_of(revision, content) if revision else None,
-        "findings": findings,
-        "score": score,
-        # The approve key approves at once only where undo is possible; elsewhere it focuses the button.
-        "has_undo_window": has_undo_window(message),
-        "ruling": ruling,
-        "judged": ruling.judged,
-        "to_allow": to_allow(message, ruling.judged, actor=actor),
-        "expiry": expiry_of(message, now=now),
-        "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
-        "stop": SimpleLazyObject(lambda: stop_of(message)),
-        "sent_back": changes_since_sent_back(message),
-        "position": (place.number, place.of) if place.number else None,
-        "next_waiting": place.following,
-        "queue_query": filters.suffix,
-        "now": now,
-        "conversation": conversation,
-        "ticks": ticks_shown(message, opened, actor=actor),
-        **edits_context(
-            message,
-            was_edited="message.edit_asked" in happened,
-            is_edited=bool(ruling.facts.contributors.editors),
-        ),
-        "later": later_context(message),
-        **files_shown(message, files, opened),
-        **unread_shown(unread),
-        **_decided(message, actor),
-    }
-
-
-def _decided(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the pane shows of the decisions on the message: the newest one's status, and what may be done."""
     decision = latest_decision(message)
     has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
     actions = available_actions(
@@ -260,11 +223,37 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         may_look=may_look(actor, message),
         came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
     )
-    undo_seconds, waits_for = delay_of(message, decision, actions, now=timezone.now())
+    undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
-    was_practice = message.is_practice and message.state != "held"
-    return {
-        "practice": PracticeMessage.objects.of_message(message.pk) if was_practice else None,
+    context: dict[str, Any] = {
+        "message": message,
+        "revision": revision,
+        "content": content,
+        "rendered": rendered,
+        "fields": fields,
+        "approve_label": approve_label(content, message, ruling.demand),
+        "presets": presets_of(message.mailbox_id),
+        "max_reason": MAX_REASON,
+        "findings": findings,
+        "score": score,
+        # The approve key approves at once only where undo is possible; elsewhere it focuses the button.
+        "has_undo_window": has_undo_window(message),
+        "ruling": ruling,
+        "to_allow": to_allow(message, ruling.judged, actor=actor),
+        "expiry": expiry_of(message, now=now),
+        "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
+        "stop": SimpleLazyObject(lambda: stop_of(message)),
+        "sent_back": sent_back,
+        "position": (place.number, place.of) if place.number else None,
+        "next_waiting": place.following,
+        "queue_query": filters.suffix,
+        "now": now,
+        "start": origin_of(message, actor=actor),
+        "conversation": conversation,
+        "ticks": ticks_shown(message, opened, actor=actor),
+        "pictures": pictures_line(message, rendered),
+        "later": later_context(message),
+        "practice": None,
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
@@ -276,6 +265,21 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
     }
+    if message.is_practice and message.state != "held":
+        context["practice"] = PracticeMessage.objects.of_message(message.pk)
+    if content is not None and rendered is not None:
+        thread = [one.text for one in conversation.messages if one.text]
+        context["inbox"] = inbox_of(content, rendered)
+        context["facts"] = facts_of(f"{content.subject}\n{rendered.plain}", rendered.links, thread or None)
+    context |= edits_context(
+        message,
+        was_edited="message.edit_asked" in happened,
+        is_edited=bool(ruling.facts.contributors.editors),
+    )
+    context |= files_shown(message, files, opened)
+    context |= unread_shown(unread_parts(message, conversation=conversation, files=files, opened=opened))
+    context |= sheet_context(message, content, rendered, way=way, sent_back=sent_back, query=filters.suffix)
+    return context
 
 
 @login_required

@@ -5,7 +5,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.messages import get_messages
 from django.db.models.query import QuerySet
-from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from alerts.destinations.commands import may_manage
@@ -14,9 +13,11 @@ from approvals.collaboration.comments import count_asked_of
 from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
 from approvals.practice.setting import concerns, must_be_told
+from approvals.queue.views import filters_of
 from common.actors import Actor
 from common.counts import count_of, counted
 from common.disk import is_full
+from common.pages import DeskRequest
 from dashboard.first_run.views import reminder
 from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
@@ -26,7 +27,7 @@ from people.second_admin.person_figures import shows_people
 from policy.models import KillSwitch
 
 
-def desk(request: HttpRequest) -> dict[str, Any]:
+def desk(request: DeskRequest) -> dict[str, Any]:
     """Return the layout's values. They are lazy, so that only pages that show them run queries."""
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
@@ -34,6 +35,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
+        # Links of the queue and of its messages keep what the list is filtered by.
+        "queue_query": SimpleLazyObject(lambda: filters_of(request).suffix),
         "desk_waiting": SimpleLazyObject(lambda: _count(desk_messages().waiting_for(actor))),
         "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
         "desk_practice": SimpleLazyObject(lambda: must_be_told(actor)),

@@ -13,6 +13,7 @@ from approvals import examination
 from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.desk_messages import desk_messages
 from approvals.message_page.content.differences import changes_since
+from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
 from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context
 from approvals.models import Decision, Verdict
@@ -86,7 +87,7 @@ def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
     actor = person.actor(surface="web")
     found = get_visible_message_or_404(actor, message.public_id)
-    context = message_context(found, actor, filters=Filters(), happened=actions_on(found))
+    context = message_context(found, actor, filters=Filters(), happened=actions_on(found), way=Way("rendered"))
     parts = ("message_bar", "message_notes", "decide")
     return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))
 

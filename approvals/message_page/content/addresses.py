@@ -4,8 +4,8 @@ One bounded query for all of them. Warnings about an address come from the findi
 """
 
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from common.fingerprint import Content
 from mirror.earlier_mail import Contact, contacts_of_actor
 from mirror.models import Mailbox, Message
 from mirror.states import MessageState
-from policy.allowlists.judgement import AllowedBy, Judgement, allowable
+from policy.allowlists.judgement import Judgement, allowable
 from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
@@ -66,7 +66,7 @@ class Letter:
     is_odd: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Address:
     """One address with the name that recipients see beside it. `reads_as` is its domain as it is read or looked up.
 
@@ -80,12 +80,11 @@ class Address:
     marks: tuple[tuple[str, str], ...] = ()
     spelled: tuple[Letter, ...] = ()
     reads_as: str = ""
-    added_by: str = ""
     allowed_by: str = ""
     alike: Comparison | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Field:
     """One address line. Not `covered`: the key of this connection does not show it. `more` are not shown here."""
 
@@ -114,17 +113,17 @@ def address_lines(message: Message, content: Content | None, *, actor: Actor) ->
 
 def lines_of_many(contents: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
     """Return the same for many messages by their keys, in two queries a connection."""
-    found: dict[int, list[Field]] = {}
+    found = {message.pk: _lines(message, content) for message, content in contents}
     for connection in {message.connection_id for message, _ in contents}:
-        fields = {one.pk: _lines(one, content) for one, content in contents if one.connection_id == connection}
-        found |= _with_statuses(fields, connection, actor=actor)
+        lines = {one.pk: found[one.pk] for one, _ in contents if one.connection_id == connection}
+        _add_statuses(lines, connection, actor=actor)
     return found
 
 
 def _lines(message: Message, content: Content | None) -> list[Field]:
     if content is None:
         known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(map(str, message.recipients)))]
-        return [_field(label, values, _plain) for label, values in known]
+        return [_field(label, values) for label, values in known]
     lines = [
         ("From", "from", (content.sender,) if content.sender else ()),
         ("Reply-To", "reply_to", _several(content.reply_to or "")),
@@ -138,10 +137,13 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
     fields = []
     for label, name, values in lines:
         worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
-        field = _field(label, worst_first if len(values) > SHOWN else values, lambda v: _marked(v, suspicious, alike))
-        if name == "from" and content.sender_name:
-            field = replace(field, addresses=tuple(replace(one, name=content.sender_name) for one in field.addresses))
-        fields.append(replace(field, covered=name in content.coverage))
+        field = _field(label, worst_first if len(values) > SHOWN else values)
+        field.covered = name in content.coverage
+        for one in field.addresses:
+            _mark(one, suspicious, alike)
+            if name == "from" and content.sender_name:
+                one.name = content.sender_name
+        fields.append(field)
     return [field for field in fields if field.addresses or not field.covered]
 
 
@@ -168,8 +170,8 @@ def _script(letter: str) -> str:
     return _SCRIPTS.get(word, word.capitalize())
 
 
-def _field(label: str, values: Sequence[str], make: Callable[[str], Address]) -> Field:
-    return Field(label, tuple(make(value) for value in values[:SHOWN]), more=max(0, len(values) - SHOWN))
+def _field(label: str, values: Sequence[str]) -> Field:
+    return Field(label, tuple(map(_plain, values[:SHOWN])), more=max(0, len(values) - SHOWN))
 
 
 def _several(value: str) -> tuple[str, ...]:
@@ -187,8 +189,8 @@ def _plain(value: str) -> Address:
     return Address(address, name, address_id(address))
 
 
-def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]], known: Mapping[str, str]) -> Address:
-    one = _plain(value)
+def _mark(one: Address, suspicious: Mapping[str, Collection[tuple[str, str]]], known: Mapping[str, str]) -> None:
+    """Add what the findings say about an address, and how it is read."""
     domain = one.value.rpartition("@")[2]
     other = unicode_host(domain)
     if other == domain and not domain.isascii():
@@ -196,15 +198,12 @@ def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]], k
             label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
             for label in domain.split(".")
         )
-    marks = tuple(suspicious.get(one.value.lower(), ()))
-    alike = known.get(one.value.lower())
-    return replace(
-        one,
-        marks=marks,
-        spelled=spell_out(one.value),
-        reads_as=other if other != domain else "",
-        alike=compare_names(one.value, alike) if alike else None,
-    )
+    one.marks = tuple(suspicious.get(one.value.lower(), ()))
+    one.spelled = spell_out(one.value)
+    if other != domain:
+        one.reads_as = other
+    if alike := known.get(one.value.lower()):
+        one.alike = compare_names(one.value, alike)
 
 
 def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
@@ -221,27 +220,20 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _with_statuses(fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor) -> dict[int, list[Field]]:
-    """Return the address lines of a connection's messages, by their keys, with what is known of each address."""
+def _add_statuses(fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor) -> None:
+    """Add what is known of each address to the lines of a connection's messages, which come by their keys."""
     ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
     every = (one for lines in fields.values() for line in lines for one in line.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
     known = contacts_of_actor(actor, sorted(outside), connection=connection, besides=list(fields))
-    found: dict[int, list[Field]] = {}
-    for key, lines in fields.items():
+    for lines in fields.values():
         seen: set[str] = set()
-        found[key] = [
-            replace(line, addresses=tuple(_with_status(one, known, ours, seen) for one in line.addresses))
-            for line in lines
-        ]
-    return found
-
-
-def _with_status(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:
-    # An id must be unique on the page, also for an address in both To and Cc.
-    anchor = "" if one.id in seen else one.id
-    seen.add(one.id)
-    return replace(one, id=anchor, status=_status(one, known, ours))
+        for one in (one for line in lines for one in line.addresses):
+            one.status = _status(one, known, ours)
+            # An id must be unique on the page, also for an address in both To and Cc.
+            if one.id in seen:
+                one.id = ""
+            seen.add(one.id)
 
 
 def _inside(one: Address, ours: Collection[str]) -> bool:
@@ -284,17 +276,19 @@ _RECIPIENT_LINES = ("To", "Cc", "Bcc")
 OFFERED = 5
 
 
-def with_lists(fields: Sequence[Field], judged: Judgement) -> list[Field]:
-    """Return address lines with what the allowlists say about each recipient."""
+def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
+    """Add what the allowlists say about each recipient to the address lines."""
     passed = {_compared_form(address): listed for address, listed in judged.passed.items()}
     refused = {_compared_form(address) for address in judged.refused}
     watched = {_compared_form(address) for address in judged.would_be_refused}
-    return [
-        replace(field, addresses=tuple(_with_list_note(one, passed, refused, watched) for one in field.addresses))
-        if field.label in _RECIPIENT_LINES
-        else field
-        for field in fields
-    ]
+    for one in (one for field in fields if field.label in _RECIPIENT_LINES for one in field.addresses):
+        key = one.value.lower()
+        if key in refused:
+            one.marks = (*one.marks, ("high", "Off the allowlist"))
+        elif key in watched:
+            one.marks = (*one.marks, ("notice", "Off the allowlist (Monitor)"))
+        elif listed := passed.get(key):
+            one.allowed_by = f"{listed.pattern} on the list for {listed.label}" if listed.pattern else listed.label
 
 
 def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
@@ -303,20 +297,6 @@ def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
     if mailbox is None or not actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=mailbox):
         return []
     return [address for address in judged.refused if allowable(address)][:OFFERED]
-
-
-def _with_list_note(one: Address, passed: dict[str, AllowedBy], refused: set[str], watched: set[str]) -> Address:
-    key = one.value.lower()
-    if key in refused:
-        return replace(one, marks=(*one.marks, ("high", "Off the allowlist")))
-    if key in watched:
-        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist (Monitor)")))
-    listed = passed.get(key)
-    return replace(one, allowed_by=_list_words(listed)) if listed else one
-
-
-def _list_words(listed: AllowedBy) -> str:
-    return f"{listed.pattern} on the list for {listed.label}" if listed.pattern else listed.label
 
 
 def _compared_form(recipient: str) -> str:

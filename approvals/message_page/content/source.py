@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals.message_page.content.word_diff import marked
-from common.fingerprint import FIELDS, Content
+from common.fingerprint import Content
 from mirror.models import Message
 from rendering.invisibles import Tally, without_surrogates
 
@@ -137,7 +137,7 @@ def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     own = (_header(name, values, page, covered=covered) for name, values, covered in lines)
     about = (_header(name, [value], page) for name, value in _message_lines(message) if value)
     stated = (_header(name, values, page) for name, values in metadata)
-    unseen = tuple(NAMES[name] for name in FIELDS if name not in content.coverage)
+    unseen = tuple(NAMES[name] for name in content.unseen)
     return Headers(_on_page(own), _on_page(about), _on_page(stated), unseen, page, pages)
 
 
