@@ -78,10 +78,11 @@ def _groups(members: Sequence[Item], effort: Effort) -> list[Group]:
         return [Group([one]) for one in members]
     odd = [index for index in range(len(members)) if places.is_odd(index)]
     whole = next((index for index in range(len(members)) if index not in odd), 0)
-    shown = [_shown(index, members, places, whole=whole) for index in range(len(members))]
+    for index in range(len(members)):
+        _compare(index, members, places, whole=whole)
     first = [index for index in odd if index != whole]
     others = [index for index in range(len(members)) if index not in (*odd, whole)]
-    return [Group([shown[index] for index in (*first, whole, *others)], len(odd))]
+    return [Group([members[index] for index in (*first, whole, *others)], len(odd))]
 
 
 def _compared(members: Sequence[Item], effort: Effort) -> _Places | None:
@@ -112,7 +113,8 @@ def _facts(item: Item) -> dict[str, str]:
     return found
 
 
-def _shown(index: int, members: Sequence[Item], places: _Places, *, whole: int) -> Item:
+def _compare(index: int, members: Sequence[Item], places: _Places, *, whole: int) -> None:
+    """Note on one message how it differs from the others, and from the one that is shown whole."""
     item = members[index]
     model = members[whole]
     odd = list(_odd_ones(index, item, places))
@@ -127,15 +129,15 @@ def _shown(index: int, members: Sequence[Item], places: _Places, *, whole: int) 
         (place.starts[index], place.starts[index] + len(place.values[index]), ODD if place.is_odd(index) else OWN)
         for place in places.text
     ]
-    cut = item.begun.end if item.begun else 0
-    compared = Comparison(
+    item.compared = Comparison(
         differences=own if is_like else odd,
         like=model.message.public_id if is_like else None,
         own_parts=own_parts,
-        begun=_runs(item.text, spans, 0, cut),
-        rest=_runs(item.text, spans, cut, len(item.text)),
+        begun=_runs(item.text, spans, 0, item.cut),
+        rest=_runs(item.text, spans, item.cut, len(item.text)),
     )
-    return replace(item, compared=compared, fields=_own_lines(item, model) if is_like else item.fields)
+    if is_like:
+        item.fields = _own_lines(item, model)
 
 
 def _odd_ones(index: int, item: Item, places: _Places) -> Iterator[Difference]:

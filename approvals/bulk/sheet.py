@@ -5,15 +5,16 @@ nothing is decided that was not on it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from uuid import UUID
 
 from django.core import signing
 
 from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings
-from approvals.decisions.status import Status, available_actions, shown_status
+from approvals.decisions.status import available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.message_page.content.addresses import Field, add_lists, lines_of_many
 from approvals.message_page.content.origin import stated_reason
@@ -139,7 +140,7 @@ class Comparison:
     rest: Sequence[tuple[str, Stretch]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Item:
     """One message on the sheet. `why_alone` says why it cannot be approved here; empty where it can.
 
@@ -154,17 +155,48 @@ class Item:
     findings: Sequence[FoundLine]
     fields: Sequence[Field]
     expiry: Expiry | None
-    kind: str
+    files: Sequence[FilePreview]
+    holder: str
     why_alone: str = ""
+    # None where it is too long for the sheet.
     rendered: RenderedMessage | None = None
     text: str = ""
-    begun: Stretch | None = None
-    rest: Stretch | None = None
-    files: Sequence[FilePreview] = ()
-    not_stored: Sequence[Attachment] = ()
-    holder: str = ""
-    reason: str = ""
     compared: Comparison | None = None
+
+    @property
+    def kind(self) -> str:
+        """What an approval does: send, schedule or release."""
+        if self.message.direction == "inbound":
+            return "release"
+        return "schedule" if self.content.send_at else "send"
+
+    @property
+    def reason(self) -> str:
+        """Why the agent says that it writes."""
+        return stated_reason(self.message.trigger)
+
+    @property
+    def not_stored(self) -> Sequence[Attachment]:
+        """The attachments that the desk has not fetched."""
+        return self.content.attachments[len(self.files) :]
+
+    @cached_property
+    def cut(self) -> int:
+        """Where the open part of the text ends: at the end of a line or word, and never for a few words more."""
+        if len(self.text) <= BEGUN + BEGUN // 4:
+            return len(self.text)
+        cut = max(self.text.rfind("\n", BEGUN - 200, BEGUN), self.text.rfind(" ", BEGUN - 40, BEGUN))
+        return cut + 1 if cut > 0 else BEGUN
+
+    @property
+    def begun(self) -> Stretch:
+        """The open part of the text."""
+        return stretch_of(self.text[: self.cut], page=1)
+
+    @property
+    def rest(self) -> Stretch | None:
+        """The part of the text behind one click."""
+        return stretch_of(self.text[self.cut :], page=1) if self.cut < len(self.text) else None
 
     @property
     def like(self) -> UUID | None:
@@ -186,7 +218,6 @@ class LeftOut:
     """A message that cannot be decided here at all, and why. `message` is None for one that this person may not see."""
 
     message: Message | None
-    status: Status | None
     why: str
 
 
@@ -214,10 +245,10 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     for message in messages:
         why = _why_not(message, ruled[message.pk])
         if why:
-            left_out.append(LeftOut(message, shown_status(message), why))
+            left_out.append(LeftOut(message, why))
         else:
             open_ones.append(message)
-    unknown = [LeftOut(None, None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
+    unknown = [LeftOut(None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
     items = _items(open_ones, ruled, actor=actor, now=now)
     ready = [one for one in items if not one.why_alone]
     alone = [one for one in items if one.why_alone]
@@ -252,40 +283,25 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
         findings, score = findings_of(message, weights)
         claim = live_claim(message, now=now)
         is_others = claim is not None and str(claim.person_id) != actor.id
-        previews = files.get(revision.pk, [])
         add_lists(lines[message.pk], ruled[message.pk].judged)
         item = Item(
-            message=message,
-            revision=revision,
-            content=content,
-            score=score,
-            ruling=ruled[message.pk],
-            findings=findings,
-            fields=lines[message.pk],
-            expiry=expiry_of(message, now=now),
-            kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
-            files=previews,
-            not_stored=content.attachments[len(previews) :],
+            message,
+            revision,
+            content,
+            score,
+            ruled[message.pk],
+            findings,
+            lines[message.pk],
+            expiry_of(message, now=now),
+            files.get(revision.pk, []),
             holder=f"{claim.words} {claim.person}" if claim and is_others else "",
-            reason=stated_reason(message.trigger),
         )
         if is_short:
-            rendered = rendered_message_of(revision, content)
-            text = without_surrogates(rendered.read or rendered.text).strip()
-            end = _end_of_beginning(text)
-            rest = stretch_of(text[end:], page=1) if end < len(text) else None
-            begun = stretch_of(text[:end], page=1)
-            item = replace(item, rendered=rendered, text=text, begun=begun, rest=rest)
-        items.append(replace(item, why_alone=_why_alone(item, late.get(message.pk))))
+            item.rendered = rendered_message_of(revision, content)
+            item.text = without_surrogates(item.rendered.read or item.rendered.text).strip()
+        item.why_alone = _why_alone(item, late.get(message.pk))
+        items.append(item)
     return items
-
-
-def _end_of_beginning(text: str) -> int:
-    """Return where the open part of a text ends: at the end of a line or word, and never for a few words more."""
-    if len(text) <= BEGUN + BEGUN // 4:
-        return len(text)
-    cut = max(text.rfind("\n", BEGUN - 200, BEGUN), text.rfind(" ", BEGUN - 40, BEGUN))
-    return cut + 1 if cut > 0 else BEGUN
 
 
 def _why_alone(item: Item, late: ThreadMessage | None) -> str:

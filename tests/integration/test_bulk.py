@@ -15,8 +15,8 @@ from django.utils import timezone
 from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
 from approvals.bulk.batch import decide_batch, undo_batch
-from approvals.bulk.forms import BatchForm, chosen_messages
 from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
+from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
