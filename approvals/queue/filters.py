@@ -216,55 +216,24 @@ _HAS = {"attachment": "attachment", "attachments": "attachment", "file": "attach
 _RULES = {spelling: rule.name for rule in RULES.values() for spelling in (rule.name.replace("_", " "), rule.words)}
 
 
-class _Asked(forms.CharField):
-    """The parameters of a URL. Invalid values are ignored: a URL is never refused."""
-
-    def __init__(self, *, most: int = 200, **options: Any) -> None:
-        super().__init__(required=False, **options)
-        self.most = most
-
-    def to_python(self, value: Any) -> str:
-        return as_asked(value, self.most)
-
-
-class QueueForm(forms.Form):
-    """The queue's address: what is asked for, in which order, and where the page begins.
+class QueueAddress:
+    """What an address asks the queue for: its filters and order, and where the page begins. It is never refused.
 
     What is typed as a token, such as `to:dana`, counts like the field of that name, and before it.
     """
 
-    tab = _Asked()
-    order = _Asked()
-    group = _Asked()
-    after = _Asked()
-    has = _Asked()
-    # One more than is searched, to see that there was more.
-    q = _Asked(most=MAX_TYPED + 1)
-    to = _Asked()
-    by = _Asked()
-    rule = _Asked()
-    risk = _Asked()
-    mailbox = _Asked()
-    started = _Asked()
-    thread = _Asked()
-    run = _Asked()
-    alike = _Asked()
-    standing = _Asked()
-    # `on` is both ends of a time.
-    since = _Asked()
-    until = _Asked()
-    on = _Asked()
-
-    def __init__(self, data: Any, *, mailboxes: Sequence[Mailbox] = ()) -> None:
-        super().__init__(data)
-        self.fields["from"] = _Asked()
+    def __init__(self, data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()) -> None:
+        # `on` is both ends of a time.
+        names = ("tab", "order", "group", "after", "on", *NARROWING)
+        self.asked: dict[str, Any] = {name: as_asked(data.get(name)) for name in names}
+        # One more than is searched, to see that there was more.
+        self.asked["q"] = as_asked(data.get("q"), MAX_TYPED + 1)
         self.mailboxes = mailboxes
         self.remarks: list[str] = []
 
     def filters(self) -> Filters:
         """Return the filters, with a sentence for each invalid one."""
-        self.is_valid()
-        asked = self.cleaned_data
+        asked = self.asked
         typed = read_typed(asked["q"], _GRAMMAR)
         self.remarks = list(typed.remarks)
         values = {name: typed.values.get(name) or asked[name] for name in TOKENS}

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals.models import SavedView
-from approvals.queue.filters import Filters, QueueForm
+from approvals.queue.filters import Filters, QueueAddress
 from approvals.queue.views import mailboxes_of
 from audit.recording import changed, record
 from common.actors import Actor
@@ -84,7 +84,7 @@ def save(request: DeskRequest) -> HttpResponse:
     form = SavedViewForm(request.POST)
     form.is_valid()
     asked = QueryDict(form.cleaned_data.get("query", ""))
-    filters = QueueForm(asked, mailboxes=mailboxes_of(request)).filters()
+    filters = QueueAddress(asked, mailboxes=mailboxes_of(request)).filters()
     if form.errors:
         return _back(request, filters.query(), form.first_error(), is_wrong=True)
     try:

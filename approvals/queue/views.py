@@ -20,7 +20,7 @@ from approvals.decisions.demands import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
 from approvals.queue.decision_notice import notice_context
-from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, QueueForm, as_number
+from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, QueueAddress, as_number
 from approvals.queue.querysets import (
     FLOOD,
     QueueQuerySet,
@@ -83,7 +83,7 @@ def queue(request: DeskRequest) -> HttpResponse:
 
 def filters_of(request: DeskRequest) -> Filters:
     """Return what the address of this page asks the queue for; the page of one message has the same address."""
-    return QueueForm(request.GET, mailboxes=mailboxes_of(request)).filters() if request.GET else Filters()
+    return QueueAddress(request.GET, mailboxes=mailboxes_of(request)).filters() if request.GET else Filters()
 
 
 def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
@@ -139,7 +139,6 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
         "can_pick": filters.tab in ("waiting", "mine"),
         "explains": filters.order == "riskiest" and not filters.newest_first,
         "standing_query": Filters(tab="leaving", standing="yes").query(),
-        "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
         "rows": rows,
         "next_query": _next_query(found, filters, clock_now),
@@ -322,7 +321,7 @@ def history(request: DeskRequest) -> HttpResponse:
     """Show what was decided, newest first, page by page; searched and filtered as the queue is."""
     actor: Actor = request.actor
     mailboxes = mailboxes_of(request)
-    asked = QueueForm({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes).filters()
+    asked = QueueAddress({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes).filters()
     filters = replace(asked, order="oldest", group="")
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
@@ -345,7 +344,6 @@ def history(request: DeskRequest) -> HttpResponse:
         "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
         "matching": counted(number),
         "carried": [(name, value) for name, value in parse_qsl(here.query(after=None)) if name in _GROUPS_OWN],
-        "is_first_page": filters.after is None,
         "first_query": here.query(after=None),
         "next_query": here.query(after=last) if last else "",
     }

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals.models import Claim, Comment, Decision, Question, Review, RuleWeight, Snooze
 from approvals.queue import views as listing
-from approvals.queue.filters import QueueForm
+from approvals.queue.filters import QueueAddress
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
@@ -34,7 +34,7 @@ def announce(connection, *names):
 
 
 def filters_of(person, query):
-    return QueueForm(
+    return QueueAddress(
         QueryDict(query), mailboxes=list(Mailbox.objects.visible_to(person.actor(surface="web")))
     ).filters()
 

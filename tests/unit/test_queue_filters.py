@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.queue.filters import Filters, Position, QueueForm, as_number, at_time, read_position
+from approvals.queue.filters import Filters, Position, QueueAddress, as_number, at_time, read_position
 from mirror.models import Mailbox
 from risk.similarity import amounts
 from risk.sums import read_sums
@@ -14,7 +14,7 @@ MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, ad
 
 
 def read(query):
-    return QueueForm(QueryDict(query), mailboxes=MAILBOXES).filters()
+    return QueueAddress(QueryDict(query), mailboxes=MAILBOXES).filters()
 
 
 def test_every_token_is_read_as_the_field_of_its_name():
@@ -34,7 +34,7 @@ def test_address_is_written_back_in_one_spelling_and_read_the_same():
     filters = read(f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={position}")
     assert filters.after == Position((80, 1700000000000000), 9, 1)
     assert read(filters.query()) == filters
-    assert filters.query() == QueueForm(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
+    assert filters.query() == QueueAddress(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
 
 
 def test_change_goes_back_to_the_first_page_and_keeps_the_rest():
@@ -50,7 +50,7 @@ def test_unknown_token_is_named_and_searched_as_words_and_ordinary_text_is_no_er
     assert filters.text == "colour:red refund"
     assert "“colour:” is not a filter" in filters.remarks[0]
     for typed in ("Re: hello", "https://acme.example/pay", "12:30", "fwd: x", "a:b"):
-        filters = QueueForm({"q": typed}).filters()
+        filters = QueueAddress({"q": typed}).filters()
         assert (filters.text, filters.remarks) == (typed, ())
 
 
@@ -74,7 +74,7 @@ def test_impossible_filters_are_dropped_and_named():
 
 
 def test_what_is_typed_is_bounded_and_the_page_says_so():
-    filters = QueueForm({"q": "word " * 2000, "to": "x" * 10_000}).filters()
+    filters = QueueAddress({"q": "word " * 2000, "to": "x" * 10_000}).filters()
     assert len(filters.text) <= 300
     assert len(filters.to) <= 200
     assert filters.remarks == ("Only the first 300 characters were searched.",)
@@ -83,7 +83,7 @@ def test_what_is_typed_is_bounded_and_the_page_says_so():
 def test_nonsense_in_any_field_is_read_as_something_or_nothing():
     names = "tab order group after q to risk mailbox rule has by run".split()
     for name, nonsense in itertools.product(names, ("\0", "\ud800", "'; --", "%", "\\", "x" * 5000)):
-        filters = QueueForm({name: nonsense}).filters()
+        filters = QueueAddress({name: nonsense}).filters()
         read_as = (filters.tab, filters.order, filters.group, filters.after, "\0" in filters.query())
         assert read_as == ("waiting", "oldest", "", None, False), (name, nonsense[:9])
 
