@@ -74,8 +74,8 @@ def assign(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
     return claim
 
 
-def release_absent(message: Message, *, actor: Actor, why: str) -> int:
-    """Release the claim on a locked message whose holder is out of office, in the caller's transaction."""
+def release_message(message: Message, *, actor: Actor, why: str) -> int:
+    """Release the claim on a locked message, in the caller's transaction."""
     return _end(Claim.objects.on(message), actor=actor, why=why)
 
 
@@ -99,11 +99,6 @@ def release_beyond(person: Person, *, actor: Actor) -> int:
     held = Claim.objects.of_person(person.pk).select_related("message")
     beyond = [claim.pk for claim in held if not is_reviewer(holder, claim.message)]
     return _end(Claim.objects.filter(pk__in=beyond), actor=actor, why=BEYOND)
-
-
-def release_decided(message: UUID, *, actor: Actor) -> int:
-    """Release the claim on a message whose decision is being recorded, in that transaction."""
-    return _end(Claim.objects.filter(message__public_id=message), actor=actor, why=DECIDED)
 
 
 @atomic_with_retry

@@ -39,7 +39,7 @@ def _end_what_is_over(message: Message, person: int | None, by: Actor) -> None:
     """End the claim and the snoozes of a decided message, and the question to whoever decided."""
     # Mostly there is none. The message is locked, so none can be added meanwhile.
     if Claim.objects.on(message).exists():
-        claims.release_decided(message.public_id, actor=by)
+        claims.release_message(message, actor=by, why=claims.DECIDED)
     if Snooze.objects.on(message).exists():
         snooze.unsnooze_for(message.public_id, why=snooze.DECIDED, actor=by)
     if person is not None:

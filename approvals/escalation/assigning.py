@@ -109,4 +109,4 @@ def _pass_on(claim_id: int) -> None:
         return
     why = f"{found.person} is out of office."
     if assign_first(locked, on_duty(locked, now=clock()), why=why) is None:
-        claims.release_absent(locked, actor=ACTOR, why=why)
+        claims.release_message(locked, actor=ACTOR, why=why)
