@@ -27,7 +27,6 @@ MOST = timedelta(days=30)
 # What is carried out so much after its time is said to be late.
 LATE = timedelta(hours=1)
 WHENS = {"tomorrow": "Tomorrow, 09:00", "hours": "Next working hours", "time": "Another time"}
-LATER_FIELDS = ("later", "when", "at", "zone")
 # Offered while a zone is typed. Every other zone can be typed too.
 ZONES = (
     *("UTC", "Europe/London", "Europe/Lisbon", "Europe/Paris", "Europe/Berlin", "Europe/Athens", "Europe/Istanbul"),

@@ -17,8 +17,15 @@ MAX_RECIPIENTS = 50
 MAX_NOTE = MAX_REASON - 350
 
 
+# What a person may correct.
+EDITED = ("to", "cc", "bcc", "subject", "markdown")
+
+
 class RecipientsField(forms.CharField):
     """Addresses with commas or line ends between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, tuple) else value
 
     def clean(self, value: Any) -> list[str]:
         typed = str(super().clean(value) or "").replace("\n", ",").replace(";", ",")
@@ -91,4 +98,4 @@ class EditForm(TextForm):
 
     def content(self) -> dict[str, Any]:
         """Return the fields of the corrected message."""
-        return {name: self.cleaned_data[name] for name in ("to", "cc", "bcc", "subject", "markdown")}
+        return {name: self.cleaned_data[name] for name in EDITED}

@@ -30,8 +30,7 @@ from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.pictures import document_with_pictures, pictures_line
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import (
-    FirstPageForm,
-    MarkForm,
+    ViewForm,
     Way,
     sheet_context,
     twin_of,
@@ -148,8 +147,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    words = MarkForm(request.GET).words()
-    return framed(document_with_pictures(message.revision, found=words))
+    return framed(document_with_pictures(message.revision, found=ViewForm(request.GET).marked()))
 
 
 @login_required
@@ -189,7 +187,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
     message, file = _find_file(request.actor, public_id, place)
-    shown = pdf_pages(file, first=FirstPageForm(request.GET).value("page") or 1)
+    shown = pdf_pages(file, first=ViewForm(request.GET).value("page") or 1)
     if shown.pages:
         _note_opened_file(request, message, file, "looked at")
     return page_or_fragment(

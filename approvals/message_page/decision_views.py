@@ -3,6 +3,7 @@
 GET never decides. After a verdict the next message of the same list is shown, under a notice with Undo.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,12 +20,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.decisions.decide import give_verdict, note_refusal, take_back_approval, undo_decision
 from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_be_read
-from approvals.decisions.later import LATER_FIELDS, later_context
+from approvals.decisions.later import later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import InvalidInput, PassageNotFound, ReauthenticationNeeded, http_status
 from approvals.message_page.content.addresses import add_lists, address_lines
-from approvals.message_page.content.passages import reason_quoting
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import approve_label, twin_of
 from approvals.message_page.views import (
@@ -45,17 +45,54 @@ from common.actors import Actor
 from common.counts import count_of, counted
 from common.pages import DeskRequest
 from common.patterns import compared
+from common.references import without_references
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
-from mirror.threads.conversation import Conversation, conversation_of
+from mirror.threads.conversation import conversation_of
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
-from policy.evaluation import Ruling
-from rendering.passages import with_passage
-from risk import Finding
+from rendering.passages import MAX_PASSAGE, passage_in, with_passage
+
+NOT_FOUND = (
+    "The quoted words are not together in this version of the message. Copy them from it in one piece, or leave the "
+    "passage empty."
+)
+
+
+def passage_of(message: Message, form: PassageForm) -> str:
+    """Return the words of a valid form as the version that was shown has them; empty where there are none.
+
+    Raises PassageNotFound where that version does not have them in one piece, or the message has no such version.
+    """
+    words = form.cleaned_data["passage"]
+    fingerprint = form.cleaned_data["fingerprint"]
+    if not words:
+        return ""
+    shown = message.revision
+    if shown is None or shown.fingerprint != fingerprint:
+        shown = message.revisions.filter(fingerprint=fingerprint).first()
+    if shown is None:
+        raise PassageNotFound(NOT_FOUND)
+    content = stored_content(shown)
+    rendered = rendered_message_of(shown, content)
+    passage = passage_in((rendered.text, rendered.read, rendered.plain, content.subject), words)
+    if not passage:
+        raise PassageNotFound(NOT_FOUND)
+    if len(passage) > MAX_PASSAGE:
+        raise PassageNotFound(f"Quote {MAX_PASSAGE} characters at most.")
+    return passage
+
+
+def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
+    """Return a reason behind the quoted words, as the agent gets it. Raises PassageNotFound as `passage_of`."""
+    # A message may hold what looks like the reference of a decision.
+    whole = with_passage(without_references(passage_of(message, form)), reason)
+    if len(whole) > MAX_REASON:
+        raise PassageNotFound(f"Keep the passage and the reason under {MAX_REASON} characters together.")
+    return whole
 
 
 @login_required
@@ -63,7 +100,7 @@ from risk import Finding
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request.actor, public_id)
-    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset", "passage", *LATER_FIELDS)}
+    typed = defaultdict(str, request.POST.dict())
     presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
     reason = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
     typed["words"] = with_passage(typed["passage"], reason)
@@ -165,7 +202,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Ask for confirmation with all serious findings; on POST approve if all of them were read.
+    """Ask for confirmation with all serious findings; on POST approve if all of them were read, else 422.
 
     A rule of the policy can ask for this page where the findings do not.
     """
@@ -185,35 +222,19 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         asked=recipient_question(content, is_inbound=is_inbound, suspicious=pieces),
         has_late=bool(conversation.late),
     )
-    if not form.is_valid():
-        return _page(request, message, form, findings=findings, conversation=conversation, ruling=ruling)
-    posted = {
-        "outcome": Outcome.APPROVE,
-        "fingerprint": form.cleaned_data["fingerprint"],
-        "reason": "",
-        "later": form.cleaned_data["later"],
-        "thread_read": int(form.cleaned_data["thread_read"] or 0),
-        "risk_read": form.cleaned_data["risk_read"],
-    }
-    return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
-
-
-def _page(
-    request: DeskRequest,
-    message: Message,
-    form: HighRiskForm,
-    *,
-    findings: tuple[Finding, ...],
-    conversation: Conversation,
-    ruling: Ruling,
-) -> HttpResponse:
-    """Show the page, with the message; 422 where the form was refused, each error beside its field."""
-    assert message.revision is not None, "only what was fetched has findings"
-    content = stored_content(message.revision)
-    rendered = rendered_message_of(message.revision, content)
+    if form.is_valid():
+        posted = {
+            "outcome": Outcome.APPROVE,
+            "fingerprint": form.cleaned_data["fingerprint"],
+            "reason": "",
+            "later": form.cleaned_data["later"],
+            "thread_read": int(form.cleaned_data["thread_read"] or 0),
+            "risk_read": form.cleaned_data["risk_read"],
+        }
+        return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
     lines = address_lines(message, content, actor=request.actor)
     add_lists(lines, ruling.judged)
-    wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
+    wanted = ("From",) if is_inbound else ("To", "Cc", "Bcc")
     fields = [line for line in lines if line.label in wanted]
     context: dict[str, Any] = {
         "message": message,
@@ -222,17 +243,15 @@ def _page(
         "fields": fields,
         "others": sum(one.number for one in fields) - 1,
         "findings": findings,
-        "asked": form.asked,
-        "ticked": request.POST.getlist("risk_read"),
-        "typed_answer": request.POST.get("typed", ""),
-        "typed": {name: request.POST.get(name, "") for name in LATER_FIELDS},
+        "form": form,
+        "typed": form.data,
         "later": later_context(message),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
         "approve_label": approve_label(content, message, ruling.demand),
         "ruling": ruling,
         "conversation": conversation,
-        "twin": twin_of(rendered),
+        "twin": twin_of(rendered_message_of(message.revision, content)),
         "score": {"level": "high"},
         "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,

@@ -1,6 +1,5 @@
 """The page on which a person corrects a held message, or suggests another text to its agent, with its preview."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,7 @@ from approvals.decisions.ruling import is_reviewer, rulings
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.checks import Editability, editability
 from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
-from approvals.editing.forms import MAX_NOTE, EditForm, TextForm
+from approvals.editing.forms import EDITED, MAX_NOTE, EditForm, TextForm
 from approvals.errors import http_status
 from approvals.message_page.views import (
     answer_with_message,
@@ -48,28 +47,22 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             sentence = possible.why_not or "This message is already decided. Nothing was changed."
             status = 409 if is_reviewer(request.actor, message) else 403
             return answer_with_message(request, public_id, status=status, error=sentence)
-        return _page(request, message, content, replace(possible, may_suggest=False), {})
+        return _page(request, message, content, replace(possible, may_suggest=False), EditForm())
     if request.method != "POST":
-        typed = {
-            "to": ", ".join(content.to),
-            "cc": ", ".join(content.cc),
-            "bcc": ", ".join(content.bcc),
-            "subject": content.subject,
-            "markdown": content.markdown or "",
-            "reference": new_reference(),
-            "fingerprint": message.revision.fingerprint if message.revision else "",
-        }
-        return _page(request, message, content, possible, typed)
+        initial = {name: getattr(content, name) for name in EDITED}
+        initial["reference"] = new_reference()
+        initial["fingerprint"] = message.revision.fingerprint if message.revision else ""
+        return _page(request, message, content, possible, EditForm(initial=initial))
     form = EditForm(request.POST)
     if not form.is_valid():
-        return _page(request, message, content, possible, request.POST, form=form, status=422)
+        return _page(request, message, content, possible, form, status=422)
     try:
         return _carry_out(request, message, content, form)
     except DeskError as error:
         outcome = Outcome.SEND_BACK if form.cleaned_data["do"] == "suggest" else Outcome.REJECT
         note_refusal(message, actor=request.actor, outcome=outcome, sentence=error.sentence)
         status = http_status(error)
-        return _page(request, message, content, possible, request.POST, error=error.sentence, status=status)
+        return _page(request, message, content, possible, form, error=error.sentence, status=status)
 
 
 def _carry_out(request: DeskRequest, message: Message, content: Content, form: EditForm) -> HttpResponse:
@@ -96,9 +89,8 @@ def _page(
     message: Message,
     content: Content | None,
     possible: Editability,
-    typed: Mapping[str, Any],
+    form: EditForm,
     *,
-    form: EditForm | None = None,
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
@@ -109,8 +101,7 @@ def _page(
         "revision": message.revision,
         "content": content,
         "possible": possible,
-        "typed": typed,
-        "wrong": form.errors_by_field() if form else {},
+        "form": form,
         "error": error,
         "max_note": MAX_NOTE,
         "back": message_address(request, message.public_id),

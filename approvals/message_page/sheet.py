@@ -39,30 +39,21 @@ class Way:
     page: int = 1
 
 
-class WayForm(LenientForm):
-    """The query parameters that choose the view of the message."""
+class ViewForm(LenientForm):
+    """What the address asks of the view of a message: which one, from which page on, and which words get a mark.
+
+    "word-17-2" are two words of the plain text, from the one numbered 17 on.
+    """
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
-    page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
-
-
-class FirstPageForm(LenientForm):
-    """The first of the pages of a PDF to show."""
-
     page = forms.IntegerField(min_value=1, max_value=100_000, required=False)
+    mark = forms.RegexField(r"^word-[0-9]{1,6}-[0-9]{1,2}\Z", required=False)
 
-
-class MarkForm(forms.Form):
-    """The words of the plain text that get a mark: "word-17-2" are two, from the one numbered 17 on."""
-
-    mark = forms.RegexField(r"^word-[0-9]{1,6}-[0-9]{1,2}\Z")
-
-    def words(self) -> Words | None:
-        """Return the number of the first and how many there are; None where none are asked for."""
-        if not self.is_valid():
-            return None
-        _, first, number = self.cleaned_data["mark"].split("-")
-        return int(first), int(number)
+    def marked(self) -> Words | None:
+        """Return the number of the first marked word and how many there are; None where none are asked for."""
+        _, _, asked = (self.value("mark") or "").partition("-")
+        first, _, number = asked.partition("-")
+        return (int(first), int(number)) if asked else None
 
 
 # How much of the text is included next to the frame, for print and for browsers without frames.
@@ -84,7 +75,7 @@ class Tab:
 
 def way_asked(request: DeskRequest) -> Way:
     """Return the view that the URL asks for; without one, text for people who prefer it, else the rendered message."""
-    form = WayForm(request.GET)
+    form = ViewForm(request.GET)
     usual = "text" if getattr(request.user, "text_first", False) else "rendered"
     return Way(form.value("view") or usual, form.value("page") or 1)
 

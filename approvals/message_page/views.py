@@ -26,8 +26,7 @@ from approvals.decisions.status import available_actions, how_lost, left_after_a
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions, shown_message
 from approvals.errors import http_status
 from approvals.message_page.content.addresses import add_lists, address_lines, to_allow
-from approvals.message_page.content.differences import changes_since, changes_since_sent_back
-from approvals.message_page.content.edits import edits_context
+from approvals.message_page.content.differences import changes_since, changes_since_sent_back, edits_context
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.pictures import pictures_line
 from approvals.message_page.content.rendered import inbox_of, rendered_message_of

@@ -1,19 +1,22 @@
 """What changed between two versions of a message: field by field, word by word inside texts, file by file.
 
-Only what both versions show is compared. Two contents with different fingerprints never come out as unchanged.
+Only what both versions show is compared. Two contents with different fingerprints never come out as unchanged. An edit
+makes another message, so what the page says about edits is here too.
 """
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from approvals.decisions.contributors import edit_of
+from approvals.desk_messages import latest_decision
 from approvals.message_page.content.source import NAMES
 from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
 from approvals.models import Decision, Replacement
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address, short_fingerprint
 from mirror.models import Message, Revision
-from mirror.states import Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from mirror.store import stored_content
 from mirror.terms import VOID
 from rendering.invisibles import Tally
@@ -174,13 +177,6 @@ def _describe(file: Attachment) -> str:
 
 
 @dataclass(frozen=True)
-class Suggested:
-    """How a text differs from the one that a reviewer suggested: no change where it was taken word by word."""
-
-    changes: tuple[Change, ...]
-
-
-@dataclass(frozen=True)
 class Changes:
     """From one version to another. `before` is None where the version that was read is not known here."""
 
@@ -189,8 +185,8 @@ class Changes:
     changes: tuple[Change, ...]
     since: str = ""
     sent_back: Decision | None = None
-    # How the text differs from the one that the reviewer suggested; None where none was.
-    suggested: Suggested | None = None
+    # How the text differs from the one that the reviewer suggested, if any: not at all where it was taken as it was.
+    suggested: tuple[Change, ...] | None = None
     # Who corrected the message before into this one.
     edited: Replacement | None = None
 
@@ -229,12 +225,12 @@ def changes_since_sent_back(message: Message) -> Changes | None:
     return Changes(asked.revision, message.revision, found, sent_back=asked, suggested=suggested)
 
 
-def _since_suggestion(asked: Decision, current: Content) -> Suggested | None:
+def _since_suggestion(asked: Decision, current: Content) -> tuple[Change, ...] | None:
     """Return how the text differs from the one that was suggested; None where none was."""
     if not asked.suggestion or current.markdown is None:
         return None
     texts = (asked.suggestion.rstrip(), current.markdown.replace("\r\n", "\n").rstrip())
-    return Suggested(difference(*(Content(markdown=text, coverage=("markdown",)) for text in texts)))
+    return difference(*(Content(markdown=text, coverage=("markdown",)) for text in texts))
 
 
 def edit_that_made(message: Message) -> Replacement | None:
@@ -253,3 +249,30 @@ def changes_since_version_before(message: Message) -> Changes | None:
     if before is None:
         return None
     return Changes(before, current, difference(stored_content(before), stored_content(current)))
+
+
+_UNDER_WAY = (DecisionState.RECORDED, DecisionState.CALLING, DecisionState.UNKNOWN)
+_NOT_SENT = tuple(MessageState[name] for name in ("HELD", "SCHEDULED", "REJECTED", "CANCELLED", "FAILED", "GONE"))
+
+
+def edits_context(message: Message, *, was_edited: bool, is_edited: bool) -> dict[str, Any]:
+    """Return the newest edit of this message, and the one that it was made by; without either, nothing is read."""
+    context: dict[str, Any] = {"edit_to": None, "edit_from": None}
+    edits = Replacement.objects.filter(message=message).order_by("-pk")
+    if was_edited and (newest := edits.select_related("person").first()) is not None:
+        is_free = edits.free().filter(pk=newest.pk).exists()
+        # What changed since is rejected by whoever has read it, as any message.
+        context["edit_to"] = newest
+        context["may_finish"] = is_free and newest.revision_id == message.revision_id
+    if is_edited and (made := edit_that_made(message)) is not None:
+        decision = latest_decision(made.message)
+        is_under_way = decision is not None and decision.state in _UNDER_WAY
+        outcome = decision.outcome if decision is not None else ""
+        has_left = made.message.state not in _NOT_SENT
+        context |= {
+            "edit_from": made,
+            "may_finish_first": made.revision_id == made.message.revision_id,
+            "first_is_held": made.message.state == MessageState.HELD and not is_under_way,
+            "first_leaves": has_left or (is_under_way and outcome == Outcome.APPROVE),
+        }
+    return context
