@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from approvals.message_page.content.source import Stretch, stretch_of
-from approvals.message_page.content.word_diff import GONE, NEW, SAME, SKIPPED, Effort, Piece, common_blocks
+from approvals.message_page.content.word_diff import (
+    GONE,
+    NEW,
+    SAME,
+    SKIPPED,
+    Effort,
+    Piece,
+    Step,
+    common_blocks,
+    joined,
+    steps_of,
+)
 from common.fingerprint import Content
 from rendering import RenderedMessage
 from rendering.invisibles import Tally
@@ -25,8 +36,6 @@ CRUMB = 2
 CONTEXT = 60
 MAX_LINKS = 50
 _WORD = re.compile(r"\S+\s*")
-
-_Step = tuple[list[str], list[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
     linked = Comparison("differ", links_in_html=in_html_only, links_in_text=in_text_only)
     if blocks is None:
         return replace(linked, differences=1 + other_links, sides=_side_by_side(shown, written))
-    steps = _joined(_steps(in_text, in_html, blocks))
-    differences = sum(1 for _, gone, new in steps if gone or new) + other_links
+    steps = joined(steps_of(in_text, in_html, blocks), _is_crumb)
+    differences = sum(1 for step in steps if step.gone or step.new) + other_links
     pieces, left_out = _pieces(steps)
     kind = "differ" if differences else "same"
     return replace(linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out)
@@ -92,44 +101,20 @@ def _side_by_side(shown: RenderedMessage, written: RenderedMessage) -> tuple[Str
     )
 
 
-def _steps(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]) -> list[_Step]:
-    """Return what is equal and then what differs, in turn; equal words come with the HTML's own line ends."""
-    steps: list[_Step] = []
-    at_before = at_after = 0
-    for x, y, length in [*blocks, (len(before), len(after), 0)]:
-        steps.append(([], list(before[at_before:x]), list(after[at_after:y])))
-        steps.append((list(after[y : y + length]), [], []))
-        at_before = x + length
-        at_after = y + length
-    return [step for step in steps if any(step)]
+def _is_crumb(_: Step, step: Step) -> bool:
+    return len(_words(step.same)) <= CRUMB
 
 
-def _joined(steps: list[_Step]) -> list[_Step]:
-    """Join differences that only a few equal words separate."""
-    joined: list[_Step] = []
-    for index, (same, gone, new) in enumerate(steps):
-        is_inner = 0 < index < len(steps) - 1
-        if joined and same and len(same) <= CRUMB and is_inner and not joined[-1][0]:
-            joined[-1][1].extend(same)
-            joined[-1][2].extend(same)
-        elif joined and not same and not joined[-1][0]:
-            joined[-1][1].extend(gone)
-            joined[-1][2].extend(new)
-        else:
-            joined.append((list(same), list(gone), list(new)))
-    return joined
-
-
-def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
+def _pieces(steps: Sequence[Step]) -> tuple[tuple[Piece, ...], int]:
     pieces: list[Piece] = []
     tally = Tally()
     left_out = 0
     remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
-    for index, (same, gone, new) in enumerate(steps):
-        if same:
-            pieces.extend(_folded(same, is_first=index == 0, is_last=index == len(steps) - 1, tally=tally))
-        for kind, words in ((GONE, gone), (NEW, new)):
-            text = "".join(words)
+    for index, step in enumerate(steps):
+        if step.same:
+            is_last = not (step.gone or step.new)
+            pieces.extend(_folded(_words(step.same), is_first=index == 0, is_last=is_last, tally=tally))
+        for kind, text in ((GONE, step.gone), (NEW, step.new)):
             cut = text[: remaining[kind]]
             left_out += len(text) - len(cut)
             remaining[kind] -= len(cut)
@@ -138,7 +123,7 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
             if words_alone:
                 pieces.append(_piece(kind, words_alone, tally))
             if blanks := cut[len(words_alone) :]:
-                pieces.append(_piece(SAME, blanks if kind == NEW or not new else " ", tally))
+                pieces.append(_piece(SAME, blanks if kind == NEW or not step.new else " ", tally))
     return tuple(pieces), left_out
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,7 +45,7 @@ class Effort:
 
 
 @dataclass
-class _Step:
+class Step:
     """Unchanged text, then what was removed and what was added in its place."""
 
     same: str = ""
@@ -68,18 +68,17 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
     blocks = common_blocks(lines_before, lines_after, effort)
     steps = []
     is_fine = blocks is not None
-    for same, gone, new in _steps(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
-        steps.append(_Step(same))
-        if not gone or not new:
-            steps.append(_Step("", gone, new))
+    for step in steps_of(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
+        if not step.gone or not step.new:
+            steps.append(step)
             continue
-        words_before = words_in(gone)
-        words_after = words_in(new)
+        steps.append(Step(step.same))
+        words_before = words_in(step.gone)
+        words_after = words_in(step.new)
         inner = common_blocks(words_before, words_after, effort)
         is_fine = is_fine and inner is not None
-        found = _steps(words_before, words_after, inner or _ends(words_before, words_after))
-        steps.extend(_Step(*step) for step in found)
-    return list(_pieces(_folded(steps))), is_fine
+        steps += steps_of(words_before, words_after, inner or _ends(words_before, words_after))
+    return list(_pieces(joined(steps, _is_crumb))), is_fine
 
 
 def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
@@ -200,50 +199,48 @@ def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, in
     return blocks[::-1]
 
 
-def _steps(
-    before: Sequence[str], after: Sequence[str], blocks: list[tuple[int, int, int]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield what stayed and then what changed, from the blocks that both have."""
+def steps_of(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]) -> list[Step]:
+    """Return what stayed, as it is after, and then what changed, from the blocks that both have."""
+    steps = []
     at_before = at_after = 0
     same = ""
     for x, y, length in [*blocks, (len(before), len(after), 0)]:
         gone = "".join(before[at_before:x])
         new = "".join(after[at_after:y])
         if gone or new:
-            yield same, gone, new
+            steps.append(Step(same, gone, new))
             same = ""
-        same += "".join(before[x : x + length])
+        same += "".join(after[y : y + length])
         at_before = x + length
         at_after = y + length
-    if same:
-        yield same, "", ""
+    return [*steps, Step(same)] if same else steps
 
 
-def _folded(steps: list[_Step]) -> list[_Step]:
-    """Join changes that only a little unchanged text separates."""
-    joined: list[_Step] = []
+def joined(steps: Iterable[Step], is_crumb: Callable[[Step, Step], bool]) -> list[Step]:
+    """Join changes that only a little unchanged text separates: `is_crumb` says whether of one and the next."""
+    found: list[Step] = []
     for step in steps:
-        last = joined[-1] if joined else None
+        last = found[-1] if found else None
         if last is not None and not (last.gone or last.new):
-            last.same = last.same + step.same
+            last.same += step.same
             last.gone = step.gone
             last.new = step.new
-        elif last is not None and (step.gone or step.new) and _is_crumb(last, step):
+        elif last is not None and (step.gone or step.new) and is_crumb(last, step):
             last.gone += step.same + step.gone
             last.new += step.same + step.new
         else:
-            joined.append(step)
-    return joined
+            found.append(step)
+    return found
 
 
-def _is_crumb(last: _Step, step: _Step) -> bool:
+def _is_crumb(last: Step, step: Step) -> bool:
     if not step.same.strip():
         return "\n" not in step.same
     least = min(max(len(one.gone), len(one.new)) for one in (last, step))
     return len(step.same) <= min(CRUMB, least) and "\n" not in step.same
 
 
-def _pieces(steps: list[_Step]) -> Iterator[Piece]:
+def _pieces(steps: list[Step]) -> Iterator[Piece]:
     for step in steps:
         for kind, text in ((SAME, step.same), (GONE, step.gone), (NEW, step.new)):
             if text:
