@@ -62,24 +62,6 @@ def read_all(page):
         expect(marks).not_to_have_count(number)
 
 
-def test_fifty_obvious_ones_take_their_number_and_four_more_actions(desk, batch, product):
-    address, ids = batch(50)
-    desk.goto(address)
-    desk.get_by_label("Select all 50 on this page").click()
-    expect(desk.locator("#bulk")).to_contain_text("50 selected")
-    desk.keyboard.press("Shift+A")
-    expect(desk.get_by_role("heading", name="Review 50 messages")).to_be_visible()
-    ready(desk)
-    desk.keyboard.press("Shift+A")
-    expect(desk.get_by_label("How many of the ticked messages are unread?")).to_be_focused()
-    desk.keyboard.type(str(number_unread(desk)))
-    desk.keyboard.press("Enter")
-    expect(desk.get_by_role("heading", name="Approved: 50 of 50")).to_be_visible()
-    desk.keyboard.press("z")
-    expect(desk.get_by_role("heading", name="Undone: 50 of 50")).to_be_visible()
-    assert states_of(product, ids) == ["undone"] * 50
-
-
 def ready(page):
     """Wait until a page that was reached by a press handles keys; a page that is opened directly does so at once."""
     page.locator("#keys[data-ready]").wait_for(state="attached")
@@ -147,30 +129,6 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     desk.wait_for_function("typed => performance.now() > typed + 500", arg=desk.evaluate("performance.now()"))
     desk.keyboard.press("a")
     expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
-
-
-def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, product):
-    address, ids = batch(5)
-    desk.goto(address)
-    desk.get_by_label("Select all 5 on this page").check()
-    desk.keyboard.press("Shift+A")
-    expect(desk.get_by_role("heading", name="Review 5 messages")).to_be_visible()
-    query = "UPDATE mirror_revision r SET fingerprint = %s FROM mirror_message m WHERE r.id = m.revision_id"
-    product.sql(f"{query} AND m.upstream_id = %s", "ab" * 32, ids[2])
-    ready(desk)
-    desk.keyboard.press("b")
-    expect(desk.locator("#send_back")).to_have_attribute("open", "")
-    desk.keyboard.type("Name the order, please")
-    desk.keyboard.press("Control+Enter")
-    expect(desk.get_by_role("heading", name="Changes requested: 4 of 5")).to_be_visible()
-    failed = desk.locator(".ends .failed")
-    expect(failed).to_have_count(1)
-    expect(failed).to_contain_text("changed after you opened it")
-    desk.get_by_role("button", name="Undo all 4").click()
-    expect(desk.get_by_text("4 undone and held again; nothing was sent.")).to_be_visible()
-    desk.get_by_role("button", name="Review it again").click()
-    expect(desk.get_by_role("heading", name="Review 1 message")).to_be_visible()
-    expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
 
 
 def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_page, signed_in, batch, product):

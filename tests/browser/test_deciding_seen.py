@@ -198,31 +198,3 @@ def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_p
     expect(
         plain.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")
     ).to_be_visible()
-
-
-def test_twenty_typical_messages_take_at_most_thirty_presses_and_leave_the_empty_state(desk, product, make):
-    rows = make(20, alone=True)
-    desk.goto(product.known["DASHBOARD_URL"] + "/")
-    pressed = []
-
-    def press(key):
-        pressed.append(key)
-        desk.keyboard.press(key)
-
-    press("Enter")
-    for number, row in enumerate(rows):
-        desk.wait_for_selector(f"#message[data-message='{row['id']}']")
-        desk.evaluate(PAUSE)
-        for key in ("r", "1") if number % 4 == 3 else ("a",):
-            press(key)
-    expect(desk.get_by_role("heading", name="No messages waiting")).to_be_visible()
-    assert len(pressed) <= 30
-    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Rejected. Takes effect in")
-    assert desk.url.endswith("/queue/")
-    query = "SELECT outcome, count(*) FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
-    ids = [row["upstream_id"] for row in rows]
-    of_these = f"{query} WHERE m.upstream_id = ANY(%s) GROUP BY 1 ORDER BY 1"
-    assert product.sql(of_these, ids) == [("approve", 15), ("reject", 5)]
-    desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
-    assert on_screen(desk) == rows[-1]["id"]

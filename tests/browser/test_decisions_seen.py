@@ -92,24 +92,6 @@ def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stre
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
 
-def test_message_with_requested_changes_comes_again_with_its_differences(desk, product, ana):
-    run = uuid.uuid4().hex
-    row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
-    desk.goto(product.page(row))
-    desk.keyboard.press("b")
-    desk.keyboard.type("Say 30 November")
-    desk.keyboard.press("Control+Enter")
-    product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=90, what="the message to be sent back")
-    again = BODY.replace("Friday", "30 November")
-    second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
-    expect(desk.locator("#message").get_by_text("Changes requested by Ana Ferreira at")).to_be_visible()
-    expect(desk.locator("#message").get_by_text("“Say 30 November”")).to_be_visible()
-    expect(desk.locator("#sent-back-before ins").last).to_contain_text("30 November")
-    expect(desk.locator(f".item[data-message='{second['id']}']").get_by_text("Second try")).to_be_visible()
-    assert fits_a_phone(desk)
-
-
 def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana):
     row, upstream_id, subject = held(product, ana)
     # As after a lost answer and two reads that showed the message held.

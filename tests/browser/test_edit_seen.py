@@ -55,28 +55,3 @@ def test_corrected_message_is_held_for_somebody_else(open_page, open_as, signed_
     other = open_as("REVIEWER2")
     other.goto(page.url)
     expect(other.get_by_role("button", name=re.compile("Approve and send"))).to_be_visible()
-
-
-def test_suggested_text_reaches_the_agent_and_its_next_try_is_compared_with_it(desk, product, ana, held):
-    page = desk
-    page.watch.expected += ["422"]
-    page.goto(product.page(held))
-    page.locator("#send-back > summary").click()
-    page.locator("#send-back").get_by_role("link", name="edit the message or suggest a text").click()
-    retype(page, "40 EUR", "45 EUR")
-    page.get_by_role("button", name="Request changes with this text").click()
-    expect(page.get_by_text("Say what should change")).to_be_visible()
-    page.get_by_label("Note to the agent").fill("It is 45.")
-    text = page.get_by_label("Text, in Markdown").input_value()
-    page.get_by_role("button", name="Request changes with this text").click()
-    expect(page.locator("#decide")).to_contain_text("Changes requested by")
-    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    told = product.wait_for(
-        lambda: product.call("GET", f"/v1/read_email?id={held['upstream_id']}").json().get("suggested_markdown"),
-        timeout=60,
-        what="the suggestion to reach the agent",
-    )
-    assert told.strip() == text.strip()
-    upstream_id, _ = product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]})
-    page.goto(product.page(product.held(ana, upstream_id)))
-    expect(page.locator("#sent-back-before")).to_contain_text("exactly what")

@@ -132,25 +132,6 @@ def test_without_scripts_no_file_counts_as_opened_that_nobody_looked_at(open_pag
     parts_unread(page, 2)
 
 
-def test_without_scripts_thread_is_read_and_ticked(open_page, signed_in, product, ana, answered):
-    asked, subject, row = answered
-    customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    address = product.page(row)
-
-    def has_come():
-        page.goto(address)
-        return page.locator("#thread .late").count() == 1
-
-    product.wait_for(has_come, timeout=90, what="the late answer on the page")
-    page.get_by_role("link", name="Open the whole thread").click()
-    expect(page.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
-    page.get_by_role("link", name="Back to the draft").click()
-    page.get_by_role("checkbox", name="I have read the newer messages").check()
-    page.get_by_role("button", name="Approve and send").click()
-    product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval")
-
-
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, with_files):
     """Return the page as it was rendered before the files were fetched."""
     mine = "SELECT f.id FROM mirror_attachedfile f JOIN mirror_message m ON m.id = f.message_id"

@@ -55,21 +55,3 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
     plain.goto(product.page(risky))
     jump(plain, "Show it: may look different").click()
     expect(mark(plain, "hidden-1")).to_be_in_viewport()
-
-
-def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
-    page = open_as("ADMIN")
-    page.goto(product.page(risky))
-    page.locator("#findings").get_by_role("link", name="Risk").click()
-    page.get_by_role("link", name="Wrong greeting").click()
-    expect(page.get_by_role("link", name=risky["subject"])).to_be_visible()
-    try:
-        page.get_by_label("Points, 0 to 100").fill("0")
-        page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_text("Noted, not counted")).to_be_visible()
-        page.get_by_role("link", name=risky["subject"]).click()
-        expect(page.locator("#findings li.noted")).to_contain_text("greeting does not match")
-    finally:
-        page.goto(f"{product.known['DASHBOARD_URL']}/rules/findings/greeting_differs/")
-        page.get_by_role("button", name="Reset").click()
-        expect(page.get_by_role("button", name="Reset")).to_have_count(0)

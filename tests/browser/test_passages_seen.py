@@ -89,15 +89,9 @@ def test_passage_is_pasted_and_a_finding_ticked_without_scripts(open_page, signe
     page.locator("#findings").get_by_role("button", name="Viewed").first.click()
     expect(page.locator("#findings [aria-pressed=true]")).to_have_count(1)
 
-    page.watch.expected.append("422")
     page.locator("#send-back > summary").click()
     page.locator("#send-back").get_by_text("Quote a passage").click()
-    # With a slip, and then as the message is laid out.
-    page.locator("#send_back-passage").fill("we pay 9001 euros")
     page.locator("#send-back-reason").fill("Is that so?")
-    page.get_by_role("button", name="Request changes with this note").click()
-    expect(page.locator("#send-back")).to_contain_text("The quoted words are not together in this version")
-    expect(page.locator("#send-back-reason")).to_have_value("Is that so?")
     assert is_narrow(page)
     page.locator("#send_back-passage").fill("we pay 9000 euros")
     page.get_by_role("button", name="Request changes with this note").click()

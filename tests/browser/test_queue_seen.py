@@ -14,7 +14,6 @@ LONG = """async () => {
     const told = await (await fetch(document.body.dataset.pulse)).json();
     document.dispatchEvent(new CustomEvent('desk:pulse', { detail: { ...told, waiting: 100000 } }));
 }"""
-NAMES = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
 
 
 @pytest.fixture
@@ -69,9 +68,8 @@ def test_search_is_typed_shown_as_fields_cleared_and_works_without_scripts(queue
     assert f"?q={name}&order=soonest" in plain.url
 
 
-def test_menus_are_used_by_keyboard_fit_a_phone_and_keep_a_view_under_a_name(queue):
-    page, name = queue("?order=riskiest&risk=high"), word()
-    views = page.locator("#views summary")
+def test_menus_are_used_by_keyboard_and_fit_a_phone(queue):
+    page = queue("?order=riskiest&risk=high")
     page.locator(".menu summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Soonest to expire")).to_be_visible()
@@ -79,45 +77,12 @@ def test_menus_are_used_by_keyboard_fit_a_phone_and_keep_a_view_under_a_name(que
     page.keyboard.press("Escape")
     expect(page.get_by_role("link", name="Soonest to expire")).to_be_hidden()
     expect(page.locator(".menu summary").first).to_be_focused()
-    views.click()
-    page.get_by_label("Name of the view").fill(name)
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text(f"Saved as “{name}”.")).to_be_visible()
     queue("?q=refund&risk=notice&order=riskiest")
     for width in (390, 320):
         page.set_viewport_size({"width": width, "height": 700})
         for menu in page.locator("#list .menu summary").all():
             menu.click()
             assert is_narrow(page), width
-    page.set_viewport_size({"width": 1440, "height": 900})
-    queue()
-    views.click()
-    page.get_by_role("link", name=name).click()
-    page.wait_for_url("**/queue/?risk=high&order=riskiest")
-    views.click()
-    page.get_by_role("button", name=f"Delete the view {name}").click()
-    expect(page.get_by_text("The view was deleted.")).to_be_visible()
-
-
-def test_flood_is_one_row_and_expands_into_its_messages(queue, product, ana):
-    name, sent = word(), []
-    for index, person in enumerate(NAMES):
-        amount = "9,000.00" if index == 3 else "100.00"
-        body = f"Hello {person},\n\nyour {name} number {index} over EUR {amount} is due.\n\nKind regards"
-        sent.append(send(product, "Your invoice", body=body, to=f"{person}@contoso.example"))
-    for one in sent:
-        product.held(ana, one)
-    page = queue()
-    row = page.locator(".gathered", has_text="6 like this, 1 differs in the amount")
-    expect(row).to_be_visible()
-    row.click()
-    expect(page.locator("#list .item")).to_have_count(6)
-    page.locator("#list .item").nth(3).click()
-    expect(page.locator("#subject")).to_be_visible()
-    expect(page.locator("#list .item").nth(3)).to_be_visible()
-    assert "alike=" in page.url, "the list beside the message is still that of the flood"
-    page.reload()
-    expect(page.locator("#list .item")).to_have_count(6)
 
 
 def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):

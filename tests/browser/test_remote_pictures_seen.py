@@ -1,7 +1,5 @@
 """Remote pictures on request, in Chromium: an admin allows it, a reviewer asks, each box says what became of it."""
 
-import re
-
 import pytest
 from playwright.sync_api import expect
 
@@ -76,17 +74,3 @@ def test_pictures_load_on_request_and_each_box_says_what_became_of_it(desk, prod
         "SELECT fingerprint FROM mirror_revision r JOIN mirror_message m ON m.revision_id = r.id WHERE public_id = %s"
     )
     assert product.sql(read, str(with_pictures["id"])) == [(with_pictures["fingerprint"],)]
-
-
-def test_without_scripts_the_page_tells_the_same(open_page, signed_in, product, with_pictures, allowed):
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    page.goto(product.page(with_pictures))
-    page.get_by_role("button", name="Load 2 remote pictures").click()
-    over = "SELECT 1 FROM mirror_remotepicture WHERE is_recorded AND message_id ="
-    over += " (SELECT id FROM mirror_message WHERE public_id = %s)"
-    product.wait_for(
-        lambda: len(product.sql(over, str(with_pictures["id"]))) == 2, timeout=60, what="the worker to have been there"
-    )
-    page.goto(product.page(with_pictures))
-    expect(page.locator("#pictures")).to_contain_text("0 of 2 remote pictures loaded")
-    expect(page.get_by_role("button", name=re.compile("^Load"))).to_have_count(0)

@@ -24,28 +24,6 @@ def test_long_words_of_a_sender_push_neither_the_queue_nor_the_addresses_away(de
     expect(item.locator("[data-chip]")).to_be_hidden()
 
 
-def test_reason_opens_with_focus_and_survives_an_outage_of_the_desk(desk, product, ana):
-    row = product.hold(ana)
-    desk.watch.expected += ["ERR_FAILED", "htmx:"]
-    desk.goto(product.page(row))
-    desk.locator("#reject summary").click()
-    expect(desk.locator("#reject").get_by_label("Another reason")).to_be_focused()
-    desk.keyboard.type("Two")
-    expect(desk.get_by_label("In your words").first).to_be_focused()
-    desk.keyboard.press("Enter")
-    desk.keyboard.type("lines")
-    desk.route("**/verdict/", lambda route: route.abort())
-    desk.keyboard.press("Control+Enter")
-    expect(desk.get_by_text("The desk cannot be reached.").first).to_be_visible()
-    expect(desk.locator("#reject-reason")).to_have_value("Two\nlines")
-    desk.unroute("**/verdict/")
-    # The notice covers no button.
-    desk.get_by_role("button", name="Reject with this reason").click()
-    expect(desk.locator("#decided[data-message]")).to_contain_text("Rejected.")
-    details = [one["details"] for one in ana.trace(row["id"]) if one["action"] == "decision.recorded"]
-    assert [one["reason"] for one in details] == ["Two\nlines"]
-
-
 def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):
     row = product.hold(ana)
     desk.goto(product.page(row))

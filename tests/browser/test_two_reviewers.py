@@ -86,33 +86,6 @@ def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product
     expect(first.locator("#claim")).not_to_contain_text("Claimed by")
 
 
-def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
-    ana, ben = two
-    for page in two:
-        open_message(page, message)
-        expect(page.locator("#decide [data-key=a]")).to_be_visible()
-    fingerprint = ana.locator("#message").get_attribute("data-fingerprint")
-    # Both show the same version, and neither page knows of the other's press.
-    post = (
-        "async ([id, fingerprint]) => { const body = new URLSearchParams({ outcome: 'approve', fingerprint });"
-        " const token = JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRFToken'];"
-        " const answer = await fetch(`/queue/${id}/verdict/`, { method: 'POST', body, redirect: 'manual',"
-        " headers: { 'X-CSRFToken': token, 'HX-Request': 'true' } });"
-        " return [answer.status, await answer.text()]; }"
-    )
-    for page in two:
-        page.watch.expected.append("409")
-    ana.evaluate(f"([id, print]) => {{ window.first = ({post})([id, print]); }}", [message, fingerprint])
-    second = ben.evaluate(post, [message, fingerprint])
-    first = ana.evaluate("() => window.first")
-    statuses = sorted((first[0], second[0]))
-    assert statuses[1] == 409, statuses
-    assert statuses[0] < 400
-    lost = first[1] if first[0] == 409 else second[1]
-    winner = "Ben Okafor" if first[0] == 409 else "Ana Ferreira"
-    assert re.search(rf"{winner} approved this message first, at \d\d:\d\d:\d\d UTC", lost)
-
-
 def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     ana, ben = two
     for page in two:
@@ -175,13 +148,10 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
     expect(other.locator("#decide")).to_contain_text("Ana Ferreira")
 
 
-def test_marks_and_menus_fit_the_smallest_phone_and_show_times_of_its_zone(open_page, signed_in, product, message):
+def test_snooze_menu_fits_the_smallest_phone_and_shows_times_of_its_zone(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
-    for name in ("#claim-button", "#snooze-button", "#comment-button"):
-        box = page.locator(name).bounding_box()
-        assert (box["height"] >= 36, box["x"] >= 0, box["x"] + box["width"] <= 320) == (True, True, True), name
     page.keyboard.press("s")
     expect(page.locator("#snooze button").first).to_be_focused()
     expect(page.locator("#snooze .ask")).to_be_in_viewport()
