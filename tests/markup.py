@@ -1,6 +1,10 @@
-"""Pages without the indentation of their templates, which no browser shows, so that tests read the rest."""
+"""Pages as tests read them: without the indentation of their templates, or only their words."""
 
+import html
 import re
+
+# What htmx says of itself in each request.
+HTMX = {"HX-Request": "true"}
 
 _ATTRIBUTES = r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*"
 _BLOCKS = (
@@ -16,13 +20,18 @@ _AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
 _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
 
 
-def compact(html: str) -> str:
+def words_of(page: str) -> str:
+    """Return the words of a page as a person reads them, with single blanks between them."""
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+
+
+def compact(page: str) -> str:
     """Return the page with white space only where a browser shows it."""
     pieces, end = [], 0
-    for match in _VERBATIM_BLOCK.finditer(html):
-        pieces += [_compacted(html[end : match.end(1)]), match[2]]
+    for match in _VERBATIM_BLOCK.finditer(page):
+        pieces += [_compacted(page[end : match.end(1)]), match[2]]
         end = match.end()
-    return "".join([*pieces, _compacted(html[end:])])
+    return "".join([*pieces, _compacted(page[end:])])
 
 
 def _compacted(text: str) -> str:

@@ -5,8 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
-from django.db.models.functions import Now
-from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from approvals import examination
@@ -15,7 +13,7 @@ from approvals.desk_messages import desk_messages
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
-from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context
+from approvals.message_page.views import get_visible_message_or_404, message_context
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
@@ -24,10 +22,9 @@ from mirror import store
 from mirror.models import Connection, Message, Thread
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
@@ -172,7 +169,8 @@ def test_looking_decides_nothing(desk, message):
             assert look(f"/queue/{message.public_id}/{act}/{query}").status_code == 405, act
     path, opened = f"/queue/{message.public_id}/", Entry.objects.filter(action="message.opened")
     desk.head(path, headers=HTMX)
-    desk.get(path, headers={"Sec-Purpose": "prefetch;prerender", **HTMX})
+    for name, value in (("Sec-Purpose", "prefetch;prerender"), ("Purpose", "prefetch"), ("X-Moz", "Prefetch")):
+        desk.get(path, headers={name: value})
     assert desk.get(f"/approvals/{message.upstream_id}/")["Location"] == path
     assert not opened.exists()
     desk.get(path)
@@ -182,20 +180,10 @@ def test_looking_decides_nothing(desk, message):
     assert actions == {"message.held", "message.fetched", "message.served", "message.opened"}
 
 
-def test_page_fetched_ahead_is_known_by_its_headers():
-    def is_ahead(name, value):
-        request = HttpRequest()
-        request.META[f"HTTP_{name.upper().replace('-', '_')}"] = value
-        return is_prefetch(request)
-
-    ahead = ("Purpose", "prefetch"), ("X-Purpose", "preview"), ("X-Moz", "Prefetch"), ("Sec-Purpose", "prerender")
-    assert [is_ahead(*one) for one in (*ahead, ("Sec-Fetch-Mode", "navigate"))] == [True] * 4 + [False]
-
-
 def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, message, second_reviewer):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
-    answer = post(desk, message, outcome="send_back", reason="Please say 14 days", headers=HTMX)
+    answer = post(desk, message, outcome="send_back", preset="shorter", reason="Please say 14 days", headers=HTMX)
     page = plain(answer.content.decode())
     assert answer.status_code == 409
     assert f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC" in page
@@ -203,22 +191,9 @@ def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, me
     assert f"This is {changed.revision.short_fingerprint}" in page
     assert "21,400" in page.partition('id="changed"')[2].partition("</section>")[0]
     assert "What you wrote was kept, and was not sent:" in page
-    assert "“Please say 14 days”" in page
+    assert "“Make it half as long. Please say 14 days”" in page
     assert Decision.objects.count() == 1
     assert Entry.objects.of_message(message.public_id).filter(action="verdict.refused").exists()
-
-
-def test_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
-    decision = decided(message, reviewer)
-    assert re.search(r"Sends in \d s", pane(message, reviewer))
-    assert buttons(pane(message, reviewer)) == ["Undo Z"]
-    assert not Decision.objects.due().exists()
-    Decision.objects.filter(pk=decision.pk).update(state="calling", may_have_left=True, lease_until=Now())
-    page = pane(message, reviewer)
-    assert "too late to undo" in page
-    assert not re.search(r">\s*Undo|[Rr]ecall", page)
-    assert post(desk, message, "undo").status_code == 409
-    assert Decision.objects.get().state == "calling"
 
 
 # requested changes
@@ -269,9 +244,7 @@ NEXT = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", ["person", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("thread", "run", "key"))]
-)
+@pytest.mark.parametrize("kind", NEXT)
 def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, kind):
     first, followers, others = NEXT[kind]
     send_back(show_row(make_message(connection, hydrated=False), **first), reviewer)
@@ -441,11 +414,6 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
     shown = read(desk, message)
     for label in ("From", "Reply-To", "Cc", "Bcc", "Send at", "In reply to"):
         assert re.search(rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown), label
-    for words in (
-        "Subject not visible with this key", "Name not visible with this key",
-        "The text is not visible with this key", "Copies, a signature or a footer may be added.",
-    ):  # fmt: skip
-        assert words in shown
     assert "(no subject)" not in shown
     assert "<iframe" not in shown
     assert re.search(r"<h2[^>]*>Attachments</h2>.{0,250}Not visible with this key", shown)

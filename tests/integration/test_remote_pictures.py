@@ -14,18 +14,16 @@ from PIL import ExifTags, Image
 
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.pictures import fetch, outcomes
-from approvals.pictures.commands import request_pictures
 from approvals.pictures.fetch import load_pictures
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
 from mirror.attachments.parsed import draw_picture
-from mirror.attachments.renderings.refusals import Refused
-from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message, RemotePicture
 from mirror.sync import retention
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message, show_row
+from tests.markup import HTMX, words_of
 from tests.picture_server import PNG, gif, jpeg, picture_server, png
 
 pytestmark = pytest.mark.django_db
@@ -61,10 +59,10 @@ def body_of(*urls):
     return "<p>Hello</p>" + "".join(f'<img src="{url}" width="300">' for url in urls)
 
 
-def press(client, message, **options):
-    message = Message.objects.get(pk=message.pk)
-    fields = {"fingerprint": message.revision.fingerprint, **options}
-    return client.post(reverse("load-pictures", args=[message.public_id]), fields)
+def press(client, message, *, fingerprint="", headers=None):
+    message.refresh_from_db()
+    fields = {"fingerprint": fingerprint or message.revision.fingerprint}
+    return client.post(reverse("load-pictures", args=[message.public_id]), fields, headers=headers)
 
 
 def work():
@@ -78,7 +76,7 @@ def frame(client, message):
 
 def strip(client, message):
     page = client.get(reverse("message", args=[message.public_id])).content.decode()
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition('id="strip"')[2].partition('class="jumps"')[0]))
+    return words_of(page.partition('id="strip"')[2].partition('class="jumps"')[0])
 
 
 def told(action):
@@ -124,10 +122,7 @@ def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
     (asked,), (fetched,) = told("pictures.asked"), told("pictures.fetched")
     assert (asked.entry.actor_id, asked.entry.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
     assert (asked.details["pictures"], asked.details["hosts"]) == ("2", "127.0.0.1 (2)")
-    assert (fetched.entry.actor_id, fetched.entry.trace, fetched.entry.message) == (
-        *("pictures", message.trace),
-        message.public_id,
-    )
+    assert (fetched.entry.actor_id, fetched.entry.message) == ("pictures", message.public_id)
     assert (fetched.details["loaded"], fetched.details["not_loaded"]) == ("1 of 2", "1 its server answered 404")
     assert fetched.details["hosts"] == "127.0.0.1 (2)"
     assert not any("lamp" in value for line in (asked, fetched) for value in line.details.values())
@@ -138,21 +133,13 @@ def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
     [
         ((302, {"Location": "http://169.254.169.254/latest/"}, b""), "refused", "not one of the open internet"),
         ((302, {"Location": "file:///etc/passwd"}, b""), "refused", "not one of the web"),
-        ((302, {"Location": "http://[half/"}, b""), "refused", "not one of the web"),
-        ((302, {"Location": "http://ana:pw@127.0.0.1/"}, b""), "refused", "not one of the web"),
         ((302, {"Location": "/one", "Set-Cookie": "a=b"}, b""), "refused", "it redirects too often"),
         ((500, {}, png()), "failed", "its server answered 500"),
         (png() + bytes(3 * 1024 * 1024), "refused", "larger than 2 MB"),
         ((200, {"Content-Type": "image/png"}, b"<svg onload='alert(1)'/>"), "refused", "an SVG drawing"),
-        ((200, {"Content-Type": "image/png"}, b"<!doctype html><script>"), "refused", "a web page"),
-        (b"BM" + bytes(60), "refused", "a bitmap picture"),
-        (b"", "refused", "an empty file"),
         (b"\x00\x01\x02", "refused", "of an unknown kind"),
         (png(30_000, 30_000, rows=bytes(9)), "refused", "30,000 × 30,000 pixels"),
-        (png(5000, 5200, rows=bytes(9)), "refused", "5,000 × 5,200 pixels"),
         (png(400, 300, rows=bytes(9)), "refused", "damaged"),
-        (png(4, 4, rows=(b"\x09" + bytes(12)) * 4), "refused", "damaged"),
-        (b"\xff\xd8\xff\xe0\0\x04\0\0\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xd9", "refused", "damaged"),
         (b"GIF89a\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\x02\x02\xff\xff\0;", "refused", "damaged"),
         (png(1, 1), "refused", "tracking pixel: 1 × 1 pixels, as the desk found once it was fetched"),
     ],
@@ -292,46 +279,21 @@ def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(desk, hold
     assert "Load 1" not in strip(desk, message)
     answer = press(desk, message)
     assert (answer.status_code, "An admin can allow it there." in answer.content.decode()) == (403, True)
-    found = rendered_message_of(message.revision).remote
-    with pytest.raises(ActNotAllowed):
-        request_pictures(
-            message=message.public_id,
-            actor=reviewer.actor(surface="web"),
-            fingerprint=message.revision.fingerprint,
-            found=found,
-        )
     assert not RemotePicture.objects.exists()
 
 
 def test_with_scripts_the_sheet_is_swapped_and_asks_until_all_are_over(desk, hold):
     message = hold(lamp=png())
-    address = reverse("load-pictures", args=[message.public_id])
-    fields = {"fingerprint": message.revision.fingerprint}
-    sheet = desk.post(address, fields, headers={"HX-Request": "true"}).content.decode()
+    sheet = press(desk, message, headers=HTMX).content.decode()
     assert 'hx-trigger="load delay:2s"' in sheet.partition('id="pictures"')[2]
     asking = reverse("message-pictures", args=[message.public_id])
-    assert desk.get(asking, headers={"HX-Request": "true"}).content.decode().lstrip().startswith("<span")
+    assert desk.get(asking, headers=HTMX).content.decode().lstrip().startswith("<span")
     RemotePicture.objects.update(asked_at=Now() - timedelta(minutes=1))
-    late = desk.get(asking, headers={"HX-Request": "true"}).content.decode()
+    late = desk.get(asking, headers=HTMX).content.decode()
     assert ("which may be away" in late, "Ask again" in late) == (True, True)
     work()
-    done = desk.get(asking, headers={"HX-Request": "true"})
+    done = desk.get(asking, headers=HTMX)
     assert (done.headers["HX-Retarget"], 'id="sheet"' in done.content.decode()) == ("#sheet", True)
-
-
-def test_setting_is_of_admins_alone_and_in_the_ledger(signed_in, admin, reviewer, connection):
-    box = connection.mailboxes.get()
-    Mailbox.objects.update(loads_pictures=False)
-    address = reverse("mailbox-windows", args=[box.pk])
-    signed_in(reviewer).post(address, {"undo_seconds": "5", "loads_pictures": "1"})
-    assert not Mailbox.objects.get().loads_pictures
-    assert "IP address" in signed_in(admin).get(reverse("mailbox", args=[box.pk])).content.decode()
-    signed_in(admin).post(address, {"undo_seconds": "5", "loads_pictures": "1"})
-    assert Mailbox.objects.get().loads_pictures
-    (line,) = told("mailbox.changed")
-    assert ("loads_pictures: False" in line.details["before"], "loads_pictures: True" in line.details["after"]) == (
-        *(True, True),
-    )
 
 
 def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, hold):
@@ -386,9 +348,3 @@ def test_picture_is_drawn_the_right_way_up_without_what_is_said_in_it(form):
     with Image.open(io.BytesIO(drawn)) as picture:
         assert (picture.format, picture.size) == ("PNG", (60, 1200))
     assert b"Dana" not in drawn
-
-
-@pytest.mark.parametrize("content", [png(2, 2, depth=3), png(0, 2), png()[:60], gif()[:20], b"BM"])
-def test_what_cannot_be_drawn_is_refused(content):
-    with pytest.raises(Refused):
-        draw_picture(content)

@@ -17,14 +17,9 @@ from mirror.models import Mailbox, Message, Revision
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
+from tests.markup import HTMX, words_of
 
 pytestmark = pytest.mark.django_db
-HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
 
 
 @pytest.fixture
@@ -65,7 +60,7 @@ def notice(answer):
     """The text of the notice over the message."""
     found = re.search(r'<div class="just" id="just">(<div.*?</div>)?</div>', answer.content.decode(), re.DOTALL)
     assert found, "no place for a notice"
-    return " ".join(re.sub(r"<[^>]+>", " ", found[1] or "").split())
+    return words_of(found[1] or "")
 
 
 def make_risky(message, level="high", **fields):
@@ -147,15 +142,6 @@ def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message)
     assert re.search(r'id="reject-reason"[^>]* aria-describedby="reject-note" aria-invalid="true"', page)
     assert re.search(r'id="reject-note"[^>]*>.*?<span class="whole">Give a reason', page)
     assert Decision.objects.count() == 0
-
-
-def test_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, message, second_reviewer):
-    verdict(message, second_reviewer, "approve")
-    answer = post(desk, message, outcome="reject", preset="promise", reason="No such discount", headers=HTMX)
-    page = " ".join(answer.content.decode().split())
-    assert (answer.status_code, shown(answer)) == (409, str(message.public_id))
-    assert "Ben Okafor approved this message first, at" in page
-    assert "It promises something that nobody here has agreed to. No such discount" in page
 
 
 FILE = {"filename": "terms.pdf", "content_type": "application/pdf", "size": 7, "sha256": "a" * 64}
