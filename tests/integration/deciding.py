@@ -15,6 +15,14 @@ from mirror.models import Message
 from people.models import Person
 
 
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
+def die(*_: Any) -> None:
+    raise Killed
+
+
 def decide(
     message: Message, person: Person, outcome: str = "approve", reason: str = "", *, surface: str = "web"
 ) -> VerdictResult:

@@ -16,8 +16,8 @@ from approvals.operations.attention import attention_count, attention_for
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
-from tests.factories import event_body, make_connection, make_message, pending_row, show_row
-from tests.integration.deciding import decide, make_due
+from tests.factories import event_body, make_connection, make_message, pending_row, rolled_back, show_row
+from tests.integration.deciding import Killed, decide, die, make_due
 from upstream.agent import Agent
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +48,10 @@ def edit(message, person, **fields):
     return replace_message(
         message=message.public_id, actor=person.actor(surface="web"), content=content | fields, **asked
     )
+
+
+def page_of(client, message):
+    return client.get(reverse("message", args=[message.public_id])).content.decode()
 
 
 def sends(upstream):
@@ -127,14 +131,6 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
         assert rulings([last], person.actor(surface="web"))[last.pk].rule == "editor"
 
 
-class Killed(BaseException):
-    """The worker's process ends here."""
-
-
-def die(*_):
-    raise Killed
-
-
 @pytest.mark.parametrize("point", ["before the answer is stored", "before the first is rejected"])
 def test_crash_between_the_calls_leaves_both_held_and_says_so(
     connection, message, reviewer, upstream, desk, monkeypatch, point
@@ -147,9 +143,9 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
             run_replacement(replacement_id=row.pk)
     Replacement.objects.update(lease_until=clock())
     new = arrive(connection, Replacement.objects.get())
-    first = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    first = page_of(desk, message)
     assert "both may be held" in first or "Both are held" in first
-    assert "Both are held" in desk.get(reverse("message", args=[new.public_id])).content.decode()
+    assert "Both are held" in page_of(desk, new)
     actor = reviewer.actor(surface="web")
     assert [one.kind for one in attention_for(actor, clock())] == ["replaced"]
     assert attention_count(actor) == 1
@@ -165,7 +161,7 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewe
     upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
     row = edit(message, reviewer)
     assert run_replacement(replacement_id=row.pk) == "refused"
-    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    page = page_of(desk, message)
     assert "The edited version was not sent." in page
     assert "recipient not allowed" in page
     assert not Decision.objects.exists()
@@ -178,18 +174,14 @@ def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewe
     row = edit(message, reviewer)
     assert run_replacement(replacement_id=row.pk) == "sending"
     Replacement.objects.update(next_attempt_at=clock())
+    with rolled_back():
+        # Not for more than a day.
+        Replacement.objects.update(created_at=clock() - send.REPEAT_FOR)
+        assert run_replacement(replacement_id=row.pk) == "unknown"
+        assert len(sends(upstream)) == 1
     upstream.answers["/v1/send_email"] = (200, {"id": NEW, "idempotent": True})
     assert run_replacement(replacement_id=row.pk) == "done"
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
-
-
-def test_call_without_an_answer_for_a_day_is_not_repeated(message, reviewer, upstream):
-    upstream.answers["/v1/send_email"] = (502, b"<html>")
-    row = edit(message, reviewer)
-    run_replacement(replacement_id=row.pk)
-    Replacement.objects.update(next_attempt_at=clock(), created_at=clock() - send.REPEAT_FOR)
-    assert run_replacement(replacement_id=row.pk) == "unknown"
-    assert len(sends(upstream)) == 1
 
 
 @pytest.mark.parametrize(("has_called", "state"), [(False, "refused"), (True, "unknown")])
@@ -229,7 +221,7 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
     assert run_replacement(replacement_id=row.pk) == "done"
     assert Decision.objects.get().outcome == "approve"
     new = arrive(connection, Replacement.objects.get())
-    page = desk.get(reverse("message", args=[new.public_id])).content.decode()
+    page = page_of(desk, new)
     assert "The original message was approved." in page
 
 
@@ -238,7 +230,7 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(message, review
     show_row(message, markdown="Another text.")
     assert run_replacement(replacement_id=row.pk) == "refused"
     assert sends(upstream) == []
-    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    page = page_of(desk, message)
     assert "Edit the current version" in page
 
 
@@ -251,7 +243,7 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(message, revie
 
     monkeypatch.setattr(Agent, "send_held", changed_meanwhile)
     assert run_replacement(replacement_id=row.pk) == "sent"
-    page = desk.get(reverse("message", args=[message.public_id])).content.decode()
+    page = page_of(desk, message)
     assert "Both are held." in page
     assert "The message changed after you opened it" in page
     assert "Reject this one as replaced" not in page
@@ -272,7 +264,7 @@ def test_undone_rejection_leaves_both_held_until_somebody_finishes(connection, m
     row = edit(message, reviewer)
     run_replacement(replacement_id=row.pk)
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
-    assert "Both are held" in desk.get(reverse("message", args=[message.public_id])).content.decode()
+    assert "Both are held" in page_of(desk, message)
     finish_replacement(message=message.public_id, actor=reviewer.actor(surface="web"))
     assert run_replacement(replacement_id=row.pk) == "done"
     assert Decision.objects.filter(message=message, state="recorded").get().outcome == "reject"
@@ -331,8 +323,8 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     assert told["suggested_markdown"] == TEXT
     assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
     same, other = (make_message(connection, markdown=text) for text in (TEXT, "Hello **Dana**, soon."))
-    assert "exactly what" in desk.get(reverse("message", args=[same.public_id])).content.decode()
-    page = desk.get(reverse("message", args=[other.public_id])).content.decode()
+    assert "exactly what" in page_of(desk, same)
+    page = page_of(desk, other)
     assert "Differences from the suggested text" in page
 
 

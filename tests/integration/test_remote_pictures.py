@@ -23,6 +23,7 @@ from mirror.models import Mailbox, Message, RemotePicture
 from mirror.sync import retention
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message, show_row
+from tests.integration.deciding import Killed, die
 from tests.markup import HTMX, words_of
 from tests.picture_server import PNG, gif, jpeg, picture_server, png
 
@@ -205,14 +206,6 @@ def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, 
     document = frame(desk, message).content.decode()
     for words in ("(tracking pixel: 1 × 1 pixels)", outcomes.BEYOND):
         assert words in document
-
-
-class Killed(BaseException):
-    """The worker's process ends here."""
-
-
-def die(*_):
-    raise Killed
 
 
 def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk, hold, server, monkeypatch):
