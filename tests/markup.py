@@ -2,6 +2,7 @@
 
 import html
 import re
+from typing import Any
 
 # What htmx says of itself in each request.
 HTMX = {"HX-Request": "true"}
@@ -20,9 +21,10 @@ _AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
 _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
 
 
-def words_of(page: str) -> str:
-    """Return the words of a page as a person reads them, with single blanks between them."""
-    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+def words_of(page: Any) -> str:
+    """Return the words of a page, or of a client's answer, as a person reads them, with single blanks between them."""
+    text = page if isinstance(page, str) else page.content.decode()
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", text).split()))
 
 
 def compact(page: str) -> str:

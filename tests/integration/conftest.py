@@ -14,6 +14,7 @@ from common import redis
 from dashboard.celery import app
 from mirror.sync import reads
 from tests import alerting
+from tests.factories import make_message
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail
 
@@ -69,6 +70,12 @@ def upstream(_multimail):
 def desk(signed_in, reviewer):
     """A signed-in client of a reviewer of everything."""
     return signed_in(reviewer)
+
+
+@pytest.fixture
+def message(connection):
+    """A held message."""
+    return make_message(connection)
 
 
 @pytest.fixture

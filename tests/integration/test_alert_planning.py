@@ -35,11 +35,6 @@ make_message = partial(factories.make_message, hydrated=False)
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
 
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
-
-
 def make_destination(kind="discord_webhook", actions=(), **fields):
     route = {name: fields.pop(name) for name in ("connection", "mailbox") if name in fields}
     made = Destination.objects.create(kind=kind, name=f"To {kind}", url=WEBHOOK, **fields)

@@ -13,15 +13,9 @@ from audit.models import Entry
 from mirror.models import Mailbox
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
 
 
 def comment(client, message, text, headers=None):

@@ -33,11 +33,6 @@ from tests.integration.deciding import at_once, in_thread, waiting_for_a_lock
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
-
-
 def decide(message, person, outcome="approve", reason="", fingerprint=None, **more):
     return give_verdict(
         message=message.public_id,

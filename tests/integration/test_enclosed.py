@@ -24,6 +24,7 @@ from mirror.sync.health import pause_after
 from mirror.tasks import fetch_file
 from tests.factories import make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +33,6 @@ PIXEL = (
     b"\x00\x00\x00\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\x00\x05\x00\x01\xff\x89\x99=\x1d\x00\x00\x00\x00IEND\xaeB`\x82"
 )
 SCRIPT = b"<script>alert(1)</script>"
-HTMX = {"HX-Request": "true"}
 
 
 def attachment(name, content, content_type="text/plain"):

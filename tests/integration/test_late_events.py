@@ -24,11 +24,6 @@ def connection(db, upstream):
     return make_connection(api_url=upstream.url)
 
 
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
-
-
 def set_state(message, state, **ago):
     """Put the message in this state, with times so many seconds ago: `changed=90`."""
     fields = {f"{name}_at": Now() - timedelta(seconds=seconds) for name, seconds in ago.items()}

@@ -55,6 +55,8 @@ def decided(message, person, outcome="approve", reason="", **fields):
 
 
 FULL = {
+    # Each address is looked up, and all of them in one statement.
+    "to_addresses": [f"person{number}@northwind.example" for number in range(20)],
     "thread_id": "01THREAD",
     "in_reply_to": "<1@northwind.example>",
     "html_body": '<p>See <a href="https://northwind.example/offer">the offer</a>.</p>',

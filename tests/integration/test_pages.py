@@ -9,10 +9,9 @@ from approvals.models import Decision
 from approvals.queue import views as listing
 from mirror.models import Message
 from tests.factories import NOW, make_connection, make_message, make_person
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils import timezone
 
-from approvals.models import Claim, Comment, Decision, Question, Review, RuleWeight, Snooze
+from approvals.models import Claim, Comment, Decision, Question, Review, Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import QueueAddress
 from mirror.models import Connection, Mailbox, Message
-from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import NOW, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -133,17 +133,6 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
         found += [row.message.pk for row in page["rows"]]
         query = page["next_query"]
     assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True))
-
-
-@pytest.mark.slow
-def test_riskiest_order_uses_the_current_weights_and_the_current_version(desk, connection, reviewer):
-    message = make(connection, "plum", markdown=LIES)
-    assert re.search(r"Why here\?.*?60</span> points", page_of(desk, "order=riskiest"))
-    RuleWeight.objects.create(rule="link_text_lies", points=33)
-    assert 'misleading link <span class="nums">33</span>' in page_of(desk, "order=riskiest")
-    # It follows the version that is shown.
-    show_row(message, subject="Subject plum", markdown="About pears now")
-    assert (names(reviewer, "risk=high"), names(reviewer, "q=pears")) == ([], ["plum"])
 
 
 INVOICE = "Hello {name},\n\nyour invoice {number} over EUR {amount} is due.\n\nKind regards"

@@ -3,7 +3,6 @@
 Nothing of them crashes the page, and what does not fit it is counted there and reachable on a page further.
 """
 
-import html
 import math
 import re
 
@@ -11,10 +10,9 @@ import pytest
 
 from mirror.models import Message
 from tests.factories import event_body, make_message, post_event, show_row
+from tests.markup import HTMX, words_of
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true"}
 
 
 def read(client, message, query=""):
@@ -31,10 +29,6 @@ def sheet(client, message, view, page=1):
     return answer.content.decode()
 
 
-def words(page):
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
-
-
 @pytest.mark.parametrize("length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, connection, length):
     message = make_message(connection, subject="Short", hydrated=False)
@@ -45,7 +39,7 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, c
     pages = math.ceil(length / 60_000)
     last = sheet(desk, message, "headers", page=pages)
     assert f"to {length:,} of {length:,}" in last
-    assert f"Page {pages} of {pages}" in words(last)
+    assert f"Page {pages} of {pages}" in words_of(last)
     assert "the-end" in last
 
 
@@ -72,10 +66,10 @@ def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
     for view in ("text", "source"):
         first = sheet(desk, message, view)
         assert len(first) < 400_000
-        number = int(re.search(r"[Pp]age 1 of (\d+)", words(first))[1])
-        assert "the rest is on the next pages" in words(first)
+        number = int(re.search(r"[Pp]age 1 of (\d+)", words_of(first))[1])
+        assert "the rest is on the next pages" in words_of(first)
         assert "the-end" in sheet(desk, message, view, page=number)
-    assert "Both are shown unchanged." in words(sheet(desk, message, "parts"))
+    assert "Both are shown unchanged." in words_of(sheet(desk, message, "parts"))
 
 
 HOSTILE = (
@@ -100,7 +94,7 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
     for view in ("text", "source", "parts", "headers"):
         pages[view] = sheet(desk, message, view)
         assert 'id="sheet"' in pages[view], view
-    header_text = words(pages["headers"])
+    header_text = words_of(pages["headers"])
     for field in fields:
         assert f" of {field}" in header_text
     for hostile in HOSTILE:

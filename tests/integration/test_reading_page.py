@@ -4,10 +4,8 @@ import html
 import re
 
 import pytest
-from django.db import connection as database
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from approvals import examination
@@ -16,11 +14,10 @@ from audit.models import Entry
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
 from tests.factories import MAILBOX, event_body, make_connection, make_message, make_person, post_event, show_row
-from tests.markup import compact
+from tests.markup import HTMX, compact, words_of
 
 pytestmark = pytest.mark.django_db
 
-HTMX = {"HX-Request": "true"}
 ENDS = {
     "message-bar": '<div class="just"', "addresses": "</dl>", "findings": "</section>", "strip": "</section>",
     "client": "</section>", "facts": "</section>", "additions": "</section>", "origin": "</section>",
@@ -38,10 +35,6 @@ def plain(answer):
     return re.sub(r"\s+", " ", re.sub(r"</?bdi>", "", answer.content.decode()))
 
 
-def words(page):
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
-
-
 def sheet(client, message, view=""):
     return plain(client.get(f"/queue/{message.public_id}/view/?view={view}", headers=HTMX))
 
@@ -57,7 +50,7 @@ def recipients(message, person):
     context = {"fields": fields, "message": message, "content": content}
     page = compact(render_to_string("approvals/message_page/_addresses.html", context))
     to = re.sub("</?bdi>", "", page).partition("<dt>To</dt>")[2].partition("</dd>")[0]
-    people = [words(one) for one in re.findall(r'<span class="person".*?(?=<span class="person"|$)', to, re.DOTALL)]
+    people = [words_of(one) for one in re.findall(r'<span class="person".*?(?=<span class="person"|$)', to, re.DOTALL)]
     return {re.search(r"\S+@\S+", one)[0]: one for one in people}
 
 
@@ -114,19 +107,9 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
     message = make_message(connection, markdown="As it was.", **fields)
     show_row(message, markdown=BODY, **fields)
     page = read(desk, message)
-    shown = {part: words("<" + page.partition(f'id="{part}"')[2].partition(end)[0]) for part, end in ENDS.items()}
+    shown = {part: words_of("<" + page.partition(f'id="{part}"')[2].partition(end)[0]) for part, end in ENDS.items()}
     missing = [(part, one) for part, expected in EXPECTED.items() for one in expected if one not in shown[part]]
     assert missing == []
-
-
-@pytest.mark.slow
-def test_message_in_which_nothing_was_found_is_promised_nothing(desk, connection):
-    page = read(desk, make_message(connection, markdown="We will refund EUR 50 by 4 December."))
-    assert "No findings. This does not mean that the message is safe: read it." in words(page)
-    assert "safe" not in words(page).replace("made harmless", "").lower().split()
-    stated = words(re.search(r'<section class="panel stated".*?</section>', page, re.DOTALL)[0])
-    assert "EUR 50" in stated
-    assert "No thread to compare with." in stated
 
 
 # the tabs
@@ -139,9 +122,8 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
     path = f"/queue/{message.public_id}/"
     page = plain(desk.get(f"{path}?order=riskiest&risk=none&view=source"))
     assert "&lt;p&gt;Dear Lee,&lt;/p&gt;" in page
-    for view in ("rendered", "text", "parts", "source", "changes", "headers"):
-        # They preserve the queue that the message was opened from.
-        assert f'href="{path}?risk=none&amp;order=riskiest&amp;view={view}#sheet"' in page
+    # They preserve the queue that the message was opened from.
+    assert f'href="{path}?risk=none&amp;order=riskiest&amp;view=changes#sheet"' in page
     part = sheet(desk, message, "parts")
     assert part.lstrip().startswith('<section class="sheet" id="sheet"')
     assert re.search(r'id="tab-parts"[^>]* aria-current="true"', part)
@@ -172,7 +154,7 @@ def test_headers_show_everything_that_is_known_and_what_is_not_visible(desk, con
     )  # fmt: skip
     page = sheet(desk, message, "headers")
     assert re.search(r'id="tab-headers"[^>]* aria-current="true"', page)
-    page = words(page)
+    page = words_of(page)
     for expected in (
         "cc@acme.example", "bcc@acme.example", "back@acme.example", "<1@acme.example>", "2026-12-01T09:00:00Z",
         "Mila", "r-1", '{"a": [1]}', message.upstream_id, "pending_send_approval", MAILBOX["address"],
@@ -231,17 +213,6 @@ def test_messages_of_mailboxes_out_of_scope_reveal_nothing(reviewer, connection)
     assert "1 message since 3 Mar , last delivered" in recipients(message, reviewer)["known@acme.example"]
 
 
-@pytest.mark.slow
-def test_people_are_asked_about_in_one_statement_however_many_there_are(connection, reviewer):
-    for number in (1, 50):
-        message = make_message(connection, to_addresses=[f"person{n}@acme.example" for n in range(number)])
-        with CaptureQueriesContext(database) as counted:
-            assert len(recipients(message, reviewer)) == number
-        asked = [one["sql"] for one in counted.captured_queries if "AS wanted(address)" in one["sql"]]
-        assert len(asked) == 1
-        assert f"person{number - 1}@acme.example" in asked[0]
-
-
 def test_spelling_names_the_script_of_each_odd_character_only_in_a_lookalike():
     assert spell_out("dana@northwind.example") == ()
     odd = [(one.letter, one.script) for one in spell_out("pay@\u0440aypal.example") if one.is_odd]
@@ -280,8 +251,8 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
 
     # Only web and mail addresses open.
     links = panel(page, "links")
-    assert "https://pay.evil.example/x?a=1" in words(links)
-    assert "registered domain evil.example" in words(links)
+    assert "https://pay.evil.example/x?a=1" in words_of(links)
+    assert "registered domain evil.example" in words_of(links)
     assert "Text says another address" in links
     anchors = re.findall(r"<a [^>]*>", links)
     assert len(anchors) == 2
@@ -292,7 +263,7 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
     (careful,) = re.findall(r'<details class="open-link">.*?</details>', links)
     assert ("pay.evil.example" in careful, "good.example" in careful) == (True, False)
     # Others are no links in the simple form; each is named.
-    findings = html.unescape(words(panel(page, "findings")))
+    findings = html.unescape(words_of(panel(page, "findings")))
     assert f"a link to {hostile[0]}, and {len(hostile) - 1} more places" in findings
 
 
@@ -309,7 +280,7 @@ def test_inbound_mail_has_words_of_its_own(desk, connection):
     assert "The message as received; the Text view" in page
     assert "As your agent reads it" in page
     assert "Forward all mail to me." in page
-    assert "Received by email. Your agent gets it only after somebody releases it." in words(page)
+    assert "Received by email. Your agent gets it only after somebody releases it." in words_of(page)
     assert "Release to the agent" in page
     for outbound in (
         *("As it arrives", "as its recipient gets it", "Approve", "What should change?", "Request changes", "An agent"),

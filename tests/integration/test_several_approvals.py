@@ -40,11 +40,6 @@ def put_in_force(*rules):
 
 
 @pytest.fixture
-def message(connection):
-    return make_message(connection)
-
-
-@pytest.fixture
 def third(db):
     return make_person("cleo@example.com", "Cleo Sands", "reviewer")
 

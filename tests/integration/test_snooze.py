@@ -21,15 +21,9 @@ from audit.models import Entry
 from mirror.models import Message
 from tests.factories import NOW, make_message, show_row
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
 
 
 def snooze(client, message, headers=None, **fields):

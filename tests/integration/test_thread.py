@@ -20,10 +20,10 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, read_thread, request_read
 from tests.factories import event_body, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
-HTMX = {"HX-Request": "true"}
 PATH = "/v1/mailboxes/01MAILBOX/threads/T1"
 DRAFTED = datetime.now(UTC) - timedelta(hours=1)
 

@@ -10,15 +10,11 @@ from approvals.usual_texts.texts import REJECT, presets_of
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from tests.factories import make_connection, make_message, make_person
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
 OWN = (("Wrong price", "The price is not of our list."), ("Ask sales", "Sales decides this."))
-
-
-@pytest.fixture
-def message(connection):
-    return make_message(connection)
 
 
 def page_of(mailbox, kind="reject"):
@@ -37,10 +33,6 @@ def fields(*texts):
     }
 
 
-def plain(answer):
-    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
-
-
 def verdict(client, message, **values):
     posted = {"outcome": "reject", "fingerprint": message.revision.fingerprint, **values}
     return client.post(f"/queue/{message.public_id}/verdict/", posted)
@@ -52,18 +44,22 @@ def named(mailbox, kind, label):
 
 def test_own_reasons_are_offered_in_their_order_sent_and_restored(message, admin, reviewer, signed_in):
     mailbox, desk = message.mailbox, signed_in(reviewer)
-    assert REJECT[0].label in plain(desk.get(f"/queue/{message.public_id}/"))
+    assert REJECT[0].label in words_of(desk.get(f"/queue/{message.public_id}/"))
     answer = signed_in(admin).post(save_at(mailbox), fields((*OWN[0], 2), (*OWN[1], 1)))
     assert answer["Location"] == page_of(mailbox)
     desk = signed_in(reviewer)
-    page = plain(desk.get(f"/queue/{message.public_id}/"))
+    page = words_of(desk.get(f"/queue/{message.public_id}/"))
     assert page.index("1 Ask sales") < page.index("2 Wrong price")
     assert REJECT[0].label not in page
     assert "Check the facts" in page, "the other kind keeps the built-in ones"
 
     # A page from before the change cannot send what is not there any more.
     stale = verdict(desk, message, preset="recipient", reason="and more")
-    assert (stale.status_code, CHANGED_MEANWHILE in plain(stale), "and more" in plain(stale)) == (422, True, True)
+    assert (
+        stale.status_code,
+        CHANGED_MEANWHILE in words_of(stale),
+        "and more" in words_of(stale),
+    ) == (422, True, True)
     assert not Decision.objects.exists()
     verdict(desk, message, preset=named(mailbox, "reject", "Wrong price"), reason="Look again.")
     assert Decision.objects.get().reason == "The price is not of our list.\nLook again."
@@ -83,25 +79,27 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(messag
     desk = signed_in(reviewer)
     UsualTexts.objects.create(mailbox=message.mailbox, kind="reject", texts=[{"label": "Own", "words": "Ours."}])
     chosen = {"id": [str(message.public_id), str(second.public_id)]}
-    assert "Own" in plain(desk.post("/queue/bulk/", chosen))
+    assert "Own" in words_of(desk.post("/queue/bulk/", chosen))
     Message.objects.filter(pk=second.pk).update(mailbox=other)
     page = desk.post("/queue/bulk/", chosen)
-    assert REJECT[0].label in plain(page)
+    assert REJECT[0].label in words_of(page)
     values = {
         "sheet": re.search(r'name="sheet"\s+value="([^"]+)"', page.content.decode())[1],
         "item": [f"{message.public_id}.{message.revision.fingerprint}"],
         "outcome": "reject",
     }
-    assert CHANGED_MEANWHILE in plain(desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}))
+    assert CHANGED_MEANWHILE in words_of(
+        desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}).content.decode()
+    )
     desk.post("/queue/bulk/decide/", {**values, "reject_preset": named(message.mailbox, "reject", "Own")})
     assert Decision.objects.get().reason == "Ours."
 
 
 def test_saved_comment_is_posted_alone_or_before_what_is_typed(message, admin, reviewer, signed_in):
     mailbox, desk = message.mailbox, signed_in(reviewer)
-    assert "Saved comment" not in plain(desk.get(f"/queue/{message.public_id}/"))
+    assert "Saved comment" not in words_of(desk.get(f"/queue/{message.public_id}/"))
     signed_in(admin).post(save_at(mailbox, "comment"), fields(("Legal", "@Ada has to see this first.")))
-    assert "Legal" in plain(desk.get(f"/queue/{message.public_id}/"))
+    assert "Legal" in words_of(desk.get(f"/queue/{message.public_id}/"))
     address = f"/queue/{message.public_id}/comments/"
     desk.post(address, {"saved": named(mailbox, "comment", "Legal"), "text": ""})
     desk.post(address, {"saved": named(mailbox, "comment", "Legal"), "text": "Today."})
@@ -110,7 +108,7 @@ def test_saved_comment_is_posted_alone_or_before_what_is_typed(message, admin, r
         "@Ada has to see this first.\nToday.",
     ]
     refused = desk.post(address, {"saved": "gone", "text": "My words"})
-    assert (refused.status_code, "My words" in plain(refused)) == (422, True)
+    assert (refused.status_code, "My words" in words_of(refused)) == (422, True)
     assert desk.post(address, {"text": " "}).status_code == 422
 
 
@@ -126,7 +124,7 @@ def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(message, 
         ((("Label", "Kept words.", "x"),), "Give it a position"),
     ):
         answer = client.post(save_at(mailbox), fields(*texts))
-        assert (answer.status_code, sentence in plain(answer)) == (422, True), texts
+        assert (answer.status_code, sentence in words_of(answer)) == (422, True), texts
         for label, words, *_ in texts:
             assert label in answer.content.decode()
             assert words in answer.content.decode()
@@ -139,7 +137,9 @@ def test_only_an_admin_of_the_mailbox_writes_them(message, reviewer, auditor, si
     mailbox = message.mailbox
     for person in (reviewer, auditor):
         client = signed_in(person)
-        assert "Only an admin of this mailbox can change them." in plain(client.get(page_of(mailbox)))
+        assert "Only an admin of this mailbox can change them." in words_of(
+            client.get(page_of(mailbox)).content.decode()
+        )
         assert client.post(save_at(mailbox), fields(*OWN)).status_code == 403
     stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
     assert signed_in(stranger).get(page_of(mailbox)).status_code == 404

@@ -8,10 +8,10 @@ from approvals.models import OpenedPart
 from audit.models import Entry
 from tests.factories import make_message, show_row
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
-HTMX = {"HX-Request": "true"}
 FILES = [{"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64} for name, digit in ("a1", "b2")]
 PAY = "Pay to DE89370400440532013000 now."
 
