@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.ruling import is_reviewer, rulings
 from approvals.decisions.shown import attached_files, note_served
-from approvals.editing.checks import Editability, editability
+from approvals.editing.checks import editability
 from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
 from approvals.editing.forms import EDITED, MAX_NOTE, EditForm, TextForm
 from approvals.errors import http_status
@@ -42,27 +42,45 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     content = stored_content(message.revision) if message.revision else None
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     possible = editability(message, content, ruling=ruling, files=attached_files(message))
-    if message.decisions.filter(state__in=LIVE_DECISIONS).exists() or content is None or not possible.may_suggest:
+    is_decided = message.decisions.filter(state__in=LIVE_DECISIONS).exists()
+    error = ""
+    status = 200
+    if is_decided or content is None or not possible.may_suggest:
         if request.method == "POST":
             sentence = possible.why_not or "This message is already decided. Nothing was changed."
             status = 409 if is_reviewer(request.actor, message) else 403
             return answer_with_message(request, public_id, status=status, error=sentence)
-        return _page(request, message, content, replace(possible, may_suggest=False), EditForm())
-    if request.method != "POST":
+        form = EditForm()
+        possible = replace(possible, may_suggest=False)
+    elif request.method != "POST":
         initial = {name: getattr(content, name) for name in EDITED}
         initial["reference"] = new_reference()
         initial["fingerprint"] = message.revision.fingerprint if message.revision else ""
-        return _page(request, message, content, possible, EditForm(initial=initial))
-    form = EditForm(request.POST)
-    if not form.is_valid():
-        return _page(request, message, content, possible, form, status=422)
-    try:
-        return _carry_out(request, message, content, form)
-    except DeskError as error:
-        outcome = Outcome.SEND_BACK if form.cleaned_data["do"] == "suggest" else Outcome.REJECT
-        note_refusal(message, actor=request.actor, outcome=outcome, sentence=error.sentence)
-        status = http_status(error)
-        return _page(request, message, content, possible, form, error=error.sentence, status=status)
+        form = EditForm(initial=initial)
+    else:
+        form = EditForm(request.POST)
+        status = 422
+        if form.is_valid():
+            try:
+                return _carry_out(request, message, content, form)
+            except DeskError as refusal:
+                outcome = Outcome.SEND_BACK if form.cleaned_data["do"] == "suggest" else Outcome.REJECT
+                note_refusal(message, actor=request.actor, outcome=outcome, sentence=refusal.sentence)
+                error = refusal.sentence
+                status = http_status(refusal)
+    if message.revision is not None and request.method != "HEAD":
+        note_served(message, actor=request.actor)
+    context = {
+        "message": message,
+        "revision": message.revision,
+        "content": content,
+        "possible": possible,
+        "form": form,
+        "error": error,
+        "max_note": MAX_NOTE,
+        "back": message_address(request, message.public_id),
+    }
+    return render(request, "approvals/message_page/edit.html", context, status=status)
 
 
 def _carry_out(request: DeskRequest, message: Message, content: Content, form: EditForm) -> HttpResponse:
@@ -82,31 +100,6 @@ def _carry_out(request: DeskRequest, message: Message, content: Content, form: E
         replace_message(**asked, reference=typed["reference"])
         notice = "" if message.is_practice else "The edited version is being sent for review."
     return back_to_message(request, message.public_id, notice=notice)
-
-
-def _page(
-    request: DeskRequest,
-    message: Message,
-    content: Content | None,
-    possible: Editability,
-    form: EditForm,
-    *,
-    error: str = "",
-    status: int = 200,
-) -> HttpResponse:
-    if message.revision is not None and request.method != "HEAD":
-        note_served(message, actor=request.actor)
-    context = {
-        "message": message,
-        "revision": message.revision,
-        "content": content,
-        "possible": possible,
-        "form": form,
-        "error": error,
-        "max_note": MAX_NOTE,
-        "back": message_address(request, message.public_id),
-    }
-    return render(request, "approvals/message_page/edit.html", context, status=status)
 
 
 @login_required

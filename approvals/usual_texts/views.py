@@ -44,7 +44,10 @@ def rows_of(presets: Iterable[Preset]) -> list[TextRow]:
 
 
 class TextsForm:
-    """The posted rows; `rows` keep what was typed, `texts` are those that are filled, in the order that was asked."""
+    """The posted rows. `rows` keep what was typed; `texts` are label and words of the filled ones, in their order.
+
+    `error` is the first thing that is wrong; then there are no texts.
+    """
 
     def __init__(self, data: MultiValueDict[str, str], *, may_be_empty: bool) -> None:
         self.rows = [
@@ -55,31 +58,16 @@ class TextsForm:
             )
             for number in range(1, MOST + 1)
         ]
-        self.error = ""
-        self._check(may_be_empty=may_be_empty)
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.error
-
-    @property
-    def texts(self) -> list[tuple[str, str]]:
-        """Label and words of each filled row."""
-        ordered = sorted(self._filled(), key=lambda row: int(row.order))
-        return [(row.label, row.words) for row in ordered]
-
-    def _filled(self) -> list[TextRow]:
-        return [row for row in self.rows if row.label or row.words]
-
-    def _check(self, *, may_be_empty: bool) -> None:
+        filled = [row for row in self.rows if row.label or row.words]
         seen: set[str] = set()
-        for row in self._filled():
+        for row in filled:
             row.wrong = _what_is_wrong(row, seen)
             seen.add(row.label.casefold())
-        self.error = next((row.wrong for row in self.rows if row.wrong), "")
-        if not self._filled() and not may_be_empty:
+        self.error = next((row.wrong for row in filled if row.wrong), "")
+        if not filled and not may_be_empty:
             self.error = "Write at least one reason, or restore the defaults."
+        ordered = [] if self.error else sorted(filled, key=lambda row: int(row.order))
+        self.texts = [(row.label, row.words) for row in ordered]
 
 
 def _what_is_wrong(row: TextRow, seen: set[str]) -> str:
@@ -122,10 +110,10 @@ def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> H
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
     restores = bool(request.POST.get("restore"))
     form = TextsForm(request.POST, may_be_empty=text_kind == Kind.COMMENT)
-    if not form.is_valid and not restores and may_set_texts(request.actor, mailbox):
+    if form.error and not restores and may_set_texts(request.actor, mailbox):
         return _page(request, mailbox, text_kind, form=form, status=422)
     try:
-        texts = None if restores or not form.is_valid else form.texts
+        texts = None if restores else form.texts
         set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor, now=timezone.now())
     except ActNotAllowed as error:
         return _page(request, mailbox, text_kind, error=error.sentence, status=403)
