@@ -14,9 +14,9 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.actors import Actor, Role, Scope
 from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
-from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
 
 MAX_REASON = 1000
@@ -54,9 +54,9 @@ def pull(
     if mailbox is not None:
         connection = None
     if not may_pull(actor, connection=connection, mailbox=mailbox):
-        raise KillSwitchNotAllowed("Only a reviewer or an admin of all that it stops can pull this kill switch.")
+        raise ActNotAllowed("Only a reviewer or an admin of all that it stops can pull this kill switch.")
     if not reason.strip():
-        raise KillSwitchNotAllowed("Give a reason: it is shown to everybody whose mail is stopped.")
+        raise ActNotAllowed("Give a reason: it is shown to everybody whose mail is stopped.")
     scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
     try:
         with transaction.atomic():
@@ -76,9 +76,9 @@ def _locked(switch_id: int, actor: Actor) -> KillSwitch:
     """Lock a pulled switch that the actor may release."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
     if switch is None:
-        raise KillSwitchNotAllowed("This kill switch is no longer pulled.")
+        raise ActNotAllowed("This kill switch is no longer pulled.")
     if not may_release(actor, switch):
-        raise KillSwitchNotAllowed("Only an admin of all that it stops can release this kill switch.")
+        raise ActNotAllowed("Only an admin of all that it stops can release this kill switch.")
     return switch
 
 

@@ -46,14 +46,13 @@ from common.counts import count_of, counted
 from common.pages import DeskRequest
 from common.patterns import compared
 from common.references import without_references
-from mirror.errors import DeskError
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from policy.allowlists.changes import allow_for_days
-from policy.errors import AllowlistNotAllowed
 from rendering.passages import MAX_PASSAGE, passage_in, with_passage
 
 NOT_FOUND = (
@@ -324,7 +323,7 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return answer_with_message(request, public_id, status=422, error=error)
     try:
         allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor)
-    except AllowlistNotAllowed as refusal:
+    except ActNotAllowed as refusal:
         return answer_with_message(request, public_id, status=403, error=refusal.sentence)
     notice = f"{message.mailbox} may write to {asked} for {DAYS} days. Nothing is decided yet."
     return back_to_message(request, public_id, notice=notice)

@@ -10,8 +10,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals.policy_rules.checks import problems_of
 from approvals.policy_rules.rule_form import RuleForm, offered_to, typed_of
+from approvals.policy_rules.shown import problems_of
 from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
 from common.pages import DeskRequest, redirect_with_notice
 from policy.errors import PolicyRefused, StalePolicy

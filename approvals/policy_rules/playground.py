@@ -19,7 +19,6 @@ from approvals.examination import columns_of
 from approvals.examination import findings as examine
 from approvals.models import Review
 from approvals.policy_rules.rule_form import AddressesField
-from approvals.policy_rules.shown import CONDITIONS
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
@@ -223,7 +222,7 @@ def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:
     found = []
     for name in rule.when.failing(facts):
         kept = {name: getattr(rule.when, name)} | ({"currency": rule.when.currency} if name == "amount" else {})
-        found.append(conditions_in_words(type(rule.when)(**kept), names) or CONDITIONS[name])
+        found.append(conditions_in_words(type(rule.when)(**kept), names))
     return found
 
 

@@ -8,27 +8,8 @@ from policy.rules.changes import Policies
 from policy.rules.drafts import Difference, differences
 from policy.rules.names import names_for
 from policy.rules.rules import Names, PolicyRule, as_sentence
-
-# What a condition asks about, where a page says that it does not hold.
-CONDITIONS: Mapping[str, str] = {
-    "mailboxes": "mailbox",
-    "keys": "API key",
-    "key_owners": "owner of the API key",
-    "recipients": "recipients",
-    "recipients_except": "recipients",
-    "lists": "allowlist",
-    "first_contact": "first contact",
-    "risk": "risk",
-    "findings": "finding",
-    "own_words": "own words",
-    "amount": "amount",
-    "attachments": "attachments",
-    "recipients_from": "number of recipients",
-    "origins": "origin",
-    "during": "time",
-    "outside": "time",
-    "tries_from": "try",
-}
+from policy.rules.satisfiable import problems
+from policy.rules.staff import read_staff
 
 
 @dataclass(frozen=True)
@@ -52,6 +33,15 @@ def lines_of(rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, S
         )
         for rule in rules
     ]
+
+
+def problems_of(rules: Sequence[PolicyRule], actor: Actor) -> Mapping[str, Sequence[str]]:
+    """Return sentences about rules, by their ids, for those who can change them: they name people and mailboxes."""
+    found: dict[str, list[str]] = {}
+    if rules and actor.is_admin_of_all:
+        for one in problems(rules, read_staff()):
+            found.setdefault(one.rule, []).append(one.sentence)
+    return found
 
 
 def base_changes(now: Policies, base: Sequence[PolicyRule], actor: Actor) -> list[Difference]:

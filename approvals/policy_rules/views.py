@@ -11,15 +11,14 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.policy_rules.checks import problems_of
 from approvals.policy_rules.rehearsal import DAYS, rehearse
-from approvals.policy_rules.shown import base_changes, lines_of
+from approvals.policy_rules.shown import base_changes, lines_of, problems_of
 from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import PolicyError, StalePolicy
+from policy.errors import StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
@@ -140,7 +139,7 @@ def discard(request: DeskRequest) -> HttpResponse:
         return answer_policy(request, error=form.first_error(), status=422)
     try:
         discard_draft(actor=actor, edits=form.cleaned_data["edits"])
-    except PolicyError as error:
+    except StalePolicy as error:
         return answer_policy(request, error=error.sentence, status=409)
     return redirect_with_notice(request, "The draft is discarded. The ledger keeps what it said.", "policy")
 

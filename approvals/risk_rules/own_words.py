@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.models import OwnWord
 from approvals.risk_rules.weighing import have_judged_again, may_weigh
@@ -24,11 +24,7 @@ MOST = 100
 
 
 class WordRefused(DeskError):
-    """A word cannot be stored; `field` is where it was typed."""
-
-    def __init__(self, sentence: str, field: str = "text") -> None:
-        super().__init__(sentence)
-        self.field = field
+    """A word cannot be stored."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def _changing(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: An
     return _as_change(stored, _in_words(wanted), stored.mailbox if wanted.mailbox == stored.mailbox else None)
 
 
-def _removing(*, word: OwnWord, actor: Actor, now: datetime) -> ChangeInWords:
+def _removing(*, word: OwnWord, actor: Actor) -> ChangeInWords:
     stored = _locked(word, actor)
     return _as_change(stored, "removed", stored.mailbox)
 
@@ -97,7 +93,7 @@ def _finds_no_less(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **
 
 @transaction.atomic
 @second_admin("Own word", words=_changing, tightens=_finds_no_less)
-def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord | None = None) -> OwnWord:
+def save_word(*, wanted: WantedWord, actor: Actor, word: OwnWord | None = None) -> OwnWord:
     """Add a word, or change one; held messages are judged again soon after.
 
     Raises ActNotAllowed, WordRefused.
@@ -119,18 +115,18 @@ def save_word(*, wanted: WantedWord, actor: Actor, now: datetime, word: OwnWord 
     if after == before:
         return stored
     stored.changed_by_id = int(actor.id)
-    stored.changed_at = now
+    stored.changed_at = timezone.now()
     stored.save()
-    _note("own_word.changed" if word else "own_word.added", stored, before, after, actor=actor, now=now)
+    _note("own_word.changed" if word else "own_word.added", stored, before, after, actor)
     return stored
 
 
 @transaction.atomic
 @second_admin("Own word", words=_removing)
-def remove_word(*, word: OwnWord, actor: Actor, now: datetime) -> None:
+def remove_word(*, word: OwnWord, actor: Actor) -> None:
     """Remove a word; its findings go from held messages soon after. Raises ActNotAllowed, WordRefused."""
     stored = _locked(word, actor)
-    _note("own_word.removed", stored, _in_words(stored), "", actor=actor, now=now)
+    _note("own_word.removed", stored, _in_words(stored), "", actor)
     stored.delete()
 
 
@@ -154,8 +150,8 @@ def _in_words(word: OwnWord | WantedWord) -> str:
     return f"“{word.text}” in {places_in_words(word.looks_in)}: {word.points} points, {where}"
 
 
-def _note(action: str, word: OwnWord, before: str, after: str, *, actor: Actor, now: datetime) -> None:
+def _note(action: str, word: OwnWord, before: str, after: str, actor: Actor) -> None:
     connection = word.mailbox.connection_id if word.mailbox else None
     details = {"word": word.text, **changed(before=before, after=after)}
     record(action, actor=actor, connection=connection, details=details)
-    have_judged_again(actor=actor, now=now)
+    have_judged_again(actor)

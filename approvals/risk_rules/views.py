@@ -11,7 +11,6 @@ from django.db.models import Count, Func
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import Status, shown_status
@@ -147,7 +146,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     if not form.is_valid():
         return _answer(request, published, status=422, error=form.first_error(), typed=request.POST.get("points", ""))
     try:
-        weight = weigh(rule=rule, points=form.wanted(), actor=actor, now=timezone.now())
+        weight = weigh(rule=rule, points=form.wanted(), actor=actor)
     except ActNotAllowed as error:
         return _answer(request, published, status=403, error=error.sentence)
     counts = published.points if weight.points is None else weight.points

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations
@@ -49,7 +50,7 @@ def _becomes(rule: str, points: int | None) -> int:
     return RULES[rule].points if points is None else points
 
 
-def _weighing(*, rule: str, points: int | None, actor: Actor, now: datetime) -> ChangeInWords:
+def _weighing(*, rule: str, points: int | None, actor: Actor) -> ChangeInWords:
     return ChangeInWords(
         title=f"Points of “{RULES[rule].words}”",
         before=f"{_locked_points(rule, actor)} of 100 points",
@@ -58,13 +59,13 @@ def _weighing(*, rule: str, points: int | None, actor: Actor, now: datetime) -> 
     )
 
 
-def _is_not_lighter(*, rule: str, points: int | None, actor: Actor, now: datetime) -> bool:
+def _is_not_lighter(*, rule: str, points: int | None, actor: Actor) -> bool:
     return _becomes(rule, points) >= _locked_points(rule, actor)
 
 
 @transaction.atomic
 @second_admin("Points", words=_weighing, tightens=_is_not_lighter)
-def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
+def weigh(*, rule: str, points: int | None, actor: Actor) -> RuleWeight:
     """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
 
     Raises ActNotAllowed.
@@ -77,7 +78,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         return weight
     weight.points = None if after == published else after
     weight.changed_by_id = int(actor.id)
-    weight.changed_at = now
+    weight.changed_at = timezone.now()
     weight.weighed_to = _BEGINNING
     weight.weighed_to_key = 0
     weight.save()
@@ -87,10 +88,15 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     return weight
 
 
-def have_judged_again(*, actor: Actor, now: datetime) -> None:
+def have_judged_again(actor: Actor) -> None:
     """Have held messages judged again by the own words of now; in the transaction that changes those."""
     take_lock(WEIGHTS_LOCK)
-    begun = {"weighed_to": _BEGINNING, "weighed_to_key": 0, "changed_by_id": int(actor.id), "changed_at": now}
+    begun = {
+        "weighed_to": _BEGINNING,
+        "weighed_to_key": 0,
+        "changed_by_id": int(actor.id),
+        "changed_at": timezone.now(),
+    }
     weight, _ = RuleWeight.objects.update_or_create(rule=RULE, defaults=begun)
     tasks.reweigh.delay_on_commit(weight.pk)
 

@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.models import OwnWord, RuleWeight
@@ -25,7 +24,7 @@ from approvals.risk_rules.word_rehearsal import rehearse_word
 from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, redirect_with_notice
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
@@ -68,8 +67,9 @@ class WordForm(SentenceForm):
     # What the page before showed the effect of, as WantedWord writes it.
     previewed = forms.CharField(required=False, max_length=1000)
 
-    def __init__(self, data: Any, *, scopes: dict[str, str]) -> None:
-        super().__init__(data)
+    def __init__(self, request: DeskRequest, word: OwnWord | None, *, data: Any = None) -> None:
+        scopes = _scopes(request.actor, word)
+        super().__init__(data, initial=_initial(request, word, scopes))
         self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
 
     def clean_text(self) -> str:
@@ -144,7 +144,7 @@ def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     """Remove a word."""
     word = _get_visible_word_or_404(request, word_id)
     try:
-        remove_word(word=word, actor=request.actor, now=timezone.now())
+        remove_word(word=word, actor=request.actor)
     except ActNotAllowed as error:
         return _page(request, word, status=403, error=error.sentence)
     except WordRefused as error:
@@ -165,21 +165,22 @@ def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
 def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:
     if request.method != "POST":
         return _page(request, word)
-    form = WordForm(request.POST, scopes=_scopes(request.actor, word))
+    form = WordForm(request, word, data=request.POST)
     if not form.is_valid():
-        return _page(request, word, status=422, wrong=form.errors_by_field())
+        return _page(request, word, form=form, status=422)
     wanted = form.wanted()
     # Only what was previewed is saved.
     if request.POST.get("act") != "save" or form.cleaned_data["previewed"] != str(wanted):
-        return _page(request, word, preview=_preview(form, wanted, request.actor))
+        return _page(request, word, form=form, preview=_preview(form, wanted, request.actor))
     if word and loosens(word, wanted) and not is_recently_authenticated(request):
         return ask_first(request)
     try:
-        saved = save_word(wanted=wanted, actor=request.actor, now=timezone.now(), word=word)
+        saved = save_word(wanted=wanted, actor=request.actor, word=word)
     except WordRefused as error:
-        return _page(request, word, status=422, wrong={error.field: error.sentence})
-    except DeskError as error:
-        return _page(request, word, status=403, error=error.sentence)
+        form.add_error("text", error.sentence)
+        return _page(request, word, form=form, status=422)
+    except ActNotAllowed as error:
+        return _page(request, word, form=form, status=403, error=error.sentence)
     notice = f"“{saved.text}” is saved. Held messages are checked again in the background."
     return redirect_with_notice(request, notice, "own-words")
 
@@ -200,34 +201,25 @@ def _page(
     request: DeskRequest,
     word: OwnWord | None,
     *,
+    form: WordForm | None = None,
     status: int = 200,
     error: str = "",
-    wrong: dict[str, str] | None = None,
     preview: dict[str, Any] | None = None,
 ) -> HttpResponse:
     actor: Actor = request.actor
-    scopes = _scopes(actor, word)
     context = {
         "word": word,
-        "typed": _typed(request, word, scopes),
-        "places": PLACES,
-        "scopes": scopes,
-        "may_change": may_set_words(actor, word.mailbox) if word else bool(scopes),
+        "form": form or WordForm(request, word),
+        "may_change": may_set_words(actor, word.mailbox) if word else bool(_scopes(actor, None)),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words") if word else (),
         "error": error,
-        "wrong": wrong or {},
         "preview": preview,
-        "max_typed": MAX_TYPED,
-        "max_sample": MAX_SAMPLE,
     }
     return render(request, "approvals/risk_rules/own_word.html", context, status=status)
 
 
-def _typed(request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]) -> dict[str, Any]:
-    """Return what stands in the form: as typed, otherwise as it is stored, otherwise what a new word begins with."""
-    if request.method == "POST" and "text" in request.POST:
-        names = ("text", "points", "mailbox", "sample")
-        return {name: request.POST.get(name, "") for name in names} | {"looks_in": request.POST.getlist("looks_in")}
+def _initial(request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]) -> dict[str, Any]:
+    """Return what stands in the form first: a word as it is stored, or what a new one begins with."""
     if word:
         scope = str(word.mailbox_id) if word.mailbox_id else _ALL
         return {"text": word.text, "points": word.points, "mailbox": scope, "looks_in": word.looks_in}

@@ -47,7 +47,6 @@ class Evidence:
     rejected: int = 0
     returned: int = 0
     edited: int = 0
-    people: int = 0
     days: int = 0
     median: float | None = None
     last_against: datetime | None = None
@@ -211,7 +210,6 @@ def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
         rejected=sum(one.outcome == Outcome.REJECT and not one.replaced for one in against),
         returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
         edited=len(edited),
-        people=len({one.decided_by for one in decided}),
         days=len({one.decided_at.date() for one in approved}),
         median=float(median(shown)) if shown else None,
         last_against=max((one.decided_at for one in against), default=None),
@@ -254,7 +252,6 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
         answered_to=F("revision__content__reply_to"),
         outcome=Subquery(own.values("outcome")[:1]),
         decided_at=Subquery(own.values("recorded_at")[:1]),
-        decided_by=Subquery(own.values("given_by")[:1]),
         replaced=Subquery(own.values("feedback__replaced_by")[:1]),
     )
     return list(decided.order_by("-pk")[:MOST_READ])

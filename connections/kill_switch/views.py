@@ -18,7 +18,6 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
 from policy.models import KillSwitch
 
@@ -74,7 +73,7 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     chosen = next(scope for value, _, scope in scopes if value == form.cleaned_data["scope"])
     try:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
-    except KillSwitchNotAllowed as error:
+    except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence, typed=request.POST)
     notice = f"Stopped: the {switch} is pulled. No decision for it is carried out."
     return redirect_with_notice(request, notice, "stop")
@@ -93,7 +92,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         return ask_first(request)
     try:
         switch = release(switch_id=switch_id, actor=actor)
-    except KillSwitchNotAllowed as error:
+    except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     return redirect_with_notice(request, f"Released: the {switch}. Decisions that are due are carried out now.", "stop")
 

@@ -15,13 +15,14 @@ from common.actors import Actor, Role
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import applicable_lists
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.allowlists.loosening import loosens
-from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
 
 KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
@@ -68,12 +69,11 @@ def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: A
         raise StaleAllowlist(
             f"Somebody changed this list: you saw version {version}, now it is version {locked.version}. "
             "Check the list again, then save your change.",
-            current=locked,
         )
     if change.mode is not None and change.mode not in Allowlist.Mode.values:
-        raise AllowlistNotAllowed("This is not a mode of an allowlist.")
+        raise ActNotAllowed("This is not a mode of an allowlist.")
     if locked.is_bypass and change.mode == Allowlist.Mode.CONTACTS:
-        raise AllowlistNotAllowed(
+        raise ActNotAllowed(
             "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
         )
     return locked
@@ -111,7 +111,7 @@ def apply_change(
 ) -> Allowlist:
     """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
-    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
+    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises ActNotAllowed,
     and StaleAllowlist with the current list where somebody else was faster.
     """
     return _save_change(_lock_at(version, scope, kind, change, actor), change, actor, how)
@@ -129,7 +129,7 @@ class _Allowing:
 def _allowing(address: str, mailbox: int, days: int, actor: Actor) -> _Allowing:
     pattern = allowable(address)
     if pattern is None:
-        raise AllowlistNotAllowed("No entry can name this address, so it cannot be allowed.")
+        raise ActNotAllowed("No entry can name this address, so it cannot be allowed.")
     locked = _lock(ListScope(mailbox=mailbox), Allowlist.Kind.RESTRICTION, actor)
     at = clock()
     mode = _mode_to_join(locked, at)
@@ -156,7 +156,7 @@ def _is_allowed(*, address: str, mailbox: int, days: int, actor: Actor) -> bool:
 def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
     """Allow one address for one mailbox for some days; only an admin of the mailbox may.
 
-    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing.
+    Raises ActNotAllowed where that would do more than allow this address, or nothing.
     """
     found = _allowing(address, mailbox, days, actor)
     return _save_change(found.locked, found.change, actor, "allowed")
@@ -171,21 +171,21 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
     if locked.mode != OFF:
         return None
     if locked.entries.live(at).exists():
-        raise AllowlistNotAllowed(
+        raise ActNotAllowed(
             "The list of this mailbox is off, and its entries would count again too. Check them, switch the list on, "
             "and allow the address there."
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
     in_force = applicable_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
     if judge((), in_force, None, at).mode == OFF:
-        raise AllowlistNotAllowed("No allowlist is enforced for this mailbox, so there is nothing to allow.")
+        raise ActNotAllowed("No allowlist is enforced for this mailbox, so there is nothing to allow.")
     return MONITOR
 
 
 def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     """Return the list of a scope under a lock, made where there is none."""
     if not may_change(actor, scope):
-        raise AllowlistNotAllowed("Only an admin of everything that this list covers can change it.")
+        raise ActNotAllowed("Only an admin of everything that this list covers can change it.")
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     # There is always a row to lock: of two first versions at once, the second waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
@@ -270,7 +270,7 @@ def _read(pattern: str) -> str:
     try:
         return read_pattern(pattern)
     except ValueError as error:
-        raise AllowlistNotAllowed(str(error)) from None
+        raise ActNotAllowed(str(error)) from None
 
 
 def _state_of(entry: AllowEntry) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from policy.allowlists.lists import (
     scope_of,
 )
 from policy.allowlists.rehearsal import rehearse, rehearse_refusals
-from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal
 
 PAGE = 100
@@ -264,7 +264,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     except StaleAllowlist as error:
         fresh = get_visible_list_or_404(request, scope, kind)
         return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
-    except AllowlistNotAllowed as error:
+    except ActNotAllowed as error:
         return answer_list(request, at, status=403, wrong=("", error.sentence))
     notice = f"Saved as version {saved.version}. It is copied to the gates now."
     if saved.version == version:
@@ -391,7 +391,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
         return _answer(request, status=422, error="Choose one of the addresses that were refused.")
     try:
         changed = allow_for_days(address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor)
-    except AllowlistNotAllowed as error:
+    except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
     notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. It is copied to the gate now."

@@ -17,8 +17,9 @@ from audit.recording import changed, record
 from common.actors import Actor
 from common.postgres import take_lock
 from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
 from people.second_admin.registry import ChangeInWords, second_admin
-from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
 from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, rules_loosen, with_rule
 from policy.rules.names import names_of_all
@@ -211,7 +212,7 @@ def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> 
 def _lock(actor: Actor) -> Policies:
     """Return the policies, which nobody else can change until the transaction ends."""
     if not actor.is_admin_of_all:
-        raise PolicyNotAllowed(_NOT_YOURS)
+        raise ActNotAllowed(_NOT_YOURS)
     # One change at a time, also while there is no row to lock.
     take_lock("policy.rules")
     return policies()

@@ -3,8 +3,8 @@
 All conditions of a rule must hold; of several values of one, a single one that fits is enough. Rules only ask for more,
 so whatever the desk does not know makes a condition hold.
 
-To add a condition: its field and check here, where its value comes from in `facts.py`, its sentence in `rules.py`; in
-the editor `approvals/policy_rules/fields.py`, `rule_form.py` and its short name in `shown.py`.
+To add a condition: its field and check here, where its value comes from in `facts.py`, its sentence in `rules.py`, and
+its field in the editor, `approvals/policy_rules/rule_form.py`.
 """
 
 import re

@@ -10,9 +10,10 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
+from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import ChangeInWords, second_admin
-from policy.errors import PolicyNotAllowed, PolicyRefused, StalePolicy
+from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Group
 from policy.rules.changes import begin_draft, policies
 from policy.rules.ready_made import ReadyMade
@@ -118,7 +119,7 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
 
 def _check(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise PolicyNotAllowed(_NOT_YOURS)
+        raise ActNotAllowed(_NOT_YOURS)
 
 
 def _locked(group_id: int) -> Group:
@@ -133,7 +134,7 @@ def _store(group: Group) -> None:
         with transaction.atomic():
             group.save()
     except IntegrityError:
-        raise PolicyRefused(f"There is a group “{group.name}” already.", field="name") from None
+        raise PolicyRefused(f"There is a group “{group.name}” already.") from None
 
 
 def _in_words(group: Group) -> str:

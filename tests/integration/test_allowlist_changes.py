@@ -8,10 +8,11 @@ from django.utils import timezone
 from audit.models import Entry
 from common.actors import Role
 from common.postgres import clock
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change, may_change
 from policy.allowlists.judgement import ListScope
-from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from tests.factories import make_connection, make_list, make_person
 from tests.integration.deciding import at_once
@@ -82,10 +83,9 @@ def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(ro
     assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (1, 1, 0)
     assert Entry.objects.filter(action__startswith="allowlist.").count() == 1
     change(admin, "b.example", version=1)
-    with pytest.raises(StaleAllowlist, match="you saw version 1, now it is version 2") as error:
+    with pytest.raises(StaleAllowlist, match="you saw version 1, now it is version 2"):
         change(root, "c.example", version=1, remove=["acme.com"])
-    assert error.value.current.version == 2
-    assert patterns(error.value.current) == ["acme.com", "b.example"]
+    assert patterns(Allowlist.objects.get()) == ["acme.com", "b.example"]
 
 
 def test_entry_that_would_be_invalid_today_can_be_removed(root):
@@ -124,7 +124,7 @@ def test_invalid_change_is_refused_and_changes_nothing(root):
         ([], {"mode": "on"}, "not a mode of an allowlist"),
         ([], {"mode": "contacts", "kind": "bypass"}, "cannot use contacts"),
     ):
-        with pytest.raises(AllowlistNotAllowed, match=sentence):
+        with pytest.raises(ActNotAllowed, match=sentence):
             change(root, *put, **fields)
     assert not Allowlist.objects.exists()
 
@@ -146,7 +146,7 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
             person = make_person(f"{role}.{scope}@yourteam.example", "Pat", role, **where[scope])
             may = {name for name, scope in scopes.items() if may_change(person.actor(surface="web"), scope)}
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
-    with pytest.raises(AllowlistNotAllowed, match="Only an admin of everything"):
+    with pytest.raises(ActNotAllowed, match="Only an admin of everything"):
         change(person, "acme.com", scope=scopes["everything"])
     assert not Allowlist.objects.exists()
 
@@ -175,15 +175,15 @@ def test_temporary_entry_expires_and_has_an_owner(root, connection):
 
 def test_refused_temporary_entry_says_why_and_changes_nothing(root, connection):
     mailbox = connection.mailboxes.get()
-    with pytest.raises(AllowlistNotAllowed, match="No allowlist is enforced"):
+    with pytest.raises(ActNotAllowed, match="No allowlist is enforced"):
         allow(root, mailbox)
     make_list()
     for address in ("a@acme.com@evil.io", "*@acme.com", "*.x@acme.com", "acme.com", ""):
-        with pytest.raises(AllowlistNotAllowed, match="No entry can name this address"):
+        with pytest.raises(ActNotAllowed, match="No entry can name this address"):
             allow(root, mailbox, address)
     assert not AllowEntry.objects.exists()
     # It does not switch on a list that has other entries.
     make_list("evil.io", mode="off", mailbox=mailbox)
-    with pytest.raises(AllowlistNotAllowed, match="is off, and its entries"):
+    with pytest.raises(ActNotAllowed, match="is off, and its entries"):
         allow(root, mailbox)
     assert Allowlist.objects.get(mailbox=mailbox).mode == "off"

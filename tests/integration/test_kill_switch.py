@@ -14,9 +14,9 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.models import Decision
 from audit.models import Entry
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from policy import kill_switch
-from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out, decide, in_thread, make_due, waiting_for_a_lock
@@ -105,19 +105,19 @@ def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, re
 
 
 def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(reviewer, second_reviewer, auditor, admin):
-    with pytest.raises(KillSwitchNotAllowed, match="Only a reviewer or an admin"):
+    with pytest.raises(ActNotAllowed, match="Only a reviewer or an admin"):
         pull(auditor)
-    with pytest.raises(KillSwitchNotAllowed, match="Give a reason"):
+    with pytest.raises(ActNotAllowed, match="Give a reason"):
         kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
     first = pull(second_reviewer)
     # Pulled again, it still belongs to the first person.
     assert pull(reviewer) == first
     assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
-    with pytest.raises(KillSwitchNotAllowed, match="Only an admin"):
+    with pytest.raises(ActNotAllowed, match="Only an admin"):
         release(first, reviewer)
     assert KillSwitch.objects.pulled().get() == first
     release(first, admin)
-    with pytest.raises(KillSwitchNotAllowed, match="no longer pulled"):
+    with pytest.raises(ActNotAllowed, match="no longer pulled"):
         release(first, admin)
     assert pull(reviewer) != first
 

@@ -36,7 +36,7 @@ def save_by(client, address, **fields):
 
 def save(person, text="project tulip", points=60, mailbox=None, looks_in=("subject", "text"), word=None):
     wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
-    return own_words.save_word(wanted=wanted, actor=person.actor(surface="web"), now=timezone.now(), word=word)
+    return own_words.save_word(wanted=wanted, actor=person.actor(surface="web"), word=word)
 
 
 def judge_all():
@@ -76,7 +76,7 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(con
     save(admin, points=10, word=word)
     judge_all()
     assert (risk_of(before), risk_of(after)) == ((10, "notice"), (10, "notice"))
-    own_words.remove_word(word=word, actor=admin.actor(surface="web"), now=timezone.now())
+    own_words.remove_word(word=word, actor=admin.actor(surface="web"))
     judge_all()
     assert (risk_of(before), Review.objects.get(pk=before.pk).rules) == ((0, ""), [])
     for action, old, new in (
@@ -152,7 +152,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(connection, adm
         with pytest.raises(ActNotAllowed):
             save(person, "other word", mailbox=mailbox, word=word)
         with pytest.raises(ActNotAllowed):
-            own_words.remove_word(word=word, actor=person.actor(surface="web"), now=timezone.now())
+            own_words.remove_word(word=word, actor=person.actor(surface="web"))
     assert save(of_mailbox, mailbox=mailbox).mailbox == mailbox
     stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
     with pytest.raises(ActNotAllowed):

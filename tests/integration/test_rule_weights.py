@@ -8,7 +8,6 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from approvals import tasks
 from approvals.escalation.watch import to_watch, watch
@@ -31,7 +30,7 @@ PAGE = f"/rules/findings/{RULE}/"
 
 
 def weigh(person, points, rule=RULE):
-    return weighing.weigh(rule=rule, points=points, actor=person.actor(surface="web"), now=timezone.now())
+    return weighing.weigh(rule=rule, points=points, actor=person.actor(surface="web"))
 
 
 def reweigh_all():

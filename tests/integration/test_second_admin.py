@@ -15,7 +15,6 @@ from approvals.risk_rules.own_words import WantedWord, remove_word, save_word
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
 from common.actors import Role, operator
-from common.postgres import clock
 from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
@@ -186,15 +185,15 @@ def own_key(world, person):
 
 def word(world, points):
     wanted = WantedWord(read_phrase("invoice"), world.box(), ["text"], points)
-    return save_word(wanted=wanted, actor=by(world), now=clock(), word=OwnWord.objects.first())
+    return save_word(wanted=wanted, actor=by(world), word=OwnWord.objects.first())
 
 
 def drop_word(world):
-    remove_word(word=OwnWord.objects.get(), actor=by(world), now=clock())
+    remove_word(word=OwnWord.objects.get(), actor=by(world))
 
 
 def weigh_rule(world, points):
-    weigh(rule="first_contact", points=points, actor=by(world), now=clock())
+    weigh(rule="first_contact", points=points, actor=by(world))
 
 
 def set_scopes(world, *scopes):

@@ -8,7 +8,6 @@ from approvals.decisions.shown import note_opened
 from approvals.models import Verdict
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
-from common.postgres import clock
 from tests.factories import make_message, show_row
 from tests.integration.deciding import decide
 
@@ -42,7 +41,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdi
     assert seen["unread"] == ["the links"]
 
     one = seen["findings"][0]
-    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
+    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"))
     client = signed_in(auditor)
     page = client.get(address(verdict)).content.decode()
     frame = client.get(address(verdict, "body/"))
