@@ -4,9 +4,10 @@ Entries and seals can only be added; personal details can be removed. Nothing he
 outlive what it is about.
 """
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
@@ -20,6 +21,7 @@ from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible_messages
 from common.actors import Actor, Role
+from common.fingerprint import canonical_json
 
 # How many entries are in memory at once where all are read.
 AT_ONCE = 1000
@@ -200,6 +202,12 @@ class EntryDetail(models.Model):
 # --- Seals, docs/ledger.md ------------------------------------------------------------------------------------------
 
 
+SEAL_FIELDS = """
+    v number kind epoch count size entries previous end_xid end_id after_id
+    cluster at key next_key note
+""".split()
+
+
 class Seal(models.Model):
     """A signed statement: this batch of entries, in this order, follows those of the seal before it."""
 
@@ -253,9 +261,34 @@ class Seal(models.Model):
         return fingerprint_of(self.next_key) if self.next_key else ""
 
     @property
-    def expected_key(self) -> bytes:
+    def expected_key(self) -> str:
         """The public key that the seal after this one is signed with."""
-        return bytes.fromhex(self.next_key or self.key)
+        return self.next_key or self.key
+
+    def signed_fields(self) -> dict[str, Any]:
+        """Return all that the seal says, as docs/ledger.md describes it."""
+        at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
+        texts = {"v": 2, "kind": str(self.kind), "end_xid": str(self.end_xid), "at": at}
+        return {name: texts[name] if name in texts else getattr(self, name) for name in SEAL_FIELDS}
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """The bytes under the signature."""
+        return b"countersign seal v2\n" + canonical_json(self.signed_fields())
+
+    @property
+    def hash(self) -> str:
+        """The hash of the seal, which the next one calls `previous`."""
+        signed = self.signed_bytes + bytes.fromhex(self.signature)
+        return hashlib.sha256(signed).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the checkpoint that outsiders keep: the seal and its signature."""
+        return {**self.signed_fields(), "signature": self.signature}
+
+    def as_line(self) -> bytes:
+        """Return the checkpoint as one line of a file."""
+        return canonical_json(self.as_json()) + b"\n"
 
 
 class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):

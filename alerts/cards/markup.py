@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from rendering.invisibles import Tally, pieces
@@ -59,52 +58,38 @@ class Card:
         return self.description.partition("\n")[0]
 
 
-class Markup(Protocol):
-    """How a channel writes text. What others wrote passes through `literal` or `plain`, and is cut to `limit`."""
+class Markup:
+    """How a channel writes text. What others wrote passes through `literal` or `plain`, and is cut to `limit`.
+
+    As it is here it has no markup at all: for samples on our own pages, which escape for themselves.
+    """
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
         """Return text for use within formatted text, escaped so that none of it acts as markup."""
+        return self.plain(text, limit)
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
         """Return text for a title or a field's value, which have no markup around them."""
+        return cut(text, limit)
 
     def bold(self, text: str) -> str:
         """Return our own text in bold."""
+        return text
 
     def link(self, label: str, url: str) -> str:
         """Return a link to the desk."""
-
-    def quote(self, text: str) -> str:
-        """Return a line as a quotation."""
-
-    def aligned(self, lines: Sequence[str]) -> str:
-        """Return lines of others in letters of one width, literally."""
-
-    def moment(self, at: datetime) -> str:
-        """Return a moment that the channel shows relative to now."""
-
-
-class PlainMarkup:
-    """No markup at all: for samples on our own pages, which escape for themselves."""
-
-    def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        return cut(text, limit)
-
-    plain = literal
-
-    def bold(self, text: str) -> str:
-        return text
-
-    def link(self, label: str, url: str) -> str:
         return label
 
     def quote(self, text: str) -> str:
+        """Return a line as a quotation."""
         return text
 
     def aligned(self, lines: Sequence[str]) -> str:
+        """Return lines of others in letters of one width, literally."""
         return "\n".join(map(visible, lines))
 
     def moment(self, at: datetime) -> str:
+        """Return a moment that the channel shows relative to now."""
         return "2 minutes ago"
 
 

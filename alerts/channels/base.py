@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 
-from alerts.cards.markup import Card, Markup, PlainMarkup
+from alerts.cards.markup import Card, Markup
 from alerts.models import Destination
 from common.postgres import clock
 from common.sweeps import Duty
@@ -275,7 +275,7 @@ class NotInstalled(CardChannel, EventChannel):
     label = "Not installed"
     not_ready = "This kind is not installed."
     fields = ()
-    markup = PlainMarkup()
+    markup = Markup()
 
     def address(self, destination: Destination) -> str:
         return ""

@@ -17,7 +17,6 @@ from alerts.models import Destination
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import add_anchor
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import seal_hash
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def head_lines(seal: Seal) -> tuple[str, ...]:
     return (
         f"Ledger of Countersign: seal {seal.number}",
         f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC",
-        f"hash `{seal_hash(seal)}`",
+        f"hash `{seal.hash}`",
         f"key `{seal.key_fingerprint}`",
     )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from alerts.cards.markup import Card, PlainMarkup
+from alerts.cards.markup import Card, Markup
 from alerts.cards.message import CardFacts, message_card
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
@@ -80,7 +80,7 @@ _FACTS: Mapping[str, Any] = {
     "risk": "first message to this address",
     "text": TEXT,
 }
-_MARKUP = PlainMarkup()
+_MARKUP = Markup()
 
 
 @dataclass(frozen=True)

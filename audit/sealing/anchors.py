@@ -22,7 +22,6 @@ from django.db.models import Max
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
 from audit.sealing.preconditions import SEALER, SealingRefused
-from audit.sealing.signing import seal_line
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ def _append(file: IO[bytes], seals: list[Seal]) -> None:
         end -= len(tail) - tail.rfind(b"\n") - 1
         file.truncate(end)
     file.seek(end)
-    file.write(b"".join(seal_line(seal) for seal in seals))
+    file.write(b"".join(seal.as_line() for seal in seals))
     file.flush()
     os.fsync(file.fileno())
 

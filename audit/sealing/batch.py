@@ -11,7 +11,7 @@ from typing import Any
 from audit.models import Entry, Seal, SealedEntry
 from audit.recording import entry_hash, is_authentic
 from audit.sealing.preconditions import DatabaseState, SealingRefused
-from audit.sealing.signing import public_key, seal_hash, sign, signed_bytes
+from audit.sealing.signing import public_key, sign
 from audit.verifier.countersign_verify import window
 
 # The most entries of one seal.
@@ -57,7 +57,7 @@ class Batch:
         self.count += len(entries)
         self.size += len(entries)
 
-    def seal(self, state: DatabaseState, *, key: bytes | None = None, **fields: Any) -> Seal:
+    def seal(self, state: DatabaseState, *, key: str = "", **fields: Any) -> Seal:
         """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
         last = self.last
         key = key or (last.expected_key if last else public_key())
@@ -68,17 +68,17 @@ class Batch:
             count=self.count,
             size=self.size,
             entries=self._digest.hexdigest(),
-            previous=seal_hash(last) if last else "",
+            previous=last.hash if last else "",
             end_xid=end_xid,
             end_id=end_id,
             after_id=last.after_id if last else 0,
             cluster=state.cluster,
             at=state.at,
-            key=key.hex(),
+            key=key,
         )
         for name, value in fields.items():
             setattr(seal, name, value)
-        seal.signature = sign(signed_bytes(seal), key=key).hex()
+        seal.signature = sign(seal)
         seal.save(force_insert=True)
         return seal
 

@@ -14,7 +14,6 @@ from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import ActorLike, entry_hash, last_number, record
 from audit.sealing.batch import Batch
 from audit.sealing.preconditions import SealingRefused, check_end, read_database_state
-from audit.sealing.signing import seal_hash
 from common.postgres.server import current_snapshot
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
@@ -40,7 +39,7 @@ def why_not_automatic(last: Seal, cluster: str) -> str:
     )
 
 
-def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = None) -> int:
+def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: str = "") -> int:
     """Seal every entry that is there and in no seal, and begin the next epoch; return how many there were.
 
     What was sealed is compared with the entries first, all of it, whose time is the ledger's length.
@@ -89,7 +88,7 @@ def _check_entries(last: Seal) -> None:
     for seal in Seal.objects.filter(number__lte=last.number).order_by("number").iterator():
         if seal.previous != previous:
             raise SealingRefused(f"Seal {seal.number} does not follow the seal before it.")
-        previous = seal_hash(seal)
+        previous = seal.hash
         digest = hashlib.sha256()
         for one in islice(sealed, seal.count):
             digest.update(one)

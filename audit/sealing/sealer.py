@@ -22,7 +22,7 @@ from audit.sealing.preconditions import (
     read_database_state,
     record_refusal,
 )
-from audit.verifier.countersign_verify import Ranges
+from audit.verifier.countersign_verify import Ranges, fingerprint_of
 from common.postgres import try_lock
 from common.postgres.server import current_snapshot
 
@@ -93,7 +93,7 @@ def _change_key(last: Seal, state: DatabaseState) -> int:
     """Seal, with the old key, which key comes next."""
     new = signing.public_key()
     check_end(last)
-    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new.hex())
-    details = {"before": signing.key_fingerprint(last.expected_key), "after": signing.key_fingerprint(new)}
+    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new)
+    details = {"before": fingerprint_of(last.expected_key), "after": fingerprint_of(new)}
     record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), **details})
     return 0

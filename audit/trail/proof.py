@@ -15,7 +15,6 @@ from django.db import transaction
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import ActorLike, canonical_entry, record
-from audit.sealing.signing import seal_json
 from audit.trail.entries import Line, lines
 from common.postgres import clock
 
@@ -124,7 +123,7 @@ def _batches(
     for seal in seals:
         first = seal.size - seal.count
         yield {
-            "seal": seal_json(seal),
+            "seal": seal.as_json(),
             "hashes": [bytes(one).hex() for one in SealedEntry.objects.under(seal).values_list("hash", flat=True)],
             "entries": [
                 {

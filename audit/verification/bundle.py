@@ -19,7 +19,6 @@ from django.conf import settings
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import canonical_entry
-from audit.sealing.signing import seal_hash, seal_line
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json
 from common.postgres import clock, one_moment
@@ -105,12 +104,13 @@ def _write_seals(folder: Path, summary: BundleSummary) -> None:
     with (folder / "seals.jsonl").open("wb") as file:
         seal: Seal | None = None
         for seal in Seal.objects.order_by("number").iterator():
-            file.write(seal_line(seal))
+            file.write(seal.as_line())
             summary.seals += 1
             if not summary.keys or summary.keys[-1][0] != seal.key:
                 summary.keys.append((seal.key, seal.number))
         if seal:
-            summary.size, summary.last = seal.size, seal_hash(seal)
+            summary.size = seal.size
+            summary.last = seal.hash
 
 
 def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress: Callable[[int], None] | None) -> None:

@@ -22,7 +22,8 @@ from audit import tasks
 from audit.models import Check
 from audit.recording import SystemActor, record
 from audit.sealing.preconditions import BROKEN, latest_seal
-from audit.verification.database import CheckResult, check_database
+from audit.verification.database import check_database
+from audit.verifier.countersign_verify import Report
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +95,11 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
         return "not to be done"
     try:
-        result = check_database(_Progress(check_id, alive))
+        report = check_database(_Progress(check_id, alive))
     except Exception:
         Check.objects.running().filter(pk=check_id).update(state=Check.State.ENDED, ended_at=Now())
         raise
-    return _settle(check_id, result)
+    return _settle(check_id, report)
 
 
 class _Progress:
@@ -123,18 +124,18 @@ class _Progress:
 
 
 @transaction.atomic
-def _settle(check_id: int, result: CheckResult) -> str:
+def _settle(check_id: int, report: Report) -> str:
     """Store what was found, unless the check was given up meanwhile."""
-    state = Check.State.HOLDS if result.holds else Check.State.BROKEN
-    values = {"state": state, "entries": result.entries, "seals": result.seals, "findings": result.findings[:_FINDINGS]}
+    state = Check.State.BROKEN if report.findings else Check.State.HOLDS
+    values = {"state": state, "entries": report.entries, "seals": report.seals, "findings": report.findings[:_FINDINGS]}
     if not Check.objects.running().filter(pk=check_id).update(**values, moved_at=Now(), ended_at=Now()):
         return "given up meanwhile"
-    counts = {"check": str(check_id), "entries": str(result.entries), "seals": str(result.seals)}
-    if result.holds:
+    counts = {"check": str(check_id), "entries": str(report.entries), "seals": str(report.seals)}
+    if not report.findings:
         record("ledger.checked", actor=CHECKER, details=counts)
     else:
-        log.critical("the ledger does not hold", extra={"reason": result.findings[0], "number": len(result.findings)})
-        details = {**counts, "reason": result.findings[0], "findings": str(len(result.findings))}
+        log.critical("the ledger does not hold", extra={"reason": report.findings[0], "number": len(report.findings)})
+        details = {**counts, "reason": report.findings[0], "findings": str(len(report.findings))}
         record(BROKEN, actor=CHECKER, details=details)
     return str(state)
 

@@ -9,8 +9,8 @@ from audit.models import Check, Seal
 from audit.recording import record
 from audit.sealing import signing
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import is_signed, key_fingerprint, seal_hash, signed_bytes
 from audit.verification.parsed import CheckedProof, Checkpoint, read_evidence
+from audit.verifier.countersign_verify import fingerprint_of
 
 # The newest seals, whose chain a comparison follows; checks follow all of it.
 MOST_SEALS = 10_000
@@ -74,8 +74,7 @@ def known_keys() -> set[str]:
     """Return every key that signed a seal here, and those that sign now."""
     first = Seal.objects.filter(number=1).values_list("key", flat=True)
     special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
-    ours = {key.hex() for key in signing.public_keys()}
-    return ours.union(first, *special) - {""}
+    return set(signing.public_keys()).union(first, *special) - {""}
 
 
 def _check_signature(made: Comparison) -> bool:
@@ -85,7 +84,7 @@ def _check_signature(made: Comparison) -> bool:
     if not checkpoint.is_signed:
         sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
         return made.add(False, sentence, "unsigned")
-    named = key_fingerprint(bytes.fromhex(checkpoint.key))
+    named = fingerprint_of(checkpoint.key)
     if checkpoint.key not in known_keys():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
         return made.add(False, f"{sentence} was replaced.")
@@ -100,7 +99,7 @@ def _check_seal(made: Comparison) -> bool:
         ends = f"and the database ends at seal {last.number}" if last else "and the database has none"
         sentence = f"It is seal {checkpoint.number}, {ends}: newer entries were deleted, or an old backup was restored."
         return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
-    if (here.size, seal_hash(here)) != (checkpoint.size, checkpoint.hash):
+    if (here.size, here.hash) != (checkpoint.size, checkpoint.hash):
         sentence = f"Seal {checkpoint.number} in the database is another one: its hash or its size differs."
         return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
     return made.add(True, f"Seal {checkpoint.number} in the database is the same.")
@@ -124,11 +123,11 @@ def _check_chain(made: Comparison, last: Seal) -> bool:
     for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
         if seal.number != expected:
             return made.add(False, f"Seal {expected} is missing.")
-        if before and (seal.previous, seal.size) != (seal_hash(before), before.size + seal.count):
+        if before and (seal.previous, seal.size) != (before.hash, before.size + seal.count):
             return made.add(False, f"Seal {seal.number} does not follow the seal before it.")
         before = seal
         expected = expected + 1
-    if not is_signed(signed_bytes(last), bytes.fromhex(last.signature), bytes.fromhex(last.key)):
+    if not signing.is_signed(last):
         return made.add(False, f"The signature of seal {last.number}, the newest one, does not match.")
     if number == last.number:
         return made.add(True, "It is the newest seal: nothing was sealed since.")

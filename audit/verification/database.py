@@ -1,49 +1,30 @@
 """Reads the whole ledger of the database as one moment saw it, and checks it with the code that checks a bundle."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-from audit.models import AT_ONCE, Entry, Seal, SealedEntry
+from django.db.models import Exists, Max, OuterRef
+
+from audit.models import AT_ONCE, Anchor, Entry, Seal, SealedEntry
 from audit.recording import are_found_by, canonical_entry
 from audit.sealing import signing
-from audit.sealing.anchors import end_of_file
-from audit.verification.anchored import check_anchors
+from audit.sealing.anchors import end_of_file, heads_in
 from audit.verifier import countersign_verify as verifier
 from common.postgres import one_moment
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What a check of the whole ledger found: sentences, the first bad entry first."""
-
-    entries: int
-    seals: int
-    findings: list[str] = field(default_factory=list)
-    # Notes that are no findings.
-    notes: list[str] = field(default_factory=list)
-    # Entries that no seal covers yet.
-    unsealed: int = 0
-    # Key of the newest seal, as people compare it; empty without a seal.
-    fingerprint: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether there are no findings."""
-        return not self.findings
-
-
-def check_database(progress: Callable[[int], None] | None = None) -> CheckResult:
+def check_database(progress: Callable[[int], None] | None = None) -> verifier.Report:
     """Check all entries and seals in one snapshot; must not be called within a transaction.
 
-    `progress` is called now and then with the number of entries that were checked.
+    It holds where the report has no findings. `progress` is called now and then with the number of entries that were
+    checked.
     """
     report = verifier.Report(progress)
     # Read first: what is written there later may be of seals that the snapshot does not see.
     heads = _heads(report)
     with one_moment():
-        chain = verifier.Chain(report, verifier.Trust(key.hex() for key in signing.public_keys()))
-        seals = (chain.read(signing.seal_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
+        chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
+        seals = (chain.read(seal.as_line().strip()) for seal in Seal.objects.order_by("number").iterator())
         positions = _Positions(report)
         items = _items(positions, report)
         verifier.check_ledger(report, items, (seal for seal in seals if seal), heads, excuse_restored=True)
@@ -51,15 +32,10 @@ def check_database(progress: Callable[[int], None] | None = None) -> CheckResult
             # Before its first seal a desk has nothing that its key could have signed.
             chain.end()
         positions.end(report.last.size if report.last else 0)
-        check_anchors(report)
-    return CheckResult(
-        entries=report.entries,
-        seals=report.seals,
-        findings=[*report.findings, *([f"And {report.more} more."] if report.more else [])],
-        notes=report.notes,
-        unsealed=report.unsealed,
-        fingerprint=verifier.fingerprint_of(report.last.key) if report.last else "",
-    )
+        _check_anchors(report)
+    if report.more:
+        report.findings.append(f"And {report.more} more.")
+    return report
 
 
 def _heads(report: verifier.Report) -> verifier.Heads:
@@ -127,3 +103,51 @@ class _Positions:
             self._report.find(
                 f"{self._next} entries are listed as sealed, and the last seal covers {size}: seals were removed."
             )
+
+
+# --- Anchors: whether what was written outside the database is still there -----------------------------------------
+
+
+def _check_anchors(report: verifier.Report) -> None:
+    """Find anchors and lines of the seals' file that were removed."""
+    newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
+    last = report.last.number if report.last else 0
+    if newest > last:
+        report.find(f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted.")
+    # Each anchor names the seal that was written to the same place before it.
+    earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
+    for anchor in Anchor.objects.filter(~Exists(earlier), previous__gt=0).order_by("previous").iterator():
+        where = "to the seals' file" if anchor.kind == Anchor.Kind.FILE else "to Discord"
+        report.find(
+            f"Seal {anchor.previous} was written {where} before seal {anchor.seal}, and its anchor was removed."
+        )
+    _check_file(report)
+
+
+def _check_file(report: verifier.Report) -> None:
+    """Find lines that were removed. The file is read after the anchors: a line is written before its anchor."""
+    try:
+        heads = heads_in(end_of_file())
+    except OSError:
+        return
+    if not heads:
+        return
+    places = {(head["number"], head["signature"]): place for place, head in enumerate(heads)}
+    lowest = min(number for number, _ in places)
+    anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
+    pairs = list(anchors.values_list("previous", "seal"))
+    numbers = {number for pair in pairs for number in pair}
+    signatures = dict(Seal.objects.filter(number__in=numbers).values_list("number", "signature"))
+    gone = set()
+    # Several hosts may have a file each: a pair counts where one of the two is in this one.
+    for previous, seal in pairs:
+        if previous not in signatures or seal not in signatures:
+            continue
+        first = places.get((previous, signatures[previous]))
+        second = places.get((seal, signatures[seal]))
+        if first is not None and second is None:
+            gone.add(seal)
+        elif first is None and second:
+            gone.add(previous)
+    for number in sorted(gone):
+        report.find(f"Seal {number} was written to the seals' file, and its line is gone.")

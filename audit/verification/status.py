@@ -7,7 +7,6 @@ from functools import cached_property
 from django.contrib.auth import get_user_model
 
 from audit.models import Anchor, Check, Seal
-from audit.sealing.signing import seal_hash
 from audit.sealing.status import COUNTED, SealingState, sealing_state
 
 SEALS = 25
@@ -42,11 +41,6 @@ class LedgerStatus:
         return "inside" if state.why else "well"
 
     @property
-    def last_hash(self) -> str:
-        """The newest seal's hash."""
-        return seal_hash(self.sealing.last) if self.sealing.last else ""
-
-    @property
     def unsealed(self) -> str:
         """How many entries no seal covers, as far as they are counted."""
         number = self.sealing.unsealed
@@ -79,11 +73,11 @@ def ledger_status(now: datetime) -> LedgerStatus:
     return LedgerStatus(sealing_state(now), finished, running, given_up, _newest_anchors())
 
 
-def seals_before(number: int | None) -> tuple[list[tuple[Seal, str]], int | None]:
-    """Return a page of seals, newest first, each with its hash, and the number that ends the page."""
+def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
+    """Return a page of seals, newest first, and the number that ends the page."""
     seals = Seal.objects.order_by("-number")
     found = list((seals.filter(number__lt=number) if number else seals)[: SEALS + 1])
-    return [(seal, seal_hash(seal)) for seal in found[:SEALS]], found[SEALS - 1].number if len(found) > SEALS else None
+    return found[:SEALS], found[SEALS - 1].number if len(found) > SEALS else None
 
 
 def _newest_anchors() -> list[Anchor]:

@@ -10,7 +10,6 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import seal_json
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import compare_with
 from audit.verification.parsed import CheckedProof, EvidenceUnreadable
@@ -119,7 +118,7 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     if last is None:
         return _page(request, error="Nothing is sealed yet, so there is no checkpoint.", status=409)
     headers = {"Content-Disposition": f'attachment; filename="countersign-checkpoint-{last.number}.json"'}
-    return JsonResponse(seal_json(last), json_dumps_params={"ensure_ascii": False}, headers=headers)
+    return JsonResponse(last.as_json(), json_dumps_params={"ensure_ascii": False}, headers=headers)
 
 
 @login_required

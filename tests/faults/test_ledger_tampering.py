@@ -16,7 +16,6 @@ from django.db import connection, transaction
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import entry_hash, mac_of
 from audit.sealing import signing
-from audit.sealing.signing import seal_hash, signed_bytes
 from audit.tasks import seal
 from audit.verification.bundle import write_bundle
 from audit.verification.database import check_database
@@ -59,7 +58,7 @@ def desk(settings, tmp_path):
     append(2)
     entries = list(SealedEntry.objects.order_by("position").values_list("entry", flat=True))
     (tmp_path / "bundles").mkdir()
-    key = signing.key_fingerprint(signing.public_key())
+    key = verifier.fingerprint_of(signing.public_key())
     return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
 
 
@@ -67,12 +66,12 @@ def _sign_again(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
     """Make the chain valid again from one seal on; without the key, each keeps its signature."""
     for one in Seal.objects.filter(number__gte=first).order_by("number"):
         before = Seal.objects.filter(number=one.number - 1).first()
-        one.previous = seal_hash(before) if before else ""
+        one.previous = before.hash if before else ""
         under = SealedEntry.objects.filter(seal=one.number).order_by("position").values_list("hash", flat=True)
         one.entries = batch_hash([bytes(digest) for digest in under])
         if key:
             one.key = key.public_key().public_bytes_raw().hex()
-            one.signature = key.sign(signed_bytes(one)).hex()
+            one.signature = key.sign(one.signed_bytes).hex()
         as_superuser(
             "UPDATE audit_seal SET previous = %s, entries = %s, key = %s, signature = %s WHERE number = %s",
             [one.previous, one.entries, one.key, one.signature, one.number],
@@ -339,5 +338,5 @@ def test_ledger_without_seals_is_not_reported_as_intact(settings):
 def test_untouched_ledger_holds_for_both_and_the_rest_is_counted(desk):
     result = check_database()
     assert (result.findings, result.entries, result.seals, result.unsealed) == ([], 16, 4, 2)
-    assert result.fingerprint == desk.key
+    assert verifier.fingerprint_of(result.last.key) == desk.key
     assert desk.offline("--head", "--key") == []

@@ -164,7 +164,7 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
             if words[1] in ("audit_export", "audit_verify"):
                 call_command(*words[1:])
             continue
-        key = signing.key_fingerprint(signing.public_key())
+        key = verifier.fingerprint_of(signing.public_key())
         arguments = [key if word == "KEY-FINGER-PRNT" else word for word in words[2:]]
         ran = subprocess.run(
             [sys.executable, "-I", "-S", VERIFIER, *arguments], capture_output=True, text=True, check=False

@@ -12,7 +12,6 @@ from audit.models import Check, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.anchors import add_anchor, write_anchors
 from audit.sealing.sealer import seal_all
-from audit.sealing.signing import seal_hash, seal_json, seal_line, signed_bytes
 from audit.trail.proof import prove
 from audit.verification import comparison, status
 from audit.verification.bundle import VERIFIER
@@ -44,7 +43,7 @@ def sealed(db):
 
 
 def saved(seal):
-    return json.dumps(seal_json(seal))
+    return json.dumps(seal.as_json())
 
 
 def compared(person, text):
@@ -78,8 +77,8 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     with django_assert_max_num_queries(32):
         page = words(client.get(PATH))
     for expected in (
-        seal_hash(seals[-1]),
-        signing.key_fingerprint(bytes.fromhex(seals[-1].key)),
+        seals[-1].hash,
+        seals[-1].key_fingerprint,
         "is sealed.",
         "A file on the desk's host",
         "#proofs",
@@ -135,7 +134,7 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
     for number in (1, 3, 5):
         text = saved(sealed[number - 1])
         if number == 3:
-            text = b"".join(map(seal_line, sealed[:3])).decode()
+            text = b"".join(one.as_line() for one in sealed[:3]).decode()
         page_text, verdict = compared(reviewer, text)
         assert verdict == "same"
         assert f"Seal {number} in the database is the same." in page_text
@@ -144,7 +143,7 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
     post = "Countersign APP — today at 10:12\n" + "\n".join(head_lines(sealed[1]))
     page_text, verdict = compared(reviewer, post)
     assert ("A post has no signature" in page_text, verdict) == (True, "same")
-    page_text, verdict = compared(reviewer, post.replace(seal_hash(sealed[1]), "0" * 64))
+    page_text, verdict = compared(reviewer, post.replace(sealed[1].hash, "0" * 64))
     assert ("Seal 2 in the database is another one" in page_text, verdict) == (True, "differs")
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])}))
     assert "Everything under this checkpoint is still there." in page
@@ -193,14 +192,14 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
 
 
 def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_in, reviewer, sealed, settings):
-    altered = {**seal_json(sealed[2]), "size": 20}
+    altered = {**sealed[2].as_json(), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
     assert "Its signature does not match" in page_text
     assert verdict == "unsigned"
     ours, settings.SEAL_KEYS = settings.SEAL_KEYS, [new_key()]
     foreign = Seal.objects.get(number=3)
-    foreign.key = signing.public_key().hex()
-    foreign.signature = signing.sign(signed_bytes(foreign), key=signing.public_key()).hex()
+    foreign.key = signing.public_key()
+    foreign.signature = signing.sign(foreign)
     settings.SEAL_KEYS = ours
     page_text, verdict = compared(reviewer, saved(foreign))
     assert "which signed no seal here" in page_text
@@ -212,7 +211,7 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_
 def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monkeypatch):
     append()
     seal_here()
-    head = seal_json(Seal.objects.get())
+    head = Seal.objects.get().as_json()
     texts = ["hello", "[]", "{}", '{"v": 1}', "{" * 3000, "\x00", '{"v": 1, "number": 1e400}', '{"a":1,"a":1}']
     # It took minutes, when a regular expression looked for posts.
     texts.append("seal 1 1 entries " * 1100)
@@ -264,5 +263,5 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(connection, si
 
 def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer, sealed):
     client = signed_in(reviewer)
-    assert client.get(f"{PATH}head.json").json() == seal_json(sealed[-1])
+    assert client.get(f"{PATH}head.json").json() == sealed[-1].as_json()
     assert client.get(f"{PATH}countersign_verify.py").content == VERIFIER.read_bytes()

@@ -14,7 +14,6 @@ from audit.recording import record
 from audit.sealing import sealer, signing, status
 from audit.sealing.preconditions import SealingRefused, check_end, latest_seal, read_database_state
 from audit.sealing.sealer import seal_all
-from audit.sealing.signing import signed_bytes
 from audit.sealing.status import sealing_state
 from common.postgres import clock
 from tests.integration.deciding import in_thread
@@ -131,9 +130,9 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     settings.SEAL_KEYS = [new]
     append()
     assert seal_all() == 1
-    assert check_chain()[-1].key == signing.public_key().hex()
+    assert check_chain()[-1].key == signing.public_key()
     details = Entry.objects.get(action="ledger.key_changed").detail.fields
-    names = [signing.key_fingerprint(bytes.fromhex(check_chain()[at].key)) for at in (0, -1)]
+    names = [check_chain()[at].key_fingerprint for at in (0, -1)]
     assert (details["seal"], details["before"], details["after"]) == ("2", *names)
 
 
@@ -199,8 +198,8 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
             seal_all()
         seal = latest_seal()
         seal.previous = fields.get("previous", seal.previous)
-        seal.key = signing.public_keys()["key" in fields].hex()
-        signature = signing.sign(signed_bytes(seal), key=bytes.fromhex(seal.key)).hex()
+        seal.key = signing.public_keys()["key" in fields]
+        signature = signing.sign(seal)
         with transaction.atomic():
             forged = [seal.previous, seal.key, signature, number]
             as_superuser("UPDATE audit_seal SET previous = %s, key = %s, signature = %s WHERE number = %s", forged)

@@ -11,9 +11,9 @@ from audit.sealing import preconditions, restoring, signing, status
 from audit.sealing.anchors import write_anchors
 from audit.sealing.preconditions import latest_seal
 from audit.sealing.sealer import seal_all
-from audit.sealing.signing import seal_json
 from audit.sealing.status import sealing_state
 from audit.tasks import seal
+from audit.verifier.countersign_verify import fingerprint_of
 from common.postgres import clock
 from tests.ledger import another_session, append, as_superuser, check_chain, new_key
 
@@ -39,7 +39,7 @@ def _heads(file):
 def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(file):
     _seal_in_turns(2)
     assert seal() == "0 sealed, 0 anchored"
-    assert _heads(file) == [seal_json(one) for one in check_chain()]
+    assert _heads(file) == [one.as_json() for one in check_chain()]
     assert file.stat().st_mode & 0o777 == 0o600
     append()
     seal_all()
@@ -48,7 +48,7 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     assert write_anchors() == 1
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
     assert write_anchors() == 1
-    assert _heads(file) == [seal_json(one) for one in check_chain()]
+    assert _heads(file) == [one.as_json() for one in check_chain()]
     assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place", "reference")) == [
         (number, "file", str(file), "") for number in (1, 2, 3)
     ]
@@ -134,7 +134,7 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
     append()
     # Together with the entries about the restore and about the file.
     assert seal() == "3 sealed, 2 anchored"
-    assert _heads(file)[-1] == seal_json(latest_seal())
+    assert _heads(file)[-1] == latest_seal().as_json()
 
 
 def _move_elsewhere(monkeypatch):
@@ -232,11 +232,11 @@ def test_lost_key_is_replaced_by_command_alone(settings, capsys):
     with pytest.raises(CommandError, match="does not contain it"):
         call_command("audit_restored", because="we lost it")
     call_command("audit_restored", because="we lost it", new_key=True)
-    assert signing.key_fingerprint(signing.public_key()) in capsys.readouterr().out
+    assert fingerprint_of(signing.public_key()) in capsys.readouterr().out
     seal_all()
     seals = check_chain()
     assert [one.kind for one in seals] == ["seal", "restored", "seal"]
-    assert seals[1].key == signing.public_key().hex()
+    assert seals[1].key == signing.public_key()
 
 
 def test_command_needs_words_a_seal_and_a_base_that_holds():

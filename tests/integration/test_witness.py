@@ -10,9 +10,7 @@ from django.utils import timezone
 from alerts.deliveries.witness import post_heads
 from alerts.models import Card, Delivery, Destination
 from audit.models import Anchor, Entry, Seal
-from audit.sealing import signing
 from audit.sealing.sealer import seal_all
-from audit.sealing.signing import seal_hash
 from audit.trail import lines
 from audit.verification.database import check_database
 from tests.alerting import deliver
@@ -60,8 +58,8 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     assert post_heads() == 1
     ((method, path, body),) = discord.calls
     assert (method, path) == ("POST", f"{PATH}?wait=true")
-    key = signing.key_fingerprint(bytes.fromhex(head.key))
-    for expected in (f"seal {head.number}", "5 entries", seal_hash(head), key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
+    key = head.key_fingerprint
+    for expected in (f"seal {head.number}", "5 entries", head.hash, key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
         assert expected in body["content"]
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["content"]) < 400

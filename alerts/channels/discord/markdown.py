@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from alerts.cards.markup import MAX_SHORT, cut, visible
+from alerts.cards.markup import MAX_SHORT, Markup, cut, visible
 
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
 # At its beginning, a number with a dot would become a list.
@@ -22,11 +22,11 @@ def literal(text: str, limit: int = MAX_SHORT) -> str:
     return cut(escape(text[: 8 * limit]), limit)
 
 
-class DiscordMarkdown:
+class DiscordMarkdown(Markup):
     """How cards are written for Discord."""
 
-    literal = staticmethod(literal)
-    plain = staticmethod(literal)
+    def plain(self, text: str, limit: int = MAX_SHORT) -> str:
+        return literal(text, limit)
 
     def bold(self, text: str) -> str:
         return f"**{text}**"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from alerts.cards.markup import MAX_SHORT, Card, Field, cut, visible
+from alerts.cards.markup import MAX_SHORT, Card, Field, Markup, cut, visible
 
 # Block Kit's limits, in characters.
 MAX_HEADER = 150
@@ -23,7 +23,7 @@ _LOOKALIKES = str.maketrans({"*": "∗", "_": "＿", "~": "∼", "`": "ˋ"})
 _HALF_ENTITY = re.compile(r"&[a-z]{0,3}…$")
 
 
-class Mrkdwn:
+class Mrkdwn(Markup):
     """How cards are written for Slack."""
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError
 
 from audit.verification.database import check_database
+from audit.verifier.countersign_verify import fingerprint_of
 
 # The most findings that are printed.
 _SHOWN = 50
@@ -18,17 +19,17 @@ class Command(BaseCommand):
     help = "Checks every entry, seal and signature in the database. docs/auditors.md."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        result = check_database(lambda entries: self.stderr.write(f"{entries:,} entries"))
-        for sentence in result.findings[:_SHOWN]:
+        report = check_database(lambda entries: self.stderr.write(f"{entries:,} entries"))
+        for sentence in report.findings[:_SHOWN]:
             self.stdout.write(f"PROBLEM: {sentence}")
-        for sentence in result.notes:
+        for sentence in report.notes:
             self.stdout.write(f"Note: {sentence}")
-        looked = f"{result.entries:,} entries and {result.seals:,} seals were checked"
-        if not result.holds:
-            raise CommandError(f"The ledger FAILED verification. {looked}. {result.findings[0]}", returncode=NOT_HELD)
-        if not result.seals:
+        looked = f"{report.entries:,} entries and {report.seals:,} seals were checked"
+        if report.findings:
+            raise CommandError(f"The ledger FAILED verification. {looked}. {report.findings[0]}", returncode=NOT_HELD)
+        if report.last is None:
             raise CommandError(f"{looked}, and there is no seal: signatures NOT checked.", returncode=NOT_SEALED)
         self.stdout.write(
-            f"The ledger is intact: {looked}; {result.unsealed:,} entries are not sealed yet. "
-            f"The newest seal is signed with the key {result.fingerprint}."
+            f"The ledger is intact: {looked}; {report.unsealed:,} entries are not sealed yet. "
+            f"The newest seal is signed with the key {fingerprint_of(report.last.key)}."
         )

@@ -70,7 +70,7 @@ class Command(BaseCommand):
         because = f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
         call_command("audit_restored", because=because, stdout=self.stdout)
         result = check_database()
-        if not result.holds:
+        if result.findings:
             raise BackupError(f"The ledger in this backup FAILED verification. {result.findings[0]}")
         self._print(f"The ledger is intact: {result.entries:,} entries and {result.seals:,} seals were checked.")
         return lost
@@ -95,7 +95,7 @@ def _lost_since(*, is_outside: bool) -> str:
     if not heads:
         return "The outside copy of the seals has nothing later: no sealed entry is lost."
     newest = heads[0]
-    known = {last.key, last.next_key, *(key.hex() for key in signing.public_keys())}
+    known = {last.key, last.next_key, *signing.public_keys()}
     if newest.get("key") not in known:
         raise BackupError("The seals' file is signed with a key that this ledger never had: it is of another desk.")
     if (first := min(head["number"] for head in heads)) <= last.number:
