@@ -13,8 +13,8 @@ from typing import Any, Self
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Lower, Now
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Lower, Now
 
 from audit.actions import ACTIONS, OF_PRACTICE, TECHNICAL
 from audit.fields import TransactionIdField
@@ -39,11 +39,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.order_by("id")
 
     def with_details(self) -> Self:
-        """Every entry with its details as `details`, None where these were removed.
+        """Every entry with its details as `details`, which are empty where they were removed.
 
         Not as a related object: the two would refer to each other, and only the garbage collector could free them.
         """
-        return self.annotate(details=F("detail__fields"))
+        removed = Value({}, models.JSONField())
+        return self.annotate(details=Coalesce("detail__fields", removed))
 
     def with_salts(self) -> Self:
         """Every entry with its details, and what they are checked by."""
@@ -146,6 +147,10 @@ class Entry(models.Model):
 
     objects = EntryQuerySet.as_manager()
 
+    # What only some queries read: the details, and the subject of its message where these have none.
+    details: dict[str, str]
+    about = ""
+
     class Meta:
         indexes = [
             # The trace of one message, in order.
@@ -180,6 +185,47 @@ class Entry(models.Model):
     def sentence(self) -> str:
         """What happened, as it reads after the actor's name."""
         return ACTIONS.get(self.action, self.action)
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether its details were removed. Each entry had some, and still has their hashes."""
+        return bool(self.detail_hashes) and not self.details
+
+    @property
+    def subject(self) -> str:
+        """The subject of the message, from this entry or from another about it."""
+        return self.details.get("subject") or self.about
+
+    @property
+    def actor(self) -> str:
+        """The actor, by name unless the details were removed."""
+        return self.details.get("actor", f"{self.actor_kind} {self.actor_id}")
+
+    @property
+    def trigger(self) -> dict[str, str]:
+        """What the sender wrote about who started the message."""
+        return {
+            name.removeprefix("trigger."): value for name, value in self.details.items() if name.startswith("trigger.")
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry for scripts."""
+        return {
+            "id": self.pk,
+            "at": self.at.isoformat(),
+            "action": self.action,
+            "actor_kind": self.actor_kind,
+            "actor_id": self.actor_id,
+            "actor": self.actor,
+            "surface": self.surface,
+            "connection": self.connection,
+            "message": str(self.message) if self.message else None,
+            "fingerprint": self.fingerprint,
+            "trace": self.trace,
+            "hash": self.hash,
+            "details": self.details,
+            "details_removed": self.is_redacted,
+        }
 
 
 class EntryDetail(models.Model):

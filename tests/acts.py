@@ -126,7 +126,8 @@ def told_since(last):
 
 def what_told_lacks(told):
     """Yield what entries of one act through the web lack."""
-    for entry, details in ((line.entry, line.details) for line in told):
+    for entry in told:
+        details = entry.details
         if not entry.surface or not entry.trace:
             yield f"{entry.action}: surface {entry.surface!r}, trace {entry.trace!r}"
         if entry.actor_kind == "person" and (entry.surface, details.get("address")) != ("web", "127.0.0.1"):
@@ -135,5 +136,5 @@ def what_told_lacks(told):
             yield f"{entry.action}: before {details.get('before')!r}, after {details.get('after')!r}"
         elif entry.action in SETTINGS and details["before"] == details["after"]:
             yield f"{entry.action}: nothing is different"
-    if "person" not in [line.entry.actor_kind for line in told]:
+    if "person" not in [line.actor_kind for line in told]:
         yield "no entry of what a person did"

@@ -370,7 +370,7 @@ def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:
     version = verdict.revision.fingerprint
     person = str(verdict.person_id)
     entries = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
-    found = [line for line in lines(entries.oldest_first()) if line.entry.fingerprint == version]
+    found = [line for line in lines(entries.oldest_first()) if line.fingerprint == version]
     named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
     line = named[0] if named else found[0] if len(found) == 1 else None
     opened = first_at(message=message.public_id, action="message.opened", actor_id=person, fingerprint=version)

@@ -24,7 +24,7 @@ from approvals.queue.rows import live_claim
 from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import Kind, Presets
 from audit.models import Entry
-from audit.trail import Line, lines
+from audit.trail import lines
 from common.actors import Actor
 from common.pages import DeskRequest
 from mirror.attachments.preview import preview_of
@@ -45,7 +45,7 @@ class HistoryLine:
     """One line of a message's history: an entry of the ledger, or a comment."""
 
     at: datetime
-    line: Line | None = None
+    line: Entry | None = None
     comment: Comment | None = None
 
 
@@ -112,7 +112,7 @@ def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
 def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
     entries = Entry.objects.of_message(message.public_id).without_steps()
     entries = entries.exclude(action__in=_HIDDEN_ACTIONS).newest_first()
-    history = [HistoryLine(one.entry.at, line=one) for one in lines(entries[:MOST_LINES])]
+    history = [HistoryLine(one.at, line=one) for one in lines(entries[:MOST_LINES])]
     if is_commented:
         for comment in message.comments.newest_first()[:MOST_COMMENTS]:
             history.append(HistoryLine(comment.created_at, comment=comment))

@@ -14,10 +14,10 @@ from django.db import DatabaseError
 
 from audit.export.exports import Cut, break_off, end_export, entries_of, note_progress
 from audit.export.formats import FORMATS
-from audit.models import EntryQuerySet, Export, SealedEntry
+from audit.models import Entry, EntryQuerySet, Export, SealedEntry
 from audit.recording import ActorLike
 from audit.search.filters import Filters
-from audit.trail import Line, lines, with_subjects
+from audit.trail import lines, with_subjects
 from common.logs import trace_id, traced
 from common.postgres import statements_within
 
@@ -113,16 +113,19 @@ class Download:
                 found = self._read(entries.after(last)[:AT_ONCE])
             if not found:
                 return
-            last = found[-1].entry.pk
+            last = found[-1].pk
             seals = {}
             if self._format.kind == "csv":
-                sealed = SealedEntry.objects.filter(entry__in=[one.entry.pk for one in found])
+                sealed = SealedEntry.objects.filter(entry__in=[one.pk for one in found])
                 seals = dict(sealed.values_list("entry", "seal"))
-            yield [self._format.row(one, seals.get(one.entry.pk)) for one in found]
+            yield [self._format.row(one, seals.get(one.pk)) for one in found]
 
-    def _read(self, entries: EntryQuerySet) -> list[Line]:
+    def _read(self, entries: EntryQuerySet) -> list[Entry]:
         if not self._format.has_details:
-            return [Line(entry, {}) for entry in entries]
+            found = list(entries)
+            for entry in found:
+                entry.details = {}
+            return found
         found = lines(entries)
         return with_subjects(found) if self._format.kind == "csv" else found
 

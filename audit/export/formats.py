@@ -7,7 +7,7 @@ from datetime import UTC
 
 from django import forms
 
-from audit.trail import Line
+from audit.models import Entry
 from common.csv_rows import csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 
@@ -46,7 +46,7 @@ class Format:
         """Return what comes before the first entry."""
         return _MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
 
-    def row(self, line: Line, seal: int | None) -> str:
+    def row(self, line: Entry, seal: int | None) -> str:
         """Return one entry, with the end of its line."""
         if self.kind == "csv":
             return csv_row(_cells(line, seal))
@@ -76,17 +76,16 @@ def _json_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
-    entry = line.entry
-    details = line.details
+def _cells(entry: Entry, seal: int | None) -> tuple[object, ...]:
+    details = entry.details
     others = {name: text for name, text in details.items() if name not in _OWN and not name.startswith("trigger.")}
     whole = entry.fingerprint
     return (
         *(entry.pk, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.action, entry.sentence),
-        *(line.actor, entry.actor_kind, entry.actor_id, entry.surface, details.get("address", "")),
-        *(entry.connection or "", entry.message or "", line.subject),
+        *(entry.actor, entry.actor_kind, entry.actor_id, entry.surface, details.get("address", "")),
+        *(entry.connection or "", entry.message or "", entry.subject),
         *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
-        *(details.get("reason", ""), "; ".join(f"{name}: {value}" for name, value in line.trigger.items())),
+        *(details.get("reason", ""), "; ".join(f"{name}: {value}" for name, value in entry.trigger.items())),
         *(json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "", entry.hash, seal or ""),
     )
 

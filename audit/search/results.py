@@ -18,7 +18,7 @@ from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
 from audit.models import Entry, EntryDetail, EntryQuerySet
 from audit.search.filters import Filters, actions_of, fingerprint_prefixes
-from audit.trail import Line, lines, with_subjects
+from audit.trail import lines, with_subjects
 from audit.visibility import visible_connections
 from common.actors import Actor
 from common.postgres import statements_within
@@ -185,7 +185,7 @@ def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
 class Page:
     """A page of the ledger, newest first, with the keys of the previous and the next page."""
 
-    lines: list[Line]
+    lines: list[Entry]
     older: int | None = None
     newer: int | None = None
 
@@ -196,26 +196,26 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
         found = lines(entries.after(filters.after).oldest_first()[: PAGE + 1])
         if len(found) > PAGE:
             shown = found[PAGE - 1 :: -1]
-            return Page(with_subjects(shown), older=shown[-1].entry.pk, newer=shown[0].entry.pk)
+            return Page(with_subjects(shown), older=shown[-1].pk, newer=shown[0].pk)
     # Less than a page before the newest entries: show the newest page.
     found = lines((entries.before(filters.before) if filters.before else entries).newest_first()[: PAGE + 1])
     shown = found[:PAGE]
-    older = shown[-1].entry.pk if len(found) > PAGE else None
-    newer = (shown[0].entry.pk if shown else filters.before - 1) if filters.before else None
+    older = shown[-1].pk if len(found) > PAGE else None
+    newer = (shown[0].pk if shown else filters.before - 1) if filters.before else None
     return Page(with_subjects(shown), older=older, newer=newer)
 
 
-def decision_of(page: Page, *, actor: Actor) -> Line | None:
+def decision_of(page: Page, *, actor: Actor) -> Entry | None:
     """Return a person's newest decision, where every entry of the page is about one and the same message.
 
     None where it stands first anyway.
     """
-    about = {line.entry.message for line in page.lines}
+    about = {line.message for line in page.lines}
     if len(about) != 1 or None in about:
         return None
     given = Entry.objects.readable_by(actor).of_message(about.pop()).of_action("verdict.given")
     found = lines(given.filter(actor_kind="person").newest_first()[:1])
-    return with_subjects(found)[0] if found and found[0].entry.pk != page.lines[0].entry.pk else None
+    return with_subjects(found)[0] if found and found[0].pk != page.lines[0].pk else None
 
 
 def hidden_by_filters(actor: Actor, filters: Filters) -> int:

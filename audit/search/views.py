@@ -73,7 +73,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
         return JsonResponse({"entries": entries_json, "next": following, "remarks": list(filters.remarks)})
     context = {
         **_frame(request, filters, facets),
-        "lines": [line for line in page.lines if decision is None or line.entry.pk != decision.entry.pk],
+        "lines": [line for line in page.lines if decision is None or line.pk != decision.pk],
         "decision": decision,
         "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
         "words_query": Filters(text=filters.text, to=filters.to, by=filters.by, technical=True).query(),

@@ -5,10 +5,8 @@
 """
 
 from audit.trail.entries import (
-    Line,
     first_at,
     last_of,
-    line_of,
     lines,
     recorded_actions,
     recorded_versions,
@@ -16,10 +14,8 @@ from audit.trail.entries import (
 )
 
 __all__ = [
-    "Line",
     "first_at",
     "last_of",
-    "line_of",
     "lines",
     "recorded_actions",
     "recorded_versions",

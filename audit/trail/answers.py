@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from audit.models import Entry, Seal, SealedEntry
-from audit.trail.entries import Line, lines
+from audit.trail.entries import lines
 from audit.trail.sentences import PROVED, SAYS, Answer, Sentence, addresses_of, duration, lines_of, listed, sentence
 from common.references import split_reference
 
@@ -53,7 +53,7 @@ def summary_of(message: UUID) -> Summary:
         found = found[:MOST]
     return Summary(
         subject=_first(found[::-1], "subject"),
-        fingerprint=next((line.entry.fingerprint for line in reversed(found) if line.entry.fingerprint), ""),
+        fingerprint=next((line.fingerprint for line in reversed(found) if line.fingerprint), ""),
         is_inbound=any(line.details.get("direction") == "inbound" for line in found),
         answers=answers_of(found, coverage),
         coverage=coverage,
@@ -61,7 +61,7 @@ def summary_of(message: UUID) -> Summary:
     )
 
 
-def answers_of(found: Sequence[Line], coverage: SealCoverage) -> tuple[Answer, ...]:
+def answers_of(found: Sequence[Entry], coverage: SealCoverage) -> tuple[Answer, ...]:
     """Return the questions with what these entries answer."""
     return (
         Answer("Who started it?", tuple(who_started(found))),
@@ -73,12 +73,12 @@ def answers_of(found: Sequence[Line], coverage: SealCoverage) -> tuple[Answer, .
     )
 
 
-def _first(found: Sequence[Line], name: str) -> str:
+def _first(found: Sequence[Entry], name: str) -> str:
     return next((line.details[name] for line in found if line.details.get(name)), "")
 
 
-def _of_action(found: Sequence[Line], *actions: str) -> list[Line]:
-    return [line for line in found if line.entry.action in actions]
+def _of_action(found: Sequence[Entry], *actions: str) -> list[Entry]:
+    return [line for line in found if line.action in actions]
 
 
 # --- Who started it -------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ _SIGNED = {
 }
 
 
-def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
+def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield who started it. What a program wrote into its own message is claimed, not verified."""
     trigger = next((line.trigger for line in found if line.trigger), {})
     is_inbound = _first(found, "direction") == "inbound"
@@ -132,7 +132,7 @@ def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("The sender also wrote: {others}", evidence=SAYS, others=listed(others))
 
 
-def _by_trigger(trigger: dict[str, str], command: Line | None) -> Iterator[Sentence]:
+def _by_trigger(trigger: dict[str, str], command: Entry | None) -> Iterator[Sentence]:
     named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
     if named["discord_user"] or named["discord_user_id"]:
         who = "{discord_user}[ ({discord_user_id:code})]" if named["discord_user"] else "{discord_user_id:code}"
@@ -149,12 +149,12 @@ def _by_trigger(trigger: dict[str, str], command: Line | None) -> Iterator[Sente
         yield sentence(form, command, evidence=PROVED)
 
 
-def _command_in(found: Sequence[Line]) -> Line | None:
+def _command_in(found: Sequence[Entry]) -> Entry | None:
     """Return the entry of the command: Discord signed it, and the desk itself carried it out."""
     return next(iter(_of_action(found, "message.commanded")), None)
 
 
-def _is_signed(name: str, trigger: dict[str, str], command: Line | None) -> bool:
+def _is_signed(name: str, trigger: dict[str, str], command: Entry | None) -> bool:
     """Whether Discord signed just what the sender wrote there."""
     signed = command.details.get(_SIGNED.get(name, ""), "") if command else ""
     return bool(signed) and signed == trigger.get(name)
@@ -164,11 +164,11 @@ def _is_signed(name: str, trigger: dict[str, str], command: Line | None) -> bool
 class Origin:
     """The content of the first chapter: names and values with their evidence, and the entry that has them."""
 
-    line: Line
+    line: Entry
     facts: tuple[tuple[str, str, str], ...]
 
 
-def message_origin(found: Sequence[Line]) -> Origin:
+def message_origin(found: Sequence[Entry]) -> Origin:
     """Return where the message came from, by the first entries."""
     line = next((one for one in found if one.trigger), found[0])
     trigger = line.trigger
@@ -187,7 +187,7 @@ def message_origin(found: Sequence[Line]) -> Origin:
 # --- What was sent --------------------------------------------------------------------------------------------------
 
 
-def _what_was_sent(found: Sequence[Line]) -> Iterator[Sentence]:
+def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield each version of the content, with all details of its entry."""
     versions = _of_action(found, "message.fetched", "message.changed")
     for number, line in enumerate(versions, 1):
@@ -202,7 +202,7 @@ def _what_was_sent(found: Sequence[Line]) -> Iterator[Sentence]:
         yield _content(first, "It")
 
 
-def _content(line: Line, name: str) -> Sentence:
+def _content(line: Entry, name: str) -> Sentence:
     if line.is_redacted:
         return sentence("{name:words}[ ({mark:code})], seen {at}: the details were removed.", line, name=name)
     details = line.details
@@ -240,18 +240,18 @@ _SURFACES = {"web": "the desk's pages", "discord": "Discord", "api": "the API", 
 _REASON = "[. Reason: “{reason}”]"
 
 
-def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
+def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield every verdict, every rule's decision, who took one back, and who was refused one."""
     is_decided = False
     for line in found:
-        action = line.entry.action
+        action = line.action
         details = line.details
         why = details.get("explanation", "why was removed")
         if action == "verdict.given":
             is_decided = True
             yield _verdict(line)
             yield from _signed(line)
-        elif action == "decision.recorded" and line.entry.actor_kind != "person":
+        elif action == "decision.recorded" and line.actor_kind != "person":
             is_decided = True
             if details.get("signed_by"):
                 yield sentence("The desk approved it by {actor}, signed by {signed_by}, {at}.", line)
@@ -272,9 +272,9 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
         yield _decided_elsewhere(found)
 
 
-def _verdict(line: Line) -> Sentence:
+def _verdict(line: Entry) -> Sentence:
     details = line.details
-    surface = line.entry.surface
+    surface = line.surface
     # Discord sends no network address of the person who pressed.
     is_unknown = not details.get("address") and surface != "discord"
     return sentence(
@@ -292,7 +292,7 @@ def _verdict(line: Line) -> Sentence:
     )
 
 
-def _signed(line: Line) -> Iterator[Sentence]:
+def _signed(line: Entry) -> Iterator[Sentence]:
     """Yield who it was on Discord: its signature proves that."""
     if line.details.get("interaction"):
         who = "{discord} ({discord_id:code})" if line.details.get("discord") else "{discord_id:code}"
@@ -300,9 +300,9 @@ def _signed(line: Line) -> Iterator[Sentence]:
         yield sentence(form, line, evidence=PROVED, discord_id=line.details.get("discord_id", ""))
 
 
-def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
+def _decided_elsewhere(found: Sequence[Entry]) -> Sentence:
     if reported := _of_action(found, "message.approved", "message.rejected"):
-        how = reported[0].entry.action.removeprefix("message.")
+        how = reported[0].action.removeprefix("message.")
         form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
         return sentence(form, reported[0])
     if _of_action(found, "message.gone"):
@@ -312,32 +312,31 @@ def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
     return sentence("Nobody has decided it.")
 
 
-def _what_they_saw(found: Sequence[Line]) -> Iterator[Sentence]:
+def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield for each verdict what its reviewer had seen, and who else opened the message."""
     verdicts = _of_action(found, "verdict.given")
     opened = _of_action(found, "message.opened")
     for line in verdicts:
         yield from _seen(line, opened)
-    deciders = {line.entry.actor_id for line in verdicts}
-    readers = {line.actor: line for line in reversed(opened) if line.entry.actor_id not in deciders}
-    for line in sorted(readers.values(), key=lambda line: line.entry.pk):
+    deciders = {line.actor_id for line in verdicts}
+    readers = {line.actor: line for line in reversed(opened) if line.actor_id not in deciders}
+    for line in sorted(readers.values(), key=lambda line: line.pk):
         yield sentence("{actor} opened it, {at}, and gave no verdict.", line)
     if not verdicts and not readers:
         yield sentence("Nobody opened it on this desk.")
 
 
-def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
+def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
     details = verdict.details
-    entry = verdict.entry
-    same = (entry.actor_id, entry.fingerprint)
-    before = [one for one in opened if (one.entry.actor_id, one.entry.fingerprint) == same and one.entry.pk < entry.pk]
-    on_card = entry.surface == "discord" and not before
+    same = (verdict.actor_id, verdict.fingerprint)
+    before = [one for one in opened if (one.actor_id, one.fingerprint) == same and one.pk < verdict.pk]
+    on_card = verdict.surface == "discord" and not before
     if on_card:
         form = "{actor} pressed a button on its card in Discord without opening that version on the desk."
         yield sentence(form, verdict)
     elif before:
-        since = before[0].entry.at
-        shown = duration(float(details.get("seconds_shown") or int((entry.at - since).total_seconds())))
+        since = before[0].at
+        shown = duration(float(details.get("seconds_shown") or int((verdict.at - since).total_seconds())))
         form = "{actor} opened that version {since}, {shown:words} before deciding."
         yield sentence(form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown)
     else:
@@ -401,14 +400,14 @@ _SOURCES = {"webhook": ", as reported by MultiMail's webhook", "worker": ", as M
 _MOST_STEPS = 12
 
 
-def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
+def _what_became(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield what happened after the message was decided or bypassed the desk, in order."""
     steps = _of_action(found, *_REPORTS, *_STEPS)
     yield from map(_step, steps[:_MOST_STEPS])
     if len(steps) > _MOST_STEPS:
         yield sentence(f"{len(steps) - _MOST_STEPS - 1:,} more steps are listed below. The last one:")
         yield _step(steps[-1])
-    if steps and steps[-1].entry.action == "message.sent":
+    if steps and steps[-1].action == "message.sent":
         yield sentence("No delivery or bounce has been reported since.")
     if not steps:
         is_decided = _of_action(found, "decision.recorded")
@@ -420,15 +419,15 @@ def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence(waits if _of_action(found, "message.held") else "Nothing has been reported since.")
 
 
-def _step(line: Line) -> Sentence:
-    action = line.entry.action
+def _step(line: Entry) -> Sentence:
+    action = line.action
     details = line.details
-    surface = line.entry.surface
+    surface = line.surface
     outcome = details.get("outcome", "")
     did = f" ({_DID[outcome]})" if action in _STEPS and outcome in _DID else ""
     by = _SOURCES.get(surface, "") if action in _REPORTS else ""
     why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
-    by = ", by {actor}" if line.entry.actor_kind == "person" else by
+    by = ", by {actor}" if line.actor_kind == "person" else by
     # MultiMail repeats what the desk sent: these are not its own words.
     quoted_reason = "[, with the reason that the desk sent: “{why}”]" if reference else "[: “{why}”]"
     mark = "[, marked with our reference {reference:code}]"
@@ -436,7 +435,7 @@ def _step(line: Line) -> Sentence:
     return sentence(form, line, why=why, reference=reference)
 
 
-def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
+def _who_was_notified(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield where alerts about the message were delivered, and where they failed."""
     if shown := _of_action(found, "alert.delivered"):
         destinations = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
@@ -472,27 +471,27 @@ def _how_sealed(coverage: SealCoverage) -> Sentence:
 _MOST_REMOVALS = 1000
 
 
-def _what_was_removed(found: Sequence[Line]) -> Iterator[Sentence]:
+def _what_was_removed(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield how many entries lost their personal details and when: by request, or by age."""
     redacted = [line for line in found if line.is_redacted]
     if not redacted:
         return
     number = f"{len(redacted):,} of {len(found):,} entries" if len(redacted) < len(found) else "all entries"
     erased = _of_action(found, "ledger.details_erased")
-    at = erased[-1].entry.at if erased else _removed_by_age_at(redacted[-1])
+    at = erased[-1].at if erased else _removed_by_age_at(redacted[-1])
     actor = erased[-1].actor if erased else ""
     form = f"The personal details of {number} were removed[ on {{at}}][, by {{actor}}]."
     yield sentence(f"{form} The entries can still be checked.", at=at, actor=actor)
 
 
-def _removed_by_age_at(line: Line) -> datetime | None:
+def _removed_by_age_at(line: Entry) -> datetime | None:
     """Return when details as old as these were first removed, where the ledger still shows it."""
-    removals = Entry.objects.of_action("ledger.details_removed").after(line.entry.pk).oldest_first()
+    removals = Entry.objects.of_action("ledger.details_removed").after(line.pk).oldest_first()
     for removal in lines(removals[:_MOST_REMOVALS]):
         try:
             until = datetime.strptime(removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
         except ValueError:
             continue
-        if until >= line.entry.at:
-            return removal.entry.at
+        if until >= line.at:
+            return removal.at
     return None

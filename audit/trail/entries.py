@@ -1,63 +1,10 @@
 """Reads of the ledger for other apps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from audit.models import Entry, EntryQuerySet
-
-
-@dataclass(frozen=True)
-class Line:
-    """One entry, ready to show; `details` are empty where retention removed them."""
-
-    entry: Entry
-    details: dict[str, str]
-    about: str = ""
-
-    @property
-    def is_redacted(self) -> bool:
-        """Whether its personal details were removed. Each entry had some, and still has their hashes."""
-        return bool(self.entry.detail_hashes) and not self.details
-
-    @property
-    def subject(self) -> str:
-        """The subject of the message, from this entry or from another about it."""
-        return self.details.get("subject") or self.about
-
-    @property
-    def actor(self) -> str:
-        """The actor, by name unless the details were removed."""
-        return self.details.get("actor", f"{self.entry.actor_kind} {self.entry.actor_id}")
-
-    @property
-    def trigger(self) -> dict[str, str]:
-        """What the sender wrote about who started the message."""
-        return {
-            name.removeprefix("trigger."): value for name, value in self.details.items() if name.startswith("trigger.")
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the entry for scripts."""
-        entry = self.entry
-        return {
-            "id": entry.pk,
-            "at": entry.at.isoformat(),
-            "action": entry.action,
-            "actor_kind": entry.actor_kind,
-            "actor_id": entry.actor_id,
-            "actor": self.actor,
-            "surface": entry.surface,
-            "connection": entry.connection,
-            "message": str(entry.message) if entry.message else None,
-            "fingerprint": entry.fingerprint,
-            "trace": entry.trace,
-            "hash": entry.hash,
-            "details": self.details,
-            "details_removed": self.is_redacted,
-        }
 
 
 def recorded_actions(*, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str) -> set[str]:
@@ -90,20 +37,17 @@ def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
     return done.newest_first().values_list("action", flat=True).first() or ""
 
 
-def lines(entries: Any) -> list[Line]:
+def lines(entries: EntryQuerySet) -> list[Entry]:
     """Return entries with their details."""
-    return [line_of(entry) for entry in entries.with_details()]
+    return list(entries.with_details())
 
 
-def line_of(entry: Any) -> Line:
-    """Return an entry that was read `with_details`."""
-    return Line(entry, entry.details or {})
-
-
-def with_subjects(shown: list[Line]) -> list[Line]:
-    """Return the lines with the subjects of their messages, which most entries do not repeat, in one more query."""
-    wanted = {line.entry.message for line in shown if line.entry.message and not line.details.get("subject")}
+def with_subjects(shown: list[Entry]) -> list[Entry]:
+    """Add the subjects of their messages, which most entries do not repeat, in one more query."""
+    wanted = {line.message for line in shown if line.message and not line.details.get("subject")}
     actions = ("message.held", "message.fetched", "message.changed", "message.named")
     naming = Entry.objects.of_messages(wanted).filter(action__in=actions)
     known = dict(naming.oldest_first().values_list("message", "detail__fields__subject"))
-    return [replace(line, about=known.get(line.entry.message) or "") for line in shown]
+    for line in shown:
+        line.about = known.get(line.message) or ""
+    return shown

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import ActorLike, canonical_entry, record
-from audit.trail.entries import Line, lines
+from audit.trail.entries import lines
 from common.postgres import clock
 
 VERSION = 2
@@ -38,7 +38,7 @@ class Proof:
     data: dict[str, Any]
     # The newest seal.
     seal: Seal
-    lines: tuple[Line, ...]
+    lines: tuple[Entry, ...]
     has_details: bool
 
     @property
@@ -58,7 +58,7 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
         raise NotProvable(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
-    by_number = {line.entry.pk: line for line in found}
+    by_number = {line.pk: line for line in found}
     sealed = list(SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position"))
     if not sealed:
         raise NotProvable("No entry of this message is sealed yet. Try again in a few seconds.")
@@ -67,6 +67,7 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
         raise NotProvable(
             "The entries of this message are under too many seals. Export a bundle of the ledger instead."
         )
+    shown = [by_number[one.entry] for one in sealed]
     proved = {one.entry for one in sealed}
     details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
     data = {
@@ -75,18 +76,18 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
         "product": "Countersign",
         "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "message": str(message),
-        "about": _about([by_number[one.entry] for one in sealed]),
+        "about": _about(shown),
         "batches": list(_batches(seals, sealed, by_number, details)),
         "not_sealed": sorted(by_number.keys() - proved),
     }
-    made = Proof(data, seals[-1], tuple(by_number[one.entry] for one in sealed), with_details)
+    made = Proof(data, seals[-1], tuple(shown), with_details)
     if len(made.as_json().encode()) > MOST_BYTES:
         raise NotProvable("The proof of this message would be too large. Export a bundle of the ledger instead.")
     with transaction.atomic():
         record(
             "ledger.proof_taken",
             actor=actor,
-            connection=next((line.entry.connection for line in made.lines if line.entry.connection), None),
+            connection=next((line.connection for line in made.lines if line.connection), None),
             message=message,
             details={
                 "format": form,
@@ -98,11 +99,11 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
     return made
 
 
-def _about(found: Sequence[Line]) -> dict[str, Any]:
+def _about(found: Sequence[Entry]) -> dict[str, Any]:
     """Return the heading: what the proof is about. The verifier compares it with the entry that it names."""
-    decisions = [line.entry for line in found if line.entry.action in _DECISIONS]
-    acts = [line.entry for line in found if line.entry.actor_kind == "person"]
-    entry = (decisions or acts or [line.entry for line in found])[-1]
+    decisions = [entry for entry in found if entry.action in _DECISIONS]
+    acts = [entry for entry in found if entry.actor_kind == "person"]
+    entry = (decisions or acts or found)[-1]
     return {
         "action": entry.action,
         "actor": f"{entry.actor_kind} {entry.actor_id}",
@@ -114,7 +115,7 @@ def _about(found: Sequence[Line]) -> dict[str, Any]:
 def _batches(
     seals: Sequence[Seal],
     sealed: Sequence[SealedEntry],
-    by_number: dict[int, Line],
+    by_number: dict[int, Entry],
     details: dict[Any, EntryDetail],
 ) -> Iterator[dict[str, Any]]:
     under = defaultdict(list)
@@ -128,7 +129,7 @@ def _batches(
             "entries": [
                 {
                     "index": one.position - first,
-                    "entry": canonical_entry(by_number[one.entry].entry).decode(),
+                    "entry": canonical_entry(by_number[one.entry]).decode(),
                     "salt": bytes(details[one.entry].salt).hex() if one.entry in details else None,
                     "fields": details[one.entry].fields if one.entry in details else None,
                 }

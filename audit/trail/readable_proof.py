@@ -9,8 +9,8 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from audit.models import Entry
 from audit.trail.answers import SealCoverage, answers_of
-from audit.trail.entries import Line
 from audit.trail.proof import Proof
 from audit.trail.sentences import in_utc
 
@@ -29,7 +29,7 @@ def readable_proof(proof: Proof) -> str:
         "made_at": proof.data["made_at"][:19].replace("T", " "),
         "file": f"countersign-{proof.data['message']}.json",
         "answers": answers_of(proof.lines, coverage) if proof.has_details else (),
-        "rows": [(line, in_utc(line.entry.at), _details(line) if proof.has_details else {}) for line in proof.lines],
+        "rows": [(line, in_utc(line.at), _details(line) if proof.has_details else {}) for line in proof.lines],
         "has_details": proof.has_details,
         "not_sealed": proof.not_sealed,
         "seal": proof.seal,
@@ -37,7 +37,7 @@ def readable_proof(proof: Proof) -> str:
     return render_to_string("audit/readable_proof.html", context)
 
 
-def _details(line: Line) -> dict[str, str]:
+def _details(line: Entry) -> dict[str, str]:
     return {name: text for name, text in line.details.items() if name != "actor"}
 
 

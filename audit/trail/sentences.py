@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from audit.trail.entries import Line
+from audit.models import Entry
 from common.fingerprint import short_fingerprint
 
 # The evidence of a sentence: the sender claimed it, or it was verified.
@@ -53,7 +53,7 @@ _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 def sentence(
-    template: str, line: Line | None = None, *, evidence: str = "", verdict: str = "", **values: Any
+    template: str, line: Entry | None = None, *, evidence: str = "", verdict: str = "", **values: Any
 ) -> Sentence:
     """Return a sentence of this form. Only words of our own may stand in the template itself.
 
@@ -62,8 +62,8 @@ def sentence(
     details, `actor`, `at`, and `mark`, the short fingerprint.
     """
     if line is not None:
-        mark = short_fingerprint(line.entry.fingerprint) if line.entry.fingerprint else ""
-        values = {**line.details, "actor": line.actor, "at": line.entry.at, "mark": mark, **values}
+        mark = short_fingerprint(line.fingerprint) if line.fingerprint else ""
+        values = {**line.details, "actor": line.actor, "at": line.at, "mark": mark, **values}
     pieces: list[Piece] = []
     for optional, fixed in _PARTS.findall(template):
         if not optional or all(values.get(name) for name, _ in _FIELD.findall(optional)):

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from audit.models import Seal, SealedEntry
-from audit.trail.entries import Line
+from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
 
 # The chapter of an act, and the word for it in the chapter's heading. A heading has the words of what the chapter
@@ -109,7 +108,7 @@ _LONG = timedelta(minutes=1)
 class StoryEntry:
     """One entry of the story: how long after the one before, and where it is sealed, if it is."""
 
-    line: Line
+    line: Entry
     gap: str
     seal: int | None = None
     sealed_at: datetime | None = None
@@ -142,35 +141,35 @@ class Chapter:
         return f"{title[0].upper()}{title[1:]}{', again' if self.is_again else ''}"
 
 
-def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Chapter]:
+def chapters_of(found: Sequence[Entry], *, before: Entry | None = None) -> list[Chapter]:
     """Return the story of these entries, oldest first; `before` is the entry before the first of them."""
-    sealed = SealedEntry.objects.filter(entry__in=[line.entry.pk for line in found])
+    sealed = SealedEntry.objects.filter(entry__in=[line.pk for line in found])
     seals = dict(sealed.values_list("entry", "seal"))
     times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
     chapters: list[Chapter] = []
     kind = ""
     seen = set[str]()
     for line in found:
-        is_step = line.entry.action in STEPS
-        next_kind = kind if is_step and kind else _KIND_OF.get(line.entry.action) or kind or "held"
+        is_step = line.action in STEPS
+        next_kind = kind if is_step and kind else _KIND_OF.get(line.action) or kind or "held"
         if next_kind != kind:
             chapters.append(Chapter(next_kind, is_again=next_kind in seen))
             kind = next_kind
             seen.add(kind)
-        gap = line.entry.at - before.entry.at if before else timedelta()
+        gap = line.at - before.at if before else timedelta()
         later = f"{duration(gap.total_seconds())} later" if gap >= _LONG else ""
         runs = chapters[-1].runs
         if not runs or runs[-1].is_folded != is_step:
             runs.append(Run(is_step))
-        seal = seals.get(line.entry.pk)
+        seal = seals.get(line.pk)
         runs[-1].entries.append(StoryEntry(line, later, seal, times.get(seal) if seal else None))
         before = line
     return chapters
 
 
-def _word_of(line: Line) -> str:
+def _word_of(line: Entry) -> str:
     """Return the word for an act in the heading of its chapter; empty where its chapter says it already."""
-    action = line.entry.action
+    action = line.action
     if action == "verdict.given":
         return _VERDICTS.get(line.details.get("outcome", ""), "decided")
     return _WORD_OF.get(action, "other entries")

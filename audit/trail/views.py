@@ -51,11 +51,11 @@ def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str =
     if not found:
         raise Http404("No such message is recorded, or it is in a mailbox that you may not see.")
     shown = found[:PAGE]
-    next_after = shown[-1].entry.pk if len(found) > PAGE else None
+    next_after = shown[-1].pk if len(found) > PAGE else None
     if request.GET.get("format") == "json":
         entries_json = [line.as_json() for line in shown]
         return JsonResponse({"message": str(public_id), "entries": entries_json, "next_after": next_after})
-    before = lines(entries.before(shown[0].entry.pk).newest_first()[:1]) if after else []
+    before = lines(entries.before(shown[0].pk).newest_first()[:1]) if after else []
     context: dict[str, Any] = {
         "public_id": public_id,
         "summary": summary_of(public_id),

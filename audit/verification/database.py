@@ -68,7 +68,7 @@ def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifie
 
 
 def _item(entry: Any, sealed_hash: bytes | None, report: verifier.Report) -> verifier.Item:
-    if entry.details is not None and not are_found_by(entry.words or "", entry.details):
+    if entry.details and not are_found_by(entry.words or "", entry.details):
         report.find(f"The search words of entry {entry.pk} were changed: a search may not find it.")
     salt = None if entry.salt is None else bytes(entry.salt)
     return verifier.Item(canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details)

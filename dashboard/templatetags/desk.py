@@ -23,7 +23,7 @@ from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
     # Not at run time: the gateway alone has no ledger, and its process finds this module too.
-    from audit.trail import Line
+    from audit.models import Entry
 
 register = template.Library()
 
@@ -244,16 +244,16 @@ def tone(action: str) -> str:
 
 
 @register.filter
-def event_sentence(line: "Line") -> str:
+def event_sentence(line: "Entry") -> str:
     """Return what happened, to follow the actor's name, with the verdict or outcome if the details have one."""
     outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
-    if outcome and line.entry.action == "verdict.given":
+    if outcome and line.action == "verdict.given":
         return outcome
-    return f"{line.entry.sentence} ({outcome})" if outcome else line.entry.sentence
+    return f"{line.sentence} ({outcome})" if outcome else line.sentence
 
 
 @register.filter
-def facts(line: "Line") -> list[tuple[str, str]]:
+def facts(line: "Entry") -> list[tuple[str, str]]:
     """Return the details that the line's sentence does not contain, with the trigger by its short names."""
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)

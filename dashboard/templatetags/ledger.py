@@ -18,7 +18,7 @@ from dashboard.templatetags.desk import age, dated, event_sentence, facts, ink, 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from audit.trail import Line
+    from audit.models import Entry
     from audit.trail.sentences import Piece, Sentence
 
 register = template.Library()
@@ -40,9 +40,9 @@ def surface_word(surface: str) -> str:
 
 
 @register.filter
-def through(line: "Line") -> str:
+def through(line: "Entry") -> str:
     """Return through what somebody acted and from where, as `through Discord, from 10.0.0.7`."""
-    surface = line.entry.surface
+    surface = line.surface
     address = line.details.get("address", "")
     # A worker acts through nothing but itself.
     way = f"through {words.SURFACES.get(surface, surface)}" if surface and surface != "worker" else ""
@@ -50,7 +50,7 @@ def through(line: "Line") -> str:
 
 
 @register.filter
-def turned(line: "Line") -> list[tuple[str, str, str]]:
+def turned(line: "Entry") -> list[tuple[str, str, str]]:
     """Return what a setting was and is now: by its names where it has names, and of those only what differs."""
     was = line.details.get("before", "")
     now = line.details.get("after", "")
@@ -82,37 +82,36 @@ _LINE = """<li id="line-{}" class="{}">
 
 
 @register.simple_tag
-def ledger_line(line: "Line", *, links: bool = False, brief: bool = False) -> SafeString:
+def ledger_line(line: "Entry", *, links: bool = False, brief: bool = False) -> SafeString:
     """Return an entry as one of a list: a tag, because a page holds a hundred of them."""
-    entry = line.entry
     return format_html(
         _LINE,
-        entry.pk,
-        tone(entry.action),
-        age(entry.at) if brief else moment(entry.at),
+        line.pk,
+        tone(line.action),
+        age(line.at) if brief else moment(line.at),
         ink(capfirst(line.actor)),
         event_sentence(line),
-        line_message(line) if links and entry.message else "",
+        line_message(line) if links and line.message else "",
         line_details(line, turned(line), brief=brief),
         line_where(line, links=links, brief=brief),
     )
 
 
-def line_where(line: "Line", *, links: bool, brief: bool) -> SafeString:
+def line_where(line: "Entry", *, links: bool, brief: bool) -> SafeString:
     """Return through what an entry came, of which version it tells, and its number."""
-    whole = line.entry.fingerprint
+    whole = line.fingerprint
     form = '<span class="mono" title="{1}">{0}</span>'
     if links and not brief:
         form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
     mark = format_html(form, short(whole), whole, _audit()) if whole else ""
-    number = "" if brief else format_html(' <span class="nums" title="Entry number">#{}</span>', line.entry.pk)
+    number = "" if brief else format_html(' <span class="nums" title="Entry number">#{}</span>', line.pk)
     return format_html('<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number)
 
 
-def line_message(line: "Line") -> SafeString:
+def line_message(line: "Entry") -> SafeString:
     """Return the subject of the message that an entry is about, which leads to its audit trail."""
     subject = Truncator(line.subject).chars(140) or "a message"
-    return format_html(': <a class="text-link" href="{}">{}</a>', _trace(line.entry.message), ink(subject))
+    return format_html(': <a class="text-link" href="{}">{}</a>', _trace(line.message), ink(subject))
 
 
 @cache
@@ -127,7 +126,7 @@ def _trace(message: "UUID | None") -> str:
 
 
 @register.simple_tag
-def line_details(line: "Line", change: list[tuple[str, str, str]] | None = None, *, brief: bool = False) -> SafeString:
+def line_details(line: "Entry", change: list[tuple[str, str, str]] | None = None, *, brief: bool = False) -> SafeString:
     """Return what an entry says besides its sentence: a tag, because a page holds a hundred of them."""
     reason = line.details.get("reason", "")
     explanation = line.details.get("explanation", "")

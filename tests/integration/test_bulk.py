@@ -139,7 +139,7 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     done = [one for one in messages if one != messages[2]]
     assert {one.message_id for one in Decision.objects.all()} == {one.pk for one in done}
     verdict_lines = lines(Entry.objects.filter(action="verdict.given"))
-    assert {(line.entry.message, line.entry.fingerprint) for line in verdict_lines} == {
+    assert {(line.message, line.fingerprint) for line in verdict_lines} == {
         (one.public_id, one.revision.fingerprint) for one in done
     }
     (batch_line,) = lines(Entry.objects.filter(action="bulk.decided"))

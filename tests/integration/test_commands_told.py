@@ -29,7 +29,7 @@ def only_entry(action):
 
 
 def by(line):
-    return line.entry.actor_kind, line.entry.actor_id, line.entry.surface
+    return line.actor_kind, line.actor_id, line.surface
 
 
 def change_password(monkeypatch, email, *typed):
@@ -67,7 +67,7 @@ def test_command_line_gives_its_actions_a_trace_number(monkeypatch):
     runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
     line = only_entry("person.invited")
     assert by(line) == ("command", "first_admin", "command")
-    assert re.fullmatch("[0-9a-f]{16}", line.entry.trace)
+    assert re.fullmatch("[0-9a-f]{16}", line.trace)
 
 
 # A task gets its number at its start, outside of a test's transaction.
@@ -78,4 +78,4 @@ def test_worker_gives_each_run_a_trace_number(connection):
     done = sweep.apply()
     line = only_entry("decision.recorded")
     assert by(line) == ("rule", "expiry", "worker")
-    assert line.entry.trace == done.id.replace("-", "")[:16]
+    assert line.trace == done.id.replace("-", "")[:16]

@@ -30,8 +30,8 @@ def test_denied_message_is_recorded_with_actor_and_url_once_per_minute(signed_in
     assert [(one.details["method"], one.details["path"]) for one in others] == [
         ("GET", f"{path}body/"), ("POST", f"{path}undo/"),
     ]  # fmt: skip
-    assert (line.entry.actor_kind, line.entry.actor_id) == ("person", str(outsider.pk))
-    assert (line.entry.surface, str(line.entry.message)) == ("web", path.split("/")[2])
+    assert (line.actor_kind, line.actor_id) == ("person", str(outsider.pk))
+    assert (line.surface, str(line.message)) == ("web", path.split("/")[2])
     assert line.details == {
         "actor": "Olga", "address": "192.0.2.7", "method": "GET", "path": path, "status": "404",
     }  # fmt: skip

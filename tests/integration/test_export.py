@@ -75,7 +75,7 @@ def rows_of(text):
 
 
 def recorded(action):
-    return [(line.entry.actor_id, line.details) for line in lines(Entry.objects.of_action(action).oldest_first())]
+    return [(line.actor_id, line.details) for line in lines(Entry.objects.of_action(action).oldest_first())]
 
 
 def test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once(

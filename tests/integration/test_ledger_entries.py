@@ -45,14 +45,13 @@ def lines_of(action):
 
 
 def of(message, *actions):
-    return [line for line in lines(Entry.objects.of_message(message).oldest_first()) if line.entry.action in actions]
+    return [line for line in lines(Entry.objects.of_message(message).oldest_first()) if line.action in actions]
 
 
-def is_complete(line, person):
+def is_complete(entry, person):
     """Who, what, when (UTC, just now), from where, and by which request."""
-    entry = line.entry
-    assert (entry.actor_kind, entry.actor_id, line.details["actor"]) == ("person", str(person.pk), str(person))
-    assert (entry.surface, line.details["address"]) == ("web", HERE)
+    assert (entry.actor_kind, entry.actor_id, entry.details["actor"]) == ("person", str(person.pk), str(person))
+    assert (entry.surface, entry.details["address"]) == ("web", HERE)
     assert entry.at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=5)
     assert re.fullmatch("[0-9a-f]{16}", entry.trace)
@@ -78,10 +77,10 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
     )
     assert is_complete(came, reviewer)
     assert is_complete(left, reviewer)
-    assert (failed.entry.actor_kind, failed.entry.actor_id, failed.entry.surface) == ("anonymous", "", "web")
+    assert (failed.actor_kind, failed.actor_id, failed.surface) == ("anonymous", "", "web")
     assert (failed.details["email"], failed.details["address"]) == (reviewer.email, HERE)
-    assert failed.entry.trace
-    assert len({one.entry.trace for one in (failed, came, left)}) == 3
+    assert failed.trace
+    assert len({one.trace for one in (failed, came, left)}) == 3
 
 
 @pytest.fixture
@@ -106,9 +105,9 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed
     (decided,) = lines_of("decision.recorded")
     assert all(is_complete(line, reviewer) for line in (opened, verdict, decided, denied))
     for line in (opened, verdict, decided):
-        assert (line.entry.message, line.entry.fingerprint) == (message.public_id, message.revision.fingerprint)
-    assert verdict.entry.trace == decided.entry.trace, "of one request"
-    assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.entry.trace]
+        assert (line.message, line.fingerprint) == (message.public_id, message.revision.fingerprint)
+    assert verdict.trace == decided.trace, "of one request"
+    assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.trace]
     signed_in(admin).post("/rules/findings/first_contact/weigh/", {"points": "3"}, **here)
     assert is_complete(*lines_of("rule.weighed"), admin)
     signed_in(auditor).post("/audit/reports/rights/file/", {}, **here)
@@ -141,7 +140,7 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admi
         client, keys = signed_in(admin), {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes}
         client.post(reverse("add-connection"), {"place": "ours", "name": "Acme", **keys}, REMOTE_ADDR=HERE)
         (added,) = lines_of("connection.added")
-        of = {"connection_id": added.entry.connection}
+        of = {"connection_id": added.connection}
         for name in ("register-own-webhook", "test-own-webhook", "rotate-own-webhook"):
             last = Entry.objects.newest_first().first().pk
             client.post(reverse(name, kwargs=of), {"overlap": "day"}, REMOTE_ADDR=HERE)
@@ -172,13 +171,13 @@ def test_mail_that_was_never_held_is_told_whole(client):
     ):
         body = event_body(name, metadata=TRIGGER, sent_by_key="01KEY", sent_by_key_name="Invoices", **fields)
         assert post_event(client, connection, body).status_code == 200
-        (line,) = lines_of(action)
-        entry, details = line.entry, line.details
+        (entry,) = lines_of(action)
+        details = entry.details
         assert (entry.actor_kind, entry.actor_id, entry.surface) == ("webhook", "main", "webhook"), name
         assert (entry.connection, entry.message) == (connection.pk, Message.objects.latest("pk").public_id), name
         assert details["sender"] == fields.get("from", "support@yourteam.example")
         assert (details["subject"], details["recipients"]) == ("Your refund for order 4471", "dana@northwind.example")
-        assert (details["key"], line.trigger, details["address"]) == ("Invoices", TRIGGER, HERE), name
+        assert (details["key"], entry.trigger, details["address"]) == ("Invoices", TRIGGER, HERE), name
         assert entry.trace, name
 
 
@@ -192,8 +191,8 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
     upstream.answers["/v1/refusals"] = (200, {"refusals": [row], "cursor": None})
     read_refusals(connection.pk)
     (line,) = lines_of("message.refused_at_gate")
-    assert (line.entry.actor_kind, line.entry.surface) == ("webhook", "worker")
-    assert line.entry.connection == connection.pk
+    assert (line.actor_kind, line.surface) == ("webhook", "worker")
+    assert line.connection == connection.pk
     assert {name: line.details[name] for name in ("recipients", "refused", "rule", "key", "at the gate")} == {
         "recipients": "dana@x.example, lee@y.example",
         "refused": "dana@x.example",
@@ -215,8 +214,8 @@ def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, revie
     client.get(path, headers={"Sec-Purpose": "prefetch;prerender"})
     client.get(f"{path}body/")
     (served,) = of(message.public_id, "message.served", "message.opened")
-    assert (served.entry.action, served.entry.actor_id) == ("message.served", str(reviewer.pk))
-    assert served.entry.fingerprint == message.revision.fingerprint
+    assert (served.action, served.actor_id) == ("message.served", str(reviewer.pk))
+    assert served.fingerprint == message.revision.fingerprint
     for _ in range(2):
         client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
     assert looks(message) == ["message.served", "message.opened"]
@@ -245,7 +244,7 @@ def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for
 
 
 def looks(message):
-    return [line.entry.action for line in of(message.public_id, "message.served", "message.opened")]
+    return [line.action for line in of(message.public_id, "message.served", "message.opened")]
 
 
 # --- line 59
@@ -289,7 +288,7 @@ def test_name_that_the_sender_made_up_stands_in_no_entry(client):
     post_event(client, make_connection(), event_body(metadata=metadata))
     (line,) = lines_of("message.held")
     assert line.trigger == {"run_id": "run-7", "other": "dana@northwind.example: refund; Ticket: 81"}
-    assert not [name for name in line.entry.detail_hashes if "dana" in name or "icket" in name]
+    assert not [name for name in line.detail_hashes if "dana" in name or "icket" in name]
 
 
 def test_each_detail_is_committed_to_by_a_hash_with_a_salt_of_its_own_entry():

@@ -121,9 +121,9 @@ def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
     press(signed_in(reviewer), message)
     work()
     (asked,), (fetched,) = told("pictures.asked"), told("pictures.fetched")
-    assert (asked.entry.actor_id, asked.entry.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
+    assert (asked.actor_id, asked.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
     assert (asked.details["pictures"], asked.details["hosts"]) == ("2", "127.0.0.1 (2)")
-    assert (fetched.entry.actor_id, fetched.entry.message) == ("pictures", message.public_id)
+    assert (fetched.actor_id, fetched.message) == ("pictures", message.public_id)
     assert (fetched.details["loaded"], fetched.details["not_loaded"]) == ("1 of 2", "1 its server answered 404")
     assert fetched.details["hosts"] == "127.0.0.1 (2)"
     assert not any("lamp" in value for line in (asked, fetched) for value in line.details.values())

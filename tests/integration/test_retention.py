@@ -54,7 +54,7 @@ def test_details_past_their_retention_are_removed_entries_stay(message):
     assert list(Entry.objects.filter(pk__lte=before[-1]["id"]).oldest_first().values()) == before
     assert with_details() == {"message.fetched", "ledger.details_removed"}
     (removal,) = lines(Entry.objects.of_action("ledger.details_removed"))
-    assert (removal.details["entries"], removal.entry.actor_kind, removal.entry.surface) == ("1", "worker", "worker")
+    assert (removal.details["entries"], removal.actor_kind, removal.surface) == ("1", "worker", "worker")
     assert "UTC" in removal.details["up to"]
     (line,) = lines(held)
     assert (line.is_redacted, line.details, line.as_json()["details_removed"]) == (True, {}, True)
@@ -102,9 +102,9 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     for words in ("the details of 4 entries", "1 webhooks as they came", "versions, verdicts, comments and cards"):
         assert words in output
     message_lines = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    assert [line.entry.action for line in message_lines if not line.is_redacted] == ["ledger.details_erased"]
+    assert [line.action for line in message_lines if not line.is_redacted] == ["ledger.details_erased"]
     assert message_lines[-1].details["reason"] == "Asked for by the recipient, ticket 81"
-    assert (message_lines[-1].entry.actor_kind, message_lines[-1].entry.actor_id) == ("command", "audit_erase")
+    assert (message_lines[-1].actor_kind, message_lines[-1].actor_id) == ("command", "audit_erase")
     assert list(WebhookEvent.objects.values_list("email_id", flat=True)) == [other.upstream_id]
     assert not any(line.is_redacted for line in lines(Entry.objects.of_message(other.public_id)))
     message.refresh_from_db()

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 from django.db.models.functions import Now
 
-from alerts.cards.markup import PlainMarkup
+from alerts.cards.markup import Markup
 from alerts.cards.notice import notice_card
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Card, Delivery, Destination, UnplannedAct
@@ -105,7 +105,7 @@ def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_
     assert {one.about for one in Card.objects.all()} == {f"change/{entry.pk}"}
     assert Delivery.objects.count() == 2
     shown = {
-        one.name: str(notice_card(f"change/{entry.pk}", entry, one, PlainMarkup())) for one in Destination.objects.all()
+        one.name: str(notice_card(f"change/{entry.pk}", entry, one, Markup())) for one in Destination.objects.all()
     }
     assert ("Otto" in shown["headers"], "Otto" in shown["minimal"]) == (True, False)
 

@@ -148,7 +148,7 @@ def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_wait
     assert f"Message ID: `{email.pk}`" in body["content"]
     assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
     [entry] = recorded("command.given")
-    assert (entry.entry.actor_kind, entry.entry.surface) == ("person", "discord")
+    assert (entry.actor_kind, entry.surface) == ("person", "discord")
     expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
     assert expected.items() <= entry.details.items()
     assert "on its way" not in str(entry.details)
