@@ -95,13 +95,13 @@ def event_of(action: str) -> Event | None:
     return _BY_ACTION.get(action)
 
 
-def about_key(entry: Entry, *, brake: str = "") -> str:
+def about_key(entry: Entry) -> str:
     """Return the key of the card of an act that is about no message: "connection/4", or "refusal/171" by its entry.
 
-    A flood's is "brake/9"; `brake` is what the details of its entry say. Empty where there is no such card.
+    A flood's is "brake/9", by the details of its entry. Empty where there is no such card.
     """
     if entry.action in OF_BRAKE:
-        return f"brake/{brake}"
+        return f"brake/{entry.details.get('brake', '')}"
     if entry.action in (REFUSED, CHANGE_ASKED):
         return f"{'refusal' if entry.action == REFUSED else 'change'}/{entry.pk}"
     event = event_of(entry.action)

@@ -253,6 +253,7 @@ def record(
     entry.mac = mac_of(entry)
     entry.hash = entry_hash(entry)
     entry.save(force_insert=True)
+    entry.details = fields
     EntryDetail.objects.create(entry_id=entry.pk, salt=salt, fields=fields, words=found_by(fields, about, words))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

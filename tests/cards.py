@@ -1,5 +1,6 @@
 """Cards as Discord gets them, made straight from what the desk knows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from alerts.cards.answer import answer_card
@@ -14,7 +15,34 @@ from alerts.deliveries.deliver import card_content
 from alerts.models import Card, Delivery, Destination, Digest
 from approvals.decisions.status import Status
 from audit.models import Entry
-from mirror.models import Message
+from mirror.models import Message, Revision
+
+
+def facts_of(
+    *,
+    cc: Sequence[str] = (),
+    bcc: Sequence[str] = (),
+    files: Sequence[str] = (),
+    text: str = "",
+    facts: Any = (),
+    **fields: Any,
+) -> CardFacts:
+    """What a card knows of a message of these fields; `facts` are what it says besides."""
+    ordinary = {
+        "upstream_id": "01E",
+        "subject": "Your refund",
+        "sender": "support@yourteam.example",
+        "recipients": ["dana@northwind.example"],
+    }
+    message = Message(**ordinary | fields)
+    # No database has half characters.
+    message.upstream_id = message.upstream_id.encode(errors="replace").decode()
+    message.revision = Revision(
+        content={"cc": cc, "bcc": bcc, "attachments": [{"name": name} for name in files], "markdown": text},
+        coverage=["cc", "bcc"],
+        fingerprint="3bc6a0a582982ed",
+    )
+    return CardFacts(message, **dict(facts))
 
 
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:

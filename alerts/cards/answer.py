@@ -2,7 +2,6 @@
 
 from alerts.cards.markup import MAX_SHORT, Card, Markup, text_field
 from alerts.cards.message import card_status, desk_link
-from alerts.cards.reading import details_of
 from alerts.models import Destination
 from approvals.models import Decision
 from audit.models import Entry
@@ -78,5 +77,4 @@ def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
     """The reviewer's words, or what MultiMail repeats of them or says about a bounce."""
     if entry.action in _DECISIONS:
         return (decision.reason if decision else "") or without_references(message.upstream_reason)
-    details = details_of(entry)
-    return str(details.get("reason") or details.get("explanation") or "")
+    return entry.details.get("reason") or entry.details.get("explanation") or ""

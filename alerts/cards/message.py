@@ -1,8 +1,7 @@
 """The card of a message: what it may say at a destination's level of privacy, and where the message is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -51,37 +50,29 @@ _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card may say about one message."""
+    """A message, and what its card says besides, at a level of privacy."""
 
-    upstream_id: str
-    link: str
-    subject: str
-    sender: str
-    recipients: tuple[str, ...]
-    trigger: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
+    message: Message
+    privacy: str = Destination.Privacy.HEADERS
     risk: str = ""
-    privacy: str = "headers"
-    text: str = ""
-    held_at: datetime | None = None
-    expires_at: datetime | None = None
+    risk_level: str = ""
+    # The first address that looks like a known name, and that name.
+    alike: tuple[str, str] | None = None
     claimed_by: str = ""
     # "1 of 2, by Ana Ferreira", where several people have to approve it.
     approvals: str = ""
-    risk_level: str = ""
     # Whether a standing approval approved it and anybody can stop it.
     is_stoppable: bool = False
-    # Who else receives it, and the attachments' names, as far as the content is here.
-    copies: tuple[str, ...] = ()
-    blind_copies: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    # The first address that looks like a known name, and that name.
-    alike: tuple[str, str] | None = None
 
     @property
     def is_minimal(self) -> bool:
         """Whether no subject, no name and no whole address may be shown."""
         return self.privacy == Destination.Privacy.MINIMAL
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The content of the message, as far as it is here."""
+        return self.message.revision.content if self.message.revision else {}
 
 
 def card_of_message(message: Message, destination: Destination, markup: Markup) -> Card:
@@ -91,33 +82,18 @@ def card_of_message(message: Message, destination: Destination, markup: Markup) 
 
 
 def message_facts(message: Message, destination: Destination) -> CardFacts:
-    """Return what the card of `message` may say there. The message's text is shown at the fullest level only."""
-    revision = message.revision
-    is_full = destination.privacy == Destination.Privacy.FULL
-    findings = revision.findings if revision else []
+    """Return what the card of `message` may say there."""
+    findings = message.revision.findings if message.revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
     claim = Claim.objects.filter(message=message).live().select_related("person").first() if is_held else None
     newest = latest_decision(message) if is_held else None
-    content = revision.content if revision else {}
     return CardFacts(
-        copies=copied_to(revision, "cc") if revision else (),
-        blind_copies=copied_to(revision, "bcc") if revision else (),
-        files=tuple(str(one["name"]) for one in content.get("attachments") or ()),
-        upstream_id=message.upstream_id,
-        link=desk_link(message),
-        subject=message.subject,
-        sender=message.sender,
-        recipients=tuple(map(str, message.recipients)),
-        trigger=message.trigger,
-        fingerprint=revision.short_fingerprint if revision else "",
+        message,
+        destination.privacy,
         risk=", ".join(risk.words[:MAX_RISK_WORDS]),
         risk_level=risk.level,
-        privacy=destination.privacy,
-        text=str(content.get("markdown") or "") if is_full else "",
         alike=next(alike_pairs(findings), None),
-        held_at=message.held_at,
-        expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",
         approvals=approvals_of(message) if is_held else "",
         is_stoppable=newest is not None and newest.is_stoppable,
@@ -155,15 +131,16 @@ def card_status(message: Message) -> Status:
 
 def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     """Return the card: amber while the message is held, and its outcome in colour and words afterwards."""
-    title = "A message" if facts.is_minimal else facts.subject.strip() or "(no subject)"
+    title = "A message" if facts.is_minimal else facts.message.subject.strip() or "(no subject)"
     # A reason given elsewhere may hold an address.
     detail = markup.literal(without_addresses(status.detail) if facts.is_minimal else status.detail)
     is_open = status.tone in OPEN_TONES
+    link = desk_link(facts.message)
     way_on = "Read it and decide" if is_open else "Read it, or stop it" if facts.is_stoppable else ""
     return Card(
         title=markup.plain(title, MAX_TITLE),
-        url=facts.link,
-        description=_headline(status, detail, markup) + (f"\n{markup.link(way_on, facts.link)}" if way_on else ""),
+        url=link,
+        description=_headline(status, detail, markup) + (f"\n{markup.link(way_on, link)}" if way_on else ""),
         tone=status.tone,
         fields=[
             *_envelope_fields(facts, markup),
@@ -196,22 +173,26 @@ def _headline(status: Status, detail: str, markup: Markup) -> str:
 
 def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
     minimal = facts.is_minimal
-    started = triggered_by(facts.trigger)
-    sender = masked_address(facts.sender) if minimal else facts.sender
+    message = facts.message
+    started = triggered_by(message.trigger)
+    sender = masked_address(message.sender) if minimal else message.sender
     fields = [
         text_field(markup, "From", sender, MAX_SHORT, inline=True),
-        _address_field("To", facts.recipients, MAX_VALUE, markup, minimal=minimal),
+        _address_field("To", message.recipients, MAX_VALUE, markup, minimal=minimal),
     ]
-    for name, addresses in (("Cc", facts.copies), ("Bcc", facts.blind_copies)):
+    revision = message.revision
+    copies = [("Cc", copied_to(revision, "cc")), ("Bcc", copied_to(revision, "bcc"))] if revision else []
+    for name, addresses in copies:
         if addresses:
             # On rows of their own, as all below: three columns are too narrow for addresses.
             one = _address_field(name, addresses, MAX_FINDINGS, markup, minimal=minimal)
             fields.append(replace(one, inline=False))
-    if facts.files and minimal:
-        fields.append(text_field(markup, "Files", str(len(facts.files)), MAX_SHORT, inline=True))
-    elif facts.files:
-        names = facts.files[:MAX_FILES]
-        rest = len(facts.files) - len(names)
+    files = [str(one["name"]) for one in facts.content.get("attachments") or ()]
+    if files and minimal:
+        fields.append(text_field(markup, "Files", str(len(files)), MAX_SHORT, inline=True))
+    elif files:
+        names = files[:MAX_FILES]
+        rest = len(files) - len(names)
         fields.append(_field_with_rest("Files", ", ".join(names), rest, MAX_FINDINGS, markup, inline=False))
     shown = without_addresses(started) if minimal else started
     return [*fields, text_field(markup, "Triggered by", shown, MAX_SHORT)]
@@ -219,7 +200,7 @@ def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
 
 def _address_field(name: str, addresses: Sequence[str], limit: int, markup: Markup, *, minimal: bool) -> Field:
     shown = addresses[:MAX_RECIPIENTS]
-    value = ", ".join(masked_address(one) if minimal else one for one in shown)
+    value = ", ".join(masked_address(str(one)) if minimal else str(one) for one in shown)
     return _field_with_rest(name, value, len(addresses) - len(shown), limit, markup, inline=len(shown) < 2)
 
 
@@ -231,10 +212,13 @@ def _field_with_rest(name: str, value: str, rest: int, limit: int, markup: Marku
 
 
 def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
-    if facts.held_at is None:
+    message = facts.message
+    if message.held_at is None:
+        # It is a sample.
         return []
-    moments = [("Held", facts.held_at), *([("Expires", facts.expires_at)] if facts.expires_at else [])]
-    fields = [moment_field(markup, name, at) for name, at in moments]
+    fields = [moment_field(markup, "Held", message.held_at)]
+    if message.expires_at:
+        fields.append(moment_field(markup, "Expires", message.expires_at))
     if facts.approvals:
         fields.append(text_field(markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True))
     return [*fields, text_field(markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)]
@@ -247,11 +231,14 @@ def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
         fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
     if facts.alike and not facts.is_minimal:
         fields.append(Field("Look-alike", markup.aligned(_marked_letters(*facts.alike)), is_formatted=True))
-    if facts.privacy == Destination.Privacy.FULL and facts.text.strip():
-        fields.append(text_field(markup, "Message", facts.text.strip(), MAX_EXCERPT))
-    fields.append(text_field(markup, "Message ID", facts.upstream_id, MAX_SHORT, inline=True))
-    if facts.fingerprint:
-        fields.append(text_field(markup, "Fingerprint", facts.fingerprint, MAX_SHORT, inline=True))
+    text = str(facts.content.get("markdown") or "").strip()
+    if facts.privacy == Destination.Privacy.FULL and text:
+        fields.append(text_field(markup, "Message", text, MAX_EXCERPT))
+    message = facts.message
+    fields.append(text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True))
+    if message.revision:
+        fingerprint = message.revision.short_fingerprint
+        fields.append(text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True))
     return fields
 
 

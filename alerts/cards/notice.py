@@ -7,7 +7,6 @@ from django.urls import reverse
 
 from alerts.cards.markup import Card, Markup, moment_field, text_field
 from alerts.cards.message import triggered_by
-from alerts.cards.reading import details_of
 from alerts.ledger_events import CHANGE_ASKED, REFUSED
 from alerts.models import Destination
 from approvals.decisions.status import Status
@@ -59,7 +58,7 @@ _UNKNOWN = Status("Changed", "plain", "Open the desk.")
 def notice_card(about: str, entry: Entry | None, destination: Destination, markup: Markup) -> Card:
     """Return the card about `about`, such as "connection/4" or "desk", after the act of `entry`."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
-    details = details_of(entry) if entry is not None else {}
+    details = entry.details if entry is not None else {}
     if entry is not None and entry.action == REFUSED:
         return _refusal_card(entry, details, markup, minimal=minimal)
     if entry is not None and entry.action == CHANGE_ASKED:
@@ -74,7 +73,7 @@ def notice_card(about: str, entry: Entry | None, destination: Destination, marku
 
 def newest_entry(about: str, planned: int | None) -> Entry | None:
     """Return the act that the card shows: the newest, because several may have asked for one post."""
-    entries = Entry.objects.select_related("detail")
+    entries = Entry.objects.with_details()
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
     if kind == "connection" and number is not None:

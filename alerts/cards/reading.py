@@ -1,6 +1,4 @@
-"""Reads what cards and events show of an act and of its message."""
-
-from collections.abc import Mapping
+"""Reads what cards and events show of a message."""
 
 from django.db.models import Prefetch
 from django.utils import timezone
@@ -8,15 +6,8 @@ from django.utils import timezone
 from approvals.decisions.demands import demands_for
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from audit.models import Entry
 from common.actors import worker
 from mirror.models import Message
-
-
-def details_of(entry: Entry) -> Mapping[str, str]:
-    """Return the details of an entry, none where they were removed."""
-    details: Mapping[str, str] = entry.detail.fields if hasattr(entry, "detail") else {}
-    return details
 
 
 def read_message(key: int | None) -> Message:

@@ -74,7 +74,7 @@ def card_content(delivery: Delivery) -> CardContent:
         card = digest_card(rows, queue, markup)
     elif delivery.card is None:
         message = delivery.message = read_message(delivery.message_id)
-        entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
+        entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, markup)
     elif about := delivery.card.about:
         card = notice_card(about, newest_entry(about, delivery.entry), destination, markup)

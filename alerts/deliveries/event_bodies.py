@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from alerts.cards.reading import details_of, read_message
+from alerts.cards.reading import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.ledger_events import event_of
@@ -51,7 +51,7 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
     """Post the event of this delivery once, the same at every attempt. Raises as every channel does."""
     # Made for another level of privacy, it could reveal more than it may now.
     if not delivery.request or json.loads(delivery.request)["data"]["privacy"] != destination.privacy:
-        entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
+        entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         if delivery.message_id is not None:
             delivery.message = read_message(delivery.message_id)
         delivery.event_id = delivery.event_id or _event_id(entry)
@@ -77,7 +77,7 @@ def event_body(entry: Entry, message: Message | None, destination: Destination, 
 
 def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str) -> dict[str, Any]:
     """Return the data of an act, with the names of MultiMail's own events; of the message, as it is now."""
-    details = details_of(entry)
+    details = entry.details
     slugs = Connection.objects.filter(pk=entry.connection or 0).values_list("slug", flat=True)
     data = {
         "event": name,

@@ -4,7 +4,7 @@ An act and the note that it has to be planned are committed together; a worker p
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,6 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts import tasks
-from alerts.cards.reading import details_of
 from alerts.channels import channel_of
 from alerts.ledger_events import BRAKE, ENDS, EVENTS, HELD, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
@@ -83,9 +82,6 @@ ANSWERED = ("message.approved", "message.rejected", "message.delivered", "messag
 SET_APART = "message.set_apart"
 
 
-Recorded = tuple[Entry, Mapping[str, str]]
-
-
 @dataclass(frozen=True)
 class Act:
     """An act of the ledger, and what it is about: a message, or what has a card by the key `about`."""
@@ -129,7 +125,7 @@ def _plan_some(keys: Collection[int]) -> int:
     take_lock("planning of alerts")
     waiting = UnplannedAct.objects.filter(pk__in=keys)
     planned = []
-    for entry in Entry.objects.select_related("detail").filter(pk__in=waiting).order_by("pk"):
+    for entry in Entry.objects.with_details().filter(pk__in=waiting).order_by("pk"):
         try:
             with transaction.atomic():
                 _plan_entry(entry)
@@ -146,7 +142,7 @@ def _plan_entry(entry: Entry) -> None:
         return
     there = list(Destination.objects.for_planning(at=entry.at))
     if there:
-        [act] = read_acts([(entry, details_of(entry))])
+        [act] = read_acts([entry])
         destinations = plan(act, there)
         if destinations:
             countdown = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
@@ -185,22 +181,22 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
     return [one.pk for one in sorted(destinations, key=lambda one: one.failures) if one.pk in planned]
 
 
-def read_acts(recorded: Collection[Recorded]) -> list[Act]:
-    """Return what these entries with their details are about."""
-    messages = Message.objects.filter(public_id__in=[entry.message for entry, _ in recorded if entry.message])
+def read_acts(entries: Collection[Entry]) -> list[Act]:
+    """Return what these entries are about, which were read `with_details`."""
+    messages = Message.objects.filter(public_id__in=[entry.message for entry in entries if entry.message])
     by_id = {one.public_id: one for one in messages.only("public_id", "trigger", "mailbox", "subject")}
     # What is about no message names its mailbox in its details, if it has one.
-    named = [details["mailbox"] for entry, details in recorded if not entry.message and "mailbox" in details]
+    named = [one.details["mailbox"] for one in entries if not one.message and "mailbox" in one.details]
     mailboxes = Mailbox.objects.filter(address__in=named)
     by_address = {(one.connection_id, one.address): one.pk for one in mailboxes}
     acts = []
-    for entry, details in recorded:
+    for entry in entries:
         if entry.message:
             message = by_id.get(entry.message)
             acts.append(Act(entry, message, "", message.mailbox_id if message else None))
         else:
-            mailbox = by_address.get((entry.connection or 0, details.get("mailbox", "")))
-            acts.append(Act(entry, None, about_key(entry, brake=details.get("brake", "")), mailbox))
+            mailbox = by_address.get((entry.connection or 0, entry.details.get("mailbox", "")))
+            acts.append(Act(entry, None, about_key(entry), mailbox))
     return acts
 
 

@@ -1,11 +1,10 @@
 """What a destination would show or receive, from made-up acts and the code of the real thing. Nothing is stored."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 from alerts.cards.markup import Card, Markup
 from alerts.cards.message import CardFacts, message_card
@@ -16,7 +15,7 @@ from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
 from alerts.ledger_events import CHANGE_ASKED, REFUSED, Event, about_key, event_of
 from alerts.models import Destination
 from approvals.decisions.status import Status
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
 from mirror.states import MessageState
 
@@ -26,7 +25,9 @@ RECIPIENT = "dana@northwind.example"
 TEXT = "Hello Dana, your refund of 84 euros is on its way and arrives within five days."
 UPSTREAM_ID = "01JSAMPLE"
 RUN = "refund-7"
-_FINGERPRINT = sha256(TEXT.encode()).hexdigest()
+_HASH = sha256(TEXT.encode()).hexdigest()
+# Shown as 7F3A-19C2-K0QD.
+_FINGERPRINT = "3bc6a0a582982ed"
 _AT = datetime(2026, 1, 15, 10, 42, tzinfo=UTC)
 # The message's state after each act, as the desk and as MultiMail have it; after others it is held.
 _AFTER = {
@@ -69,17 +70,6 @@ _STATUSES = {
     "email.received": Status("Received", "plain"),
     "decision.unknown": Status("Not known", "rose", "It is not known whether the decision took effect"),
 }
-_FACTS: Mapping[str, Any] = {
-    "upstream_id": UPSTREAM_ID,
-    "link": "",
-    "subject": SUBJECT,
-    "sender": SENDER,
-    "recipients": (RECIPIENT,),
-    "trigger": {"run_id": RUN},
-    "fingerprint": "7F3A-19C2-K0QD",
-    "risk": "first message to this address",
-    "text": TEXT,
-}
 _MARKUP = Markup()
 
 
@@ -114,14 +104,15 @@ def event_samples(events: Iterable[Event], destination: Destination, connection:
 
 def _shown(event: Event, destination: Destination, connection: int | None) -> tuple[Card | None, str]:
     action = event.actions[0]
-    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_FINGERPRINT)
-    entry.detail = EntryDetail(fields=_DETAILS.get(action, {}))
+    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_HASH, fingerprint=_HASH)
+    entry.details = _DETAILS.get(action, {})
     if not channel_of(destination.kind).posts_cards:
         message = _sample_message(action) if event.about == "message" else None
         body = event_body(entry, message, destination)
         return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     if event.about == "message":
-        facts = CardFacts(**_FACTS, privacy=destination.privacy)
+        message = _sample_message("message.held")
+        facts = CardFacts(message, destination.privacy, risk="first message to this address")
         return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
     return notice_card(about_key(entry), entry, destination, _MARKUP), ""
 
@@ -142,6 +133,6 @@ def _sample_message(action: str) -> Message:
         recipients=[recipient],
         subject=SUBJECT,
         trigger={} if is_inbound else {"run_id": RUN},
-        revision=Revision(content={"markdown": TEXT}, fingerprint=_FINGERPRINT),
+        revision=Revision(content={"markdown": TEXT}, coverage=["cc", "bcc"], fingerprint=_FINGERPRINT),
         upstream_decided_by="Rita Moreno" if state == MessageState.APPROVED else "",
     )

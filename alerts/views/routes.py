@@ -7,7 +7,6 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from alerts.cards.reading import details_of
 from alerts.channels import channel_of
 from alerts.deliveries.planning import Act, asks, read_acts
 from alerts.destinations import commands
@@ -60,8 +59,8 @@ def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> Ht
 def newest_acts() -> list[Act]:
     """Return the newest acts that are events."""
     named = [action for event in EVENTS for action in event.actions]
-    entries = Entry.objects.filter(action__in=named).select_related("detail").newest_first()[:MAX_ACTS]
-    return read_acts([(entry, details_of(entry)) for entry in entries])
+    entries = Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
+    return read_acts(entries)
 
 
 def _scope_choices() -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ def refusal_since(last: Seal | None) -> Entry | None:
     refusals = Entry.objects.of_action(BROKEN).filter(actor_kind=SEALER.kind, actor_id=SEALER.id)
     if last is not None:
         refusals = refusals.filter(at__gt=last.at)
-    return refusals.select_related("detail").newest_first().first()
+    return refusals.with_details().newest_first().first()
 
 
 @transaction.atomic

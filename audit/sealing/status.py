@@ -84,8 +84,7 @@ def sealing_state(now: datetime) -> SealingState:
 
 def _why_stopped(last: Seal | None) -> str:
     if refusal := refusal_since(last):
-        detail = getattr(refusal, "detail", None)
-        return str(detail.fields.get("reason", "")) if detail else "The ledger failed verification."
+        return refusal.details.get("reason") or "The ledger failed verification."
     if last and last.expected_key not in signing.public_keys():
         return signing.missing_key(last.expected_key)
     return restoring.why_not_automatic(last, cluster_id()) if last else ""

@@ -197,7 +197,7 @@ def test_ids_follow_the_order_of_actions_and_each_action_is_planned_once(message
     assert [one.entry for one in of_events] == [entry.pk for entry in entries]
     with transaction.atomic():
         for entry in entries:
-            plan(*read_acts([(entry, {})]), Destination.objects.for_planning())
+            plan(*read_acts([entry]), Destination.objects.for_planning())
     assert planned() == before
 
 

@@ -52,7 +52,7 @@ def card_fields(card):
 def act(message, action, **details):
     actor = webhook(message.connection.slug, surface="worker")
     record(action, actor=actor, connection=message.connection_id, message=message.public_id, details=details)
-    return Entry.objects.select_related("detail").latest("pk")
+    return Entry.objects.with_details().latest("pk")
 
 
 def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(connection, reviewer, destination):

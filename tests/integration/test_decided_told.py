@@ -60,7 +60,7 @@ def test_decision_made_elsewhere_is_announced_before_its_sent_event(client, mess
         assert delivered_events() == ["message.approved", "message.bounced"]
     receive_events(client, message, "message.sent")
     assert delivered_events() == ["message.approved", "message.sent"]
-    entry = Entry.objects.select_related("detail").get(action="message.approved")
+    entry = Entry.objects.with_details().get(action="message.approved")
     assert entry.detail.fields["found"] == "it is sent, which no event had reported"
     receive_events(client, message, "message.delivered", "oversight.approved")
     assert delivered_events() == ["message.approved", "message.sent"]

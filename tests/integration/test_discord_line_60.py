@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.cards.message import CardFacts
+from alerts.cards.message import desk_link
 from alerts.channels import channel_of
 from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import escape
@@ -24,7 +24,7 @@ from demo.discord.markdown import render
 from demo.discord.messages import count_pings
 from rendering.invisibles import stripped
 from tests.alerting import deliver
-from tests.cards import embed
+from tests.cards import embed, facts_of
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.standin import multimail
@@ -75,18 +75,16 @@ def test_invisible_characters_are_marked():
 
 @given(
     st.builds(
-        CardFacts,
+        facts_of,
         upstream_id=anything,
-        link=st.just("https://desk.example/approvals/1/"),
         subject=marked_up,
         sender=marked_up,
-        recipients=st.lists(marked_up, max_size=4).map(tuple),
-        copies=st.lists(marked_up, max_size=2).map(tuple),
-        files=st.lists(marked_up, max_size=2).map(tuple),
+        recipients=st.lists(marked_up, max_size=4),
+        cc=st.lists(marked_up, max_size=2),
+        files=st.lists(marked_up, max_size=2),
         trigger=st.dictionaries(st.sampled_from(["discord_user", "discord_channel", "run_id"]), marked_up),
-        risk=marked_up,
         text=marked_up,
-        privacy=st.sampled_from(["minimal", "headers", "full"]),
+        facts=st.fixed_dictionaries({"risk": marked_up, "privacy": st.sampled_from(["minimal", "headers", "full"])}),
     ),
     marked_up,
 )
@@ -96,17 +94,17 @@ def test_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, d
     card = body["embeds"][0]
     texts = [card["description"], *(one["value"] for one in card["fields"])]
     links = re.findall('href="([^"]*)"', "".join(map(render, texts)) + render(card["title"], links=False))
-    assert set(links) <= {facts.link}
+    assert set(links) <= {desk_link(facts.message)}
     assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
 
 
 def test_longest_card_is_taken():
     for long in ("😀*" * 3000, "x" * 6000):
         many = (long,) * 9
-        facts = CardFacts(
-            *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", long),
-            held_at=timezone.now(), expires_at=timezone.now(), claimed_by=long,
-            copies=many, blind_copies=many, files=many,
+        facts = facts_of(
+            upstream_id=long, subject=long, sender=long, recipients=many, trigger={"discord_user": long}, text=long,
+            held_at=timezone.now(), expires_at=timezone.now(), cc=many, bcc=many, files=many,
+            facts={"risk": long, "privacy": "full", "claimed_by": long},
         )  # fmt: skip
         assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}, long[:3]
 

@@ -101,7 +101,7 @@ def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_
         ask(lambda: give(actor=actor_of(admin)), actor_of(admin), "Otto stands in.")
     assert UnplannedAct.objects.count() == 1
     assert [plan_waiting(), plan_waiting()] == [1, 0]
-    entry = Entry.objects.select_related("detail").get(action="change.asked")
+    entry = Entry.objects.with_details().get(action="change.asked")
     assert {one.about for one in Card.objects.all()} == {f"change/{entry.pk}"}
     assert Delivery.objects.count() == 2
     shown = {

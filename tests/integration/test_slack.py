@@ -9,7 +9,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.cards.message import CardFacts, message_card
+from alerts.cards.message import desk_link, message_card
 from alerts.channels import channel_of
 from alerts.channels.slack.blocks import Mrkdwn, card_body, short_body
 from alerts.channels.slack.channel import webhook_error
@@ -20,6 +20,7 @@ from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
 from tests.alerting import deliver
+from tests.cards import facts_of
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.slack import CHANNEL, HOOK, TOKEN, controls_in, find_error, slack, texts_of
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.django_db
 REAL = f"https://hooks.slack.com{HOOK}"
 SECRETS = ("tokenthatnobodymaysee", TOKEN)
 HOSTILE = "<!channel> <@U012> <https://evil.example|click> & *bold* _it_ ~s~ `c` @here \u202e &lt;!here&gt;"
-LINK = "https://desk.example/approvals/1/"
 
 
 @pytest.fixture
@@ -181,15 +181,17 @@ def test_level_of_privacy_holds_and_nothing_of_mail_acts_in_slack(standin, conne
 )
 def test_any_text_is_shown_literally_within_the_limits(text):
     at = datetime(2026, 3, 1, 9, tzinfo=UTC)
-    facts = CardFacts(
-        text, LINK, text, text, (text,) * 7, {"discord_user": text}, "7F3A", text, "full", text, at, at, text,
-        files=(text,), copies=(text,),
+    facts = facts_of(
+        upstream_id=text, subject=text, sender=text, recipients=[text] * 7, trigger={"discord_user": text},
+        text=text, held_at=at, expires_at=at, files=[text], cc=[text],
+        facts={"risk": text, "privacy": "full", "claimed_by": text},
     )  # fmt: skip
+    link = desk_link(facts.message)
     body = card_body(message_card(facts, Status("Held", "amber", text), Mrkdwn()))
     for one in (body, short_body(body)):
         assert find_error(one) == ""
-        assert {control.split("|")[0].split("^")[0].strip("<>") for control in controls_in(one)} <= {LINK, "!date"}
-    description = body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + LINK, "")
+        assert {control.split("|")[0].split("^")[0].strip("<>") for control in controls_in(one)} <= {link, "!date"}
+    description = body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + link, "")
     assert not set("*_~`") & set(description.partition("\n")[0])
 
 

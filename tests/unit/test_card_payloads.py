@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alerts.cards.digest import Row
 from alerts.cards.markup import OPEN_TONES, cut, units
-from alerts.cards.message import CardFacts, triggered_by
+from alerts.cards.message import desk_link, triggered_by
 from alerts.channels.discord.embeds import Button, buttons, custom_id, payload, read_custom_id, shortened
 from alerts.channels.discord.markdown import escape, literal
 from alerts.channels.discord.replies import reason_form
@@ -20,7 +20,7 @@ from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.messages import count_pings
-from tests.cards import digest_body, embed
+from tests.cards import digest_body, embed, facts_of
 
 with warnings.catch_warnings():
     # It imports a module of the standard library that goes away, for voices.
@@ -42,25 +42,17 @@ TONES = ("amber", "orange", "green", "rose", "blue", "violet", "plain")
 words = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=120))
 
 
-def facts(text, privacy="headers", **more):
-    return CardFacts(
-        upstream_id=text, link=LINK, subject=text, sender=text, recipients=(text,) * 7,
-        trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, fingerprint="7F3A-19C2-K0QD",
-        risk=text, privacy=privacy, text=text, held_at=HELD_AT, expires_at=EXPIRES_AT, claimed_by=text,
-        **more,
+def facts(text, privacy="headers"):
+    return facts_of(
+        upstream_id=text, subject=text, sender=text, recipients=[text] * 7, held_at=HELD_AT, expires_at=EXPIRES_AT,
+        trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, text=text,
+        facts={"risk": text, "privacy": privacy, "claimed_by": text},
     )  # fmt: skip
 
 
-def card_of(status=HELD, **more):
+def card_of(**facts):
     """Return the card of an ordinary message."""
-    fields = {
-        "upstream_id": "01E",
-        "link": LINK,
-        "subject": "Your refund",
-        "sender": "support@yourteam.example",
-        **more,
-    }
-    return embed(CardFacts(**{"recipients": ("dana@northwind.example",), "fingerprint": "7F3A", **fields}), status)
+    return embed(facts_of(facts=facts), HELD)
 
 
 def bot_body(text, tone="amber", privacy="headers"):
@@ -183,7 +175,7 @@ def test_any_text_makes_cards_digests_and_short_forms_within_the_limits(text, to
 def test_no_text_of_others_becomes_a_link_or_a_time(text):
     body = bot_body(text, privacy="full")
     html = "".join(render(one) for one in strings_of(body["embeds"]))
-    assert set(re.findall('href="([^"]*)"', html)) <= {LINK}
+    assert set(re.findall('href="([^"]*)"', html)) <= {desk_link(facts(text).message)}
     # Held and Expires are ours; no other moment can be written by mail.
     stamps = re.findall(r"(?<!\\)<t:[0-9]+:R>", json.dumps(body))
     assert stamps == [f"<t:{int(one.timestamp())}:R>" for one in (HELD_AT, EXPIRES_AT)]
@@ -235,7 +227,7 @@ def test_custom_id_that_the_desk_never_wrote_is_nothing():
 
 
 def test_long_list_of_recipients_fits_and_says_how_many_are_not_named():
-    card = card_of(recipients=tuple(f"p{n}@x.example" for n in range(5000)))
+    card = embed(facts_of(recipients=[f"p{n}@x.example" for n in range(5000)]), HELD)
     held_to_the_rules(payload(card))
     (to,) = [one for one in card["fields"] if one["name"] == "To"]
     assert to["value"].endswith(" and 4995 more")
