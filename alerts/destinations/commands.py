@@ -73,8 +73,12 @@ def check_may_manage(actor: Actor) -> None:
         raise DestinationNotAllowed("Only an admin of everything can set where alerts go.")
 
 
-def locked_destination(destination_id: int) -> Destination:
-    """Return it locked for this transaction, or raise DestinationMissing. Deliveries can still be planned for it."""
+def managed_destination(destination_id: int, actor: Actor) -> Destination:
+    """Return a destination that the actor may change, locked for this transaction; deliveries can still be planned.
+
+    Raises DestinationNotAllowed and DestinationMissing.
+    """
+    check_may_manage(actor)
     found = Destination.objects.not_removed().locked().filter(pk=destination_id).first()
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
@@ -117,8 +121,7 @@ def in_words(did: str) -> Callable[..., ChangeInWords]:
     """Return how a command on a destination reads: what it did, with its arguments except those that are secrets."""
 
     def words(*, destination_id: int, actor: Actor, settings: Any = None, **arguments: Any) -> ChangeInWords:
-        check_may_manage(actor)
-        destination = locked_destination(destination_id)
+        destination = managed_destination(destination_id, actor)
         if settings is not None:
             arguments |= vars(settings)
         shown = {name: one for name, one in arguments.items() if name not in ("url", "secret")}
@@ -137,15 +140,15 @@ def in_words(did: str) -> Callable[..., ChangeInWords]:
 @second_admin("Destination", words=in_words("change it"), secrets=("settings", "url"))
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
     """Change a destination's settings, and its address where one is given, which then has to be tested again."""
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     before = describe(destination)
     was_witness = destination.witnesses
     destination.name = settings.name
     destination.privacy = settings.privacy
     destination.witnesses = settings.witnesses
     if destination.answers_channel != settings.answers_channel:
-        destination.answers_channel, destination.told_since = settings.answers_channel, clock()
+        destination.answers_channel = settings.answers_channel
+        destination.told_since = clock()
     new = {"url": url, "channel": settings.channel, "secret": settings.secret}
     moved_to = {name: value for name, value in new.items() if value and value != getattr(destination, name)}
     if moved_to:
@@ -177,8 +180,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
 @second_admin("Destination", words=in_words("switch it on"))
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     """Switch the destination on again and reset its failures. Deliveries that were given up stay given up."""
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at = None
@@ -197,8 +199,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 @second_admin("Destination", words=in_words("switch it off"))
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     """Switch the destination off. Waiting deliveries are given up, and stay in the log."""
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
     tasks.drain.delay_on_commit(destination.pk)
     return destination
@@ -211,8 +212,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
 
     The posts stay in their channel. The row stays too, because an act may be planning a card for it.
     """
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     before = describe(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url = ""
@@ -232,8 +232,7 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid while an earlier overlap lasts:
     a third secret would end one that the receiver may still use.
     """
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     channel = channel_of(destination.kind)
     if not channel.makes_secret:
         raise DestinationMissing("This destination has no secret.")
@@ -266,8 +265,7 @@ def add_route(
     actor: Actor,
 ) -> Route:
     """Add a route; without connection and mailbox, everywhere. Raises RouteExists where another includes all of it."""
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     actions = actions_of(events)
     same = destination.routes.filter(connection=connection, mailbox=mailbox, actions__contains=actions).first()
     if same is not None:
@@ -281,8 +279,7 @@ def add_route(
 @second_admin("Destination", words=in_words("remove a route"))
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Remove a route. Existing cards still follow their messages."""
-    check_may_manage(actor)
-    destination = locked_destination(destination_id)
+    destination = managed_destination(destination_id, actor)
     route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")

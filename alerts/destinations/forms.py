@@ -7,6 +7,7 @@ from django import forms
 from django.forms.models import model_to_dict
 
 from alerts.channels import DEFAULT_KIND, all_channels, channel_of
+from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
@@ -107,19 +108,9 @@ class DestinationForm(SentenceForm):
         """The address that was typed, or nothing."""
         return str(self.cleaned_data.get("url", ""))
 
-    @property
-    def typed(self) -> dict[str, Any]:
-        """What the form shows again: all but secrets."""
-        secrets = {one.name for one in self.channel.fields if one.is_secret}
-        return {name: self[name].value() or "" for name in self.fields if name not in secrets}
-
-    def channel_fields(self) -> list[dict[str, Any]]:
-        """Return the fields of the kind, each with what is shown in it and what is wrong with it."""
-        problems = self.errors_by_field()
-        return [
-            {"field": one, "value": self.typed.get(one.name, ""), "problem": problems.get(one.name, "")}
-            for one in self.channel.fields
-        ]
+    def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
+        """Return the fields of the kind, each with what was typed in it. The values of secrets are never shown."""
+        return [(one, self[one.name]) for one in self.channel.fields]
 
 
 def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:

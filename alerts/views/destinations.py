@@ -153,25 +153,21 @@ def _form(request: DeskRequest, destination: Destination | None, *, is_sent: boo
 def _page(
     request: DeskRequest, form: DestinationForm, destination: Destination | None, *, error: str = ""
 ) -> HttpResponse:
-    problems = form.errors_by_field()
     context = {
         "destination": destination,
         "channel": form.channel,
-        "fields": form.channel_fields(),
+        "form": form,
         "address": form.channel.address(destination) if destination else "",
         "status": destination_status(destination, timezone.now()) if destination else None,
         "may_manage": True,
         "kinds": all_channels().values(),
         "routes": [(one, sentence(one), event_words(one)) for one in destination.routes.all()] if destination else [],
         "error": error,
-        "typed": form.typed,
-        "problems": problems,
         "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
-        "connections": form.choices,
         "next": _next(request),
     }
-    return render(request, "alerts/destination.html", context, status=422 if problems or error else 200)
+    return render(request, "alerts/destination.html", context, status=422 if form.errors or error else 200)
 
 
 def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")) -> HttpResponse:

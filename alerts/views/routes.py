@@ -31,7 +31,8 @@ MAX_ACTS = 100
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Add a route, after a preview of its cards and of the newest acts that it would have delivered."""
     destination = find_destination(destination_id)
-    form = RouteForm(request.POST if request.method == "POST" else None, scopes=_scope_choices())
+    data = request.POST if request.method == "POST" else None
+    form = RouteForm(data, scopes=_scope_choices(), initial={"events": ["email.held"], "place": ""})
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
@@ -89,16 +90,11 @@ def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
 
 
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
-    problems = form.errors_by_field()
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),
-        "legend": f"{destination} notifies about",
         "events": EVENTS,
-        "scopes": form.scopes,
-        "chosen": request.POST.getlist("events") if form.is_bound else ["email.held"],
-        "scope": request.POST.get("place", ""),
-        "problems": problems,
+        "form": form,
         **more,
     }
-    return render(request, "alerts/route.html", context, status=422 if problems else 200)
+    return render(request, "alerts/route.html", context, status=422 if form.errors else 200)
