@@ -32,7 +32,6 @@ from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
 from common.actors import Actor, Role
-from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import statements_within
 from common.time_zones import there, zone_name
@@ -124,7 +123,6 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     except NotExported as refused:
         messages.warning(request, str(refused), extra_tags="desk")
         return page
-    let_go_of_stalled_readers()
     # Not the request's lazy object: the request ends before the download does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
     handout = Download(begun, actor=actor, stays=_stays(request, actor))

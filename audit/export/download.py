@@ -2,7 +2,7 @@
 
 So nothing has to be guarded and deleted, and it works on any number of hosts. It costs a thread of the web process for
 as long as it runs, so only a few run at once (exports.MOST), a reader who reads nothing loses the connection
-(common.listening), and one who reads too slowly is broken off here.
+(dashboard/asgi.py), and one who reads too slowly is broken off here.
 """
 
 import hashlib
