@@ -1,7 +1,7 @@
 """The attached files of held messages. Nothing here decides."""
 
 from datetime import timedelta
-from typing import Self
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,15 +12,30 @@ from mirror.models.messages import Message, Revision
 from mirror.states import MessageState
 from mirror.terms import DONE
 
+Row = TypeVar("Row", bound=models.Model)
 _OPEN = ("waiting", "failing", "not_visible", "gone")
 
 
-class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
-    """Reads of attached files."""
+class StoredBytesQuerySet(models.QuerySet[Row]):
+    """Reads of rows that belong to a version of a message, and whose bytes are stored for a while."""
 
     def without_bytes(self) -> Self:
         """Without the bytes, which are read only to be served."""
         return self.defer("content")
+
+    def past_retention(self, age: timedelta) -> Self:
+        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
+        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
+        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
+        return self.filter(past | replaced, content__isnull=False)
+
+    def drop_bytes(self) -> int:
+        """Delete the bytes; what is known of them stays."""
+        return self.filter(content__isnull=False).update(content=None, state="deleted")
+
+
+class AttachedFileQuerySet(StoredBytesQuerySet["AttachedFile"]):
+    """Reads of attached files."""
 
     def in_order(self) -> Self:
         return self.order_by("place")
@@ -41,16 +56,6 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
     def differing(self) -> Self:
         """Those whose bytes are known to differ from those that the message's fingerprint names."""
         return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
-
-    def past_retention(self, age: timedelta) -> Self:
-        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
-        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
-        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
-        return self.filter(past | replaced, content__isnull=False)
-
-    def drop_bytes(self) -> int:
-        """Delete the bytes; what was detected in the files stays."""
-        return self.update(content=None, state="deleted")
 
 
 class AttachedFile(models.Model):

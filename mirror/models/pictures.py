@@ -9,18 +9,14 @@ from django.db import models, transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Length, Now
 
+from mirror.models.attachments import StoredBytesQuerySet
 from mirror.models.messages import Message, Revision
-from mirror.terms import DONE
 
 _OVER = ("loaded", "refused", "failed", "deleted")
 
 
-class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
+class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
     """Reads of remote pictures; leases are judged by the database's clock."""
-
-    def without_bytes(self) -> Self:
-        """Without the bytes, which are read only to be drawn."""
-        return self.defer("content")
 
     def free(self) -> Self:
         """Those that no worker has, and of which the ledger does not say yet what came of them."""
@@ -77,16 +73,6 @@ class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
         mine = self.filter(pk=row.pk, tries=row.tries, state__in=("waiting", "fetching"))
         changes = {"state": to, "fetched_at": Now(), **fields}
         return bool(mine.update(**changes))
-
-    def past_retention(self, age: timedelta) -> Self:
-        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
-        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
-        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
-        return self.filter(past | replaced, content__isnull=False)
-
-    def drop_bytes(self) -> int:
-        """Delete the bytes; what became of the pictures stays."""
-        return self.filter(content__isnull=False).update(content=None, state="deleted")
 
     def erase(self) -> int:
         """Delete the bytes, and fetch none of them any more; return how many had bytes."""

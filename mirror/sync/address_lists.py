@@ -4,7 +4,6 @@ Contacts are for the list mode `contacts` alone: read longer than a day ago they
 Suppressed addresses are only shown; that list stays as it was when it cannot be read.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,6 @@ from mirror.models import Connection, KnownContact, SuppressedAddress
 from mirror.sync import health
 from upstream import errors
 from upstream.client import Client
-
-log = logging.getLogger(__name__)
 
 # The oldest contacts beyond this number are not read, so they count as unknown.
 MAX_CONTACTS = 200_000
@@ -97,7 +94,5 @@ def _read(connection: Connection, key: str, call: Callable[[Client], _Rows], wha
     try:
         return call(Client(base_url=connection.api_url, key=key))
     except errors.UpstreamError as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
-        log.warning(f"{what} not read", extra={"connection": connection.slug, "reason": error.sentence})
+        health.note_unread(connection, what, error)
         return None

@@ -14,6 +14,7 @@ from audit.recording import record
 from common.actors import Actor, worker
 from common.grace import STALE_AFTER
 from mirror.models import Connection
+from upstream import errors
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,13 @@ def wait(connection: Connection, seconds: float) -> None:
     Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
+def note_unread(connection: Connection, what: str, error: errors.UpstreamError) -> None:
+    """Log that something beside the held messages could not be read, and wait where MultiMail asked for that."""
+    if isinstance(error, errors.Throttled):
+        wait(connection, error.retry_after)
+    log.warning(f"{what} not read", extra={"connection": connection.slug, "reason": error.sentence})
+
+
 def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
     """Return how long one file or thread waits after so many failed tries: from `first` seconds to an hour."""
     return timedelta(seconds=min(first * factor ** min(max(tries - 1, 0), 10), 3600))
@@ -103,13 +111,13 @@ class Freshness:
     reason: str = ""
 
 
-def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
+def freshness_for(actor: Actor) -> Freshness:
     """Return how complete the part of the queue is that the actor sees: the worst of its connections.
 
     By the database's clock, as reads are: a host's wrong clock must not show stale data as green.
     """
     seen = Connection.objects.at_work().visible_to(actor).only(*_JUDGED).annotate(clock=Now())
-    judged = [freshness_of(one, now=now or one.clock) for one in seen]  # type: ignore[attr-defined]
+    judged = [freshness_of(one, now=one.clock) for one in seen]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")

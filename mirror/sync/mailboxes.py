@@ -3,7 +3,6 @@
 A mailbox that was deleted there stays here with its history, inactive.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +16,6 @@ from mirror.sync import health
 from mirror.sync.health import ACTOR
 from upstream import errors
 from upstream.admin import AdminClient
-
-log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
 _SWITCHES = (
@@ -38,9 +35,7 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
     try:
         rows = AdminClient(base_url=connection.api_url, key=key, within=within).list_mailboxes()
     except errors.UpstreamError as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
-        log.warning("mailboxes not read", extra={"connection": connection.slug, "reason": error.sentence})
+        health.note_unread(connection, "mailboxes", error)
         return error.sentence
     # A read key may be limited to some mailboxes: those that it does not list may still exist.
     store_mailboxes(connection, rows, is_whole=bool(connection.admin_key))

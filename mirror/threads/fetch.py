@@ -4,7 +4,6 @@ It marks nothing as read: a message that the agent has not read is never opened 
 from the agent's unread mail.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -30,8 +29,6 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.thread_messages import has_text, message_from_mirror, message_from_row, messages_in, store_messages
 from upstream import errors
 from upstream.client import Client
-
-log = logging.getLogger(__name__)
 
 # An opened thread is read again after this time.
 FRESH_FOR = timedelta(seconds=30)
@@ -116,9 +113,7 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     except (errors.KeyRefused, errors.Forbidden):
         return {}, _Problem.REFUSED
     except errors.UpstreamError as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
-        log.warning("thread not read", extra={"connection": connection.slug, "reason": error.sentence})
+        health.note_unread(connection, "thread", error)
         return {}, _Problem.FAILING
 
 

@@ -10,7 +10,7 @@ from approvals.models import Decision, DecisionAttempt
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
-from mirror.sync.health import freshness_for
+from mirror.sync.health import freshness_for, freshness_of
 from tests.factories import NOW, make_message
 from tests.integration.deciding import carry_out, decide, make_due
 
@@ -27,7 +27,7 @@ def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(connection
     assert "could not be reached" in connection.last_error
     assert connection.reading_until is None
     assert Message.objects.get().state == "held"
-    freshness = freshness_for(reviewer.actor(surface="web"), now=NOW)
+    freshness = freshness_for(reviewer.actor(surface="web"))
     assert freshness.level == "amber"
     assert "could not be reached" in freshness.reason
     assert Entry.objects.filter(action="connection.failing").count() == 1
@@ -49,12 +49,11 @@ def test_decision_waits_and_is_tried_again(connection, reviewer):
 
 
 def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(connection, reviewer):
-    actor = reviewer.actor(surface="web")
-    Connection.objects.update(complete_as_of=NOW)
-    levels = [freshness_for(actor, now=NOW + timedelta(minutes=m)).level for m in (0, 1, 3, 11)]
+    connection.complete_as_of = NOW
+    levels = [freshness_of(connection, now=NOW + timedelta(minutes=minutes)).level for minutes in (0, 1, 3, 11)]
     assert levels == ["green", "green", "amber", "red"]
     decision = decide(make_message(connection), reviewer, "reject", "no").decision
     make_due()
     Connection.objects.update(paused_at=Now(), paused_because="The key was revoked.")
     assert run_decision(decision_id=decision.pk) == "not due"
-    assert freshness_for(actor, now=NOW).level == "red"
+    assert freshness_for(reviewer.actor(surface="web")).level == "red"
