@@ -75,7 +75,7 @@ class AdminClient(Client):
 
     def require_fingerprint(self, *, on: bool, approval_code: str = "") -> dict[str, Any]:
         """Require a fingerprint of every decision in the account, or no longer (our gateway)."""
-        body = {"require_fingerprint": on} | ({"approval_code": approval_code} if approval_code else {})
+        body = {"require_fingerprint": on} | _code(approval_code)
         return self.ask("PATCH", "/v1/account", body=body)
 
     def list_audit_log(self) -> list[dict[str, Any]]:
@@ -139,8 +139,7 @@ class AdminClient(Client):
 
     def delete_mailbox(self, mailbox_id: str, *, approval_code: str = "") -> dict[str, Any]:
         """Delete a mailbox for good; what waits in it is cancelled."""
-        params = {"approval_code": approval_code} if approval_code else None
-        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id, params=params)
+        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id, params=_code(approval_code))
 
     def list_upgrade_requests(self) -> list[dict[str, Any]]:
         """Read which looser modes were asked for, with the codes that allow them (our gateway)."""
@@ -193,8 +192,7 @@ class AdminClient(Client):
     def revoke_key(self, key_id: str, *, approval_code: str = "") -> dict[str, Any]:
         """Revoke a key at once."""
         # In the address: not everything on the way lets a DELETE have a body.
-        params = {"approval_code": approval_code} if approval_code else None
-        return self.ask("DELETE", "/v1/api-keys/{}", key_id, params=params)
+        return self.ask("DELETE", "/v1/api-keys/{}", key_id, params=_code(approval_code))
 
     # --- allowlists at the gate -----------------------------------------------------------------------------------
 
@@ -217,9 +215,7 @@ class AdminClient(Client):
         approval_code: str = "",
     ) -> ListAtGate:
         """Replace one list whole, if it still is at `version`. Raises Conflict where it is not."""
-        body: dict[str, Any] = {"kind": kind, "mode": mode, "version": version, "entries": entries}
-        if approval_code:
-            body["approval_code"] = approval_code
+        body = {"kind": kind, "mode": mode, "version": version, "entries": entries} | _code(approval_code)
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
         if answer.get("status") == "pending_approval":
             message = str(answer.get("message") or "An operator has to confirm this.")
@@ -229,6 +225,11 @@ class AdminClient(Client):
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
         """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
         return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
+
+
+def _code(approval_code: str) -> dict[str, str]:
+    """Return the field of a call that confirms it, where there is a code."""
+    return {"approval_code": approval_code} if approval_code else {}
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:

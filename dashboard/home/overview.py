@@ -93,36 +93,31 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 
 def late(found: Sequence[Mapping[str, Any]]) -> Panel:
     """Return the messages that are past a target of their review plan, by mailbox, the longest late first."""
-    rows = [(row["mailbox__address"] or "Mailbox not known", row["number"]) for row in found]
-    number = sum(count for _, count in rows)
-    return Panel(
+    rows = [(row["mailbox__address"] or "Mailbox not known", row["number"], "rose") for row in found]
+    number = sum(count for _, count, _ in rows)
+    return _counted_panel(
+        rows,
         name="late",
         title="Late",
         lead=f"Past a target of their review plan: {counted(number) if number else 'none'}. First in the queue.",
         head=("Mailbox", "Messages"),
-        rows=tuple((words, counted(count)) for words, count in rows),
         empty="No message is late.",
-        summary=_listed(f"{counted(count)} in {words}" for words, count in rows),
-        bars=bars([(words, counted(count), [(min(count, COUNTED), "rose")]) for words, count in rows]),
+        sentence="{number} in {words}",
     )
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:
     """Return the waiting messages by how long they have waited, the longest first."""
     tones = {"hours": "amber", "day": "amber", "longer": "rose"}
-    counts = [(name, words, ages[name]) for name, words in reversed(_AGES.items()) if ages[name]]
-    late = sum(number for name, _, number in counts if name in tones)
-    return Panel(
+    late = sum(ages[name] for name in tones)
+    return _counted_panel(
+        [(words, ages[name], tones.get(name, "calm")) for name, words in reversed(_AGES.items())],
         name="waits",
         title="Waiting too long",
         lead=f"Held for more than an hour: {counted(late) if late else 'none'}.",
         head=("Held for", "Messages"),
-        rows=tuple((words, counted(value)) for _, words, value in counts),
         empty="No messages are waiting.",
-        summary=_listed(f"{counted(value)} {words}" for _, words, value in counts),
-        bars=bars(
-            [(words, counted(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in counts]
-        ),
+        sentence="{number} {words}",
     )
 
 
@@ -179,16 +174,28 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
 
 def refused(causes: Counter[str]) -> Panel:
     """Return what the desk itself blocked, by cause."""
-    refusals = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
-    return Panel(
+    return _counted_panel(
+        [(words, causes[name], "violet") for name, words in _REFUSED.items()],
         name="refused",
         title="Blocked attempts",
         lead="Decisions of the last 7 days that the desk refused or did not carry out.",
         head=("Reason", "Number"),
-        rows=tuple((words, counted(value)) for words, value in refusals),
         empty="None in the last 7 days.",
-        summary=_listed(f"{words}: {counted(value)}" for words, value in refusals),
-        bars=bars([(words, counted(value), [(min(value, COUNTED), "violet")]) for words, value in refusals]),
+        sentence="{words}: {number}",
+    )
+
+
+def _counted_panel(rows: Iterable[tuple[str, int, str]], *, sentence: str, **more: Any) -> Panel:
+    """Return a panel of rows of words, how many, and a colour; without the rows of which there are none.
+
+    `sentence` says one row in the summary.
+    """
+    some = [(words, number, tone) for words, number, tone in rows if number]
+    return Panel(
+        **more,
+        rows=tuple((words, counted(number)) for words, number, _ in some),
+        summary=_listed(sentence.format(words=words, number=counted(number)) for words, number, _ in some),
+        bars=bars([(words, counted(number), [(min(number, COUNTED), tone)]) for words, number, tone in some]),
     )
 
 

@@ -50,6 +50,12 @@ def key(context: Mapping[str, Any], label: str) -> SafeString | str:
 
 
 @register.filter
+def thousands(number: int) -> str:
+    """Return a number as people read it, as `12,400`."""
+    return f"{number:,}"
+
+
+@register.filter
 def short(value: str | None) -> str:
     """Return a fingerprint's short form; empty for an invalid one."""
     return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""

@@ -28,12 +28,6 @@ NOTHING = "nothing"
 
 
 @register.filter
-def thousands(number: int) -> str:
-    """Return a number as people read it, as `12,400`."""
-    return f"{number:,}"
-
-
-@register.filter
 def surface_word(surface: str) -> str:
     """Return through what something came, as `Discord`."""
     return words.SURFACES.get(surface, surface)

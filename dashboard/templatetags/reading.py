@@ -1,4 +1,4 @@
-"""Small tags for the message pages: numbers, days, and links that may be opened.
+"""Small tags for the message pages: days, and links that may be opened.
 
 They turn values into words; they never query, and never decide what a person may see.
 """
@@ -22,12 +22,6 @@ register = template.Library()
 # A page of the desk never links to any other kind of address in a message.
 _OPENABLE = re.compile(r"(?:https?://[^\s/?#\\]+[^\s]*|mailto:[^\s]+)", re.IGNORECASE)
 MAX_TARGET = 8_000
-
-
-@register.filter
-def grouped(number: int) -> str:
-    """Return a number with its digits in groups: `1,048,576`."""
-    return f"{number:,}"
 
 
 @register.filter
