@@ -9,14 +9,12 @@ import pytest
 from mirror.errors import InvalidTransition
 from mirror.states import (
     DECISION_TRANSITIONS,
-    LIVE_DECISIONS,
     MESSAGE_TRANSITIONS,
     START,
     DecisionEvent,
     DecisionState,
     MessageEvent,
     MessageState,
-    Outcome,
     contradicts,
     decision_behind,
     implied_event,
@@ -25,17 +23,9 @@ from mirror.states import (
     next_decision_state,
     next_message_state,
     reported_of,
-    upstream_action,
 )
 
 S, E = MessageState, MessageEvent
-ENDS = (S.COMPLAINED, S.RELEASED)
-# How far along a message is; nothing may ever lower it.
-RANK = {
-    START: 0, S.SCHEDULED: 1, S.HELD: 2, S.GONE: 3, S.APPROVED: 4, S.SCHEDULED_APPROVED: 5, S.REJECTED: 6,
-    S.CANCELLED: 6, S.FAILED: 6, S.SENT: 7, S.DELIVERED: 8, S.BOUNCED: 9, S.COMPLAINED: 10, S.RECEIVED: 8,
-    S.RELEASED: 9,
-}  # fmt: skip
 OPEN, APPROVED = (START, S.SCHEDULED, S.HELD, S.GONE), (S.APPROVED, S.SCHEDULED_APPROVED)
 # Evidence that a message left wins over an end without sending.
 UNSENT = (S.REJECTED, S.CANCELLED, S.FAILED)
@@ -118,16 +108,6 @@ def test_event_tells_the_decision_behind_it():
     assert {event: decision_behind(event) for event in E} == expected
 
 
-def test_message_never_moves_backwards():
-    for state, event in itertools.product([START, *MessageState], MessageEvent):
-        after = next_message_state(state, event)
-        # Only a read that lists it brings a message back, whatever was concluded or reported.
-        is_found_again = (event, after) == (E.FOUND, S.HELD)
-        assert after is None or RANK[after] > RANK[state] or is_found_again, (state, event, after)
-    assert {e for s in ENDS for e in MessageEvent if next_message_state(s, e) is not None} == {E.FOUND}
-    assert {state for state, _ in MESSAGE_TRANSITIONS} <= {START, *MessageState}
-
-
 def test_message_goes_where_each_event_takes_it_and_nowhere_else():
     ways = {(before, event): after for event, by_end in WAYS.items() for after in by_end for before in by_end[after]}
     found = {(state, event): next_message_state(state, event) for state in [START, *S] for event in E}
@@ -153,35 +133,10 @@ def test_every_order_of_one_history_ends_alike():
         assert len(ends) == 1, (history, ends)
 
 
-def test_decision_machine_is_total():
-    for state, event in itertools.product(DecisionState, DecisionEvent):
-        if (state, event) in DECISION_TRANSITIONS:
-            assert next_decision_state(state, event) in DecisionState, (state, event)
-        else:
-            with pytest.raises(InvalidTransition):
-                pytest.fail(f"{state} goes by {event} to {next_decision_state(state, event)}")
-
-
 def test_undo_is_out_of_reach_once_a_call_may_have_left():
     undoable = {state for state in DecisionState if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS}
     # Being carried out begins with a read; the row's own mark says when the call itself may have left.
     assert undoable == {"recorded", "calling"}
-
-
-def test_only_recorded_decisions_are_claimed():
-    assert [state for state in DecisionState if (state, DecisionEvent.TAKE) in DECISION_TRANSITIONS] == ["recorded"]
-
-
-def test_applied_superseded_refused_and_undone_are_ends():
-    ended = set(DecisionState) - {state for state, _ in DECISION_TRANSITIONS}
-    assert ended == {"applied", "superseded", "refused", "undone"}
-    assert not ended & set(LIVE_DECISIONS)
-
-
-def test_withdrawn_never_counts_again_and_never_turns_into_undone():
-    ends = {DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event)) for event in DecisionEvent} - {None}
-    assert ends == {"applied", "superseded", "refused"}
-    assert DecisionState.WITHDRAWN not in LIVE_DECISIONS
 
 
 def test_doubtful_decision_goes_out_again_only_by_reading_twice_or_by_a_person():
@@ -194,12 +149,8 @@ def test_doubtful_decision_goes_out_again_only_by_reading_twice_or_by_a_person()
 def test_documentation_lists_every_step_of_a_decision_and_no_other():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", Path("docs/decisions.md").read_text(), re.MULTILINE)
     assert {(state, event): after for state, event, after in rows} == DECISION_TRANSITIONS
-
-
-def test_word_for_multimail_is_approve_or_reject():
-    assert {one: upstream_action(one) for one in Outcome} == {
-        "approve": "approve", "reject": "reject", "send_back": "reject",
-    }  # fmt: skip
+    with pytest.raises(InvalidTransition):
+        next_decision_state(DecisionState.APPLIED, DecisionEvent.UNDO)
 
 
 def test_words_that_are_not_known_report_nothing():
