@@ -1,7 +1,6 @@
 """The gateway's periodic sweep: sends tasks for due rows, and finishes what a crash interrupted."""
 
 import logging
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -19,13 +18,13 @@ log = logging.getLogger(__name__)
 BATCH = 200
 
 
-def sweep(*, now: datetime) -> str:
+def sweep() -> str:
     """Do every duty that has something to do; returns what each of them found."""
     emails = Email.objects
     deliveries = WebhookDelivery.objects
     duties: dict[str, Duty] = {
-        "closed": lambda: decisions.cancel_in_closed_mailboxes(now=now),
-        "moved on": lambda: sum(_moved_on(email, now) for email in emails.stuck_before_scan().with_mailbox()[:BATCH]),
+        "closed": decisions.cancel_in_closed_mailboxes,
+        "moved on": lambda: sum(_moved_on(email) for email in emails.stuck_before_scan().with_mailbox()[:BATCH]),
         "lost": outbox.settle_lost,
         "emails": _send_emails,
         "notices": lambda: settings.EMAIL_URL and _send(tasks.send_notice, Notice.objects.due().order_by("due_at")),
@@ -54,10 +53,10 @@ def sweep(*, now: datetime) -> str:
     return ", ".join(f"{number} {name}" for name, number in do_all(duties).done.items())
 
 
-def _moved_on(email: Email, now: datetime) -> bool:
+def _moved_on(email: Email) -> bool:
     # One at a time: a message that fails must not stop the others.
     try:
-        return submission.move_on(email=email, now=now)
+        return submission.move_on(email=email)
     except Exception:
         log.exception("email not moved on", extra={"email": email.pk})
         return False

@@ -4,7 +4,6 @@ A task imports what it runs when it runs, so that what it runs may send it.
 """
 
 from celery import shared_task
-from django.utils import timezone
 
 from common.tasks import AfterCommitTask
 
@@ -15,7 +14,7 @@ def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     from gateway.messages import outbox
 
-    return outbox.send_due(email_id=email_id, now=timezone.now())
+    return outbox.send_due(email_id=email_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -61,4 +60,4 @@ def sweep() -> str:
     """Send tasks for everything that is due, and finish what a crash interrupted."""
     from gateway import sweeping
 
-    return sweeping.sweep(now=timezone.now())
+    return sweeping.sweep()

@@ -1,9 +1,9 @@
 """Makes, changes and closes accounts. `hold_all` stops all mail of an account, and is a change like any other."""
 
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from gateway import auditing, tasks
 from gateway.errors import Forbidden, Invalid
@@ -13,7 +13,7 @@ from gateway.models import Account, ApiKey, Domain, Email, Mailbox
 _BATCH = 200
 
 
-def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None, now: datetime) -> Account:
+def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None) -> Account:
     """Change fields of the key's account, and switch `hold_all` when it is given. Raises Forbidden or Invalid."""
     if hold_all is not None and key.sandbox:
         raise Forbidden("A sandbox key cannot hold or release live mail.", code="sandbox_key")
@@ -31,7 +31,7 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
         if hold_all is not None:
             # Setting it again takes the new moment: what was approved in between is held, too.
             was_on = account.hold_all_at is not None
-            account.save_fields(hold_all_at=now if hold_all else None)
+            account.save_fields(hold_all_at=timezone.now() if hold_all else None)
             if hold_all or was_on:
                 auditing.record(f"account.hold_all_{'on' if hold_all else 'off'}", account, key=key)
             if was_on and not hold_all:

@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
@@ -55,7 +55,7 @@ def _make_key(
     return made, text
 
 
-def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any], now: datetime) -> ApiKey:
+def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
     """Change name, scopes or mailboxes of a key, or pause it. Raises Conflict for a revoked one and the last admin."""
     fields = {name: value for name, value in changes.items() if name not in ("mailboxes", "paused")}
     if "mailboxes" in changes:
@@ -69,21 +69,21 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any], now: da
         facts = {name: value for name, value in fields.items() if name != "name"}
         if "paused" in changes:
             # Paused again it keeps its moment.
-            fields["paused_at"] = (changed.paused_at or now) if changes["paused"] else None
+            fields["paused_at"] = (changed.paused_at or timezone.now()) if changes["paused"] else None
             facts["paused"] = changes["paused"]
         changed.save_fields(**fields)
         auditing.record("api_key.updated", changed, key=key, **facts)
     return changed
 
 
-def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
+def revoke_key(*, key: ApiKey, revoked: ApiKey) -> None:
     """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict for the last admin."""
     with transaction.atomic():
         revoked = _locked(revoked)
         if revoked.revoked_at is not None:
             return
         _check_another_admin(revoked)
-        revoked.save_fields(revoked_at=now)
+        revoked.save_fields(revoked_at=timezone.now())
         auditing.record("api_key.revoked", revoked, key=key)
 
 

@@ -5,7 +5,7 @@
 
 import logging
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -59,9 +59,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
     return mailbox
 
 
-def change_mailbox(
-    *, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any], now: datetime
-) -> Mailbox:
+def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]) -> Mailbox:
     """Change settings, and tighten the oversight mode.
 
     Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the mailbox's list; then nothing
@@ -69,7 +67,7 @@ def change_mailbox(
     """
     for name in ("auto_cc", "auto_bcc"):
         # A copy to somebody who is not on the list: all mail of the mailbox would be refused.
-        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
+        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, ""))).outsiders
         if outsiders:
             raise Invalid(
                 f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
@@ -158,7 +156,7 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
         )
 
 
-def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
+def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox ends.
 
     Raises BadRequest for a mode that is not looser, Forbidden for one below the account's minimum, TooManyRequests for
@@ -176,6 +174,7 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
                 field="target_mode",
             )
         _check_minimum(mailbox.account, target)
+        now = timezone.now()
         hour = timedelta(hours=1)
         recent = UpgradeRequest.objects.filter(mailbox=mailbox, created_at__gt=now - hour).order_by("-created_at")
         if len(recent) >= MAX_AN_HOUR:
@@ -195,7 +194,7 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
     return request
 
 
-def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailbox:
+def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
     """Loosen the mailbox as the request of this code says. Raises NotFound when nothing waits, or Forbidden.
 
     The request is locked: of two calls with one code the second finds it used. A wrong try is committed.
@@ -210,7 +209,7 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
             _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
             mailbox.save_fields(oversight_mode=request.target_mode)
-            request.save_fields(used_at=now)
+            request.save_fields(used_at=timezone.now())
             auditing.record(
                 "mailbox.upgraded", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode, was=was
             )

@@ -166,9 +166,9 @@ class AuditLog(Answer):
     cursor: str | None
 
 
-def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
+def account_json(account: Account) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
-    sent = emails_sent_this_month(account, now=now)
+    sent = emails_sent_this_month(account, now=timezone.now())
     quota = account.monthly_email_quota
     facts = {
         "id": account.pk,
@@ -213,7 +213,7 @@ router = Router(tags=["account"])
 def read_account(request: KeyedRequest) -> HttpResponse:
     """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
     key = request.auth
-    facts = account_json(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
+    facts = account_json(key.account) if key.may(Scope.READ) else {}
     mailboxes = Mailbox.objects.visible_to(key).order_by("id").values("id", "address", "oversight_mode")
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)})
 
@@ -239,7 +239,6 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     oversight address, to switch `require_fingerprint` off and to lower `minimum_oversight_mode`.
     """
     key = request.auth
-    now = timezone.now()
     check_unlimited(key)
     parts = []
     # Whether a person confirms the change, whatever the operator asks codes for.
@@ -268,8 +267,8 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         code=body.approval_code,
         needed=loosens,
     ):
-        account = accounts.change_account(key=key, changes=changes, hold_all=body.hold_all, now=now)
-    return answer(account_json(account, now=now) | {"status": "updated"})
+        account = accounts.change_account(key=key, changes=changes, hold_all=body.hold_all)
+    return answer(account_json(account) | {"status": "updated"})
 
 
 @router.delete("/account", auth=ADMIN, response={200: Changed, 202: PendingApproval})
@@ -280,7 +279,6 @@ def delete_account(
 ) -> HttpResponse:
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
     key = request.auth
-    now = timezone.now()
     check_unlimited(key)
     with confirmed(
         key,
@@ -290,7 +288,7 @@ def delete_account(
         code=body.approval_code or approval_code,
     ):
         accounts.close_account(key=key)
-    decisions.cancel_in_closed_mailboxes(key=key, now=now)
+    decisions.cancel_in_closed_mailboxes(key=key)
     return answer({"id": key.account_id, "status": "deleted"})
 
 

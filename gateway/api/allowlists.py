@@ -1,6 +1,5 @@
 """Allowlists of mailboxes, and what they refused."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from django.conf import settings
@@ -203,13 +202,12 @@ def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord | N
     `kind` is restriction or bypass. A list that was never written is off, at version 0.
     """
     box = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     if kind is None:
         found = _found(box, Allowlist.Kind.BYPASS)
-        entries = [_bypass_entry(one) for one in _live(found, now)]
+        entries = [_bypass_entry(one) for one in _live(found)]
         return answer({"mailbox_id": box.pk, "count": len(entries), "entries": entries})
     check_scopes(request.auth, Scope.ADMIN)
-    return answer(_allowlist(_found(box, kind), now))
+    return answer(_allowlist(_found(box, kind)))
 
 
 @router.post(_PATH, auth=ADMIN, response={201: BypassEntry, 202: PendingApproval})
@@ -220,7 +218,6 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     with confirmed(
         key,
         "add_allowlist_entry",
@@ -229,7 +226,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
         code=body.approval_code,
         needed=True,
     ):
-        added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "", now=now)
+        added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "")
     return answer(_bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201)
 
 
@@ -238,7 +235,6 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
     """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it takes an operator's code."""
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     # In force it lets mail skip the review; both other modes are stricter.
     loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
     with confirmed(
@@ -249,15 +245,15 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
         code=body.approval_code,
         needed=loosens or None,
     ):
-        changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode, now=now)
-    return answer(_status(changed, box, now))
+        changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode)
+    return answer(_status(changed, box))
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
 def read_list_status(request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]) -> HttpResponse:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, timezone.now(), filters.recipient))
+    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient))
 
 
 @router.delete(_PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
@@ -271,7 +267,6 @@ def remove_entry(
     """Remove an entry from the bypass list of a mailbox."""
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     with confirmed(
         key,
         "remove_allowlist_entry",
@@ -279,7 +274,7 @@ def remove_entry(
         summary=f"Remove the entry {entry_id} from the allowlist of {box.address}",
         code=body.approval_code or approval_code,
     ):
-        allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id, now=now)
+        allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id)
     return answer({"id": entry_id, "status": "removed"})
 
 
@@ -294,14 +289,13 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     with confirmed(
         key,
         "replace_allowlist",
         {"mailbox": box.pk, **body.act()},
         summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
         code=body.approval_code,
-        needed=_needs_code(key, box, body, now),
+        needed=_needs_code(key, box, body),
     ):
         changed = allowlists.replace_list(
             key=key,
@@ -313,12 +307,11 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
                 AllowlistEntry(pattern=entry.pattern, expires_at=entry.expires_at, note=entry.note or "")
                 for entry in body.entries
             ],
-            now=now,
         )
-    return answer(_allowlist(changed, now))
+    return answer(_allowlist(changed))
 
 
-def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn, now: datetime) -> bool | None:
+def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     """Whether a person confirms a change of a list; None: where admin acts need codes."""
     if key.has_conflict_of_interest():
         # A key that sends would be widening its own list of recipients.
@@ -330,7 +323,7 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn, now: datetime) -> 
     # As with single entries: enforcing it, and each entry that is new or lasts longer.
     if body.mode == "enforce" and found.mode != body.mode:
         return True
-    ends = dict(_live(found, now).values_list("pattern", "expires_at"))
+    ends = dict(_live(found).values_list("pattern", "expires_at"))
     for entry in body.entries:
         end = ends.get(entry.pattern)
         if entry.pattern not in ends or (end and (entry.expires_at is None or entry.expires_at > end)):
@@ -354,8 +347,8 @@ def _found(box: Mailbox, kind: str) -> Allowlist:
     return Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(mailbox=box, kind=kind)
 
 
-def _live(found: Allowlist, now: datetime) -> AllowlistEntryQuerySet:
-    return AllowlistEntry.objects.filter(allowlist_id=found.pk).live(now).order_by("pattern")
+def _live(found: Allowlist) -> AllowlistEntryQuerySet:
+    return AllowlistEntry.objects.filter(allowlist_id=found.pk).live().order_by("pattern")
 
 
 def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
@@ -371,8 +364,8 @@ def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
     }
 
 
-def _status(found: Allowlist, box: Mailbox, now: datetime, recipient: str | None = None) -> dict[str, Any]:
-    live = _live(found, now)
+def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> dict[str, Any]:
+    live = _live(found)
     return {
         "mailbox_id": box.pk,
         "mode": found.mode,
@@ -396,10 +389,10 @@ def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
     return None
 
 
-def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:
+def _allowlist(found: Allowlist) -> dict[str, Any]:
     shown = []
     for entry in found.entries.order_by("pattern") if found.pk else ():
-        live = entry.expires_at is None or entry.expires_at > now
+        live = entry.expires_at is None or entry.expires_at > timezone.now()
         shown.append(
             {
                 "pattern": entry.pattern,
@@ -417,7 +410,7 @@ def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:
         notice = f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
     elif restricts:
         copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-        if outsiders := judge(mailbox=box, recipients=copied, now=now).outsiders:
+        if outsiders := judge(mailbox=box, recipients=copied).outsiders:
             notice = (
                 f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is "
                 "refused."

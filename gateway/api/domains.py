@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Router
 from pydantic import AfterValidator, Field
 
@@ -112,7 +111,7 @@ def list_domains(request: KeyedRequest) -> HttpResponse:
 @router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
 def create_domain(request: KeyedRequest, body: DomainIn) -> HttpResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
-    made = registration.add_domain(key=request.auth, name=body.domain, now=timezone.now())
+    made = registration.add_domain(key=request.auth, name=body.domain)
     return answer(domain_json(made), status=201)
 
 
@@ -126,7 +125,7 @@ def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
     domain = _domain_named(request.auth, domain_id)
-    message = registration.verify_domain(key=request.auth, domain=domain, now=timezone.now())
+    message = registration.verify_domain(key=request.auth, domain=domain)
     return answer(domain_json(domain) | {"message": message})
 
 
@@ -134,7 +133,7 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Make another DKIM key. The old one signs until the new one is in DNS and the domain verified again."""
     domain = _domain_named(request.auth, domain_id)
-    return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain, now=timezone.now())))
+    return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain)))
 
 
 @router.delete("/domains/{domain_id}", auth=ADMIN, response=Changed)

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Router
 from pydantic import AfterValidator, Field, model_validator
 
@@ -157,7 +156,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
     ):
-        changed = keys.change_key(key=request.auth, changed=found, changes=changes, now=timezone.now())
+        changed = keys.change_key(key=request.auth, changed=found, changes=changes)
     return answer(KeyAnswer.of(changed) | {"status": "updated"})
 
 
@@ -170,7 +169,6 @@ def revoke_key(
 ) -> HttpResponse:
     """Revoke a key at once."""
     found = keys.key_named(request.auth, key_id)
-    now = timezone.now()
     with confirmed(
         request.auth,
         "revoke_api_key",
@@ -178,5 +176,5 @@ def revoke_key(
         summary=f"Revoke the API key {found.name}",
         code=body.approval_code or approval_code,
     ):
-        keys.revoke_key(key=request.auth, revoked=found, now=now)
+        keys.revoke_key(key=request.auth, revoked=found)
     return answer({"id": found.pk, "status": "revoked"})

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Router
 from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
@@ -181,7 +180,6 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
     Switching `require_fingerprint` off takes an operator's code.
     """
     found = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     with confirmed(
         request.auth,
         "update_mailbox",
@@ -192,7 +190,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         or (found.require_fingerprint and body.require_fingerprint is False),
     ):
         changed = mailboxes.change_mailbox(
-            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now
+            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes()
         )
     return answer(MailboxAnswer.of(changed) | {"status": "updated"})
 
@@ -216,7 +214,6 @@ def delete_mailbox(
 ) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found = mailbox_named(request.auth, mailbox)
-    now = timezone.now()
     with confirmed(
         request.auth,
         "delete_mailbox",
@@ -225,7 +222,7 @@ def delete_mailbox(
         code=body.approval_code or approval_code,
     ):
         mailboxes.delete_mailbox(key=request.auth, mailbox=found)
-    decisions.cancel_in_closed_mailboxes(key=request.auth, now=now)
+    decisions.cancel_in_closed_mailboxes(key=request.auth)
     return answer({"id": found.pk, "status": "deleted"})
 
 

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
 from pydantic import BeforeValidator, model_validator
@@ -113,7 +112,7 @@ def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
 
 
 def _cancel(key: ApiKey, email: Email) -> HttpResponse:
-    cancelled = decisions.cancel_email(key=key, email=email, now=timezone.now())
+    cancelled = decisions.cancel_email(key=key, email=email)
     return answer(cancelled.ids() | {"status": cancelled.status})
 
 

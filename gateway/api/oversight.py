@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
@@ -268,7 +267,6 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
         decided_by=(body.decided_by or "").strip(),
         expected_fingerprint=body.expected_fingerprint or "",
         feedback=body.feedback(),
-        now=timezone.now(),
     )
     waits = email.send_at is not None and email.decided_at is not None and email.send_at > email.decided_at
     leaves_now = email.decision == Decision.APPROVED and email.direction == Direction.OUTBOUND and not waits
@@ -298,7 +296,6 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> H
         key=request.auth,
         mailbox=mailbox_named(request.auth, mailbox),
         target=body.target_mode,
-        now=timezone.now(),
     )
     return answer(UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED})
 
@@ -306,9 +303,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> H
 @router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=MailboxChanged)
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpResponse:
     """Loosen the mode with the code that an operator gave. Dashes and case do not matter."""
-    changed = mailboxes.upgrade(
-        key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code, now=timezone.now()
-    )
+    changed = mailboxes.upgrade(key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code)
     return answer(MailboxAnswer.of(changed) | {"status": "upgraded"})
 
 

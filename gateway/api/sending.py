@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -243,7 +242,7 @@ def accept(
         if mailbox.simplify_html:
             original = draft.html if simple.changes else None
             draft = replace(draft, html=simple.html, original_html=original, simplified=tuple(simple.changes))
-    accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
+    accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft)
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the first one.
     result: dict[str, Any] = {
@@ -279,7 +278,7 @@ def accept(
         )
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
-    submission.try_move_on(email=email, now=timezone.now())
+    submission.try_move_on(email=email)
     return answer(result, status=202)
 
 
@@ -342,7 +341,5 @@ def edit_scheduled(request: KeyedRequest, mailbox: str, email: str, body: EditIn
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)
     found = email_named(request.auth, email, mailbox=box)
-    submission.edit_scheduled(
-        key=request.auth, email=found, send_at=body.time(), content=body.content(), now=timezone.now()
-    )
+    submission.edit_scheduled(key=request.auth, email=found, send_at=body.time(), content=body.content())
     return answer(shapes.full(email_named(request.auth, email, mailbox=box), text_body=False))

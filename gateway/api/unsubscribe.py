@@ -1,7 +1,6 @@
 """The page at which recipients of commercial mail unsubscribe: HTML, and without a key, unlike the rest of the API."""
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.html import format_html
 from ninja import Router
 
@@ -45,7 +44,7 @@ def show(request: HttpRequest, token: str) -> HttpResponse:
 def submit(request: HttpRequest, token: str) -> HttpResponse:
     """Unsubscribe: the page's button, or one click in a mail program. The body is not read."""
     email = email_of_token(token)
-    unsubscribe(email=email, now=timezone.now())
+    unsubscribe(email=email)
     return _page(format_html(_DONE, email.to[0], email.account.name))
 
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Query, Router
 from pydantic import Field
 
@@ -205,7 +204,7 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
-    subscriptions.delete_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    subscriptions.delete_webhook(key=request.auth, webhook=webhook)
     return answer({"id": webhook.pk, "status": "deleted"})
 
 
@@ -221,7 +220,6 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
         webhook=_webhook_named(request.auth, webhook_id),
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
-        now=timezone.now(),
     )
     return answer(WebhookWithSecret.of(webhook))
 
@@ -230,7 +228,7 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
 def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Send one signed `webhook.test` event, which is about no message; a paused subscription wakes if it is taken."""
     webhook = _webhook_named(request.auth, webhook_id)
-    delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook)
     return answer(delivery_json(delivery))
 
 

@@ -6,11 +6,11 @@ its way can still be checked.
 
 import base64
 import secrets
-from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.db import transaction
+from django.utils import timezone
 
 from common.mail_addresses import domain_of
 from gateway.models import DkimKey, Domain
@@ -25,7 +25,7 @@ _SIGNED = 2 * (
 _UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
-def make_key(domain: Domain, *, now: datetime) -> DkimKey:
+def make_key(domain: Domain) -> DkimKey:
     """Make a key for a domain; it signs nothing until DNS has it."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
     public = private.public_key().public_bytes(
@@ -36,14 +36,15 @@ def make_key(domain: Domain, *, now: datetime) -> DkimKey:
     )
     return DkimKey.objects.create(
         domain=domain,
-        selector=f"cs{now:%Y%m%d}-{secrets.token_hex(2)}",
+        selector=f"cs{timezone.now():%Y%m%d}-{secrets.token_hex(2)}",
         private_key=pem.decode(),
         public_key=base64.b64encode(public).decode(),
     )
 
 
-def activate_published(domain: Domain, published: list[str], *, now: datetime) -> bool:
+def activate_published(domain: Domain, published: list[str]) -> bool:
     """Mark the published keys as verified and retire all but the newest; return whether any signs."""
+    now = timezone.now()
     with transaction.atomic():
         keys = list(domain.dkim_keys.select_for_update().filter(retired_at=None).order_by("-pk"))
         seen = [key for key in keys if key.selector in published]

@@ -1,10 +1,10 @@
 """Domains of an account: added, verified by DNS or by the operator's word, and removed."""
 
 import secrets
-from datetime import datetime
 
 import idna
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from common.domains import is_public_suffix
 from common.mail_addresses import ascii_domain, is_domain
@@ -20,7 +20,7 @@ _MOST_KEYS = 5
 _SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
 
 
-def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
+def add_domain(*, key: ApiKey, name: str) -> Domain:
     """Add a domain, which is pending until it is verified. Raises Conflict, or Forbidden for a limited key."""
     check_unlimited(key)
     if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
@@ -30,7 +30,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     try:
         with transaction.atomic():
             domain = Domain.objects.create(account_id=key.account_id, domain=name, token=secrets.token_hex(16))
-            make_key(domain, now=now)
+            make_key(domain)
             auditing.record("domain.added", domain, key=key)
     except IntegrityError:
         raise Conflict(f"{name} is already a domain of this account.", code="domain_exists") from None
@@ -38,7 +38,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     return domain
 
 
-def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
+def verify_domain(*, key: ApiKey, domain: Domain) -> str:
     """Look each record of a domain up in DNS, and make the domain active where its proof is found. Raises Conflict.
 
     Returns a sentence with the result; `domain` is as it is stored then.
@@ -47,7 +47,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
     """
     if not domain.dkim_keys.exists():
         # Made before domains had keys, or by the operator's command.
-        make_key(domain, now=now)
+        make_key(domain)
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
     record_errors = {record.key: record_error(record, found[record.name, record.type]) for record in records}
@@ -56,17 +56,17 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
     unasked = [record.key for record in records if found[record.name, record.type].error]
     record_errors |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
     if domain.status == Domain.Status.PENDING and not record_errors[OWNERSHIP] and OWNERSHIP not in unasked:
-        _activate(domain, key, now)
+        _activate(domain, key)
     published = [name.removeprefix("dkim:") for name, error in record_errors.items() if not error]
-    activate_published(domain, published, now=now)
-    Domain.objects.filter(pk=domain.pk).update(dns_problems=record_errors, looked_at=now)
+    activate_published(domain, published)
+    Domain.objects.filter(pk=domain.pk).update(dns_problems=record_errors, looked_at=timezone.now())
     domain.refresh_from_db()
     if domain.status == Domain.Status.PENDING:
         return result[OWNERSHIP]
     return " ".join(["The domain is active.", *dict.fromkeys(filter(None, result.values()))])
 
 
-def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
+def rotate_key(*, key: ApiKey, domain: Domain) -> Domain:
     """Make another DKIM key, which signs once it is in DNS. Raises Conflict while an earlier one waits for that."""
     with transaction.atomic():
         domain = Domain.objects.select_for_update().get(pk=domain.pk)
@@ -77,7 +77,7 @@ def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
             )
         old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
         DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
-        made = make_key(domain, now=now)
+        made = make_key(domain)
         auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
     return domain
 
@@ -98,22 +98,22 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
         domain.delete()
 
 
-def assign_domain(*, account: Account, name: str, now: datetime) -> Domain:
+def assign_domain(*, account: Account, name: str) -> Domain:
     """Give a domain to an account without proof. Raises Conflict when another account has it."""
     domain, _ = Domain.objects.get_or_create(account=account, domain=name, defaults={"token": secrets.token_hex(16)})
     if not domain.dkim_keys.exists():
-        make_key(domain, now=now)
+        make_key(domain)
     if domain.status == Domain.Status.PENDING:
-        _activate(domain, None, now)
+        _activate(domain, None)
     domain.refresh_from_db()
     return domain
 
 
-def _activate(domain: Domain, key: ApiKey | None, now: datetime) -> None:
+def _activate(domain: Domain, key: ApiKey | None) -> None:
     try:
         with transaction.atomic():
             pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
-            if pending.update(status=Domain.Status.ACTIVE, verified_at=now):
+            if pending.update(status=Domain.Status.ACTIVE, verified_at=timezone.now()):
                 auditing.record("domain.verified", domain, key=key, by="dns" if key else "operator")
     except IntegrityError:
         # The unique index refused it: another account has the domain.

@@ -8,9 +8,9 @@ suppressed.
 import hmac
 import logging
 import re
-from datetime import datetime
 
 from django.db import transaction
+from django.utils import timezone
 
 from gateway import auditing
 from gateway.inbound.received_mail import COMPLAINT, FAILED, RecipientReport, Report
@@ -37,7 +37,7 @@ class ReportTooEarly(Exception):
     """The report came before the mail server's answer was stored: the sender should retry."""
 
 
-def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, sender: str, now: datetime) -> bool:
+def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, sender: str) -> bool:
     """Take in a report that came to `recipient` from the envelope sender `sender`; False where it is about no mail of
     ours, and so mail like any other. Raises ForgedReport or ReportTooEarly.
     """
@@ -63,13 +63,13 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         # show. What others report is stored, and suppresses nobody.
         may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
         for address, one in result:
-            _take(email, address, one, now, may_suppress=may_suppress)
+            _take(email, address, one, may_suppress=may_suppress)
         # Delivered once every recipient who did not bounce is reported as delivered.
         waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
         arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
         if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
-            email.save_fields(delivered_at=now)
-            events.announce(events.DELIVERED, email=email, now=now)
+            email.save_fields(delivered_at=timezone.now())
+            events.announce(events.DELIVERED, email=email, at=email.delivered_at)
     return True
 
 
@@ -96,7 +96,8 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
     return email, False
 
 
-def _take(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+def _take(email: Email, address: str, result: RecipientReport, *, may_suppress: bool) -> None:
+    now = timezone.now()
     before = email.reported.get(address, {}).get("action", "")
     if _WEIGHT[result.action] <= _WEIGHT.get(before, 0):
         return
@@ -113,7 +114,7 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
     if result.action != "delayed" and email.fate_unknown:
         # The report shows that a mail server has the message.
         email.save_fields(fate_unknown=False, sent_at=now, last_error="")
-        events.announce(events.SENT, email=email, now=now)
+        events.announce(events.SENT, email=email, at=now)
     if result.action == FAILED:
         is_hard = result.status.startswith("5") or not result.status
         # Other numbers stand there too, such as those of addresses.
@@ -126,11 +127,11 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
             refused_recipients=email.refused_recipients | {address: reply},
         )
         if is_hard and may_suppress:
-            suppression.suppress_gone(email=email, refused={address: reply}, now=now)
+            suppression.suppress_gone(email=email, refused={address: reply})
         events.announce(
             events.BOUNCED,
             email=email,
-            now=now,
+            at=now,
             bounce_type=email.bounce_type,
             bounce_code=code,
             diagnostic=reply[1],
@@ -138,8 +139,8 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
         )
     elif result.action == COMPLAINT:
         if may_suppress:
-            suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
+            suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT)
         events.announce(
-            events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
+            events.COMPLAINED, email=email, complained_recipients=[address], feedback_type=result.diagnostic
         )
     log.info("delivery reported", extra={"email": email.pk, "reported": result.action, "status": result.status})

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from common.identifiers import ulid
 from common.mail_addresses import clean_address, domain_of
@@ -29,7 +30,7 @@ def sending_mailbox(email_id: str) -> Mailbox | None:
     return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
 
 
-def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str, now: datetime) -> str:
+def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str) -> str:
     """Store one message for one mailbox; return its id, or what made it needless: `known` or `loop`.
 
     `digest` is of the bytes as received: a server that repeats them, because our answer was lost, changes nothing.
@@ -52,7 +53,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         direction=Direction.INBOUND,
         status=Status.PENDING_INBOUND_APPROVAL if held else Status.UNREAD,
         sandbox=False,
-        created_at=now,
+        created_at=timezone.now(),
         from_address=mail.sender or facts.get("envelope_from", ""),
         from_name=mail.sender_name,
         reply_to=mail.reply_to,
@@ -77,7 +78,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
             auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
-            events.announce(events.PENDING if held else events.RECEIVED, email=email, now=now)
+            events.announce(events.PENDING if held else events.RECEIVED, email=email, at=email.created_at)
             if not held:
                 notices.forward(email)
     except IntegrityError:

@@ -187,19 +187,16 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
 
 def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     mailbox = mailbox_for(recipient)
-    if mail.report is not None:
-        now = timezone.now()
-        if take_report(report=mail.report, mailbox=mailbox, recipient=recipient, sender=sender, now=now):
-            return "reported"
+    report = mail.report
+    if report and take_report(report=report, mailbox=mailbox, recipient=recipient, sender=sender):
+        return "reported"
     if mailbox is None and (email_id := email_id_in(recipient)):
         # Automatic replies go to the return address too (RFC 3834).
         mailbox = sending_mailbox(email_id)
         recipient = mailbox.address if mailbox else recipient
     if mailbox is None:
         return "unknown"
-    return receive_mail(
-        mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender, now=timezone.now()
-    )
+    return receive_mail(mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender)
 
 
 class InboundSession(SMTP):  # type: ignore[misc]

@@ -13,6 +13,8 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from django.utils import timezone
+
 from common.mail_addresses import clean_addresses
 from gateway import auditing
 from gateway.errors import Forbidden, Invalid
@@ -58,7 +60,7 @@ class Recheck:
     needs_approval: bool = False
 
 
-def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admission:
+def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> Admission:
     """Return how `draft` is accepted. Raises Forbidden or Invalid.
 
     Must not be called inside a transaction: a refusal is stored in one of its own.
@@ -66,8 +68,8 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
     fields = {"to": draft.to, "cc": draft.cc, "bcc": draft.bcc}
     recipients = _addresses(fields)
     everyone = _with_copies(fields, mailbox.auto_cc, mailbox.auto_bcc)
-    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone), now=now)
-    refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=draft.metadata, now=now)
+    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
+    refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=draft.metadata)
     if outsiders := ruling.outsiders:
         refusal = refuse(recipients=_addresses(everyone), refused=outsiders, rule=ruling.rule)
         raise Forbidden(
@@ -92,7 +94,7 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
         raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
     if not key.sandbox:
         _check_suppressed(fields, mailbox, refuse)
-    check_time(mailbox=mailbox, send_at=draft.send_at, now=now)
+    check_time(mailbox=mailbox, send_at=draft.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
     # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
@@ -134,7 +136,7 @@ def _check_suppressed(fields: Recipients, mailbox: Mailbox, refuse: Callable[...
         )
 
 
-def recheck(*, email: Email, now: datetime) -> Recheck:
+def recheck(*, email: Email) -> Recheck:
     """Return whether an accepted email may still go to all its recipients, by the lists as they are now.
 
     The copy of monitored mail is not checked: it goes to the account's own overseer.
@@ -143,7 +145,7 @@ def recheck(*, email: Email, now: datetime) -> Recheck:
     fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
     everyone = _with_copies(fields, additions.get("auto_cc", ""), additions.get("auto_bcc", ""))
     mailbox = email.mailbox
-    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone), now=now)
+    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
     if ruling.outsiders:
         return Recheck(refusal=_sentence(everyone, ruling.outsiders))
     if "unsubscribe" in additions and len(_addresses(everyone)) != 1:
@@ -174,13 +176,13 @@ def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
         log.info(action, extra={"email": email.pk, "mailbox": email.mailbox_id, "rule": facts["rule"]})
 
 
-def check_time(*, mailbox: Mailbox, send_at: datetime | None, now: datetime) -> None:
+def check_time(*, mailbox: Mailbox, send_at: datetime | None) -> None:
     """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or Invalid."""
     if send_at is None:
         return
     if not mailbox.scheduling_enabled:
         raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
-    if send_at <= now:
+    if send_at <= timezone.now():
         raise Invalid("send_at: is in the past.", field="send_at")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.postgres import clock
 from gateway import auditing, notices, tasks
@@ -37,7 +38,6 @@ def decide_email(
     outcome: str,
     reason: str,
     expected_fingerprint: str,
-    now: datetime,
     decided_by: str = "",
     feedback: Mapping[str, Any] | None = None,
 ) -> Email:
@@ -49,6 +49,7 @@ def decide_email(
     mailbox's additions are fixed too. Raises NotFound, Forbidden, Invalid without a fingerprint that is required, or
     Conflict with what became of the email.
     """
+    now = timezone.now()
     approves = outcome == Decision.APPROVED
     with transaction.atomic():
         email = _locked(key, email_id)
@@ -56,7 +57,7 @@ def decide_email(
         print_now = fingerprint_of(email)
         _check_fingerprint(email, expected_fingerprint, print_now)
         if approves:
-            _check_may_approve(email, now)
+            _check_may_approve(email)
         fields: dict[str, Any] = {
             "decision": outcome,
             "decision_reason": reason,
@@ -74,10 +75,10 @@ def decide_email(
         auditing.record(
             f"email.{outcome}", email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
         )
-        events.announce(events.APPROVED if approves else events.REJECTED, email=email, now=now)
+        events.announce(events.APPROVED if approves else events.REJECTED, email=email, at=now)
         if email.status == Status.UNREAD:
             # Received mail can be read only now.
-            events.announce(events.RECEIVED, email=email, now=now)
+            events.announce(events.RECEIVED, email=email, at=now)
             notices.forward(email)
         if email.status == Status.SCHEDULED and not waits:
             tasks.send_email.delay_on_commit(email.pk)
@@ -101,11 +102,11 @@ def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Em
     return email
 
 
-def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
+def cancel_email(*, key: ApiKey, email: Email) -> Email:
     """Cancel an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
     if email.status == Status.CANCELLED:
         return email
-    if take_back(key=key, email=email, now=now, among=Email.objects.not_leaving()):
+    if take_back(key=key, email=email, among=Email.objects.not_leaving()):
         return email
     email.refresh_from_db()
     if email.status == Status.CANCELLED:
@@ -116,9 +117,7 @@ def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
     raise Conflict(sentence, code="not_cancellable", **email.outcome())
 
 
-def take_back(
-    *, key: ApiKey | None, email: Email, now: datetime, among: EmailQuerySet | None = None, **because: Any
-) -> bool:
+def take_back(*, key: ApiKey | None, email: Email, among: EmailQuerySet | None = None, **because: Any) -> bool:
     """Cancel an unclaimed email; False when its state does not allow it, or another process was faster."""
     with transaction.atomic():
         # A worker that claimed the row may be sending it at this moment.
@@ -126,7 +125,7 @@ def take_back(
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
             return False
         auditing.record("email.cancelled", email, key=key, **because)
-        events.announce(events.CANCELLED, email=email, now=now)
+        events.announce(events.CANCELLED, email=email)
     log.info("email cancelled", extra={"email": email.pk, "key": key.pk if key else None, **because})
     return True
 
@@ -172,7 +171,7 @@ def _check_fingerprint(email: Email, expected: str, print_now: str) -> None:
         )
 
 
-def _check_may_approve(email: Email, now: datetime) -> None:
+def _check_may_approve(email: Email) -> None:
     """Refuse to approve after the expiry, by the database's clock, and what would not be accepted now.
 
     Lists or additions have changed, or somebody unsubscribed. Rejecting is always possible.
@@ -187,7 +186,7 @@ def _check_may_approve(email: Email, now: datetime) -> None:
         )
     if email.direction == Direction.INBOUND:
         return
-    if refusal := recheck(email=email, now=now).refusal:
+    if refusal := recheck(email=email).refusal:
         raise Conflict(
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",
@@ -204,7 +203,7 @@ def _check_may_approve(email: Email, now: datetime) -> None:
         )
 
 
-def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> int:
+def cancel_in_closed_mailboxes(*, key: ApiKey | None = None) -> int:
     """Cancel what waits in closed mailboxes, of the key's account or of all, and return how many."""
     mailboxes = Mailbox.objects.closed()
     if key is not None:
@@ -213,4 +212,4 @@ def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> i
     if not closed:
         return 0
     emails = Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
-    return sum(take_back(key=key, email=email, now=now, because="closed") for email in emails)
+    return sum(take_back(key=key, email=email, because="closed") for email in emails)

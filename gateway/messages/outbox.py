@@ -37,7 +37,7 @@ ATTEMPTS_FOR_ALL = 8
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
-def send_due(*, email_id: str, now: datetime) -> str:
+def send_due(*, email_id: str) -> str:
     """Make one attempt at one email, if it is due and free. Returns a word that says how it went."""
     if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
@@ -48,20 +48,20 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if email is None:
         return "not due"
     if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
-        return "asked" if submission.request_approval(email=email, now=now) else "not due"
+        return "asked" if submission.request_approval(email=email) else "not due"
     if email.attempts > smtp.MAX_ATTEMPTS:
-        return _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
-    checked = recheck(email=email, now=now)
+        return _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"))
+    checked = recheck(email=email)
     if checked.needs_approval:
-        return "asked" if submission.request_approval(email=email, now=now) else "not due"
+        return "asked" if submission.request_approval(email=email) else "not due"
     if checked.refusal:
-        return _fail(email, smtp.HandoverFailed(checked.refusal), now)
+        return _fail(email, smtp.HandoverFailed(checked.refusal))
     if email.additions is None:
         # No approval has fixed them. From here on a second attempt sends the same.
         email.additions = additions_of(email)
         Email.objects.held_by(email).update(additions=email.additions)
     if email.sandbox:
-        return _simulate(email, now)
+        return _simulate(email)
     return _attempt(email)
 
 
@@ -79,14 +79,14 @@ def _attempt(email: Email) -> str:
         return "put off"
     except ParserKilled:
         refusal = smtp.HandoverFailed("its text cannot be converted to HTML safely", permanent=True)
-        return _fail(email, refusal, timezone.now())
+        return _fail(email, refusal)
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email=email, recipients=recipients)
     # Copies that the mailbox adds are no reason to send.
     if suppressed and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}:
         why = "every recipient is suppressed or has unsubscribed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
-        return _fail(email, refusal, timezone.now())
+        return _fail(email, refusal)
     server = Server.from_url(settings.EMAIL_URL)
     try:
         with smtp.watched():
@@ -111,13 +111,13 @@ def _attempt(email: Email) -> str:
             error.refused.update(suppressed)
         wait = smtp.retry_wait(error, email.attempts)
         if wait is None:
-            return _fail(email, error, timezone.now())
+            return _fail(email, error)
         _own_attempt(email).update(
             due_at=Now() + wait, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000]
         )
         log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
         return "put off"
-    _record_sent(email, replace(result, refused=result.refused | suppressed), timezone.now())
+    _record_sent(email, replace(result, refused=result.refused | suppressed))
     return "sent"
 
 
@@ -133,7 +133,8 @@ def _give_back(email: Email) -> None:
     Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
 
 
-def _simulate(email: Email, now: datetime) -> str:
+def _simulate(email: Email) -> str:
+    now = timezone.now()
     with transaction.atomic():
         moved = (
             Email.objects.held_by(email)
@@ -142,13 +143,14 @@ def _simulate(email: Email, now: datetime) -> str:
         )
         if moved:
             auditing.record("email.sent", email, simulated=True)
-            events.announce(events.SENT, events.DELIVERED, email=email, now=now)
+            events.announce(events.SENT, events.DELIVERED, email=email, at=now)
         else:
             _give_back(email)
     return "pretended" if moved else "lease lost"
 
 
-def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> None:
+def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
+    now = timezone.now()
     refused = result.refused
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
     reached = [events.SENT]
@@ -167,9 +169,9 @@ def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> No
                 return
             email.status = Status.SENT
         auditing.record("email.sent", email, refused=len(refused))
-        events.announce(*reached, email=email, now=now)
+        events.announce(*reached, email=email, at=now)
         if refused:
-            suppression.suppress_gone(email=email, refused=refused, now=now)
+            suppression.suppress_gone(email=email, refused=refused)
             _announce_bounce(email, refused, now)
     log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(refused)})
 
@@ -179,7 +181,8 @@ def _why(error: smtp.HandoverFailed) -> str:
     return _ADDRESS.sub("(address)", str(error)[:500])[:200]
 
 
-def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
+def _fail(email: Email, error: smtp.HandoverFailed) -> str:
+    now = timezone.now()
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
     if error.permanent:
@@ -190,9 +193,9 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
             return "failed"
         auditing.record("email.send_failed", email, attempts=email.attempts, permanent=error.permanent)
         if error.permanent:
-            suppression.suppress_gone(email=email, refused=refused, now=now)
+            suppression.suppress_gone(email=email, refused=refused)
             _announce_bounce(email, refused, now)
-        events.announce(events.FAILED, email=email, now=now, diagnostic=str(error)[:500])
+        events.announce(events.FAILED, email=email, at=now, diagnostic=str(error)[:500])
     log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
     return "failed"
 
@@ -224,7 +227,7 @@ def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None
     events.announce(
         events.BOUNCED,
         email=email,
-        now=now,
+        at=now,
         bounce_type=email.bounce_type,
         bounce_code=code or None,
         diagnostic=text,

@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from gateway import auditing
 from gateway.models import Account, Email, Notice
@@ -28,7 +29,7 @@ class HoldBackResult:
 
 
 @transaction.atomic
-def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
+def hold_back(*, made_at: datetime) -> HoldBackResult:
     """Write off every live email that was due, and hold all mail of every account. Must run before any worker does.
 
     What was due may have been handed to the mail server since the backup: it becomes `sent` with `fate_unknown`, like
@@ -51,7 +52,7 @@ def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
             written_off.append(f"{email.pk} ({email.mailbox.address})")
     Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
     accounts = list(Account.objects.filter(is_active=True))
-    Account.objects.filter(is_active=True).update(hold_all_at=now)
+    Account.objects.filter(is_active=True).update(hold_all_at=timezone.now())
     for account in accounts:
         auditing.record("account.hold_all_on", account, reason=reason)
     log.warning("held back after a restore", extra={"written_off": len(written_off), "accounts": len(accounts)})

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.identifiers import ulid
 from common.mail_addresses import domain_of
@@ -41,7 +42,7 @@ class SubmissionResult:
     unlisted: tuple[str, ...] = ()
 
 
-def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> SubmissionResult:
+def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResult:
     """Store one message as an email that waits for its scan, or find the one that the same key made before.
 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
@@ -60,8 +61,8 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
     # A repeated key is answered first, whatever the lists, the mode or the quota are now.
     if draft.idempotency_key and (earlier := IdempotencyRecord.objects.live().filter(**slot).first()):
         return _repeated(earlier, draft, digest)
-    admission = admit(key=key, mailbox=mailbox, draft=draft, now=now)
-    email = _email_of(key, mailbox, draft, admission, now)
+    admission = admit(key=key, mailbox=mailbox, draft=draft)
+    email = _email_of(key, mailbox, draft, admission)
     lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
     record = IdempotencyRecord(**slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts)
     with transaction.atomic():
@@ -70,7 +71,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
         if record.email_id != email.pk:
             return _repeated(record, draft, digest)
         # After the key, so that a repeated one is answered although the quota is used up.
-        limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
+        limits.check_quota(account=key.account, sandbox=key.sandbox, now=email.created_at)
         email.save(force_insert=True)
         auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
         note_admission(admission, email=email, key=key)
@@ -82,7 +83,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
-def move_on(*, email: Email, now: datetime) -> bool:
+def move_on(*, email: Email) -> bool:
     """Hold an accepted email at the gate or put it into the outbox; False when another process did.
 
     There is no scanner yet: this is where its verdict will be asked for.
@@ -90,7 +91,7 @@ def move_on(*, email: Email, now: datetime) -> bool:
     waits_first = email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
     with transaction.atomic():
         if email.gated and not waits_first:
-            return _hold(email, Change.HOLD, now)
+            return _hold(email, Change.HOLD)
         if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
             return False
         if email.send_at is None:
@@ -99,24 +100,24 @@ def move_on(*, email: Email, now: datetime) -> bool:
     return True
 
 
-def request_approval(*, email: Email, now: datetime) -> bool:
+def request_approval(*, email: Email) -> bool:
     """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
 
     Under `hold_all` this includes ungated mail, which needs an approval from here on.
     """
     with transaction.atomic():
-        return _hold(email, Change.ASK, now, gated=True, due_at=None, lease_until=None)
+        return _hold(email, Change.ASK, gated=True, due_at=None, lease_until=None)
 
 
-def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
+def _hold(email: Email, change: Change, **fields: Any) -> bool:
     if not Email.objects.move(email, change, **fields):
         return False
-    events.announce(events.PENDING, email=email, now=now)
+    events.announce(events.PENDING, email=email)
     log.info("email held", extra={"email": email.pk})
     return True
 
 
-def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission, now: datetime) -> Email:
+def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission) -> Email:
     pk = ulid()
     timing = draft.gate_timing or mailbox.default_gate_timing
     parent = draft.parent
@@ -128,7 +129,7 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
         status=Status.PENDING_SCAN,
         sandbox=key.sandbox,
         sent_by_key=key,
-        created_at=now,
+        created_at=timezone.now(),
         from_address=mailbox.address,
         # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
         from_name=mailbox.display_name,
@@ -168,9 +169,7 @@ def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> Submissio
     return SubmissionResult(record.email, repeated=True, mismatch=record.digest != digest)
 
 
-def edit_scheduled(
-    *, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any], now: datetime
-) -> None:
+def edit_scheduled(*, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]) -> None:
     """Change the time of a message that waits for it, or fields of its content.
 
     Other content is admitted and scanned like a new message, and may then wait at the gate. Raises Conflict when the
@@ -182,7 +181,7 @@ def edit_scheduled(
             code="not_scheduled",
             **email.outcome(),
         )
-    if email.send_at is None or email.send_at <= now:
+    if email.send_at is None or email.send_at <= timezone.now():
         raise Conflict("This message is being sent.", code="not_scheduled", **email.outcome())
     fields = {name: value for name, value in content.items() if getattr(email, name) != value}
     if fields and email.decision:
@@ -193,10 +192,10 @@ def edit_scheduled(
             **email.outcome(),
         )
     if send_at not in (None, email.send_at):
-        check_time(mailbox=email.mailbox, send_at=send_at, now=now)
+        check_time(mailbox=email.mailbox, send_at=send_at)
         fields["send_at"] = send_at
     if fields.keys() - {"send_at"}:
-        _rewrite(key, email, fields, now)
+        _rewrite(key, email, fields)
     elif fields:
         with transaction.atomic():
             if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
@@ -205,7 +204,7 @@ def edit_scheduled(
         log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
 
 
-def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> None:
+def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any]) -> None:
     # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     draft = Draft(
@@ -218,7 +217,7 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
         mode=None if bypassed else Mode(email.oversight_mode),
         send_at=email.send_at,
     )
-    admission = admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields), now=now)
+    admission = admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields))
     # A message that had to wait for a person stays gated after a change.
     stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:
@@ -230,13 +229,13 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
         auditing.record("email.edited", email, key=key, fields=sorted(fields))
         note_admission(admission, email=email, key=key)
     log.info("email edited", extra={"email": email.pk, "key": key.pk})
-    try_move_on(email=email, now=now)
+    try_move_on(email=email)
 
 
-def try_move_on(*, email: Email, now: datetime) -> None:
+def try_move_on(*, email: Email) -> None:
     """Move an email on; a database error is logged and the sweep tries again."""
     try:
-        move_on(email=email, now=now)
+        move_on(email=email)
     except DatabaseError as error:
         log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
 

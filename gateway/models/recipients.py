@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.patterns import comparable
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
@@ -21,7 +21,7 @@ ListMatch = tuple[str, str, int, str | None]
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Lists of mailboxes."""
 
-    def active_matches(self, *, mailbox_id: str, patterns: Iterable[str], now: datetime) -> list[ListMatch]:
+    def active_matches(self, *, mailbox_id: str, patterns: Iterable[str]) -> list[ListMatch]:
         """The lists of a mailbox that are not switched off: a row each, or one for each live entry among `patterns`.
 
         One statement, so that a list is never judged by the mode of one version and the entries of another. It finds
@@ -30,7 +30,7 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         lists = self.filter(mailbox=mailbox_id)
         if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
             return []
-        is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
+        is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=timezone.now())
         # No entry has an empty pattern. Without any, Django would find nothing to join, and leave out the lists too.
         is_meant = Q(is_live, entries__pattern__in=["", *patterns])
         named = FilteredRelation("entries", condition=is_meant)
@@ -93,9 +93,9 @@ class Allowlist(models.Model):
 class AllowlistEntryQuerySet(models.QuerySet["AllowlistEntry"]):
     """Entries of allowlists."""
 
-    def live(self, now: datetime) -> Self:
+    def live(self) -> Self:
         """Those that name somebody at this moment."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 class AllowlistEntry(UlidModel):

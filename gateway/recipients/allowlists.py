@@ -5,10 +5,10 @@ A restriction says who may be written to at all, a bypass whose mail need not wa
 
 import logging
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from common.patterns import patterns_for
 from gateway import auditing
@@ -57,7 +57,7 @@ class _ListStatus:
         return tuple(one for one, its in patterns.items() if self.hits.isdisjoint(its))
 
 
-def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
+def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
     """Return what the lists of `mailbox` say about all `recipients` at this moment.
 
     A restriction in force lets nobody through whom no live entry names, so an empty or expired list refuses everybody.
@@ -65,7 +65,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
     wanted = {pattern for each in patterns.values() for pattern in each}
     lists: dict[str, _ListStatus] = {}
-    matches = Allowlist.objects.active_matches(mailbox_id=mailbox.pk, patterns=wanted, now=now)
+    matches = Allowlist.objects.active_matches(mailbox_id=mailbox.pk, patterns=wanted)
     for kind, mode, version, pattern in matches:
         lists.setdefault(kind, _ListStatus(kind, mode, version)).hits.add(pattern)
     ruling = Ruling()
@@ -88,7 +88,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
 
 
 def replace_list(
-    *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[AllowlistEntry], now: datetime
+    *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[AllowlistEntry]
 ) -> Allowlist:
     """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at.
 
@@ -98,7 +98,7 @@ def replace_list(
         # Makes sure that a row exists, so that two first versions written at once are compared, too.
         Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
         if not Allowlist.objects.raise_version(
-            mailbox_id=mailbox.pk, kind=kind, version=version, mode=mode, updated_at=now
+            mailbox_id=mailbox.pk, kind=kind, version=version, mode=mode, updated_at=timezone.now()
         ):
             current = Allowlist.objects.values_list("version", flat=True).get(mailbox=mailbox, kind=kind)
             raise Conflict(
@@ -148,7 +148,7 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
     return found
 
 
-def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str, now: datetime) -> AllowlistEntry:
+def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str) -> AllowlistEntry:
     """Add an entry without an end to the bypass of a mailbox; an expired one is replaced.
 
     Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
@@ -156,7 +156,7 @@ def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str, now: da
     with transaction.atomic():
         bypass = _locked_bypass(mailbox)
         same = bypass.entries.filter(pattern=pattern)
-        if live := same.live(now).first():
+        if live := same.live().first():
             raise Conflict(f"{pattern} is on the list already.", code="entry_exists", entry_id=live.pk)
         same.delete()
         if bypass.entries.count() >= MAX_ENTRIES:
@@ -164,12 +164,12 @@ def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str, now: da
                 f"The list has {MAX_ENTRIES} entries, the most that it may have. Remove one first.",
                 code="plan_limit",
             )
-        entry = bypass.entries.create(pattern=pattern, note=note, added_by_key=key, created_at=now)
-        _save_change(bypass, key, now, added=[pattern])
+        entry = bypass.entries.create(pattern=pattern, note=note, added_by_key=key, created_at=timezone.now())
+        _save_change(bypass, key, added=[pattern])
     return entry
 
 
-def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str, now: datetime) -> None:
+def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
     with transaction.atomic():
         bypass = _locked_bypass(mailbox)
@@ -177,15 +177,15 @@ def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str, now: datetime)
         if entry is None:
             raise NotFound("This mailbox's allowlist has no entry with this id.")
         entry.delete()
-        _save_change(bypass, key, now, removed=[entry.pattern])
+        _save_change(bypass, key, removed=[entry.pattern])
 
 
-def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str, now: datetime) -> Allowlist:
+def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
     """Set the mode of the bypass of a mailbox."""
     with transaction.atomic():
         bypass = _locked_bypass(mailbox)
         bypass.mode = mode
-        _save_change(bypass, key, now)
+        _save_change(bypass, key)
     return bypass
 
 
@@ -195,10 +195,10 @@ def _locked_bypass(mailbox: Mailbox) -> Allowlist:
     return Allowlist.objects.select_for_update(no_key=True).get(mailbox=mailbox, kind=kind)
 
 
-def _save_change(bypass: Allowlist, key: ApiKey, now: datetime, **facts: Any) -> None:
+def _save_change(bypass: Allowlist, key: ApiKey, **facts: Any) -> None:
     """Store the next version, so that whoever replaces the whole list at the earlier one gets 409."""
     bypass.version += 1
-    bypass.updated_at = now
+    bypass.updated_at = timezone.now()
     bypass.save()
     _record("allowlist.changed", bypass, key, **facts)
 
@@ -216,7 +216,6 @@ def record_refusal(
     refused: tuple[str, ...],
     rule: str,
     metadata: dict[str, Any],
-    now: datetime,
 ) -> Refusal:
     """Store a refusal and announce it to subscribers.
 
@@ -233,9 +232,9 @@ def record_refusal(
             refused=list(refused),
             rule=rule[:300],
             metadata=metadata,
-            created_at=now,
+            created_at=timezone.now(),
         )
-        events.announce_refusal(refusal, facts=facts_of(refusal), now=now)
+        events.announce_refusal(refusal, facts=facts_of(refusal))
     log.warning(
         "message refused", extra={"refusal": refusal.pk, "mailbox": mailbox.pk, "key": key.pk, "refused": len(refused)}
     )

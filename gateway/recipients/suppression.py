@@ -8,9 +8,9 @@ mail neither makes entries nor obeys them: it reaches no server.
 """
 
 import re
-from datetime import datetime
 
 from django.db import transaction
+from django.utils import timezone
 
 from common.patterns import comparable
 from gateway import auditing, smtp
@@ -42,21 +42,21 @@ def says_gone(code: int, text: str) -> bool:
     return code in _PLAIN and not _OTHER_MATTERS.search(text)
 
 
-def suppress_gone(*, email: Email, refused: smtp.Replies, now: datetime) -> None:
+def suppress_gone(*, email: Email, refused: smtp.Replies) -> None:
     """Put the addresses that are gone on the account's list, in the transaction that records the bounce."""
     gone = {comparable(address) for address, (code, text) in refused.items() if says_gone(code, text)}
     for address in sorted(gone - Suppression.objects.among(gone, account_id=email.account_id).keys()):
-        suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE, now=now)
+        suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE)
 
 
-def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: datetime) -> None:
+def suppress(*, email: Email, address: str, reason: Suppression.Reason) -> None:
     """Put an address on the account's list, because of what became of an email."""
     row = Suppression(
         account_id=email.account_id,
         mailbox_id=email.mailbox_id,
         email_address=comparable(address),
         reason=reason,
-        created_at=now,
+        created_at=timezone.now(),
     )
     # Another message to the same address may bounce at this moment.
     Suppression.objects.bulk_create([row], ignore_conflicts=True)

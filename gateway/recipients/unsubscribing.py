@@ -4,8 +4,6 @@ The link is signed for one message, which has one recipient, and works for ever.
 never changes.
 """
 
-from datetime import datetime
-
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
@@ -38,7 +36,7 @@ def email_of_token(token: str) -> Email:
     return email
 
 
-def unsubscribe(*, email: Email, now: datetime) -> None:
+def unsubscribe(*, email: Email) -> None:
     """Put the recipient of an email on the account's list of suppressed addresses; twice is no error.
 
     Whatever suppressed the address before is replaced: lifting that must not subscribe it again.
@@ -49,4 +47,4 @@ def unsubscribe(*, email: Email, now: datetime) -> None:
         if known.filter(reason=Suppression.Reason.UNSUBSCRIBED).exists():
             return
         known.delete()
-        suppress(email=email, address=address, reason=Suppression.Reason.UNSUBSCRIBED, now=now)
+        suppress(email=email, address=address, reason=Suppression.Reason.UNSUBSCRIBED)

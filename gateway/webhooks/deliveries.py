@@ -6,7 +6,6 @@
 import hmac
 import logging
 import time
-from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -68,9 +67,13 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     outcome = _post(delivery)
     error = outcome.error
     status = outcome.status
-    now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)
-    entry = {"at": iso(now), "response_status": status, "error": error[:500] or None, "milliseconds": milliseconds}
+    entry = {
+        "at": iso(timezone.now()),
+        "response_status": status,
+        "error": error[:500] or None,
+        "milliseconds": milliseconds,
+    }
     # Saved with the outcome.
     delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
     wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
@@ -91,7 +94,7 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
             delivery.postponed(seconds=wait, error=error, status=status)
         # The result says nothing about a new address that was set meanwhile.
         if webhook.url == delivery.webhook.url:
-            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(error), now=now)
+            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(error))
     facts = {
         "delivery": delivery.pk,
         "event": delivery.event,
@@ -113,7 +116,7 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Countersign-Gateway/1",
-        **signatures(webhook, body, now=timezone.now()),
+        **signatures(webhook, body),
         "X-MultiMail-Event": delivery.event,
         "X-MultiMail-Event-Id": delivery.event_id,
         "X-Request-Id": delivery.event_id,
@@ -157,13 +160,13 @@ def sign(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
-def signatures(webhook: Webhook, body: bytes, *, now: datetime) -> dict[str, str]:
+def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
     """Return the headers that prove to the subscriber who sent `body`.
 
     While a rotation overlaps, the header that every receiver knows stays with the old secret: a receiver that has not
     learned the new one yet goes on working, and one that has takes either header. Two signatures in one header would
     break the published form.
     """
-    if webhook.previous_secret and webhook.previous_until and now < webhook.previous_until:
+    if webhook.previous_secret and webhook.previous_until and timezone.now() < webhook.previous_until:
         return {HEADER: sign(webhook.previous_secret, body), NEXT_HEADER: sign(webhook.secret, body)}
     return {HEADER: sign(webhook.secret, body)}

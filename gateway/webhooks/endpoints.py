@@ -5,9 +5,10 @@ Nothing here delivers.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from gateway import auditing, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
@@ -38,7 +39,7 @@ class AttemptResult:
     gone: bool = False
 
 
-def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime) -> None:
+def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool) -> None:
     """Write into the (locked) row what an attempt says about its endpoint; `lost` when its delivery failed for good."""
     if not outcome.error:
         if webhook.paused_at is not None:
@@ -66,7 +67,7 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime
     elif webhook.slow_attempts >= ENOUGH:
         reason = f"{ENOUGH} attempts in a row got no answer in time."
     if reason and webhook.paused_at is None and webhook.deleted_at is None:
-        webhook.paused_at = now
+        webhook.paused_at = timezone.now()
         webhook.probes = 0
         webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
         auditing.record("webhook.paused", webhook, reason=reason)

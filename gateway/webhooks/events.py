@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
+
 from common.identifiers import ulid
 from gateway import tasks
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
@@ -50,17 +52,20 @@ def spelling_for(events: Iterable[str], name: str) -> str | None:
     return next((event for event in events if event in SPELLINGS[name]), None)
 
 
-def announce(*names: str, email: Email, now: datetime, **details: Any) -> None:
-    """Add a delivery of each event, in this order, for each subscription that wants it; wake the worker on commit."""
-    _add_deliveries(names, email, _facts(email) | details, now)
+def announce(*names: str, email: Email, at: datetime | None = None, **details: Any) -> None:
+    """Add a delivery of each event, in this order, for each subscription that wants it; wake the worker on commit.
+
+    `at` is the moment that the email stores of what happened; without one it happens now.
+    """
+    _add_deliveries(names, email, _facts(email) | details, at or timezone.now())
 
 
-def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) -> None:
+def announce_refusal(refusal: Refusal, *, facts: dict[str, Any]) -> None:
     """Announce a refusal. Its facts hold no id of a message: there is none, and a receiver would look for it."""
-    _add_deliveries((REFUSED,), refusal, facts, now)
+    _add_deliveries((REFUSED,), refusal, facts, refusal.created_at)
 
 
-def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], now: datetime) -> None:
+def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], at: datetime) -> None:
     email = about if isinstance(about, Email) else None
     rows = []
     listening = Webhook.objects.listening(about)
@@ -76,7 +81,7 @@ def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[st
                     email=email,
                     event_id=event_id,
                     event=spelling,
-                    body=envelope(spelling, event_id=event_id, now=now, facts=facts),
+                    body=envelope(spelling, event_id=event_id, now=at, facts=facts),
                     trace=event_id,
                 )
             )

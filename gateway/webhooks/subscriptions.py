@@ -3,13 +3,14 @@
 import re
 import secrets
 import socket
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.identifiers import ulid
 from common.origins import is_public, origin_of
@@ -73,18 +74,19 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
     return webhook
 
 
-def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
+def delete_webhook(*, key: ApiKey, webhook: Webhook) -> None:
     """Delete a subscription; its open deliveries fail."""
     with transaction.atomic():
-        Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
+        Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
         waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
         waiting.update(state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted.")
         auditing.record("webhook.deleted", webhook, key=key)
 
 
-def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta, now: datetime) -> Webhook:
+def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta) -> Webhook:
     """Give a subscription another secret, which signs when the overlap is over (`signatures`)."""
     with transaction.atomic():
+        now = timezone.now()
         webhook = Webhook.objects.locked(webhook.pk)
         overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
         # Rotated again before the overlap was over: receivers are sure to know only the oldest secret.
@@ -103,10 +105,10 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
     return webhook
 
 
-def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDelivery:
+def test_webhook(*, key: ApiKey, webhook: Webhook) -> WebhookDelivery:
     """Send one signed event about no message; a paused endpoint that accepts it is resumed."""
     event_id = ulid()
-    body = envelope(TEST_EVENT, event_id=event_id, now=now, facts={"webhook_id": webhook.pk})
+    body = envelope(TEST_EVENT, event_id=event_id, now=timezone.now(), facts={"webhook_id": webhook.pk})
     with transaction.atomic():
         delivery = WebhookDelivery.objects.create(
             webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id

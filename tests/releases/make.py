@@ -95,11 +95,9 @@ def _fill() -> None:
             message_id_header=f"<{number}@acme.example>", thread_id=str(number), oversight_mode="gated_send",
             send_at=timezone.now() + later if later else None,
         )  # fmt: skip
-        submission.move_on(email=email, now=timezone.now())
+        submission.move_on(email=email)
         if number < 2:
-            decide_email(
-                key=desk, email_id=email.pk, outcome="approved", reason="", expected_fingerprint="", now=timezone.now()
-            )
+            decide_email(key=desk, email_id=email.pk, outcome="approved", reason="", expected_fingerprint="")
     append(3)
     seal_all()
     append(2)

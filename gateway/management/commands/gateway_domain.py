@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from gateway.domains.registration import assign_domain, clean_domain
 from gateway.errors import Conflict
@@ -23,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
         owner = account_named(account, Account.objects.all())
         try:
-            assigned = assign_domain(account=owner, name=clean_domain(domain), now=timezone.now())
+            assigned = assign_domain(account=owner, name=clean_domain(domain))
         except ValueError as error:
             raise CommandError(f"{domain!a} {error}") from None
         except Conflict as error:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
-from django.utils import timezone
 
 from gateway.messages.restore import hold_back
 
@@ -24,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
         """Hold mail back and print the result."""
-        held = hold_back(made_at=made_at, now=timezone.now())
+        held = hold_back(made_at=made_at)
         if held.written_off:
             self.stdout.write(
                 f"{len(held.written_off)} emails were due and may have been sent since the backup. They are not sent "

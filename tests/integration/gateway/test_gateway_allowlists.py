@@ -70,11 +70,11 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
             ends = {pattern: now + timedelta(seconds=seconds) for pattern, seconds in case.ends.items()}
             entries = [AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one)) for one in case.entries]
             key, kind = ApiKey.objects.get(name="Key admin"), Allowlist.Kind.RESTRICTION
-            replace_list(key=key, mailbox=world.mailbox, kind=kind, mode=case.mode, version=0, entries=entries, now=now)
+            replace_list(key=key, mailbox=world.mailbox, kind=kind, mode=case.mode, version=0, entries=entries)
             if case.is_no_address:
                 is_right = world.send(to=list(case.recipients)).status_code == 422
             else:
-                ruling = judge(mailbox=world.mailbox, recipients=clean_addresses(list(case.recipients)), now=now)
+                ruling = judge(mailbox=world.mailbox, recipients=clean_addresses(list(case.recipients)))
                 is_right = list(ruling.outsiders) == clean_addresses(list(case.refused))
             if not is_right:
                 wrong[name] = case

@@ -139,7 +139,7 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
 def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop: World):
     approved, held = shop.approved().pk, shop.held()
     path, other = link_in(approved), urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
-    hold_back(made_at=timezone.now(), now=timezone.now())
+    hold_back(made_at=timezone.now())
     assert (status_of(approved), status_of(held)) == (Status.SENT, Status.PENDING_SEND_APPROVAL)
     assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [200, 200]
     assert Suppression.objects.get().reason == "unsubscribed"

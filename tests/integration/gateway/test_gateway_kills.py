@@ -127,9 +127,8 @@ def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world: Wor
 
 _WORKER = """
 import django; django.setup()
-from django.utils import timezone
 from gateway.messages import outbox
-outbox.send_due(email_id={email_id!r}, now=timezone.now())
+outbox.send_due(email_id={email_id!r})
 """
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.utils import timezone
 
 from gateway import tasks
 from gateway.messages import decisions, outbox
@@ -189,7 +188,7 @@ def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pyt
         delete(world, world.mailbox.pk)
     answer = world.decide(email_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "mailbox_deleted")
-    assert decisions.cancel_in_closed_mailboxes(now=timezone.now()) == 1
+    assert decisions.cancel_in_closed_mailboxes() == 1
     assert status_of(email_id) == Status.CANCELLED
 
 

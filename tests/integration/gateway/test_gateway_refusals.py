@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.utils import timezone
 
 from gateway.messages.admission import admit
 from gateway.messages.drafts import Draft
@@ -44,7 +43,7 @@ def test_refusal_stores_who_and_why_and_no_content(strict: World):
 def test_refusal_inside_another_transaction_is_a_programming_error(strict: World):
     key, draft = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        admit(key=key, mailbox=strict.mailbox, draft=draft, now=timezone.now())
+        admit(key=key, mailbox=strict.mailbox, draft=draft)
 
 
 def test_refusal_names_three_of_many_and_lists_all(strict: World):

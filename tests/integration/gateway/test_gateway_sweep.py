@@ -162,7 +162,7 @@ def test_email_that_cannot_be_processed_does_not_block_others(world: World, othe
             "CREATE TRIGGER stuck BEFORE UPDATE ON gateway_email FOR EACH ROW"
             f" WHEN (OLD.id = '{stuck}') EXECUTE FUNCTION refuse()"
         )
-    sweeping.sweep(now=timezone.now())
+    sweeping.sweep()
     assert (status_of(stuck), status_of(fine)) == (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL)
 
 
@@ -182,5 +182,5 @@ def test_finished_deliveries_are_deleted_after_thirty_days(world: World):
     for (state, days), pk in rows.items():
         ended = timezone.now() - timedelta(days=days)
         WebhookDelivery.objects.filter(pk=pk).update(state=Delivery.State(state), created_at=ended)
-    sweeping.sweep(now=timezone.now())
+    sweeping.sweep()
     assert {one: WebhookDelivery.objects.filter(pk=pk).exists() for one, pk in rows.items()} == remains

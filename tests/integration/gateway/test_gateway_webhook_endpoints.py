@@ -49,7 +49,7 @@ def fail_for_good(world: World) -> None:
 def record_attempt(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
     """Record an attempt of this duration, failed if there is an error."""
     outcome = endpoints.AttemptResult(seconds=seconds, error=error)
-    endpoints.judge(webhook=webhook, outcome=outcome, lost=lost, now=timezone.now())
+    endpoints.judge(webhook=webhook, outcome=outcome, lost=lost)
     webhook.refresh_from_db()
 
 

@@ -169,7 +169,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
     Webhook.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
     now, following, body = signatures(world, hook_server)
     assert (now, following) == (signed("a secret of mine", body), None)
-    assert "old secrets" in sweep(now=timezone.now())
+    assert "old secrets" in sweep()
     assert Webhook.objects.get().previous_secret == ""
     # Without an overlap it ends at once.
     secret = rotate(world, webhook, overlap_s=0).json()["secret"]
@@ -217,7 +217,7 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     world.listen("message.sent", "message.delivered", url=hook_server.url)
     email = world.approved()
     sent_tasks.clear()
-    events.announce(events.SENT, events.DELIVERED, email=email, now=timezone.now())
+    events.announce(events.SENT, events.DELIVERED, email=email)
     first, second = WebhookDelivery.objects.order_by("pk")
     assert (first.event, second.event) == ("message.sent", "message.delivered")
     assert sent_tasks == [("gateway.tasks.deliver_webhook", first.pk)]

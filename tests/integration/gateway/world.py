@@ -174,7 +174,7 @@ def status_of(email: Email | str) -> str:
 
 def leave(email: Email | str) -> str:
     """Make one attempt at sending an email, as a worker does, and return how it went."""
-    return outbox.send_due(email_id=getattr(email, "pk", email), now=timezone.now())
+    return outbox.send_due(email_id=getattr(email, "pk", email))
 
 
 @contextmanager
@@ -221,11 +221,11 @@ def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     sent: list[tuple[str, object]] = []
     catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):
-        sweeping.sweep(now=timezone.now())
+        sweeping.sweep()
     return sent
 
 
 def move_on_everything() -> None:
     """Process mail whose request ended early, as the sweep does."""
     for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
-        submission.move_on(email=email, now=timezone.now())
+        submission.move_on(email=email)
