@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from demo.discord.commands import MAX_VALUE
-from demo.discord.components import MAX_INPUT
+from demo.discord.limits import MAX_INPUT
 
 # From here on a text gets more than one line.
 _LONG = 1000

@@ -10,9 +10,8 @@ import requests
 from common.demo_discord import GUILD_ID, GuildChannel, Member
 from demo.discord.application import Application
 from demo.discord.channel import Channel, channel_with_id
-from demo.discord.commands import MAX_VALUE, STRING, Commands
-from demo.discord.components import find_form_errors
-from demo.discord.limits import find_errors
+from demo.discord.commands import MAX_VALUE, Commands
+from demo.discord.limits import STRING, find_errors, find_form_errors
 from demo.discord.replies import Replies, Reply
 
 COMMAND = 2

@@ -1,14 +1,23 @@
-"""Discord's documented limits of a webhook message, and the tree of errors it answers with. Pure."""
+"""Discord's documented limits of messages, buttons, forms and commands, and its tree of errors. Pure."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-MAX_EMBEDS = 10
-MAX_FIELDS = 25
+# The types of components, and the style of a button that is a link.
+ROW = 1
+BUTTON = 2
+TEXT_INPUT = 4
+LABEL = 18
+LINK = 5
+# The types of commands and of their options.
+CHAT_INPUT = 1
+STRING = 3
+MAX_INPUT = 4000
 MAX_EMBED_CHARACTERS = 6000
-MAX_COLOUR = 0xFFFFFF
+_COMMAND_NAME = re.compile(r"[-_\w]{1,32}")
 
 Path = tuple[str | int, ...]
 
@@ -29,23 +38,191 @@ class FormErrors:
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
 
-def find_errors(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Discord's tree of errors for the body of an execute or edit request, empty when it is acceptable."""
+# Notes what is wrong with a value that is there, at its path.
+Check = Callable[[FormErrors, Any, Path], None]
+
+
+def _errors_of(check: Check, value: object, *path: str) -> dict[str, Any]:
     errors = FormErrors()
-    _text(errors, payload, "content", 2000, ())
-    _text(errors, payload, "username", 80, ())
-    for word in ("discord", "clyde"):
-        if isinstance(payload.get("username"), str) and word in payload["username"].lower():
-            errors.add(("username",), "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"')
-    embeds = payload.get("embeds")
-    for path, embed in _objects(errors, embeds, ("embeds",), MAX_EMBEDS):
-        _embed(errors, embed, path)
-    objects = [embed for embed in embeds if isinstance(embed, dict)] if isinstance(embeds, list) else []
-    if sum(map(_characters, objects)) > MAX_EMBED_CHARACTERS:
-        message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
-        errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", message)
-    _mentions(errors, payload.get("allowed_mentions"))
+    check(errors, value, path)
     return errors.tree
+
+
+def _fields(*needed: str, **checks: Check) -> Check:
+    """Return the check of an object; those of its fields that are `needed` are neither missing nor blank."""
+
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        if not isinstance(value, dict):
+            errors.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+            return
+        for name, check_field in checks.items():
+            part = value.get(name)
+            if name in needed and (part is None or not str(part).strip()):
+                errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
+            elif part is not None:
+                check_field(errors, part, (*path, name))
+
+    return check
+
+
+def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        if not isinstance(value, list):
+            errors.add(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+            return
+        if len(value) > most:
+            errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+        elif len(value) < least:
+            errors.add(path, "BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
+        for number, one in enumerate(value):
+            check_one(errors, one, (*path, number))
+
+    return check
+
+
+def _text(most: int) -> Check:
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        if not isinstance(value, str):
+            errors.add(path, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.')
+        elif len(value) > most:
+            errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+
+    return check
+
+
+def _number(least: int, most: int) -> Check:
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            errors.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
+        elif not least <= value <= most:
+            errors.add(path, "NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+
+    return check
+
+
+def _one_of(*choices: int | str) -> Check:
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        if value not in choices:
+            errors.add(path, "BASE_TYPE_CHOICES", f"Value must be one of {choices}.")
+
+    return check
+
+
+def _link(most: int, *schemes: str) -> Check:
+    def check(errors: FormErrors, value: Any, path: Path) -> None:
+        try:
+            parts = urlsplit(str(value))
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme and parts.scheme not in schemes:
+            message = f'Scheme "{parts.scheme}" is not supported. Scheme must be one of {schemes}.'
+            errors.add(path, "URL_TYPE_INVALID_SCHEME", message)
+        elif not parts.netloc:
+            errors.add(path, "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+        else:
+            _text(most)(errors, value, path)
+
+    return check
+
+
+def _moment(errors: FormErrors, value: Any, path: Path) -> None:
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        errors.add(path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.")
+
+
+_web_link = _link(2048, "http", "https")
+_embed = _fields(
+    title=_text(256),
+    description=_text(4096),
+    url=_web_link,
+    color=_number(0, 0xFFFFFF),
+    timestamp=_moment,
+    footer=_fields("text", text=_text(2048), url=_web_link, icon_url=_web_link),
+    author=_fields("name", name=_text(256), url=_web_link, icon_url=_web_link),
+    fields=_list(25, _fields("name", "value", name=_text(256), value=_text(1024))),
+)
+
+
+def _embeds(errors: FormErrors, value: Any, path: Path) -> None:
+    _list(10, _embed)(errors, value, path)
+    if not errors.tree.get("embeds") and sum(map(_characters, value)) > MAX_EMBED_CHARACTERS:
+        message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
+        errors.add(path, "MAX_EMBED_SIZE_EXCEEDED", message)
+
+
+def _characters(embed: dict[str, Any]) -> int:
+    texts = [embed.get("title"), embed.get("description")]
+    texts.append((embed.get("footer") or {}).get("text"))
+    texts.append((embed.get("author") or {}).get("name"))
+    for entry in embed.get("fields") or []:
+        texts += [entry["name"], entry["value"]]
+    return sum(len(text) for text in texts if text is not None)
+
+
+def _username(errors: FormErrors, value: Any, path: Path) -> None:
+    _text(80)(errors, value, path)
+    for word in ("discord", "clyde"):
+        if word in str(value).lower():
+            errors.add(path, "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"')
+
+
+def _mentions(errors: FormErrors, value: Any, path: Path) -> None:
+    some = _list(100, _text(20))
+    _fields(parse=_list(3, _one_of("roles", "users", "everyone")), users=some, roles=some)(errors, value, path)
+    for kind in ("users", "roles"):
+        if not errors.tree.get("allowed_mentions") and kind in (value.get("parse") or []) and value.get(kind):
+            message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
+            errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
+
+
+_any_button = _fields(
+    *("type", "style", "label"),
+    type=_one_of(BUTTON),
+    style=_one_of(1, 2, 3, 4, LINK),
+    label=_text(80),
+    url=_link(512, "http", "https", "discord"),
+    custom_id=_text(100),
+)
+
+
+def _button(errors: FormErrors, value: Any, path: Path) -> None:
+    _any_button(errors, value, path)
+    if not isinstance(value, dict):
+        return
+    wanted = "url" if value.get("style") == LINK else "custom_id"
+    if not value.get(wanted):
+        errors.add((*path, wanted), "BASE_TYPE_REQUIRED", "This field is required")
+    if wanted == "url" and value.get("custom_id") is not None:
+        message = "A custom id and url cannot both be specified"
+        errors.add((*path, "custom_id"), "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE", message)
+
+
+_row = _fields("type", "components", type=_one_of(ROW), components=_list(5, _button, least=1))
+
+
+def _rows(errors: FormErrors, value: Any, path: Path) -> None:
+    _list(5, _row)(errors, value, path)
+    seen = set()
+    for number, row in enumerate([] if errors.tree.get("components") else value):
+        for position, button in enumerate(row["components"]):
+            custom_id = button.get("custom_id")
+            if custom_id in seen:
+                at = (*path, number, "components", position, "custom_id")
+                errors.add(at, "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated")
+            elif custom_id is not None:
+                seen.add(custom_id)
+
+
+_message = _fields(
+    content=_text(2000), username=_username, embeds=_embeds, allowed_mentions=_mentions, components=_rows
+)
+
+
+def find_errors(payload: object) -> dict[str, Any]:
+    """Return Discord's tree of errors for the body of an execute or edit request, empty when it is acceptable."""
+    return _errors_of(_message, payload)
 
 
 def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
@@ -54,112 +231,71 @@ def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
     return not content.strip() and not components and not any(embed.get(part) for embed in embeds for part in shown)
 
 
-def _objects(errors: FormErrors, value: object, path: Path, most: int) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the objects of a list that may be left out, each with its path, and note what is wrong with the others."""
-    if value is None:
-        return
-    if not isinstance(value, list):
-        errors.add(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return
-    if len(value) > most:
-        errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
-    for number, one in enumerate(value):
-        if isinstance(one, dict):
-            yield (*path, number), one
-        else:
-            _not_an_object(errors, (*path, number))
+def _refused(errors: FormErrors, value: Any, path: Path) -> None:
+    errors.add(path, "BASE_TYPE_CHOICES", "This field is not allowed here.")
 
 
-def _embed(errors: FormErrors, embed: dict[str, Any], path: Path) -> None:
-    _text(errors, embed, "title", 256, path)
-    _text(errors, embed, "description", 4096, path)
-    _link(errors, embed, "url", path)
-    colour = embed.get("color")
-    moment = embed.get("timestamp")
-    if isinstance(colour, bool) or not isinstance(colour, int | None):
-        errors.add((*path, "color"), "NUMBER_TYPE_COERCE", f'Value "{colour}" is not int.')
-    elif colour is not None and not 0 <= colour <= MAX_COLOUR:
-        errors.add((*path, "color"), "NUMBER_TYPE_MAX", f"int value should be between 0 and {MAX_COLOUR}.")
-    try:
-        datetime.fromisoformat("2026-01-01" if moment is None else str(moment))
-    except ValueError:
-        errors.add((*path, "timestamp"), "DATE_TIME_TYPE_PARSE", f"Could not parse {moment}. Should be ISO8601.")
-    _part(errors, embed, "footer", ("text", 2048), path)
-    _part(errors, embed, "author", ("name", 256), path)
-    for field_path, entry in _objects(errors, embed.get("fields"), (*path, "fields"), MAX_FIELDS):
-        _text(errors, entry, "name", 256, field_path, required=True)
-        _text(errors, entry, "value", 1024, field_path, required=True)
+_input = _fields(
+    *("type", "style", "custom_id"),
+    type=_one_of(TEXT_INPUT),
+    style=_one_of(1, 2),
+    custom_id=_text(100),
+    min_length=_number(0, MAX_INPUT),
+    max_length=_number(1, MAX_INPUT),
+    # What an input had before it stood under a label.
+    label=_refused,
+)
+_labelled = _fields(
+    *("type", "label", "component"),
+    type=_one_of(LABEL),
+    label=_text(45),
+    description=_text(100),
+    component=_input,
+)
+_form = _fields(
+    *("title", "custom_id", "components"),
+    title=_text(45),
+    custom_id=_text(100),
+    components=_list(5, _labelled, least=1),
+)
 
 
-def _part(errors: FormErrors, embed: dict[str, Any], name: str, limit: tuple[str, int], path: Path) -> None:
-    part = embed.get(name)
-    if isinstance(part, dict):
-        _text(errors, part, limit[0], limit[1], (*path, name), required=True)
-        for link in ("url", "icon_url"):
-            _link(errors, part, link, (*path, name))
-    elif part is not None:
-        _not_an_object(errors, (*path, name))
+def find_form_errors(form: object) -> dict[str, Any]:
+    """Return what is wrong with a modal; Discord tells the user only that something went wrong."""
+    return _errors_of(_form, form)
 
 
-def _text(
-    errors: FormErrors, holder: Mapping[str, Any], name: str, most: int, path: Path, *, required: bool = False
-) -> None:
-    value = holder.get(name)
-    if value is not None and not isinstance(value, str | int | float):
-        errors.add((*path, name), "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.')
-    elif required and (value is None or not str(value).strip()):
-        errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
-    elif value is not None and len(str(value)) > most:
-        errors.add((*path, name), "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+def _command_name(errors: FormErrors, value: Any, path: Path) -> None:
+    if not isinstance(value, str) or not _COMMAND_NAME.fullmatch(value) or value != value.lower():
+        errors.add(path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
-def _link(errors: FormErrors, holder: Mapping[str, Any], name: str, path: Path) -> None:
-    value = holder.get(name)
-    if value is None:
-        return
-    try:
-        parts = urlsplit(str(value))
-    except ValueError:
-        parts = urlsplit("")
-    is_web = parts.scheme in ("http", "https")
-    if not parts.netloc and (is_web or not parts.scheme or not parts.path):
-        errors.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
-    elif not is_web:
-        message = f"Scheme \"{parts.scheme}\" is not supported. Scheme must be one of ('http', 'https')."
-        errors.add((*path, name), "URL_TYPE_INVALID_SCHEME", message)
-    elif len(str(value)) > 2048:
-        errors.add((*path, name), "BASE_TYPE_MAX_LENGTH", "Must be 2048 or fewer in length.")
+def _options(errors: FormErrors, value: Any, path: Path) -> None:
+    option = _fields(*("type", "name", "description"), type=_one_of(STRING), name=_command_name, description=_text(100))
+    _list(25, option)(errors, value, path)
+    options = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    needed = [bool(one.get("required")) for one in options]
+    if needed != sorted(needed, reverse=True):
+        message = "Required options must be placed before non-required options"
+        errors.add(path, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
 
 
-def _mentions(errors: FormErrors, allowed: object) -> None:
-    if allowed is None:
-        return
-    if not isinstance(allowed, dict):
-        _not_an_object(errors, ("allowed_mentions",))
-        return
-    parse = allowed.get("parse") or []
-    for number, kind in enumerate(parse):
-        if kind not in ("roles", "users", "everyone"):
-            message = "Value must be one of ('users', 'roles', 'everyone')."
-            errors.add(("allowed_mentions", "parse", number), "BASE_TYPE_CHOICES", message)
-    for kind in ("users", "roles"):
-        if len(allowed.get(kind) or []) > 100:
-            errors.add(("allowed_mentions", kind), "BASE_TYPE_MAX_LENGTH", "Must be 100 or fewer in length.")
-        if kind in parse and allowed.get(kind):
-            message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
-            errors.add(("allowed_mentions",), "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
+_command = _fields(
+    *("name", "description"),
+    type=_one_of(CHAT_INPUT),
+    name=_command_name,
+    description=_text(100),
+    options=_options,
+)
 
 
-def _not_an_object(errors: FormErrors, path: Path) -> None:
-    errors.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
-
-
-def _characters(embed: dict[str, Any]) -> int:
-    texts = [embed.get("title"), embed.get("description")]
-    for part, name in (("footer", "text"), ("author", "name")):
-        holder = embed.get(part)
-        texts.append(holder.get(name) if isinstance(holder, dict) else None)
-    fields = embed.get("fields")
-    for entry in fields if isinstance(fields, list) else []:
-        texts += [entry.get("name"), entry.get("value")] if isinstance(entry, dict) else []
-    return sum(len(str(text)) for text in texts if text is not None)
+def find_command_errors(commands: Any) -> dict[str, Any]:
+    """Return Discord's tree of errors for a whole set of commands; only options that are text are known here."""
+    errors = FormErrors()
+    _list(100, _command)(errors, commands, ())
+    names = [] if errors.tree else [one["name"] for one in commands]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            message = "Application command names must be unique"
+            errors.add((number, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", message)
+    return errors.tree

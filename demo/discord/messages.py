@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from demo.discord.channel import Message, hash_token
-from demo.discord.components import find_component_errors
 from demo.discord.limits import find_errors, is_empty
 from demo.web import Request, json_answer
 
@@ -46,8 +45,7 @@ def read_payload(request: Request) -> dict[str, Any]:
     payload = read_json(request)
     if not isinstance(payload, dict):
         raise Refused(400, 50109, "The request body contains invalid JSON.")
-    errors = find_errors(payload) | find_component_errors(payload.get("components"))
-    if errors:
+    if errors := find_errors(payload):
         raise Refused(400, 50035, "Invalid Form Body", errors)
     return payload
 

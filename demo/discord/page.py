@@ -9,8 +9,8 @@ from urllib.parse import quote
 from common.demo_discord import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.channel import Channel, Message, time_of
 from demo.discord.commands import Commands
-from demo.discord.components import LINK
 from demo.discord.forms import command_buttons, command_dialogs
+from demo.discord.limits import LINK
 from demo.discord.markdown import anchor, is_plain_http, render, time_element
 from demo.discord.replies import Replies, Reply
 from demo.shell import fill

@@ -9,8 +9,8 @@ from typing import Any
 
 from common.demo_discord import GUILD_ID
 from demo.discord.channel import Channel, channel_with_id
-from demo.discord.components import LINK, ROW
 from demo.discord.gate import Gate, Outcome
+from demo.discord.limits import LINK, ROW
 from demo.discord.messages import Refused, edited, new_content, read_payload, written
 from demo.web import Answer, Request, json_answer
 

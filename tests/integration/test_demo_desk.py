@@ -13,7 +13,7 @@ from alerts.models import Destination
 from common.credentials import read_credentials, update_credentials
 from common.demo_discord import ANA, APP_ID, APPROVALS, BEN
 from connections.accounts.commands import remove_connection
-from demo.discord.commands import find_command_errors
+from demo.discord.limits import find_command_errors
 from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person
 

@@ -5,8 +5,7 @@ from typing import Any
 import requests
 
 from common.demo_discord import APP_ID, APPROVALS, GUILD_ID, SUPPORT
-from demo.discord.commands import find_command_errors
-from demo.discord.components import find_component_errors
+from demo.discord.limits import find_command_errors, find_errors
 from tests.integration.demo.running import SECONDS, Demo
 
 BUTTON = {"type": 2, "style": 3, "label": "Approve", "custom_id": "cs:approve"}
@@ -71,8 +70,8 @@ def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
         (row({**LINK, "url": f"https://{'x' * 512}"}), f"{within}.url"),
         (row({**LINK, "custom_id": "x"}), f"{within}.custom_id"),
     ):
-        assert node_at(find_component_errors(components), f"{path}._errors"), (components, path)
-    assert find_component_errors(row(BUTTON, LINK)) == {}
+        assert node_at(find_errors({"components": components}), f"{path}._errors"), (components, path)
+    assert find_errors({"components": row(BUTTON, LINK)}) == {}
 
 
 COMMAND = {"type": 1, "name": "pending", "description": "List what waits"}

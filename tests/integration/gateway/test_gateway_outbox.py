@@ -262,7 +262,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
     # The response arrives late.
-    outbox._record_sent(worker, smtp.HandoverResult("250 OK"), timezone.now())
+    outbox._record_sent(worker, smtp.HandoverResult("250 OK"))
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
@@ -277,8 +277,8 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_
     assert outbox._attempt(asleep) == "lease lost"
     assert logged(caplog, "attempt given up, not its to send")["attempt"] == 1
     assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
-    outbox._record_sent(asleep, smtp.HandoverResult("250 OK"), timezone.now())
-    outbox._fail(asleep, smtp.HandoverFailed("too late"), timezone.now())
+    outbox._record_sent(asleep, smtp.HandoverResult("250 OK"))
+    outbox._fail(asleep, smtp.HandoverFailed("too late"))
     assert not outbox._write_off(asleep, "too late")
     expected = ["message.sent", "message.delivered"]
     assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, expected, 1)
@@ -305,7 +305,7 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_serve
     memory.State.asked_again_at = 1e9
     asleep = claimed(email)
     asleep.attempts += 1
-    assert outbox._simulate(asleep, timezone.now()) == "lease lost"
+    assert outbox._simulate(asleep) == "lease lost"
     end_lease(email)
     Email.objects.update(last_error="of an earlier attempt")
     assert leave(email) == "pretended"
