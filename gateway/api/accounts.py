@@ -10,7 +10,6 @@ from ninja import Query, Router
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from gateway.accounts import accounts
-from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import BY_OPERATOR, Answer, Changed, Iso, PendingApproval, Problem, answer, not_offered
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, lower, none_if_empty
@@ -259,12 +258,10 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         parts.append(f"Make the oversight address {copies or 'nobody'}")
         # Codes, monitored mail and forwarded mail would go to another address from then on.
         loosens = loosens or copies != account.oversight_email
-    with confirmed(
+    with body.confirmed(
         key,
         "update_account",
-        body.act(),
         summary="; ".join(parts) or "Change the account",
-        code=body.approval_code,
         needed=loosens,
     ):
         account = accounts.change_account(key=key, changes=changes, hold_all=body.hold_all)
@@ -280,12 +277,11 @@ def delete_account(
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
     key = request.auth
     check_unlimited(key)
-    with confirmed(
+    with body.confirmed(
         key,
         "delete_account",
-        {},
         summary=f"Delete the account {key.account.name}",
-        code=body.approval_code or approval_code,
+        code=approval_code,
     ):
         accounts.close_account(key=key)
     decisions.cancel_in_closed_mailboxes(key=key)

@@ -10,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from common.mail_addresses import clean_addresses
 from common.patterns import MAX_PATTERN, patterns_for, read_pattern
-from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, ConfirmIn, Line, Moment, OptionalAddress, ShortLine, example, lower
@@ -218,13 +217,12 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    with confirmed(
+    with body.confirmed(
         key,
         "add_allowlist_entry",
-        {"mailbox": box.pk, **body.act()},
         summary=f"Send mail of {box.address} to {body.pattern} without review",
-        code=body.approval_code,
         needed=True,
+        mailbox=box.pk,
     ):
         added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "")
     return answer(_bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201)
@@ -237,13 +235,12 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
     box = mailbox_named(request.auth, mailbox)
     # In force it lets mail skip the review; both other modes are stricter.
     loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
-    with confirmed(
+    with body.confirmed(
         key,
         "set_allowlist_mode",
-        {"mailbox": box.pk, **body.act()},
         summary=f"Set the allowlist of {box.address} to {body.mode}",
-        code=body.approval_code,
         needed=loosens or None,
+        mailbox=box.pk,
     ):
         changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode)
     return answer(_status(changed, box))
@@ -267,12 +264,13 @@ def remove_entry(
     """Remove an entry from the bypass list of a mailbox."""
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    with confirmed(
+    with body.confirmed(
         key,
         "remove_allowlist_entry",
-        {"mailbox": box.pk, "id": entry_id},
         summary=f"Remove the entry {entry_id} from the allowlist of {box.address}",
-        code=body.approval_code or approval_code,
+        code=approval_code,
+        mailbox=box.pk,
+        id=entry_id,
     ):
         allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id)
     return answer({"id": entry_id, "status": "removed"})
@@ -289,13 +287,12 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
-    with confirmed(
+    with body.confirmed(
         key,
         "replace_allowlist",
-        {"mailbox": box.pk, **body.act()},
         summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
-        code=body.approval_code,
         needed=_needs_code(key, box, body),
+        mailbox=box.pk,
     ):
         changed = allowlists.replace_list(
             key=key,

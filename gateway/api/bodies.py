@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
@@ -21,8 +22,10 @@ from pydantic_core import PydanticCustomError
 from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway import middleware
+from gateway.accounts.confirmations import confirmed
 from gateway.errors import BadRequest, Invalid
 from gateway.lookups import bare_address
+from gateway.models import ApiKey
 from gateway.states import GateTiming, Mode
 from gateway.text import check_header_text
 from gateway.timestamps import parse_iso
@@ -219,9 +222,15 @@ class Confirmable(Body):
 
     approval_code: Annotated[str | None, Field(max_length=40)] = None
 
-    def act(self) -> dict[str, Any]:
-        """Return what is asked for, without the code: a code is good for exactly this."""
-        return self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+    def confirmed(
+        self, key: ApiKey, action: str, *, summary: str, needed: bool | None = None, code: str = "", **about: str
+    ) -> AbstractContextManager[None]:
+        """Do the act within this `with` only if it needs no code or has the right one (`confirmations.confirmed`).
+
+        A code is good for exactly what this body asks for, `about` exactly this.
+        """
+        act = about | self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+        return confirmed(key, action, act, summary=summary, code=self.approval_code or code, needed=needed)
 
 
 class ConfirmIn(Confirmable):

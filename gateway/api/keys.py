@@ -7,7 +7,6 @@ from ninja import Router
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts import keys
-from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
@@ -119,12 +118,10 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     """
     scopes = body.scopes or [str(Scope.READ)]
     reach = ", ".join(body.mailboxes or ["all mailboxes"])
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "create_api_key",
-        body.act(),
         summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
-        code=body.approval_code,
         needed=keys.needs_approval_code(request.auth, scopes) or None,
     ):
         made, text = keys.create_key(
@@ -147,14 +144,13 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         summary = f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
     elif changes.get("paused") is False:
         summary = f"Resume the API key {found.name}"
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "update_api_key",
-        {"id": found.pk, **changes},
         summary=summary,
-        code=body.approval_code,
         needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
+        id=found.pk,
     ):
         changed = keys.change_key(key=request.auth, changed=found, changes=changes)
     return answer(KeyAnswer.of(changed) | {"status": "updated"})
@@ -169,12 +165,12 @@ def revoke_key(
 ) -> HttpResponse:
     """Revoke a key at once."""
     found = keys.key_named(request.auth, key_id)
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "revoke_api_key",
-        {"id": found.pk},
         summary=f"Revoke the API key {found.name}",
-        code=body.approval_code or approval_code,
+        code=approval_code,
+        id=found.pk,
     ):
         keys.revoke_key(key=request.auth, revoked=found)
     return answer({"id": found.pk, "status": "revoked"})

@@ -7,7 +7,6 @@ from ninja import Router
 from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from gateway.accounts import mailboxes
-from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, OrNone, PendingApproval, answer
 from gateway.api.bodies import (
     Addresses,
@@ -159,12 +158,10 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
 @router.post("/mailboxes", auth=ADMIN, response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the real one."""
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "create_mailbox",
-        body.act(),
         summary=f"Create the mailbox {body.wanted()}",
-        code=body.approval_code,
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
@@ -180,14 +177,13 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
     Switching `require_fingerprint` off takes an operator's code.
     """
     found = mailbox_named(request.auth, mailbox)
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "update_mailbox",
-        {"id": found.pk, **body.act()},
         summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
-        code=body.approval_code,
         needed=_loosens_own_oversight(request.auth, body)
         or (found.require_fingerprint and body.require_fingerprint is False),
+        id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
             key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes()
@@ -214,12 +210,12 @@ def delete_mailbox(
 ) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found = mailbox_named(request.auth, mailbox)
-    with confirmed(
+    with body.confirmed(
         request.auth,
         "delete_mailbox",
-        {"id": found.pk},
         summary=f"Delete the mailbox {found.address}",
-        code=body.approval_code or approval_code,
+        code=approval_code,
+        id=found.pk,
     ):
         mailboxes.delete_mailbox(key=request.auth, mailbox=found)
     decisions.cancel_in_closed_mailboxes(key=request.auth)

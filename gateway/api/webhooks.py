@@ -1,6 +1,5 @@
 """Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by WebhookWithSecret."""
 
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -8,7 +7,6 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, example
@@ -170,7 +168,7 @@ def list_webhooks(request: KeyedRequest) -> HttpResponse:
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
-    with _confirmed(request.auth, "create_webhook", body.act(), body.url, body.approval_code):
+    with body.confirmed(request.auth, "create_webhook", summary=_summary(body.url)):
         webhook = subscriptions.add_webhook(
             key=request.auth,
             url=body.url,
@@ -195,7 +193,8 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
     changes: dict[str, Any] = body.model_dump(include=body.model_fields_set - {"mailbox_id", "approval_code"})
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
-    with _confirmed(request.auth, "update_webhook", {"id": webhook.pk, **body.act()}, webhook.url, body.approval_code):
+    summary = _summary(body.url or webhook.url)
+    with body.confirmed(request.auth, "update_webhook", summary=summary, id=webhook.pk):
         changed = subscriptions.change_webhook(key=request.auth, webhook=webhook, changes=changes)
     return answer(WebhookAnswer.of(changed) | {"status": "updated"})
 
@@ -264,14 +263,10 @@ def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     return answer(delivery_json(replay_delivery(key=request.auth, delivery=delivery)))
 
 
-def _confirmed(
-    key: ApiKey, action: str, what: dict[str, Any], url: str, code: str | None
-) -> AbstractContextManager[None]:
-    """Ask for a code where the operator wants one before events go anywhere."""
+def _summary(url: str) -> str:
     # Paths are secrets of many receivers, such as Discord's, and the summary is mailed.
-    origin = "/".join((what.get("url") or url).partition("?")[0].split("/", 3)[:3])
-    summary = f"Send events to {origin}"
-    return confirmed(key, action, what, summary=summary, code=code)
+    origin = "/".join(url.partition("?")[0].split("/", 3)[:3])
+    return f"Send events to {origin}"
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
