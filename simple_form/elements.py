@@ -6,6 +6,7 @@ number, under which `Tree.elements` has what is known of it; nh3 then builds the
 
 import html
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import nh3
 
 from simple_form.colours import attribute_colour, colour_of
-from simple_form.harmless import Harm, font_parts, harm_of, length, parts_of
-from simple_form.html_reading import FOREIGN, HTML_INSIDE, RAW, VOID, Nesting, Token, decode, decode_attribute, tokens
+from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, font_parts, harm_of, length, parts_of
+from simple_form.html_reading import FOREIGN, HTML_INSIDE, NO_VALUES, RAW, VOID, Nesting, Token, Values, decode, tokens
 from simple_form.result import Change, TooComplex
 from simple_form.style_sheets import (
     LINK,
@@ -90,7 +91,7 @@ _STANDARD = re.compile(r"!doctype html ?(?:$|system|public ?.-//w3c//dtd (?:xhtm
 _OF_PARAGRAPHS = re.compile(r"margin|padding|text-|font|line-height|color$|direction|white-space")
 
 
-Values = Mapping[str, tuple[str, ...]]
+Choices = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,10 @@ class Styled:
     could do something to words.
     """
 
-    held: Mapping[str, str]
-    unsure: Values = field(default_factory=dict)
-    dark: Mapping[str, str] = field(default_factory=dict)
-    dark_unsure: Values = field(default_factory=dict)
+    held: Values = field(default_factory=Values)
+    unsure: Choices = field(default_factory=dict)
+    dark: Values = field(default_factory=Values)
+    dark_unsure: Choices = field(default_factory=dict)
     harms: tuple[tuple[str, Harm], ...] = ()
     # Whether a style displays it, where it is not displayed otherwise.
     shows: bool = False
@@ -115,14 +116,23 @@ class Styled:
         """Return the value that holds, if any, and those that may hold instead."""
         return (*((self.held[name],) if name in self.held else ()), *self.unsure.get(name, ()))
 
+    def largest(self, *names: str, size: float = ROOT_SIZE, whole: float | None = None) -> float:
+        """Return the largest length in pixels that one of these may have; 0 where none has any."""
+        values = (value for name in names for value in self.all_of(name))
+        return max((length(value, size, whole) or 0.0 for value in values), default=0.0)
+
+    def pixels(self, name: str, size: float = ROOT_SIZE) -> float:
+        """Return the length that holds, in pixels; 0 where none does."""
+        return length(self.held[name], size) or 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
     """An element of the tree, or a place where something was left out: then `change` is its number."""
 
     name: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    styled: Styled = Styled({})
+    attributes: Values = field(default_factory=Values)
+    styled: Styled = Styled()
     labels: tuple[str, ...] = ()
     change: int | None = None
     # The names by which rules know it, and those of what it is thought to lie in; None where these are too many.
@@ -163,7 +173,7 @@ def read_tree(source: str) -> Tree:
     found = list(tokens(source))
     if sum(len(one.data) for one in found if one.kind == "text") > MAX_TEXT:
         raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
-    if sum(len(one.attributes.get("style", "")) for one in found) > MAX_STYLES:
+    if sum(len(one.attributes["style"]) for one in found) > MAX_STYLES:
         raise TooComplex("its styles are too large to read")
     return _Reader(found).read()
 
@@ -208,10 +218,10 @@ class _Reader:
                 unread = max(0, unread + (1 if token.kind == "start" else -1))
             elif token.name == "style" and token.kind in ("start", "end"):
                 inside = token.kind == "start"
-                attributes = {name: decode_attribute(value) for name, value in token.attributes.items()}
+                attributes = token.decoded()
                 # Programs differ in whether they follow these.
-                is_odd = unread or "title" in attributes or attributes.get("type", "").lower() not in ("", "text/css")
-                media = "(perhaps)" if is_odd else attributes.get("media", "")
+                is_odd = unread or "title" in attributes or attributes["type"].lower() not in ("", "text/css")
+                media = "(perhaps)" if is_odd else attributes["media"]
             elif (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
                 sheets.append((token.data, media))
             elif token.kind == "comment":
@@ -230,13 +240,14 @@ class _Reader:
 
     def _page_part(self, name: str) -> Element:
         """Return the html or body: a later tag of it adds what the first lacks, as in browsers."""
-        merged: dict[str, str] = {}
+        merged = Values()
         for token in self.tokens:
             if token.kind == "start" and token.name == name:
-                merged = {**token.attributes, **merged}
-        self.tree.link_colour = attribute_colour(decode_attribute(merged.get("link", ""))) or self.tree.link_colour
-        self.tree.visited_colour = attribute_colour(decode_attribute(merged.get("vlink", "")))
-        return self._element(Token("start", name, "", merged))
+                merged = Values({**token.attributes, **merged})
+        part = self._element(Token("start", name, "", merged))
+        self.tree.link_colour = attribute_colour(part.attributes["link"]) or self.tree.link_colour
+        self.tree.visited_colour = attribute_colour(part.attributes["vlink"])
+        return part
 
     def _around(self) -> frozenset[str] | None:
         """Return the names of what an element lies in here, of those that rules need; None where they are too many."""
@@ -246,12 +257,12 @@ class _Reader:
         return None if around is None else (around | self.page_names) & self.sheets.needed
 
     def _element(self, token: Token) -> Element:
-        attributes = {name: decode_attribute(value) for name, value in token.attributes.items()}
+        attributes = token.decoded()
         styled = self._styled(token.name, attributes)
         if styled.dark or styled.dark_unsure:
             self.tree.has_dark_mode = True
         self.tree.has_dark_scheme = self.tree.has_dark_scheme or styled.has_dark_scheme
-        labels = tuple(attributes[one] for one in _LABELS if attributes.get(one, "").strip())
+        labels = tuple(attributes[one] for one in _LABELS if attributes[one].strip())
         names = _own_names(token) & self.sheets.needed
         return Element(token.name, attributes, styled, labels, names=names, around=self._around())
 
@@ -263,11 +274,11 @@ class _Reader:
             self.tree.elements.append(self._element(token))
         return self.numbers[key]
 
-    def _styled(self, name: str, attributes: Mapping[str, str]) -> Styled:
+    def _styled(self, name: str, attributes: Values) -> Styled:
         tag = LINK if name == "a" and "href" in attributes else written_name(name)
-        rules = self.sheets.matching(tag, attributes.get("id", ""), attributes.get("class", ""), self._around())
+        rules = self.sheets.matching(tag, attributes["id"], attributes["class"], self._around())
         old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
-        own = declarations_of(attributes.get("style", ""))
+        own = declarations_of(attributes["style"])
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))
         sure = [rule for rule in rules if rule.sure and not rule.dark]
         dark = [rule for rule in rules if rule.sure and rule.dark]
@@ -287,7 +298,7 @@ class _Reader:
         return Styled(
             held=held,
             unsure=unsure,
-            dark=_cascaded(old, [*sure, *dark], own) if dark else {},
+            dark=_cascaded(old, [*sure, *dark], own) if dark else NO_VALUES,
             dark_unsure={n: values for n, values in dark_unsure.items() if n in _COLOURS},
             harms=tuple(harms),
             shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
@@ -311,8 +322,8 @@ class _Reader:
         found = list(_shown(_tags_in(" ".join(_conditional_parts(token.data)))))
         text = " ".join(" ".join(one.data for one in found if one.kind in ("text", "lost")).split())
         if text and _folded(text) not in self.all_text:
-            targets = [one.attributes["href"] for one in found if one.name == "a" and "href" in one.attributes]
-            passage = " ".join([text, *(f"<{decode_attribute(one)}>" for one in targets)])
+            targets = [one.decoded()["href"] for one in found if one.name == "a" and "href" in one.attributes]
+            passage = " ".join([text, *(f"<{one}>" for one in targets)])
             self._left_out("in a comment that only Outlook reads", "add words", passage)
 
     def _on_lost(self, token: Token) -> None:
@@ -324,7 +335,7 @@ class _Reader:
             self._on_text(Token("text", "", token.data))
         elif token.name == "script" and "<!--" in token.data:
             # Another script in its comment would end elsewhere.
-            self._left_out("a script with a comment", "add words", "")
+            self._left_out("a script with a comment", "add words")
         elif self.is_displayed:
             self._left_out(f"words of <{token.name}> that a style displays", "add words", token.data)
             self.is_displayed = False
@@ -350,8 +361,8 @@ class _Reader:
             return
         if token.name != "font" or token.attributes.keys() & {"color", "face", "size"}:
             self._break_out(token.name)
-        if token.name == "form" and (url := decode_attribute(token.attributes.get("action", ""))):
-            self._left_out(f"a form that would be sent to {url[:80]}", "", "")
+        if token.name == "form" and (url := token.decoded()["action"]):
+            self._left_out(f"a form that would be sent to {url[:80]}")
         written = _written_as(token.name)
         if written in ("a", "nobr") and self.nesting.end(written, written):
             self.out.append(f"</{written}>")
@@ -363,7 +374,7 @@ class _Reader:
         number = self._number_of(token)
         marks = f' data-n="{number}"'
         for span in ("colspan", "rowspan"):
-            value = token.attributes.get(span, "")
+            value = token.attributes[span]
             is_number = value.isascii() and value.isdigit() and len(value) <= 3
             marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
         self.nesting.start(token.name, written, f"{token.name}{marks}", _own_names(token))
@@ -375,10 +386,10 @@ class _Reader:
 
     def _table_in_paragraph(self) -> None:
         """Note a style of a paragraph that a table closed: in quirks mode the table lies in the paragraph."""
-        styled = self.tree.elements[self.paragraph].styled if self.paragraph is not None else Styled({})
+        styled = self.tree.elements[self.paragraph].styled if self.paragraph is not None else Styled()
         is_needed = "p" in self.sheets.needed
         if is_needed or styled.harms or styled.unsure or any(not _OF_PARAGRAPHS.match(one) for one in styled.held):
-            self._left_out("a table in a paragraph with a style", "hide it", "")
+            self._left_out("a table in a paragraph with a style", "hide it")
 
     def _break_out(self, name: str) -> None:
         """End a drawing at an ordinary tag inside it, except where HTML may continue inside the drawing."""
@@ -395,64 +406,68 @@ class _Reader:
     def _pass_over(self, token: Token) -> None:
         """Leave a tag out, and note what it would have done."""
         name = token.name
-        attributes = {n: decode_attribute(v) for n, v in token.attributes.items()}
+        attributes = token.decoded()
+        said = Values({one: value.strip().lower() for one, value in attributes.items()})
         self.is_displayed = name in _NEVER_DRAWN and self._styled(name, attributes).shows
         if self.is_displayed and name not in RAW:
-            self._left_out(f"words of <{name}> that a style displays", "add words", "")
+            self._left_out(f"words of <{name}> that a style displays", "add words")
         if name == "base":
-            self.tree.base = self.tree.base or attributes.get("href", "")
-        elif name == "link" and "stylesheet" in attributes.get("rel", "").lower():
-            url = attributes.get("href", "")
+            self.tree.base = self.tree.base or attributes["href"]
+        elif name == "link" and "stylesheet" in said["rel"]:
+            url = attributes["href"]
             if not is_of_font_library(url):
-                self._left_out(f"a style sheet loaded from {url[:80]}", "change it", "")
+                self._left_out(f"a style sheet loaded from {url[:80]}", "change it")
         elif name == "basefont" and attributes:
-            self._left_out("another font for all words", "hide it", "")
+            self._left_out("another font for all words", "hide it")
         elif name == "script":
-            self._left_out(f"a script {attributes.get('src', '')[:80]}".rstrip(), "", "")
-        elif name == "meta" and attributes.get("http-equiv", "").strip().lower() == "refresh":
-            self._left_out(f"a jump to another page ({attributes.get('content', '')[:80]})", "", "")
-        elif name == "meta" and attributes.get("http-equiv", "").strip().lower() in _SWITCHES:
-            self._left_out(f"a switch for styles ({attributes['http-equiv'].strip().lower()})", "hide it", "")
-        elif name == "meta" and attributes.get("name", "").strip().lower() == "viewport":
-            if not all(map(_VIEWPORT.fullmatch, re.split("[,; ]+", attributes.get("content", "").strip().lower()))):
-                self._left_out(f"another size of the window ({attributes.get('content', '')[:80]})", "hide it", "")
+            self._left_out(f"a script {attributes['src'][:80]}".rstrip())
+        elif name == "meta":
+            self._pass_over_meta(attributes["content"], said)
         elif name == "area" and "href" in attributes:
-            says = next((attributes[one] for one in _LABELS if attributes.get(one, "").strip()), "")
-            self._on_start(Token("start", "a", "", {"href": token.attributes["href"]}))
+            says = next((attributes[one] for one in _LABELS if attributes[one].strip()), "")
+            self._on_start(Token("start", "a", "", Values(href=token.attributes["href"])))
             self._on_text(Token("text", "", says or "(part of a picture)"))
             self._on_end(Token("end", "a", ""))
-        elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
-            value = attributes.get("value") or attributes.get("placeholder", "")
-            has_words = value.strip() or attributes.get("type", "").lower() in _WITH_WORDS
-            is_wide = len(attributes.get("size", "")) > 1
+        elif name == "input" and attributes["type"].lower() not in ("hidden", "image"):
+            value = attributes["value"] or attributes["placeholder"]
+            has_words = value.strip() or attributes["type"].lower() in _WITH_WORDS
+            is_wide = len(attributes["size"]) > 1
             self._left_out("a form field", "add words" if has_words else "move it" if is_wide else "", value)
         elif name in ("iframe", "frame", "embed"):
-            self._left_out(f"an embedded page or object ({attributes.get('src', 'srcdoc')[:80]})", "add words", "")
+            self._left_out(f"an embedded page or object ({attributes.get('src', 'srcdoc')[:80]})", "add words")
         elif name == "source" and attributes.get("srcset"):
-            self._left_out("another picture for other screens (source)", "change it", "")
-        elif name == "meta" and attributes.get("name", "").strip().lower() == "color-scheme":
-            schemes = attributes.get("content", "light").lower()
-            if "light" not in schemes:
-                self._left_out("a dark colour scheme", "hide it", "")
-            self.tree.has_dark_scheme = self.tree.has_dark_scheme or "dark" in schemes
+            self._left_out("another picture for other screens (source)", "change it")
         elif name in ("col", "colgroup"):
             styled = self._styled(name, attributes)
             usual = {"width", "text-align", "vertical-align"}
-            written = attributes.get("width", "").strip()
-            if (length(f"{written}px" if written.isdecimal() else styled.held.get("width", "")) or 100.0) < 20:
-                self._left_out("a narrow column", "cover other words", "")
+            width = f"{said['width']}px" if said["width"].isdecimal() else styled.held["width"]
+            if (length(width) or 100.0) < 20:
+                self._left_out("a narrow column", "cover other words")
             if attributes.keys() - _OF_COLUMNS or styled.held.keys() - usual or styled.unsure or styled.harms:
-                self._left_out(f"a style of a whole column (<{name}>)", "hide it", "")
+                self._left_out(f"a style of a whole column (<{name}>)", "hide it")
         if name not in ("html", "body", "col", "colgroup") and name not in _NEVER_DRAWN:
             styled = self._styled(name, attributes)
             boxes = [one for one in styled.held if one.startswith(("margin", "padding", "border", "width"))]
             if name not in ("wbr", "img", "image", "area", "hr") and (boxes or styled.unsure):
-                self._left_out(f"a box of its own (of <{name}>)", "cover other words", "")
+                self._left_out(f"a box of its own (of <{name}>)", "cover other words")
             for how, harm in styled.harms:
                 if harm.reaches:
-                    self._left_out(f"{how} (of <{name}>)", harm.does, "")
+                    self._left_out(f"{how} (of <{name}>)", harm.does)
 
-    def _left_out(self, how: str, does: str, passage: str) -> None:
+    def _pass_over_meta(self, content: str, said: Values) -> None:
+        if said["http-equiv"] == "refresh":
+            self._left_out(f"a jump to another page ({content[:80]})")
+        elif said["http-equiv"] in _SWITCHES:
+            self._left_out(f"a switch for styles ({said['http-equiv']})", "hide it")
+        elif said["name"] == "viewport" and not all(map(_VIEWPORT.fullmatch, re.split("[,; ]+", said["content"]))):
+            self._left_out(f"another size of the window ({content[:80]})", "hide it")
+        elif said["name"] == "color-scheme":
+            schemes = said.get("content", "light")
+            if "light" not in schemes:
+                self._left_out("a dark colour scheme", "hide it")
+            self.tree.has_dark_scheme = self.tree.has_dark_scheme or "dark" in schemes
+
+    def _left_out(self, how: str, does: str = "", passage: str = "") -> None:
         """Note something that is left out here."""
         self.tree.changes.append(Change(how, does, _short(passage)))
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
@@ -522,9 +537,9 @@ def _names_of(token: Token) -> list[str]:
     """Return the id and the classes of a tag as selectors write them."""
     if "id" not in token.attributes and "class" not in token.attributes:
         return []
-    classes = classes_in(decode_attribute(token.attributes.get("class", "")))
-    name = decode_attribute(token.attributes.get("id", ""))
-    return [*(f".{written_name(one)}" for one in classes), *([f"#{written_name(name)}"] if name else [])]
+    attributes = token.decoded()
+    names = [f".{written_name(one)}" for one in classes_in(attributes["class"])]
+    return [*names, f"#{written_name(attributes['id'])}"] if attributes["id"] else names
 
 
 def _written_as(name: str) -> str:
@@ -542,23 +557,24 @@ def cleaned(written: str, **settings: Any) -> str:
         raise
 
 
-def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
+def _old_style(name: str, attributes: Values) -> dict[str, str]:
     """Return what the attributes that came before CSS say, as CSS."""
+    said = Values({one: value.strip().lower() for one, value in attributes.items()})
     style: dict[str, str] = {}
     if "bgcolor" in attributes and name in _PAINTED:
         style["background-color"] = attribute_colour(attributes["bgcolor"])
     if name == "font":
-        style["color"] = attribute_colour(attributes.get("color", ""))
-        style["font-family"] = " ".join(attributes.get("face", "").lower().split())
-        style["font-size"] = _font_size(attributes.get("size", ""))
+        style["color"] = attribute_colour(attributes["color"])
+        style["font-family"] = " ".join(said["face"].split())
+        style["font-size"] = _font_size(attributes["size"])
     if name == "body":
-        style["color"] = attribute_colour(attributes.get("text", ""))
+        style["color"] = attribute_colour(attributes["text"])
         for attribute, sides in _MARGINS.items():
-            if re.fullmatch("[0-9]{1,5}", attributes.get(attribute, "").strip()):
-                style |= {f"margin-{side}": f"{attributes[attribute].strip()}px" for side in sides}
-    if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
-        style["direction"] = attributes["dir"].strip().lower()
-    align = attributes.get("align", "").strip().lower()
+            if re.fullmatch("[0-9]{1,5}", said[attribute]):
+                style |= {f"margin-{side}": f"{said[attribute]}px" for side in sides}
+    if said["dir"] in ("rtl", "ltr"):
+        style["direction"] = said["dir"]
+    align = said["align"]
     if name in _FLOATED and align in ("left", "right"):
         style["float"] = align
     elif name == "table" and align == "center":
@@ -567,21 +583,20 @@ def _old_style(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["text-align"] = align
     if name == "center":
         style["text-align"] = "center"
-    if name == "img" and re.fullmatch("[0-9]{1,5}", attributes.get("hspace", "").strip()):
-        style |= {f"margin-{side}": f"{attributes['hspace'].strip()}px" for side in ("left", "right")}
-    if attributes.get("dir", "").strip().lower() == "auto" and name == "table":
+    if name == "img" and re.fullmatch("[0-9]{1,5}", said["hspace"]):
+        style |= {f"margin-{side}": f"{said['hspace']}px" for side in ("left", "right")}
+    if said["dir"] == "auto" and name == "table":
         style["direction"] = "rtl"
     if name == "caption" and align in ("bottom", "left", "right"):
         style["caption-side"] = align
-    if attributes.get("valign", "").strip().lower() in ("top", "middle", "bottom", "baseline"):
-        style["vertical-align"] = attributes["valign"].strip().lower()
+    if said["valign"] in ("top", "middle", "bottom", "baseline"):
+        style["vertical-align"] = said["valign"]
     for one in ("width", "height"):
-        value = attributes.get(one, "").strip()
-        found = re.fullmatch(r"([0-9]{1,5})(%|px)?", value)
+        found = re.fullmatch(r"([0-9]{1,5})(%|px)?", attributes[one].strip())
         if found and name in ("td", "th", "table", "tr", "img", "hr"):
             style[one] = f"{found[1]}{found[2] or 'px'}"
     if name in ("ol", "li", "ul"):
-        style["list-style-type"] = _LIST_TYPES.get(attributes.get("type", ""), "")
+        style["list-style-type"] = _LIST_TYPES.get(attributes["type"], "")
     if "nowrap" in attributes or name == "nobr":
         style["white-space"] = "nowrap"
     return style
@@ -607,12 +622,15 @@ _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".sp
 
 
 def _harms(
-    name: str, attributes: Mapping[str, str], declared: Sequence[Declaration], held: Mapping[str, str], unsure: Values
+    name: str, attributes: Values, declared: Sequence[Declaration], held: Values, unsure: Choices
 ) -> list[tuple[str, Harm]]:
     """Return what the attributes and declarations of an element could do to words, each with how it is written."""
     found = []
+    values = defaultdict(set)
+    for one in declared:
+        values[one.name].add(one.value)
     beside = ("margin-left", "padding-left")
-    inset = 0.0 if any(one in unsure for one in beside) else max(length(held.get(one, "")) or 0.0 for one in beside)
+    inset = 0.0 if any(one in unsure for one in beside) else max(length(held[one]) or 0.0 for one in beside)
     for one in declared:
         harm = harm_of(one.name, one.value)
         if harm is None or _is_usual(name, one):
@@ -630,16 +648,15 @@ def _harms(
     for attribute in ("hidden", "popover", "autofocus"):
         if attribute in attributes:
             found.append((f"{attribute} attribute", Harm("hide it", reaches=attribute == "autofocus")))
-    if attributes.get("background", "").strip():
+    if attributes["background"].strip():
         found.append(("a picture behind the words", Harm("hide it")))
-    for attribute in ("cellspacing", "cellpadding"):
-        if (length(f"{attributes.get(attribute, '').strip()}px") or 0) > 30:
-            found.append((f"{attribute}={attributes[attribute][:20]}", Harm("move it")))
-    if (length(f"{attributes.get('border', '').strip()}px") or 0) > 20:
-        found.append((f"border={attributes['border'][:20]}", Harm("move it", reaches=True)))
-    if name in ("td", "th") and any(one.name == "max-width" and not _is_usual(name, one) for one in declared):
+    for attribute, most in (("cellspacing", 30), ("cellpadding", 30), ("border", 20)):
+        if attribute_length(attributes[attribute]) > most:
+            harm = Harm("move it", reaches=attribute == "border")
+            found.append((f"{attribute}={attributes[attribute][:20]}", harm))
+    if name in ("td", "th") and not all(_is_usual(name, Declaration("max-width", one)) for one in values["max-width"]):
         found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
-    if name in _PARTS_OF_TABLES and any(one.name == "display" and one.value in _NO_TABLE for one in declared):
+    if name in _PARTS_OF_TABLES and values["display"] & _NO_TABLE:
         found.append((f"another display of <{name}>", Harm("move it", reaches=True)))
     if any(one.name.startswith("overflow") and one.value != "visible" for one in declared):
         radius = [length(one.value) for one in declared if one.name.endswith("radius")]
@@ -647,17 +664,15 @@ def _harms(
             found.append(("round corners that cut off", Harm("cut it off")))
     if "shadowrootmode" in attributes or (name == "object" and "data" in attributes):
         found.append((f"another content of <{name}>", Harm("change it", reaches=True)))
-    if name == "html" and any(one.name in ("font", "font-size") and not _is_usual_size(one.value) for one in declared):
+    if name == "html" and not all(map(_is_usual_size, values["font"] | values["font-size"])):
         found.append(("another size for all lengths", Harm("move it")))
-    if name in ("html", "body") and any(one.name == "display" and one.value != "block" for one in declared):
+    if name in ("html", "body") and values["display"] - {"block"}:
         found.append((f"another display of <{name}>", Harm("move it")))
-    is_fixed = any(one.name == "table-layout" and one.value == "fixed" for one in declared)
+    is_fixed = "fixed" in values["table-layout"]
     if is_fixed and (name != "table" or "table-layout" in unsure):
         found.append(("table-layout: fixed", Harm("cover other words")))
-    if name == "table" and is_fixed:
-        widths = [pixels for one in declared if one.name == "width" and (pixels := length(one.value)) is not None]
-        if any(0 < one < 200 for one in widths):
-            found.append(("columns that are narrower than their words", Harm("cut it off")))
+    if name == "table" and is_fixed and any(0 < (length(one) or 0.0) < 200 for one in values["width"]):
+        found.append(("columns that are narrower than their words", Harm("cut it off")))
     if name == "img" and attributes.get("srcset"):
         found.append(("another picture for other screens (srcset)", Harm("change it", reaches=True)))
     return found
@@ -694,7 +709,7 @@ def _is_usual(name: str, one: Declaration) -> bool:
     return is_size and (one.value.endswith("%") or (name != "table" and not re.match(r"1?[0-9]px|0|-", one.value)))
 
 
-def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[Declaration]) -> dict[str, str]:
+def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[Declaration]) -> Values:
     """Return what holds of these, as mail programs cascade it."""
     sheet = [one for rule in rules for one in rule.declared]
     ordered = [
@@ -704,7 +719,7 @@ def _cascaded(old: Sequence[Declaration], rules: Sequence[Rule], own: Sequence[D
         *(one for one in sheet if one.important),
         *(one for one in own if one.important),
     ]
-    held: dict[str, str] = {}
+    held = Values()
     for one in _expanded(ordered):
         if one.value.startswith("-ms-"):
             continue

@@ -45,6 +45,11 @@ def length(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> f
     return number * scale if scale else None
 
 
+def attribute_length(value: str) -> float:
+    """Return the pixels that an old attribute of a table gives; 0 where it gives none."""
+    return length(f"{value.strip()}px") or 0.0
+
+
 class Harm(NamedTuple):
     """What a declaration may do, and whether to the words of other elements too."""
 

@@ -9,7 +9,7 @@ out of tables. Each is counted here and bounded.
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.entities import html5
 from typing import NamedTuple
@@ -36,6 +36,16 @@ _REFERENCES_IN = frozenset({"title", "textarea"})
 _RAW_END = {name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW}
 
 
+class Values(dict[str, str]):
+    """Values by name; empty for a name that has none."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+NO_VALUES = Values()
+
+
 class Token(NamedTuple):
     """`kind` is start, end, text, raw (the inside of a raw text element), comment or lost.
 
@@ -45,12 +55,11 @@ class Token(NamedTuple):
     kind: str
     name: str
     data: str
-    attributes: Mapping[str, str] = {}
+    attributes: Values = NO_VALUES
 
-
-def decode_attribute(text: str) -> str:
-    """Return the value of an attribute with its character references resolved; `&copy=1` stays, as in browsers."""
-    return decode(text, attribute=True)
+    def decoded(self) -> Values:
+        """Return its attributes with their character references resolved; `&copy=1` stays, as in browsers."""
+        return Values({name: decode(value, attribute=True) for name, value in self.attributes.items()})
 
 
 def decode(text: str, *, attribute: bool = False) -> str:
@@ -168,7 +177,7 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
     name = _TAG_NAME.match(text, at)
     assert name is not None
     at = name.end()
-    attributes: dict[str, str] = {}
+    attributes = Values()
     count = 0
     while True:
         at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
@@ -207,7 +216,7 @@ class Piece(NamedTuple):
     kind: str  # start, end or text
     tag: str
     text: str
-    attributes: Mapping[str, str] = {}
+    attributes: Values = NO_VALUES
 
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
@@ -228,7 +237,8 @@ def pieces_of(regular: str) -> Iterator[Piece]:
         elif closing:
             yield Piece("end", tag, "")
         else:
-            yield Piece("start", tag, "", {n: html.unescape(v) for n, v in _ATTRIBUTE.findall(attributes)})
+            values = Values({name: html.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)})
+            yield Piece("start", tag, "", values)
 
 
 MAX_DEPTH = 200

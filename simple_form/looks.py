@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, UNREADABLE, WHITE, Colour, colour_of, contrast, over
 from simple_form.elements import Element, Styled, Tree
-from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
+from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, attribute_length, length
 
 BESIDE = ("left", "right")
 INDENTING = frozenset("blockquote dd ol ul dir menu".split())
@@ -40,9 +40,46 @@ _LARGE_SHARE = 0.5
 _INSETS = tuple(f"{box}-{side}" for box in ("margin", "padding") for side in BESIDE)
 
 
-class Look(NamedTuple):
-    """How words look at one place: each of `colours` may be on each of `backs`; the first of each is what holds."""
+Colours = tuple[Colour, ...]
 
+
+class Shades(NamedTuple):
+    """The colours at one place: each of `colours` may be on each of `backs`; the first of each is what holds."""
+
+    colours: Colours = (BLACK,)
+    backs: Colours = (WHITE,)
+    # What is behind a block: the background of words on a line is not drawn behind it.
+    block_backs: Colours = (WHITE,)
+    # What is behind the table that it lies in.
+    outer_backs: Colours = (WHITE,)
+
+    def changed(
+        self, name: str, is_block: bool, beside: Colours, colours: tuple[str, Iterable[str]], backs: tuple[str, Iterable[str]]
+    ) -> "Shades":
+        """Return the colours inside of an element: of each kind the value that holds and those that may hold instead.
+
+        `beside` is what may be behind it besides what it lies in.
+        """
+        # A caption lies outside of its table.
+        under = self.outer_backs if name == "caption" else self.block_backs if is_block else self.backs
+        behind = _backs((*under, *beside), *backs)
+        return Shades(
+            _colours(self.colours, *colours),
+            behind,
+            behind if is_block else self.block_backs,
+            self.block_backs if name == "table" else self.outer_backs,
+        )
+
+
+# In dark mode.
+_DARK = Shades((WHITE,), (_NIGHT,), (_NIGHT,), (_NIGHT,))
+
+
+class Look(NamedTuple):
+    """How words look at one place, in light and in dark mode."""
+
+    light: Shades = Shades()
+    dark: Shades = Shades()
     size: float = ROOT_SIZE
     least: float = ROOT_SIZE
     line: float | None = None  # in pixels
@@ -50,16 +87,9 @@ class Look(NamedTuple):
     # What may hold instead, of sizes and of lines as (line, line_share).
     other_sizes: tuple[float, ...] = ()
     other_lines: tuple[tuple[float | None, float], ...] = ()
-    colours: tuple[Colour, ...] = (BLACK,)
-    backs: tuple[Colour, ...] = (WHITE,)
-    dark_colours: tuple[Colour, ...] = (BLACK,)
-    dark_backs: tuple[Colour, ...] = (WHITE,)
-    # What is behind a block: the background of words on a line is not drawn behind it.
-    block_backs: tuple[Colour, ...] = (WHITE,)
-    dark_block_backs: tuple[Colour, ...] = (WHITE,)
     page_back: Colour = WHITE
     # Where tables do not inherit colours, they have those of the page.
-    page_colours: tuple[Colour, ...] = ()
+    page_colours: Colours = ()
     room: float | None = None
     # Whether the columns of the table around it are as wide as it says, whatever is in them.
     is_fixed: bool = False
@@ -73,7 +103,7 @@ class Look(NamedTuple):
     is_turned: bool = False
     written: tuple[Colour, Colour] = (BLACK, WHITE)
     # The backgrounds that words may reach which are wider than the box around them.
-    around: tuple[Colour, ...] = (WHITE,)
+    around: Colours = (WHITE,)
     written_size: float = ROOT_SIZE
     written_line: float = 1.2
     written_room: float = LARGEST_WINDOW
@@ -97,9 +127,6 @@ class Look(NamedTuple):
     opacity: float = 1.0
     # How far in from the left and right edges it begins.
     inset: float = 0.0
-    # What is behind the table that it lies in.
-    outer_backs: tuple[Colour, ...] = (WHITE,)
-    dark_outer_backs: tuple[Colour, ...] = (WHITE,)
     # How much wider letters are by the room between them, and whether the first line of what is in it is indented.
     spacing: float = 0.0
     is_hanging: bool = False
@@ -111,7 +138,7 @@ class Look(NamedTuple):
 
     def unreadable(self) -> str:
         """Return why nobody can read words here; empty where they can be read."""
-        for colours, backs in ((self.colours, self.backs), (self.dark_colours, self.dark_backs)):
+        for colours, backs, *_ in (self.light, self.dark):
             if len(colours) > MOST_COLOURS or len(backs) > MOST_COLOURS:
                 return "its colours depend on the window"
             faded = [one._replace(alpha=one.alpha * self.opacity) for one in colours]
@@ -138,9 +165,7 @@ class Look(NamedTuple):
 
 def look_of_page(tree: Tree) -> Look:
     """Return how words look where the message has no style."""
-    if not tree.has_dark_scheme:
-        return Look()
-    return Look(dark_colours=(WHITE,), dark_backs=(_NIGHT,), dark_block_backs=(_NIGHT,), dark_outer_backs=(_NIGHT,))
+    return Look(dark=_DARK) if tree.has_dark_scheme else Look()
 
 
 def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: bool) -> Look:
@@ -160,8 +185,8 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
     # As many levels as there are, an unsure size can make them smaller.
     least = min([size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes])
     is_link = name == "a" and "href" in element.attributes
-    colour = held.get("color", "")
-    back = held.get("background-color", "")
+    colour = held["color"]
+    back = held["background-color"]
     others = unsure.get("color", ())
     other_backs = unsure.get("background-color", ())
     if is_link and not colour:
@@ -174,33 +199,33 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         others = (*others, *([] if colour else _BUTTON[:1]))
         other_backs = (*other_backs, *([] if back else _BUTTON[1:]))
     is_floating = any(one != "none" for one in styled.all_of("float"))
-    under = _under(above.backs, above.block_backs, above.outer_backs, name, is_block)
     # What floats may lie beyond the box around it.
-    under = (*under, above.page_back, *above.around) if is_floating else under
+    beside = (above.page_back, *above.around) if is_floating else ()
     if name not in ("table", "td", "th") and any(one > _WIDEST for one in _widths(styled, 0.0, 0.0)):
         # It may be wider than the boxes around it.
-        under = (*under, *above.around)
-    backs = _backs(under, back, other_backs)
-    # Where a page is in quirks mode, a table does not inherit colours and sizes.
-    is_restarted = name == "table" and not tree.is_standard
-    colours = _colours((*above.colours, *above.page_colours) if is_restarted else above.colours, colour, others)
-    dark_colours = colours
-    dark_backs = backs
-    dark_back = back
+        beside = (*beside, *above.around)
+    if name == "table" and not tree.is_standard:
+        # Where a page is in quirks mode, a table does not inherit colours and sizes.
+        above = above._replace(
+            light=above.light._replace(colours=(*above.light.colours, *above.page_colours)),
+            dark=above.dark._replace(colours=(*above.dark.colours, *above.page_colours)),
+        )
+    light = above.light.changed(name, is_block, beside, (colour, others), (back, other_backs))
+    dark = light
     if tree.has_dark_mode or tree.has_dark_scheme:
-        dark = styled.dark or held
-        dark_back = dark.get("background-color", back)
+        held_in_dark = styled.dark or held
         dark_link = tree.link_colour or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
-        dark_colour = dark.get("color", "") or (dark_link if is_link else colour if name == "mark" else "")
-        under = _under(above.dark_backs, above.dark_block_backs, above.dark_outer_backs, name, is_block)
-        under = (*under, *above.dark_outer_backs) if is_floating else under
-        dark_backs = _backs(under, dark_back, _both(styled, "background-color"))
-        inherited = (*above.dark_colours, *above.page_colours) if is_restarted else above.dark_colours
-        dark_colours = _colours(inherited, dark_colour, _both(styled, "color"))
-    drawn = " ".join((held.get("text-decoration", ""), *unsure.get("text-decoration", ())))
+        dark_colour = held_in_dark["color"] or (dark_link if is_link else colour if name == "mark" else "")
+        dark = above.dark.changed(
+            name,
+            is_block,
+            above.dark.outer_backs if is_floating else (),
+            (dark_colour, _both(styled, "color")),
+            (held_in_dark.get("background-color", back), _both(styled, "background-color")),
+        )
+    drawn = " ".join((held["text-decoration"], *unsure.get("text-decoration", ())))
     is_struck = "line-through" in drawn or name in _STRUCK
     is_lined = is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
-    is_table = name == "table"
     clip = _clip(styled, above.clip)
     return above._replace(
         size=size,
@@ -209,24 +234,18 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         line_share=share,
         other_sizes=tuple(sizes) or (() if "font-size" in held else above.other_sizes),
         other_lines=tuple(lines) or (() if "line-height" in held else above.other_lines),
-        colours=colours,
-        backs=backs,
-        dark_colours=dark_colours,
-        dark_backs=dark_backs,
-        block_backs=backs if is_block else above.block_backs,
-        dark_block_backs=dark_backs if is_block else above.dark_block_backs,
+        light=light,
+        dark=dark,
         room=_room(styled, name, above, size),
-        is_fixed=held.get("table-layout") == "fixed" if name == "table" else above.is_fixed,
+        is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
         is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
         clip=clip,
         is_one_line=_is_one_line(styled, above),
-        is_wrapped=held.get("white-space") in ("pre-wrap", "pre-line", "break-spaces", "normal"),
-        keeps_blanks=held.get("white-space", "").startswith("pre")
+        is_wrapped=held["white-space"] in ("pre-wrap", "pre-line", "break-spaces", "normal"),
+        keeps_blanks=held["white-space"].startswith("pre")
         or (above.keeps_blanks and "white-space" not in held),
         opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
         inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element, name),
-        outer_backs=above.block_backs if is_table else above.outer_backs,
-        dark_outer_backs=above.dark_block_backs if is_table else above.dark_outer_backs,
         spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
         is_hanging=_is_hanging(styled, above),
         indented=above.indented + (name in INDENTING),
@@ -235,7 +254,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         lined=max(above.lined, size) if is_lined else above.lined,
         aligned=_aligned(element, above, name),
         rounded=_rounded(styled) if back or other_backs else above.rounded,
-        is_gone=above.is_gone or held.get("display") == "none" or "hidden" in element.attributes,
+        is_gone=above.is_gone or held["display"] == "none" or "hidden" in element.attributes,
         is_flex=is_row(styled),
         is_in_row=above.is_in_row or above.is_flex,
         is_turned=above.is_turned or (not above.is_right_to_left and _turns_lines(styled, name)),
@@ -268,10 +287,8 @@ def _is_crowded(size: float, line: float | None, share: float) -> bool:
 
 def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
     """Return how many pixels margins, borders and paddings have on these sides at most."""
-    found = 0.0
-    for name in (one.format(side) for one in ("margin-{}", "border-{}-width", "padding-{}") for side in sides):
-        found += max([length(one, size, LARGEST_WINDOW) or 0.0 for one in styled.all_of(name)], default=0.0)
-    return found
+    names = (one.format(side) for one in ("margin-{}", "border-{}-width", "padding-{}") for side in sides)
+    return sum(styled.largest(name, size=size, whole=LARGEST_WINDOW) for name in names)
 
 
 def _rounded(styled: Styled) -> int | None:
@@ -280,9 +297,7 @@ def _rounded(styled: Styled) -> int | None:
     parts = [one for name in names for value in styled.all_of(name) for one in value.replace("/", " ").split()]
     if any((length(one, whole=100) or 0.0) > 5 for one in parts if one.endswith("%")):
         return 3
-    padding = min(
-        (length(styled.held.get(f"padding-{side}", "")) or 0.0) for side in ("top", "right", "bottom", "left")
-    )
+    padding = min(styled.pixels(f"padding-{side}") for side in ("top", "right", "bottom", "left"))
     # A box that is higher than a line has larger corners.
     most = 3 if styled.held.keys() & {"height", "min-height"} else 40
     return most if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
@@ -292,20 +307,13 @@ def _usual_inset(element: Element, name: str) -> float:
     """Return how far browsers indent what no style indents, and what the attributes of a table add, in pixels."""
     if name in INDENTING or name == "fieldset":
         return 0.0 if element.styled.held.keys() & {"margin-left", "padding-left"} else 40.0
-    values = (element.attributes.get(one, "") for one in ("cellpadding", "cellspacing", "border") if name == "table")
-    return sum(2 * (length(f"{one.strip()}px") or 0.0) for one in values)
+    if name != "table":
+        return 0.0
+    return sum(2 * attribute_length(element.attributes[one]) for one in ("cellpadding", "cellspacing", "border"))
 
 
 def _both(styled: Styled, name: str) -> tuple[str, ...]:
     return (*styled.unsure.get(name, ()), *styled.dark_unsure.get(name, ()))
-
-
-Colours = tuple[Colour, ...]
-
-
-def _under(backs: Colours, block_backs: Colours, outer_backs: Colours, name: str, is_block: bool) -> Colours:
-    """Return what is behind an element: a caption lies outside of its table."""
-    return outer_backs if name == "caption" else block_backs if is_block else backs
 
 
 def _turns_lines(styled: Styled, name: str) -> bool:
@@ -318,7 +326,7 @@ def _is_hanging(styled: Styled, above: Look) -> bool:
     return any(length(one) != 0 for one in indents) if indents else above.is_hanging
 
 
-def _colours(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tuple[Colour, ...]:
+def _colours(above: Colours, value: str, unsure: Iterable[str]) -> Colours:
     sure = (
         BLACK if value == "initial" else colour_of(value) if value not in NO_COLOUR or value == "transparent" else None
     )
@@ -327,7 +335,7 @@ def _colours(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tu
     return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
 
 
-def _backs(above: tuple[Colour, ...], value: str, unsure: Iterable[str]) -> tuple[Colour, ...]:
+def _backs(above: Colours, value: str, unsure: Iterable[str]) -> Colours:
     sure = None if value in NO_COLOUR else colour_of(value)
     found = tuple(over(sure, one) for one in above) if sure is not None else above
     for one in unsure:
@@ -349,7 +357,7 @@ def _aligned(element: Element, above: Look, name: str) -> str:
     align = element.styled.held.get("text-align")
     if align is None:
         return "" if name == "table" else above.aligned
-    is_old = name == "center" or element.attributes.get("align", "").strip().lower() == align
+    is_old = name == "center" or element.attributes["align"].strip().lower() == align
     return align if is_old else ""
 
 
@@ -357,7 +365,7 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
     """Return how much room words have in pixels, where it is said; a cell is as wide as what is in it."""
     held = styled.held
     if name in ("td", "th") and above.is_fixed:
-        return length(held.get("width", ""))
+        return length(held["width"])
     if name in ("td", "th", "table"):
         return above.room
     widths = _widths(styled, above.room or _WIDEST, _LARGE_SHARE)
@@ -365,7 +373,7 @@ def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
     if room is None:
         return None
     inside = ("padding-left", "padding-right") if widths else _INSETS
-    lost = sum(max(length(held.get(one, ""), size) or 0.0, 0.0) for one in (*inside, "text-indent"))
+    lost = sum(max(styled.pixels(one, size), 0.0) for one in (*inside, "text-indent"))
     return room - lost - (40 if name in INDENTING else 0)
 
 

@@ -1,7 +1,7 @@
 """Where a message is read at: the elements that are open, the line so far, and what an element could do there."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 from unicodedata import bidirectional
@@ -9,6 +9,7 @@ from unicodedata import bidirectional
 from simple_form.colours import UNREADABLE, contrast, over
 from simple_form.elements import Element
 from simple_form.harmless import Harm, length
+from simple_form.html_reading import Values
 from simple_form.looks import BESIDE, FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
 
@@ -86,7 +87,7 @@ class Open:
     # Of a table: whether a cell may leave little room to the others.
     is_uneven: bool = False
     # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
-    padding: str = ""
+    padding: float = 0.0
     # The names by which rules know it and what it lies in.
     names: frozenset[str] = frozenset()
     # How many parts of a row it has, and how wide what is in it, or in its row so far, is at least.
@@ -243,8 +244,7 @@ class Place:
         self, element: Element, name: str, look: Look, above: Look, is_apart: bool
     ) -> Iterator[tuple[str, Harm]]:
         styled = element.styled
-        widths = (*styled.all_of("width"), *styled.all_of("min-width"))
-        widest = max((length(one) or 0.0 for one in widths), default=0.0)
+        widest = styled.largest("width", "min-width")
         if look.room is not None and above.room is not None and look.room > above.room + 1:
             yield "it is wider than what it lies in", Harm("move it")
         is_cut = look.clip is not None and look.is_flex
@@ -260,7 +260,7 @@ class Place:
         if (cell := self.cell()) is not None and (name == "table" or name not in _PARTS):
             cell.extent = max(cell.extent, widest)
         if name in ("td", "th"):
-            self.table().extent += max((length(one) or 0.0 for one in styled.all_of("min-width")), default=0.0)
+            self.table().extent += styled.largest("min-width")
         if widest > _NARROW_WINDOW - above.inset and above.is_lost_outside() and cell is None:
             yield "a box beside its background", Harm("hide it")
         if name == "table" and look.is_fixed and look.is_in_row:
@@ -285,8 +285,8 @@ class Place:
         if not is_block and look.is_crowded():
             yield "a background that is higher than its line", Harm("cover other words", reaches=True)
         if is_block:
-            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.colours]
-            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.backs):
+            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.light.colours]
+            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.light.backs):
                 yield "words that float over its background", Harm("hide it", reaches=True)
 
     def _of_cells(self, element: Element, name: str, look: Look) -> Iterator[tuple[str, Harm]]:
@@ -329,7 +329,7 @@ class Place:
         self.pulled += pulled
         return pulled > 0 and self.pulled > _MOST_PULLED
 
-    def part_of_table(self, name: str, marks: Mapping[str, str]) -> int:
+    def part_of_table(self, name: str, marks: Values) -> int:
         """Begin a row or cell in its table, and return how many columns the cell has; 0 for what is no cell."""
         table = self.table()
         if name == "tr":
@@ -343,18 +343,17 @@ class Place:
         table = self.table()
         table.widest += cell.widest
         # The background of what is around the table ends at the window.
-        is_outside = cell.look.backs[0] == cell.look.outer_backs[0] and cell.look.is_lost_outside()
+        is_outside = cell.look.light.backs[0] == cell.look.light.outer_backs[0] and cell.look.is_lost_outside()
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
         clip = cell.look.clip
         table.longest = max(table.longest, cell.widest)
         is_narrow = table.is_uneven or table.longest > _NARROW_WINDOW / table.cells
         if cell.look.is_fixed and table.cells > 1 and is_narrow:
             yield "a word that is wider than its column", Harm("cover other words")
-        padding = length(f"{table.padding}px") or 0.0
-        table.widest += 2 * padding
+        table.widest += 2 * table.padding
         if table.extent > _MOST_PUSHED:
             yield "a row that pushes words out of sight", Harm("move it")
-        table.extent += max(cell.extent, cell.widest, _LEAST_CELL) + 2 * padding + cell.around + table.spacing
+        table.extent += max(cell.extent, cell.widest, _LEAST_CELL) + 2 * table.padding + cell.around + table.spacing
         around = self.stack[: self.stack.index(table)]
         outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
         if outer is not None:

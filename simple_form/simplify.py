@@ -7,13 +7,13 @@ out or changed is named, with what it could have done to which words. The simple
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin
 
 from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
 from simple_form.elements import Element, Tree, cleaned, read_tree
-from simple_form.harmless import ROOT_SIZE, Harm, harm_of, length
-from simple_form.html_reading import pieces_of
+from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
+from simple_form.html_reading import Values, pieces_of
 from simple_form.looks import BESIDE, INDENTING, MOST_STRUCK, Look, around_of, look_of, look_of_page
 from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, PUSHED, RIGHT_MARKS, Open, Place, begins_right, has_right
 from simple_form.result import Change, SimpleForm, TooComplex
@@ -97,10 +97,10 @@ class _Writer:
             look = look_of(part, part.name, look, self.tree, is_block=True)
             harms += part.styled.harms
             if part.name == "html" and part.styled.all_of("background-color"):
-                beside = look.backs
-        if any(contrast(over(one, back), back) < UNREADABLE for one in look.colours for back in beside):
+                beside = look.light.backs
+        if any(contrast(over(one, back), back) < UNREADABLE for one in look.light.colours for back in beside):
             harms.append(("a background beside the page", Harm("hide it")))
-        look = look._replace(page_back=look.backs[0], page_colours=(BLACK, *look.colours))
+        look = look._replace(page_back=look.light.backs[0], page_colours=(BLACK, *look.light.colours))
         page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
         style = self._style(page, self.tree.page[1], look, Look())
         has_style = style or look.is_right_to_left
@@ -142,7 +142,7 @@ class _Writer:
             else:
                 self._start(piece.tag, piece.attributes)
 
-    def _start(self, written: str, marks: Mapping[str, str]) -> None:
+    def _start(self, written: str, marks: Values) -> None:
         element = self.tree.elements[int(marks["data-n"])] if "data-n" in marks else Element(written)
         if element.change is not None:
             self.out.append(f'<ins data-change="{element.change}"></ins>')
@@ -151,7 +151,7 @@ class _Writer:
         elif written in ("br", "hr"):
             self._note_pulled(element)
             if (cell := self.place.cell()) is not None:
-                cell.extent = max(cell.extent, length(element.styled.held.get("width", "")) or 0.0)
+                cell.extent = max(cell.extent, element.styled.pixels("width"))
             for how, harm in element.styled.harms:
                 if harm.reaches:
                     self._add(Change(f"{how} (of a line)", harm.does))
@@ -160,28 +160,28 @@ class _Writer:
         else:
             self._open(element, written, marks)
 
-    def _open(self, element: Element, written: str, marks: Mapping[str, str]) -> None:
+    def _open(self, element: Element, written: str, marks: Values) -> None:
         above = self.place.stack[-1].look
         name = element.name if element.name else written
         tag = self._tag(name, written, above, element.styled.held)
-        target = self._target(element.attributes.get("href", "")) if tag == "a" else ""
+        target = self._target(element.attributes["href"]) if tag == "a" else ""
         tag = "span" if tag == "a" and not target else tag
-        display = element.styled.held.get("display", "")
+        display = element.styled.held["display"]
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
         look = look_of(element, name, above, self.tree, is_block=is_block or display in INLINE_BOXES)
         columns = self.place.part_of_table(name, marks)
         one = Open(name, tag, look, -1, [*self.place.harms(element, name, look, above, is_block=is_block)])
         if columns and str(columns) != marks.get("colspan", "1"):
             one.harms.append(("cells that lie over each other", Harm("cover other words")))
-            marks = {**marks, "colspan": str(columns)}
+            marks = Values({**marks, "colspan": str(columns)})
         one.is_block = is_block
         one.is_first = not self.has_words
         beside = {*INLINE_BOXES, "table-cell"}
         one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
-        one.padding = element.attributes.get("cellpadding", "")
+        one.padding = attribute_length(element.attributes["cellpadding"])
         held = element.styled.held
-        one.around = around_of(element.styled, look.size, BESIDE) + (length(held.get("text-indent", "")) or 0.0)
-        one.spacing = sum(length(f"{element.attributes.get(a, '')}px") or 0.0 for a in ("cellspacing", "border"))
+        one.around = around_of(element.styled, look.size, BESIDE) + element.styled.pixels("text-indent")
+        one.spacing = sum(attribute_length(element.attributes[name]) for name in ("cellspacing", "border"))
         one.spacing += max((length(a) or 0.0 for a in held.get("border-spacing", "0").split()), default=0.0)
         one.names = self.place.stack[-1].names | element.names
         if element.around is not None and element.around != self.place.stack[-1].names:
@@ -195,15 +195,15 @@ class _Writer:
         self.out.append(self._attributes(element, name, target, marks) + (f' style="{style}"' if style else ""))
         if tag == "li":
             self._item(element)
-        if tag == "ol" or (tag == "ul" and element.styled.held.get("list-style-type") in _NUMBERED):
+        if tag == "ol" or (tag == "ul" and element.styled.held["list-style-type"] in _NUMBERED):
             self._list(one, element)
         turns_cells = name == "table" and look.is_right_to_left
-        if element.styled.held.get("direction") == "ltr":
+        if element.styled.held["direction"] == "ltr":
             self.out.append(' dir="ltr"')
-        elif name == "bdi" or (name != "table" and element.attributes.get("dir", "").strip().lower() == "auto"):
+        elif name == "bdi" or (name != "table" and element.attributes["dir"].strip().lower() == "auto"):
             one.auto_slot = len(self.out)
             self.out.append("")
-        if element.styled.held.get("direction") == "rtl" or turns_cells:
+        if element.styled.held["direction"] == "rtl" or turns_cells:
             one.rtl_slot = len(self.out)
             self.out.append("")
         self.out.append(">")
@@ -359,7 +359,7 @@ class _Writer:
 
     # What an element is written as.
 
-    def _tag(self, name: str, written: str, above: Look, held: Mapping[str, str]) -> str:
+    def _tag(self, name: str, written: str, above: Look, held: Values) -> str:
         tag = _SAME.get(name, name)
         if name == "caption":
             # A row of its own: anything else would be moved out of the table.
@@ -369,22 +369,22 @@ class _Writer:
             return "div"
         if (tag in ("sub", "sup") and above.raised >= MOST_RAISED) or (tag == "s" and above.struck >= MOST_STRUCK):
             return "span"
-        if held.get("display") == "inline" and tag in BLOCKS - {"table", "tbody", "tr", "td", "th"}:
+        if held["display"] == "inline" and tag in BLOCKS - {"table", "tbody", "tr", "td", "th"}:
             return "span"
-        if tag in ("s", "u") and held.get("text-decoration", "").startswith("none"):
+        if tag in ("s", "u") and held["text-decoration"].startswith("none"):
             return "span"
         if tag in TAGS and _SAME.get(written, written) == tag:
             return tag
         return "div" if written in ("div", "object") or _SAME.get(written) == "div" else "span"
 
-    def _attributes(self, element: Element, name: str, target: str, marks: Mapping[str, str]) -> str:
+    def _attributes(self, element: Element, name: str, target: str, marks: Values) -> str:
         found = "".join(f' {one}="{marks[one]}"' for one in ("colspan", "rowspan") if one in marks)
         if element.labels:
             found += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         if target:
             found += f' href="{html.escape(target)}"'
         for one, most in (("cellpadding", 12), ("border", 8)):
-            value = element.attributes.get(one, "")
+            value = element.attributes[one]
             if name == "table" and re.fullmatch("[0-9]{1,4}", value):
                 found += f' {one}="{min(int(value), most)}"'
         return found
@@ -409,44 +409,45 @@ class _Writer:
             if harm.reaches or "width" in how or "margin" in how:
                 self.changes.append(Change(f"{how} (of a picture)", harm.does))
         held = element.styled.held
+        width = element.styled.pixels("width")
         clip = self.place.stack[-1].look.clip
         if (cell := self.place.cell()) is not None:
-            cell.widest = max(cell.widest, length(held.get("width", "")) or 0.0)
-        if self.place.stack[-1].look.is_flex and not (0 < (length(held.get("width", "")) or 0.0) < MOST_PICTURE):
+            cell.widest = max(cell.widest, width)
+        if self.place.stack[-1].look.is_flex and not 0 < width < MOST_PICTURE:
             self._add(Change("a picture in a row", "move it"))
         if self.place.stack[-1].look.is_one_line:
             self._add(Change("pictures on a line that does not break", "cut it off"))
-        if clip is not None and self.place.table().name == "table" and (length(held.get("width", "")) or 0.0) > clip:
+        if clip is not None and self.place.table().name == "table" and width > clip:
             self._add(Change("overflow around a wide picture", "cut it off"))
-        source = attributes.get("src", "").strip()
+        source = attributes["src"].strip()
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
         is_hidden = self.place.stack[-1].look.is_gone or "hidden" in attributes
-        is_hidden = is_hidden or held.get("display") == "none" or held.get("visibility") == "hidden"
+        is_hidden = is_hidden or held["display"] == "none" or held["visibility"] == "hidden"
         if not source.lower().startswith(("http:", "https:", "cid:", "data:image/")):
             source = ""
-        alt = attributes.get("alt", "")
+        alt = attributes["alt"]
         if not is_hidden and any(map(str.isalnum, alt)) and not self.place.stack[-1].look.unreadable():
             problem = look_of(element, "img", self.place.stack[-1].look, self.tree, is_block=False).unreadable()
             if problem:
                 self._add(Change(f"{problem} (of a picture's text)", "hide it", alt[:300]))
         written = f' src="{html.escape(source)}"' if source else ""
-        written += f' alt="{html.escape(" ".join(attributes.get("alt", "").split()))}"' if "alt" in attributes else ""
+        written += f' alt="{html.escape(" ".join(attributes["alt"].split()))}"' if "alt" in attributes else ""
         for name, most in (("width", 800), ("height", 2000)):
-            value = "1px" if is_hidden else held.get(name, "")
+            value = "1px" if is_hidden else held[name]
             pixels = length(value) if not value.endswith("%") else None
             if pixels is not None and pixels >= 0:
                 written += f' {name}="{min(round(pixels), most)}"'
         if element.labels:
             written += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         self.out.append(f"<img{written}>")
-        self.place.has_words = self.place.has_words or bool(attributes.get("alt", "").strip())
+        self.place.has_words = self.place.has_words or bool(attributes["alt"].strip())
 
     # Lists keep the numbers that are printed.
 
     def _list(self, one: Open, element: Element) -> None:
         one.has_letters = _is_lettered(element)
-        start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("start", ""), re.DOTALL)
+        start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["start"], re.DOTALL)
         one.step = -1 if "reversed" in element.attributes else 1
         if start and one.has_letters and int(start[1]) > MOST_LETTERED:
             one.harms.append((f"a list that begins at {start[1]}", Harm("add words", reaches=True)))
@@ -457,7 +458,7 @@ class _Writer:
 
     def _item(self, element: Element) -> None:
         around = next((one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None)
-        value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes.get("value", ""), re.DOTALL)
+        value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["value"], re.DOTALL)
         is_lettered = _is_lettered(element) or (around is not None and around.has_letters)
         if value and is_lettered and int(value[1]) > MOST_LETTERED:
             self._add(Change(f"an item with the number {value[1]}", "add words"))
@@ -484,11 +485,12 @@ class _Writer:
         """Return the style of an element, and note what follows from it."""
         held = element.styled.held
         if one.tag == "li" and not _is_item(element):
-            held = {**held, "list-style-type": "none"}
+            held = Values({**held, "list-style-type": "none"})
         if self.place.stack and self.place.cell() is not None and self.place.table().cells > 1:
             # Wide parts of several cells would push words out of sight.
             widths = {"width", "max-width"}
-            held = {name: held[name] for name in held if name not in widths or (length(held[name]) or 0) <= MOST_WIDE}
+            kept = {name: held[name] for name in held if name not in widths or (length(held[name]) or 0) <= MOST_WIDE}
+            held = Values(kept)
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look = style.look
         one.is_coloured = style.is_coloured
@@ -521,7 +523,7 @@ def _is_unseen(text: str) -> bool:
 
 def _is_lettered(element: Element) -> bool:
     """Whether numbers of a list are printed as letters, which can be words."""
-    return element.styled.held.get("list-style-type", "").endswith(("-alpha", "-roman"))
+    return element.styled.held["list-style-type"].endswith(("-alpha", "-roman"))
 
 
 def _is_item(element: Element) -> bool:

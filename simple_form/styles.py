@@ -1,12 +1,12 @@
 """Writes the style of an element of the simple form: values that were understood, within bounds."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 from simple_form.colours import BLACK, LINK, READABLE, WHITE, Colour, colour_of, contrast, over
 from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
+from simple_form.html_reading import Values
 from simple_form.looks import BESIDE, MOST_STRUCK, NO_COLOUR, SCALES, Look
 
 ALL_SIDES = ("top", "right", "bottom", "left")
@@ -61,22 +61,22 @@ class WrittenStyle(NamedTuple):
     is_tall: bool
 
 
-def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_block: bool) -> WrittenStyle:
+def style_of(tag: str, held: Values, look: Look, above: Look, *, is_block: bool) -> WrittenStyle:
     """Return the style of an element that is written as `tag`: of what holds for it, what may stay."""
-    display = held.get("display", "")
+    display = held["display"]
     is_box = is_block or display in INLINE_BOXES
     colours = _colours(tag, held, look, above)
     letters = _letters(tag, held, look, above)
     flow = _flow(tag, held, above)
     boxes, spread = _boxes(tag, held, look, above, is_box=is_box)
-    kept = {**colours, **letters, **flow, **boxes}
+    kept = Values({**colours, **letters, **flow, **boxes})
     written = written_colours(look)
     changed = look._replace(
         written=written,
         around=tuple(dict.fromkeys((*above.around, written[1]))),
         written_size=_clamped(look.size) if "font-size" in kept else above.written_size * SCALES.get(tag, 1.0),
         written_line=float(kept.get("line-height", above.written_line)),
-        written_room=min([above.written_room, *(length(kept.get(one, "")) or LARGEST_WINDOW for one in _WIDTHS)]),
+        written_room=min([above.written_room, *(length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS)]),
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
@@ -86,8 +86,8 @@ def style_of(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_b
 
 def written_colours(look: Look) -> tuple[Colour, Colour]:
     """Return colour and background: those that hold, where they can be read together."""
-    back = look.backs[0]
-    colour = over(look.colours[0], back)
+    back = look.light.backs[0]
+    colour = over(look.light.colours[0], back)
     if contrast(colour, back) < READABLE:
         colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
     return colour, back
@@ -102,7 +102,7 @@ def _is_restated(tag: str, above: Look) -> bool:
     return tag == "table" and not (_is_plain(above) and above.written_size == ROOT_SIZE)
 
 
-def _colours(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict[str, str]:
+def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     written = written_colours(look)
     inherited = (LINK, above.written[1]) if tag == "a" else above.written
     # What may be wider than the box around it has the background of its own.
@@ -112,16 +112,16 @@ def _colours(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
     return {"color": written[0].written(), "background-color": written[1].written()}
 
 
-def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict[str, str]:
+def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     """Keep sizes, weights, lines and fonts."""
     kept: dict[str, str] = {}
     size = _clamped(look.size)
     if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
     if tag == "table" and above.aligned:
-        held = {"text-align": "right" if look.is_right_to_left else "left", **held}
-    kept |= {name: held[name] for name, words in _CHOICES.items() if held.get(name, "") in words}
-    decoration = held.get("text-decoration", "").split()
+        held = Values({"text-align": "right" if look.is_right_to_left else "left", **held})
+    kept |= {name: held[name] for name, words in _CHOICES.items() if held[name] in words}
+    decoration = held["text-decoration"].split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
     lines = lines if above.struck < MOST_STRUCK else []
     if lines and not (lines == ["underline"] and tag in ("u", "a")):
@@ -133,22 +133,22 @@ def _letters(tag: str, held: Mapping[str, str], look: Look, above: Look) -> dict
         share = round(min(max(share, 1.1), 2.0), 1)
         if share != above.written_line:
             kept["line-height"] = str(share)
-    if font := _font(held.get("font-family", "")):
+    if font := _font(held["font-family"]):
         kept["font-family"] = font
     return kept
 
 
-def _flow(tag: str, held: Mapping[str, str], above: Look) -> dict[str, str]:
+def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
     """Keep what stands on a line of its own, and what stands beside other words."""
     kept: dict[str, str] = {}
-    display = held.get("display", "")
-    white_space = held.get("white-space", "")
+    display = held["display"]
+    white_space = held["white-space"]
     if tag == "pre" or white_space in ("pre", "pre-wrap", "break-spaces", "pre-line"):
         kept["white-space"] = "pre-line" if white_space == "pre-line" else "pre-wrap"
     is_beside = held.get("float", "none") in BESIDE or display in INLINE_BOXES
     if is_beside and tag not in _PARTS_OF_TABLES:
         kept["display"] = "inline-block"
-        if held.get("float") == "right":
+        if held["float"] == "right":
             # What stood at the other end of the line must not touch the words before it.
             kept["margin-left"] = "24px"
     elif tag in _WORDS and (above.is_flex or display in BLOCK_BOXES):
@@ -156,9 +156,9 @@ def _flow(tag: str, held: Mapping[str, str], above: Look) -> dict[str, str]:
     return kept
 
 
-def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
+def _boxes(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
     """Keep what is around the words, within bounds; the second is how much of the width is lost to it so far."""
-    kept: dict[str, str] = {}
+    kept = Values()
     is_moved = tag == "table" and above.aligned in ("center", "right")
     spread = look.spread
     for kind, side in product(("margin", "padding"), ALL_SIDES):
@@ -181,7 +181,7 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
             kept[f"border-{side}"] = border
     is_table = tag in ("table", "td", "th")
     for name in _WIDTHS if is_table or tag in ("div", "p") else ():
-        value = held.get(name, "")
+        value = held[name]
         pixels = length(value)
         share = length(value, whole=100) if value.endswith("%") else None
         if share is not None and (10 if is_table else 50) <= share <= 100:
@@ -191,22 +191,22 @@ def _boxes(tag: str, held: Mapping[str, str], look: Look, above: Look, *, is_box
             continue
         elif pixels >= 200 or (is_table and name == "width" and pixels >= 40):
             kept[name] = f"{min(round(pixels), 800)}px"
-    if tag in ("td", "th") and (pixels := length(held.get("height", ""))) is not None and 0 < pixels <= MOST_HIGH:
+    if tag in ("td", "th") and (pixels := length(held["height"])) is not None and 0 < pixels <= MOST_HIGH:
         # Room above and below; a cell grows with what is in it.
         kept["height"] = f"{round(pixels)}px"
-    hanging = length(held.get("text-indent", ""), look.size) or 0.0
-    if tag in ("p", "li") and hanging < 0 and -hanging <= (length(kept.get("margin-left", "")) or 0.0):
+    hanging = length(held["text-indent"], look.size) or 0.0
+    if tag in ("p", "li") and hanging < 0 and -hanging <= (length(kept["margin-left"]) or 0.0):
         # The number of an item stands before it.
         kept["text-indent"] = f"{round(hanging)}px"
-    if tag == "table" and held.get("border-collapse") == "collapse":
+    if tag == "table" and held["border-collapse"] == "collapse":
         kept["border-collapse"] = "collapse"
     return kept, spread
 
 
-def _height_around(held: Mapping[str, str], size: float) -> float:
+def _height_around(held: Values, size: float) -> float:
     """Return how many pixels a painted padding, a border and a shadow have above or below words on a line."""
-    is_painted = held.get("background-color", "") not in NO_COLOUR
-    paddings = [length(held.get(f"padding-{side}", ""), size) or 0.0 for side in ("top", "bottom") if is_painted]
+    is_painted = held["background-color"] not in NO_COLOUR
+    paddings = [length(held[f"padding-{side}"], size) or 0.0 for side in ("top", "bottom") if is_painted]
     borders = [float(_border_of(held, side).partition("px")[0] or 0) for side in ("top", "bottom")]
     shadow = 4.0 if held.get("box-shadow", "none") != "none" else 0.0
     return max(borders) + max(paddings, default=0.0) + shadow
@@ -223,8 +223,8 @@ def _font(value: str) -> str:
     return ", ".join(found[:6])
 
 
-def _border_of(held: Mapping[str, str], side: str) -> str:
-    return _border(*(held.get(f"border-{side}-{what}", "") for what in ("width", "style", "color")))
+def _border_of(held: Values, side: str) -> str:
+    return _border(*(held[f"border-{side}-{what}"] for what in ("width", "style", "color")))
 
 
 @lru_cache(maxsize=2048)
