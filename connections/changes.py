@@ -4,7 +4,7 @@ A failed call may have had its effect. It is never repeated here: the caller rea
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -28,16 +28,24 @@ READ_SECONDS = 3.0
 CHANGE_SECONDS = 10.0
 
 
-def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
-    """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key."""
+def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS, code: str = "") -> AdminClient:
+    """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key.
+
+    `code` is an operator's code for the change that is asked for.
+    """
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Add one on its page.")
-    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
+    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within, approval_code=code)
+
+
+def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -> bool:
+    """Whether the actor is an admin of the connection, or of this mailbox of it."""
+    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
 
 
 def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str) -> None:
     """Raise ActNotAllowed unless the actor is an admin of the connection, or of this mailbox of it."""
-    if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox):
+    if not is_admin(actor, connection, mailbox):
         raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
 
 
@@ -92,13 +100,14 @@ def request_change(
     what: str,
     failed: str,
     within: float = CHANGE_SECONDS,
+    code: str = "",
 ) -> dict[str, Any]:
     """Ask MultiMail for one change and return its answer; `what` describes it, `failed` is the action of its failure.
 
     Raises ActNotAllowed without an admin key, ChangeRefused or a subclass if nothing happened, and
     ChangeUnknown if that is not known.
     """
-    client = admin_client(connection, within=within)
+    client = admin_client(connection, within=within, code=code)
     record_change("account.change_asked", connection, actor, explanation=what)
     try:
         answer = call(client)
@@ -127,6 +136,11 @@ def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
     if isinstance(error, errors.OutcomeUnknown):
         return ChangeUnknown(f"{error.sentence} The change may have been made.")
     return ChangeRefused(error.sentence)
+
+
+def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
+    """Return the first of these fields of an answer that is not empty, as text of so many characters at most."""
+    return next((str(row[name])[:most] for name in names if row.get(name)), "")
 
 
 @transaction.atomic

@@ -10,9 +10,10 @@ from django.core.cache import cache
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest
+from connections.changes import is_admin
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted, ConnectionNotChanged
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
@@ -65,11 +66,6 @@ def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox
     if mailbox is None:
         raise Http404("There is no such mailbox, or you may not see it.")
     return mailbox
-
-
-def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -> bool:
-    """Whether the actor may change things of the connection, or of this mailbox of it."""
-    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
 
 
 def administered_connections(actor: Actor) -> list[Connection]:

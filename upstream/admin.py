@@ -32,9 +32,11 @@ class AdminClient(Client):
     Every call answers with the JSON object, or raises an error of upstream.
     """
 
-    def __init__(self, *, base_url: str, key: str, within: float) -> None:
+    def __init__(self, *, base_url: str, key: str, within: float, approval_code: str = "") -> None:
+        """`approval_code` is an operator's code for the change that this client asks for."""
         super().__init__(base_url=base_url, key=key)
         self._within = within
+        self._approval = {"approval_code": approval_code} if approval_code else {}
 
     def ask(
         self,
@@ -56,6 +58,11 @@ class AdminClient(Client):
         left_out = set(optional) & set(without)
         params = params and {name: text for name, text in params.items() if name not in left_out}
         body = body and {name: value for name, value in body.items() if name not in left_out}
+        if self._approval and method == "DELETE":
+            # In the address: not everything on the way lets a DELETE have a body.
+            params = (params or {}) | self._approval
+        elif self._approval and method != "GET":
+            body = (body or {}) | self._approval
         return self._call(
             method, target, params=params, body=body, optional=optional, limit=MAX_LIST, deadline=deadline
         )
@@ -73,10 +80,9 @@ class AdminClient(Client):
         rows = [row for row in rows_in(answer, name, what=f"list of {name}") if isinstance(row, dict)]
         return rows, str(answer.get("cursor") or "")
 
-    def require_fingerprint(self, *, on: bool, approval_code: str = "") -> dict[str, Any]:
+    def require_fingerprint(self, *, on: bool) -> dict[str, Any]:
         """Require a fingerprint of every decision in the account, or no longer (our gateway)."""
-        body = {"require_fingerprint": on} | _code(approval_code)
-        return self.ask("PATCH", "/v1/account", body=body)
+        return self.ask("PATCH", "/v1/account", body={"require_fingerprint": on})
 
     def list_audit_log(self) -> list[dict[str, Any]]:
         """Read the newest hundred entries of MultiMail's audit log."""
@@ -137,9 +143,9 @@ class AdminClient(Client):
         """Change settings; a stricter oversight mode is one of them, a looser one is refused."""
         return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes, optional=OF_A_MAILBOX, without=without)
 
-    def delete_mailbox(self, mailbox_id: str, *, approval_code: str = "") -> dict[str, Any]:
+    def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
         """Delete a mailbox for good; what waits in it is cancelled."""
-        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id, params=_code(approval_code))
+        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
 
     def list_upgrade_requests(self) -> list[dict[str, Any]]:
         """Read which looser modes were asked for, with the codes that allow them (our gateway)."""
@@ -189,10 +195,9 @@ class AdminClient(Client):
         """Change name, scopes or mailboxes of a key."""
         return self.ask("PATCH", "/v1/api-keys/{}", key_id, body=changes)
 
-    def revoke_key(self, key_id: str, *, approval_code: str = "") -> dict[str, Any]:
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
         """Revoke a key at once."""
-        # In the address: not everything on the way lets a DELETE have a body.
-        return self.ask("DELETE", "/v1/api-keys/{}", key_id, params=_code(approval_code))
+        return self.ask("DELETE", "/v1/api-keys/{}", key_id)
 
     # --- allowlists at the gate -----------------------------------------------------------------------------------
 
@@ -215,7 +220,9 @@ class AdminClient(Client):
         approval_code: str = "",
     ) -> ListAtGate:
         """Replace one list whole, if it still is at `version`. Raises Conflict where it is not."""
-        body = {"kind": kind, "mode": mode, "version": version, "entries": entries} | _code(approval_code)
+        body: dict[str, Any] = {"kind": kind, "mode": mode, "version": version, "entries": entries}
+        if approval_code:
+            body["approval_code"] = approval_code
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
         if answer.get("status") == "pending_approval":
             message = str(answer.get("message") or "An operator has to confirm this.")
@@ -225,11 +232,6 @@ class AdminClient(Client):
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
         """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
         return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
-
-
-def _code(approval_code: str) -> dict[str, str]:
-    """Return the field of a call that confirms it, where there is a code."""
-    return {"approval_code": approval_code} if approval_code else {}
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:

@@ -6,7 +6,7 @@ Keys are never written anywhere else. An admin of everything adds and removes co
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,21 +19,16 @@ from approvals.models import Decision
 from approvals.practice.ending import end_all_of
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
-from connections.changes import in_words
+from connections.changes import in_words, is_admin
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from people.second_admin.registry import ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
-
-
-def may_change(actor: Actor, connection: Connection) -> bool:
-    """Whether the actor may change this connection: only an admin of all of it may."""
-    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
 
 
 def check_may_add(actor: Actor) -> None:
@@ -46,7 +41,7 @@ def check_may_change(actor: Actor, connection: Connection) -> None:
     """Raise ActNotAllowed for everybody else, and for a connection that was removed."""
     if connection.removed_at:
         raise ActNotAllowed(f"{connection} was removed; only its history is left.")
-    if not may_change(actor, connection):
+    if not is_admin(actor, connection):
         raise ActNotAllowed("Only an admin of this connection can change it.")
 
 
@@ -313,20 +308,6 @@ def _status(connection: Connection) -> str:
 REMOVED = "It was removed from the desk."
 
 
-@dataclass(frozen=True)
-class Remains:
-    """Why a connection cannot be removed, as a sentence, and how many messages still wait there."""
-
-    error: str
-    waiting: int
-
-
-def what_remains(connection: Connection) -> Remains:
-    """Return what prevents removing the connection, and how many messages would leave the queue."""
-    held = Message.objects.real().filter(connection=connection, state=MessageState.HELD)
-    return Remains(_removal_error(connection), held.count())
-
-
 def _locked_to_remove(connection: Connection, typed_name: str, actor: Actor) -> Connection:
     check_may_add(actor)
     # Lock the whole row and not only its key: nothing may come in during the removal.
@@ -339,7 +320,7 @@ def _locked_to_remove(connection: Connection, typed_name: str, actor: Actor) -> 
 
 def _removing(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> ChangeInWords:
     locked = _locked_to_remove(connection, typed_name, actor)
-    if error := _removal_error(locked):
+    if error := removal_error(locked):
         raise ConnectionNotChanged(error)
     did = "remove it; if it has a webhook at MultiMail, delete that there"
     return replace(in_words(did)(connection=locked, actor=actor), connection=None)
@@ -356,7 +337,7 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     # A decision about one of these messages waits for this lock, and then finds the message gone.
     waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))
-    if error := _removal_error(locked):
+    if error := removal_error(locked):
         raise ConnectionNotChanged(error)
     for message in held:
         if not message.is_practice:
@@ -368,7 +349,8 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     return locked
 
 
-def _removal_error(connection: Connection) -> str:
+def removal_error(connection: Connection) -> str:
+    """Return why a connection cannot be removed now, as a sentence; empty where it can be."""
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
         return f"The {switch} is pulled: {switch.reason} Release it first, then remove the connection."

@@ -25,6 +25,7 @@ from connections.accounts.forms import (
 )
 from connections.accounts.keys import SLOTS, check_address, check_key, scope_error, shown_start
 from connections.accounts.views import rows_of
+from connections.changes import is_admin
 from connections.errors import ConnectionNotChanged
 from connections.pages import (
     CHANGE_ERRORS,
@@ -35,7 +36,8 @@ from connections.pages import (
     get_visible_connection_or_404,
 )
 from mirror.errors import DeskError
-from mirror.models import Connection, WebhookEvent
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.states import MessageState
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
@@ -61,7 +63,7 @@ def _connection_page(
         "slots": _slots_of(found),
         "hook": _webhook_of(found),
         "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],
-        "may_change": commands.may_change(actor, found),
+        "may_change": is_admin(actor, found),
         "may_remove": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at("connection", found.pk),
         "typed": request.POST,
@@ -205,8 +207,13 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
             return redirect_with_notice(request, notice, "connections")
         except (FormInvalid, ConnectionNotChanged) as refused:
             error = refused.sentence
-    typed = request.POST.get("name", "")
-    context = {"one": found, "remains": commands.what_remains(found), "error": error, "typed": typed}
+    context = {
+        "one": found,
+        "hindrance": commands.removal_error(found),
+        "waiting": Message.objects.real().filter(connection=found, state=MessageState.HELD).count(),
+        "error": error,
+        "typed": request.POST.get("name", ""),
+    }
     return render(request, "connections/connection_remove.html", context, status=422 if error else 200)
 
 

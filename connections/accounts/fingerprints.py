@@ -47,9 +47,10 @@ def require_fingerprint(*, connection: Connection, on: bool, actor: Actor, code:
     answer = request_change(
         connection,
         actor,
-        lambda admin: admin.require_fingerprint(on=on, approval_code=code),
+        lambda admin: admin.require_fingerprint(on=on),
         what="require the fingerprint of every decision" if on else "take decisions without a fingerprint",
         failed="connection.change_failed",
+        code=code,
     )
     if answer.get("require_fingerprint") is not on:
         raise ChangeRefused("The gateway did not confirm it. It may be of an older version, which cannot require it.")

@@ -67,10 +67,6 @@ class AddConnectionForm(SentenceForm):
         """Return the keys by slot, as they were typed."""
         return {name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()}
 
-    def redisplayed(self) -> dict[str, str]:
-        """Return the values that the page may show again: all but the keys."""
-        return {name: str(self.data.get(name, ""))[:200] for name in ("place", "address", "name")}
-
 
 class KeyForm(SentenceForm):
     """One key for a slot."""

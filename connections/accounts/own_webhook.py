@@ -22,7 +22,7 @@ from common.origins import is_public
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.commands import check_may_change, lock, new_secret
-from connections.changes import admin_client, in_words, request_change
+from connections.changes import admin_client, in_words, request_change, text_in
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
@@ -222,15 +222,14 @@ def register(*, connection: Connection, actor: Actor, code: str = "") -> Connect
     row = _registered(admin, url)
     if row is None:
         wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
-        if code:
-            wanted["approval_code"] = code
         row = _request(
             connection,
             actor,
             lambda admin: without_refused(connection, partial(admin.create_webhook, wanted)),
             what="register the webhook",
+            code=code,
         )
-    webhook_id = str(row.get("id") or "")
+    webhook_id = text_in(row, "id")
     secret = _secret_in(row)
     if not webhook_id:
         raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it is registered.")
@@ -269,7 +268,7 @@ def test(*, connection: Connection, actor: Actor) -> float:
     answer = _request(
         connection, actor, lambda admin: admin.test_webhook(connection.upstream_webhook_id), what="send a test"
     )
-    event_id = str(answer.get("event_id") or "")
+    event_id = text_in(answer, "event_id")
     event = _await_event(connection, event_id)
     if event is None:
         raise ConnectionNotChanged(_failure_reason(connection, admin, event_id))
@@ -295,7 +294,7 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     rows = [row for row in log.get("deliveries") or [] if isinstance(row, dict)]
     sent = next((row for row in rows if row.get("event_id") == event_id), {})
     status = sent.get("response_status")
-    error = str(sent.get("last_error") or "")[:300]
+    error = text_in(sent, "last_error", most=300)
     if status == 401:
         return "It arrived with a wrong signature. Change the secret below, then test again."
     if status == 404:
@@ -378,4 +377,4 @@ def unregister(connection: Connection) -> str:
 
 
 def _secret_in(answer: dict[str, Any]) -> str:
-    return str(answer.get("signing_secret") or answer.get("secret") or "")
+    return text_in(answer, "signing_secret", "secret")

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -18,7 +17,7 @@ from common.actors import Actor
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from connections.accounts import commands
 from connections.accounts.forms import OURS, AddConnectionForm
-from connections.accounts.keys import SLOTS, KeyCheck, check_all
+from connections.accounts.keys import SLOTS, check_all
 from connections.errors import AccountConnected, ConnectionNotChanged
 from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
@@ -87,6 +86,7 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
     rows = []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
+        old_secret_until = connection.previous_secret_until if connection.previous_webhook_secret else None
         rows.append(
             {
                 "connection": connection,
@@ -97,7 +97,7 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
                 "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
                 "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
                 "last_event": events.filter(connection=connection).order_by("-pk").first(),
-                "old_secret_until": _old_secret_until(connection, now),
+                "old_secret_until": None if old_secret_until is None or old_secret_until <= now else old_secret_until,
                 "to_look_at": events.to_look_at().filter(connection=connection).count(),
             }
         )
@@ -125,11 +125,6 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     return Health("Healthy", "green")
 
 
-def _old_secret_until(connection: Connection, now: datetime) -> datetime | None:
-    until = connection.previous_secret_until
-    return until if connection.previous_webhook_secret and until and until > now else None
-
-
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
@@ -137,16 +132,17 @@ def add(request: DeskRequest) -> HttpResponse:
     """Add a connection. Nothing is saved before MultiMail has accepted its keys."""
     if not request.actor.is_admin_of_all:
         return connections_page(request, status=403, error="Only an admin of everything can add connections.")
-    if request.method != "POST":
-        return _add_page(request, typed={"place": OURS})
-    form = AddConnectionForm(request.POST)
+    form = AddConnectionForm(request.POST if request.method == "POST" else None, initial={"place": OURS})
     if not form.is_valid():
-        return _add_page(request, typed=form.redisplayed(), errors=form.errors_by_field())
+        return _add_page(request, form)
     cleaned = form.cleaned_data
-    keys = form.keys_of(form.cleaned_data)
+    keys = form.keys_of(cleaned)
     checks = check_all(api_url=cleaned["api_url"], keys=keys)
-    if errors := problems_in(checks):
-        return _add_page(request, typed=form.redisplayed(), errors=errors)
+    for slot, check in checks.items():
+        if check.problem:
+            form.add_error(SLOTS[slot].field, check.problem)
+    if form.errors:
+        return _add_page(request, form)
     try:
         added = commands.add_connection(
             actor=request.actor,
@@ -160,8 +156,8 @@ def add(request: DeskRequest) -> HttpResponse:
             now=timezone.now(),
         )
     except ConnectionNotChanged as error:
-        field = "oversight_key" if isinstance(error, AccountConnected) else "name"
-        return _add_page(request, typed=form.redisplayed(), errors={field: error.sentence})
+        form.add_error("oversight_key" if isinstance(error, AccountConnected) else "name", error.sentence)
+        return _add_page(request, form)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     read_connection.delay_on_commit(added.pk)
@@ -170,23 +166,15 @@ def add(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 
 
-def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
-    """Return what is wrong with the keys, by form field."""
-    return {SLOTS[name].field: check.problem for name, check in checks.items() if check.problem}
-
-
-def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, str] | None = None) -> HttpResponse:
-    errors = errors or {}
+def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
     options = [
         ("ours", "Built-in gateway", f"It runs with this desk at {settings.MULTIMAIL_API_URL}."),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
         ("other", "Another address", "A gateway elsewhere. Its address must be in OUTGOING_ALLOW."),
     ]
     context = {
+        "form": form,
         "places": options,
-        "slots": [(slot, errors.get(slot.field, "")) for slot in SLOTS.values()],
-        "problems": errors,
-        "error": errors.get(NON_FIELD_ERRORS, ""),
-        "typed": typed,
+        "slots": [(slot, form[slot.field].errors) for slot in SLOTS.values()],
     }
-    return render(request, "connections/connection_add.html", context, status=422 if errors else 200)
+    return render(request, "connections/connection_add.html", context, status=422 if form.errors else 200)

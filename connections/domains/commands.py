@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.recording import changed
 from common.actors import Actor
-from connections.changes import check_admin, in_words, read_account, record_change, request_change
+from connections.changes import check_admin, in_words, read_account, record_change, request_change, text_in
 from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.second_admin.registry import second_admin
@@ -100,8 +100,8 @@ def _domain(row: Mapping[str, Any]) -> Domain:
         # MultiMail's OpenAPI document has an object here, without saying what is in it.
         records = [{"purpose": name, **one} for name, one in records.items() if isinstance(one, dict)]
     return Domain(
-        id=str(row.get("id") or ""),
-        name=str(row.get("domain") or "")[:253],
+        id=text_in(row, "id"),
+        name=text_in(row, "domain", most=253),
         is_active=row.get("status") == "active",
         records=tuple(_record(one) for one in records if isinstance(one, dict)) if isinstance(records, list) else (),
         looked_at=read_time(row.get("looked_at")),
@@ -109,5 +109,5 @@ def _domain(row: Mapping[str, Any]) -> Domain:
 
 
 def _record(row: Mapping[str, Any]) -> DnsRecord:
-    texts = {name: str(row.get(name) or "")[:2000] for name in ("type", "name", "value", "purpose", "problem")}
-    return DnsRecord(**texts, verified=bool(row.get("verified")), priority=str(row.get("priority") or "")[:5])
+    texts = {name: text_in(row, name) for name in ("type", "name", "value", "purpose", "problem")}
+    return DnsRecord(**texts, verified=bool(row.get("verified")), priority=text_in(row, "priority", most=5))

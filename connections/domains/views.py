@@ -1,6 +1,8 @@
 """The domains of the accounts: their DNS records and what DNS has, and adding, checking and removing one."""
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -9,16 +11,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
+from connections.changes import is_admin
 from connections.domains import commands
 from connections.pages import (
     CHANGE_ERRORS,
     accounts_page,
     cleaned,
     get_visible_connection_or_404,
-    is_admin,
     refused,
 )
-from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
@@ -45,74 +46,67 @@ def domains(request: DeskRequest) -> HttpResponse:
     return _list_page(request)
 
 
+def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
+    """Decorate a view that changes a domain of the account in its URL, and returns the notice to show."""
+
+    @wraps(view)
+    def changed(request: DeskRequest, connection_id: int, **rest: str) -> HttpResponse:
+        connection = get_visible_connection_or_404(request, connection_id)
+        if not is_admin(request.actor, connection):
+            return refused(request, _LIST, connection)
+        try:
+            return redirect_with_notice(request, view(request, connection, **rest), "domains")
+        except CHANGE_ERRORS as error:
+            return _list_page(request, typed_for=connection_id, failed=error)
+
+    return changed
+
+
 @login_required
 @require_POST
 @reauthenticated
-def add(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes
+def add(request: DeskRequest, connection: Connection) -> str:
     """Add a domain."""
-
-    def do(connection: Connection) -> str:
-        name = cleaned(DomainForm(request.POST))["domain"]
-        made = commands.add_domain(connection=connection, actor=request.actor, name=name)
-        return f"{made.name} was added. Publish its records in DNS, then check them."
-
-    return _change(request, connection_id, do)
+    name = cleaned(DomainForm(request.POST))["domain"]
+    made = commands.add_domain(connection=connection, actor=request.actor, name=name)
+    return f"{made.name} was added. Publish its records in DNS, then check them."
 
 
 @login_required
 @require_POST
-def verify(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResponse:
+@_changes
+def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Check the records of a domain in DNS."""
-    return _change(
-        request,
-        connection_id,
-        lambda one: commands.verify_domain(connection=one, actor=request.actor, domain_id=domain_id),
-    )
+    return commands.verify_domain(connection=connection, actor=request.actor, domain_id=domain_id)
 
 
 @login_required
 @require_POST
 @reauthenticated
-def rotate(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResponse:
+@_changes
+def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Replace the DKIM key."""
-
-    def do(connection: Connection) -> str:
-        commands.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
-        return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
-
-    return _change(request, connection_id, do)
+    commands.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
+    return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def delete(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResponse:
+@_changes
+def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Remove a domain."""
-
-    def do(connection: Connection) -> str:
-        name = commands.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
-        return f"{name} was removed."
-
-    return _change(request, connection_id, do)
+    name = commands.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
+    return f"{name} was removed."
 
 
-def _change(request: DeskRequest, connection_id: int, do: Callable[[Connection], str]) -> HttpResponse:
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
-    try:
-        return redirect_with_notice(request, do(connection), "domains")
-    except CHANGE_ERRORS as error:
-        return _list_page(request, typed_for=connection_id, failed=error)
-
-
-def _list_page(request: DeskRequest, *, typed_for: int | None = None, failed: DeskError | None = None) -> HttpResponse:
+def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
     return accounts_page(
         request,
         _LIST,
         commands.read_domains,
         lambda connection, found: {"domains": found},
-        failed=failed,
         typed=request.POST,
-        typed_for=typed_for,
+        **more,
     )

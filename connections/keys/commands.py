@@ -14,7 +14,15 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
-from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
+from connections.changes import (
+    READ_SECONDS,
+    admin_client,
+    check_admin,
+    read_account,
+    record_change,
+    request_change,
+    text_in,
+)
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
@@ -113,17 +121,17 @@ def create_key(
     """
     check_admin(actor, connection, may="create API keys in it")
     before = _ids(connection)
-    body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
         answer = _request(
             connection,
             actor,
-            lambda admin: admin.create_key(body),
+            lambda admin: admin.create_key(dict(wanted)),
             what=f"create the API key {wanted['name']} with {', '.join(wanted['scopes'])}",
+            code=code,
         )
     except ChangeUnknown as unknown:
         raise SecretLost(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
-    text = str(answer.get("api_key") or answer.get("key") or "")
+    text = text_in(answer, "api_key", "key")
     made = _key(answer, connection, {})
     details = changed(before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes}))
     record_change("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **details)
@@ -167,9 +175,8 @@ def change_key(
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing changed.")
-    body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
-    _request(connection, actor, lambda admin: admin.change_key(key.id, body), what=what)
+    _request(connection, actor, lambda admin: admin.change_key(key.id, dict(changes)), what=what, code=code)
     record_change(
         "api_key.changed",
         connection,
@@ -188,8 +195,9 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
         _request(
             connection,
             actor,
-            lambda admin: admin.revoke_key(key.id, approval_code=code),
+            lambda admin: admin.revoke_key(key.id),
             what=f"revoke the API key {key.label}",
+            code=code,
         )
     except ChangeUnknown:
         if _may_be_active(connection, key, actor):
@@ -235,13 +243,13 @@ def resume_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
 
 
 def _set_paused(connection: Connection, key_id: str, name: str, actor: Actor, *, on: bool, code: str = "") -> None:
-    body = {"paused": on} | ({"approval_code": code} if code else {})
     try:
         answer = _request(
             connection,
             actor,
-            lambda admin: admin.change_key(key_id, body),
+            lambda admin: admin.change_key(key_id, {"paused": on}),
             what=f"{'pause' if on else 'resume'} the API key {name}",
+            code=code,
         )
     except ChangeUnknown:
         if read_key_state(connection, key_id) is not on:
@@ -314,11 +322,11 @@ def set_owner(*, connection: Connection, key_id: str, name: str, person: Person 
 
 
 def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:
-    prefix = str(row.get("prefix") or "")
-    key_id = str(row.get("id") or "")
+    prefix = text_in(row, "prefix")
+    key_id = text_in(row, "id")
     return ApiKey(
         id=key_id,
-        name=str(row.get("name") or "")[:200],
+        name=text_in(row, "name", most=200),
         prefix=prefix[:40],
         scopes=_texts(row.get("scopes")),
         mailboxes=_texts(row.get("mailboxes")),

@@ -13,7 +13,7 @@ from people.models import Person
 
 
 class KeyForm(ApprovalCodeForm):
-    """A key to make or change. No mailbox ticked means all of them."""
+    """What can be changed of a key. No mailbox ticked means all of them."""
 
     name = forms.CharField(
         max_length=100,
@@ -23,7 +23,7 @@ class KeyForm(ApprovalCodeForm):
         },
     )
     scopes = forms.MultipleChoiceField(
-        choices=[(name, name) for name in SCOPES],
+        choices=list(SCOPES.items()),
         error_messages={
             "required": "Select at least one scope.",
             "invalid_choice": "There is no such scope.",
@@ -32,8 +32,6 @@ class KeyForm(ApprovalCodeForm):
     mailboxes = forms.MultipleChoiceField(
         required=False, error_messages={"invalid_choice": "This mailbox is not in this account, or was deleted."}
     )
-    # Only for a new key: it cannot be changed later.
-    sandbox = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,12 +47,6 @@ class KeyForm(ApprovalCodeForm):
                 "A key cannot both send and decide: its program could approve its own mail. Make two keys."
             )
         return scopes
-
-    def wanted(self) -> dict[str, Any]:
-        """Return the fields of the request to MultiMail."""
-        wanted = {"name": self.cleaned_data["name"], "scopes": self.cleaned_data["scopes"]}
-        wanted |= {"sandbox": True} if self.cleaned_data["sandbox"] else {}
-        return wanted | ({"mailboxes": self.cleaned_data["mailboxes"]} if self.cleaned_data["mailboxes"] else {})
 
     def changes(self, key: ApiKey) -> dict[str, Any]:
         """Return only what differs from the key as it is."""
@@ -72,7 +64,18 @@ class OwnerForm(SentenceForm):
     """Who owns the program that uses a key. Empty means nobody."""
 
     owner = forms.ModelChoiceField(
-        Person.objects.filter(is_active=True),
+        Person.objects.filter(is_active=True).order_by("name", "email"),
         required=False,
         error_messages={"invalid_choice": "Choose a person at this desk, or no owner."},
     )
+
+
+class NewKeyForm(KeyForm, OwnerForm):
+    """A key to make, and who owns the program that will use it."""
+
+    sandbox = forms.BooleanField(required=False)
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the fields of the request to MultiMail."""
+        names = ("name", "scopes", "sandbox", "mailboxes")
+        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name]}

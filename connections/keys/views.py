@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.models import Brake
 from common.pages import DeskRequest, redirect_with_notice
+from connections.changes import is_admin
 from connections.keys.commands import (
-    SCOPES,
     ApiKey,
     change_key,
     create_key,
@@ -22,14 +22,13 @@ from connections.keys.commands import (
     revoke_key,
     set_owner,
 )
-from connections.keys.forms import KeyForm, OwnerForm
+from connections.keys.forms import KeyForm, NewKeyForm, OwnerForm
 from connections.pages import (
     CHANGE_ERRORS,
     accounts_page,
     answer,
     cleaned,
     get_visible_connection_or_404,
-    is_admin,
     new_ticket,
     of_account,
     refused,
@@ -37,7 +36,7 @@ from connections.pages import (
 )
 from mirror.errors import DeskError
 from mirror.models import Connection
-from people.models import PendingChange, Person
+from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
@@ -66,10 +65,6 @@ def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
 _list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
 
 
-def _possible_owners() -> list[Person]:
-    return list(Person.objects.filter(is_active=True).order_by("name", "email"))
-
-
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
@@ -80,19 +75,17 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
         return refused(request, _LIST, connection)
     if request.method != "POST":
         return _add_page(request, connection)
-    form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
-    owner_form = OwnerForm(request.POST)
-    if not form.is_valid() or not owner_form.is_valid():
-        return _add_page(request, connection, status=422, wrong=form.errors_by_field() | owner_form.errors_by_field())
-    if not take_ticket(request):
-        return _add_page(request, connection, status=409, error=SENT_TWICE)
-    owner = owner_form.cleaned_data["owner"]
-    code = form.cleaned_data["approval_code"]
+    form = NewKeyForm(request.POST, mailboxes=connection.mailboxes.there())
     try:
+        typed = cleaned(form)
+        if not take_ticket(request):
+            return _add_page(request, connection, status=409, error=SENT_TWICE)
+        owner = typed["owner"]
+        code = typed["approval_code"]
         created = create_key(connection=connection, actor=request.actor, wanted=form.wanted(), owner=owner, code=code)
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
-    context = {"connection": connection, "made": created, "owner": owner, "scopes": SCOPES}
+    context = {"connection": connection, "made": created, "owner": owner}
     return render(request, "connections/api_key_made.html", context)
 
 
@@ -102,36 +95,25 @@ def _add_page(
     *,
     failed: DeskError | None = None,
     status: int = 200,
-    **more: Any,
+    error: str = "",
 ) -> HttpResponse:
-    context = {
-        "connection": connection,
-        "scopes": SCOPES,
-        "boxes": connection.mailboxes.there(),
-        "people": _possible_owners(),
-        "typed": request.POST,
-        "ticked": request.POST.getlist("scopes"),
-        "ticked_boxes": request.POST.getlist("mailboxes"),
-        "ticket": new_ticket(),
-        **more,
-    }
+    typed = request.POST if request.method == "POST" else None
+    form = NewKeyForm(typed, mailboxes=connection.mailboxes.there())
+    context = {"connection": connection, "form": form, "ticket": new_ticket(), "error": error}
     return answer(request, "connections/api_key_add.html", context, failed=failed, status=status)
 
 
 def _key_page(
     request: DeskRequest, connection: Connection, key: ApiKey, *, failed: DeskError | None = None
 ) -> HttpResponse:
-    is_typed = "name" in request.POST
+    typed = request.POST if "name" in request.POST else None
+    now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
     context = {
         "connection": connection,
         "key": key,
-        "scopes": SCOPES,
-        "boxes": connection.mailboxes.there(),
-        "people": _possible_owners(),
+        "form": KeyForm(typed, initial=now, mailboxes=connection.mailboxes.there()),
+        "owner_form": OwnerForm(initial={"owner": key.owner}),
         "waiting_changes": PendingChange.objects.at("api-key", connection.pk, key.id),
-        "name": request.POST.get("name", "") if is_typed else key.name,
-        "ticked": request.POST.getlist("scopes") if is_typed else key.scopes,
-        "ticked_boxes": request.POST.getlist("mailboxes") if is_typed else key.mailboxes,
     }
     return answer(request, "connections/api_key.html", context, failed=failed)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from common.actors import Actor, Role
-from connections.changes import CHANGE_SECONDS, READ_SECONDS, record_change
+from common.actors import Actor
+from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_change
 from connections.errors import ChangeUnknown
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
@@ -39,7 +39,7 @@ def read_hold_all(connection: Connection) -> HoldAll:
 
 
 def _check_may_hold(actor: Actor, connection: Connection) -> None:
-    if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None):
+    if not is_admin(actor, connection):
         raise ActNotAllowed("Only an admin of this connection can hold all of its mail.")
     if not can_hold_all(connection):
         raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")

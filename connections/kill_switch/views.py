@@ -12,8 +12,9 @@ from django.views.decorators.http import require_POST, require_safe
 from common.actors import Actor
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, redirect_with_notice
+from connections.changes import is_admin
 from connections.kill_switch import hold_all as holding
-from connections.pages import get_visible_connection_or_404, is_admin
+from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange

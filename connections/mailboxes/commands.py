@@ -24,6 +24,7 @@ from connections.changes import (
     connection_in_words,
     record_change,
     request_change,
+    text_in,
 )
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.models import Connection, Mailbox
@@ -81,13 +82,13 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     """
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
-    what = f"create the mailbox {wanted['address']}"
     try:
         answer = _request(
             connection,
             actor,
-            lambda admin: admin.create_mailbox(_as_sent(wanted, code)),
-            what=what,
+            lambda admin: admin.create_mailbox(_as_sent(wanted)),
+            what=f"create the mailbox {wanted['address']}",
+            code=code,
         )
     except ChangeUnknown as unknown:
         made = _find_created(connection, wanted["address"])
@@ -97,7 +98,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
             ) from None
     else:
         store_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
-        made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
+        made = connection.mailboxes.filter(upstream_id=text_in(answer, "id")).first()
         if made is None:
             raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Check the list.")
     record_change(
@@ -154,13 +155,14 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     connection = mailbox.connection
     looser = _settings_loosen(mailbox, changes)
     words = ", ".join(_WORDS.get(name, name) for name in changes)
-    body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
+    body = {name: _wire_value(value) for name, value in changes.items()}
     try:
         answer = _request(
             connection,
             actor,
             lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
             what=f"change of {mailbox}: {words}",
+            code=code,
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -203,8 +205,9 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
         _request(
             connection,
             actor,
-            lambda admin: admin.delete_mailbox(mailbox.upstream_id, approval_code=code),
+            lambda admin: admin.delete_mailbox(mailbox.upstream_id),
             what=f"delete the mailbox {mailbox}",
+            code=code,
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -260,12 +263,12 @@ def set_desk_settings(
     return locked
 
 
-def _as_sent(wanted: Mapping[str, Any], code: str) -> dict[str, Any]:
+def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight modes."""
-    body = {name: value for name, value in wanted.items() if name != "address" and value not in ("", None)}
-    if code:
-        body["approval_code"] = code
-    return body | ({"address": wanted["address"]} if "@" in wanted["address"] else {"address_local": wanted["address"]})
+    body = {name: value for name, value in wanted.items() if value not in ("", None)}
+    if "@" not in wanted["address"]:
+        body["address_local"] = body.pop("address")
+    return body
 
 
 def _wire_value(value: Any) -> Any:
@@ -310,7 +313,6 @@ def _value(value: Any) -> str:
 class UpgradeRequest:
     """A request for a looser mode. `code` is empty if MultiMail does not show it to this key."""
 
-    id: str
     mailbox_id: str
     target: str
     code: str
@@ -409,11 +411,10 @@ def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
 
 def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
     return UpgradeRequest(
-        id=str(row["id"]),
-        mailbox_id=str(row.get("mailbox_id") or ""),
-        target=str(row.get("target_mode") or ""),
-        code=str(row.get("code") or ""),
-        asked_by=str(row.get("requested_by_name") or ""),
+        mailbox_id=text_in(row, "mailbox_id"),
+        target=text_in(row, "target_mode"),
+        code=text_in(row, "code"),
+        asked_by=text_in(row, "requested_by_name"),
         asked_at=read_time(row.get("created_at")),
         ends_at=read_time(row.get("expires_at")),
     )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.forms import model_to_dict
 
 from common.forms import SentenceForm, WordsField
 from common.mail_addresses import clean_address, clean_addresses
@@ -22,6 +23,9 @@ _HOUR = timedelta(hours=1)
 
 class AddressesField(forms.CharField):
     """Addresses in one line, with commas between them."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
 
     def clean(self, value: Any) -> list[str]:
         try:
@@ -124,10 +128,22 @@ class DeskForm(SentenceForm):
     editor_may_approve = forms.BooleanField(required=False)
     loads_pictures = forms.BooleanField(required=False)
 
-    def windows(self) -> tuple[timedelta, timedelta | None]:
-        """Return the undo window, and the time after which mail expires, or None."""
-        hours = self.cleaned_data["expire_hours"]
-        return timedelta(seconds=self.cleaned_data["undo_seconds"]), None if hours is None else hours * _HOUR
+    @staticmethod
+    def values_of(mailbox: Mailbox) -> dict[str, Any]:
+        """Return the settings that a mailbox has, as the form shows them."""
+        hours = "" if mailbox.expire_after is None else f"{mailbox.expire_after / _HOUR:g}"
+        return model_to_dict(mailbox) | {
+            "undo_seconds": int(mailbox.undo_window.total_seconds()),
+            "expire_hours": hours,
+        }
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the settings as the mailbox has them; without an expiry mail never expires."""
+        wanted = dict(self.cleaned_data)
+        hours = wanted.pop("expire_hours")
+        wanted["undo_window"] = timedelta(seconds=wanted.pop("undo_seconds"))
+        wanted["expire_after"] = None if hours is None else hours * _HOUR
+        return wanted
 
 
 class ModeForm(SentenceForm):

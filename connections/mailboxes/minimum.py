@@ -1,14 +1,14 @@
 """The organisation's minimum oversight mode: setting it, the mailboxes below it, and raising them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
+from connections.changes import is_admin
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox
 from mirror.errors import ActNotAllowed
@@ -20,14 +20,6 @@ from people.second_admin.setting import lock_settings, organisation_settings
 from policy.gate_minimum import compare_soon
 
 _ANY = "any mode"
-
-
-@dataclass(frozen=True)
-class BelowMinimum:
-    """A mailbox below the minimum; `why_not` says why the actor cannot raise it here, empty where they can."""
-
-    mailbox: Mailbox
-    why_not: str
 
 
 def _locked_settings(actor: Actor, mode: str) -> OrganisationSettings:
@@ -70,11 +62,14 @@ def set_minimum(*, actor: Actor, mode: str) -> bool:
     return True
 
 
-def mailboxes_below(actor: Actor) -> list[BelowMinimum]:
-    """Return the mailboxes below the minimum that the actor sees, by address."""
+def mailboxes_below(actor: Actor) -> list[tuple[Mailbox, str]]:
+    """Return the mailboxes below the minimum that the actor sees, by address.
+
+    Each has with it why the actor cannot raise it here; empty where they can.
+    """
     minimum = organisation_settings().minimum_oversight
     below = Mailbox.objects.visible_to(actor).below_minimum(minimum).select_related("connection")
-    return [BelowMinimum(one, _why_not(one, actor)) for one in below.order_by("address", "pk")]
+    return [(one, _why_not(one, actor)) for one in below.order_by("address", "pk")]
 
 
 def raise_to_minimum(*, mailbox: Mailbox, actor: Actor) -> Mailbox:
@@ -90,6 +85,6 @@ def raise_to_minimum(*, mailbox: Mailbox, actor: Actor) -> Mailbox:
 
 def _why_not(mailbox: Mailbox, actor: Actor) -> str:
     connection = mailbox.connection
-    if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox.pk):
+    if not is_admin(actor, connection, mailbox.pk):
         return "Only an admin of this mailbox can raise it."
     return "" if connection.admin_key else f"{connection} has no admin key, so it cannot be changed from here."

@@ -1,14 +1,11 @@
 """The page of the organisation's minimum oversight mode, with the mailboxes below it."""
 
-from typing import Any
-
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Role
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
@@ -71,17 +68,17 @@ def raise_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
 
 def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
     settings = organisation_settings()
-    if not (request.actor.has(Role.ADMIN) or request.actor.has(Role.AUDITOR)):
+    if not request.actor.looks_after_people:
         raise PermissionDenied
     now = settings.minimum_oversight
     choices = [(ANY, "Any mode", "", is_minimum_lower("", than=now))]
     choices += [(mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now)) for mode in reversed(MODES)]
-    context: dict[str, Any] = {
+    context = {
         "settings": settings,
         "minimum": mode_named(now),
         "chosen": now or ANY,
         "choices": choices,
-        "below": [(one, mode_named(one.mailbox.oversight_mode)) for one in mailboxes_below(request.actor)],
+        "below": mailboxes_below(request.actor),
         "gateways": gate_minimums(Connection.objects.at_work().visible_to(request.actor).order_by("name"), now),
         "may_set": request.actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(request.actor).at("oversight-minimum"),

@@ -1,19 +1,19 @@
 """The pages of mailboxes: the list, adding one, one with its settings and mode, loosening its mode, deleting it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.forms import model_to_dict
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
-from connections.changes import READ_SECONDS
+from connections.changes import READ_SECONDS, is_admin
 from connections.mailboxes.commands import (
     UpgradeRequest,
     UpgradeRequests,
@@ -25,7 +25,6 @@ from connections.mailboxes.commands import (
     set_desk_settings,
 )
 from connections.mailboxes.forms import (
-    NEW_MODES,
     TIMINGS,
     DeleteForm,
     DeskForm,
@@ -40,48 +39,15 @@ from connections.pages import (
     answer,
     cleaned,
     get_visible_mailbox_or_404,
-    is_admin,
     refused,
 )
 from mirror import tasks
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
-from mirror.oversight_modes import MODES, Mode, consequences, is_looser, mode_named
+from mirror.oversight_modes import MODES, consequences, is_looser, mode_named
 from mirror.sync.mailboxes import read_mailboxes
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-
-
-@dataclass(frozen=True)
-class Account:
-    """One connection with its mailboxes as the page shows them; `error` says why they may be out of date."""
-
-    connection: Connection
-    boxes: list["MailboxRow"]
-    gone: list[Mailbox]
-    wishes: list["RequestRow"]
-    error: str
-    may_add: bool
-    lacks_key: bool
-    lists_wishes: bool
-
-
-@dataclass(frozen=True)
-class MailboxRow:
-    """A mailbox with what its mode means, and the number of held messages."""
-
-    box: Mailbox
-    mode: Mode | None
-    held: int
-
-
-@dataclass(frozen=True)
-class RequestRow:
-    """A request for a looser mode, with the mailbox it is for."""
-
-    wish: UpgradeRequest
-    box: Mailbox
-    mode: Mode | None
 
 
 @login_required
@@ -91,11 +57,12 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
     actor: Actor = request.actor
     connections = list(Connection.objects.at_work().visible_to(actor).order_by("name", "pk"))
     accounts = [_account(connection, actor) for connection in connections]
-    context = {"accounts": accounts, "is_admin": actor.has(Role.ADMIN), "may_add": any(a.may_add for a in accounts)}
+    context = {"accounts": accounts, "may_add": any(one["may_add"] for one in accounts)}
     return render(request, "connections/mailboxes.html", context)
 
 
-def _account(connection: Connection, actor: Actor) -> Account:
+def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
+    """Return what the page shows of a connection and its mailboxes; `error` says why they may be out of date."""
     visible = connection.mailboxes.visible_to(actor)
     administers = is_admin(actor, connection) or any(is_admin(actor, connection, one.pk) for one in visible)
     error = _refresh(connection, administers=administers)
@@ -106,20 +73,16 @@ def _account(connection: Connection, actor: Actor) -> Account:
     requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
     # Only for mailboxes that the actor is an admin of: anyone with the code can loosen the mode.
     by_id = {one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)}
-    return Account(
-        connection=connection,
-        boxes=[MailboxRow(one, mode_named(one.oversight_mode), held.get(one.pk, 0)) for one in active],
-        gone=[one for one in mailboxes if not one.is_active],
-        wishes=[
-            RequestRow(one, by_id[one.mailbox_id], mode_named(one.target))
-            for one in requests.waiting
-            if one.mailbox_id in by_id
-        ],
-        error=error or (requests.error if requests.is_offered else ""),
-        may_add=is_admin(actor, connection) and bool(connection.admin_key),
-        lacks_key=administers and not connection.admin_key,
-        lists_wishes=requests.is_offered,
-    )
+    return {
+        "connection": connection,
+        "boxes": [(one, held.get(one.pk, 0)) for one in active],
+        "gone": [one for one in mailboxes if not one.is_active],
+        "wishes": [(one, by_id[one.mailbox_id]) for one in requests.waiting if one.mailbox_id in by_id],
+        "error": error or (requests.error if requests.is_offered else ""),
+        "may_add": is_admin(actor, connection) and bool(connection.admin_key),
+        "lacks_key": administers and not connection.admin_key,
+        "lists_wishes": requests.is_offered,
+    }
 
 
 def _refresh(connection: Connection, *, administers: bool) -> str:
@@ -146,10 +109,12 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     if not accounts:
         return refused(request, template)
     with_key = Connection.objects.filter(pk__in=[one.pk for one in accounts if one.admin_key]).order_by("name", "pk")
-    context = {"connections": with_key, "modes": NEW_MODES, "typed": request.POST}
-    if request.method != "POST":
-        return answer(request, template, context | {"typed": {"connection": request.GET.get("connection", "")}})
-    form = NewMailboxForm(request.POST, connections=with_key)
+    typed = request.POST if request.method == "POST" else None
+    initial = {"connection": request.GET.get("connection", ""), "oversight_mode": "gated_send"}
+    form = NewMailboxForm(typed, initial=initial, connections=with_key)
+    context = {"form": form}
+    if typed is None:
+        return answer(request, template, context)
     try:
         created = create_mailbox(
             connection=cleaned(form)["connection"],
@@ -207,15 +172,7 @@ def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Set how long a decision can be undone, and when waiting mail expires."""
     form = DeskForm(request.POST)
     cleaned(form)
-    undo_window, expire_after = form.windows()
-    set_desk_settings(
-        mailbox=found,
-        actor=request.actor,
-        undo_window=undo_window,
-        expire_after=expire_after,
-        editor_may_approve=form.cleaned_data["editor_may_approve"],
-        loads_pictures=form.cleaned_data["loads_pictures"],
-    )
+    set_desk_settings(mailbox=found, actor=request.actor, **form.wanted())
     return _done(request, found, f"Saved. It applies to {found} from its next message.")
 
 
@@ -272,8 +229,6 @@ def _loosen_page(
 ) -> HttpResponse:
     context = {
         "box": found,
-        "before": mode_named(found.oversight_mode),
-        "after": mode_named(to),
         "to": to,
         "says": consequences(str(found), before=found.oversight_mode, after=to),
         "held": _held_in(request, found),
@@ -317,32 +272,20 @@ def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
 
 
 def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None) -> HttpResponse:
-    typed: Any = request.POST
-    hours = "" if found.expire_after is None else f"{found.expire_after.total_seconds() / 3600:g}"
-    context: dict[str, Any] = {
+    typed = request.POST
+    settings = SettingsForm(typed if "display_name" in typed else None, initial=model_to_dict(found))
+    desk = DeskForm(typed if "undo_seconds" in typed else None, initial=DeskForm.values_of(found))
+    context = {
         "box": found,
-        "mode": mode_named(found.oversight_mode),
         "modes": [(mode, is_looser(mode.name, than=found.oversight_mode)) for mode in MODES],
         "timings": TIMINGS,
         "held": _held_in(request, found),
         "may_change": is_admin(request.actor, found.connection, found.pk),
         "may_delete": is_admin(request.actor, found.connection) and bool(found.connection.admin_key),
         "has_key": bool(found.connection.admin_key),
-        "settings": _settings_typed(found, typed),
-        "undo_seconds": typed.get("undo_seconds", int(found.undo_window.total_seconds())),
-        "expire_hours": typed.get("expire_hours", hours),
-        "editor_may_approve": "editor_may_approve" in typed if "undo_seconds" in typed else found.editor_may_approve,
-        "loads_pictures": "loads_pictures" in typed if "undo_seconds" in typed else found.loads_pictures,
+        "settings": settings,
+        "desk": desk,
         "waiting_changes": PendingChange.objects.visible_to(request.actor).at("mailbox", found.pk),
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)
-
-
-def _settings_typed(mailbox: Mailbox, typed: Any) -> dict[str, Any]:
-    """Return the settings for the form: as typed, otherwise as MultiMail has them."""
-    names = [name for name in SettingsForm.base_fields if name != "approval_code"]
-    if "display_name" in typed:
-        return {name: typed.get(name, "") for name in (*names, "approval_code")}
-    lists = {"auto_cc": ", ".join(mailbox.auto_cc), "auto_bcc": ", ".join(mailbox.auto_bcc)}
-    return {name: getattr(mailbox, name) for name in names} | lists

@@ -12,7 +12,14 @@ from django.urls import reverse
 from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
-from connections.changes import check_admin, connection_in_words, read_account, record_change, request_change
+from connections.changes import (
+    check_admin,
+    connection_in_words,
+    read_account,
+    record_change,
+    request_change,
+    text_in,
+)
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
@@ -138,7 +145,7 @@ def register_webhook(
 ) -> CreatedWebhook:
     """Subscribe an address to events. The call is never repeated: if the answer is lost, the list shows the outcome."""
     check_admin(actor, connection, may="register webhooks in it")
-    body = {name: value for name, value in wanted.items() if value} | ({"approval_code": code} if code else {})
+    body = {name: value for name, value in wanted.items() if value}
     if connection.is_our_gateway:
         body["include_sandbox"] = wanted["include_sandbox"]
     try:
@@ -147,13 +154,14 @@ def register_webhook(
             actor,
             lambda admin: without_refused(connection, partial(admin.create_webhook, body)),
             what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
+            code=code,
         )
     except ChangeUnknown as unknown:
         raise SecretLost(
             f"{unknown.sentence} If the list shows this address now, the webhook was registered and its secret was "
             "lost: make a new one, or delete it. If not, register it again."
         ) from None
-    webhook = _webhook(answer, connection, names={str(answer.get("id") or ""): name})
+    webhook = _webhook(answer, connection, names={text_in(answer, "id"): name})
     events = changed(before="", after=", ".join(webhook.events))
     with transaction.atomic():
         _store_name(connection, webhook.id, name)
@@ -261,21 +269,21 @@ def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
 def _webhook(
     row: Mapping[str, Any], connection: Connection, *, names: Mapping[str, str], boxes: Mapping[str, str] | None = None
 ) -> Webhook:
-    url = str(row.get("url") or "")
-    webhook_id = str(row.get("id") or "")
-    mailbox = str(row.get("mailbox_id") or "")
+    url = text_in(row, "url")
+    webhook_id = text_in(row, "id")
+    mailbox = text_in(row, "mailbox_id")
     listed = row.get("events")
     events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
     is_ours = webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
     name = names.get(webhook_id, "")
     return Webhook(
         id=webhook_id,
-        url=url[:2000],
+        url=url,
         events=events,
         mailbox_id=mailbox,
         created_at=read_time(row.get("created_at")),
         is_active=bool(row.get("is_active", True)),
-        last_error=str(row.get("last_error") or "")[:300],
+        last_error=text_in(row, "last_error", most=300),
         is_ours=is_ours,
         name=name,
         label=name or _default_label(events, (boxes or {}).get(mailbox, ""), is_ours=is_ours),
@@ -293,13 +301,13 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
     answered = row.get("response_status")
     attempts = row.get("attempts")
     return Delivery(
-        id=str(row.get("id") or ""),
-        event=str(row.get("event_type") or row.get("event") or "")[:80],
-        url=str(row.get("url") or "")[:2000],
-        status=str(row.get("status") or "")[:20],
+        id=text_in(row, "id"),
+        event=text_in(row, "event_type", "event", most=80),
+        url=text_in(row, "url"),
+        status=text_in(row, "status", most=20),
         attempts=attempts if isinstance(attempts, int) else 0,
         answered=answered if isinstance(answered, int) else None,
-        error=str(row.get("last_error") or "")[:300],
+        error=text_in(row, "last_error", most=300),
         at=read_time(row.get("created_at")),
         last_at=read_time(row.get("last_attempt_at")),
         next_at=read_time(row.get("next_attempt_at")),
@@ -308,11 +316,11 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
 
 def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
     named = row.get("webhook_id") or row.get("subscription_id")
-    return str(named) == webhook.id if named else str(row.get("url") or "") == webhook.url
+    return str(named) == webhook.id if named else text_in(row, "url") == webhook.url
 
 
 def _secret_in(answer: Mapping[str, Any]) -> str:
-    secret = str(answer.get("signing_secret") or answer.get("secret") or "")
+    secret = text_in(answer, "signing_secret", "secret")
     if not secret:
         raise SecretLost("MultiMail's answer has no secret. Make a new one, or delete the webhook.")
     return secret

@@ -9,13 +9,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from common.pages import DeskRequest, redirect_with_notice
+from connections.changes import is_admin
 from connections.pages import (
     CHANGE_ERRORS,
     accounts_page,
     answer,
     cleaned,
     get_visible_connection_or_404,
-    is_admin,
     new_ticket,
     of_account,
     refused,
@@ -94,13 +94,13 @@ def _add_page(
     status: int = 200,
     error: str = "",
 ) -> HttpResponse:
+    typed = request.POST if request.method == "POST" else None
     ticked = (request.POST or request.GET).getlist("events")
+    initial = {"events": ticked, "include_sandbox": True}
     context = {
         "connection": connection,
+        "form": WebhookForm(typed, initial=initial, mailboxes=connection.mailboxes.there()),
         "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
-        "boxes": connection.mailboxes.there(),
-        "typed": request.POST,
-        "ticked": ticked,
         "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
         "error": error,

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from django import template
 
+from mirror import oversight_modes
+
 register = template.Library()
 
 _TONES = {"read_only": "blue", "gated_all": "green", "gated_send": "green", "monitored": "amber", "autonomous": "rose"}
@@ -14,6 +16,12 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 def mode_tone(mode: str) -> str:
     """Return the tone of a mode: the looser, the warmer."""
     return _TONES.get(mode, "plain")
+
+
+@register.filter
+def mode_named(name: str) -> oversight_modes.Mode | None:
+    """Return the mode with this name; None where this version does not know it."""
+    return oversight_modes.mode_named(name)
 
 
 @register.filter

@@ -7,7 +7,6 @@ from django.urls import reverse
 
 from connections.accounts.forms import AddConnectionForm
 from connections.accounts.keys import check_all
-from connections.accounts.views import problems_in
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message
@@ -40,7 +39,8 @@ def problems_of(**fields):
     form = AddConnectionForm({**NEW, **fields})
     if not form.is_valid():
         return form.errors_by_field()
-    return problems_in(check_all(api_url=form.cleaned_data["api_url"], keys=form.keys_of(form.cleaned_data)))
+    checks = check_all(api_url=form.cleaned_data["api_url"], keys=form.keys_of(form.cleaned_data))
+    return {f"{slot}_key": check.problem for slot, check in checks.items() if check.problem}
 
 
 def sentences(answer):

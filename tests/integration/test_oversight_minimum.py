@@ -164,7 +164,7 @@ def test_who_may_set_it_and_why_a_mailbox_cannot_be_raised(signed_in, admin, rev
     other = make_connection("other")
     Mailbox.objects.update(oversight_mode="monitored", mirrored_at=timezone.now() - timedelta(minutes=1))
     set_minimum(actor=actor_of(admin), mode="gated_all")
-    found = {one.mailbox.connection_id: one.why_not for one in mailboxes_below(actor_of(admin))}
+    found = {one.connection_id: why_not for one, why_not in mailboxes_below(actor_of(admin))}
     assert set(found) == {connection.pk, other.pk}
     assert all("no admin key" in why for why in found.values())
     auditor = make_person("ada@yourteam.example", "Ada", "auditor")

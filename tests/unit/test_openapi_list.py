@@ -28,8 +28,10 @@ PASSED_ON = {
     "PATCH /v1/mailboxes/{}": "display_name oversight_mode auto_cc auto_bcc signature_block forward_inbound "
     "commercial scheduling_enabled default_gate_timing simplify_html allow_looser_per_call require_fingerprint "
     "approval_code",
+    "DELETE /v1/mailboxes/{}": "approval_code",
     "POST /v1/api-keys": "name scopes mailboxes sandbox approval_code",
     "PATCH /v1/api-keys/{}": "name scopes mailboxes paused approval_code",
+    "DELETE /v1/api-keys/{}": "approval_code",
     "POST /v1/oversight/decide": "suggested_markdown replaced_by changes",
     "POST /v1/mailboxes/{}/send": "to cc bcc subject markdown html reply_to attachments send_at gate_timing "
     "metadata replaces",
