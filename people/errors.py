@@ -29,7 +29,3 @@ class LinkedElsewhere(PeopleError):
 
 class FactorNotAllowed(PeopleError):
     """A second factor cannot be added, removed or required in this way."""
-
-
-class CodeNotRight(PeopleError):
-    """The code is wrong, or was used before."""

@@ -16,7 +16,7 @@ from common.encryption import decrypt, encrypt
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
 from people.accounts.forms import AppForm, PasskeyNameForm
-from people.errors import CodeNotRight, FactorNotAllowed
+from people.errors import FactorNotAllowed
 from people.sign_in import factors, totp
 from people.sign_in.backend import needs_second_factor
 from people.sign_in.passkeys import PasskeyForm, passkey_hindrance, registration_options
@@ -49,7 +49,7 @@ def app(request: DeskRequest) -> HttpResponse:
         return _app(request, secret, error=first_error(form)[1])
     try:
         factors.add_app(actor=request.actor, secret=secret, code=form.cleaned_data["code"])
-    except (CodeNotRight, FactorNotAllowed) as error:
+    except FactorNotAllowed as error:
         return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
     return _added(request, factors.APP.value, "Your authenticator app is set up.")

@@ -1,13 +1,11 @@
 """The rows of the list of people and of open invitations, within somebody's visible scope. It only reads."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
-from django.utils import timezone
 
 from common.actors import Actor, Role, Scope
 from people.invitations.links import may_handle, roles_of
@@ -35,18 +33,6 @@ class PersonRow:
     person: Person
     roles: list[RoleRow]
     elsewhere: int
-    last_seen: datetime | None
-    has_factor: bool
-    sessions: int
-
-
-@dataclass(frozen=True)
-class InvitationRow:
-    """An unused link."""
-
-    invitation: Invitation
-    gives: str
-    is_over: bool
 
 
 def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
@@ -64,14 +50,16 @@ def look_up(actor: Actor, person_id: int) -> PersonRow | None:
     return _row(actor, person) if person else None
 
 
-def open_invitations(actor: Actor) -> list[InvitationRow]:
-    """Return the unused invitations that the actor may handle; auditors of everything see all of them."""
+def open_invitations(actor: Actor) -> list[tuple[Invitation, str]]:
+    """Return the unused invitations that the actor may handle, each with what it grants.
+
+    Auditors of everything see all of them.
+    """
     reads_all = Scope(Role.AUDITOR) in actor.scopes
     found = list(Invitation.objects.to_list()[:MAX_ROWS])
-    now = timezone.now()
     targets = all_targets() if found else {}
     seen = [one for one in found if reads_all or may_handle(actor, one, targets)]
-    return [InvitationRow(one, roles_of(one, targets), one.expires_at <= now) for one in seen]
+    return [(one, roles_of(one, targets)) for one in seen]
 
 
 def open_password_link(actor: Actor, person: Person) -> Invitation | None:
@@ -96,7 +84,7 @@ def _row(actor: Actor, person: Any) -> PersonRow:
         RoleRow(one.pk, one.role, role_words(one.role, target_of(one).name), is_admin_of(actor, target_of(one)))
         for one in shown
     ]
-    return PersonRow(person, roles, len(grants) - len(shown), person.last_seen, person.has_factor, person.open_sessions)
+    return PersonRow(person, roles, len(grants) - len(shown))
 
 
 def _is_named_to(actor: Actor, grant: Grant) -> bool:

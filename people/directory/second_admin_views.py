@@ -1,5 +1,7 @@
 """The page of changes that wait for a second admin, and the page that asks for the reason of one."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django import forms
@@ -23,7 +25,6 @@ from people.second_admin.asking import (
     covers,
     other_admins,
     pack,
-    place_of,
     unpack,
 )
 from people.second_admin.ending import accept, check_may_accept, decline, reveal_secret, withdraw_change
@@ -143,19 +144,31 @@ def set_setting(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, words, "pending-changes")
 
 
+def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorate a view of the change in its URL, and pass what was typed; what is wrong is shown at the change."""
+
+    @wraps(view)
+    def answered(request: DeskRequest, change_id: int) -> HttpResponse:
+        if not PendingChange.objects.visible_to(request.actor).filter(pk=change_id).exists():
+            raise Http404("There is no such change, or you do not manage what it changes.")
+        form = AnswerForm(request.POST)
+        if not form.is_valid():
+            return _changes_page(request, status=422, error=form.first_error(), at=change_id)
+        try:
+            return view(request, change_id, form.cleaned_data)
+        except ChangeNotWaiting as error:
+            return _changes_page(request, status=409, error=error.sentence, at=change_id)
+
+    return answered
+
+
 @login_required
 @require_POST
 @reauthenticated
-def accept_change(request: DeskRequest, change_id: int) -> HttpResponse:
+@_of_change
+def accept_change(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
     """Accept a change, which carries it out."""
-    _find(request, change_id)
-    form = AnswerForm(request.POST)
-    if not form.is_valid():
-        return _changes_page(request, status=422, error=form.first_error(), at=change_id)
-    try:
-        ended = accept(change_id=change_id, actor=request.actor, code=form.cleaned_data["code"])
-    except ChangeNotWaiting as error:
-        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    ended = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     change = ended.change
     if change.state != PendingChange.State.ACCEPTED:
         return _changes_page(request, status=409, error=change.outcome, at=change_id)
@@ -167,55 +180,37 @@ def accept_change(request: DeskRequest, change_id: int) -> HttpResponse:
 @login_required
 @require_POST
 @reauthenticated
-def show_secret(request: DeskRequest, change_id: int) -> HttpResponse:
+@_of_change
+def show_secret(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
     """Show the secret that an accepted change made, once, to whoever asked for it."""
-    _find(request, change_id)
-    try:
-        revealed = reveal_secret(change_id=change_id, actor=request.actor)
-    except ChangeNotWaiting as error:
-        return _changes_page(request, status=409, error=error.sentence)
-    response = render(request, "people/change_secret.html", {"change": revealed.change, "secret": revealed.secret})
+    change, secret = reveal_secret(change_id=change_id, actor=request.actor)
+    response = render(request, "people/change_secret.html", {"change": change, "secret": secret})
     response["Cache-Control"] = "no-store"
     return response
 
 
 @login_required
 @require_POST
-def decline_change(request: DeskRequest, change_id: int) -> HttpResponse:
+@_of_change
+def decline_change(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
     """Decline a change of another admin's."""
-    _find(request, change_id)
-    form = AnswerForm(request.POST)
-    if not form.is_valid():
-        return _changes_page(request, status=422, error=form.first_error(), at=change_id)
-    try:
-        change = decline(change_id=change_id, actor=request.actor, reason=form.cleaned_data["reason"])
-    except ChangeNotWaiting as error:
-        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    change = decline(change_id=change_id, actor=request.actor, reason=typed["reason"])
     return redirect_with_notice(request, f"Declined: {change.title}. Nothing was changed.", "pending-changes")
 
 
 @login_required
 @require_POST
-def withdraw(request: DeskRequest, change_id: int) -> HttpResponse:
+@_of_change
+def withdraw(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
     """Withdraw one's own change."""
-    _find(request, change_id)
-    try:
-        change = withdraw_change(change_id=change_id, actor=request.actor)
-    except ChangeNotWaiting as error:
-        return _changes_page(request, status=409, error=error.sentence, at=change_id)
+    change = withdraw_change(change_id=change_id, actor=request.actor)
     # Whoever is no admin any more has no such page.
     page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
     return redirect_with_notice(request, f"Withdrawn: {change.title}. Nothing was changed.", page)
 
 
-def _find(request: DeskRequest, change_id: int) -> None:
-    """Raise Http404 unless the actor may see the change."""
-    if not PendingChange.objects.visible_to(request.actor).filter(pk=change_id).exists():
-        raise Http404("There is no such change, or you do not manage what it changes.")
-
-
 def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
-    """Render the page; `error` is about the change `at`, or about the setting."""
+    """Render the page; `error` is shown at the change `at` while that waits, otherwise at the top."""
     actor = request.actor
     if not actor.has(Role.ADMIN):
         raise PermissionDenied
@@ -229,13 +224,13 @@ def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", a
         "rows": [_row(request, one) for one in waiting],
         "ended": [(one, one.has_secret and one.is_of(actor)) for one in ended],
         "error": error,
-        "at": at,
+        "at": at if any(one.pk == at for one in waiting) else 0,
     }
     return render(request, "people/pending_changes.html", context, status=status)
 
 
 def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
-    connection, mailbox = place_of(change)
+    is_own = change.is_of(request.actor)
     why_not = ""
     try:
         check_may_accept(change, request.actor)
@@ -244,9 +239,8 @@ def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
     return {
         "change": change,
         "kind": command_of(change).kind,
-        "is_own": change.is_of(request.actor),
-        "may_decline": not change.is_of(request.actor)
-        and covers(request.actor, connection=connection, mailbox=mailbox),
+        "is_own": is_own,
+        "may_decline": not is_own and covers(change, request.actor),
         "why_not": why_not,
         "others": other_admins(change, asker=change.asked_by_id),
         "wants_code": command_of(change).calls_multimail and bool(change.outcome),

@@ -5,6 +5,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from people.models.person import Person
 
@@ -68,3 +69,8 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} link for {self.email}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has expired."""
+        return self.expires_at <= timezone.now()

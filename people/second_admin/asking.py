@@ -25,8 +25,9 @@ class ChangeNotWaiting(NotYours):
     """The change was accepted, declined, withdrawn or has expired meanwhile, or the actor cannot end it so."""
 
 
-def covers(actor: Actor, *, connection: int | None, mailbox: int | None) -> bool:
-    """Whether the actor is an admin of the whole target; without connection and mailbox, of everything."""
+def covers(change: PendingChange, actor: Actor) -> bool:
+    """Whether the actor is an admin of all that a change is of; without connection and mailbox, of everything."""
+    connection, mailbox = place_of(change)
     admin = actor.acting_as(Role.ADMIN)
     if connection is None:
         return admin.is_admin_of_all

@@ -4,7 +4,7 @@ Each locks the row first, so that of two people at one moment the second finds i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.db import transaction
@@ -17,7 +17,7 @@ from common.errors import SentenceError
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.models import Invitation, PendingChange
-from people.second_admin.asking import ChangeNotWaiting, covers, place_of, record_change
+from people.second_admin.asking import ChangeNotWaiting, covers, record_change
 from people.second_admin.registry import WaitingCommand, command_of
 
 State = PendingChange.State
@@ -33,14 +33,6 @@ class Ended:
 
     change: PendingChange
     result: object = None
-
-
-@dataclass(frozen=True)
-class RevealedSecret:
-    """A secret that an accepted change made."""
-
-    change: PendingChange
-    secret: str = field(repr=False)
 
 
 def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
@@ -76,18 +68,20 @@ def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
 
 
 @atomic_with_retry
-def reveal_secret(*, change_id: int, actor: Actor) -> RevealedSecret:
-    """Return the secret that an accepted change made, once, to whoever asked for it. Raises ChangeNotWaiting."""
+def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
+    """Return an accepted change with the secret that it made, once, to whoever asked for it.
+
+    Raises ChangeNotWaiting.
+    """
     found = _rows().get(pk=change_id)
-    connection, mailbox = place_of(found)
-    if not found.is_of(actor) or not covers(actor, connection=connection, mailbox=mailbox):
+    if not found.is_of(actor) or not covers(found, actor):
         raise ChangeNotWaiting("Only the admin who asked for a change is shown the secret that it made.")
     if not found.has_secret:
         raise ChangeNotWaiting("This change made no secret, or it was shown before.")
     secret = decrypt(found.change.pop("secret"))
     found.save(update_fields=["change"])
     record_change("change.secret_shown", found, actor)
-    return RevealedSecret(found, secret)
+    return found, secret
 
 
 @atomic_with_retry
@@ -159,8 +153,7 @@ def _both(change: PendingChange, second: Actor) -> Actor:
 
 
 def _check_covers(change: PendingChange, actor: Actor) -> None:
-    connection, mailbox = place_of(change)
-    if not covers(actor, connection=connection, mailbox=mailbox):
+    if not covers(change, actor):
         raise ChangeNotWaiting("Only an admin of all that this changes can accept or decline it.")
 
 

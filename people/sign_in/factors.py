@@ -18,7 +18,7 @@ from audit.recording import changed, record
 from common.actors import Actor, Role
 from common.encryption import encrypt
 from common.postgres.retry import atomic_with_retry
-from people.errors import CodeNotRight, FactorNotAllowed
+from people.errors import FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in import totp
@@ -74,14 +74,14 @@ def lacks_second_factor(request: HttpRequest) -> bool:
 def add_app(*, actor: Actor, secret: str, code: str) -> None:
     """Add an authenticator app to the actor's factors; `code` proves that it has the secret.
 
-    Raises CodeNotRight, or FactorNotAllowed if there is an app already.
+    Raises FactorNotAllowed for a wrong code, or if there is an app already.
     """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
         raise FactorNotAllowed("You already have an authenticator app. Remove it first.")
     counter = totp.counter_of(secret, code, after=0)
     if counter is None:
-        raise CodeNotRight("This is not the app's current code. Wait for the next one and enter that.")
+        raise FactorNotAllowed("This is not the app's current code. Wait for the next one and enter that.")
     # Mark the code as used, so that it cannot also sign in.
     _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
