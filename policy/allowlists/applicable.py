@@ -92,11 +92,6 @@ def with_change(
     return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
-def applicable_lists(*, connection: int, mailbox: int | None, patterns: Collection[str]) -> list[ApplicableList]:
-    """Return the restrictions that apply to one mailbox."""
-    return lists_in_force(connections=[connection], patterns=patterns).for_mailbox(connection, mailbox)
-
-
 def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, Judgement]:
     """Return the judgement of each message by its key, in four queries at most. No list applies to received mail."""
     restricted = [one for one in messages if _is_restricted(one) and one.revision]

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -19,13 +19,12 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
-from policy.allowlists.applicable import applicable_lists
+from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.allowlists.loosening import loosens
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
 
-KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
@@ -52,16 +51,6 @@ class Change:
     remove: tuple[str, ...] = ()
 
 
-def may_change(actor: Actor, scope: ListScope) -> bool:
-    """Whether the actor may change the lists of a scope: an admin of the whole scope."""
-    if scope.mailbox is not None:
-        mailbox = Mailbox.objects.filter(pk=scope.mailbox).first()
-        return mailbox is not None and mailbox.is_administered_by(actor)
-    if scope.connection is not None:
-        return actor.is_a(Role.ADMIN, connection=scope.connection, mailbox=None)
-    return actor.is_admin_of_all
-
-
 def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: Actor) -> Allowlist:
     """Lock a list that is still at this version, for a change that is possible."""
     locked = _lock(scope, kind, actor)
@@ -85,7 +74,7 @@ def _changing(*, scope: ListScope, kind: str, change: Change, version: int, acto
     lines = [f"mode: {mode}"] if mode != locked.mode else []
     lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
     lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
-    title = f"{KINDS[locked.kind]} for {locked.label}: {'import' if how == 'imported' else 'change'}"
+    title = f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}"
     return _in_words(locked, title, "\n".join(lines) or "no change")
 
 
@@ -176,7 +165,8 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
             "and allow the address there."
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
-    in_force = applicable_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
+    connection = locked.mailbox.connection_id
+    in_force = lists_in_force(connections=[connection], patterns=()).for_mailbox(connection, locked.mailbox_id)
     if judge((), in_force, None, at).mode == OFF:
         raise ActNotAllowed("No allowlist is enforced for this mailbox, so there is nothing to allow.")
     return MONITOR
@@ -184,9 +174,9 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
 
 def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     """Return the list of a scope under a lock, made where there is none."""
-    if not may_change(actor, scope):
-        raise ActNotAllowed("Only an admin of everything that this list covers can change it.")
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
+    if not Allowlist(**key).is_administered_by(actor):
+        raise ActNotAllowed("Only an admin of everything that this list covers can change it.")
     # There is always a row to lock: of two first versions at once, the second waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
     rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")

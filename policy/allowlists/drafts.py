@@ -24,12 +24,9 @@ class InvalidDraft(Exception):
 
 
 @dataclass(frozen=True)
-class Draft:
+class Draft(Change):
     """A wanted change of a list. With `whole` the list will contain exactly the `put` entries."""
 
-    mode: str | None = None
-    put: tuple[WantedEntry, ...] = ()
-    remove: tuple[str, ...] = ()
     whole: bool = False
     is_import: bool = False
 

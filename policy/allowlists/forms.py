@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from common.forms import SentenceForm
 from common.patterns import MAX_TYPED, read_pattern
@@ -39,16 +40,17 @@ class ChangeForm(NoteForm):
     expires_at = forms.DateTimeField(
         required=False, input_formats=_TIMES, error_messages={"invalid": "Enter a date and time, or leave it empty."}
     )
-    remove = forms.JSONField(required=False)
+    # In the request as often as something is ticked.
+    remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
         required=False, choices=Allowlist.Mode.choices, error_messages={"invalid_choice": "Choose one of the modes."}
     )
 
-    def __init__(self, *args: Any, at: Allowlist, now: datetime, **kwargs: Any) -> None:
+    parsed = ParsedEntries()
+
+    def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.at = at
-        self.now = now
-        self.parsed = ParsedEntries()
 
     def clean_owner(self) -> int | None:
         typed = str(self.cleaned_data["owner"]).strip()
@@ -64,7 +66,7 @@ class ChangeForm(NoteForm):
         if typed is None:
             return None
         typed = typed.replace(tzinfo=UTC)
-        if typed <= self.now:
+        if typed <= timezone.now():
             raise forms.ValidationError("This time has passed. Times are UTC.")
         return typed
 
@@ -76,8 +78,6 @@ class ChangeForm(NoteForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        cleaned["remove"] = self.data.getlist("remove") if hasattr(self.data, "getlist") else []
-        self.errors.pop("remove", None)
         if not self.errors:
             self.parsed = read_lines(
                 cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
@@ -101,13 +101,12 @@ class AllowBlockedForm(NoteForm):
     """Which of the recipients that a change would block are allowed with it: addresses or whole domains."""
 
     # In the request as often as something is ticked.
-    allow = forms.CharField(required=False)
+    allow = forms.Field(
+        widget=forms.MultipleHiddenInput, error_messages={"required": "Select at least one address or domain."}
+    )
 
     def clean_allow(self) -> list[str]:
-        listed = self.data.getlist("allow") if hasattr(self.data, "getlist") else []
-        ticked = [str(one)[:MAX_TYPED] for one in listed[: 2 * MAX_OFFERED]]
-        if not ticked:
-            raise forms.ValidationError("Select at least one address or domain.")
+        ticked = [one[:MAX_TYPED] for one in self.cleaned_data["allow"][: 2 * MAX_OFFERED]]
         try:
             return without_repeats([read_pattern(one) for one in ticked])
         except ValueError as error:
@@ -123,10 +122,8 @@ class ImportForm(SentenceForm):
 
     file = forms.FileField(
         error_messages={
-            "required": "Choose a CSV file.",
+            **dict.fromkeys(("required", "missing", "invalid"), "Choose a CSV file."),
             "empty": "The file is empty.",
-            "missing": "Choose a CSV file.",
-            "invalid": "Choose a CSV file.",
         },
     )
     how = forms.ChoiceField(

@@ -1,4 +1,4 @@
-"""Allowlists for their pages: the list of a URL, and kinds, modes and history in words."""
+"""Allowlists for their pages: the list of a URL, and its scope, and its history in words."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
+from django.http import Http404
 
 from audit.recording import record
 from common.actors import Actor
@@ -14,40 +15,6 @@ from mirror.models import Connection, Mailbox
 from people.models import Person
 from policy.allowlists.judgement import ListScope
 from policy.models import AllowChange, Allowlist
-
-
-@dataclass(frozen=True)
-class ModeWords:
-    """A mode of a kind: its name, its tone, and what it does."""
-
-    mode: str
-    name: str
-    tone: str
-    means: str
-
-
-_RESTRICTION = (
-    ModeWords("off", "Off", "plain", "Blocks nobody; its entries do not count."),
-    ModeWords("monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."),
-    ModeWords("contacts", "Contacts and entries", "green", "Allows the account's contacts and the entries."),
-    ModeWords("enforce", "Enforce", "green", "Allows only the entries. An empty list blocks everyone."),
-)
-_BYPASS = (
-    ModeWords("off", "Off", "plain", "Everything waits for review."),
-    ModeWords("monitor", "Monitor", "blue", "Everything waits; records what would have been sent."),
-    ModeWords("enforce", "Enforce", "rose", "Sends mail without review if every recipient is on the list."),
-)
-
-
-def modes_of(kind: str) -> tuple[ModeWords, ...]:
-    """Return the modes that a list of this kind can have."""
-    return _BYPASS if kind == "bypass" else _RESTRICTION
-
-
-def mode_words(kind: str, mode: str) -> ModeWords:
-    """Return the words of one mode."""
-    return next((one for one in modes_of(kind) if one.mode == mode), _RESTRICTION[0])
-
 
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
 _MODELS: Mapping[str, type[Connection] | type[Mailbox]] = {"connection": Connection, "mailbox": Mailbox}
@@ -58,18 +25,19 @@ def scope_of(row: Allowlist) -> ListScope:
     return ListScope(row.connection_id, row.mailbox_id)
 
 
-def find_list(scope: str, kind: str, actor: Actor) -> Allowlist | None:
+def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
     """Return the list that a URL names, unsaved where it was never written.
 
-    None where there can be none, or the actor may not see it. The list for all mail applies to every mailbox, so
-    everybody who sees a mailbox may see it.
+    Raises Http404 where there can be none, or the actor may not see it. The list for all mail applies to every mailbox,
+    so everybody who sees a mailbox may see it.
     """
+    missing = Http404("There is no such list, or you may not see it.")
     named = _SCOPE.fullmatch(scope)
     if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
-        return None
+        raise missing
     target = _MODELS[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first() if named[1] else None
     if named[1] and target is None:
-        return None
+        raise missing
     keys = {named[1]: target.pk} if target else {}
     row = Allowlist.objects.for_scope(keys.get("connection"), keys.get("mailbox"), kind)
     if target:
@@ -96,7 +64,7 @@ def changes_in_words(changes: Iterable[AllowChange]) -> list[ChangeInWords]:
     found = []
     for one in listed:
         if one.what == AllowChange.What.MODE:
-            modes = (mode_words(one.allowlist.kind, str(state.get("mode"))).name for state in (one.before, one.after))
+            modes = (one.allowlist.words_of(str(state.get("mode"))).name for state in (one.before, one.after))
             found.append(ChangeInWords(one, "", "", *modes))
         else:
             found.append(ChangeInWords(one, _words(one.before, names), _words(one.after, names)))

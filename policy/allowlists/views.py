@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,23 +19,17 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
-from policy.allowlists.changes import KINDS, allow_for_days, apply_change, may_change
-from policy.allowlists.csv_files import LineError, ParsedEntries, written
-from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
+from policy.allowlists.changes import allow_for_days, apply_change
+from policy.allowlists.csv_files import LineError, written
+from policy.allowlists.drafts import Draft, InvalidDraft, pack, preview, unpack
 from policy.allowlists.forms import SHOWN, AllowBlockedForm, ChangeForm, CodeForm, FindForm, ImportForm
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import judge, patterns_of
-from policy.allowlists.lists import (
-    changes_in_words,
-    find_list,
-    mode_words,
-    modes_of,
-    note_export,
-    scope_of,
-)
+from policy.allowlists.lists import changes_in_words, get_visible_list_or_404, note_export, scope_of
 from policy.allowlists.rehearsal import rehearse, rehearse_refusals
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal
+from policy.models.allowlists import KINDS
 
 PAGE = 100
 REFUSALS_PAGE = 50
@@ -45,7 +37,7 @@ REFUSALS_PAGE = 50
 FOUND = 50
 # How long an address is allowed from a refusal.
 DAYS = 7
-# How many entries, and how many problems, a preview shows.
+# How many changes that were made meanwhile a preview shows.
 PREVIEWED = 200
 # The note of an address that is allowed from a preview, unless another one is typed.
 NOTE = "Written to in the last 30 days"
@@ -60,21 +52,19 @@ _TOO_OLD = "This preview is of another list or person, or more than a day old. M
 def allowlists(request: DeskRequest) -> HttpResponse:
     """Show every list that applies to visible mailboxes and its status at the gates, and search all entries."""
     actor = request.actor
-    now = timezone.now()
     if chosen := request.GET.get("list"):
         scope, _, kind = chosen.partition("/")
-        return redirect(get_visible_list_or_404(request, scope, kind).url)
+        return redirect(get_visible_list_or_404(scope, kind, request.actor).url)
     text, _, _ = FindForm(request.GET).found()
     entries = AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
     found = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
-    lists = Allowlist.objects.visible_to(actor).for_overview(now)
     context = {
-        "rows": [{"list": one, "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)} for one in lists],
+        "lists": Allowlist.objects.visible_to(actor).for_overview(timezone.now()),
         "choices": _choices(actor),
         "text": text,
-        "found": [(entry, entry.allowlist, entry.is_live) for entry in found[:FOUND]],
+        "found": found[:FOUND],
         "found_more": len(found) > FOUND,
         "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
@@ -85,14 +75,14 @@ def allowlists(request: DeskRequest) -> HttpResponse:
 @require_safe
 def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show one list: its mode, its status at the gates, and its entries, a page at a time."""
-    return answer_list(request, get_visible_list_or_404(request, scope, kind))
+    return answer_list(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
 @login_required
 @require_safe
 def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
-    at = get_visible_list_or_404(request, scope, kind)
+    at = get_visible_list_or_404(scope, kind, request.actor)
     number = _page_before(request)
     changes = list(AllowChange.objects.filter(allowlist=at.pk).for_page(number)[: PAGE + 1])
     context = {
@@ -113,39 +103,27 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     row = named.filter(pk=entry_id).first()
     if row is None:
         raise Http404("There is no such entry, or you may not see its list.")
-    at = row.allowlist
     context = {
-        **head_of(at, request.actor),
+        **head_of(row.allowlist, request.actor),
         "entry": row,
-        "is_live": row.is_live,
         "changes": changes_in_words(row.changes.for_page(None)[:PAGE]),
     }
     return render(request, "policy/allow_entry.html", context)
-
-
-def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> Allowlist:
-    """Return the list of a URL. Raises Http404 where there can be none, or its scope is not visible."""
-    at = find_list(scope, kind, request.actor)
-    if at is None:
-        raise Http404("There is no such list, or you may not see it.")
-    return at
 
 
 def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
     """Return the context that all pages of one list share."""
     return {
         "at": at,
-        "title": KINDS[at.kind],
-        "mode": mode_words(at.kind, at.mode),
-        "may_change": may_change(actor, scope_of(at)),
+        "may_change": at.is_administered_by(actor),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("allowlist", at.scope, at.kind),
     }
 
 
 def answer_list(
-    request: DeskRequest, at: Allowlist, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
+    request: DeskRequest, at: Allowlist, *, status: int = 200, error: str = "", form: ChangeForm | None = None
 ) -> HttpResponse:
-    """Show a list, where a form was wrong with what was typed; `wrong` is its field and what is wrong."""
+    """Show a list, where a form was wrong with what was typed."""
     actor = request.actor
     now = timezone.now()
     text, show, after = FindForm(request.GET).found()
@@ -154,10 +132,10 @@ def answer_list(
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
     mine = gates.of_lists(connection=at.connection_id, mailbox=at.mailbox_id, kind=at.kind)
+    initial = {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]}
     context = {
         **head_of(at, actor),
-        "modes": modes_of(at.kind),
-        "entries": [(one, one.is_live) for one in entries[:PAGE]],
+        "entries": entries[:PAGE],
         "live": rows.live(now).count(),
         "number": matching.count(),
         "is_first_page": not after,
@@ -166,9 +144,8 @@ def answer_list(
         "show": show,
         "shows": SHOWN,
         "gates": [gate_status(gate) for gate in mine[:20]],
-        "wrong_field": wrong[0],
-        "error": wrong[1],
-        "typed": typed or {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]},
+        "form": form or ChangeForm(at=at, initial=initial),
+        "error": error,
     }
     return render(request, "policy/allowlist.html", context, status=status)
 
@@ -197,15 +174,15 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
 @require_POST
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
-    at = get_visible_list_or_404(request, scope, kind)
-    if not may_change(request.actor, scope_of(at)):
-        return answer_list(request, at, status=403, wrong=("", _NOT_YOURS), typed=request.POST)
+    at = get_visible_list_or_404(scope, kind, request.actor)
+    if not at.is_administered_by(request.actor):
+        return answer_list(request, at, status=403, error=_NOT_YOURS)
     if request.POST.get("do") == "allow":
         return _allow_blocked(request, at)
-    form = ChangeForm(request.POST, at=at, now=timezone.now())
+    form = ChangeForm(request.POST, at=at)
     if not form.is_valid():
-        return answer_list(request, at, status=422, wrong=form.first_field_error(), typed=request.POST)
-    return _show(request, at, form.draft(), form.parsed)
+        return answer_list(request, at, status=422, form=form)
+    return _show(request, at, form.draft(), form.parsed.problems)
 
 
 def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
@@ -213,14 +190,14 @@ def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
     try:
         _, draft = unpack(request.POST.get("change", ""), at, request.actor)
     except InvalidDraft:
-        return answer_list(request, at, status=422, wrong=("", _TOO_OLD))
+        return answer_list(request, at, status=422, error=_TOO_OLD)
     form = AllowBlockedForm(request.POST)
     if not form.is_valid():
-        return _show(request, at, draft, ParsedEntries(), wrong=form.first_field_error(), status=422)
+        return _show(request, at, draft, form=form, status=422)
     allowed = form.put(owner=int(request.actor.id))
     patterns = {one.pattern for one in allowed}
     kept = tuple(one for one in draft.remove if one not in patterns)
-    return _show(request, at, replace(draft, put=(*draft.put, *allowed), remove=kept), ParsedEntries())
+    return _show(request, at, replace(draft, put=(*draft.put, *allowed), remove=kept))
 
 
 @login_required
@@ -228,20 +205,20 @@ def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
 @reauthenticated
 def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show the form that takes a file. Reauthentication comes first, because it would lose a chosen file."""
-    return _import_form(request, get_visible_list_or_404(request, scope, kind))
+    return _import_form(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
 @login_required
 @require_POST
 def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a file would change. Nothing is saved."""
-    at = get_visible_list_or_404(request, scope, kind)
-    if not may_change(request.actor, scope_of(at)):
-        return _import_form(request, at, status=403, wrong=("", _NOT_YOURS))
+    at = get_visible_list_or_404(scope, kind, request.actor)
+    if not at.is_administered_by(request.actor):
+        return _import_form(request, at, status=403, error=_NOT_YOURS)
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
-        return _import_form(request, at, status=422, wrong=form.first_field_error(), problems=form.parsed.problems)
-    return _show(request, at, form.draft(), form.parsed)
+        return _import_form(request, at, status=422, form=form)
+    return _show(request, at, form.draft(), form.parsed.problems)
 
 
 @login_required
@@ -249,23 +226,23 @@ def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @reauthenticated
 def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Save a change as its preview showed it, if the list still is at that version."""
-    at = get_visible_list_or_404(request, scope, kind)
+    at = get_visible_list_or_404(scope, kind, request.actor)
     actor = request.actor
-    if not may_change(actor, scope_of(at)):
-        return answer_list(request, at, status=403, wrong=("", _NOT_YOURS))
+    if not at.is_administered_by(actor):
+        return answer_list(request, at, status=403, error=_NOT_YOURS)
     try:
         version, draft = unpack(request.POST.get("change", ""), at, actor)
     except InvalidDraft:
-        return answer_list(request, at, status=422, wrong=("", _TOO_OLD))
+        return answer_list(request, at, status=422, error=_TOO_OLD)
     how = "imported" if draft.is_import else "changed"
     shown = preview(draft, at, now=timezone.now()).change
     try:
         saved = apply_change(scope=scope_of(at), kind=at.kind, change=shown, version=version, actor=actor, how=how)
     except StaleAllowlist as error:
-        fresh = get_visible_list_or_404(request, scope, kind)
-        return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
+        fresh = get_visible_list_or_404(scope, kind, request.actor)
+        return _show(request, fresh, draft, stale=error.sentence, saw=version, status=409)
     except ActNotAllowed as error:
-        return answer_list(request, at, status=403, wrong=("", error.sentence))
+        return answer_list(request, at, status=403, error=error.sentence)
     notice = f"Saved as version {saved.version}. It is copied to the gates now."
     if saved.version == version:
         notice = "Nothing changed."
@@ -277,7 +254,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @reauthenticated
 def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
     """Export the filtered entries as a CSV file; the export is recorded in the ledger."""
-    at = get_visible_list_or_404(request, scope, kind)
+    at = get_visible_list_or_404(scope, kind, request.actor)
     text, show, _ = FindForm(request.POST).found()
     rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text).showing(show, timezone.now())
@@ -291,82 +268,56 @@ def _show(
     request: DeskRequest,
     at: Allowlist,
     draft: Draft,
-    parsed: ParsedEntries,
+    problems: tuple[LineError, ...] = (),
     *,
-    stale: tuple[str, int] | None = None,
-    wrong: tuple[str, str] = ("", ""),
+    stale: str = "",
+    saw: int = 0,
+    form: AllowBlockedForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Show what a draft would change; `wrong` is the field and the error of a form on that page."""
+    """Show what a draft would change; where it is `stale`, because the list is no longer at the version it `saw`."""
     actor = request.actor
-    shown = preview(draft, at, now=timezone.now())
+    now = timezone.now()
+    shown = preview(draft, at, now=now)
     try:
         packed = pack(draft, at, actor)
     except ValueError as error:
-        return _import_form(request, at, status=422, wrong=("file", str(error)))
+        return _import_form(request, at, status=422, error=str(error))
+    rehearsal = passing = None
+    # A bypass is judged at the gate alone.
+    if not at.is_bypass and not shown.is_nothing:
+        rehearsal = rehearse(scope=scope_of(at), change=shown.change, actor=actor, now=now)
+        passing = rehearse_refusals(scope=scope_of(at), change=shown.change, actor=actor, now=now)
+    blocked = rehearsal.blocked if rehearsal else {}
+    ticked = form["allow"].value() if form else None
     changes = AllowChange.objects.filter(allowlist=at.pk)
-    tried = _tried(at, shown, actor)
     context = {
         **head_of(at, actor),
         "preview": shown,
-        "added": shown.added[:PREVIEWED],
-        "changed": shown.changed[:PREVIEWED],
-        "removed": shown.removed[:PREVIEWED],
-        "mode_after": mode_words(at.kind, shown.mode_after),
+        "mode_after": at.words_of(shown.mode_after),
         "is_empty_in_force": shown.mode_after == "enforce" and not shown.live_after,
         "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
-        "problems": parsed.problems[:PREVIEWED],
-        "problems_more": max(0, len(parsed.problems) - PREVIEWED),
+        "problems": problems,
         "packed": packed,
-        "tried": tried,
-        "save_label": save_label(shown, tried.get("rehearsal"), saw_version=at.version if stale else None),
-        **_blocked(request, tried, wrong),
-        "stale": stale[0] if stale else "",
-        "meanwhile": changes_in_words(changes.after_version(stale[1])[:PREVIEWED]) if stale else [],
+        "rehearsal": rehearsal,
+        "passing": passing,
+        "fewer": rehearsal.fewer + len(passing.rows) if rehearsal and passing else 0,
+        "save_label": save_label(shown, rehearsal, saw_version=at.version if stale else None),
+        "blocked": blocked_domains(blocked, ticked=ticked),
+        "blocked_number": len(blocked),
+        "blocked_more": max(0, len(blocked) - MAX_OFFERED),
+        "form": form or AllowBlockedForm(initial={"note": NOTE}),
+        "stale": stale,
+        "meanwhile": changes_in_words(changes.after_version(saw)[:PREVIEWED]) if stale else [],
     }
     return render(request, "policy/allowlist_preview.html", context, status=status)
 
 
-def _tried(at: Allowlist, shown: Preview, actor: Actor) -> dict[str, Any]:
-    """Return what a change would have done recently: to messages here, and to mail that the gate refused."""
-    if at.is_bypass or shown.is_nothing:
-        return {}
-    asked: dict[str, Any] = {"scope": scope_of(at), "change": shown.change, "actor": actor, "now": timezone.now()}
-    rehearsal = rehearse(**asked)
-    passing = rehearse_refusals(**asked)
-    return {"rehearsal": rehearsal, "passing": passing, "fewer": rehearsal.fewer + len(passing.rows)}
-
-
-def _blocked(request: DeskRequest, tried: dict[str, Any], wrong: tuple[str, str]) -> dict[str, Any]:
-    """Return the recipients that a change would block, ticked as they were where the form about them was wrong."""
-    blocked = tried["rehearsal"].blocked if tried else {}
-    ticked = request.POST.getlist("allow") if wrong[0] else None
-    return {
-        "blocked": blocked_domains(blocked, ticked=ticked),
-        "blocked_number": len(blocked),
-        "blocked_more": max(0, len(blocked) - MAX_OFFERED),
-        "wrong_field": wrong[0],
-        "error": wrong[1],
-        "note": request.POST.get("note", "") if wrong[0] else NOTE,
-    }
-
-
 def _import_form(
-    request: DeskRequest,
-    at: Allowlist,
-    *,
-    status: int = 200,
-    wrong: tuple[str, str] = ("", ""),
-    problems: tuple[LineError, ...] = (),
+    request: DeskRequest, at: Allowlist, *, status: int = 200, error: str = "", form: ImportForm | None = None
 ) -> HttpResponse:
-    context: dict[str, Any] = {
-        **head_of(at, request.actor),
-        "wrong_field": wrong[0],
-        "error": wrong[1],
-        "problems": problems[:PREVIEWED],
-        "problems_more": max(0, len(problems) - PREVIEWED),
-        "how": request.POST.get("how", "add"),
-    }
+    form = form or ImportForm(initial={"how": "add"})
+    context = {**head_of(at, request.actor), "form": form, "problems": form.parsed.problems, "error": error}
     return render(request, "policy/allowlist_import.html", context, status=status)
 
 
@@ -444,18 +395,10 @@ def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]
         rows.append(
             {
                 "refusal": one,
-                # As `may_change` says it of the mailbox's list, without a question for each row.
+                "scope": f"mailbox-{one.mailbox_id}",
                 "may_allow": one.mailbox is not None and one.mailbox.is_administered_by(request.actor),
-                "refused": [(address, address in passed, _for_good(one, address)) for address in one.refused],
+                "refused": [(address, address in passed) for address in one.refused],
                 "others": [address for address in one.recipients if address not in one.refused],
             }
         )
     return rows
-
-
-def _for_good(one: GateRefusal, address: str) -> str:
-    """Return the URL of the mailbox's list with this address filled into its form."""
-    if one.mailbox_id is None:
-        return ""
-    page = reverse("allowlist", args=[f"mailbox-{one.mailbox_id}", "restriction"])
-    return f"{page}?{urlencode({'add': address})}#add"

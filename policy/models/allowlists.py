@@ -1,6 +1,7 @@
 """Allowlists, their entries, and what was changed in them."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -11,12 +12,36 @@ from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 from django.utils import timezone
 
-from common.actors import Actor
+from common.actors import Actor, Role
 from common.mail_addresses import clean_address
 from common.patterns import patterns_for
 from mirror.models import Connection, Mailbox
 
 ENDING_SOON = timedelta(days=14)
+KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
+
+
+@dataclass(frozen=True)
+class ModeWords:
+    """A mode of a kind of list: its name, its tone, and what it does."""
+
+    mode: str
+    name: str
+    tone: str
+    means: str
+
+
+RESTRICTION_MODES = (
+    ModeWords("off", "Off", "plain", "Blocks nobody; its entries do not count."),
+    ModeWords("monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."),
+    ModeWords("contacts", "Contacts and entries", "green", "Allows the account's contacts and the entries."),
+    ModeWords("enforce", "Enforce", "green", "Allows only the entries. An empty list blocks everyone."),
+)
+BYPASS_MODES = (
+    ModeWords("off", "Off", "plain", "Everything waits for review."),
+    ModeWords("monitor", "Monitor", "blue", "Everything waits; records what would have been sent."),
+    ModeWords("enforce", "Enforce", "rose", "Sends mail without review if every recipient is on the list."),
+)
 
 
 class AllowlistQuerySet(models.QuerySet["Allowlist"]):
@@ -113,6 +138,33 @@ class Allowlist(models.Model):
     def label(self) -> str:
         """Whom it is for, in words."""
         return str(self.mailbox or self.connection or "all mail")
+
+    @property
+    def title(self) -> str:
+        """Its kind in words."""
+        return KINDS[self.kind]
+
+    @property
+    def modes(self) -> tuple[ModeWords, ...]:
+        """The modes that it can have."""
+        return BYPASS_MODES if self.is_bypass else RESTRICTION_MODES
+
+    @property
+    def mode_words(self) -> ModeWords:
+        """The words of its mode."""
+        return self.words_of(self.mode)
+
+    def words_of(self, mode: str) -> ModeWords:
+        """Return the words of a mode that it can have."""
+        return next((one for one in self.modes if one.mode == mode), RESTRICTION_MODES[0])
+
+    def is_administered_by(self, actor: Actor) -> bool:
+        """Whether the actor may change it: an admin of everything that it covers."""
+        if self.mailbox is not None:
+            return self.mailbox.is_administered_by(actor)
+        if self.connection_id is not None:
+            return actor.is_a(Role.ADMIN, connection=self.connection_id, mailbox=None)
+        return actor.is_admin_of_all
 
     @property
     def owning_connection(self) -> int | None:

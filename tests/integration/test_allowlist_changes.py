@@ -10,7 +10,7 @@ from common.actors import Role
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change, may_change
+from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
 from policy.allowlists.judgement import ListScope
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
@@ -132,10 +132,10 @@ def test_invalid_change_is_refused_and_changes_nothing(root):
 def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
     mailbox = connection.mailboxes.get()
     scopes = {
-        "everything": ListScope(),
-        "connection": ListScope(connection=connection.pk),
-        "mailbox": ListScope(mailbox=mailbox.pk),
-        "elsewhere": ListScope(mailbox=make_connection("other").mailboxes.get().pk),
+        "everything": Allowlist(),
+        "connection": Allowlist(connection=connection),
+        "mailbox": Allowlist(mailbox=mailbox),
+        "elsewhere": Allowlist(mailbox=make_connection("other").mailboxes.get()),
     }  # fmt: skip
     reached = {
         "everything": {*scopes}, "connection": {"connection", "mailbox"}, "mailbox": {"mailbox"},
@@ -144,10 +144,10 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
     for scope, expected in reached.items():
         for role in Role:
             person = make_person(f"{role}.{scope}@yourteam.example", "Pat", role, **where[scope])
-            may = {name for name, scope in scopes.items() if may_change(person.actor(surface="web"), scope)}
+            may = {name for name, one in scopes.items() if one.is_administered_by(person.actor(surface="web"))}
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
     with pytest.raises(ActNotAllowed, match="Only an admin of everything"):
-        change(person, "acme.com", scope=scopes["everything"])
+        change(person, "acme.com", scope=ListScope())
     assert not Allowlist.objects.exists()
 
 

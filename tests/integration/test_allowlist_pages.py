@@ -6,18 +6,18 @@ from html import unescape
 
 import pytest
 from django.db import connection as database
-from django.http import QueryDict
+from django.http import Http404, QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Message
-from policy.allowlists.changes import Change, WantedEntry, apply_change, may_change
+from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.forms import ChangeForm
 from policy.allowlists.gates import gate_status
 from policy.allowlists.judgement import ListScope
-from policy.allowlists.lists import find_list
+from policy.allowlists.lists import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import make_connection, make_message, make_person
 
@@ -66,7 +66,7 @@ def missing(answer, *words):
 
 
 def list_for(person, scope="all", kind="restriction"):
-    return find_list(scope, kind, person.actor(surface="web"))
+    return get_visible_list_or_404(scope, kind, person.actor(surface="web"))
 
 
 def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_ledger(signed_in, admin, connection):
@@ -189,7 +189,7 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     ):
         query = QueryDict(mutable=True)
         query.update(fields)
-        found, sentence = ChangeForm(query, at=at, now=timezone.now()).first_field_error()
+        found, sentence = ChangeForm(query, at=at).first_field_error()
         assert (found, words in sentence) == (field, True), fields
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
     page = answer.content.decode()
@@ -285,11 +285,12 @@ def test_only_admins_of_a_list_change_it_and_others_read_it(signed_in, admin, co
 def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
     mailbox = connection.mailboxes.get()
     person = make_person("m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox)
-    assert may_change(person.actor(surface="web"), ListScope(mailbox=mailbox.pk))
+    assert list_for(person, f"mailbox-{mailbox.pk}").is_administered_by(person.actor(surface="web"))
     other = f"connection-{make_connection('other').pk}"
-    for scope in ("mailbox-0", "nobody", "connection-x", other):
-        assert list_for(person, scope) is None, scope
-    assert list_for(person, "all", "sideways") is None
+    named = [(scope, "restriction") for scope in ("mailbox-0", "nobody", "connection-x", other)]
+    for scope, kind in (*named, ("all", "sideways")):
+        with pytest.raises(Http404):
+            list_for(person, scope, kind)
     assert signed_in(person).get(f"/allowlists/{other}/restriction/").status_code == 404
 
 

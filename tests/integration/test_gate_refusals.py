@@ -14,7 +14,7 @@ from mirror.models import Connection, WebhookEvent
 from policy import tasks
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.judgement import ListScope
-from policy.allowlists.lists import find_list, scope_of
+from policy.allowlists.lists import get_visible_list_or_404, scope_of
 from policy.allowlists.refusals import read_refusals
 from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
@@ -207,7 +207,10 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(signed_in,
 def passing(admin, change, scope="all"):
     actor = admin.actor(surface="web")
     found = rehearse_refusals(
-        scope=scope_of(find_list(scope, "restriction", actor)), change=change, actor=actor, now=timezone.now()
+        scope=scope_of(get_visible_list_or_404(scope, "restriction", actor)),
+        change=change,
+        actor=actor,
+        now=timezone.now(),
     )
     return [one.refused[0] for one in found.rows]
 
