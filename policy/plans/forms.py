@@ -1,22 +1,23 @@
 """What admins fill in about calendars, review plans and who is on duty."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
 from django import forms
 
-from common.durations import read_minutes
+from common.durations import minutes_in_words, read_minutes
 from common.forms import SentenceForm, WordsField
-from common.time_zones import zone_named
+from common.time_zones import zone_name, zone_named
 from policy.calendars.opening import DAY
-from policy.calendars.weekly import MAX_LINE, read_day
-from policy.models import Group, LadderStep, WorkCalendar
+from policy.calendars.weekly import DAYS, MAX_LINE, read_day, write_day
+from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
 from policy.plans.deadlines import RISKS
 
 MAX_HOLIDAYS = 400
 MAX_STEPS = 8
+KINDS = {"look": "First look", "decision": "Decision"}
 # Two weeks of all hours.
 _LONGEST = 14 * DAY
 
@@ -33,10 +34,22 @@ class CalendarForm(SentenceForm):
         required=False, max_length=40_000, error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."}
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for number in range(7):
-            self.fields[f"day-{number}"] = forms.CharField(required=False, max_length=MAX_LINE)
+    # Which calendar the form showed.
+    seen = forms.CharField(required=False)
+
+    def __init__(self, data: Any, *, calendar: WorkCalendar | None) -> None:
+        row = calendar or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name())
+        holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
+        super().__init__(data, initial={"name": row.name, "zone": row.zone, "holidays": holidays})
+        for number, day in enumerate(DAYS):
+            hours = ", ".join(write_day(row.weekly[number]))
+            self.fields[f"day-{number}"] = forms.CharField(
+                label=day, required=False, max_length=MAX_LINE, initial=hours
+            )
+
+    def days(self) -> list[forms.BoundField]:
+        """Return the fields of the days, Monday first."""
+        return [self[f"day-{number}"] for number in range(7)]
 
     def clean_zone(self) -> str:
         zone = zone_named(self.cleaned_data["zone"])
@@ -75,34 +88,118 @@ class CalendarForm(SentenceForm):
         return WantedCalendar(**{name: self.cleaned_data[name] for name in ("name", "zone", "weekly", "holidays")})
 
 
-def _minutes(text: str) -> int:
-    minutes = read_minutes(text)
-    if minutes > _LONGEST:
-        raise ValueError("At most 336 h.")
-    return minutes
+class MinutesField(forms.CharField):
+    """A length of time such as 1 h 30 min, as minutes; None where it is empty or nothing."""
+
+    def clean(self, value: Any) -> int | None:
+        typed = super().clean(value)
+        try:
+            minutes = read_minutes(typed) if typed else 0
+        except ValueError as error:
+            raise forms.ValidationError(f"{typed[:20]}: {error}") from None
+        if minutes > _LONGEST:
+            raise forms.ValidationError(f"{typed[:20]}: At most 336 h.")
+        return minutes or None
+
+    def prepare_value(self, value: Any) -> Any:
+        return minutes_in_words(value) if isinstance(value, int) else value
+
+
+def _from_list(label: str, **more: Any) -> forms.ChoiceField:
+    """Return a field whose value is chosen from a list."""
+    messages = dict.fromkeys(("required", "invalid_choice"), "choose from the lists.")
+    return forms.ChoiceField(label=label, error_messages=messages, **more)
+
+
+class StepForm(SentenceForm):
+    """One step of a plan's ladder. Without anybody whom it is for, there is no such step."""
+
+    offset = MinutesField(label="Time", required=False)
+    side = _from_list("When", choices=[(one, one) for one in ("before", "after")], initial="after")
+    basis = _from_list("Target", choices=LadderStep.Basis.choices, initial=LadderStep.Basis.DECISION)
+    act = _from_list("Do", choices=LadderStep.Act.choices, initial=LadderStep.Act.REMIND)
+    whom = _from_list("Whom", required=False)
+
+    def __init__(self, number: int, data: Any, step: LadderStep | None, whom: Iterable[tuple[str, str]]) -> None:
+        initial = {}
+        if step:
+            key = step.person_id or step.group_id
+            initial = {
+                "offset": abs(step.minutes) or None,
+                "side": "before" if step.minutes < 0 else "after",
+                "basis": step.basis,
+                "act": step.act,
+                "whom": f"{step.whom}-{key}" if key else step.whom,
+            }
+        super().__init__(data, initial=initial, prefix=f"step-{number}")
+        self.number = number
+        self.fields["whom"].choices = [("", "No step"), *whom]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("act") == LadderStep.Act.ASSIGN and cleaned.get("whom") in ("destinations", "holder"):
+            whom = LadderStep.Whom(cleaned["whom"]).label
+            self.add_error("whom", f"a message can be assigned to people, not to {whom}.")
+        return cleaned
+
+    def wanted(self) -> WantedStep:
+        """Return the step as it is to be."""
+        asked = self.cleaned_data
+        whom, _, key = asked["whom"].partition("-")
+        minutes = asked["offset"] or 0
+        return WantedStep(
+            basis=asked["basis"],
+            minutes=-minutes if asked["side"] == "before" else minutes,
+            act=asked["act"],
+            whom=whom,
+            person_id=int(key) if whom == "person" else None,
+            group_id=int(key) if whom == "group" else None,
+        )
 
 
 class PlanForm(SentenceForm):
-    """A review plan: its calendar, its targets by risk, and the steps of its ladder; empty ones are left out."""
+    """A review plan: its calendar, its targets by risk, and the steps of its ladder."""
 
     calendar = forms.ModelChoiceField(
         WorkCalendar.objects.order_by("name"),
         required=False,
+        empty_label="All hours count",
         error_messages={"invalid_choice": "Choose one of the calendars."},
     )
     assigns_in_turn = forms.BooleanField(required=False)
     version = forms.IntegerField(min_value=0, error_messages={"required": "Load the page again."})
 
-    def __init__(self, data: Any, *, people: Mapping[str, str]) -> None:
-        super().__init__(data)
-        self.whom = whom_choices(people)
-        # The names of the fields of durations that cannot be read.
-        self.wrong: set[str] = set()
+    def __init__(self, data: Any, *, plan: ReviewPlan | None, people: Mapping[str, str]) -> None:
+        initial: dict[str, Any] = {}
+        stored: list[LadderStep] = []
+        if plan:
+            initial = {"calendar": plan.calendar_id, "assigns_in_turn": plan.assigns_in_turn}
+            stored = list(plan.steps.all())
+        super().__init__(data, initial=initial)
+        for risk in RISKS:
+            own = plan.targets.get(risk) if plan else None
+            for name, label, minutes in zip(_targets(risk), KINDS.values(), own or (None, None), strict=True):
+                self.fields[name] = MinutesField(label=label, required=False, initial=minutes or None)
+        number = MAX_STEPS if data is not None else min(MAX_STEPS, len(stored) + 3)
+        steps: list[LadderStep | None] = [*stored, *[None] * number]
+        whom = [*whom_choices(people).items()]
+        self.steps = [StepForm(n, data, step, whom) for n, step in enumerate(steps[:number], 1)]
+
+    def targets(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """Return each risk in words with its fields."""
+        return [(words, [self[name] for name in _targets(risk)]) for risk, words in RISKS.items()]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        cleaned["targets"] = {risk: [self._target(f"{kind}-{risk or 'other'}") for kind in KINDS] for risk in RISKS}
-        cleaned["steps"] = [step for n in range(1, MAX_STEPS + 1) if (step := self._step(n)) is not None]
+        cleaned["targets"] = {risk: [cleaned.get(name) for name in _targets(risk)] for risk in RISKS}
+        cleaned["steps"] = []
+        for step in self.steps:
+            if not step["whom"].value():
+                continue
+            if step.is_valid():
+                cleaned["steps"].append(step.wanted())
+            else:
+                self.add_error(None, f"Step {step.number}: {step.first_error()}")
         if not self.errors and not any(any(both) for both in cleaned["targets"].values()):
             if cleaned["steps"]:
                 self.add_error(None, "The steps need a target: set one for the first look or the decision.")
@@ -110,52 +207,15 @@ class PlanForm(SentenceForm):
                 self.add_error(None, "Set a target, or assign messages in turn.")
         return cleaned
 
-    def _target(self, name: str) -> int | None:
-        typed = str(self.data.get(name, "")).strip()
-        try:
-            return _minutes(typed) or None if typed else None
-        except ValueError as error:
-            self.add_error(None, f"{typed[:20]}: {error}")
-            self.wrong.add(name)
-            return None
-
-    def _step(self, number: int) -> WantedStep | None:
-        typed = {name: str(self.data.get(f"{name}-{number}", "")).strip() for name in STEP_FIELDS}
-        if not typed["whom"]:
-            return None
-        whom, _, key = typed["whom"].partition("-")
-        known = typed["whom"] in self.whom
-        choices = (typed["basis"] in LadderStep.Basis.values, typed["act"] in LadderStep.Act.values)
-        if not known or not all(choices) or typed["side"] not in SIDES:
-            self.add_error(None, f"Step {number}: choose from the lists.")
-            return None
-        if typed["act"] == LadderStep.Act.ASSIGN and whom in ("destinations", "holder"):
-            self.add_error(None, f"Step {number}: a message can be assigned to people, not to {whom_words(whom)}.")
-            return None
-        try:
-            minutes = _minutes(typed["offset"]) if typed["offset"] else 0
-        except ValueError as error:
-            self.add_error(None, f"Step {number}: {error}")
-            self.wrong.add(f"offset-{number}")
-            return None
-        before = -1 if typed["side"] == "before" else 1
-        named = {f"{whom}_id": int(key)} if key else {}
-        return WantedStep(basis=typed["basis"], minutes=before * minutes, act=typed["act"], whom=whom, **named)
-
     def wanted(self) -> WantedPlan:
         """Return the plan as it is to be."""
         names = ("calendar", "assigns_in_turn", "targets", "steps", "version")
         return WantedPlan(**{name: self.cleaned_data[name] for name in names})
 
 
-KINDS = ("look", "decision")
-SIDES = ("before", "after")
-STEP_FIELDS = ("offset", "side", "basis", "act", "whom")
-
-
-def whom_words(whom: str) -> str:
-    """Return whom a step is for, in words."""
-    return str(LadderStep.Whom(whom).label)
+def _targets(risk: str) -> list[str]:
+    """Return the names of the fields of a risk's targets."""
+    return [f"{kind}-{risk or 'other'}" for kind in KINDS]
 
 
 def whom_choices(people: Mapping[str, str]) -> dict[str, str]:

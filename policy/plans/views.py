@@ -1,6 +1,6 @@
 """The pages of review plans: all of them with calendars and who is on duty, one plan, and one calendar."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -12,32 +12,21 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from common.actors import Actor
 from common.durations import minutes_in_words
 from common.pages import DeskRequest, redirect_with_notice
-from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars.stored import is_working_time
-from policy.calendars.weekly import DAYS, NOTE, write_day
+from policy.calendars.weekly import NOTE
 from policy.errors import PlanRefused, StalePlan
-from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
+from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import RISKS, plans_in_order
-from policy.plans.forms import (
-    KINDS,
-    MAX_STEPS,
-    SIDES,
-    STEP_FIELDS,
-    CalendarForm,
-    DutyForm,
-    PlanForm,
-    whom_choices,
-)
+from policy.plans.forms import CalendarForm, DutyForm, PlanForm
 from policy.rules.changes import policies
 from policy.rules.rules import PolicyRule
 
 ALL = "all"
-_EMPTY = {"offset": "", "side": "after", "basis": "decision", "act": "remind", "whom": ""}
 
 
 @login_required
@@ -121,13 +110,13 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     mailbox = _get_visible_scope_or_404(request, scope)
     if not commands.may_set(request.actor, mailbox):
         return _plan_page(request, mailbox, status=403, error="Only an admin of what it is for can change this plan.")
-    form = PlanForm(request.POST, people=commands.people_for(mailbox))
+    form = PlanForm(request.POST, plan=None, people=commands.people_for(mailbox))
     if not form.is_valid():
-        return _plan_page(request, mailbox, status=422, error=form.first_error(), wrong=form.wrong)
+        return _plan_page(request, mailbox, form=form, status=422, error=form.first_error())
     try:
         commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
     except StalePlan as stale:
-        return _plan_page(request, mailbox, status=409, error=stale.sentence, is_stale=True)
+        return _plan_page(request, mailbox, form=form, status=409, error=stale.sentence, is_stale=True)
     notice = "The plan is saved. Messages that are waiting follow it from now on."
     return redirect_with_notice(request, notice, "review-plans")
 
@@ -159,77 +148,28 @@ def _plan_page(
     request: DeskRequest,
     mailbox: Mailbox | None,
     *,
+    form: PlanForm | None = None,
     error: str = "",
-    wrong: Collection[str] = (),
     is_stale: bool = False,
     status: int = 200,
 ) -> HttpResponse:
     plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
     plan = plans.filter(mailbox=mailbox).first()
     may_change = commands.may_set(request.actor, mailbox)
-    is_typed = request.method == "POST" and "version" in request.POST
+    if form is None and may_change:
+        form = PlanForm(None, plan=plan, people=commands.people_for(mailbox))
     context = {
+        # The form has the version of now with what was typed, so the page shows both.
         "plan": plan,
         "box": mailbox,
         "scope": _scope(mailbox),
         "may_change": may_change,
-        "calendars": WorkCalendar.objects.order_by("name"),
-        "whom": whom_choices(commands.people_for(mailbox)) if may_change else {},
-        "bases": LadderStep.Basis.choices,
-        "acts": LadderStep.Act.choices,
-        "sides": SIDES,
+        "form": form,
         "error": error,
-        "wrong": wrong,
-        # The form has the version of now with what was typed, so the page shows both.
         "is_stale": is_stale,
         "in_words": _in_words(plan) if plan else ((), ()),
-        "version": plan.version if plan else 0,
-        **(_typed(request) if is_typed else _stored(plan)),
     }
     return render(request, "policy/review_plan.html", context, status=status)
-
-
-def _typed(request: DeskRequest) -> dict[str, Any]:
-    posted = request.POST
-    names = {f"{kind}-{risk or 'other'}" for kind in KINDS for risk in RISKS}
-    typed = {name: posted.get(name, "")[:20] for name in names}
-    steps = [
-        {name: posted.get(f"{name}-{number}", "")[:40] for name in STEP_FIELDS} for number in range(1, MAX_STEPS + 1)
-    ]
-    values = {"chosen": posted.get("calendar", ""), "in_turn": bool(posted.get("assigns_in_turn"))}
-    return {**values, "targets": _target_rows(typed), "steps": steps}
-
-
-def _stored(plan: ReviewPlan | None) -> dict[str, Any]:
-    typed = {}
-    steps = []
-    targets = plan.targets if plan else {}
-    for risk in RISKS:
-        for kind, minutes in zip(KINDS, targets.get(risk) or (None, None), strict=True):
-            typed[f"{kind}-{risk or 'other'}"] = minutes_in_words(minutes) if minutes else ""
-    for step in plan.steps.all() if plan else ():
-        key = step.person_id or step.group_id
-        steps.append(
-            {
-                "offset": minutes_in_words(abs(step.minutes)) if step.minutes else "",
-                "side": "before" if step.minutes < 0 else "after",
-                "basis": step.basis,
-                "act": step.act,
-                "whom": f"{step.whom}-{key}" if key else step.whom,
-            }
-        )
-    values = {"chosen": str(plan.calendar_id or "") if plan else "", "in_turn": bool(plan and plan.assigns_in_turn)}
-    free = [dict(_EMPTY) for _ in range(max(0, min(3, MAX_STEPS - len(steps))))]
-    return {**values, "targets": _target_rows(typed), "steps": [*steps, *free]}
-
-
-def _target_rows(typed: Mapping[str, str]) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return each risk in words, with the name, label and value of its two fields."""
-    labels = dict(zip(KINDS, ("First look", "Decision"), strict=True))
-    return [
-        (words, [(name, labels[kind], typed.get(name, "")) for kind in KINDS for name in [f"{kind}-{risk or 'other'}"]])
-        for risk, words in RISKS.items()
-    ]
 
 
 @login_required
@@ -287,18 +227,19 @@ def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
 
 
 def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResponse:
-    form = CalendarForm(request.POST)
+    form = CalendarForm(request.POST, calendar=found)
     if not form.is_valid():
-        return _calendar_page(request, found, status=422, wrong=form.errors_by_field())
+        return _calendar_page(request, found, form=form, status=422)
     try:
-        seen = request.POST.get("seen", "")
+        seen = form.cleaned_data["seen"]
         saved = commands.save_calendar(wanted=form.wanted(), actor=request.actor, calendar=found, seen=seen)
     except StalePlan as stale:
         # With the form as it was typed, so that saving once more replaces what is stored now.
         stored = WorkCalendar.objects.filter(pk=found.pk).first() if found else None
-        return _calendar_page(request, stored, status=409, error=stale.sentence)
+        return _calendar_page(request, stored, form=form, status=409, error=stale.sentence)
     except PlanRefused as refused:
-        return _calendar_page(request, found, status=422, wrong={"name": refused.sentence})
+        form.add_error("name", refused.sentence)
+        return _calendar_page(request, found, form=form, status=422)
     return redirect_with_notice(request, f"{saved.name} is saved.", "review-plans")
 
 
@@ -306,30 +247,19 @@ def _calendar_page(
     request: DeskRequest,
     found: WorkCalendar | None,
     *,
+    form: CalendarForm | None = None,
     error: str = "",
-    wrong: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    wrong = wrong or {}
-    if request.method == "POST" and "zone" in request.POST:
-        typed = {name: request.POST.get(name, "") for name in ("name", "zone", "holidays")}
-        hours = [request.POST.get(f"day-{number}", "") for number in range(7)]
-    else:
-        row = found or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name())
-        holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
-        typed = {"name": row.name, "zone": row.zone, "holidays": holidays}
-        hours = [", ".join(write_day(day)) for day in row.weekly]
-    days = [(f"day-{number}", day, hours[number], wrong.get(f"day-{number}", "")) for number, day in enumerate(DAYS)]
+    seen = commands.seen_calendar(found) if found else ""
     context = {
         "calendar": found,
-        "typed": typed,
+        "form": form or CalendarForm(None, calendar=found),
         # After an error of the form it is still the one that was shown first.
-        "seen": request.POST.get("seen", "")[:16] if wrong else commands.seen_calendar(found) if found else "",
-        "days": days,
+        "seen": form["seen"].value() if form and form.errors else seen,
         "note": NOTE,
         "rules": dict.fromkeys(one.name for one in _rules_with(found)) if found and request.actor.scopes else (),
         "waiting_changes": PendingChange.objects.at("calendar", found.pk) if found else (),
-        "wrong": wrong,
         "error": error,
         "may_change": commands.may_set(request.actor, None),
     }

@@ -41,7 +41,7 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
     admin.get_by_role("button", name="Save").click()
     expect(admin.locator("#problem")).to_contain_text("soon: Write it as 45 min")
     admin.get_by_label("Decision, Others").fill("30 min")
-    admin.locator("#whom-1").select_option(label="Those on duty")
+    admin.locator("#step-1-whom").select_option(label="Those on duty")
     assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
     product.sql("UPDATE mirror_message SET held_at = now() - interval '2 hours' WHERE public_id = %s", held["id"])
     admin.get_by_role("button", name="Save").click()

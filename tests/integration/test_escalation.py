@@ -308,6 +308,32 @@ def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection)
     assert 'name="version" value="1"' in page
 
 
+def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(admin, reviewer, signed_in):
+    client, path = signed_in(admin), "/review-plans/all/save/"
+    step = {"offset": "1 h", "side": "before", "basis": "decision", "act": "assign", "whom": f"person-{reviewer.pk}"}
+
+    def posted(**fields):
+        typed = {f"step-2-{name}": value for name, value in (step | fields).items()}
+        # Without anybody whom it is for, the first is no step.
+        return client.post(path, {"version": 0, "decision-other": "4 h", "step-1-whom": "", **typed})
+
+    for fields, words in (
+        ({"whom": "person-0"}, "Step 2: choose from the lists."),
+        ({"whom": "holder"}, "Step 2: a message can be assigned to people, not to whoever has it"),
+        ({"offset": "soon"}, "Step 2: soon: Write it as 45 min"),
+    ):
+        answer = posted(**fields)
+        assert (answer.status_code, words in answer.content.decode()) == (422, True), words
+    assert posted().status_code == 302
+    stored = ReviewPlan.objects.get().steps.get()
+    assert (stored.minutes, stored.act, stored.person) == (-60, "assign", reviewer)
+    shown = client.get("/review-plans/all/").context["form"].steps
+    assert {name: str(shown[0][name].value()) for name in ("side", "whom")} == {
+        "side": "before", "whom": step["whom"],
+    }  # fmt: skip
+    assert 'value="1 h"' in client.get("/review-plans/all/").content.decode()
+
+
 def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly(admin, signed_in):
     calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] + [[]] * 6)
     client, path = signed_in(admin), f"/review-plans/calendars/{calendar.pk}/"
