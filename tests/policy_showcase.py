@@ -11,7 +11,7 @@ from tests.desk import Browser as Reader
 from tests.desk import Product
 
 FINANCE, CLIENTS = "Finance", "Client leads"
-_OFFICE = {"days": [0, 1, 2, 3, 4], "opens": "08:00", "closes": "18:00", "zone": "Europe/Lisbon"}
+_OFFICE = {"weekly": [*[[[480, 1080]]] * 5, [], []], "zone": "Europe/Lisbon"}
 # Changes that wait: kind, title, before, after, reason.
 _CHANGES = (
     (

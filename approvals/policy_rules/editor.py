@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -111,7 +112,7 @@ class _Editor:
         seen = SeenForm(self.request.POST)
         if not seen.is_valid():
             return self._page(preview=rule, error=seen.first_error(), status=422)
-        stored = rule if self.rule_id else PolicyRule.from_json(rule.as_json() | {"id": new_rule_id()})
+        stored = rule if self.rule_id else replace(rule, id=new_rule_id())
         edits = seen.cleaned_data["edits"]
         try:
             draft = save_rule(actor=self.request.actor, edits=edits, rule=stored)

@@ -13,8 +13,16 @@ from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from policy.calendars.weekly import DAYS, MAX_LINE, NOTE, read_day, write_day
-from policy.rules.conditions import FAMILIES, MOST_RECIPIENTS, MOST_TRIES, ORIGINS, own_word_key, read_entry
-from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES
+from policy.rules.conditions import (
+    FAMILIES,
+    MOST_RECIPIENTS,
+    MOST_TRIES,
+    ORIGINS,
+    Conditions,
+    own_word_key,
+    read_entry,
+)
+from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES, Effects
 from policy.rules.hours import Hours
 from policy.rules.names import choices
 from policy.rules.rules import Names, PolicyRule, RuleError
@@ -46,6 +54,11 @@ _NOTES = {
     "keys": "Those that sent something in the last 30 days, or have an owner.",
 }
 _OF_KEYS = ("mailboxes", "key_owners", "lists")
+# Conditions that are as the form cleans them.
+_AS_TYPED = (
+    *("recipients", "recipients_except", "recipients_from", "first_contact"),
+    *("risk", "amount", "during", "outside", "tries_from"),
+)
 _CHOOSE = {"invalid_choice": "Choose from the list.", "invalid_list": "Choose from the list."}
 _ADDRESSES = "An address, a domain or *.domain on each line."
 
@@ -304,7 +317,7 @@ class RuleForm(SentenceForm):
             self.add_error("expire_number", "A message can wait for a year at most.")
         cleaned["expire_minutes"] = minutes or None
         approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals}
-        cleaned["approvals"] = {str(group): n for group, n in approvals.items() if n}
+        cleaned["approvals"] = {group: n for group, n in approvals.items() if n}
         if sum(approvals.values()) > MOST_APPROVALS:
             self.add_error("approvals_0", f"No more than {MOST_APPROVALS} approvals can be asked for together.")
         if not self.errors:
@@ -315,50 +328,49 @@ class RuleForm(SentenceForm):
                 self.add_error(field, _NOTHING if "asks for nothing" in error.sentence else error.sentence)
         return cleaned
 
-    def _hours(self, name: str, cleaned: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the hours that were chosen or typed, as they are stored; None where none were."""
+    def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
+        """Return the hours that were chosen or typed; None where none were."""
         weekly = []
         for day in range(7):
             try:
-                weekly.append([list(span) for span in read_day(cleaned.get(f"{name}_day{day}") or "")])
+                weekly.append(tuple(read_day(cleaned.get(f"{name}_day{day}") or "")))
             except ValueError as error:
                 self.add_error(f"{name}_day{day}", str(error))
         if calendar := cleaned.get(f"{name}_calendar"):
             if any(weekly):
                 self.add_error(f"{name}_calendar", "Choose a calendar or write hours, not both.")
-            return {"calendar": int(calendar)}
+            return Hours(calendar=int(calendar))
         zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
         if zone is None:
             self.add_error(f"{name}_zone", "This is no time zone. Write one such as Europe/Lisbon, or a city.")
         if not any(weekly) or len(weekly) < 7 or zone is None:
             return None
-        return Hours.from_json({"weekly": weekly, "zone": zone.key}).as_json()
+        return Hours(tuple(weekly), zone.key)
 
     def rule(self, *, rule_id: str) -> PolicyRule:
         """Return the rule that was typed. Raises RuleError for what no rule can say."""
         cleaned = self.cleaned_data
-        when: dict[str, Any] = {name: sorted(cleaned[name]) for name in _LISTS}
-        when |= {name: sorted(map(int, when[name])) for name in _OF_KEYS}
-        when |= {name: list(cleaned[name]) for name in ("recipients", "recipients_except")}
-        when |= {name: cleaned[name] for name in ("first_contact", "risk", "recipients_from", "tries_from")}
-        when |= {"currency": cleaned["currency"].upper(), "during": cleaned["during"], "outside": cleaned["outside"]}
-        when["amount"] = None if cleaned["amount"] is None else str(cleaned["amount"])
+        chosen: dict[str, Any] = {name: frozenset(cleaned[name]) for name in _LISTS}
+        chosen |= {name: frozenset(map(int, chosen[name])) for name in _OF_KEYS}
+        chosen |= {name: cleaned[name] for name in _AS_TYPED}
         then: dict[str, Any] = {name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")}
-        then |= {"reject": cleaned["reject"].strip(), "barred_groups": sorted(map(int, cleaned["barred_groups"]))}
         # The form has one of its hours; what a rule was stored with besides holds as well, and stays.
-        further = [one.as_json() for one in self.stored.then.office_hours[1:]] if self.stored else []
-        then["office_hours"] = [*([cleaned["office"]] if cleaned["office"] else []), *further]
-        return PolicyRule.from_json(
-            {
-                "id": rule_id,
-                "name": " ".join(cleaned["name"].split()),
-                "owner": int(cleaned["owner"]) if cleaned["owner"] else None,
-                "note": cleaned["note"].strip(),
-                "is_on": self.stored.is_on if self.stored else True,
-                "when": when,
-                "then": then,
-            }
-        )
+        further = self.stored.then.office_hours[1:] if self.stored else ()
+        office = (cleaned["office"], *further) if cleaned["office"] else further
+        return PolicyRule(
+            id=rule_id,
+            name=" ".join(cleaned["name"].split()),
+            owner=int(cleaned["owner"]) if cleaned["owner"] else None,
+            note=cleaned["note"].strip(),
+            is_on=self.stored.is_on if self.stored else True,
+            when=Conditions(**chosen, currency=cleaned["currency"].upper()),
+            then=Effects(
+                **then,
+                reject=cleaned["reject"].strip(),
+                barred_groups=frozenset(map(int, cleaned["barred_groups"])),
+                office_hours=tuple(dict.fromkeys(office)),
+            ),
+        ).checked()
 
 
 _NOTHING = "Ask for something: more than one approval, a group, or one of the points below."

@@ -9,14 +9,13 @@ its field in the editor, `approvals/policy_rules/rule_form.py`.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Any
 
 from common.patterns import patterns_for, read_pattern
-from policy.rules.fields import amount, check_fields, flag, positive, text, texts, whole_numbers
 from policy.rules.hours import Calendars, Hours, is_open
 
 # What a message may have come from, and the words for it.
@@ -146,38 +145,6 @@ class Conditions:
     def _asked(self) -> list[tuple[str, "_Check"]]:
         return [(name, check) for name, check in _CHECKS.items() if _is_set(getattr(self, name))]
 
-    @classmethod
-    def from_json(cls, value: object) -> "Conditions":
-        """Return the conditions that `as_json` wrote. Raises ValueError with a sentence."""
-        stored = check_fields(value, cls, "The conditions of a rule")
-        found = cls(
-            mailboxes=whole_numbers(stored, "mailboxes"),
-            key_owners=whole_numbers(stored, "key_owners"),
-            lists=whole_numbers(stored, "lists"),
-            recipients=_patterns(stored, "recipients"),
-            recipients_except=_patterns(stored, "recipients_except"),
-            keys=_keys(stored),
-            first_contact=flag(stored, "first_contact"),
-            risk=text(stored, "risk", most=6, among=RISKS),
-            findings=texts(stored, "findings", most=40),
-            own_words=frozenset(map(own_word_key, texts(stored, "own_words", most=80))),
-            amount=amount(stored, "amount"),
-            currency=text(stored, "currency", most=3).upper(),
-            attachments=texts(stored, "attachments", most=20),
-            recipients_from=positive(stored, "recipients_from", most=MOST_RECIPIENTS),
-            origins=texts(stored, "origins", most=10, among=ORIGINS),
-            during=Hours.from_json(stored["during"]) if stored.get("during") is not None else None,
-            outside=Hours.from_json(stored["outside"]) if stored.get("outside") is not None else None,
-            tries_from=positive(stored, "tries_from", most=MOST_TRIES),
-        )
-        if found.currency and found.amount is None:
-            raise ValueError("A currency says nothing without an amount.")
-        return found
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the conditions as they are stored: only what is asked."""
-        return {one.name: _stored(found) for one in fields(self) if _is_set(found := getattr(self, one.name))}
-
 
 def own_word_key(word: str) -> str:
     """Return an own word in the form in which findings name it: capitals and quotation marks do not count."""
@@ -268,31 +235,12 @@ def entries_of(recipient: str) -> frozenset[str]:
     return frozenset((*entries, f"*.{domain.rpartition('.')[2]}"))
 
 
-def _patterns(stored: Any, name: str) -> tuple[str, ...]:
-    return tuple(sorted({read_entry(one) for one in texts(stored, name, most=320)}))
-
-
 def read_entry(typed: str) -> str:
     """Return an entry of recipients in its one form. Raises ValueError with a sentence."""
     # A whole top-level domain is too much for an allowlist, but not for a rule, which asks for more.
     return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
 
 
-def _keys(stored: Any) -> frozenset[str]:
-    keys = texts(stored, "keys", most=230)
-    if not all(one.partition(":")[0].isdecimal() and one.partition(":")[2] for one in keys):
-        raise ValueError("keys is a list of API keys, each with the key of its connection before it.")
-    return keys
-
-
 def _is_set(value: object) -> bool:
     # An amount of 0 asks for any amount.
     return isinstance(value, Decimal) or (value is not None and value not in (False, "", (), frozenset()))
-
-
-def _stored(value: Any) -> Any:
-    if isinstance(value, Hours):
-        return value.as_json()
-    if isinstance(value, frozenset | tuple):
-        return sorted(value)
-    return str(value) if isinstance(value, Decimal) else value

@@ -3,16 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-from policy.rules.fields import check_fields, flag, positive, text, whole_numbers
 from policy.rules.hours import Hours
 
 # In place of a group: any reviewer of the mailbox.
 ANY_REVIEWER = 0
 MOST_APPROVALS = 20
 MOST_MINUTES = 60 * 24 * 366
-_FLAGS = ("bar_editor", "reauthenticate", "never_in_bulk", "high_risk_page")
 
 
 @dataclass(frozen=True)
@@ -48,34 +45,6 @@ class Effects:
         """Whether nothing is asked beyond one approval of any reviewer."""
         return merged([self]) == Effects()
 
-    @classmethod
-    def from_json(cls, value: object) -> "Effects":
-        """Return the effects that `as_json` wrote. Raises ValueError with a sentence."""
-        stored = check_fields(value, cls, "The effects of a rule")
-        hours = stored.get("office_hours", [])
-        if not isinstance(hours, list):
-            raise ValueError("office_hours is a list of hours.")
-        return cls(
-            approvals=_approvals(stored.get("approvals", {})),
-            barred_groups=whole_numbers(stored, "barred_groups"),
-            **{name: flag(stored, name) for name in _FLAGS},
-            reject=text(stored, "reject", most=300),
-            expire_minutes=positive(stored, "expire_minutes", most=MOST_MINUTES),
-            office_hours=tuple(dict.fromkeys(map(Hours.from_json, hours))),
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the effects as they are stored: only what is asked."""
-        written: dict[str, Any] = {
-            "approvals": {str(group): n for group, n in sorted(self.approvals.items())},
-            "barred_groups": sorted(self.barred_groups),
-            **{name: getattr(self, name) for name in _FLAGS},
-            "reject": self.reject,
-            "expire_minutes": self.expire_minutes,
-            "office_hours": [one.as_json() for one in self.office_hours],
-        }
-        return {name: one for name, one in written.items() if one}
-
 
 def merged(effects: Iterable[Effects]) -> Effects:
     """Return what satisfies all of them: the most of each number, every bar and flag, and the soonest expiry.
@@ -108,16 +77,3 @@ def merged(effects: Iterable[Effects]) -> Effects:
 def is_as_strict(one: Effects, other: Effects) -> bool:
     """Whether whatever satisfies `one` satisfies `other` too."""
     return merged([one, other]) == merged([one])
-
-
-def _approvals(value: object) -> dict[int, int]:
-    if not isinstance(value, Mapping):
-        raise ValueError("approvals says how many each group must give.")
-    found = {}
-    for group, n in value.items():
-        if not str(group).isdecimal() or type(n) is not int or not 1 <= n <= MOST_APPROVALS:
-            raise ValueError(f"A group gives between 1 and {MOST_APPROVALS} approvals.")
-        found[int(group)] = n
-    if sum(found.values()) > MOST_APPROVALS:
-        raise ValueError(f"No more than {MOST_APPROVALS} approvals can be asked for.")
-    return found

@@ -1,80 +1,57 @@
-"""Reads the fields of a stored rule strictly: what is unknown or impossible is an error with a sentence. Pure."""
+"""Rules as JSON and back, by the types of their fields: whatever has another type is an error with a sentence. Pure."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from functools import lru_cache
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
-MOST_VALUES = 500
+
+def as_json(value: Any) -> Any:
+    """Return a value as it is stored: of a dataclass only the fields that are not as they are by default."""
+    if is_dataclass(value):
+        stored = [(one, getattr(value, one.name)) for one in fields(value)]
+        return {one.name: as_json(found) for one, found in stored if found != _default(one)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in sorted(value.items())}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [as_json(one) for one in value]
+    return str(value) if isinstance(value, Decimal) else value
 
 
-def check_fields(value: object, of: type, what: str) -> Mapping[str, Any]:
-    """Return a JSON object that has only fields of this dataclass."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{what} must be a JSON object.")
-    known = {one.name for one in fields(of)}
-    if unknown := sorted(set(map(str, value)) - known):
-        raise ValueError(f"{what} have no field {unknown[0][:40]!a}.")
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a sentence for anything else."""
+    parts = get_args(kind)
+    if NoneType in parts:
+        return None if value is None else from_json(parts[0], value)
+    origin = get_origin(kind)
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        hints = _hints(kind)
+        if unknown := sorted(value.keys() - hints.keys()):
+            raise ValueError(f"There is no field {unknown[0][:40]!a}.")
+        return kind(**{name: from_json(hints[name], one) for name, one in value.items()})
+    if origin is Mapping and isinstance(value, Mapping):
+        return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
+    if origin in (tuple, frozenset) and isinstance(value, list):
+        kinds = parts if origin is tuple and Ellipsis not in parts else [parts[0]] * len(value)
+        return origin(from_json(one, part) for one, part in zip(kinds, value, strict=True))
+    if kind is Decimal and isinstance(value, str):
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            raise ValueError(f"{value[:40]!a} is no amount.") from None
+    if type(value) is not kind:
+        raise ValueError(f"{str(value)[:40]!a} is of another type.")
     return value
 
 
-def flag(stored: Mapping[str, Any], name: str) -> bool:
-    """Return a field that is true or false; false where it is missing."""
-    value = stored.get(name, False)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is either true or false.")
-    return value
-
-
-def text(stored: Mapping[str, Any], name: str, *, most: int, among: Collection[str] | None = None) -> str:
-    """Return a text of at most so many characters; `among` are the only values that it may have, besides none."""
-    value = stored.get(name, "")
-    if not isinstance(value, str) or len(value) > most or "\x00" in value:
-        raise ValueError(f"{name} is a text of at most {most} characters.")
-    if among is not None and value and value not in among:
-        raise ValueError(f"{name} cannot be {value!a}.")
-    return value
-
-
-def texts(stored: Mapping[str, Any], name: str, *, most: int, among: Collection[str] | None = None) -> frozenset[str]:
-    """Return a list of such texts as a set."""
-    return frozenset(text({name: one}, name, most=most, among=among) for one in _list(stored, name) if one != "")
-
-
-def positive(stored: Mapping[str, Any], name: str, *, most: int) -> int | None:
-    """Return a whole number between 1 and `most`; None where it is missing."""
-    value = stored.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or not 1 <= value <= most:
-        raise ValueError(f"{name} is a whole number between 1 and {most}.")
-    return value
-
-
-def whole_numbers(stored: Mapping[str, Any], name: str) -> frozenset[int]:
-    """Return a list of the keys of rows as a set."""
-    values = _list(stored, name)
-    if not all(type(one) is int and 0 < one < 2**63 for one in values):
-        raise ValueError(f"{name} is a list of keys.")
-    return frozenset(values)
-
-
-def amount(stored: Mapping[str, Any], name: str) -> Decimal | None:
-    """Return an amount of money that is stored as a text; None where it is missing."""
-    value = stored.get(name)
-    if value is None:
-        return None
-    try:
-        found = Decimal(value) if isinstance(value, str) else Decimal("NaN")
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite() or not 0 <= found < 10**15:
-        raise ValueError(f"{name} is an amount such as 1000 or 49.90.")
-    return found
-
-
-def _list(stored: Mapping[str, Any], name: str) -> list[Any]:
-    values = stored.get(name, [])
-    if not isinstance(values, list) or len(values) > MOST_VALUES:
-        raise ValueError(f"{name} is a list of at most {MOST_VALUES} values.")
-    return values
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from functools import cached_property
-from typing import Any
 
 from common.time_zones import zone_named
 from policy.calendars import opening
 from policy.calendars.opening import DAY, Calendar, Weekly
-from policy.calendars.weekly import DAYS, clock, write_day
+from policy.calendars.weekly import DAYS, write_day
 
 # The calendars that there are, by their keys.
 Calendars = Mapping[int, Calendar]
-_BLOCK = {"days", "opens", "closes", "zone"}
-_WEEK = {"weekly", "zone"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,18 @@ class Hours:
     zone: str = ""
     calendar: int = 0
 
+    def __post_init__(self) -> None:
+        if self.calendar > 0 and not self.weekly and not self.zone:
+            return
+        if self.calendar or len(self.weekly) != 7 or not any(self.weekly) or zone_named(self.zone) is None:
+            raise ValueError("Hours are those of a calendar, or of seven days in a time zone.")
+        for day in self.weekly:
+            last = -1
+            for begin, end in day:
+                if not last < begin < DAY or not begin < end <= begin + DAY:
+                    raise ValueError("The hours of a day are pairs of minutes, in order.")
+                last = end
+
     @classmethod
     def on(cls, days: Sequence[int], opens: time, closes: time, zone: str) -> "Hours":
         """Return the same hours on some days, 0 for Monday. Where `closes` is not after `opens`, on the next day."""
@@ -33,40 +42,10 @@ class Hours:
         span = ((begin, end if end > begin else end + DAY),)
         return cls(tuple(span if day in days else () for day in range(7)), zone)
 
-    @classmethod
-    def from_json(cls, value: object) -> "Hours":
-        """Return the hours that `as_json` wrote. Raises ValueError with a sentence."""
-        if isinstance(value, Mapping) and set(value) == {"calendar"}:
-            key = value["calendar"]
-            if type(key) is not int or not 0 < key < 2**63:
-                raise ValueError("A calendar is named by its key.")
-            return cls(calendar=key)
-        if not isinstance(value, Mapping) or set(value) not in (_BLOCK, _WEEK):
-            raise ValueError("Hours need a calendar, or days, opens, closes and zone.")
-        zone = zone_named(str(value["zone"]))
-        if zone is None:
-            raise ValueError(f"{str(value['zone'])[:40]!a} is no time zone.")
-        if "weekly" in value:
-            return cls(_weekly(value["weekly"]), zone.key)
-        days = value["days"]
-        if not isinstance(days, list) or not days or not all(type(one) is int and 0 <= one < 7 for one in days):
-            raise ValueError("Hours need at least one day of the week.")
-        return cls.on(days, _time(value["opens"]), _time(value["closes"]), zone.key)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the hours as they are stored; the same hours on some days as they always were."""
-        if self.calendar:
-            return {"calendar": self.calendar}
-        days = [day for day, spans in enumerate(self.weekly) if spans]
-        if len(spans := {self.weekly[day] for day in days}) == 1 and len(found := next(iter(spans))) == 1:
-            opens, closes = (clock(minute % DAY) for minute in found[0])
-            return {"days": days, "opens": opens, "closes": closes, "zone": self.zone}
-        return {"weekly": [[list(span) for span in day] for day in self.weekly], "zone": self.zone}
-
     @cached_property
     def _own(self) -> Calendar:
         zone = zone_named(self.zone)
-        assert zone is not None, "from_json accepts known zones only"
+        assert zone is not None, "others are refused"
         return Calendar("", zone, self.weekly)
 
 
@@ -112,28 +91,3 @@ def _days(days: Sequence[int]) -> str:
     if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
         return "every day" if len(days) == 7 else f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
     return ", ".join(DAYS[day] for day in days)
-
-
-def _weekly(value: object) -> Weekly:
-    """Return the hours of a week, Monday first. Raises ValueError."""
-    wrong = ValueError("Weekly hours are a list of seven days with pairs of minutes, in order.")
-    if not isinstance(value, list) or len(value) != 7:
-        raise wrong
-    for day in value:
-        last = -1
-        for span in day if isinstance(day, list) else [None]:
-            if not isinstance(span, list) or [type(one) for one in span] != [int, int]:
-                raise wrong
-            if not last < span[0] < DAY or not span[0] < span[1] <= span[0] + DAY:
-                raise wrong
-            last = span[1]
-    if not any(value):
-        raise ValueError("Hours need at least one day of the week.")
-    return tuple(tuple((begin, end) for begin, end in day) for day in value)
-
-
-def _time(value: object) -> time:
-    try:
-        return time.fromisoformat(str(value)).replace(second=0, microsecond=0, tzinfo=None)
-    except ValueError:
-        raise ValueError(f"{str(value)[:20]!a} is no time: write it as 09:00.") from None

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from policy.rules.conditions import FAMILIES, ORIGINS, Conditions
-from policy.rules.effects import ANY_REVIEWER, Effects
-from policy.rules.fields import check_fields, positive, text
+from policy.rules.conditions import FAMILIES, ORIGINS, RISKS, Conditions
+from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, Effects
+from policy.rules.fields import as_json, from_json
 from policy.rules.hours import hours_in_words
 
 MOST_RULES = 200
@@ -36,25 +36,27 @@ class PolicyRule:
     def from_json(cls, value: object) -> "PolicyRule":
         """Return the rule that `as_json` wrote. Raises RuleError for unknown fields and impossible values."""
         try:
-            stored = check_fields(value, cls, "A rule")
-            found = cls(
-                id=text(stored, "id", most=20),
-                name=text(stored, "name", most=80).strip(),
-                owner=positive(stored, "owner", most=2**63 - 1),
-                note=text(stored, "note", most=1000),
-                is_on=_is_on(stored),
-                when=Conditions.from_json(stored.get("when", {})),
-                then=Effects.from_json(stored.get("then", {})),
-            )
-        except ValueError as error:
+            found: PolicyRule = from_json(cls, value)
+        except (TypeError, ValueError) as error:
             raise RuleError(str(error)) from None
-        if not found.id.isalnum() or not found.id.isascii():
+        return found.checked()
+
+    def checked(self) -> "PolicyRule":
+        """Return the rule itself. Raises RuleError for what no rule can say."""
+        if not self.id.isalnum() or not self.id.isascii():
             raise RuleError("A rule needs an id of letters and digits.")
-        if not found.name:
+        if not self.name.strip():
             raise RuleError("A rule needs a name.")
-        if found.then.is_empty:
-            raise RuleError(f"“{found.name}” asks for nothing beyond the one approval that is always needed.")
-        return found
+        if self.when.risk not in ("", *RISKS) or not self.when.origins <= ORIGINS.keys():
+            raise RuleError("A condition has a value that it cannot have.")
+        if self.when.currency and self.when.amount is None:
+            raise RuleError("A currency says nothing without an amount.")
+        numbers = self.then.approvals.values()
+        if any(n < 1 for n in numbers) or sum(numbers) > MOST_APPROVALS:
+            raise RuleError(f"Between 1 and {MOST_APPROVALS} approvals can be asked for.")
+        if self.then.is_empty:
+            raise RuleError(f"“{self.name}” asks for nothing beyond the one approval that is always needed.")
+        return self
 
     @property
     def calendars(self) -> set[int]:
@@ -64,15 +66,8 @@ class PolicyRule:
 
     def as_json(self) -> dict[str, Any]:
         """Return the rule as it is stored."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "owner": self.owner,
-            "note": self.note,
-            "is_on": self.is_on,
-            "when": self.when.as_json(),
-            "then": self.then.as_json(),
-        }
+        stored: dict[str, Any] = as_json(self)
+        return stored
 
 
 def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
@@ -229,10 +224,3 @@ def _any_named(names: Mapping[Any, str], keys: Iterable[Any], what: str) -> str:
 
 def _named(names: Mapping[Any, str], key: object, what: str) -> str:
     return names.get(key) or f"{what} {key} (deleted)"
-
-
-def _is_on(stored: Mapping[str, Any]) -> bool:
-    value = stored.get("is_on", True)
-    if not isinstance(value, bool):
-        raise ValueError("is_on is either true or false.")
-    return value

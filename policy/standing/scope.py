@@ -3,13 +3,14 @@
 The opposite of a rule's conditions: those ask for more in doubt, this admits only what is certain to fit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from common.patterns import patterns_for
 from policy.rules.conditions import MessageFacts
+from policy.rules.fields import as_json, from_json
 
 ORIGINS = frozenset({"agent"})
 # So that the sentence of a standing approval can be read.
@@ -91,27 +92,17 @@ class StandingScope:
 
     def as_json(self) -> dict[str, Any]:
         """Return the scope as it is stored."""
-        return vars(self) | {
-            "recipients": list(self.recipients),
-            "sums": {currency: str(value) for currency, value in self.sums},
-        }
+        stored: dict[str, Any] = as_json(self)
+        return stored
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "StandingScope":
+    def from_json(cls, stored: object) -> "StandingScope":
         """Return the scope that `as_json` wrote. Raises ValueError for anything else."""
         try:
-            return cls(
-                connection=int(stored["connection"]),
-                mailbox=int(stored["mailbox"]),
-                key=str(stored["key"]),
-                shape=str(stored["shape"]),
-                recipients=tuple(map(str, stored["recipients"])),
-                sums=tuple((str(currency), Decimal(value)) for currency, value in sorted(stored["sums"].items())),
-                sender_name=str(stored["sender_name"]),
-                reply_to=str(stored["reply_to"]),
-            )
-        except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+            found: StandingScope = from_json(cls, stored)
+        except (TypeError, ValueError) as error:
             raise ValueError("The scope of this standing approval cannot be read.") from error
+        return found
 
 
 def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> str:

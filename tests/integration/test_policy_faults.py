@@ -27,6 +27,8 @@ from people.models import Grant, Person
 from policy.errors import StalePolicy
 from policy.models import DutyTurn, Group, LadderStep, PolicyVersion, ReviewPlan, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies
+from policy.rules.fields import as_json
+from policy.rules.hours import Hours
 from policy.rules.rules import PolicyRule
 from tests.factories import make_connection, make_message, make_person, pending_row
 from tests.integration.deciding import at_once, decide, in_thread, make_due
@@ -165,7 +167,7 @@ def test_hours_of_a_rule_go_by_the_clock_of_the_database(message, reviewer, upst
 def hours_around(at):
     """Return hours of twenty minutes before and after this time, each day."""
     begin, end = at - timedelta(minutes=20), at + timedelta(minutes=20)
-    return {"days": list(range(7)), "opens": f"{begin:%H:%M}", "closes": f"{end:%H:%M}", "zone": "UTC"}
+    return as_json(Hours.on(range(7), begin.time(), end.time(), "UTC"))
 
 
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):

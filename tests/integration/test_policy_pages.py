@@ -1,6 +1,7 @@
 """The pages of the policy: drafts, the editor, activating, groups, the playground, and two admins at one moment."""
 
 import re
+from datetime import time
 
 import pytest
 from django.urls import reverse
@@ -11,6 +12,8 @@ from mirror.models import Mailbox, Message
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import activate_draft, begin_draft, policies, rules_in, save_rule
 from policy.rules.drafts import ACTS, arranged
+from policy.rules.fields import as_json
+from policy.rules.hours import Hours
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, RuleError, as_sentence, rules_from_json
@@ -82,7 +85,7 @@ def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed
 def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signed_in, connection):
     calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
     box, group = Mailbox.objects.get(), Group.objects.create(name="Finance")
-    hours = {"days": [0, 4], "opens": "08:00", "closes": "17:30", "zone": "Europe/Lisbon"}
+    hours = as_json(Hours.on((0, 4), time(8), time(17, 30), "Europe/Lisbon"))
     when = {
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
         "recipients": ["acme.com", "*.gov"], "recipients_except": ["ana@acme.com"], "first_contact": True,

@@ -16,6 +16,7 @@ from policy.models import KeyOwner, WorkCalendar
 from policy.rules.conditions import Conditions
 from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.evaluation import required
+from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours
 from policy.rules.lookups import lookups_for
 from policy.rules.rules import PolicyRule
@@ -89,8 +90,8 @@ def of_rules(rows):
         ("recipients_except", ["ana@acme.com", "evil.io"]), ("recipients_from", 2), ("risk", "notice"),
         ("risk", "high"), ("findings", ["payment_details"]), ("attachments", ["document"]), ("own_words", ["tulip"]),
         ("origins", ["discord"]), ("origins", ["edit"]), ("origins", ["agent"]), ("amount", "0"), ("amount", "99"),
-        ("amount", "1000"), ("tries_from", 2), ("during", OFFICE.as_json()), ("during", NIGHT.as_json()),
-        ("outside", OFFICE.as_json()), ("first_contact", True), ("during", {"calendar": rows["calendar"]}),
+        ("amount", "1000"), ("tries_from", 2), ("during", as_json(OFFICE)), ("during", as_json(NIGHT)),
+        ("outside", as_json(OFFICE)), ("first_contact", True), ("during", {"calendar": rows["calendar"]}),
         ("outside", {"calendar": rows["calendar"]}), ("outside", {"calendar": 2**40}),
     ]  # fmt: skip
     when = st.lists(st.sampled_from(asked), max_size=2).map(dict)
@@ -106,7 +107,7 @@ def of_rules(rows):
     rule = st.tuples(when, then, st.booleans())
     return st.lists(rule, max_size=4).map(
         lambda found: [
-            PolicyRule(f"r{place}", "Rule", is_on=is_on, when=Conditions.from_json(asked), then=then)
+            PolicyRule(f"r{place}", "Rule", is_on=is_on, when=from_json(Conditions, asked), then=then)
             for place, (asked, then, is_on) in enumerate(found)
         ]
     )

@@ -66,7 +66,7 @@ def the_use():
 def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(past, admin, reviewer, connection):
     [found] = record.proposals(fresh(admin))
     evidence = found.evidence
-    assert (evidence.messages, evidence.approved, evidence.people, evidence.median) == (24, 24, 2, 9.0)
+    assert (evidence.messages, evidence.approved, evidence.median) == (24, 24, 9.0)
     assert found.scope.recipients == ("dana@northwind.example",)
     assert [(currency, str(value)) for currency, value in found.scope.sums] == [("EUR", "40.23")]
     assert "Messages of the API key Refund bot from" in found.sentence

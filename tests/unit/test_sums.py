@@ -13,6 +13,7 @@ from demo.messages.message import blanks, fill_in
 from demo.messages.support import SUPPORT
 from policy.rules.conditions import Conditions, MessageFacts
 from policy.rules.facts import amounts_in, stored_facts
+from policy.rules.fields import from_json
 from rendering.render import parse_content
 from risk.sums import MOST_READ, read_sums, sums_of
 from tests.linear import is_linear
@@ -162,7 +163,7 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
     amounts, unread = facts(html=html)
     assert amounts is None
     assert unread
-    asked = Conditions.from_json({"amount": "100000", "currency": "USD"})
+    asked = from_json(Conditions, {"amount": "100000", "currency": "USD"})
     assert asked.apply_to(MessageFacts(1, NOON, amounts=amounts))
 
 
