@@ -55,20 +55,18 @@ _BREAKS_OUT = frozenset(
 )
 # Elements whose words only some recipients see, or elsewhere.
 _BY_ITSELF = {
-    **dict.fromkeys(("datalist", "rp", "details", "slot"), Harm("hide it")),
-    # What follows may be taken for a part of these.
-    **dict.fromkeys(("template", "select", "frameset", "math"), Harm("hide it", reaches=True)),
+    **dict.fromkeys("datalist rp details slot template select frameset math".split(), "hide it"),
+    **dict.fromkeys("object applet video audio canvas meter progress".split(), "hide it"),
+    **dict.fromkeys("option optgroup noscript comment xml".split(), "hide it"),
     # New ones, which draw something of their own in its place.
-    **dict.fromkeys(("geolocation", "permission", "fencedframe", "portal", "model"), Harm("hide it")),
-    "dialog": Harm("cover other words", reaches=True),
-    **dict.fromkeys(("object", "applet", "video", "audio", "canvas", "meter", "progress"), Harm("hide it")),
-    **dict.fromkeys(("option", "optgroup", "noscript", "comment", "xml"), Harm("hide it")),
-    **dict.fromkeys(("marquee", "legend", "bdo", "rt"), Harm("move it")),
-    "textarea": Harm("cut it off"),
-    "plaintext": Harm("cut it off"),
-    # Outlook draws its own kind of drawing.
-    **dict.fromkeys(("svg", "v:"), Harm("cover other words", reaches=True)),
+    **dict.fromkeys("geolocation permission fencedframe portal model".split(), "hide it"),
+    **dict.fromkeys(("marquee", "legend", "bdo", "rt"), "move it"),
+    **dict.fromkeys(("textarea", "plaintext"), "cut it off"),
+    # Outlook draws its own kind of drawing ("v:").
+    **dict.fromkeys(("dialog", "svg", "v:"), "cover other words"),
 }
+# What follows may be taken for a part of these.
+_REACHING = frozenset("template select frameset math dialog svg v:".split())
 _LABELS = ("alt", "title", "aria-label")
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 _LIST_TYPES = {"1": "decimal", "a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman"}
@@ -107,7 +105,7 @@ class Styled:
     unsure: Choices = field(default_factory=dict)
     dark: Values = field(default_factory=Values)
     dark_unsure: Choices = field(default_factory=dict)
-    harms: tuple[tuple[str, Harm], ...] = ()
+    harms: tuple[Harm, ...] = ()
     # Whether a style displays it, where it is not displayed otherwise.
     shows: bool = False
     has_dark_scheme: bool = False
@@ -291,9 +289,9 @@ class _Reader:
         harms = dict.fromkeys(_harms(name, attributes, declared, held, unsure))
         if not self.is_standard and name not in _GROWING | {"html", "body"}:
             high = [one for one in declared if one.name == "height" and one.value.endswith("%")]
-            harms |= {(f"height: {one.value}", Harm("cut it off", reaches=True)): None for one in high}
+            harms |= {Harm(f"height: {one.value}", "cut it off", reaches=True): None for one in high}
         if self.not_in_outlook:
-            harms[("only for others than Outlook", Harm("hide it"))] = None
+            harms[Harm("only for others than Outlook", "hide it")] = None
         dark_unsure = _by_name(rule for rule in rules if rule.dark and not rule.sure)
         return Styled(
             held=held,
@@ -450,9 +448,9 @@ class _Reader:
             boxes = [one for one in styled.held if one.startswith(("margin", "padding", "border", "width"))]
             if name not in ("wbr", "img", "image", "area", "hr") and (boxes or styled.unsure):
                 self._left_out(f"a box of its own (of <{name}>)", "cover other words")
-            for how, harm in styled.harms:
+            for harm in styled.harms:
                 if harm.reaches:
-                    self._left_out(f"{how} (of <{name}>)", harm.does)
+                    self._left_out(f"{harm.how} (of <{name}>)", harm.does)
 
     def _pass_over_meta(self, content: str, said: Values) -> None:
         if said["http-equiv"] == "refresh":
@@ -623,7 +621,7 @@ _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".sp
 
 def _harms(
     name: str, attributes: Values, declared: Sequence[Declaration], held: Values, unsure: Choices
-) -> list[tuple[str, Harm]]:
+) -> list[Harm]:
     """Return what the attributes and declarations of an element could do to words, each with how it is written."""
     found = []
     values = defaultdict(set)
@@ -640,41 +638,41 @@ def _harms(
         if indent is not None and is_box and -min(inset, _MOST_HANGING) <= indent < 0:
             # The number of a list stands before its item.
             continue
-        found.append((f"{one.name}: {one.value[:80]}", harm))
-    if (harm := _BY_ITSELF.get("v:" if name.startswith("v:") else name)) and not (
-        name == "details" and "open" in attributes and "name" not in attributes
-    ):
-        found.append((f"inside <{name}>", harm))
+        found.append(harm)
+    kind = "v:" if name.startswith("v:") else name
+    is_open = name == "details" and "open" in attributes and "name" not in attributes
+    if kind in _BY_ITSELF and not is_open:
+        found.append(Harm(f"inside <{name}>", _BY_ITSELF[kind], reaches=kind in _REACHING))
     for attribute in ("hidden", "popover", "autofocus"):
         if attribute in attributes:
-            found.append((f"{attribute} attribute", Harm("hide it", reaches=attribute == "autofocus")))
+            found.append(Harm(f"{attribute} attribute", "hide it", reaches=attribute == "autofocus"))
     if attributes["background"].strip():
-        found.append(("a picture behind the words", Harm("hide it")))
+        found.append(Harm("a picture behind the words", "hide it"))
     for attribute, most in (("cellspacing", 30), ("cellpadding", 30), ("border", 20)):
         if attribute_length(attributes[attribute]) > most:
-            harm = Harm("move it", reaches=attribute == "border")
-            found.append((f"{attribute}={attributes[attribute][:20]}", harm))
+            how = f"{attribute}={attributes[attribute][:20]}"
+            found.append(Harm(how, "move it", reaches=attribute == "border"))
     if name in ("td", "th") and not all(_is_usual(name, Declaration("max-width", one)) for one in values["max-width"]):
-        found.append(("a cell that is narrower than its words", Harm("cover other words", reaches=True)))
+        found.append(Harm("a cell that is narrower than its words", "cover other words", reaches=True))
     if name in _PARTS_OF_TABLES and values["display"] & _NO_TABLE:
-        found.append((f"another display of <{name}>", Harm("move it", reaches=True)))
+        found.append(Harm(f"another display of <{name}>", "move it", reaches=True))
     if any(one.name.startswith("overflow") and one.value != "visible" for one in declared):
         radius = [length(one.value) for one in declared if one.name.endswith("radius")]
         if any(one is None or one > 16 for one in radius):
-            found.append(("round corners that cut off", Harm("cut it off")))
+            found.append(Harm("round corners that cut off", "cut it off"))
     if "shadowrootmode" in attributes or (name == "object" and "data" in attributes):
-        found.append((f"another content of <{name}>", Harm("change it", reaches=True)))
+        found.append(Harm(f"another content of <{name}>", "change it", reaches=True))
     if name == "html" and not all(map(_is_usual_size, values["font"] | values["font-size"])):
-        found.append(("another size for all lengths", Harm("move it")))
+        found.append(Harm("another size for all lengths", "move it"))
     if name in ("html", "body") and values["display"] - {"block"}:
-        found.append((f"another display of <{name}>", Harm("move it")))
+        found.append(Harm(f"another display of <{name}>", "move it"))
     is_fixed = "fixed" in values["table-layout"]
     if is_fixed and (name != "table" or "table-layout" in unsure):
-        found.append(("table-layout: fixed", Harm("cover other words")))
+        found.append(Harm("table-layout: fixed", "cover other words"))
     if name == "table" and is_fixed and any(0 < (length(one) or 0.0) < 200 for one in values["width"]):
-        found.append(("columns that are narrower than their words", Harm("cut it off")))
+        found.append(Harm("columns that are narrower than their words", "cut it off"))
     if name == "img" and attributes.get("srcset"):
-        found.append(("another picture for other screens (srcset)", Harm("change it", reaches=True)))
+        found.append(Harm("another picture for other screens (srcset)", "change it", reaches=True))
     return found
 
 

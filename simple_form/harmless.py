@@ -51,8 +51,9 @@ def attribute_length(value: str) -> float:
 
 
 class Harm(NamedTuple):
-    """What a declaration may do, and whether to the words of other elements too."""
+    """How something may do what to words, and whether to those of other elements too."""
 
+    how: str
     does: str
     reaches: bool = False
 
@@ -409,4 +410,4 @@ def harm_of(name: str, value: str) -> Harm | None:
     elif _HARMLESS.fullmatch(plain) or (plain.startswith("mso-") and _is_of_office(plain, value)):
         return None
     does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
-    return Harm(does, reaches=not _OWN.match(plain))
+    return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN.match(plain))

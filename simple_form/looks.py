@@ -168,8 +168,9 @@ def look_of_page(tree: Tree) -> Look:
     return Look(dark=_DARK) if tree.has_dark_scheme else Look()
 
 
-def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: bool) -> Look:
+def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Look:
     """Return how words in an element look, from how they look around it."""
+    name = element.name
     styled = element.styled
     held = styled.held
     size = above.size * SCALES.get(name, 1.0)
@@ -236,7 +237,7 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         other_lines=tuple(lines) or (() if "line-height" in held else above.other_lines),
         light=light,
         dark=dark,
-        room=_room(styled, name, above, size),
+        room=_room(element, above, size),
         is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
         is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
         clip=clip,
@@ -245,19 +246,19 @@ def look_of(element: Element, name: str, above: Look, tree: Tree, *, is_block: b
         keeps_blanks=held["white-space"].startswith("pre")
         or (above.keeps_blanks and "white-space" not in held),
         opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
-        inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element, name),
+        inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element),
         spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
         is_hanging=_is_hanging(styled, above),
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
         struck=above.struck + is_struck,
         lined=max(above.lined, size) if is_lined else above.lined,
-        aligned=_aligned(element, above, name),
+        aligned=_aligned(element, above),
         rounded=_rounded(styled) if back or other_backs else above.rounded,
         is_gone=above.is_gone or held["display"] == "none" or "hidden" in element.attributes,
         is_flex=is_row(styled),
         is_in_row=above.is_in_row or above.is_flex,
-        is_turned=above.is_turned or (not above.is_right_to_left and _turns_lines(styled, name)),
+        is_turned=above.is_turned or (not above.is_right_to_left and _turns_lines(element)),
         clip_inset=above.clip_inset if clip == above.clip else above.inset,
     )
 
@@ -303,11 +304,11 @@ def _rounded(styled: Styled) -> int | None:
     return most if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
 
 
-def _usual_inset(element: Element, name: str) -> float:
+def _usual_inset(element: Element) -> float:
     """Return how far browsers indent what no style indents, and what the attributes of a table add, in pixels."""
-    if name in INDENTING or name == "fieldset":
+    if element.name in INDENTING or element.name == "fieldset":
         return 0.0 if element.styled.held.keys() & {"margin-left", "padding-left"} else 40.0
-    if name != "table":
+    if element.name != "table":
         return 0.0
     return sum(2 * attribute_length(element.attributes[one]) for one in ("cellpadding", "cellspacing", "border"))
 
@@ -316,9 +317,9 @@ def _both(styled: Styled, name: str) -> tuple[str, ...]:
     return (*styled.unsure.get(name, ()), *styled.dark_unsure.get(name, ()))
 
 
-def _turns_lines(styled: Styled, name: str) -> bool:
+def _turns_lines(element: Element) -> bool:
     """Whether lines of a part of the page are written from right to left; of the whole page, one can scroll there."""
-    return name not in ("html", "body") and "rtl" in styled.all_of("direction")
+    return element.name not in ("html", "body") and "rtl" in element.styled.all_of("direction")
 
 
 def _is_hanging(styled: Styled, above: Look) -> bool:
@@ -353,19 +354,20 @@ def _is_one_line(styled: Styled, above: Look) -> bool:
     return above.is_one_line and not wraps and not white_spaces
 
 
-def _aligned(element: Element, above: Look, name: str) -> str:
+def _aligned(element: Element, above: Look) -> str:
     align = element.styled.held.get("text-align")
     if align is None:
-        return "" if name == "table" else above.aligned
-    is_old = name == "center" or element.attributes["align"].strip().lower() == align
+        return "" if element.name == "table" else above.aligned
+    is_old = element.name == "center" or element.attributes["align"].strip().lower() == align
     return align if is_old else ""
 
 
-def _room(styled: Styled, name: str, above: Look, size: float) -> float | None:
+def _room(element: Element, above: Look, size: float) -> float | None:
     """Return how much room words have in pixels, where it is said; a cell is as wide as what is in it."""
-    held = styled.held
+    name = element.name
+    styled = element.styled
     if name in ("td", "th") and above.is_fixed:
-        return length(held["width"])
+        return length(styled.held["width"])
     if name in ("td", "th", "table"):
         return above.room
     widths = _widths(styled, above.room or _WIDEST, _LARGE_SHARE)

@@ -58,7 +58,7 @@ class Open:
     tag: str
     look: Look
     slot: int
-    harms: list[tuple[str, Harm]]
+    harms: list[Harm]
     text: list[str] = field(default_factory=list)
     known: int = 0
     rtl_slot: int = -1
@@ -172,7 +172,7 @@ class Place:
         elif "clear" in element.styled.held or one.name in ("td", "th"):
             self.floats = [other for other in self.floats if other in self.stack]
 
-    def too_wide(self, text: str, look: Look) -> tuple[str, Harm] | None:
+    def too_wide(self, text: str, look: Look) -> Harm | None:
         """Return what happens to words that are wider than the box they are in."""
         is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
         is_whole = look.is_one_line or is_pre
@@ -190,128 +190,127 @@ class Place:
         if (cell := self.cell()) is not None:
             cell.widest = max(cell.widest, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
-            return PUSHED, Harm("move it")
+            return Harm(PUSHED, "move it")
         if self.cell() is None and widest > _NARROW_WINDOW - max(look.inset, 0.0) and look.is_lost_outside():
-            return "words beside their background", Harm("hide it")
+            return Harm("words beside their background", "hide it")
         if look.room is not None and widest > look.room:
-            return "a word that is wider than its box", Harm("move it")
+            return Harm("a word that is wider than its box", "move it")
         lost = look.inset - look.clip_inset
         if look.clip is not None and lost + least > look.clip:
-            return "overflow around it", Harm("cut it off")
+            return Harm("overflow around it", "cut it off")
         if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
-            return "a line from right to left that leaves the window", Harm("cut it off")
+            return Harm("a line from right to left that leaves the window", "cut it off")
         if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
-            return "a line that does not break in a row", Harm("move it")
+            return Harm("a line that does not break in a row", "move it")
         return None
 
-    def harms(
-        self, element: Element, name: str, look: Look, above: Look, *, is_block: bool
-    ) -> Iterator[tuple[str, Harm]]:
+    def harms(self, element: Element, look: Look, above: Look, *, is_block: bool) -> Iterator[Harm]:
         """Yield what an element could do here."""
+        name = element.name
         if above.is_gone:
             return
-        for how, harm in element.styled.harms:
+        for harm in element.styled.harms:
             # A float to the left that stays where it is written: at the beginning of a line.
-            is_in_place = how == "float: left" and not self.has_words
+            is_in_place = harm.how == "float: left" and not self.has_words
             # What is in a box that cuts off is looked at by itself.
-            is_cutting = how in _CUTTING and not look.is_one_line and not above.is_flex
+            is_cutting = harm.how in _CUTTING and not look.is_one_line and not above.is_flex
             if not is_in_place and not is_cutting:
-                yield how, harm
-        yield from _unsure_harms(element, name)
+                yield harm
+        yield from _unsure_harms(element)
         displays = element.styled.all_of("display")
         is_apart = any(one in INLINE_BOXES for one in displays) or name in _APART or "float" in element.styled.held
         yield from self._of_margins(element, look, above, is_block)
-        yield from self._of_widths(element, name, look, above, is_apart)
+        yield from self._of_widths(element, look, above, is_apart)
         yield from self._of_backgrounds(element, look, is_block)
-        yield from self._of_cells(element, name, look)
-        yield from self._from_right_to_left(element, name, look, above, is_block, is_apart)
+        yield from self._of_cells(element, look)
+        yield from self._from_right_to_left(element, look, above, is_block, is_apart)
         yield from self._moved_in_table(name)
         is_part = above.is_flex or any(one not in ("block", "inline", "list-item", "none") for one in displays)
         if above.is_hanging and (is_apart or is_part):
-            yield "text-indent around it", Harm("cover other words")
+            yield Harm("text-indent around it", "cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
-            yield "several <sub> or <sup> in each other", Harm("move it", reaches=True)
+            yield Harm("several <sub> or <sup> in each other", "move it", reaches=True)
 
-    def _of_margins(self, element: Element, look: Look, above: Look, is_block: bool) -> Iterator[tuple[str, Harm]]:
+    def _of_margins(self, element: Element, look: Look, above: Look, is_block: bool) -> Iterator[Harm]:
         if self.add_pulled(element):
-            yield "margins below zero", Harm("move it", reaches=True)
+            yield Harm("margins below zero", "move it", reaches=True)
         if not is_block:
             self.pushed += around_of(element.styled, look.size, BESIDE)
             if self.pushed > (FAR if above.clip is None else above.clip):
-                yield "it pushes words out of sight", Harm("move it", reaches=True)
+                yield Harm("it pushes words out of sight", "move it", reaches=True)
 
-    def _of_widths(
-        self, element: Element, name: str, look: Look, above: Look, is_apart: bool
-    ) -> Iterator[tuple[str, Harm]]:
+    def _of_widths(self, element: Element, look: Look, above: Look, is_apart: bool) -> Iterator[Harm]:
+        name = element.name
         styled = element.styled
         widest = styled.largest("width", "min-width")
         if look.room is not None and above.room is not None and look.room > above.room + 1:
-            yield "it is wider than what it lies in", Harm("move it")
+            yield Harm("it is wider than what it lies in", "move it")
         is_cut = look.clip is not None and look.is_flex
         if is_cut or (above.clip is not None and widest > above.clip):
-            yield "overflow around it", Harm("cut it off")
+            yield Harm("overflow around it", "cut it off")
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
-            yield "a box from right to left that leaves the window", Harm("cut it off")
+            yield Harm("a box from right to left that leaves the window", "cut it off")
         if above.is_one_line and is_apart:
-            yield "boxes on a line that does not break", Harm("cut it off", reaches=True)
+            yield Harm("boxes on a line that does not break", "cut it off", reaches=True)
         if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
-            yield "narrow parts of a row", Harm("cover other words")
-        yield from self._of_rows(element, name, look, above)
+            yield Harm("narrow parts of a row", "cover other words")
+        yield from self._of_rows(element, look, above)
         if (cell := self.cell()) is not None and (name == "table" or name not in _PARTS):
             cell.extent = max(cell.extent, widest)
         if name in ("td", "th"):
             self.table().extent += styled.largest("min-width")
         if widest > _NARROW_WINDOW - above.inset and above.is_lost_outside() and cell is None:
-            yield "a box beside its background", Harm("hide it")
+            yield Harm("a box beside its background", "hide it")
         if name == "table" and look.is_fixed and look.is_in_row:
-            yield "table-layout: fixed in a row", Harm("cover other words")
+            yield Harm("table-layout: fixed in a row", "cover other words")
 
-    def _of_rows(self, element: Element, name: str, look: Look, above: Look) -> Iterator[tuple[str, Harm]]:
+    def _of_rows(self, element: Element, look: Look, above: Look) -> Iterator[Harm]:
         """Yield what the parts of a row could do that are no cells of a table."""
-        is_cell = "table-cell" in element.styled.all_of("display") and name not in _PARTS
+        is_cell = "table-cell" in element.styled.all_of("display") and element.name not in _PARTS
         if not above.is_flex and not is_cell:
             return
         row = self.stack[-1]
         row.row_parts += 1
         is_wide = around_of(element.styled, look.size, BESIDE) > _MOST_AROUND or element.styled.all_of("min-width")
         if row.row_parts > _MOST_PARTS or is_wide:
-            yield "a row that is wider than the window", Harm("move it", reaches=True)
+            yield Harm("a row that is wider than the window", "move it", reaches=True)
         if above.is_flex and above.is_lost_outside():
-            yield "a row beside its background", Harm("hide it")
+            yield Harm("a row beside its background", "hide it")
 
-    def _of_backgrounds(self, element: Element, look: Look, is_block: bool) -> Iterator[tuple[str, Harm]]:
+    def _of_backgrounds(self, element: Element, look: Look, is_block: bool) -> Iterator[Harm]:
         if "background-color" not in element.styled.held:
             return
         if not is_block and look.is_crowded():
-            yield "a background that is higher than its line", Harm("cover other words", reaches=True)
+            yield Harm("a background that is higher than its line", "cover other words", reaches=True)
         if is_block:
             colours = [colour for one in self.floats if one not in self.stack for colour in one.look.light.colours]
             if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.light.backs):
-                yield "words that float over its background", Harm("hide it", reaches=True)
+                yield Harm("words that float over its background", "hide it", reaches=True)
 
-    def _of_cells(self, element: Element, name: str, look: Look) -> Iterator[tuple[str, Harm]]:
-        if name not in ("td", "th"):
+    def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
+        if element.name not in ("td", "th"):
             return
         styled = element.styled
         if any(one != "table-cell" for one in styled.all_of("display")) and self.table().spans_rows:
-            yield "a cell of another kind beside one of several rows", Harm("move it", reaches=True)
+            yield Harm("a cell of another kind beside one of several rows", "move it", reaches=True)
         is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
         is_wide = any((length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in styled.all_of("width"))
         if is_wide or around_of(styled, look.size, BESIDE) > _MOST_AROUND:
             self.table().is_uneven = True
         if look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
-            yield "columns that are narrower than their words", Harm("cover other words", reaches=is_narrow)
+            yield Harm("columns that are narrower than their words", "cover other words", reaches=is_narrow)
 
     def _from_right_to_left(
-        self, element: Element, name: str, look: Look, above: Look, is_block: bool, is_apart: bool
-    ) -> Iterator[tuple[str, Harm]]:
+        self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
+    ) -> Iterator[Harm]:
+        name = element.name
         if look.is_right_to_left and look.is_flex and name != "table":
-            yield "a row from right to left", Harm("move it")
+            yield Harm("a row from right to left", "move it")
         if look.is_right_to_left and (name == "pre" or "text-indent" in element.styled.held):
-            yield "a line from right to left that begins elsewhere", Harm("cut it off")
+            yield Harm("a line from right to left that begins elsewhere", "cut it off")
         held = element.styled.held
         if not is_block and "dir" not in element.attributes and held.keys() & {"direction", "unicode-bidi"}:
-            yield "another direction of words on a line", Harm("move it")
+            yield Harm("another direction of words on a line", "move it")
         if not above.is_right_to_left:
             return
         is_part = (is_apart and name != "table") or look.is_flex or bool(element.styled.all_of("display"))
@@ -319,7 +318,7 @@ class Place:
         # A block that stands on a line is a part of it by itself, and so is what stands beside it.
         self.parts += 2 if "inline" in element.styled.all_of("display") and name not in _ON_LINES else is_part
         if name == "bdi":
-            yield "<bdi> among words from right to left", Harm("move it")
+            yield Harm("<bdi> among words from right to left", "move it")
 
     def add_pulled(self, element: Element) -> bool:
         """Add up margins below zero, and return whether these pull something over something else."""
@@ -338,7 +337,7 @@ class Place:
             return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
         return 0
 
-    def beside_box(self, cell: Open) -> Iterator[tuple[str, Harm]]:
+    def beside_box(self, cell: Open) -> Iterator[Harm]:
         """Yield what happens to words of a cell whose row is wider than the window."""
         table = self.table()
         table.widest += cell.widest
@@ -349,10 +348,10 @@ class Place:
         table.longest = max(table.longest, cell.widest)
         is_narrow = table.is_uneven or table.longest > _NARROW_WINDOW / table.cells
         if cell.look.is_fixed and table.cells > 1 and is_narrow:
-            yield "a word that is wider than its column", Harm("cover other words")
+            yield Harm("a word that is wider than its column", "cover other words")
         table.widest += 2 * table.padding
         if table.extent > _MOST_PUSHED:
-            yield "a row that pushes words out of sight", Harm("move it")
+            yield Harm("a row that pushes words out of sight", "move it")
         table.extent += max(cell.extent, cell.widest, _LEAST_CELL) + 2 * table.padding + cell.around + table.spacing
         around = self.stack[: self.stack.index(table)]
         outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
@@ -360,12 +359,12 @@ class Place:
             outer.extent = max(outer.extent, table.extent)
         look = table.look
         if look.clip is not None and look.inset - look.clip_inset + table.extent > look.clip:
-            yield "overflow around it", Harm("cut it off")
+            yield Harm("overflow around it", "cut it off")
         if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
-            yield "overflow around it", Harm("cut it off")
+            yield Harm("overflow around it", "cut it off")
             table.widest = -inf
         elif table.widest > room:
-            yield "a row that is wider than the window", Harm("cut it off")
+            yield Harm("a row that is wider than the window", "cut it off")
             # Once for each row.
             table.widest = -inf
 
@@ -378,7 +377,7 @@ class Place:
         """Return the table around this place; the page where there is none."""
         return next((one for one in reversed(self.stack) if one.name == "table"), self.stack[0])
 
-    def _moved_in_table(self, name: str) -> Iterator[tuple[str, Harm]]:
+    def _moved_in_table(self, name: str) -> Iterator[Harm]:
         """Yield what moves a part of a table: its head and caption are drawn first, its foot last."""
         if name not in ("caption", "thead", "tfoot", "tbody", "tr"):
             return
@@ -386,25 +385,25 @@ class Place:
         if table is None:
             return
         if name in ("caption", "thead") and table.has_rows:
-            yield f"<{name}> behind rows of its table", Harm("move it")
+            yield Harm(f"<{name}> behind rows of its table", "move it")
         if name in ("tbody", "tr") and table.has_foot and self.stack[-1].name != "tfoot":
-            yield "rows behind the foot of their table", Harm("move it")
+            yield Harm("rows behind the foot of their table", "move it")
         table.has_rows = table.has_rows or name in ("tbody", "tr", "tfoot")
         table.has_foot = table.has_foot or name == "tfoot"
 
 
-def _unsure_harms(element: Element, name: str) -> Iterator[tuple[str, Harm]]:
+def _unsure_harms(element: Element) -> Iterator[Harm]:
     """Yield what values could do that may hold."""
     unsure = element.styled.unsure
     if "fixed" in unsure.get("table-layout", ()):
-        yield "table-layout: fixed", Harm("cover other words")
+        yield Harm("table-layout: fixed", "cover other words")
     if "rtl" in unsure.get("direction", ()):
-        yield "direction: rtl", Harm("move it")
-    if "inline" in unsure.get("display", ()) and name in BLOCKS:
-        yield "display: inline", Harm("hide it", reaches=True)
+        yield Harm("direction: rtl", "move it")
+    if "inline" in unsure.get("display", ()) and element.name in BLOCKS:
+        yield Harm("display: inline", "hide it", reaches=True)
     for one in _TALL:
-        if name not in BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
-            yield f"{one} of words on a line", Harm("cover other words", reaches=True)
+        if element.name not in BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
+            yield Harm(f"{one} of words on a line", "cover other words", reaches=True)
 
 
 def has_right(text: str) -> bool:

@@ -91,15 +91,15 @@ class _Writer:
 
     def write(self) -> SimpleForm:
         look = look_of_page(self.tree)
-        harms: list[tuple[str, Harm]] = []
+        harms: list[Harm] = []
         beside: tuple[Colour, ...] = ()
         for part in self.tree.page:
-            look = look_of(part, part.name, look, self.tree, is_block=True)
+            look = look_of(part, look, self.tree, is_block=True)
             harms += part.styled.harms
             if part.name == "html" and part.styled.all_of("background-color"):
                 beside = look.light.backs
         if any(contrast(over(one, back), back) < UNREADABLE for one in look.light.colours for back in beside):
-            harms.append(("a background beside the page", Harm("hide it")))
+            harms.append(Harm("a background beside the page", "hide it"))
         look = look._replace(page_back=look.light.backs[0], page_colours=(BLACK, *look.light.colours))
         page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
         style = self._style(page, self.tree.page[1], look, Look())
@@ -152,9 +152,9 @@ class _Writer:
             self._note_pulled(element)
             if (cell := self.place.cell()) is not None:
                 cell.extent = max(cell.extent, element.styled.pixels("width"))
-            for how, harm in element.styled.harms:
+            for harm in element.styled.harms:
                 if harm.reaches:
-                    self._add(Change(f"{how} (of a line)", harm.does))
+                    self._add(Change(f"{harm.how} (of a line)", harm.does))
             self.out.append(f"<{written}>")
             self.place.has_words = False
         else:
@@ -162,17 +162,17 @@ class _Writer:
 
     def _open(self, element: Element, written: str, marks: Values) -> None:
         above = self.place.stack[-1].look
-        name = element.name if element.name else written
+        name = element.name
         tag = self._tag(name, written, above, element.styled.held)
         target = self._target(element.attributes["href"]) if tag == "a" else ""
         tag = "span" if tag == "a" and not target else tag
         display = element.styled.held["display"]
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
-        look = look_of(element, name, above, self.tree, is_block=is_block or display in INLINE_BOXES)
+        look = look_of(element, above, self.tree, is_block=is_block or display in INLINE_BOXES)
         columns = self.place.part_of_table(name, marks)
-        one = Open(name, tag, look, -1, [*self.place.harms(element, name, look, above, is_block=is_block)])
+        one = Open(name, tag, look, -1, [*self.place.harms(element, look, above, is_block=is_block)])
         if columns and str(columns) != marks.get("colspan", "1"):
-            one.harms.append(("cells that lie over each other", Harm("cover other words")))
+            one.harms.append(Harm("cells that lie over each other", "cover other words"))
             marks = Values({**marks, "colspan": str(columns)})
         one.is_block = is_block
         one.is_first = not self.has_words
@@ -185,7 +185,7 @@ class _Writer:
         one.spacing += max((length(a) or 0.0 for a in held.get("border-spacing", "0").split()), default=0.0)
         one.names = self.place.stack[-1].names | element.names
         if element.around is not None and element.around != self.place.stack[-1].names:
-            one.harms.append(("styles for words that stand elsewhere", Harm("hide it")))
+            one.harms.append(Harm("styles for words that stand elsewhere", "hide it"))
         if one.ends_line:
             self._end_line()
         style = self._style(one, element, look, above)
@@ -237,28 +237,28 @@ class _Writer:
         has_words = not _is_unseen(text)
         has_letters = any(map(str.isalnum, text))
         harms = [
-            (how, harm)
-            for how, harm in one.harms
+            harm
+            for harm in one.harms
             if harm.reaches or (has_words and (has_letters or harm.does != "draw other letters"))
         ]
         if one.problem:
-            harms.append((one.problem, Harm("hide it")))
+            harms.append(Harm(one.problem, "hide it"))
         if one.is_lost and len(text) > (one.look.rounded or len(text)):
-            harms.append(("round corners of its background", Harm("hide it")))
+            harms.append(Harm("round corners of its background", "hide it"))
         if one.name in ("td", "th"):
             beside = [*self.place.beside_box(one)]
             harms += beside if has_words else []
         if _is_far(one):
-            harms.append(("white-space: nowrap", Harm("cut it off")))
+            harms.append(Harm("white-space: nowrap", "cut it off"))
         if one.auto_slot >= 0 and one.has_right:
             self.out[one.auto_slot] = ' dir="auto"'
         if one.rtl_slot >= 0:
             if one.is_right_first or (one.has_right and not one.is_mixed):
                 self.out[one.rtl_slot] = ' dir="rtl"'
                 if one.is_wide and one.name != "table":
-                    harms.append(("direction: rtl", Harm("move it")))
+                    harms.append(Harm("direction: rtl", "move it"))
             elif has_words and (one.is_wide or (one.name != "table" and (one.has_right or not text[:1].isalpha()))):
-                harms.append(("direction: rtl", Harm("move it")))
+                harms.append(Harm("direction: rtl", "move it"))
                 self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
         if self._is_at_right(one, harms):
             self.at_right = one
@@ -272,11 +272,11 @@ class _Writer:
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
             self.changes.append(change)
 
-    def _note(self, one: Open, harms: Iterable[tuple[str, Harm]], text: str) -> None:
+    def _note(self, one: Open, harms: Iterable[Harm], text: str) -> None:
         """Name what an element could do to its words, each thing once."""
         found: dict[str, list[str]] = {}
-        for how, harm in dict(harms).items():
-            found.setdefault(harm.does, []).append(how)
+        for harm in {one.how: one for one in harms}.values():
+            found.setdefault(harm.does, []).append(harm.how)
         is_preheader = one.is_first and one.look.is_gone and len(text) <= MOST_PREHEADER
         is_preheader = is_preheader and found.keys() <= {"hide it", "cut it off"}
         numbers = []
@@ -290,20 +290,16 @@ class _Writer:
     def _text(self, text: str) -> None:
         here = self.place.stack[-1]
         if _turns(text):
-            here.harms.append(("characters that turn words round", Harm("move it")))
-            self._collect(here)
+            self._harmed(here, Harm("characters that turn words round", "move it"))
         if not here.look.is_gone and (_WIDE_BLANKS.search(text) or _has_many_blanks(text)):
-            here.harms.append(("very many blanks", Harm("move it")))
-            self._collect(here)
+            self._harmed(here, Harm("very many blanks", "move it"))
             text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
         if here.look.is_turned and any(len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)):
             # What does not break leaves the window where nobody can scroll.
-            here.harms.append(("blanks at which a line from right to left does not break", Harm("cut it off")))
-            self._collect(here)
+            self._harmed(here, Harm("blanks at which a line from right to left does not break", "cut it off"))
             text = _BLANK.sub(" ", text)
         if here.look.is_right_to_left and _parts_lines(text, here):
-            here.harms.append(("characters that part a line from right to left", Harm("move it")))
-            self._collect(here)
+            self._harmed(here, Harm("characters that part a line from right to left", "move it"))
         if not _is_unseen(text):
             self.has_words = True
             self.place.add_words(text)
@@ -316,12 +312,11 @@ class _Writer:
                     one.is_lost = True
             if self.at_right is not None:
                 # Words behind it on its line.
-                self._note(self.at_right, [("float: right", Harm("move it"))], "".join(self.at_right.text).strip())
+                self._note(self.at_right, [Harm("float: right", "move it")], "".join(self.at_right.text).strip())
                 self.at_right = None
-            if not here.look.is_gone and (how := self.place.too_wide(text, here.look)):
-                here.harms.append(how)
-                self._collect(here)
-                self.out.append("<br>" if how[0] == PUSHED else "")
+            if not here.look.is_gone and (harm := self.place.too_wide(text, here.look)):
+                self._harmed(here, harm)
+                self.out.append("<br>" if harm.how == PUSHED else "")
             if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
@@ -343,6 +338,10 @@ class _Writer:
         for one in self.collecting:
             one.text.append(" ")
 
+    def _harmed(self, one: Open, harm: Harm) -> None:
+        one.harms.append(harm)
+        self._collect(one)
+
     def _collect(self, one: Open) -> None:
         """Collect the words of an element that is open already, in the order of the open elements."""
         self.collecting = [open_one for open_one in self.place.stack if open_one is one or open_one in self.collecting]
@@ -351,10 +350,10 @@ class _Writer:
         if self.place.add_pulled(element):
             self._add(Change("margins below zero", "move it"))
 
-    def _is_at_right(self, one: Open, harms: Sequence[tuple[str, Harm]]) -> bool:
+    def _is_at_right(self, one: Open, harms: Sequence[Harm]) -> bool:
         """Whether an element only floats to the right, as words that end their line do."""
         above = self.place.stack[-1].look if self.place.stack else one.look
-        is_alone = [how for how, _ in harms] == ["float: right"]
+        is_alone = [harm.how for harm in harms] == ["float: right"]
         return is_alone and not one.is_block and one.look.size <= above.size
 
     # What an element is written as.
@@ -405,9 +404,9 @@ class _Writer:
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
         self._note_pulled(element)
-        for how, harm in element.styled.harms:
-            if harm.reaches or "width" in how or "margin" in how:
-                self.changes.append(Change(f"{how} (of a picture)", harm.does))
+        for harm in element.styled.harms:
+            if harm.reaches or "width" in harm.how or "margin" in harm.how:
+                self.changes.append(Change(f"{harm.how} (of a picture)", harm.does))
         held = element.styled.held
         width = element.styled.pixels("width")
         clip = self.place.stack[-1].look.clip
@@ -428,7 +427,7 @@ class _Writer:
             source = ""
         alt = attributes["alt"]
         if not is_hidden and any(map(str.isalnum, alt)) and not self.place.stack[-1].look.unreadable():
-            problem = look_of(element, "img", self.place.stack[-1].look, self.tree, is_block=False).unreadable()
+            problem = look_of(element, self.place.stack[-1].look, self.tree, is_block=False).unreadable()
             if problem:
                 self._add(Change(f"{problem} (of a picture's text)", "hide it", alt[:300]))
         written = f' src="{html.escape(source)}"' if source else ""
@@ -450,7 +449,7 @@ class _Writer:
         start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["start"], re.DOTALL)
         one.step = -1 if "reversed" in element.attributes else 1
         if start and one.has_letters and int(start[1]) > MOST_LETTERED:
-            one.harms.append((f"a list that begins at {start[1]}", Harm("add words", reaches=True)))
+            one.harms.append(Harm(f"a list that begins at {start[1]}", "add words", reaches=True))
             start = None
         one.number = int(start[1]) if start else (-1 if one.step < 0 else 1)
         if one.step < 0 and not start:
@@ -495,8 +494,7 @@ class _Writer:
         one.look = style.look
         one.is_coloured = style.is_coloured
         if style.is_tall:
-            how = "padding or border of words on a line"
-            one.harms = [*one.harms, (how, Harm("cover other words", reaches=True))]
+            one.harms.append(Harm("padding or border of words on a line", "cover other words", reaches=True))
         self._note_looks(element)
         return style.text
 

@@ -295,9 +295,9 @@ class StyleSheets:
         for one in declared:
             harm = harm_of(one.name, one.value)
             if harm is None and not is_empty and one.name in _OF_LETTERS:
-                harm = Harm("hide it")
+                harm = Harm("", "hide it")
             if is_empty and not _makes_no_box(one):
-                harm = Harm("cover other words", reaches=True)
+                harm = Harm("", "cover other words")
             elif is_empty:
                 harm = None
             if harm is not None:
