@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.console import LaunchError, say
+from launcher.files import read_object
 from launcher.paths import PYTHON, ROOT, SERVERS, VENV
 from launcher.pdeathsig import die_with_parent
 
@@ -42,7 +43,7 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
         started = time.monotonic()
         say("Setting up, once:")
         python = _wanted_stamp(development=False)["python"]
-        if UNFINISHED.exists() or not PYTHON.exists() or _read_stamp().get("python") != python:
+        if UNFINISHED.exists() or not PYTHON.exists() or read_object(STAMP).get("python") != python:
             _make_environment()
         _install_packages(development=development)
         if servers:
@@ -67,7 +68,7 @@ def _is_complete(*, development: bool, servers: bool) -> bool:
     if UNFINISHED.exists() or not PYTHON.exists():
         return False
     wanted = _wanted_stamp(development=development)
-    present = _read_stamp()
+    present = read_object(STAMP)
     return all(present.get(key) == value for key, value in wanted.items()) and (
         not servers or servers_folder().is_dir()
     )
@@ -79,14 +80,6 @@ def _wanted_stamp(*, development: bool) -> dict[str, str]:
     if development:
         stamp[DEVELOPMENT.name] = _digest(DEVELOPMENT)
     return stamp
-
-
-def _read_stamp() -> dict[str, str]:
-    try:
-        stamp = json.loads(STAMP.read_text())
-    except (OSError, ValueError):
-        return {}
-    return stamp if isinstance(stamp, dict) else {}
 
 
 def _digest(path: Path) -> str:
@@ -176,7 +169,7 @@ def _install_packages(*, development: bool) -> None:
         ["--require-hashes", *(f"--requirement={file}" for file in files)],
         "The Python packages could not be installed. Check the network and run ./run again.",
     )
-    stamp = _read_stamp() | _wanted_stamp(development=development)
+    stamp = read_object(STAMP) | _wanted_stamp(development=development)
     partial = STAMP.with_suffix(".part")
     partial.write_text(json.dumps(stamp, indent=2) + "\n")
     partial.replace(STAMP)

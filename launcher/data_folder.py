@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.console import LaunchError
+from launcher.files import read_object, replace_private
 
 LOCK = "run.lock"
 STATE = "run.json"
@@ -118,20 +119,12 @@ def refuse_half_restored(data: Path) -> None:
 
 def read_state(data: Path) -> dict[str, Any]:
     """What the holder wrote; true only while the folder is held."""
-    try:
-        state = json.loads((data / STATE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
+    return read_object(data / STATE)
 
 
 def write_state(data: Path, state: Mapping[str, Any]) -> None:
-    """Replaces the state in one step. It holds keys, so it is the owner's only."""
-    partial = data / f"{STATE}.part"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as file:
-        json.dump(dict(state), file, indent=1)
-    partial.replace(data / STATE)
+    """Replaces the state."""
+    replace_private(data / STATE, json.dumps(dict(state), indent=1))
 
 
 def forget_state(data: Path) -> None:

@@ -7,13 +7,13 @@ import base64
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from common.credentials import read_credentials
 from common.demo_discord import APPLICATION_FILE
 from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
+from launcher.files import replace_private
 from launcher.paths import PYTHON, ROOT
 
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
@@ -37,7 +37,9 @@ def load_or_make(environment: Environment) -> dict[str, str]:
             )
         made = new_keys()
         stored |= {name: made[name] for name in missing}
-        _write(file, stored)
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in stored.items()]
+        about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
+        replace_private(file, about + "".join(lines))
     return {name: outside.get(name) or stored[name] for name in NAMES if f"{name}_FILE" not in outside}
 
 
@@ -52,21 +54,6 @@ def read_assignments(file: Path) -> dict[str, str]:
 def new_keys() -> dict[str, str]:
     """All three, in URL-safe base64. Encryption and signing take 32 bytes; Django asks for fifty letters or more."""
     return {name: base64.urlsafe_b64encode(os.urandom(size)).decode() for name, size in _SIZES.items()}
-
-
-def _write(file: Path, values: Mapping[str, str]) -> None:
-    """Writes the file atomically, and never readable by others."""
-    partial = file.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as target:
-        target.write(
-            "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
-        )
-        target.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-        target.flush()
-        os.fsync(target.fileno())
-    partial.replace(file)
 
 
 def demo_application(environment: Environment) -> dict[str, str]:

@@ -149,7 +149,7 @@ class _Walker:
         self.readers = readers
         self.fetched = fetched
         self.page = Page()
-        self.differences = [Difference(one.how, one.does, one.passage, one.is_preheader) for one in form.changes]
+        self.differences = [Difference(**vars(one)) for one in form.changes]
         self.links: list[Link] = []
         self.blocked: list[Blocked] = []
         self.remote: list[RemotePicture] = []

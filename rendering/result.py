@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from simple_form.result import Change
+
 # Words of the plain text: the number of the first, counted from 0, and how many there are.
 Words = tuple[int, int]
 
@@ -51,22 +53,10 @@ class FetchedPicture:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What may look different to the recipient: `how` it is written, what that `does` to the words of `passage`.
+class Difference(Change):
+    """What may look different to the recipient, and the id of its box in the frame."""
 
-    `does` is empty where only the look differs.
-    """
-
-    how: str
-    does: str = ""
-    passage: str = ""
-    is_preheader: bool = False  # hidden words at the beginning that lists of messages show
-    mark: str = ""  # the id of its box in the frame
-
-    @property
-    def concerns_words(self) -> bool:
-        """Whether words could be hidden, covered, cut off, moved or added."""
-        return bool(self.does)
+    mark: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import nh3
 
 from simple_form.colours import attribute_colour, colour_of
 from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, font_parts, harm_of, length, parts_of
-from simple_form.html_reading import FOREIGN, HTML_INSIDE, NO_VALUES, RAW, VOID, Nesting, Token, Values, decode, tokens
+from simple_form.html_reading import FOREIGN, HTML_INSIDE, RAW, VOID, Nesting, Token, Values, decode, tokens
 from simple_form.result import Change, TooComplex
 from simple_form.style_sheets import (
     LINK,
@@ -96,15 +96,14 @@ Choices = Mapping[str, tuple[str, ...]]
 class Styled:
     """How an element is styled.
 
-    `held` is what holds. `unsure` are the values that may hold instead, by name, of what is followed. `dark` and
-    `dark_unsure` are the colours of dark mode; what else dark mode changes is unsure. `harms` are all declarations that
+    `held` is what holds. `unsure` are the values that may hold instead, by name, of what is followed. `dark` has the
+    colours of dark mode, where they differ; what else dark mode changes is unsure. `harms` are all declarations that
     could do something to words.
     """
 
     held: Values = field(default_factory=Values)
     unsure: Choices = field(default_factory=dict)
-    dark: Values = field(default_factory=Values)
-    dark_unsure: Choices = field(default_factory=dict)
+    dark: "Styled | None" = None
     harms: tuple[Harm, ...] = ()
     # Whether a style displays it, where it is not displayed otherwise.
     shows: bool = False
@@ -257,8 +256,7 @@ class _Reader:
     def _element(self, token: Token) -> Element:
         attributes = token.decoded()
         styled = self._styled(token.name, attributes)
-        if styled.dark or styled.dark_unsure:
-            self.tree.has_dark_mode = True
+        self.tree.has_dark_mode = self.tree.has_dark_mode or styled.dark is not None
         self.tree.has_dark_scheme = self.tree.has_dark_scheme or styled.has_dark_scheme
         labels = tuple(attributes[one] for one in _LABELS if attributes[one].strip())
         names = _own_names(token) & self.sheets.needed
@@ -278,9 +276,7 @@ class _Reader:
         old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
         own = declarations_of(attributes["style"])
         declared = (*old, *own, *(d for rule in rules for d in rule.declared))
-        sure = [rule for rule in rules if rule.sure and not rule.dark]
-        dark = [rule for rule in rules if rule.sure and rule.dark]
-        held = _cascaded(old, sure, own)
+        held = _cascaded(old, [rule for rule in rules if rule.sure and not rule.dark], own)
         if sum(len(rule.declared) for rule in rules if not rule.sure) > MAX_UNSURE:
             raise TooComplex("too many rules of its style sheets may hold for one element")
         unsure = _by_name(rule for rule in rules if not rule.sure and not rule.dark)
@@ -292,12 +288,14 @@ class _Reader:
             harms |= {Harm(f"height: {one.value}", "cut it off", reaches=True): None for one in high}
         if self.not_in_outlook:
             harms[Harm("only for others than Outlook", "hide it")] = None
-        dark_unsure = _by_name(rule for rule in rules if rule.dark and not rule.sure)
+        dark = None
+        if in_dark:
+            held_in_dark = _cascaded(old, [rule for rule in rules if rule.sure], own)
+            dark = Styled(held_in_dark, _by_name(rule for rule in rules if not rule.sure))
         return Styled(
             held=held,
             unsure=unsure,
-            dark=_cascaded(old, [*sure, *dark], own) if dark else NO_VALUES,
-            dark_unsure={n: values for n, values in dark_unsure.items() if n in _COLOURS},
+            dark=dark,
             harms=tuple(harms),
             shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
             has_dark_scheme=any(one.name == "color-scheme" and "dark" in one.value for one in declared),
@@ -619,9 +617,7 @@ _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
 
 
-def _harms(
-    name: str, attributes: Values, declared: Sequence[Declaration], held: Values, unsure: Choices
-) -> list[Harm]:
+def _harms(name: str, attributes: Values, declared: Sequence[Declaration], held: Values, unsure: Choices) -> list[Harm]:
     """Return what the attributes and declarations of an element could do to words, each with how it is written."""
     found = []
     values = defaultdict(set)

@@ -54,7 +54,12 @@ class Shades(NamedTuple):
     outer_backs: Colours = (WHITE,)
 
     def changed(
-        self, name: str, is_block: bool, beside: Colours, colours: tuple[str, Iterable[str]], backs: tuple[str, Iterable[str]]
+        self,
+        name: str,
+        is_block: bool,
+        beside: Colours,
+        colours: tuple[str, Iterable[str]],
+        backs: tuple[str, Iterable[str]],
     ) -> "Shades":
         """Return the colours inside of an element: of each kind the value that holds and those that may hold instead.
 
@@ -214,15 +219,15 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     light = above.light.changed(name, is_block, beside, (colour, others), (back, other_backs))
     dark = light
     if tree.has_dark_mode or tree.has_dark_scheme:
-        held_in_dark = styled.dark or held
+        in_dark = styled.dark or styled
         dark_link = tree.link_colour or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
-        dark_colour = held_in_dark["color"] or (dark_link if is_link else colour if name == "mark" else "")
+        dark_colour = in_dark.held["color"] or (dark_link if is_link else colour if name == "mark" else "")
         dark = above.dark.changed(
             name,
             is_block,
             above.dark.outer_backs if is_floating else (),
-            (dark_colour, _both(styled, "color")),
-            (held_in_dark.get("background-color", back), _both(styled, "background-color")),
+            (dark_colour, in_dark.unsure.get("color", ())),
+            (in_dark.held.get("background-color", back), in_dark.unsure.get("background-color", ())),
         )
     drawn = " ".join((held["text-decoration"], *unsure.get("text-decoration", ())))
     is_struck = "line-through" in drawn or name in _STRUCK
@@ -243,8 +248,7 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         clip=clip,
         is_one_line=_is_one_line(styled, above),
         is_wrapped=held["white-space"] in ("pre-wrap", "pre-line", "break-spaces", "normal"),
-        keeps_blanks=held["white-space"].startswith("pre")
-        or (above.keeps_blanks and "white-space" not in held),
+        keeps_blanks=held["white-space"].startswith("pre") or (above.keeps_blanks and "white-space" not in held),
         opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
         inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element),
         spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
@@ -311,10 +315,6 @@ def _usual_inset(element: Element) -> float:
     if element.name != "table":
         return 0.0
     return sum(2 * attribute_length(element.attributes[one]) for one in ("cellpadding", "cellspacing", "border"))
-
-
-def _both(styled: Styled, name: str) -> tuple[str, ...]:
-    return (*styled.unsure.get(name, ()), *styled.dark_unsure.get(name, ()))
 
 
 def _turns_lines(element: Element) -> bool:
