@@ -194,21 +194,3 @@ def test_browser_notifies_of_waiting_messages_only_when_asked_to_and_while_no_pa
     assert [one["title"] for one in notifications] == ["Came while nobody looked"]
     assert notifications[0]["body"].endswith("wants to send it")
     assert "heliotrope" not in json.dumps(notifications)
-
-
-def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, product, message):
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    address = f"{product.known['DASHBOARD_URL']}/queue/{message}/"
-    page.goto(address)
-    page.locator("#claim-button").click()
-    expect(page.locator("#claim")).to_contain_text("Claimed by you")
-    page.locator("#comment-text").fill("Without scripts")
-    page.get_by_role("button", name="Comment", exact=True).click()
-    expect(page.locator("#story")).to_contain_text("Without scripts")
-    page.locator("#snooze-button").click()
-    page.locator("#snooze").get_by_role("button", name="For an hour").click()
-    expect(page.locator("#toasts")).to_contain_text("Snoozed until")
-    page.goto(address)
-    expect(page.locator("#claim")).to_contain_text("Snoozed until")
-    page.locator("#snooze-button").click()
-    expect(page.locator("#snooze")).to_be_visible()

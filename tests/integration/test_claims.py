@@ -162,13 +162,12 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
     ("method", "path", "headers", "keeps"),
     [
         ("get", "pulse/?open={}", {}, True),
-        pytest.param("head", "{}/", {}, False, marks=pytest.mark.slow),
-        pytest.param("get", "{}/", {}, True, marks=pytest.mark.slow),
-        pytest.param("post", "{}/opened/", {}, True, marks=pytest.mark.slow),
-        pytest.param("get", "{}/", {"Sec-Purpose": "prefetch"}, False, marks=pytest.mark.slow),
-        pytest.param("get", "{}/", HTMX, False, marks=pytest.mark.slow),
+        ("get", "{}/", {}, True),
+        ("post", "{}/opened/", {}, True),
+        ("get", "{}/", {"Sec-Purpose": "prefetch"}, False),
+        ("get", "{}/", HTMX, False),
     ],
-    ids=["pulse", "head", "page", "opened", "prefetch", "fragment"],
+    ids=["pulse", "page", "opened", "prefetch", "fragment"],
 )
 def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     signed_in, reviewer, second_reviewer, message, method, path, headers, keeps

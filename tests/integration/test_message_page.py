@@ -106,13 +106,11 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert answer.status_code == 409
     assert "removed: 12,400 </del>" in page
     assert "added: 21,400 </ins>" in page
-    assert '<p class="heading">Bcc</p>' in page
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
     # Not opened over content that must be read first.
     assert re.search(r'<details class="why" id="reject" name="why"(?! open)[^>]*>', page)
     assert "What you wrote is kept under “Reject”:" in page
-    assert message.revision.short_fingerprint in page
     new = Message.objects.get(pk=message.pk).revision.fingerprint
     assert new == changed.revision.fingerprint
     assert page.count(f'name="fingerprint" value="{new}"') == 4
@@ -359,14 +357,10 @@ def test_person_says_what_became_of_it(desk, message, reviewer):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")
     assert post(desk, message, "settle", took_effect="perhaps", headers=HTMX).status_code == 422
-    for answer, state, word in (("yes", "applied", "Approved"), ("no", "superseded", "Not carried out")):
+    for answer, state in (("yes", "applied"), ("no", "superseded")):
         with rolled_back():
             assert post(desk, message, "settle", took_effect=answer).status_code == 302
             assert Decision.objects.get().state == state
-            page = pane(message, reviewer)
-            assert word in page
-            assert "ecided elsewhere" not in page
-            assert "omebody else" not in page
 
 
 @pytest.mark.slow

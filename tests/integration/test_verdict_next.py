@@ -96,20 +96,6 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert "<html" not in answer.content.decode()
 
 
-@pytest.mark.slow
-def test_without_scripts_the_next_message_is_led_to_with_the_same_notice(desk, three):
-    answer = post(desk, three[0], query="?order=soonest")
-    assert answer.status_code == 302
-    assert answer["Location"] == f"/queue/{three[1].public_id}/?order=soonest&decided={three[0].public_id}"
-    page = desk.get(answer["Location"])
-    assert re.match(r"Approved\. Sends in [1-5]\d s", notice(page))
-    assert shown(page) == str(three[1].public_id)
-    for one in three[1:]:
-        answer = post(desk, one)
-    assert answer["Location"] == f"/queue/?decided={three[2].public_id}"
-    assert notice(desk.get(answer["Location"])).startswith("Approved.")
-
-
 def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, second_reviewer):
     post(desk, message)
     path = f"/queue/{message.public_id}/decided/"

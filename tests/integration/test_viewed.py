@@ -44,9 +44,8 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     finding = page.split('id="viewed-finding-', 1)[1].split('"', 1)[0]
     answer = tick(client, message, f"finding-{finding}", **HTMX).content.decode()
     assert ('aria-pressed="true"' in answer, 'value="no"' in answer) == (True, True)
-    tick(client, message, "file-2")
-    tick(client, message, "file-2")
-    tick(client, message, "file-2", "no")
+    for viewed in ("yes", "yes", "no"):
+        tick(client, message, "file-2", viewed)
     assert ticked(client, message)[0] == {"file-1", f"finding-{finding}"}
     assert ticked(signed_in(second_reviewer), message)[0] == set()
     # Who only reads has nothing to tick.
@@ -61,8 +60,6 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     reading = signed_in(auditor)
     shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").content.decode()
     assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
-    trail = reading.get(f"/audit/trace/{message.public_id}/").content.decode()
-    assert f"ticked as viewed: <bdi>{words}</bdi>" in trail
 
 
 def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(signed_in, reviewer, message):
