@@ -8,12 +8,14 @@ from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
+from common.actors import Actor
+
 
 class DeskRequest(HttpRequest):
-    """A request that went through the desk's middleware: what htmx says of it, and who asks (`common.actors.Actor`)."""
+    """A request that went through the desk's middleware: what htmx says of it, and who asks."""
 
     htmx: HtmxDetails
-    actor: Any
+    actor: Actor
 
 
 def wants_fragment(request: DeskRequest) -> bool:

@@ -192,15 +192,10 @@ def set_key(
     if other := next((name for name, held in keys_of(locked).items() if held == key and name != slot), ""):
         # One that sends could decide what it wrote, where MultiMail does not tell what a key may do.
         raise ConnectionNotChanged(f"This is the {other} key already. Each needs its own key.")
-    before = _slot_in_words(locked, slot)
-    setattr(locked, SLOTS[slot].field, key)
-    locked.key_scopes = {**locked.key_scopes, slot: scopes}
     locked.keys_checked_at = now
-    locked.surveyed_at = None
-    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at", "surveyed_at"])
+    _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
         Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
-    _record_key("connection.key_set", locked, slot, actor, before)
     return locked
 
 
@@ -213,14 +208,8 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
         raise ConnectionNotChanged(
             "Nothing works without an oversight key. Enter another one, or pause or remove the connection."
         )
-    if not getattr(locked, SLOTS[slot].field):
-        return locked
-    before = _slot_in_words(locked, slot)
-    setattr(locked, SLOTS[slot].field, "")
-    locked.key_scopes = {name: found for name, found in locked.key_scopes.items() if name != slot}
-    locked.surveyed_at = None
-    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "surveyed_at"])
-    _record_key("connection.key_removed", locked, slot, actor, before)
+    if getattr(locked, SLOTS[slot].field):
+        _store_key(locked, slot, "", {}, actor, "connection.key_removed")
     return locked
 
 
@@ -261,9 +250,18 @@ def _slot_in_words(connection: Connection, slot: str) -> str:
     return f"a key that may: {', '.join(scopes)}" if scopes else "a key"
 
 
-def _record_key(action: str, connection: Connection, slot: str, actor: Actor, before: str) -> None:
-    details = {"slot": SLOTS[slot].label, **changed(before=before, after=_slot_in_words(connection, slot))}
-    record(action, actor=actor, connection=connection.pk, details=details)
+def _store_key(
+    locked: Connection, slot: str, key: str, scopes: dict[str, list[str] | None], actor: Actor, action: str
+) -> None:
+    """Store a key of a locked connection with its scopes, or that it has none any more."""
+    before = _slot_in_words(locked, slot)
+    setattr(locked, SLOTS[slot].field, key)
+    others = {name: found for name, found in locked.key_scopes.items() if name != slot}
+    locked.key_scopes = others | scopes
+    locked.surveyed_at = None
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at", "surveyed_at"])
+    details = {"slot": SLOTS[slot].label, **changed(before=before, after=_slot_in_words(locked, slot))}
+    record(action, actor=actor, connection=locked.pk, details=details)
 
 
 MAX_REASON = 500

@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import tasks
-from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.forms import (
@@ -56,7 +55,7 @@ def _connection_page(
     if failed is not None:
         # Some of the change may have been saved before it failed.
         found = Connection.objects.get(pk=found.pk)
-    actor: Actor = request.actor
+    actor = request.actor
     context = {
         "one": found,
         "row": rows_of([found], actor, now=timezone.now())[0],

@@ -46,7 +46,7 @@ def connections(request: DeskRequest) -> HttpResponse:
 
 def connections_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     """Render the list of connections, with the error if there was one."""
-    actor: Actor = request.actor
+    actor = request.actor
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
         "error": error,

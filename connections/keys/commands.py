@@ -199,9 +199,13 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
             what=f"revoke the API key {key.label}",
             code=code,
         )
-    except ChangeUnknown:
-        if _may_be_active(connection, key, actor):
-            raise
+    except ChangeUnknown as unknown:
+        try:
+            may_work = read_key(connection, key.id, actor=actor).is_active
+        except (ChangeRefused, ChangeUnknown):
+            may_work = True
+        if may_work:
+            raise unknown from None
     details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
     details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
     record_change("api_key.revoked", connection, actor, **details)
@@ -370,14 +374,6 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
             f"then create another. ({unknown.sentence})"
         )
     return f"{unknown.sentence} There is no new key in the list. Check again in a minute before you create another."
-
-
-def _may_be_active(connection: Connection, key: ApiKey, actor: Actor) -> bool:
-    """Whether the key may still work. True if it cannot be read."""
-    try:
-        return read_key(connection, key.id, actor=actor).is_active
-    except (ChangeRefused, ChangeUnknown):
-        return True
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:

@@ -42,12 +42,6 @@ class StopForm(SentenceForm):
         self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
 
 
-class HoldAllForm(forms.Form):
-    """Whether the gateway holds all mail."""
-
-    hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Stop holding all mail")])
-
-
 @login_required
 @require_safe
 def stop(request: DeskRequest) -> HttpResponse:
@@ -66,7 +60,7 @@ def banner(request: DeskRequest) -> HttpResponse:
 @require_POST
 def pull_switch(request: DeskRequest) -> HttpResponse:
     """Stop every decision of a scope, with a reason that everybody sees."""
-    actor: Actor = request.actor
+    actor = request.actor
     scopes = _scopes(actor)
     form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
     if not form.is_valid():
@@ -84,7 +78,7 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
 @require_POST
 def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     """Release the decisions of a scope."""
-    actor: Actor = request.actor
+    actor = request.actor
     pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
     if pulled is None:
         raise Http404("This kill switch was released, or you cannot see what it stops.")
@@ -102,12 +96,12 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
 @require_POST
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Make our own gateway hold all mail of an account, or end that. Only this view here waits for a network call."""
-    actor: Actor = request.actor
+    actor = request.actor
     connection = get_visible_connection_or_404(request, connection_id)
-    form = HoldAllForm(request.POST)
-    if not form.is_valid():
+    wanted = request.POST.get("hold")
+    if wanted not in ("on", "off"):
         return _answer(request, status=422, error="Choose whether the gateway holds all mail.")
-    on = form.cleaned_data["hold"] == "on"
+    on = wanted == "on"
     if is_admin(actor, connection) and not on and not is_recently_authenticated(request):
         return ask_first(request)
     try:
@@ -121,7 +115,7 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 
 def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: Any = None) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
     context = {
@@ -132,7 +126,11 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: 
             for value, label, scope in _scopes(actor)
             if (scope.get("connection"), scope.get("mailbox")) not in stopped
         ],
-        "gateways": _gateways(actor),
+        "gateways": [
+            {"connection": connection, "hold_all": holding.read_hold_all(connection)}
+            for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
+            if holding.can_hold_all(connection) and is_admin(actor, connection)
+        ],
         "error": error,
         "typed": typed or {},
         "now": timezone.now(),
@@ -148,12 +146,3 @@ def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
     for mailbox in Mailbox.objects.at_work().visible_to(actor).select_related("connection").order_by("address"):
         scopes.append((f"mailbox-{mailbox.pk}", f"Mailbox {mailbox} ({mailbox.connection})", {"mailbox": mailbox}))
     return [(value, label, scope) for value, label, scope in scopes if may_pull(actor, **scope)]
-
-
-def _gateways(actor: Actor) -> list[dict[str, Any]]:
-    """Return the gateways for which the actor may hold all mail, each with its current state."""
-    return [
-        {"connection": connection, "hold_all": holding.read_hold_all(connection)}
-        for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
-        if holding.can_hold_all(connection) and is_admin(actor, connection)
-    ]

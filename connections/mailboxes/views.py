@@ -54,7 +54,7 @@ from people.sign_in.reauthentication import reauthenticated
 @require_safe
 def mailboxes(request: DeskRequest) -> HttpResponse:
     """List the mailboxes of every account that the actor sees, read now where they are an admin."""
-    actor: Actor = request.actor
+    actor = request.actor
     connections = list(Connection.objects.at_work().visible_to(actor).order_by("name", "pk"))
     accounts = [_account(connection, actor) for connection in connections]
     context = {"accounts": accounts, "may_add": any(one["may_add"] for one in accounts)}
@@ -103,7 +103,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
 @reauthenticated
 def add_mailbox(request: DeskRequest) -> HttpResponse:
     """Show the form for a mailbox, and make it."""
-    actor: Actor = request.actor
+    actor = request.actor
     accounts = administered_connections(actor)
     template = "connections/mailbox_add.html"
     if not accounts:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry
 from audit.trail import lines, with_subjects
-from common.actors import Actor, Role
+from common.actors import Role
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
 from people.accounts.discord import accounts_of, unlink_of
@@ -41,7 +41,7 @@ def people(request: DeskRequest) -> HttpResponse:
 
 def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     """Render the list, with an error if something was refused."""
-    actor: Actor = request.actor
+    actor = request.actor
     if not actor.looks_after_people:
         raise PermissionDenied
     form = SearchForm(request.GET)
@@ -79,7 +79,7 @@ def _person_page(
     request: DeskRequest, person_id: int, *, status: int = 200, error: str = "", at: str = ""
 ) -> HttpResponse:
     """Render a person's page; `error` is shown at the form named `at`."""
-    actor: Actor = request.actor
+    actor = request.actor
     found = _find(request, person_id)
     grants = widest_first(found.person.grants.all())
     is_self = actor.id == str(person_id)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.recording import record
-from common.actors import Actor, Role
+from common.actors import Role
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
 from common.time_zones import there, zone_name
@@ -123,7 +123,7 @@ def rights(request: DeskRequest) -> HttpResponse:
 def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     """Download the report as CSV; the download is recorded in the ledger."""
     _check(request)
-    actor: Actor = request.actor
+    actor = request.actor
     now = timezone.now()
     form, at, found = _asked(request, request.POST, now)
     shown, _ = as_rights(actor, found, at=at)
