@@ -101,11 +101,13 @@ def request_change(
     failed: str,
     within: float = CHANGE_SECONDS,
     code: str = "",
+    has_happened: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Ask MultiMail for one change and return its answer; `what` describes it, `failed` is the action of its failure.
 
-    Raises ActNotAllowed without an admin key, ChangeRefused or a subclass if nothing happened, and
-    ChangeUnknown if that is not known.
+    Where the outcome of the call is not known, `has_happened` reads whether the change was made; then the answer is
+    empty. Raises ActNotAllowed without an admin key, ChangeRefused or a subclass if nothing happened, and ChangeUnknown
+    if that is not known.
     """
     client = admin_client(connection, within=within, code=code)
     record_change("account.change_asked", connection, actor, explanation=what)
@@ -114,7 +116,10 @@ def request_change(
     except errors.UpstreamError as error:
         record_change(failed, connection, actor, explanation=f"{what}: {error.sentence}")
         log.warning("change of account failed", extra={"connection": connection.slug, "reason": error.sentence})
-        raise change_error(error) from None
+        why = change_error(error)
+        if isinstance(why, ChangeUnknown) and has_happened():
+            return {}
+        raise why from None
     if answer.get("status") == "pending_approval":
         record_change(failed, connection, actor, explanation=f"{what}: waiting for an operator's code.")
         raise CodeWanted(

@@ -191,21 +191,21 @@ def change_key(
 def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
     """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as create_key."""
     check_admin(actor, connection, may="revoke its API keys")
-    try:
-        _request(
-            connection,
-            actor,
-            lambda admin: admin.revoke_key(key.id),
-            what=f"revoke the API key {key.label}",
-            code=code,
-        )
-    except ChangeUnknown as unknown:
+
+    def is_revoked() -> bool:
         try:
-            may_work = read_key(connection, key.id, actor=actor).is_active
+            return not read_key(connection, key.id, actor=actor).is_active
         except (ChangeRefused, ChangeUnknown):
-            may_work = True
-        if may_work:
-            raise unknown from None
+            return False
+
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.revoke_key(key.id),
+        what=f"revoke the API key {key.label}",
+        code=code,
+        has_happened=is_revoked,
+    )
     details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
     details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
     record_change("api_key.revoked", connection, actor, **details)

@@ -156,19 +156,14 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     looser = _settings_loosen(mailbox, changes)
     words = ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _wire_value(value) for name, value in changes.items()}
-    try:
-        answer = _request(
-            connection,
-            actor,
-            lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
-            what=f"change of {mailbox}: {words}",
-            code=code,
-        )
-    except ChangeUnknown:
-        now = _read_again(mailbox)
-        if now is None or any(getattr(now, name) != value for name, value in changes.items()):
-            raise
-        answer = {}
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
+        what=f"change of {mailbox}: {words}",
+        code=code,
+        has_happened=lambda: _is_now(mailbox, **changes),
+    )
     refused = [name for name in changes if name in OF_A_MAILBOX and name in connection.refused_fields]
     kept = {name: value for name, value in changes.items() if name not in refused}
     # What MultiMail's answer says, otherwise what was requested.
@@ -201,18 +196,14 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
     """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises as change_mailbox does."""
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
-    try:
-        _request(
-            connection,
-            actor,
-            lambda admin: admin.delete_mailbox(mailbox.upstream_id),
-            what=f"delete the mailbox {mailbox}",
-            code=code,
-        )
-    except ChangeUnknown:
-        now = _read_again(mailbox)
-        if now is None or now.is_active:
-            raise
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.delete_mailbox(mailbox.upstream_id),
+        what=f"delete the mailbox {mailbox}",
+        code=code,
+        has_happened=lambda: _is_now(mailbox, is_active=False),
+    )
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
         was = f"oversight_mode: {mailbox.oversight_mode}"
@@ -286,11 +277,10 @@ def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
     return active.filter(address__istartswith=f"{wanted}@").first()
 
 
-def _read_again(mailbox: Mailbox) -> Mailbox | None:
-    """Return the mailbox as MultiMail has it now, or None if that cannot be read."""
-    if read_mailboxes(connection_id=mailbox.connection_id):
-        return None
-    return Mailbox.objects.get(pk=mailbox.pk)
+def _is_now(mailbox: Mailbox, **facts: Any) -> bool:
+    """Whether MultiMail has the mailbox so now; False if that cannot be read."""
+    was_read = not read_mailboxes(connection_id=mailbox.connection_id)
+    return was_read and Mailbox.objects.filter(pk=mailbox.pk, **facts).exists()
 
 
 def _keep(mailbox: Mailbox, facts: Mapping[str, Any]) -> Mailbox:
@@ -363,20 +353,15 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
     _check_may_loosen(actor, mailbox, target)
     connection = mailbox.connection
     code = code or _code_for(mailbox, actor, target)
-    facts = {"oversight_mode": target}
-    try:
-        answer = _request(
-            connection,
-            actor,
-            lambda admin: admin.upgrade(mailbox.upstream_id, code=code),
-            what=f"loosen the oversight of {mailbox} to {target}",
-        )
-        facts |= facts_in(answer) if answer.get("oversight_mode") else {}
-    except ChangeUnknown:
-        now = _read_again(mailbox)
-        if now is None or now.oversight_mode != target:
-            raise
-    loosened = _keep(mailbox, facts)
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.upgrade(mailbox.upstream_id, code=code),
+        what=f"loosen the oversight of {mailbox} to {target}",
+        has_happened=lambda: _is_now(mailbox, oversight_mode=target),
+    )
+    answered = facts_in(answer) if answer.get("oversight_mode") else {}
+    loosened = _keep(mailbox, {"oversight_mode": target} | answered)
     details = {"before": mailbox.oversight_mode, "after": loosened.oversight_mode}
     record_change("mailbox.loosened", connection, actor, mailbox=mailbox.address, **details)
     return loosened
@@ -386,19 +371,15 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
     """Return the code of the pending request for this mode; make a request if there is none."""
     request = _waiting(mailbox, target)
     if request is None:
-        try:
-            _request(
-                mailbox.connection,
-                actor,
-                lambda admin: admin.request_upgrade(mailbox.upstream_id, target_mode=target),
-                what=f"ask for {target} as the oversight mode of {mailbox}",
-            )
-        except ChangeUnknown:
-            # A request alone loosens nothing; the list shows whether it arrived.
-            request = _waiting(mailbox, target)
-            if request is None:
-                raise
-        request = request or _waiting(mailbox, target)
+        # A request alone loosens nothing; the list shows whether it arrived.
+        _request(
+            mailbox.connection,
+            actor,
+            lambda admin: admin.request_upgrade(mailbox.upstream_id, target_mode=target),
+            what=f"ask for {target} as the oversight mode of {mailbox}",
+            has_happened=lambda: _waiting(mailbox, target) is not None,
+        )
+        request = _waiting(mailbox, target)
     if request is None or not request.code:
         raise CodeWanted("Not done yet: MultiMail sent a code to the account's oversight address. Enter it here.")
     return request.code

@@ -242,23 +242,20 @@ def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor:
 def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
     """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
-    try:
-        _request(
-            connection,
-            actor,
-            lambda admin: admin.delete_webhook(webhook.id),
-            what=f"delete the webhook {webhook.label}",
-        )
-    except ChangeUnknown:
-        if _is_there(connection, webhook, actor):
-            raise
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.delete_webhook(webhook.id),
+        what=f"delete the webhook {webhook.label}",
+        has_happened=lambda: not _may_be_there(connection, webhook, actor),
+    )
     events = changed(before=", ".join(webhook.events), after="")
     with transaction.atomic():
         connection.webhook_names.filter(upstream_id=webhook.id).delete()
         record_change("hook.deleted", connection, actor, name=webhook.label, url=webhook.url, **events)
 
 
-def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
+def _may_be_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
     """Whether the subscription may still exist. True if the list cannot be read."""
     try:
         return any(one.id == webhook.id for one in read_webhooks(connection, actor=actor))

@@ -17,21 +17,14 @@ MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
-class RoleRow:
-    """A role that somebody has, and whether the reader may revoke it."""
-
-    id: int
-    role: str
-    words: str
-    may_take: bool
-
-
-@dataclass(frozen=True)
 class PersonRow:
-    """A person in the list: the roles whose targets the reader may see, and the number of other roles."""
+    """A person in the list: the roles whose targets the reader may see, and the number of other roles.
+
+    Each role is its grant, what it is in words, and whether the reader may revoke it.
+    """
 
     person: Person
-    roles: list[RoleRow]
+    roles: list[tuple[Grant, str, bool]]
     elsewhere: int
 
 
@@ -80,10 +73,7 @@ def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
 def _row(actor: Actor, person: Any) -> PersonRow:
     grants = widest_first(person.grants.all())
     shown = [one for one in grants if _is_named_to(actor, one)]
-    roles = [
-        RoleRow(one.pk, one.role, role_words(one.role, target_of(one).name), is_admin_of(actor, target_of(one)))
-        for one in shown
-    ]
+    roles = [(one, role_words(one.role, target_of(one).name), is_admin_of(actor, target_of(one))) for one in shown]
     return PersonRow(person, roles, len(grants) - len(shown))
 
 

@@ -6,6 +6,7 @@ from allauth.account.signals import authentication_step_completed
 from allauth.core import context
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
+from django.dispatch import receiver
 from django.http import HttpRequest
 
 from audit.recording import record
@@ -32,6 +33,7 @@ def record_failure(person: Person | None, *, reason: str, email: str = "") -> No
     record("person.sign_in_failed", actor=actor, details=details)
 
 
+@receiver(user_logged_in)
 @transaction.atomic
 def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     if isinstance(user, Person):
@@ -39,12 +41,14 @@ def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     record("person.signed_in", actor=actor_of(request, user))
 
 
+@receiver(user_login_failed)
 @transaction.atomic
 def _on_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
     record("person.sign_in_failed", actor=actor_of(request, None), details={"email": tried})
 
 
+@receiver(user_logged_out)
 @transaction.atomic
 def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
@@ -52,16 +56,9 @@ def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
         record("person.signed_out", actor=actor_of(request, user))
 
 
+@receiver(authentication_step_completed)
 @transaction.atomic
 def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
     if more.get("reauthenticated"):
         renew_session(request)
         record("person.reauthenticated", actor=actor_of(request, user), details={"by": method})
-
-
-def connect() -> None:
-    """Connect the receivers to the signals of Django and allauth."""
-    user_logged_in.connect(_on_signed_in, dispatch_uid="people.signed_in")
-    user_login_failed.connect(_on_failed, dispatch_uid="people.failed")
-    user_logged_out.connect(_on_signed_out, dispatch_uid="people.signed_out")
-    authentication_step_completed.connect(_on_proved, dispatch_uid="people.proved")
