@@ -179,6 +179,6 @@ def work_to_the_end() -> None:
 
 
 def deliver(*, delivery_id: int) -> str:
-    """Make one attempt at this delivery and return what came of it."""
+    """Make one attempt at this delivery, the next of its destination, and return what came of it."""
     destination = Delivery.objects.values_list("destination", flat=True).get(pk=delivery_id)
-    return deliver_next(destination_id=destination, only=delivery_id) or "not due"
+    return deliver_next(destination_id=destination) or "not due"

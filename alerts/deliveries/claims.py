@@ -21,8 +21,8 @@ OPEN_FOR = timedelta(minutes=15)
 
 
 @transaction.atomic
-def claim(destination_id: int, *, only: int | None = None) -> tuple[Delivery | None, str]:
-    """Claim the next delivery of a destination for one attempt, or `only` this one; or say why not.
+def claim(destination_id: int) -> tuple[Delivery | None, str]:
+    """Claim the next delivery of a destination for one attempt, or say why not.
 
     Empty where nothing is due. Where too many cards are due, a digest replaces them first.
     """
@@ -32,9 +32,7 @@ def claim(destination_id: int, *, only: int | None = None) -> tuple[Delivery | N
     if destination.is_waiting:
         return None, "not due" if due.exists() else ""
     channel = channel_of(destination.kind)
-    if only is not None:
-        due = due.filter(pk=only)
-    elif channel.posts_cards:
+    if channel.posts_cards:
         _fold(destination)
     key = due.in_turn().order_by("pk").values_list("pk", flat=True).first()
     if key is None:

@@ -35,12 +35,12 @@ MAX_ATTEMPTS = len(BACKOFF) + 1
 MAX_STORED = 40_000
 
 
-def deliver(*, destination_id: int, only: int | None = None) -> str:
-    """Make one attempt at the next delivery of a destination, or at `only` this one, and return what came of it.
+def deliver(*, destination_id: int) -> str:
+    """Make one attempt at the next delivery of a destination, and return what came of it.
 
     Empty where nothing is due.
     """
-    delivery, why_not = claim(destination_id, only=only)
+    delivery, why_not = claim(destination_id)
     if delivery is None:
         return why_not
     with traced(delivery.trace):
