@@ -42,8 +42,8 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
         answer = post(client, name, kwargs, form)
         lines = told_since(last)
         # The request is recorded before the call, and its outcome after it.
-        if [line.entry.action for line in lines if line.entry.actor_kind == "person"][-1:] != [action]:
-            wrong[name] = (answer.status_code, [line.entry.action for line in lines])
+        if [line.action for line in lines if line.actor_kind == "person"][-1:] != [action]:
+            wrong[name] = (answer.status_code, [line.action for line in lines])
         elif found := list(what_told_lacks(lines)):
             wrong[name] = found
     assert wrong == {}
@@ -135,11 +135,11 @@ def test_tasks_leave_entries(connection, upstream, reviewer):
             last = last_entry()
             tasks()[name].run(*([row] if row is not None else []))
             lines = told_since(last)
-            assert action in [line.entry.action for line in lines], name
+            assert action in [line.action for line in lines], name
             for line in lines:
-                assert line.entry.surface == "worker", name
-                assert line.entry.actor_kind in ("worker", "rule", "webhook"), name
-                assert not SETTINGS & {line.entry.action} or {"before", "after"} <= set(line.details), name
+                assert line.surface == "worker", name
+                assert line.actor_kind in ("worker", "rule", "webhook"), name
+                assert not SETTINGS & {line.action} or {"before", "after"} <= set(line.details), name
 
 
 # --- the lists themselves

@@ -168,7 +168,7 @@ def is_refused(door, name, persona, minutes, answer):
 
 def what_is_wrong_with_entries(name, recorded):
     """Yield which entries the ledger lacks for the action."""
-    if name in READS and READS[name] not in [line.entry.action for line in recorded]:
+    if name in READS and READS[name] not in [line.action for line in recorded]:
         yield f"no {READS[name]}"
     if (takes_a_form(name) or name in READS) and name not in {*NO_ACTS, *PROVED, *AT_MULTIMAIL}:
         yield from what_told_lacks(recorded)
