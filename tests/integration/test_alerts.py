@@ -15,7 +15,6 @@ from alerts.deliveries.deliver import deliver as deliver_next
 from alerts.deliveries.drain import drain
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
-from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests import factories
 from tests.alerting import deliver
@@ -41,15 +40,6 @@ def deliver_due():
 
 def cards(discord):
     return [(call.method, call.body["embeds"][0]) for call in discord.calls]
-
-
-def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord, destination):
-    for subject in ("The first", "The second"):
-        make_message(connection, subject=subject)
-        assert deliver_due() == "delivered"
-    assert [(method, card["title"]) for method, card in cards(discord)] == [
-        ("POST", "The first"), ("POST", "The second"),
-    ]  # fmt: skip
 
 
 def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
@@ -92,23 +82,6 @@ def test_card_without_details_is_edited_when_a_late_event_brings_them(client, co
     assert (card["title"], card["fields"][1]["value"]) == ("Your refund for order 4471", r"dana\@northwind.example")
     assert Entry.objects.filter(action="message.named").count() == 1
     assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {True}
-
-
-@pytest.mark.slow
-def test_card_of_a_message_that_was_sent_anyway_says_so_whatever_was_decided_since(
-    client, connection, discord, reviewer
-):
-    message = factories.make_message(connection)
-    approve = decide(message, reviewer).decision
-    Decision.objects.update(state="withdrawn", attempt=1, may_have_left=True)
-    Verdict.objects.update(live=False)
-    decide(message, reviewer, "reject")
-    discord.destination(1, actions=CARD_ACTIONS)
-    reason = f"[countersign:{approve.reference}]"
-    post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id, reason=reason))
-    deliver_due()
-    [(_, card)] = cards(discord)
-    assert card["description"].splitlines()[0] == "**Approved.** Sent after all, although it was withdrawn."
 
 
 @pytest.mark.django_db(transaction=True)
@@ -172,14 +145,6 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(connection, discord,
         assert deliver_due() == "delivered"
         assert Card.objects.get().discord_message_id == "", one
         Delivery.objects.update(state="due", next_attempt_at=Now())
-
-
-def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, discord, destination):
-    post_event(client, connection, event_body(email_id="x) [free money](https://evil.example"))
-    deliver_due()
-    [(_, card)] = cards(discord)
-    assert card["url"].endswith("/approvals/x%29%20%5Bfree%20money%5D%28https%3A%2F%2Fevil.example/")
-    assert "](https://evil" not in card["description"]
 
 
 def test_task_that_comes_while_another_drains_makes_that_one_look_once_more(discord, destination, monkeypatch):

@@ -102,19 +102,6 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
         assert "without review" in description
 
 
-@pytest.mark.slow
-def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
-    message = make_message(connection)
-    card = Card.objects.create(destination=destination, message=message)
-    assert "components" not in cards.posted(destination, card=card)[0]
-    destination.kind = "discord_bot"
-    (row,) = cards.posted(destination, card=card)[0]["components"]
-    assert [one["label"] for one in row["components"]] == ["Approve", "Reject", "Claim", "Open"]
-    decide(message, reviewer)
-    (row,) = cards.posted(destination, card=card)[0]["components"]
-    assert [one["label"] for one in row["components"]] == ["Open"]
-
-
 def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     connection, destination, monkeypatch, django_assert_max_num_queries
 ):

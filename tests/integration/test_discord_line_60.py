@@ -10,7 +10,6 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.cards.message import desk_link
 from alerts.channels import channel_of
 from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import escape
@@ -21,7 +20,6 @@ from approvals.decisions.status import Status
 from audit.models import Seal
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
-from demo.discord.messages import count_pings
 from rendering.invisibles import stripped
 from tests.alerting import deliver
 from tests.cards import embed, facts_of
@@ -71,31 +69,6 @@ def test_invisible_characters_are_marked():
         assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
     # Joiners that a writing system needs are preserved.
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
-
-
-@given(
-    st.builds(
-        facts_of,
-        upstream_id=anything,
-        subject=marked_up,
-        sender=marked_up,
-        recipients=st.lists(marked_up, max_size=4),
-        cc=st.lists(marked_up, max_size=2),
-        files=st.lists(marked_up, max_size=2),
-        trigger=st.dictionaries(st.sampled_from(["discord_user", "discord_channel", "run_id"]), marked_up),
-        text=marked_up,
-        facts=st.fixed_dictionaries({"risk": marked_up, "privacy": st.sampled_from(["minimal", "headers", "full"])}),
-    ),
-    marked_up,
-)
-def test_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, detail):
-    body = payload(embed(facts, Status("Held", "amber", detail)))
-    assert find_errors(body) == {}
-    card = body["embeds"][0]
-    texts = [card["description"], *(one["value"] for one in card["fields"])]
-    links = re.findall('href="([^"]*)"', "".join(map(render, texts)) + render(card["title"], links=False))
-    assert set(links) <= {desk_link(facts.message)}
-    assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
 
 
 def test_longest_card_is_taken():

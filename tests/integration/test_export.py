@@ -6,7 +6,6 @@ import io
 import json
 import re
 import threading
-import uuid
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -111,15 +110,6 @@ def test_filter_and_visible_scope_decide_what_is_exported(connection):
     assert {(row["action"], row["message"]) for row in rows} == {("message.held", str(held.public_id))}
     # As absolute times: “today” would be another day tomorrow.
     assert ("before" in export.query, "today" in export.query) == (False, False)
-
-
-@pytest.mark.slow
-def test_export_that_is_not_possible_says_why(signed_in, auditor):
-    client = signed_in(auditor)
-    answer = client.post(PATH, {"format": "xls"})
-    assert (answer.status_code, b"Choose CSV or JSON Lines" in answer.content) == (422, True)
-    page = client.get(f"{PATH}?message={uuid.uuid4()}").content.decode()
-    assert ("No entry" in page, '<button class="btn go">' in page) == (True, False)
 
 
 def test_export_asks_who_one_is_and_goes_on(signed_in, auditor):

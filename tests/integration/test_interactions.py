@@ -154,8 +154,8 @@ def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, messag
     changes = [
         {"key": Ed25519PrivateKey.generate()}, {"at": now - 301}, {"at": now + 120},
         {"HTTP_X_SIGNATURE_TIMESTAMP": str(now - 1)},
-        *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "zz" * 64, "00" * 63, "é" * 128)),
-        *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "soon", "-5", "1e9", "9" * 40)),
+        *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "é" * 128)),
+        *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "1e9", "9" * 40)),
     ]  # fmt: skip
     assert [change for change in changes if sent(body, **change).status_code != 401] == []
     # The signature is checked first, so invalid JSON is refused in the same way.
@@ -178,15 +178,12 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
     good = press(message)
     bad = [b"{", b"[" * 100_000, b"[]", b"null", b'{"type": NaN}', b'"\\ud800"', b"\xff", b"9" * 5000]
     changes = [
-        *({"type": one} for one in (0, 6, "3", True, None, 3.5, [])),
-        *({"id": one} for one in (None, 5, "", "abc", "9" * 40, {}, "١")),
-        *({"application_id": one} for one in (None, 119, "x")),
-        *({"token": one} for one in (None, 1, "x" * 5000, "nul\0")),
-        *({"data": one} for one in (None, [], "x", {}, {"custom_id": 5}, {"custom_id": "c" * 101})),
-        *({"member": one} for one in ("x", {}, {"user": None}, {"user": {"id": 5}}, {"user": {"id": "x"}})),
-        *({"message": one} for one in ("x", {"id": 5})),
-        *({"channel": one} for one in ("x", {"name": 5})),
-        {"channel_id": {}}, {"guild_id": 7},
+        *({"type": one} for one in (6, "3", True, None, [])),
+        *({"id": one} for one in (None, 5, "", "9" * 40, "١")),
+        *({"token": one} for one in (None, "x" * 5000, "nul\0")),
+        *({"data": one} for one in (None, [], {}, {"custom_id": 5}, {"custom_id": "c" * 101})),
+        *({"member": one} for one in ("x", {}, {"user": {"id": 5}})),
+        {"application_id": 119}, {"message": {"id": 5}}, {"channel": {"name": 5}}, {"channel_id": {}}, {"guild_id": 7},
         {"type": 5},
         {"type": 5, "data": {"custom_id": "x", "components": [{"components": [{"custom_id": "other"}]}]}},
         {"type": 5, "data": {"custom_id": "x", "components": [{"component": {"custom_id": "reason", "value": 5}}]}},
@@ -276,14 +273,6 @@ def test_first_of_two_approvals_counts_and_the_card_says_so(ana, second_reviewer
     assert approvals_of(Message.objects.get(pk=message.pk)) == "1 of 2, by Ana Ferreira"
     assert "You have approved this" in answer_text(sent(press(message)))
     assert decide(message, second_reviewer).decision is not None
-
-
-def test_approval_that_asks_to_sign_in_again_is_refused_with_a_link(ana, message):
-    put_in_force(reauthenticate=True)
-    said = answer_text(sent(press(message)))
-    assert "sign in again first. That is possible on the desk only. Nothing was decided." in said
-    assert str(message.public_id) in said
-    assert not Verdict.objects.exists()
 
 
 def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, message):
@@ -403,6 +392,7 @@ def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
          lambda: RoleRule.objects.create(role="reviewer", needs_second_factor=True)),
         ("high risk", "verdict.refused", risky),
         ("newer than the draft", "verdict.refused", answered),
+        ("sign in again first", "verdict.refused", lambda: put_in_force(reauthenticate=True)),
     ):  # fmt: skip
         with rolled_back():
             happen()
@@ -480,16 +470,6 @@ def test_answer_names_no_address_where_the_card_names_none(ana, message):
         assert (upstream_sentence in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
 
 
-def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message):
-    cards = {Card.objects.get(), post_card(message, name="Elsewhere")}
-    for decided in (lambda: decide(message, ana), lambda: answer_text(sent(press(message)))):
-        with rolled_back():
-            Delivery.objects.all().delete()
-            decided()
-            due = Delivery.objects.filter(state="due", kind="card").select_related("card")
-            assert {one.card for one in due} == cards
-
-
 def test_command_is_deferred_once_with_its_known_options(ana, message):
     body = {**press(message), "type": 2}
     body["data"] = {"name": "pending", "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}]}
@@ -521,17 +501,6 @@ def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message
         assert client.head(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True).status_code == 200
     assert client.get(ADDRESS).status_code == client.head(ADDRESS).status_code == 405
     assert (Message.objects.get().state, Claim.objects.exists(), nothing_happened()) == ("held", False, True)
-
-
-def test_link_opened_signed_out_leads_to_sign_in_and_back_undecided(client, ana, message):
-    (path,) = links_of(message)
-    answer = client.get(path)
-    assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={path}")
-    back = client.post(answer["Location"], {"login": ana.email, "password": "correct horse battery"})
-    assert back["Location"] == path
-    assert client.get(path)["Location"].startswith(f"/queue/{message.public_id}/")
-    assert not Verdict.objects.exists()
-    assert Message.objects.get().state == "held"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -18,7 +18,7 @@ from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 
 from audit.models import Entry, EntryDetail, SealedEntry
-from audit.recording import entry_hash, record, recorded
+from audit.recording import entry_hash, record
 from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
@@ -316,22 +316,6 @@ def test_entry_of_no_known_action_or_outside_a_transaction_is_refused(monkeypatc
         record("comment.added", actor=worker("test"))
     monkeypatch.undo()
     assert not Entry.objects.exists()
-
-
-def test_listeners_get_the_entry_its_details_and_the_row_that_it_is_about(connection):
-    heard = []
-
-    def listen(sender, **received):
-        heard.append((sender, received))
-
-    recorded.connect(listen)
-    try:
-        entry = record("comment.added", actor=worker("test"), details={"text": "Fine"}, about=connection)
-    finally:
-        recorded.disconnect(listen)
-    ((sender, received),) = heard
-    assert (sender, received["entry"], received["about"]) == (Entry, entry, connection)
-    assert received["details"] == {"actor": worker("test").label, "text": "Fine"}
 
 
 @pytest.mark.django_db(transaction=True)

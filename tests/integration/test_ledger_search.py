@@ -86,16 +86,6 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connect
     assert found("by=outreach") == [one.pk for one in about]
 
 
-def test_words_find_reasons_and_comments_and_must_all_match():
-    reason = write("verdict.given", details={"reason": "The amount is wrong"}).pk
-    comment = write(details={"text": "Is the amount right?"}).pk
-    assert found("q=amount") == [comment, reason]
-    assert found("q=amount+wrong") == [reason]
-    assert found("q=amount&action=comment.added") == [comment]
-    # A recipient is not the actor.
-    assert found("by=amount") == found("to=amount") == []
-
-
 INTERACTION = "1180000000000000427"
 CLAIMED = {"discord_interaction_id": INTERACTION, "discord_user": "ana", "discord_channel": "outreach"}
 

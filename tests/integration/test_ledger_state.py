@@ -98,18 +98,6 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     assert client.get(f"{PATH}?before=all").status_code == 200
 
 
-@committed
-def test_page_says_why_sealing_stopped(signed_in, reviewer):
-    append()
-    seal_all()
-    as_superuser("UPDATE audit_seal SET entries = %s", ["0" * 64])
-    append()
-    seal_all()
-    page = words(signed_in(reviewer).get(PATH))
-    assert "Sealing has stopped." in page
-    assert "The signature of seal 1 does not fit what the seal says." in page
-
-
 def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
     client = signed_in(reviewer)
     assert "not checked yet" in compact(render_to_string("audit/_seal_line.html"))

@@ -16,7 +16,6 @@ from audit.retention import erase_details_of
 from audit.trail import lines
 from audit.trail.answers import summary_of
 from common.actors import rule, webhook, worker
-from dashboard.templatetags.ledger import line_details
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
@@ -176,12 +175,6 @@ def test_heading_of_a_chapter_fits_what_it_holds(signed_in, connection, auditor)
     ]
     title = re.search(r"<title>(.*?)</title>", page, re.S)[1]
     assert f"{message.subject} · Audit trail" in unescape(title)
-
-
-def test_name_of_a_detail_is_parted_from_its_value(connection):
-    record_action(make_message(connection), "message.sent", attempt=1)
-    [line] = lines(Entry.objects.filter(action="message.sent"))
-    assert "<dt>attempt</dt> <dd><bdi>1</bdi></dd>" in line_details(line)
 
 
 def test_removed_details_are_gone_and_named_as_removed(signed_in, connection, reviewer, auditor, admin):

@@ -46,6 +46,7 @@ def facts(text, privacy="headers"):
     return facts_of(
         upstream_id=text, subject=text, sender=text, recipients=[text] * 7, held_at=HELD_AT, expires_at=EXPIRES_AT,
         trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, text=text,
+        cc=[text], files=[text],
         facts={"risk": text, "privacy": privacy, "claimed_by": text},
     )  # fmt: skip
 
