@@ -182,7 +182,6 @@ def test_answer_to_a_decision_names_who_and_why_without_its_reference(connection
         ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is being sent."),
         ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is being sent.\n> Looks fine."),
-        ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is being sent.\n> Theirs."),
     ):
         reason = "" if outcome == "approve" else "The amount is **wrong**."
         message.decisions.update(state="applied", outcome=outcome, reason=reason)

@@ -115,22 +115,34 @@ def length(text):
     return len(text.encode("utf-16-le")) // 2
 
 
-def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(client, desk, discord, settings):
+@pytest.fixture
+def interact(client, settings):
+    """Posts an interaction as Discord does, signed, and returns its answer."""
     key = Ed25519PrivateKey.generate()
     settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
-    options = [{"name": name, "type": 3, "value": text} for name, text in MESSAGE.items()]
-    body = json.dumps(
-        {
-            "type": 2, "id": "900", "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
-            "channel": {"id": "4711", "name": "outreach"}, "member": {"user": {"id": ANA, "username": "ana"}},
-            "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
-        }
-    ).encode()  # fmt: skip
-    at = str(int(time.time()))
-    signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
-    for _ in range(2):
+
+    def post(type, number, options, user=ANA):
+        body = json.dumps(
+            {
+                "type": type, "id": number, "application_id": APP, "token": TOKEN, "channel_id": "4711",
+                "guild_id": "42", "channel": {"id": "4711", "name": "outreach"},
+                "member": {"user": {"id": user, "username": "ana"}},
+                "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
+            }
+        ).encode()  # fmt: skip
+        at = str(int(time.time()))
+        signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
         answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
-        assert (answer.status_code, answer.json()) == (200, {"type": 5, "data": {"flags": 64}})
+        assert answer.status_code == 200
+        return answer.json()
+
+    return post
+
+
+def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(interact, desk, discord):
+    options = [{"name": name, "type": 3, "value": text} for name, text in MESSAGE.items()]
+    for _ in range(2):
+        assert interact(2, "900", options) == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.due().get()
     assert [run(row), run(row)] == ["done", "not due"]
 
@@ -182,10 +194,8 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     assert decide(message, second_reviewer).decision
 
 
-def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(client, desk, discord, ana, settings):
+def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(interact, desk, discord, ana):
     """Point 14, as Discord asks while somebody types."""
-    key = Ed25519PrivateKey.generate()
-    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
     run(make_command("sendemail", **MESSAGE))
     stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
     desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=stranger)
@@ -196,15 +206,7 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(clien
             {"name": "subject", "type": 3, "value": "x"},
             {"name": option, "type": 3, "value": typed, "focused": True},
         ]
-        body = json.dumps(
-            {
-                "type": 4, "id": str(next(NUMBERS)), "application_id": APP, "token": TOKEN, "channel_id": "4711",
-                "member": {"user": {"id": user, "username": "ana"}}, "data": {"name": "sendemail", "options": options},
-            }
-        ).encode()  # fmt: skip
-        at = str(int(time.time()))
-        signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
-        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed).json()
+        answer = interact(4, str(next(NUMBERS)), options, user)
         assert answer["type"] == 8
         return [one["value"] for one in answer["data"]["choices"]]
 

@@ -147,14 +147,11 @@ LIES = [
     ("One of the entries 6 to 13 is not as it was sealed, or seal 2", lambda made: _change(made, 7, actor_id="9")),
     (NOT_SIGNED, lambda made: (_change(made, 7, actor_id="9"), _sign_again(made, 1))),
     (NOT_SIGNED, lambda made: _edit_seal(made, 3, at=AT.format(9))),
-    (NOT_SIGNED, lambda made: _edit_seal(made, 3, signature=made.seals[0]["signature"])),
     (NOT_SIGNED, lambda made: _edit_seal(made, 3, signature=_high(made.seals[2]["signature"]))),
     ("Seal 2 is not signed by its key", lambda made: _edit_seal(made, 2, at=AT.format(9))),
     # Removed, put in, swapped.
     ("Entry 8 was removed: its hash is still listed", lambda made: made.entries.pop(7)),
-    ("Entry 9 was removed: its hash is still listed", lambda made: (made.entries.pop(7), made.entries.pop(7))),
     ("Seal 2 covers 8 entries, and 7 are here (6 to 13): 1 removed", lambda made: _remove(made, 7)),
-    ("Seal 1 covers 5 entries, and 4 are here", lambda made: _remove(made, 0)),
     ("Entry 900 was put in later: details.jsonl", lambda made: _insert(made, 7, 900, is_listed=False)),
     ("Seal 2 covers 8 entries, and 9 are here (6 to 900): 1 put in later", lambda made: _insert(made, 7, 900)),
     (
@@ -163,7 +160,6 @@ LIES = [
     ),
     ("Entry 8 appears twice", lambda made: _insert(made, 8, 8)),
     ("Entry 9 is before entry 8 under seal 2 but", lambda made: (_swap(made.entries, 7), _swap(made.details, 7))),
-    ("Entry 9 was removed", lambda made: _swap(made.entries, 7)),
     ("Entry 7 is before entry 8 under seal 2 but", lambda made: _change(made, 7, xid="701")),
     ("Seal 3 covers 3 entries, and 1 are here (14 to 14): the end was cut off", lambda made: _remove(made, -1, -1, -1)),
     ('"entries" is 17 there, and 16 here', lambda made: (_remove(made, -1), made.manifest.update(entries=17))),
@@ -177,7 +173,6 @@ LIES = [
         'The details of entry 8 do not fit: "actor" was changed',
         lambda made: _edit_details(made, salt=made.details[8]["salt"]),
     ),
-    ('The details of entry 8 do not fit: "reason"', lambda made: _edit_details(made, fields={"actor": "Ana"})),
     ('The details of entry 8 do not fit: "yes"', lambda made: made.details[7]["fields"].update(yes="no")),
     (
         "The details of 1 entries are missing, and no entry tells of their removal: 8",
@@ -185,10 +180,8 @@ LIES = [
     ),
     ("Entry 8 has details without a salt", lambda made: _edit_details(made, salt=None)),
     ("Entry 8 is as it was sealed, but", lambda made: _edit_details(made, hash="0" * 64)),
-    ("Entry 8 was put in later: details.jsonl", lambda made: _edit_details(made, id=80)),
     # Seals and the manifest.
     ("Seal 2 is missing: after seal 1 comes seal 3", lambda made: made.seals.pop(1)),
-    ("Seal 1 is missing", lambda made: made.seals.pop(0)),
     ("Seal 2 comes after seal 2: it is there twice", lambda made: made.seals.insert(2, dict(made.seals[1]))),
     ("which no seal before it names: the key was swapped", lambda made: _sign_again(made, 1, OTHER_KEY)),
     ('manifest.json lies: "unsealed" is 0', lambda made: made.manifest.update(unsealed=0)),
@@ -350,19 +343,13 @@ UNREADABLE = {
     ),
     "Entry 8 cannot be read: it is not in canonical form": _line("entries.jsonl", 7, b":", b": "),
     "is not in canonical form": _line("entries.jsonl", 7, b"web", b"\\u0077eb"),
-    "does not have the fields of an entry": _line("entries.jsonl", 7, b',"trace":""', b""),
-    'its field "id"': _line("entries.jsonl", 7, b'"id":8', b'"id":9223372036854775808'),
-    'its field "xid"': _line("entries.jsonl", 7, b'"xid":"', b'"xid":"0'),
     "88888 is no number of a ledger": _line("entries.jsonl", 7, b":null", b":" + b"8" * 5000),
     "it is nested too deeply": _line("entries.jsonl", 7, b":null", b":" + b"[" * 100_000),
     "half a character": _line("entries.jsonl", 7, b"web", b"\\ud800"),
     "entries.jsonl ends within a line": _line("entries.jsonl", 15, b"}\n", b""),
     "a line that is too long": _line("entries.jsonl", 7, b"web", b"w" * 5_000_000),
     'Line 8 of details.jsonl cannot be read: its field "salt"': _line("details.jsonl", 7, b'"salt":"', b'"salt":"00'),
-    'Seal 2 cannot be read: its field "size"': _line("seals.jsonl", 1, b'"size":13', b'"size":"13"'),
-    "does not have the fields of a seal": _line("seals.jsonl", 1, b'{"after', b'{"aaa":1,"after'),
     'manifest.json cannot be read: the key "v" appears twice': _all_of("manifest_json", MANIFEST[:-1] + b',"v":2}'),
-    'manifest.json cannot be read: its field "unsealed"': _all_of("manifest_json", MANIFEST.replace(b":0,", b":true,")),
     "of a version that this verifier does not know": _all_of("manifest_json", MANIFEST.replace(b'"v":2', b'"v":1')),
     "keys.json cannot be read: it is nested": _all_of("keys_json", b"[" * 100_000),
 }
@@ -467,14 +454,6 @@ def _with_link(path):
 
 def _many_files(path):
     return _zip(path, *((f"{number:>500}", "") for number in range(3000)))
-
-
-def _bomb(path):
-    """Entries without any hash, which no desk writes, and which shrink to nearly nothing."""
-    made = book()
-    made.entries = [{**SEALED.entries[0], "id": number, "detail_hashes": {}} for number in range(1, 40_000)]
-    made.details = [{"id": entry["id"], "hash": "0" * 64, "fields": {}, "salt": None} for entry in made.entries]
-    return _zip(path, made=made, entries_jsonl=b"\n" * 50_000_000)
 
 
 def _damaged(path):
