@@ -21,7 +21,6 @@ from tests.hosted.temper import Temper
 
 HELD = ("pending_send_approval", "pending_inbound_approval")
 STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
-SCOPES = ("read", "send", "oversight", "oversight_read", "admin")
 SEND_FIELDS = "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
 FLAT_FIELDS = SEND_FIELDS + " from mailbox body text html oversight_mode metadata scheduled_at"
 LIST_PARAMETERS = (
@@ -426,15 +425,15 @@ class Host:
 
     # --- sending ---
 
-    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str, thread: str = "", **fixed: Any) -> tuple[int, Any]:
+    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str) -> tuple[int, Any]:
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
         if mode not in STRICTNESS:
             raise Refused(422, "oversight_mode is not a known mode.", field="oversight_mode")
         mode = max(mode, mailbox.oversight_mode, key=STRICTNESS.index)
         if mode == "read_only":
             raise Refused(403, "This mailbox is read-only. Request an upgrade.")
-        to = fixed.get("to") or asked.addresses("to")
-        subject = fixed.get("subject") or asked.text("subject")
+        to = asked.addresses("to")
+        subject = asked.text("subject")
         markdown = asked.text("markdown", "body", "text", "html")
         if not to or not markdown:
             raise Refused(422, "to and a body are required.", field="markdown" if to else "to")
@@ -448,7 +447,7 @@ class Host:
             raise Refused(409, "The same content was sent within the last minute.")
         mail = Mail(
             self.new_id(), mailbox, "outbound", mailbox.address, to, subject, markdown, "pending_scan",
-            thread or f"thr_{self.number}", self.now(), asked.key.id, asked.addresses("cc"), asked.addresses("bcc"),
+            f"thr_{self.number}", self.now(), asked.key.id, asked.addresses("cc"), asked.addresses("bcc"),
             [_file(one) for one in asked.body.get("attachments") or []], asked.body.get("metadata") or {},
             send_at=asked.text("send_at", "scheduled_at") or None,
         )  # fmt: skip
@@ -467,44 +466,21 @@ class Host:
         """Send as the page on Discord bots does."""
         return self._send(asked, self.mailbox(asked.text("from", "mailbox")), status="queued")
 
-    @call("POST", "/v1/mailboxes/{}/reply/{}", "send", body="markdown cc bcc attachments idempotency_key")
-    def reply(self, asked: Asked) -> tuple[int, Any]:
-        """Answer a message."""
-        first = self.mail(asked.parts[1])
-        subject = first.subject if first.subject.startswith("Re: ") else f"Re: {first.subject}"
-        whom = [first.sender] if first.direction == "inbound" else first.to
-        mailbox = self.mailbox(asked.parts[0])
-        return self._send(asked, mailbox, status="pending_scan", thread=first.thread_id, to=whom, subject=subject)
-
-    @call("POST", "/v1/mailboxes/{}/emails/{}/cancel", "send")
-    def cancel(self, asked: Asked) -> tuple[int, Any]:
-        """Take back a message that has not left."""
-        mail = self.mail(asked.parts[1])
-        if mail.status not in ("pending_scan", *HELD, "scheduled", "cancelled"):
-            raise Refused(409, "This email cannot be cancelled.", status=self._word(mail.status))
-        if mail.status != "cancelled":
-            mail.status = "cancelled"
-            self.effect("cancelled", mail, by=asked.key.id)
-        return 200, {"id": self.shown_id(mail.id), "status": "cancelled"}
-
     # --- reading ---
-
-    def _received(self, mailbox: Mailbox, status: str) -> list[dict[str, Any]]:
-        mails = [mail for mail in self.mails.values() if mail.mailbox is mailbox]
-        return [self.row(mail) for mail in reversed(mails) if status in ("", mail.status, self._word(mail.status))]
 
     @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
     def list_emails(self, asked: Asked) -> tuple[int, Any]:
         """List a mailbox, newest first."""
-        rows = self._received(self.mailbox(asked.parts[0]), asked.query.get("status", ""))
+        mailbox, status = self.mailbox(asked.parts[0]), asked.query.get("status", "")
         wanted = asked.query.get("direction") or ""
-        return self.page("emails", [row for row in rows if wanted in ("", row["direction"])], asked)
-
-    @call("GET", "/v1/check_inbox", "read", query="mailbox unread limit")
-    def check_inbox(self, asked: Asked) -> tuple[int, Any]:
-        """List unread mail, as the pages do."""
-        rows = self._received(self.mailbox(asked.query.get("mailbox", "")), "unread")
-        return self.page("emails", [row | {"to": ", ".join(row["to"])} for row in rows], asked)
+        rows = [
+            self.row(mail)
+            for mail in reversed(self.mails.values())
+            if mail.mailbox is mailbox
+            and status in ("", mail.status, self._word(mail.status))
+            and wanted in ("", mail.direction)
+        ]
+        return self.page("emails", rows, asked)
 
     def _read(self, mail: Mail) -> tuple[int, Any]:
         if mail.status == "unread":
@@ -523,11 +499,6 @@ class Host:
         if mail.mailbox is not self.mailbox(asked.parts[0]):
             raise Refused(404, "There is no such email in this mailbox.")
         return self._read(mail)
-
-    @call("GET", "/v1/emails/{}", "read")
-    def read_email_by_id(self, asked: Asked) -> tuple[int, Any]:
-        """Read one message as Zapier does."""
-        return self._read(self.mail(asked.parts[0]))
 
     @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
     def read_thread(self, asked: Asked) -> tuple[int, Any]:
@@ -602,19 +573,6 @@ class Host:
             "sending_disabled_reason": None,
         }  # fmt: skip
 
-    @call("PATCH", "/v1/account", "admin", body="name oversight_email physical_address approval_code")
-    def change_account(self, asked: Asked) -> tuple[int, Any]:
-        """Change nothing that matters here."""
-        return 200, {"status": "updated"}
-
-    @call("GET", "/v1/usage", "read", query="from to breakdown period")
-    def read_usage(self, asked: Asked) -> tuple[int, Any]:
-        """Count."""
-        left = sum(1 for one in self.effects if one.what == "left")
-        received = sum(1 for mail in self.mails.values() if mail.direction == "inbound")
-        counted = {"emails_sent": left, "emails_received": received, "api_calls": len(self.calls)}
-        return 200, {"from": 0, "to": int(time.time() * 1000), **counted, "oversight_actions": len(self.audit)}
-
     @call("GET", "/v1/audit-log", "admin", query="limit cursor")
     def read_audit_log(self, asked: Asked) -> tuple[int, Any]:
         """List decisions, newest first."""
@@ -666,30 +624,10 @@ class Host:
         entries.append(entry | {"added_by": asked.key.id})
         return 201, entry
 
-    @call("DELETE", "/v1/mailboxes/{}/allowlist/{}", "admin", query="approval_code", body="approval_code")
-    def remove_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
-        """Ask for a code, then remove an entry."""
-        mailbox = self.mailbox(asked.parts[0])
-        if asked.parts[1] not in [entry["id"] for entry in mailbox.allowlist]:
-            raise Refused(404, "There is no such entry.")
-        if not (asked.text("approval_code") or asked.query.get("approval_code")):
-            return 202, {"status": "pending_approval"}
-        mailbox.allowlist = [entry for entry in mailbox.allowlist if entry["id"] != asked.parts[1]]
-        return 200, {"deleted": True}
-
     @call("GET", "/v1/suppression", "read", query="limit cursor")
     def list_suppression(self, asked: Asked) -> tuple[int, Any]:
         """List addresses that get nothing any more."""
         return self.page("suppressions", self.suppressed[::-1], asked)
-
-    @call("DELETE", "/v1/suppression/{}", "admin")
-    def remove_suppression(self, asked: Asked) -> tuple[int, Any]:
-        """Take an address from the list."""
-        kept = [row for row in self.suppressed if row["email_address"] != asked.parts[0]]
-        if len(kept) == len(self.suppressed):
-            raise Refused(404, "This address is not suppressed.")
-        self.suppressed = kept
-        return 200, {"status": "removed"}
 
     @call("GET", "/v1/contacts", "read", query="q")
     def list_contacts(self, asked: Asked) -> tuple[int, Any]:
@@ -714,25 +652,6 @@ class Host:
             del row["text"]
             shown.append(row)
         return 200, {"api_keys": shown}
-
-    @call("POST", "/v1/api-keys", "admin", body="name scopes approval_code")
-    def create_key(self, asked: Asked) -> tuple[int, Any]:
-        """Make a key; its secret is told once."""
-        scopes = asked.body.get("scopes") or ["read"]
-        if {"send", "oversight"} <= set(scopes) or not set(scopes) <= set(SCOPES):
-            raise Refused(422, "These scopes cannot be on one key.", field="scopes")
-        key = self.add_key(f"mm_live_{uuid.uuid4().hex}", asked.text("name"), scopes)
-        named = {"name": key.name, "scopes": key.scopes, "prefix": key.text[:12]}
-        return 201, {"id": key.id, "api_key": key.text, **named}
-
-    @call("DELETE", "/v1/api-keys/{}", "admin", body="approval_code")
-    def revoke_key(self, asked: Asked) -> tuple[int, Any]:
-        """End a key."""
-        for key in self.keys.values():
-            if key.id == asked.parts[0]:
-                key.is_active = False
-                return 200, {"status": "revoked"}
-        raise Refused(404, "There is no such key.")
 
     @call("GET", "/v1/domains", "admin")
     def list_domains(self, asked: Asked) -> tuple[int, Any]:
@@ -779,12 +698,6 @@ class Host:
         """Show one subscription with its secret."""
         hook = self._hook(asked)
         return 200, {**self._subscription(hook), "signing_secret": hook.secret}
-
-    @call("DELETE", "/v1/webhooks/{}", "admin")
-    def delete_webhook(self, asked: Asked) -> tuple[int, Any]:
-        """End a subscription."""
-        del self.webhooks[self._hook(asked).id]
-        return 200, {"status": "deleted"}
 
     @call("GET", "/v1/webhook-deliveries", "admin", query="limit cursor")
     def list_deliveries(self, asked: Asked) -> tuple[int, Any]:
