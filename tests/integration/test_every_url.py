@@ -103,6 +103,7 @@ def test_error_page_says_what_is_wrong_and_links_onward(connection, reviewer):
         assert ("ALLOWED_HOSTS" in page) == (status == 400)
         assert 'href="/queue/"' in page, status
         assert (f'href="/queue/{message.public_id}/"' in page) == (status == 405)
+        assert [inside for inside in ("Traceback", "settings", "django", "SELECT") if inside in page] == [], status
         check_headers(answer)
     client = Client(raise_request_exception=False)
     answer = client.post("/accounts/login/", {f"field{number}": "" for number in range(1001)})
@@ -130,9 +131,3 @@ def test_signing_out_by_its_button_clears_the_browser_and_ends_the_session(signe
     answer = client.post("/accounts/logout/")
     assert answer["Clear-Site-Data"] == '"cache", "storage"'
     assert client.get("/queue/").status_code == 302
-
-
-def test_policy_report_is_accepted_and_logged_without_its_query(client, caplog):
-    body = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif?who=dana"}}'
-    assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
-    assert "dana" not in str([vars(record) for record in caplog.records])
