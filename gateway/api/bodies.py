@@ -229,7 +229,9 @@ class Confirmable(Body):
 
         A code is good for exactly what this body asks for, `about` exactly this.
         """
-        act = about | self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+        asked = self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+        # No field of the body stands for what the address names.
+        act = asked | about
         return confirmed(key, action, act, summary=summary, code=self.approval_code or code, needed=needed)
 
 
