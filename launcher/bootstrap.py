@@ -29,6 +29,7 @@ INSTALLER = ROOT / "requirements-bootstrap.txt"
 STAMP = VENV / "installed.json"
 # Exists during an installation. If the next start finds it, the environment has to be rebuilt.
 UNFINISHED = VENV / ".installing"
+_PIP = (str(PYTHON), "-m", "pip", "install", "--quiet")
 # Not ".lock": that is uv's own lock on the environment, and it would wait for us.
 LOCK = VENV / ".countersign.lock"
 
@@ -115,10 +116,9 @@ def _make_environment() -> None:
     # This may be the environment that is being replaced, so it is made by the Python underneath.
     base = getattr(sys, "_base_executable", None) or sys.executable
     _have_ensurepip(base)
-    options = ["--without-pip"] if _bundled_pip() else []
-    _call([base, "-m", "venv", *options, str(VENV)], "The Python environment could not be created.")
+    _call([base, "-m", "venv", str(VENV)], "The Python environment could not be created.")
     _call(
-        [*_pip(), "install", "--quiet", "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
+        [*_PIP, "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
         "The installer (uv) could not be fetched from the package index. Check the network, or pip's proxy "
         "and index settings, and run ./run again.",
     )
@@ -149,16 +149,6 @@ def install_debian_packages(packages: list[str]) -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
-
-
-def _bundled_pip() -> Path | None:
-    """The pip that came with Python, run from its wheel: two seconds quicker than installing it first."""
-    import ensurepip
-
-    for folder in (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")):
-        for wheel in sorted(folder.glob("pip-*.whl")):
-            return wheel
-    return None
 
 
 def _install_packages(*, development: bool) -> None:
@@ -207,12 +197,7 @@ def _install(arguments: list[str], sentence: str) -> None:
         _call([*uv, *compiled, *arguments], sentence)
     except LaunchError:
         say("  once more, with pip")
-        _call([*_pip(), "install", "--quiet", "--retries=1", *arguments], sentence)
-
-
-def _pip() -> list[str]:
-    bundled = _bundled_pip()
-    return [str(PYTHON), *([str(bundled / "pip")] if bundled else ["-m", "pip"])]
+        _call([*_PIP, "--retries=1", *arguments], sentence)
 
 
 def _call(command: list[str], sentence: str) -> None:
