@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 from simple_form import TooComplex, simplify
-from simple_form.html_reading import tokens
 from tests.judge.letters import WORDS, Letter, many, tricks
 from tests.judge.oracles import Judge, Judgement, judging
 from tests.judge.shrinking import shrink
@@ -48,21 +47,15 @@ def _is_marked(letter: Letter) -> bool:
 
 def _judge_many(judge: Judge, letters: list[Letter], most: int) -> int:
     counts: Counter[str] = Counter()
-    causes: list[tuple[tuple[str, str], frozenset[str]]] = []
-    missed = 0
+    missed: list[tuple[Letter, tuple[str, str]]] = []
     for at in range(0, len(letters), AT_ONCE):
         for one in judge.judge(letters[at : at + AT_ONCE]):
             counts += count(one)
-            for miss in one.misses:
-                missed += 1
-                parts = parts_of(one.letter.html)
-                known = any(kind == miss.kind and cause <= parts for kind, cause in causes)
-                if known or len(causes) >= most:
-                    continue
-                small = shrink(judge, one.letter, miss.kind)
-                causes.append((miss.kind, parts_of(small.html)))
-                _print_miss(judge, small, miss.kind)
+            missed += [(one.letter, miss.kind) for miss in one.misses]
         print(f"{at + AT_ONCE}: {_said(counts)}", file=sys.stderr)
+    for letter, kind in missed[:most]:
+        small = shrink(judge, letter, kind)
+        print(f"{' '.join(kind)} ({small.width} pixels, {small.scheme})\n  {small.html}\n", flush=True)
     print(_said(counts))
     return 1 if missed else 0
 
@@ -79,31 +72,6 @@ def count(one: Judgement) -> Counter[str]:
 
 def _said(counts: Counter[str]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.most_common())
-
-
-def _print_miss(judge: Judge, letter: Letter, kind: tuple[str, str]) -> None:
-    (one,) = judge.judge([letter])
-    miss = next((miss for miss in one.misses if miss.kind == kind), None)
-    if miss is None:
-        return
-    print(f"{' '.join(kind)} ({letter.width} pixels, {letter.scheme}): {', '.join(miss.words)}\n  {letter.html}")
-    print(f"  simple form: {one.simple}\n", flush=True)
-
-
-def parts_of(html: str) -> frozenset[str]:
-    """Return what a message is made of, apart from its words: tags, attributes and declarations."""
-    found: set[str] = set()
-    for token in tokens(html):
-        if token.kind == "start":
-            found.add(f"<{token.name}>")
-            for name, value in token.attributes.items():
-                if name == "style":
-                    found.update(" ".join(part.split()) for part in value.split(";"))
-                elif name not in ("class", "id"):
-                    found.add(f"{name}={value}")
-        elif token.kind == "raw" and token.name == "style":
-            found.update(part for part in re.split(r"[{};]", re.sub(r"[.#][ci]\d+", "", token.data)) if part.strip())
-    return frozenset(found)
 
 
 def _judge_files(judge: Judge, files: list[Path]) -> int:

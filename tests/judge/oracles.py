@@ -35,8 +35,6 @@ CLEAR = 40
 GARBLED = 0.35
 # Capitals stand in this part of the height of a line.
 INK = (0.17, 0.80)
-# What is wrong with a simple form only beside its original.
-OF_BOTH = ("lost", "differently ordered")
 # Directions without letters.
 MARKS = "\u200f\u061c"
 _WORD = re.compile("[HMN]{6}")
@@ -116,7 +114,6 @@ class Judgement:
     is_marked: bool = False
     is_refused: bool = False
     is_whole: bool = False
-    changes: tuple[Change, ...] = ()
     simple: str = ""
     misses: tuple[Miss, ...] = ()
 
@@ -154,20 +151,20 @@ class Judge:
         self.numbers = count(7, 17)
         self.is_careful = False
 
-    def judge(self, letters: Iterable[Letter], kind: tuple[str, str] | None = None) -> list[Judgement]:
-        """Return a judgement of each letter; where a kind of miss is given, look for that one only."""
-        found = self._judge(letters, kind)
+    def judge(self, letters: Iterable[Letter]) -> list[Judgement]:
+        """Return a judgement of each letter."""
+        found = self._judge(letters)
         # What is missed must be missed twice, the second time in new frames.
         missed = [at for at, one in enumerate(found) if one.misses]
         self.is_careful = True
-        for at, again in zip(missed, self._judge([found[at].letter for at in missed], kind), strict=True):
+        for at, again in zip(missed, self._judge([found[at].letter for at in missed]), strict=True):
             kinds = {miss.kind for miss in again.misses}
             misses = tuple(miss for miss in found[at].misses if miss.kind in kinds)
             found[at] = replace(again, misses=misses)
         self.is_careful = False
         return found
 
-    def _judge(self, letters: Iterable[Letter], kind: tuple[str, str] | None) -> list[Judgement]:
+    def _judge(self, letters: Iterable[Letter]) -> list[Judgement]:
         cases = [_Case(one) for one in letters]
         for case in cases:
             try:
@@ -177,42 +174,26 @@ class Judge:
                 continue
             case.simple, case.changes = made.html, made.changes
             case.is_marked = any(one.concerns_words for one in made.changes)
-            case.is_refused = kind is not None and case.is_marked and kind[0] == "original"
         drawn = [one for one in cases if not one.is_refused]
         for scheme in ("light", "dark"):
             chosen = [one for one in drawn if one.letter.scheme == scheme]
             for at in range(0, len(chosen), AT_ONCE):
                 part = chosen[at : at + AT_ONCE]
-                if kind is None or kind[0] == "original" or kind[1] in OF_BOTH:
-                    self._look_at_originals(part, scheme, kind[1] if kind else "")
-                if kind is None or kind[0] == "simple":
-                    self._look_at_forms(part, scheme)
+                self._look_at_originals(part, scheme)
+                self._look_at_forms(part, scheme)
         return [Judgement(one.letter, is_refused=True) if one.is_refused else _judged(one) for one in cases]
 
-    def _look_at_originals(self, cases: Sequence[_Case], scheme: str, oracle: str) -> None:
+    def _look_at_originals(self, cases: Sequence[_Case], scheme: str) -> None:
         jobs = [
             Job(one.letter.html, one.letter.width, ask_added=bool(_MAY_ADD.search(one.letter.html))) for one in cases
         ]
         for case, one in zip(cases, self.draw(jobs, scheme), strict=True):
             case.base = one
-        if oracle in OF_BOTH:
-            return
         asked = [one for one in cases if one.letter.is_whole or not one.is_marked]
-        for case, turned in zip(asked, self._turned(asked, scheme), strict=True):
+        again = [Job(backwards(one.letter.html), one.letter.width, one.base.picture.height) for one in asked]
+        for case, turned in zip(asked, self.draw(again, scheme), strict=True):
             case.unsure = _unsure(case.letter.html, case.base, turned)
-            if oracle in ("reordered", "covered"):
-                drawn = [one for one in case.base.words if one.rect]
-                pairs = inverted(drawn) if oracle == "reordered" else covered(drawn)
-                case.unsure = [one for one in case.unsure if any(one in pair for pair in pairs)]
-            elif oracle == "added":
-                case.unsure = []
         self._look_again(asked, scheme)
-
-    def _turned(self, cases: Sequence[_Case], scheme: str) -> list[Drawn]:
-        sizes = [(one.letter.width, one.base.picture.height) for one in cases if one.base]
-        return self.draw(
-            [Job(backwards(one.letter.html), *size) for one, size in zip(cases, sizes, strict=True)], scheme
-        )
 
     def _look_at_forms(self, cases: Sequence[_Case], scheme: str) -> None:
         jobs = [Job(_page(one.simple), one.letter.width, ask_added=True) for one in cases]
@@ -431,7 +412,6 @@ def _judged(case: _Case) -> Judgement:
         does=frozenset(name for name, words in does.items() if words),
         is_marked=case.is_marked,
         is_whole=case.letter.is_whole,
-        changes=case.changes,
         simple=case.simple,
         misses=tuple(misses),
     )
