@@ -4,26 +4,40 @@ from typing import Any
 
 from django import forms
 
-from approvals.brake.commands import MOST_CAP
+from approvals.brake.commands import MOST_CAP, Caps
 from approvals.models.brakes import Kind
 from common.forms import SentenceForm, WordsField
 
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
 
 
+_LABELS = {
+    Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
+    Kind.ALIKE: ("With the same text", "The same but for names, numbers, amounts, dates and addresses."),
+    Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
+    Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
+}
+
+
 class CapsForm(SentenceForm):
     """Eight numbers, an hour and a day for each kind; empty and 0 are no cap."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: Any, caps: Caps) -> None:
+        super().__init__(data)
         for kind in Kind:
-            for window in ("hour", "day"):
+            for window, number in zip(("hour", "day"), caps[kind], strict=True):
                 self.fields[f"{kind}_{window}"] = forms.IntegerField(
+                    label={"hour": "An hour", "day": "A day"}[window],
+                    initial=number or None,
                     required=False,
                     min_value=0,
                     max_value=MOST_CAP,
                     error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _WRONG),
                 )
+
+    def rows(self) -> list[tuple[str, str, list[forms.BoundField]]]:
+        """Return for each kind its name, a note and its two fields."""
+        return [(*_LABELS[kind], [self[f"{kind}_hour"], self[f"{kind}_day"]]) for kind in Kind]
 
     def caps(self) -> dict[str, tuple[int, int]]:
         """Return the caps by kind: an hour, a day; 0 for none."""

@@ -15,7 +15,6 @@ from approvals.caps import caps_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.desk_messages import desk_messages
 from approvals.models import Brake
-from approvals.models.brakes import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Actor, Role
@@ -26,12 +25,6 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 PAGE = 50
-_LABELS = {
-    Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
-    Kind.ALIKE: ("With the same text", "The same but for names, numbers, amounts, dates and addresses."),
-    Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
-    Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
-}
 
 
 @login_required
@@ -59,7 +52,9 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
     return found
 
 
-def _page(request: DeskRequest, found: Brake, *, status: int = 200, error: str = "", wrong: Any = None) -> HttpResponse:
+def _page(
+    request: DeskRequest, found: Brake, *, status: int = 200, error: str = "", form: RejectAllForm | None = None
+) -> HttpResponse:
     actor: Actor = request.actor
     apart = commands.set_apart_of(found, actor)
     after = request.GET.get("after", "")
@@ -79,9 +74,8 @@ def _page(request: DeskRequest, found: Brake, *, status: int = 200, error: str =
         "has_admin_key": bool(found.connection.admin_key),
         "administers": actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=None),
         "rejecter": commands.rejecter(found),
-        "typed": request.POST,
+        "form": form or RejectAllForm(),
         "error": error,
-        "wrong": wrong or {},
     }
     return render(request, "approvals/brake/brake.html", context, status=status)
 
@@ -110,11 +104,11 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
     found = _visible(request, brake_id)
     form = RejectAllForm(request.POST)
     if not form.is_valid():
-        return _page(request, found, status=422, wrong=form.errors_by_field())
+        return _page(request, found, form=form, status=422)
     try:
         number = commands.ask_to_reject(brake=found, reason=form.cleaned_data["reason"], actor=request.actor)
     except ActNotAllowed as error:
-        return _page(request, found, status=403, error=error.sentence)
+        return _page(request, found, form=form, status=403, error=error.sentence)
     notice = f"Rejecting {number} message{'' if number == 1 else 's'}. Each decision is recorded by itself."
     return redirect_with_notice(request, notice, "brake", brake_id=found.pk)
 
@@ -157,12 +151,12 @@ def _visible_mailbox(request: DeskRequest, mailbox_id: int) -> Mailbox:
 
 
 def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
-    form = CapsForm(request.POST)
+    form = CapsForm(request.POST, caps_of(mailbox))
     drops = mailbox is not None and request.POST.get("do") == "drop"
     try:
         commands.check_may_set_caps(request.actor, mailbox)
         if not drops and not form.is_valid():
-            return _caps(request, mailbox, status=422, wrong=form.errors_by_field())
+            return _caps(request, mailbox, form=form, status=422)
         commands.set_caps(mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor)
     except ActNotAllowed as error:
         return _caps(request, mailbox, status=403, error=error.sentence)
@@ -173,14 +167,14 @@ def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
 
 
 def _caps(
-    request: DeskRequest, mailbox: Mailbox | None, *, status: int = 200, error: str = "", wrong: Any = None
+    request: DeskRequest, mailbox: Mailbox | None, *, status: int = 200, error: str = "", form: CapsForm | None = None
 ) -> HttpResponse:
     actor: Actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
     context = {
         "mailbox": mailbox,
         "own": mailbox is not None and commands.has_own_caps(mailbox),
-        "rows": _rows(request, mailbox, wrong or {}),
+        "form": form or CapsForm(None, caps_of(mailbox)),
         "may_change": actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor),
         "with_own": commands.mailboxes_with_own_caps() if mailbox is None else (),
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
@@ -189,17 +183,3 @@ def _caps(
         "error": error,
     }
     return render(request, "approvals/brake/caps.html", context, status=status)
-
-
-def _rows(request: DeskRequest, mailbox: Mailbox | None, wrong: dict[str, str]) -> list[dict[str, Any]]:
-    """Return a row for each kind: its words, and its two fields as typed or as they are."""
-    rows = []
-    for kind, numbers in caps_of(mailbox).items():
-        label, note = _LABELS[Kind(kind)]
-        fields = []
-        for window, words, number in zip(("hour", "day"), ("an hour", "a day"), numbers, strict=True):
-            name = f"{kind}_{window}"
-            typed = request.POST.get(name, "") if wrong else number or ""
-            fields.append({"name": name, "words": words, "value": typed, "wrong": wrong.get(name, "")})
-        rows.append({"label": label, "note": note, "fields": fields})
-    return rows

@@ -91,7 +91,7 @@ class _Editor:
         typed = request.POST if request.method == "POST" else None
         initial = {"owner": str(request.actor.id), "expire_unit": "60"}
         if rule:
-            initial = typed_of(rule, list(offered.groups))
+            initial = typed_of(rule, offered["groups"])
         self.form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
 
     def answer(self) -> HttpResponse:

@@ -58,8 +58,7 @@ class GroupForm(SentenceForm):
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
 
-    def keys(self) -> list[int]:
-        """Return the keys of the members."""
+    def clean_members(self) -> list[int]:
         return [int(one) for one in self.cleaned_data["members"]]
 
 
@@ -89,44 +88,43 @@ def answer_groups(request: DeskRequest, *, error: str = "", status: int = 200) -
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: DeskRequest) -> HttpResponse:
     """Show the form of a new group; make it."""
-    actor = admin_or_403(request)
-    form = GroupForm(request.POST if request.method == "POST" else None, group=None)
-    if request.method != "POST":
-        return _page(request, None, form)
-    if not form.is_valid():
-        return _page(request, None, form, status=422)
-    try:
-        made = add_group(actor=actor, name=form.cleaned_data["name"], members=form.keys())
-    except PolicyRefused as error:
-        form.add_error("name", error.sentence)
-        return _page(request, None, form, status=422)
-    return redirect_with_notice(request, f"The group “{made.name}” is there.", "policy-groups")
+    return _save_or_show(request, None)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
     """Show one group; rename it or change its members. That asks to confirm who one is: it changes who may approve."""
-    actor = admin_or_403(request)
+    admin_or_403(request)
     found = Group.objects.filter(pk=group_id).first()
     if found is None:
         raise Http404("There is no such group.")
+    return _save_or_show(request, found)
+
+
+def _save_or_show(request: DeskRequest, found: Group | None) -> HttpResponse:
+    actor = admin_or_403(request)
     form = GroupForm(request.POST if request.method == "POST" else None, group=found)
     if request.method != "POST":
         return _page(request, found, form)
     if not form.is_valid():
         return _page(request, found, form, status=422)
-    if not is_recently_authenticated(request):
+    if found and not is_recently_authenticated(request):
         return ask_first(request)
-    cleaned = form.cleaned_data
+    wanted = form.cleaned_data
+    seen = wanted.pop("seen")
     try:
-        change_group(actor=actor, group_id=group_id, seen=cleaned["seen"], name=cleaned["name"], members=form.keys())
+        if found:
+            change_group(actor=actor, group_id=found.pk, seen=seen, **wanted)
+        else:
+            add_group(actor=actor, **wanted)
     except StalePolicy as error:
         return _page(request, found, form, error=error.sentence, status=409)
     except PolicyRefused as error:
         form.add_error("name", error.sentence)
         return _page(request, found, form, status=422)
-    return redirect_with_notice(request, f"The group “{cleaned['name']}” is saved.", "policy-groups")
+    words = "is saved" if found else "is there"
+    return redirect_with_notice(request, f"The group “{wanted['name']}” {words}.", "policy-groups")
 
 
 @login_required

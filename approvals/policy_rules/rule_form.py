@@ -6,13 +6,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
 from approvals.models import OwnWord
 from common.actors import Actor
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
+from mirror.models import Mailbox
+from people.models import Person
 from policy.calendars.weekly import DAYS, MAX_LINE, NOTE, read_day, write_day
+from policy.models import Allowlist, Group, WorkCalendar
 from policy.rules.conditions import (
     FAMILIES,
     MOST_RECIPIENTS,
@@ -24,7 +28,7 @@ from policy.rules.conditions import (
 )
 from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES, Effects
 from policy.rules.hours import Hours
-from policy.rules.names import choices
+from policy.rules.names import FINDINGS, api_keys
 from policy.rules.rules import Names, PolicyRule, RuleError
 
 MAX_LINES = 20_000
@@ -63,43 +67,32 @@ _CHOOSE = {"invalid_choice": "Choose from the list.", "invalid_list": "Choose fr
 _ADDRESSES = "An address, a domain or *.domain on each line."
 
 
-@dataclass(frozen=True)
-class Offered:
-    """What the form offers, by field: values and their labels."""
-
-    by_field: Mapping[str, Mapping[str, str]]
-    groups: Mapping[int, str]
-
-    def of(self, field: str) -> Mapping[str, str]:
-        """Return the values and labels of one field."""
-        return self.by_field.get(field, {})
-
-
-def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> Offered:
-    """Return what the form offers; what the rule names already stays in it, even where it is gone."""
-    found = choices(actor)
+def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> dict[str, dict[str, str]]:
+    """Return what each field offers, with labels; what the rule names stays in it, even where it is gone."""
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
+    people = Person.objects.filter(is_active=True).order_by("name", "email")
+    lists = Allowlist.objects.visible_to(actor).filter(kind=Allowlist.Kind.RESTRICTION, version__gt=0)
     words = OwnWord.objects.visible_to(actor).order_by("text").values_list("text", flat=True)
-    by_field: dict[str, dict[str, str]] = {
-        "mailboxes": _texts(found["mailboxes"]),
-        "keys": _texts(found["keys"]),
-        "key_owners": _texts(found["people"]),
-        "owner": _texts(found["people"]),
-        "lists": _texts(found["lists"]),
-        "findings": _texts(found["findings"]),
+    calendars = WorkCalendar.objects.order_by("name")
+    offered = {
+        "mailboxes": {str(one.pk): str(one) for one in mailboxes},
+        "keys": dict(keys),
+        "key_owners": {str(one.pk): str(one) for one in people},
+        "owner": {str(one.pk): str(one) for one in people},
+        "lists": {str(one.pk): one.label for one in lists.select_related("mailbox", "connection").order_by("pk")},
+        "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
         "own_words": {own_word_key(one): f"“{one}”" for one in words},
-        "origins": {name: words[:1].upper() + words[1:] for name, words in ORIGINS.items()},
-        "attachments": {name: words[:1].upper() + words[1:] for name, words in FAMILIES.items()}
-        | {kind.name: f"{kind.words[:1].upper()}{kind.words[1:]}" for kind in KINDS.values()},
-        "barred_groups": _texts(found["groups"]),
-        "calendars": _texts(found["calendars"]),
+        "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
+        "attachments": {name: capfirst(words) for name, words in FAMILIES.items()}
+        | {kind.name: capfirst(kind.words) for kind in KINDS.values()},
+        "groups": {str(one.pk): one.name for one in Group.objects.all()},
+        "calendars": {str(one.pk): one.name for one in calendars},
     }
+    offered["barred_groups"] = dict(offered["groups"])
     if rule is not None:
-        _add_gone(by_field, rule, names)
-    return Offered(by_field, found["groups"])
-
-
-def _texts(found: Mapping[Any, str]) -> dict[str, str]:
-    return {str(value): label for value, label in found.items()}
+        _add_gone(offered, rule, names)
+    return offered
 
 
 def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Names) -> None:
@@ -209,29 +202,33 @@ class RuleForm(SentenceForm):
     previewed = forms.CharField(required=False, max_length=64)
 
     def __init__(
-        self, data: Any, *, offered: Offered, stored: PolicyRule | None = None, initial: dict[str, Any] | None = None
+        self,
+        data: Any,
+        *,
+        offered: Mapping[str, Mapping[str, str]],
+        stored: PolicyRule | None,
+        initial: dict[str, Any],
     ) -> None:
         super().__init__(data, initial=initial)
-        self.offered = offered
         self.stored = stored
         for name, label in {**_LISTS, "barred_groups": "Nobody of these groups"}.items():
-            choices = list(offered.of(name).items())
+            choices = list(offered[name].items())
             help_text = _NOTES.get(name, "")
             self.fields[name] = ChecksField(
                 label=label, help_text=help_text, required=False, choices=choices, error_messages=_CHOOSE
             )
             tick_first(self[name])
-        self._add_choice("owner", "Owner", "Who answers for the rule.", {"": "Nobody", **offered.of("owner")})
+        self._add_choice("owner", "Owner", "Who answers for the rule.", {"": "Nobody", **offered["owner"]})
         for name, label in _FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
-        self.approvals = {ANY_REVIEWER: "any reviewer", **offered.groups}
+        self.approvals = {str(ANY_REVIEWER): "any reviewer", **offered["groups"]}
         for group, name in self.approvals.items():
             self.fields[f"approvals_{group}"] = _number(MOST_APPROVALS, f"Of {name}", least=0)
         self.fields["recipients_from"] = _number(MOST_RECIPIENTS, "Number of recipients, at least")
         again = "2: changes were requested once before."
         self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
         self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
-        calendars = {"": "The hours below", **offered.of("calendars")}
+        calendars = {"": "The hours below", **offered["calendars"]}
         for name in _HOURS:
             self._add_choice(f"{name}_calendar", "Calendar", "Its holidays count.", calendars)
             for day, label in enumerate(DAYS):
@@ -317,7 +314,7 @@ class RuleForm(SentenceForm):
             self.add_error("expire_number", "A message can wait for a year at most.")
         cleaned["expire_minutes"] = minutes or None
         approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals}
-        cleaned["approvals"] = {group: n for group, n in approvals.items() if n}
+        cleaned["approvals"] = {int(group): n for group, n in approvals.items() if n}
         if sum(approvals.values()) > MOST_APPROVALS:
             self.add_error("approvals_0", f"No more than {MOST_APPROVALS} approvals can be asked for together.")
         if not self.errors:
@@ -389,7 +386,7 @@ def _number(most: int, label: str, help_text: str = "", *, least: int = 1) -> fo
     )
 
 
-def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:
+def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
     """Return what stands in the form for a stored rule, as the browser would send it."""
     when = rule.when
     then = rule.then
@@ -401,7 +398,7 @@ def typed_of(rule: PolicyRule, groups: Collection[int]) -> dict[str, Any]:
     typed |= {name: getattr(when, name) or "" for name in ("recipients_from", "tries_from")}
     typed |= {name: getattr(then, name) for name in _FLAGS} | {"reject": then.reject}
     typed["barred_groups"] = [str(one) for one in then.barred_groups]
-    typed |= {f"approvals_{group}": then.approvals.get(group) or "" for group in (ANY_REVIEWER, *groups)}
+    typed |= {f"approvals_{group}": then.approvals.get(int(group)) or "" for group in (str(ANY_REVIEWER), *groups)}
     if then.expire_minutes:
         unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
         typed |= {"expire_number": then.expire_minutes // unit, "expire_unit": str(unit)}

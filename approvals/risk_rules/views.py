@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Func
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import Status, shown_status
@@ -20,11 +19,11 @@ from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.models import PendingChange
-from risk import RULES, Rule, restored
+from risk import RULES, Finding, Rule, restored
 from risk.score import level_of, points_of
 
 
@@ -105,17 +104,6 @@ class WeighedRule:
         return level_of(self.points)
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A message with a finding of a rule, and that finding's text."""
-
-    message: Message
-    status: Status
-    sentence: str
-    detail: str
-    points: int
-
-
 @login_required
 @require_safe
 def findings(request: DeskRequest) -> HttpResponse:
@@ -151,8 +139,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
         return _answer(request, published, status=403, error=error.sentence)
     counts = published.points if weight.points is None else weight.points
     notice = f"“{published.words.capitalize()}” now counts {counts}. Held messages are scored again in the background."
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("rule", rule=rule)
+    return redirect_with_notice(request, notice, "rule", rule=rule)
 
 
 def _published(name: str) -> Rule:
@@ -173,7 +160,7 @@ def _answer(
     found = list(rows.defer("revision__content")[: PAGE + 1])
     context: dict[str, Any] = {
         "one": weighed,
-        "hits": [_hit(message, published, weighed.points) for message in found[:PAGE]],
+        "hits": [_hit(message, published.name, weighed.points) for message in found[:PAGE]],
         "is_first_page": after is None,
         "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
         "may_weigh": may_weigh(actor),
@@ -184,11 +171,9 @@ def _answer(
     return render(request, "approvals/risk_rules/rule.html", context, status=status)
 
 
-def _hit(message: Message, published: Rule, points: int) -> Hit:
+def _hit(message: Message, rule: str, points: int) -> tuple[Message, Status, Finding | None, int]:
+    """Return a message with its status, its worst finding of a rule, and what that counts."""
     stored = message.revision.findings if message.revision else []
-    found = [restored(one) for one in stored if one.get("rule") == published.name]
+    found = [restored(one) for one in stored if one.get("rule") == rule]
     worst = max(found, key=lambda one: points_of(one, {}), default=None)
-    if worst is None:
-        return Hit(message, shown_status(message), "", "", 0)
-    counts = points_of(worst, {published.name: points})
-    return Hit(message, shown_status(message), worst.sentence, worst.detail, counts)
+    return message, shown_status(message), worst, points_of(worst, {rule: points}) if worst else 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,6 @@ from common.forms import SentenceForm, WordsField
 from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 
-_USUAL_DAYS = 90
 _BETWEEN_WORDS = re.compile(r"[\s,;]+")
 _PLACES = 4
 
@@ -74,11 +73,12 @@ class TermsForm(SentenceForm):
         },
     )
 
-    def __init__(self, data: Any, *, currencies: Iterable[str]) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None) -> None:
+        super().__init__(data, initial=_filled_in(terms) if terms else None)
         self.currencies = tuple(currencies)
         for currency in self.currencies:
             self.fields[f"sum_{currency}"] = forms.DecimalField(
+                label=currency or "Uncertain currency",
                 required=False,
                 min_value=Decimal(0),
                 max_digits=14,
@@ -96,6 +96,10 @@ class TermsForm(SentenceForm):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
+    def sums(self) -> list[forms.BoundField]:
+        """Return the fields of the largest sums."""
+        return [self[f"sum_{currency}"] for currency in self.currencies]
+
     def terms(self) -> Terms:
         """Return what was filled in; the last day counts whole, in the time zone of whoever asks."""
         typed = self.cleaned_data
@@ -111,7 +115,7 @@ class TermsForm(SentenceForm):
         )
 
 
-def filled_in(terms: Terms) -> dict[str, str]:
+def _filled_in(terms: Terms) -> dict[str, str]:
     """Return the fields of `TermsForm` as they are filled in for these terms."""
     return {
         "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
@@ -121,8 +125,3 @@ def filled_in(terms: Terms) -> dict[str, str]:
         "recipients": "\n".join(terms.recipients),
         **{f"sum_{currency}": f"{value:f}" for currency, value in terms.sums or ()},
     }
-
-
-def usual_end(now: datetime) -> datetime:
-    """Return the end that is proposed."""
-    return now + timedelta(days=_USUAL_DAYS)

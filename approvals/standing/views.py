@@ -1,6 +1,7 @@
 """The pages of standing approvals: the list with its switch, and a proposal with its terms and rehearsal."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -13,15 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals.standing import record
 from approvals.standing.ending import MAX_REASON, end_standing
-from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm, filled_in, usual_end
+from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm
 from approvals.standing.record import Proposal
 from approvals.standing.shown import approved_like, evidence_in_words, lines_of, reader_of, text_of
 from approvals.standing.signing import (
     LONGEST,
-    LONGEST_DELAY,
-    MOST_AN_HOUR,
-    MOST_PERCENT,
-    SHORTEST_DELAY,
     StandingRefused,
     Terms,
     check_terms,
@@ -41,6 +38,7 @@ from policy.models import SAMPLE_OF, StandingApproval
 
 ENDED = 20
 _USUAL_CAP = 20
+_USUAL_TIME = timedelta(days=90)
 
 
 @login_required
@@ -141,7 +139,7 @@ def propose(request: DeskRequest) -> HttpResponse:
         return _show_waiting(request, change)
     which = _which_or_404(request, request.GET)
     found = _proposal_or_404(which)
-    return _proposal_page(request, which, found, filled_in(_first_terms(which, found)))
+    return _proposal_page(request, which, found, terms=_first_terms(which, found))
 
 
 @login_required
@@ -156,10 +154,9 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
     found = _proposal_or_404(which)
-    typed = request.POST.dict()
     form = TermsForm(request.POST, currencies=_currencies(which, found))
     if not form.is_valid():
-        return _proposal_page(request, which, found, typed, wrong=form.errors_by_field(), status=422)
+        return _proposal_page(request, which, found, form=form, status=422)
     terms = form.terms()
     found = _proposal_or_404(which, terms)
     try:
@@ -170,10 +167,10 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
             classed = {name: which[name] for name in ("mailbox", "key", "shape", "replaces")}
             sign_standing(actor=request.actor, terms=terms, **classed)
     except StandingRefused as error:
-        return _proposal_page(request, which, found, typed, error=error.sentence, status=422)
+        return _proposal_page(request, which, found, terms=terms, form=form, error=error.sentence, status=422)
     except ActNotAllowed as error:
-        return _proposal_page(request, which, found, typed, error=error.sentence, status=403)
-    return _proposal_page(request, which, found, typed)
+        return _proposal_page(request, which, found, terms=terms, form=form, error=error.sentence, status=403)
+    return _proposal_page(request, which, found, terms=terms, form=form)
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -186,14 +183,10 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
     mailbox = Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]).first()
     if mailbox is None:
         raise Http404("There is no such mailbox, or you may not see it.")
-    return which | {"box": mailbox, "before": _replaced(which)}
-
-
-def _replaced(which: dict[str, Any]) -> StandingApproval | None:
-    """Return the standing approval that a new version is made of."""
-    same = StandingApproval.objects.active().like(mailbox=which["mailbox"], key=which["key"], shape=which["shape"])
-    named = same.select_related("mailbox", "asked_by", "accepted_by")
-    return named.filter(pk=which["replaces"]).first() if which["replaces"] else None
+    # What a new version is made of.
+    same = StandingApproval.objects.active().like(mailbox=mailbox.pk, key=which["key"], shape=which["shape"])
+    before = same.filter(pk=which["replaces"]).first() if which["replaces"] else None
+    return which | {"box": mailbox, "before": before}
 
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
@@ -212,15 +205,10 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Propo
 
 def _first_terms(which: dict[str, Any], found: Proposal) -> Terms:
     """Return the terms that a page proposes: those of what is replaced, or the usual ones with the record's bounds."""
-    before = which["before"]
-    if before is None:
-        return Terms(
-            ends_at=usual_end(timezone.now()),
-            cap_an_hour=_USUAL_CAP,
-            recipients=found.scope.recipients,
-            sums=found.scope.sums,
-        )
-    return Terms.of(before)
+    if which["before"]:
+        return Terms.of(which["before"])
+    end = timezone.now() + _USUAL_TIME
+    return Terms(end, _USUAL_CAP, recipients=found.scope.recipients, sums=found.scope.sums)
 
 
 def _currencies(which: dict[str, Any], found: Proposal) -> list[str]:
@@ -247,16 +235,16 @@ def _show_waiting(request: DeskRequest, change: PendingChange) -> HttpResponse:
     which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
     terms = from_json(Terms, asked["terms"])
     found = _proposal_or_404(which, terms)
-    return _proposal_page(request, which, found, filled_in(terms), waiting=change)
+    return _proposal_page(request, which, found, terms=terms, waiting=change)
 
 
 def _proposal_page(
     request: DeskRequest,
     which: dict[str, Any],
     found: Proposal,
-    typed: dict[str, str],
     *,
-    wrong: dict[str, str] | None = None,
+    terms: Terms | None = None,
+    form: TermsForm | None = None,
     error: str = "",
     waiting: PendingChange | None = None,
     status: int = 200,
@@ -264,13 +252,7 @@ def _proposal_page(
     actor = request.actor
     now = timezone.now()
     box: Mailbox = which["box"]
-    cap = typed.get("cap_an_hour", "")
-    cap_an_hour = int(cap) if cap.isascii() and cap.isdecimal() and len(cap) < 5 else _USUAL_CAP
     examples = approved_like(found)
-    sums = [
-        (currency or "Uncertain currency", f"sum_{currency}", typed.get(f"sum_{currency}", ""))
-        for currency in _currencies(which, found)
-    ]
     context: dict[str, Any] = {
         "which": which,
         "before": which["before"],
@@ -280,18 +262,15 @@ def _proposal_page(
         "examples": examples,
         "text": text_of(examples[0]) if examples else "",
         "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": None if wrong else record.rehearse(found.scope, cap_an_hour=max(1, cap_an_hour)),
+        "rehearsed": record.rehearse(found.scope, cap_an_hour=terms.cap_an_hour) if terms else None,
         "days": record.DAYS,
-        "typed": typed,
-        "sums": [(label, name, value, (wrong or {}).get(name, "")) for label, name, value in sums],
-        "wrong": wrong or {},
+        "form": form or TermsForm(None, currencies=_currencies(which, found), terms=terms),
         "error": error,
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
         "may_ask": actor.is_a(Role.ADMIN, connection=box.connection_id, mailbox=box.pk) and waiting is None,
         "first_day": f"{there(now):%Y-%m-%d}",
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
-        "most": {"cap": MOST_AN_HOUR, "delay": LONGEST_DELAY, "least_delay": SHORTEST_DELAY, "percent": MOST_PERCENT},
         "sample_of": SAMPLE_OF,
     }
     return render(request, "approvals/standing/propose.html", context, status=status)

@@ -33,10 +33,11 @@ def from_json(kind: Any, value: Any) -> Any:
         return None if value is None else from_json(parts[0], value)
     origin = get_origin(kind)
     if is_dataclass(kind) and isinstance(value, Mapping):
-        hints = _hints(kind)
+        dataclass: Any = kind
+        hints = _hints(dataclass)
         if unknown := sorted(value.keys() - hints.keys()):
             raise ValueError(f"There is no field {unknown[0][:40]!a}.")
-        return kind(**{name: from_json(hints[name], one) for name, one in value.items()})
+        return dataclass(**{name: from_json(hints[name], one) for name, one in value.items()})
     if origin is Mapping and isinstance(value, Mapping):
         return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
     if origin in (tuple, frozenset) and isinstance(value, list):

@@ -67,19 +67,3 @@ def api_keys(actor: Actor) -> dict[str, str]:
     for connection, key, name in rows:
         found[f"{connection}:{key}"] = f"{name or key} ({names[connection]})" if len(names) > 1 else str(name or key)
     return found
-
-
-def choices(actor: Actor) -> dict[str, dict[Any, str]]:
-    """Return what a form of a rule offers, by the name of the condition or effect, with labels in their order."""
-    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
-    people = Person.objects.filter(is_active=True).order_by("name", "email")
-    lists = Allowlist.objects.visible_to(actor).filter(kind=Allowlist.Kind.RESTRICTION, version__gt=0)
-    return {
-        "mailboxes": {one.pk: str(one) for one in mailboxes},
-        "keys": dict(sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())),
-        "people": {one.pk: str(one) for one in people},
-        "lists": {one.pk: one.label for one in lists.select_related("mailbox", "connection").order_by("pk")},
-        "groups": dict(Group.objects.values_list("pk", "name")),
-        "calendars": dict(WorkCalendar.objects.order_by("name").values_list("pk", "name")),
-        "findings": {name: words[:1].upper() + words[1:] for name, words in FINDINGS.items()},
-    }

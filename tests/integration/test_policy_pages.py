@@ -88,7 +88,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signe
     hours = as_json(Hours.on((0, 4), time(8), time(17, 30), "Europe/Lisbon"))
     when = {
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
-        "recipients": ["acme.com", "*.gov"], "recipients_except": ["ana@acme.com"], "first_contact": True,
+        "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
         "risk": "high", "findings": ["payment_details"], "own_words": ["tulip"], "amount": "49.90", "currency": "EUR",
         "attachments": ["pdf", "archive"], "recipients_from": 3, "origins": ["discord"], "tries_from": 2,
         "during": hours, "outside": {"weekly": [[[480, 720], [780, 1800]], *[[]] * 5, [[60, 120]]], "zone": "UTC"},

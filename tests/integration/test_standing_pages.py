@@ -85,7 +85,7 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(client, past,
     assert "Ask a second admin" not in page
     accept(change_id=change.pk, actor=second.actor(surface="web"))
     made = StandingApproval.objects.get()
-    assert (made.delay, made.cap_an_hour, str(made.scope["sums"]["EUR"])) == (timedelta(minutes=15), 20, "41")
+    assert (made.delay, made.cap_an_hour, dict(made.scope["sums"])["EUR"]) == (timedelta(minutes=15), 20, "41")
     text = page_of(client, admin)
     assert f"{admin} and Sam Second" in text
     assert "15 min" in text
