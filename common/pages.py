@@ -1,14 +1,17 @@
 """One view, two answers: the whole page for a plain request, its fragment for an htmx one."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
 from common.actors import Actor
+
+Row = TypeVar("Row", bound=Model)
 
 
 class DeskRequest(HttpRequest):
@@ -38,3 +41,11 @@ def redirect_with_notice(request: HttpRequest, notice: str, to: str, **kwargs: A
     messages.info(request, notice, extra_tags="desk")
     response: HttpResponse = redirect(to, **kwargs)
     return response
+
+
+def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
+    """Return the first of these rows. Raises Http404 with the sentence, which the page shows, where there is none."""
+    found = rows.first()
+    if found is None:
+        raise Http404(sentence)
+    return found

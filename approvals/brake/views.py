@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +18,7 @@ from approvals.models import Brake
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Actor, Role
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
@@ -46,10 +46,10 @@ def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
 
 
 def _visible(request: DeskRequest, brake_id: int) -> Brake:
-    found = Brake.objects.visible_to(request.actor).with_all().filter(pk=brake_id).first()
-    if found is None:
-        raise Http404("There is no such flood, or you may not see it.")
-    return found
+    return first_or_404(
+        Brake.objects.visible_to(request.actor).with_all().filter(pk=brake_id),
+        "There is no such flood, or you may not see it.",
+    )
 
 
 def _page(
@@ -144,10 +144,10 @@ def set_mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
 
 
 def _visible_mailbox(request: DeskRequest, mailbox_id: int) -> Mailbox:
-    mailbox = Mailbox.objects.at_work().visible_to(request.actor).filter(pk=mailbox_id).first()
-    if mailbox is None:
-        raise Http404("There is no such mailbox, or you may not see it.")
-    return mailbox
+    return first_or_404(
+        Mailbox.objects.at_work().visible_to(request.actor).filter(pk=mailbox_id),
+        "There is no such mailbox, or you may not see it.",
+    )
 
 
 def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:

@@ -4,14 +4,14 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals.policy_rules.rule_form import ChecksField, tick_first
 from approvals.policy_rules.views import admin_or_403, visible_rules
 from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
@@ -96,9 +96,7 @@ def add(request: DeskRequest) -> HttpResponse:
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
     """Show one group; rename it or change its members. That asks to confirm who one is: it changes who may approve."""
     admin_or_403(request)
-    found = Group.objects.filter(pk=group_id).first()
-    if found is None:
-        raise Http404("There is no such group.")
+    found = first_or_404(Group.objects.filter(pk=group_id), "There is no such group.")
     return _save_or_show(request, found)
 
 

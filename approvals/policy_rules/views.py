@@ -15,7 +15,7 @@ from approvals.policy_rules.rehearsal import DAYS, rehearse
 from approvals.policy_rules.shown import base_changes, lines_of, problems_of
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import StalePolicy
@@ -228,10 +228,9 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
 
 
 def _version_or_404(number: int) -> PolicyVersion:
-    found = PolicyVersion.objects.activated().filter(number=number).first()
-    if found is None:
-        raise Http404("There is no such version of the policy.")
-    return found
+    return first_or_404(
+        PolicyVersion.objects.activated().filter(number=number), "There is no such version of the policy."
+    )
 
 
 @login_required

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -23,7 +23,7 @@ from approvals.risk_rules.weighing import may_weigh
 from approvals.risk_rules.word_rehearsal import rehearse_word
 from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
@@ -156,10 +156,9 @@ def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
 
 def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
     visible = OwnWord.objects.visible_to(request.actor).select_related("mailbox", "changed_by")
-    word = visible.filter(pk=word_id).first()
-    if word is None:
-        raise Http404("There is no such word, or it belongs to a mailbox that you do not see.")
-    return word
+    return first_or_404(
+        visible.filter(pk=word_id), "There is no such word, or it belongs to a mailbox that you do not see."
+    )
 
 
 def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:

@@ -26,7 +26,7 @@ from approvals.standing.signing import (
     switch_standing,
 )
 from common.actors import Actor, Role
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
@@ -113,9 +113,10 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
 @require_POST
 def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     """End one standing approval, with a reason."""
-    found = StandingApproval.objects.visible_to(reader_of(request.actor)).filter(pk=standing_id).first()
-    if found is None:
-        raise Http404("There is no such standing approval, or you may not see it.")
+    found = first_or_404(
+        StandingApproval.objects.visible_to(reader_of(request.actor)).filter(pk=standing_id),
+        "There is no such standing approval, or you may not see it.",
+    )
     form = EndForm(request.POST)
     try:
         if not form.is_valid():
@@ -180,9 +181,10 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
     if not form.is_valid():
         raise Http404("Open the proposal from the list of standing approvals.")
     which = form.cleaned_data
-    mailbox = Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]).first()
-    if mailbox is None:
-        raise Http404("There is no such mailbox, or you may not see it.")
+    mailbox = first_or_404(
+        Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]),
+        "There is no such mailbox, or you may not see it.",
+    )
     # What a new version is made of.
     same = StandingApproval.objects.active().like(mailbox=mailbox.pk, key=which["key"], shape=which["shape"])
     before = same.filter(pk=which["replaces"]).first() if which["replaces"] else None

@@ -4,14 +4,14 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
 from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import is_admin
 from connections.kill_switch import hold_all as holding
 from connections.pages import get_visible_connection_or_404
@@ -79,9 +79,10 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
 def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     """Release the decisions of a scope."""
     actor = request.actor
-    pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
-    if pulled is None:
-        raise Http404("This kill switch was released, or you cannot see what it stops.")
+    pulled = first_or_404(
+        KillSwitch.objects.visible_to(actor).filter(pk=switch_id),
+        "This kill switch was released, or you cannot see what it stops.",
+    )
     # Pulling never asks for a password: stopping must not be delayed.
     if may_release(actor, pulled) and not is_recently_authenticated(request):
         return ask_first(request)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from common.patterns import compared
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
@@ -100,9 +100,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     """Show one entry, removed or not, with its history and a form for it."""
     found = AllowEntry.objects.visible_to(request.actor).for_page("")
     named = found.select_related("owner", "added_by", "allowlist__connection", "allowlist__mailbox")
-    row = named.filter(pk=entry_id).first()
-    if row is None:
-        raise Http404("There is no such entry, or you may not see its list.")
+    row = first_or_404(named.filter(pk=entry_id), "There is no such entry, or you may not see its list.")
     context = {
         **head_of(row.allowlist, request.actor),
         "entry": row,
@@ -334,9 +332,7 @@ def refusals(request: DeskRequest) -> HttpResponse:
 def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     """Allow a refused address for seven days."""
     visible = GateRefusal.objects.visible_to(request.actor).for_page(None)
-    refusal = visible.filter(pk=refusal_id).first()
-    if refusal is None:
-        raise Http404("There is no such refusal, or you may not see its mailbox.")
+    refusal = first_or_404(visible.filter(pk=refusal_id), "There is no such refusal, or you may not see its mailbox.")
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
         return _answer(request, status=422, error="Choose one of the addresses that were refused.")

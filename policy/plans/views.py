@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from common.actors import Actor
 from common.durations import minutes_in_words
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange, Person
@@ -220,10 +220,7 @@ def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 
 
 def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
-    found = WorkCalendar.objects.filter(pk=calendar_id).first()
-    if found is None:
-        raise Http404("There is no such calendar.")
-    return found
+    return first_or_404(WorkCalendar.objects.filter(pk=calendar_id), "There is no such calendar.")
 
 
 def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResponse:
