@@ -1,6 +1,5 @@
 """Sending, replying and changing what is scheduled: in MultiMail's current dialect, and in the flat one."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -39,8 +38,8 @@ from gateway.lookups import (
     newest_in_thread,
 )
 from gateway.messages import submission
-from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
-from gateway.models import Email, Mailbox
+from gateway.messages.drafts import Draft, new_email, recipients_of, subject_of, thread_after
+from gateway.models import ApiKey, Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
 
@@ -106,25 +105,43 @@ class Composed(Body):
     def _text(self) -> str | None:
         return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
 
-    def draft(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None) -> Draft:
-        """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
-        text = self._text()
-        return Draft(
+    def draft(
+        self, *, key: ApiKey, mailbox: Mailbox, to: list[str], subject: str, header_key: str, thread: dict[str, str]
+    ) -> Draft:
+        """Return what is to be sent. Raises Invalid or TooLarge for attachments, and Invalid for HTML."""
+        files = read_files([file.plain() for file in self.attachments or ()])
+        send_at = self.send_at or self.scheduled_at
+        timing = self.gate_timing or mailbox.default_gate_timing
+        email = new_email(
+            key=key,
+            mailbox=mailbox,
+            thread=thread,
             to=to,
             cc=self.cc,
             bcc=self.bcc,
             reply_to=self.reply_to or "",
             subject=subject,
-            markdown=text or "",
+            markdown=self._text() or "",
             html=self.html or None,
-            files=read_files([file.plain() for file in self.attachments or ()]),
+            has_attachments=bool(files),
             metadata=self.metadata or {},
-            mode=self.oversight_mode,
-            send_at=self.send_at or self.scheduled_at,
-            gate_timing=self.gate_timing,
-            idempotency_key=self.idempotency_key or header_key,
-            parent=parent,
+            send_at=send_at,
+            gate_timing=timing if send_at else "",
             agent_identity=self.ucan or "",
+        )
+        if email.html is not None:
+            simple = simplify_html(email.html)
+            email.markdown = email.markdown or simple.text
+            if mailbox.simplify_html:
+                email.original_html = email.html if simple.changes else None
+                email.html = simple.html
+                email.simplified = simple.changes
+        return Draft(
+            email,
+            files=files,
+            mode=self.oversight_mode,
+            idempotency_key=self.idempotency_key or header_key,
+            is_reply=bool(thread),
         )
 
 
@@ -229,20 +246,15 @@ def accept(
     flat: bool,
     to: list[str],
     subject: str,
-    parent: Parent | None,
+    thread: dict[str, str],
 ) -> HttpResponse:
     """Store the message, answer for it, and move it on."""
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
         raise Invalid(f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key")
-    draft = body.draft(to=to, subject=subject, parent=parent, header_key=header_key)
-    if draft.html is not None:
-        simple = simplify_html(draft.html)
-        draft = replace(draft, markdown=draft.markdown or simple.text)
-        if mailbox.simplify_html:
-            original = draft.html if simple.changes else None
-            draft = replace(draft, html=simple.html, original_html=original, simplified=tuple(simple.changes))
-    accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft)
+    key = request.auth
+    draft = body.draft(key=key, mailbox=mailbox, to=to, subject=subject, header_key=header_key, thread=thread)
+    accepted = submission.accept_draft(key=key, draft=draft)
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the first one.
     result: dict[str, Any] = {
@@ -297,11 +309,15 @@ def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
 
 
 def _new(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -> HttpResponse:
-    parent = None
+    thread = {}
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
-        parent = Parent(first.pk, first.thread_id, first.in_reply_to, first.references)
-    return accept(request, mailbox, body, flat=flat, to=body.to, subject=body.subject, parent=parent)
+        thread = {
+            "thread_id": first.thread_id,
+            "in_reply_to": first.in_reply_to,
+            "references": first.references,
+        }
+    return accept(request, mailbox, body, flat=flat, to=body.to, subject=body.subject, thread=thread)
 
 
 @router.post("/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent})
@@ -314,7 +330,7 @@ def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> Htt
 def _answer(request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
     check_may_read(request.auth, parent)
     to = recipients_of(parent)
-    return accept(request, box, body, flat=flat, to=to, subject=subject_of(parent), parent=parent_of(parent))
+    return accept(request, box, body, flat=flat, to=to, subject=subject_of(parent), thread=thread_after(parent))
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:

@@ -1,6 +1,6 @@
-"""Decides whether a draft is accepted, before anything of it is stored, and whether it waits for a person.
+"""Decides whether an email is accepted, before anything of it is stored, and whether it waits for a person.
 
-Everything that can refuse a draft for its sender or recipients is asked here, in a fixed order: the mailbox's
+Everything that can refuse an email for its sender or recipients is asked here, in a fixed order: the mailbox's
 restriction, its oversight mode, suppressed addresses, the time, and last the bypass. The lists are asked again when a
 message is approved and when it leaves, because they and the mailbox may have changed.
 """
@@ -19,7 +19,6 @@ from common.mail_addresses import clean_addresses
 from gateway import auditing
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
-from gateway.messages.drafts import Draft
 from gateway.models import ApiKey, Email, Mailbox, Refusal, Suppression
 from gateway.recipients.allowlists import judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
@@ -41,7 +40,7 @@ Recipients = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Admission:
-    """How a draft is accepted: its mode, whether it is gated, and the audit entries of the lists.
+    """How an email is accepted: its mode, whether it is gated, and the audit entries of the lists.
 
     `unlisted` are the recipients because of whom it is gated, where a bypass in force lets others through.
     """
@@ -60,16 +59,17 @@ class Recheck:
     needs_approval: bool = False
 
 
-def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> Admission:
-    """Return how `draft` is accepted. Raises Forbidden or Invalid.
+def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
+    """Return how an outgoing email is accepted; `asked` is the mode that the call names. Raises Forbidden or Invalid.
 
     Must not be called inside a transaction: a refusal is stored in one of its own.
     """
-    fields = {"to": draft.to, "cc": draft.cc, "bcc": draft.bcc}
+    mailbox = email.mailbox
+    fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
     recipients = _addresses(fields)
     everyone = _with_copies(fields, mailbox.auto_cc, mailbox.auto_bcc)
     ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
-    refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=draft.metadata)
+    refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)
     if outsiders := ruling.outsiders:
         refusal = refuse(recipients=_addresses(everyone), refused=outsiders, rule=ruling.rule)
         raise Forbidden(
@@ -80,7 +80,7 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> Admission:
             recipients=list(outsiders),
             refusal_id=refusal.pk,
         )
-    mode = _mode_of(mailbox, draft.mode)
+    mode = _mode_of(mailbox, asked)
     if mode is Mode.READ_ONLY:
         by_call = mailbox.oversight_mode != Mode.READ_ONLY
         raise Forbidden(
@@ -94,11 +94,11 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> Admission:
         raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
     if not key.sandbox:
         _check_suppressed(fields, mailbox, refuse)
-    check_time(mailbox=mailbox, send_at=draft.send_at)
+    check_time(mailbox=mailbox, send_at=email.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
     # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
-    may_skip = mode is Mode.GATED_SEND and draft.mode is None and not holds_all
+    may_skip = mode is Mode.GATED_SEND and asked is None and not holds_all
     records: list[tuple[str, dict[str, Any]]] = []
     if strangers := ruling.strangers:
         facts = {"rule": ruling.rule, "recipients": list(strangers[:_RECORDED]), "count": len(strangers)}

@@ -2,16 +2,18 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
+
 from common.fingerprint import canonical_json
-from common.mail_addresses import clean_addresses
+from common.identifiers import ulid
+from common.mail_addresses import clean_addresses, domain_of
 from gateway.attachments import File
 from gateway.errors import Invalid
-from gateway.models import Email
-from gateway.states import Direction, GateTiming, Mode
+from gateway.models import ApiKey, Email, Mailbox
+from gateway.states import Direction, Mode, Status
 from gateway.text import one_plain_line
 
 # Short enough to stay on one header line: a folded or encoded id would not match.
@@ -22,50 +24,52 @@ _ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Parent:
-    """What a reply takes from the message that it answers; `message_id` is empty where that one's is unusable."""
-
-    email_id: str
-    thread_id: str
-    message_id: str = ""
-    references: str = ""
-
-
-@dataclass(frozen=True)
 class Draft:
-    """A message as its author wants it sent."""
+    """A message as its author wants it sent: a row that is not stored yet, and what no row keeps."""
 
-    to: list[str]
-    subject: str
-    markdown: str
-    html: str | None = None
-    cc: list[str] = field(default_factory=list)
-    bcc: list[str] = field(default_factory=list)
-    reply_to: str = ""
+    email: Email
     files: tuple[File, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
+    # The oversight mode that the call asks for.
     mode: Mode | None = None
-    send_at: datetime | None = None
-    gate_timing: GateTiming | None = None
     idempotency_key: str = ""
-    parent: Parent | None = None
-    # Not in the digest: a client that tries again may sign a new one for the same message.
-    agent_identity: str = ""
-    # The HTML as it was handed in, where it was simplified, and sentences that say what that changed.
-    original_html: str | None = None
-    simplified: tuple[str, ...] = ()
+    is_reply: bool = False
 
     def digest(self) -> str:
-        """Return a hash of the content that is the same for a message sent twice."""
+        """Return a hash of the content that is the same for a message sent twice.
+
+        Without `agent_identity`: a client that tries again may sign a new one for the same message.
+        """
+        email = self.email
         parts = [
-            sorted(self.to),
-            sorted(self.cc),
-            sorted(self.bcc),
-            self.subject,
-            [self.markdown, self.original_html or self.html],
+            sorted(email.to),
+            sorted(email.cc),
+            sorted(email.bcc),
+            email.subject,
+            [email.markdown, email.original_html or email.html],
             sorted(file.sha256 for file in self.files),
         ]
         return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def new_email(*, key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **content: Any) -> Email:
+    """Return the row of a new message with this content, not stored; `thread` is empty for one that begins a thread."""
+    pk = ulid()
+    return Email(
+        id=pk,
+        account=key.account,
+        mailbox=mailbox,
+        direction=Direction.OUTBOUND,
+        status=Status.PENDING_SCAN,
+        sandbox=key.sandbox,
+        sent_by_key=key,
+        created_at=timezone.now(),
+        from_address=mailbox.address,
+        # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
+        from_name=mailbox.display_name,
+        message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
+        **(thread or {"thread_id": ulid()}),
+        **content,
+    )
 
 
 def recipients_of(email: Email) -> list[str]:
@@ -86,12 +90,16 @@ def subject_of(email: Email) -> str:
     return (subject if _ANSWER.match(subject) else f"Re: {subject}")[:_MOST_SUBJECT].rstrip()
 
 
-def parent_of(email: Email) -> Parent:
-    """Return the parent of a reply. References keep the first message of the thread and the latest ones."""
+def thread_after(email: Email) -> dict[str, str]:
+    """Return by what fields a reply to `email` is in its thread.
+
+    References keep the first message of the thread and the latest ones. Both headers are empty where the id of the
+    message is unusable.
+    """
     own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
-    known = _MESSAGE_ID.findall(email.references or email.in_reply_to)
-    line = list(dict.fromkeys([*known, *([own[0]] if own else [])]))
+    if own is None:
+        return {"thread_id": email.thread_id}
+    line = list(dict.fromkeys([*_MESSAGE_ID.findall(email.references or email.in_reply_to), own[0]]))
     if len(line) > MAX_REFERENCES:
         line = line[:1] + line[1 - MAX_REFERENCES :]
-    message_id = own[0] if own else ""
-    return Parent(email.pk, email.thread_id, message_id, " ".join(line) if own else "")
+    return {"thread_id": email.thread_id, "in_reply_to": own[0], "references": " ".join(line)}

@@ -5,7 +5,8 @@ What is approved is what is sent, so only the time of an approved message can be
 """
 
 import logging
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,14 +14,12 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from common.identifiers import ulid
-from common.mail_addresses import domain_of
 from gateway import auditing, limits, tasks
 from gateway.errors import Conflict
-from gateway.messages.admission import Admission, admit, check_time, note_admission
+from gateway.messages.admission import admit, check_time, note_admission
 from gateway.messages.drafts import Draft
-from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
-from gateway.states import Change, Direction, GateTiming, Mode, Status
+from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord
+from gateway.states import Change, GateTiming, Mode, Status
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
@@ -42,18 +41,19 @@ class SubmissionResult:
     unlisted: tuple[str, ...] = ()
 
 
-def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResult:
+def accept_draft(*, key: ApiKey, draft: Draft) -> SubmissionResult:
     """Store one message as an email that waits for its scan, or find the one that the same key made before.
 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
     nothing is stored.
     """
+    email = draft.email
     digest = draft.digest()
     operation = IdempotencyRecord.Operation.CONTENT
     if draft.idempotency_key:
-        operation = IdempotencyRecord.Operation.REPLY if draft.parent else IdempotencyRecord.Operation.SEND
+        operation = IdempotencyRecord.Operation.REPLY if draft.is_reply else IdempotencyRecord.Operation.SEND
     slot = {
-        "mailbox_id": mailbox.pk,
+        "mailbox_id": email.mailbox_id,
         "sandbox": key.sandbox,
         "operation": operation,
         "key": draft.idempotency_key or digest,
@@ -61,8 +61,9 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionRe
     # A repeated key is answered first, whatever the lists, the mode or the quota are now.
     if draft.idempotency_key and (earlier := IdempotencyRecord.objects.live().filter(**slot).first()):
         return _repeated(earlier, draft, digest)
-    admission = admit(key=key, mailbox=mailbox, draft=draft)
-    email = _email_of(key, mailbox, draft, admission)
+    admission = admit(key=key, email=email, asked=draft.mode)
+    email.oversight_mode = admission.mode
+    email.gated = admission.gated
     lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
     record = IdempotencyRecord(**slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts)
     with transaction.atomic():
@@ -78,7 +79,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionRe
         Attachment.objects.attach(email, draft.files)
     log.info(
         "email accepted",
-        extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
+        extra={"email": email.pk, "mailbox": email.mailbox_id, "mode": email.oversight_mode, "sandbox": key.sandbox},
     )
     return SubmissionResult(email, unlisted=admission.unlisted)
 
@@ -115,45 +116,6 @@ def _hold(email: Email, change: Change, **fields: Any) -> bool:
     events.announce(events.PENDING, email=email)
     log.info("email held", extra={"email": email.pk})
     return True
-
-
-def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission) -> Email:
-    pk = ulid()
-    timing = draft.gate_timing or mailbox.default_gate_timing
-    parent = draft.parent
-    return Email(
-        id=pk,
-        account=key.account,
-        mailbox=mailbox,
-        direction=Direction.OUTBOUND,
-        status=Status.PENDING_SCAN,
-        sandbox=key.sandbox,
-        sent_by_key=key,
-        created_at=timezone.now(),
-        from_address=mailbox.address,
-        # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
-        from_name=mailbox.display_name,
-        reply_to=draft.reply_to,
-        to=draft.to,
-        cc=draft.cc,
-        bcc=draft.bcc,
-        subject=draft.subject,
-        markdown=draft.markdown,
-        html=draft.html,
-        original_html=draft.original_html,
-        simplified=list(draft.simplified),
-        agent_identity=draft.agent_identity,
-        has_attachments=bool(draft.files),
-        message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        thread_id=parent.thread_id if parent else ulid(),
-        in_reply_to=parent.message_id if parent else "",
-        references=parent.references if parent else "",
-        metadata=draft.metadata,
-        oversight_mode=admission.mode,
-        gated=admission.gated,
-        send_at=draft.send_at,
-        gate_timing=timing if draft.send_at else "",
-    )
 
 
 def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> SubmissionResult:
@@ -207,17 +169,10 @@ def edit_scheduled(*, key: ApiKey, email: Email, send_at: datetime | None, conte
 def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any]) -> None:
     # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
-    draft = Draft(
-        to=email.to,
-        subject=email.subject,
-        markdown=email.markdown,
-        cc=email.cc,
-        bcc=email.bcc,
-        metadata=email.metadata,
-        mode=None if bypassed else Mode(email.oversight_mode),
-        send_at=email.send_at,
-    )
-    admission = admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields))
+    changed = copy(email)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    admission = admit(key=key, email=changed, asked=None if bypassed else Mode(email.oversight_mode))
     # A message that had to wait for a person stays gated after a change.
     stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:

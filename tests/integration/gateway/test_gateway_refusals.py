@@ -7,7 +7,6 @@ import pytest
 from django.db import transaction
 
 from gateway.messages.admission import admit
-from gateway.messages.drafts import Draft
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
 from tests.integration.gateway.world import World, add_key, add_sandbox_keys
 
@@ -41,9 +40,10 @@ def test_refusal_stores_who_and_why_and_no_content(strict: World):
 
 
 def test_refusal_inside_another_transaction_is_a_programming_error(strict: World):
-    key, draft = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
+    key = ApiKey.objects.get(name="Key agent")
+    email = Email(mailbox=strict.mailbox, to=[EVE])
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        admit(key=key, mailbox=strict.mailbox, draft=draft)
+        admit(key=key, email=email, asked=None)
 
 
 def test_refusal_names_three_of_many_and_lists_all(strict: World):
