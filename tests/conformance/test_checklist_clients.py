@@ -86,41 +86,6 @@ def test_inngest_page_requests_work(tenant, prefix):
     assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 
-# The calls of these services, with the key in X-API-Key alone: docs/multimail.md, Accounts and keys.
-SEARCHES = (
-    "/v1/mailboxes",
-    "{m}/emails?limit=1",
-    "{m}/emails?subject_contains=order&sender=northwind",
-    "{m}/threads/{t}",
-    "{m}/emails/{e}/tags",
-    "/v1/contacts?query=dana",
-)
-
-
-def test_automation_clients_pass_with_x_api_key_alone(tenant):
-    received = tenant.receive(subject="Where is my order")
-
-    def call(method, path, body=None):
-        path = path.format(m=tenant.base, e=received["id"], t=received["thread_id"])
-        headers = {"X-API-Key": tenant.keys["agent"]}
-        return tenant.call(method, path, key=None, headers=headers, **({"json": body} if body else {}))
-
-    assert ok(call("GET", "/v1/account"))["account"]["name"], "the test of the connection"
-    message = {"to": ["dana@northwind.example"], "subject": "Zap", "markdown": "Hello"}
-    contact = ok(call("POST", "/v1/contacts", {"name": "Dana", "email": "dana@northwind.example"}), 201)
-    sent = ok(call("POST", "{m}/send", message | {"idempotency_key": "zap-1"}), 202)
-    reply = ok(call("POST", "{m}/reply/{e}", {"markdown": "It is on its way"}), 202)
-    assert ok(call("PUT", "{m}/emails/{e}/tags", {"tags": {"seen": "yes"}}))["tags"] == {"seen": "yes"}
-    found = [ok(call("GET", path)) for path in SEARCHES]
-    assert [row["id"] for row in found[0]["mailboxes"]] == [tenant.mailbox]
-    assert [row["id"] for row in found[1]["emails"]] == [reply["id"]], "what a trigger asks for: the newest"
-    assert [row["id"] for row in found[2]["emails"]] == [received["id"]]
-    assert [row["id"] for row in found[3]["emails"]] == [received["id"], reply["id"]]
-    assert found[4]["tags"] == {"seen": "yes"}
-    assert [row["id"] for row in found[5]["contacts"]] == [contact["id"]]
-    assert tenant.status(sent["id"]) == "pending_send_approval"
-
-
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 UNKNOWN = (
     *("/", "/v1", "/v1/", "/v2/account", "/nothing", "/v1/nothing", "/admin/", "/accounts/login/", "/%00", "/v1/%ff"),

@@ -3,8 +3,6 @@
 Lines 33 and 34, of the lists, are proven with the gateway's own tests.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from tests.conformance.tenant import ok, unique
 
 INSIDER, OUTSIDER = "dana@northwind.example", "mallory@outside.example"
@@ -29,6 +27,7 @@ def test_same_key_twice_is_one_message(tenant):
         tenant.wait_for_status(first["id"], "sent")
         assert ok(tenant.submit(**body, **key_fields))["status"] == "already_sent"
     assert len(stored(tenant)) == 2
+    assert ok(tenant.submit(key="sandbox agent", **body, idempotency_key="k-2"), 202)["id"] != first["id"]
     flat = {"from": tenant.address, "to": INSIDER, "subject": "Flat", "text": "Hello"}
     answers = [tenant.call("POST", "/send_email", json=flat, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     first, again = ok(answers[0], 202), ok(answers[1])
@@ -57,18 +56,6 @@ def test_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
     assert ok(tenant.submit(idempotency_key="k"))["id"] == first["id"]
     tenant.gateway.sql(earlier, "5 minutes", tenant.mailbox)
     assert tenant.send(idempotency_key="k")["id"] != first["id"]
-
-
-def test_twenty_sends_at_once_with_one_key_are_one_message(product):
-    known, subject = product.known, unique("Twenty")
-    body = {"to": [INSIDER], "subject": subject, "markdown": "Hello", "idempotency_key": subject}
-    path = f"/v1/mailboxes/{known['MAILBOX_ID']}"
-    with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: product.call("POST", f"{path}/send", json=body), range(20)))
-    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
-    [email_id] = {answer.json()["id"] for answer in answers}
-    listed = product.call("GET", f"{path}/emails", params={"subject_contains": subject}).json()["emails"]
-    assert [row["id"] for row in listed] == [email_id]
 
 
 def test_same_content_is_refused_for_a_minute(tenant):

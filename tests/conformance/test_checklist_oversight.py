@@ -1,10 +1,6 @@
 """What waits, decisions and their races, timing, inbound, upgrades."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
-
-import pytest
 
 from tests.conformance.tenant import ok, unique
 
@@ -110,24 +106,6 @@ def test_second_decision_is_409_and_tells_the_first(tenant):
     assert (answer["status"], answer.get("decision")) == ("cancelled", None)
 
 
-def at_once(*calls):
-    """Make all calls at once; return the answers in the order of the calls."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]
-
-
-def test_of_approvals_and_a_cancellation_at_once_one_wins_and_delivers_once(product):
-    email_id, subject = product.send()
-    body = {"email_id": email_id, "action": "approve"}
-    approve = partial(product.call, "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
-    cancel = partial(product.call, "POST", "/v1/cancel_message", json={"message_id": email_id})
-    answers = at_once(approve, cancel, approve)
-    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
-    if answers[1].status_code != 200:
-        product.wait_for(lambda: product.mails(subject), 60, "the mail")
-    assert len(product.mails(subject)) == (answers[1].status_code != 200)
-
-
 def test_cancel_twice_is_200_and_after_leaving_409(tenant):
     sent = tenant.held()
     assert [tenant.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
@@ -211,50 +189,3 @@ def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejec
     events = tenant.wait_for_events(hook, 2)
     assert [event.body["event"] for event in events] == ["oversight.pending", "message.received"]
     assert "Geheimwort" in tenant.read(row["id"], key="agent")["markdown"]
-
-
-def upgrade(tenant, code, status=200):
-    return ok(tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code}), status)
-
-
-def ask(tenant, mode="autonomous", status=200):
-    return ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json={"target_mode": mode}), status)
-
-
-def code_of(tenant):
-    [row] = tenant.get("/v1/upgrade-requests", key="admin")["requests"]
-    assert (row["mailbox_id"], row["target_mode"]) == (tenant.mailbox, "autonomous")
-    return row["code"]
-
-
-def mode_of(tenant):
-    return tenant.get(tenant.base, key="read")["oversight_mode"]
-
-
-def test_upgrade_needs_a_request_and_its_code_holds_for_a_day(tenant):
-    later = "UPDATE gateway_upgraderequest SET expires_at = expires_at - %s::interval WHERE mailbox_id = %s"
-    upgrade(tenant, "A7X-29K", 404)
-    ask(tenant, "gated_send", 400)
-    ask(tenant, "boundless", 422)
-    ask(tenant)
-    code = code_of(tenant)
-    tenant.gateway.sql(later, "24 hours", tenant.mailbox)
-    assert tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code}).status_code in {404, 403}
-    assert mode_of(tenant) == "gated_send"
-    ask(tenant)
-    tenant.gateway.sql(later, "23 hours 55 minutes", tenant.mailbox)
-    upgrade(tenant, code_of(tenant))
-    assert mode_of(tenant) == "autonomous"
-
-
-@pytest.mark.slow
-def test_fourth_request_in_an_hour_is_429(tenant):
-    for _ in range(3):
-        ask(tenant)
-    answer = tenant.call("POST", f"{tenant.base}/request-upgrade", json={"target_mode": "autonomous"})
-    assert ok(answer, 429)["error"]
-    assert "quota" not in answer.text
-    assert 0 < int(answer.headers["Retry-After"]) <= 3600
-    past = "UPDATE gateway_upgraderequest SET created_at = created_at - interval '1 hour' WHERE mailbox_id = %s"
-    tenant.gateway.sql(past, tenant.mailbox)
-    ask(tenant)

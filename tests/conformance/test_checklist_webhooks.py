@@ -157,22 +157,6 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
 
 
-@pytest.mark.slow
-def test_any_2xx_ends_the_retries(tenant):
-    hook = tenant.subscribe("oversight.pending")
-    for status in (200, 299):
-        tenant.gateway.hooks.answers[hook["path"]] = 503
-        before = len(tenant.events(hook))
-        tenant.send()
-        tenant.wait_for_events(hook, before + 1)
-        tenant.gateway.hooks.answers[hook["path"]] = status
-        let_the_pause_pass(tenant, hook)
-        let_the_pause_pass(tenant, hook)
-        first, second = tenant.events(hook)[before:]
-        assert first.body["event_id"] == second.body["event_id"]
-        assert delivery_of(tenant, hook)["response_status"] == status
-
-
 def test_events_of_one_message_come_in_their_order(tenant):
     hook = tenant.subscribe("oversight.pending", "oversight.approved", "message.sent")
     tenant.gateway.hooks.answers[hook["path"]] = 500

@@ -12,7 +12,6 @@ import requests
 from multimail import AsyncMultiMail, MultiMail
 
 from common.fingerprint import short_fingerprint
-from upstream.signatures import HEADER, sign
 
 AMBER = 0xF59E0B
 TRIGGER = {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"}
@@ -177,17 +176,6 @@ def test_test_mail_is_decided_at_the_desk_and_never_leaves(product, ana):
         assert product.mails(subject) == []
 
 
-def test_chunked_webhook_is_read_and_bounded(product):
-    def in_pieces(body, size=1000):
-        return (body[start : start + size] for start in range(0, len(body), size))
-
-    body = json.dumps({"event": "something.new", "event_id": f"chunked-{time.time_ns()}"}).encode()
-    headers = {HEADER: sign(body, product.known["WEBHOOK_SECRET"]), "Content-Type": "application/json"}
-    address = product.known["WEBHOOK_URL"]
-    assert requests.post(address, data=in_pieces(body), headers=headers, timeout=60).json() == {"result": "unknown"}
-    assert requests.post(address, data=in_pieces(b"x" * 400_000), headers=headers, timeout=60).status_code == 413
-
-
 def test_application_role_cannot_rewrite_the_ledger(product):
     with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
         for statement in (
@@ -208,15 +196,3 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
     words = {"the body": marker} | {name: product.known[name] for name in secrets}
     logs = {name: product.stack.log(name) for name in product.stack.pids()}
     assert [(word, log) for word, text in words.items() for log, lines in logs.items() if text in lines] == []
-
-
-def test_gateway_says_what_is_wrong_with_a_key_or_a_mailbox(product):
-    message = {"to": ["a@b.example"], "subject": "x", "markdown": "x"}
-    read, agent = product.known["READ_KEY"], product.known["AGENT_KEY"]
-    path = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/send"
-    unknown = f"{product.known['GATEWAY_URL']}/v1/mailboxes/01NOPE/send"
-    wrong = [(path, None, 401), (path, "mm_live_wrong", 401), (path, "ümlaut", 401), (path, read, 403)]
-    for address, key, status in [*wrong, (unknown, agent, 404)]:
-        headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
-        answer = requests.post(address, json=message, headers=headers, timeout=60)
-        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), key

@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from common.smtp import Server
-from gateway.api import lists
-from gateway.api.lists import clamp, read_cursor
-from gateway.errors import Invalid
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 from gateway.webhooks.deliveries import sign
 from gateway.webhooks.events import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, envelope, spelling_for
@@ -25,22 +22,6 @@ def test_time_is_returned_as_stored_and_another_form_is_refused():
     for text in ("", "Z", "soon", "2026-11-20T08:15:00", "2026-11-20T08:15:00+00:00", "2026-13-01T00:00:00Z"):
         with pytest.raises(ValueError, match="must be a time in UTC"):
             parse_iso(text)
-
-
-def test_limit_and_offset_are_clamped():
-    sizes = {None: 20, "": 20, "0": 1, "-3": 1, "7": 7, "900": 100}
-    assert {value: clamp(value, default=20, most=100) for value in sizes} == sizes
-    offsets = [clamp(text, default=0, least=0, most=1_000_000) for text in (None, "-1", "5", "9" * 30)]
-    assert offsets == [0, 0, 5, 1_000_000]
-
-
-def test_cursor_of_another_form_is_refused():
-    for text in ("'", "a b", "a" * 41, "é"):
-        with pytest.raises(Invalid):
-            read_cursor(text)
-    for text in ("x", "9" * 19):
-        with pytest.raises(Invalid):
-            read_cursor(text, form=lists._COUNT)
 
 
 def test_mail_server_from_its_address():

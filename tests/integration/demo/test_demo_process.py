@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,13 +63,3 @@ def test_impossible_start_exits_with_the_reason(demo: Demo, tmp_path: Path) -> N
     assert (status, "SMTP_PORT is not set" in output["reason"], errors) == (2, True, "")
     status, output, _ = ended(DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0")
     assert (status, output["event"]) == (1, "demo.cannot_start")
-
-
-@pytest.mark.slow
-def test_killed_process_restarts_with_its_data(tmp_path: Path) -> None:
-    process = Process(tmp_path).start()
-    requests.post(process.new_webhook(), json={"content": "kept"}, timeout=SECONDS)
-    assert process.end(signal.SIGKILL) == -signal.SIGKILL
-    process.start()
-    assert [one["content"] for one in process.get("/messages.json").json()["messages"]] == ["kept"]
-    assert process.end() == 0

@@ -194,6 +194,9 @@ def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
     Mailbox.objects.update(oversight_mode="gated_send")
     ask(world)
     code = code_of(world)
+    with undone():
+        UpgradeRequest.objects.update(expires_at=timezone.now())
+        assert use(world, code).status_code == 404
     world.call("PATCH", world.base, key="admin", json={"oversight_mode": "read_only"})
     assert (use(world, code).status_code, mode_of(world)) == (404, "read_only")
 

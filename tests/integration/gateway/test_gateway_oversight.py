@@ -9,11 +9,11 @@ from django.utils import timezone
 from common.fingerprint import Attachment, Content, fingerprint
 from common.references import via, with_reference
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.models import ApiKey, AuditLogEntry, Email, WebhookDelivery
+from gateway.models import ApiKey, Email, WebhookDelivery
 from gateway.states import Status
 from mirror.models import Message
 from mirror.sync.reads import status_in
-from tests.integration.gateway.world import World, events_of, make_world, status_of
+from tests.integration.gateway.world import World, make_world, status_of
 from upstream.errors import Conflict
 from upstream.events import parse
 
@@ -71,20 +71,6 @@ def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
     assert whole["pending"] == whole["emails"] == whole["messages"]
     alone = world.call("GET", "/v1/oversight/pending?only=pending", key="desk").json()
     assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
-
-
-def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World):
-    world.listen("oversight.pending", "oversight.approved")
-    email_id = world.held()
-    answer = world.decide(email_id, reason="fine D-7F3A")
-    body = answer.json()
-    assert (answer.status_code, body["status"], body["decision"]) == (200, "approved_and_sent", "approved")
-    assert (body["action"], body["reason"], body["decided_by"]) == ("approve", "fine D-7F3A", "Key desk")
-    assert body["decision_reference"] is None
-    email = Email.objects.get(pk=email_id)
-    assert (email.status, email.decision, email.due_at is not None) == (Status.SCHEDULED, "approved", True)
-    assert events_of(email_id) == ["oversight.pending", "oversight.approved"]
-    assert AuditLogEntry.objects.filter(action="email.approved", resource_id=email_id).count() == 1
 
 
 def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world: World):

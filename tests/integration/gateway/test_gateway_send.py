@@ -13,7 +13,6 @@ from gateway.models import AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
     World,
-    add_sandbox_keys,
     move_on_everything,
     status_of,
 )
@@ -106,14 +105,6 @@ def test_response_explains_an_overruled_mode(world: World):
         assert body.get("requested_oversight_mode") == ("autonomous" if is_overruled else None), asked
 
 
-def test_replay_says_what_became_of_the_message(world: World):
-    key = {"idempotency_key": "refund-4471"}
-    email_id = world.send(**key).json()["id"]
-    assert world.send(**key).json()["status"] == "pending_send_approval"
-    assert world.decide(email_id, "reject").status_code == 200
-    assert world.send(**key).json()["status"] == "rejected"
-
-
 def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: World):
     wrong = []
     for mailbox, looser, asked, held in (
@@ -128,16 +119,6 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: Worl
         expected = (Status.PENDING_SEND_APPROVAL, "pending_approval") if held else (Status.SCHEDULED, "not_required")
         wrong += [(mailbox, looser, asked)] if got != expected else []
     assert wrong == []
-
-
-def test_reused_or_sandbox_idempotency_key_says_what_was_ignored(world: World):
-    add_sandbox_keys(world)
-    first = world.send(idempotency_key="k", subject="One").json()
-    same, other = world.send(idempotency_key="k", subject="One"), world.send(idempotency_key="k", subject="Two")
-    assert (same.json()["id"], "was not accepted" in same.json()["message"]) == (first["id"], False)
-    assert (other.json()["id"], other.json()["idempotency_mismatch"]) == (first["id"], True)
-    assert "the message in this request was not accepted" in other.json()["message"]
-    assert world.held(key="tester", idempotency_key="k") != first["id"]
 
 
 def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World):
