@@ -8,19 +8,6 @@ from tests.browser.looking import faults
 pytestmark = pytest.mark.slow
 
 
-def test_admin_adds_slack(open_as, product):
-    admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
-    admin.goto(f"{desk}/alerts/add/")
-    admin.get_by_role("link", name="Slack").click()
-    expect(admin.get_by_label("Bot token")).to_be_visible()
-    assert faults(admin) == []
-    admin.get_by_label("Name", exact=True).fill("#reviews")
-    admin.locator("#url").fill("https://hooks.slack.com/services/T0000000/B0000427/token")
-    admin.get_by_role("button", name="Add destination").click()
-    section = admin.locator("section.card", has=admin.get_by_role("heading", name="#reviews"))
-    expect(section.get_by_text("hooks.slack.com/services/…0427/••••")).to_be_visible()
-
-
 def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product):
     admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")

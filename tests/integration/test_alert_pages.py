@@ -1,7 +1,5 @@
 """Alert pages: destinations of every kind, routes with their preview, and the log of deliveries."""
 
-import html
-import json
 import re
 from datetime import timedelta
 from functools import partial
@@ -11,18 +9,14 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from alerts.deliveries.planning import asks
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
 from alerts.destinations.forms import DestinationForm
 from alerts.errors import ChannelInUse, NotResent
-from alerts.ledger_events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
 from alerts.views.routes import newest_acts
 from audit.models import Entry, EntryDetail
-from audit.recording import record
-from common.actors import worker
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox
 from tests import factories
 from tests.alerting import deliver
 from tests.factories import make_connection, make_person
@@ -34,7 +28,6 @@ pytestmark = pytest.mark.django_db
 make_message = partial(factories.make_message, hydrated=False)
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def form(kind, **fields):
@@ -115,22 +108,6 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(sign
     assert change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor).answers_channel == other
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_two_destinations_claiming_a_channel_at_once_one_is_refused(admin):
-    wanted = Settings(name="Second", privacy="headers", answers_channel="#Support")
-    with transaction.atomic():
-        make_destination(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
-        thread, results = in_thread(
-            lambda: add_destination(settings=wanted, url=HOOK, actor=admin.actor(surface="web"))
-        )
-        waiting_for_a_lock(database)
-    thread.join(60)
-    [refused] = results
-    assert isinstance(refused, ChannelInUse)
-    assert refused.sentence.startswith("First already answers requests from #Support")
-    assert Destination.objects.get().name == "First"
-
-
 def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection):
     destination = make_destination(failures=2, waits_until=timezone.now() + timedelta(hours=2))
     Route.objects.create(destination=destination, actions=["message.held"])
@@ -157,23 +134,6 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
 
 
-def test_preview_counts_the_same_actions_as_planning(connection):
-    box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
-    other = make_connection("other")
-    actions = [action for event in EVENTS for action in event.actions]
-    route = Route.objects.create(destination=make_destination(), mailbox=box, actions=actions)
-    for of in (connection, other):
-        record("connection.failing", actor=worker("test"), connection=of.pk)
-        for address in (box.address, "else@yourteam.example"):
-            record(REFUSED, actor=worker("test"), connection=of.pk, details={"mailbox": address})
-    make_message(connection)
-    found = [act.entry for act in newest_acts() if asks(route, act)]
-    planned = Entry.objects.filter(pk__in=Delivery.objects.values("entry"))
-    expected = sorted(planned.values_list("action", "connection"))
-    assert sorted((act.action, act.connection) for act in found) == expected
-    assert [action for action, _ in expected] == ["connection.failing", REFUSED]
-
-
 def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     make_message(connection, subject="A first message")
@@ -197,25 +157,6 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
     assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
-
-
-def previewed(client, destination):
-    """The page on which a route of all events is previewed."""
-    fields = {"events": [event.name for event in EVENTS], "do": "preview"}
-    return html.unescape(client.post(f"/alerts/{destination.pk}/routes/add/", fields).content.decode())
-
-
-@pytest.mark.slow
-def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
-    names = [event.name for event in EVENTS]
-    page = previewed(signed_in(admin), make_destination(secret=SECRET))
-    bodies = [json.loads(one) for one in re.findall(r"<pre[^>]*>(\{.*?\n\})</pre>", page, re.DOTALL)]
-    assert [one["data"]["event"] for one in bodies] == names
-    assert [one["data"]["connection"] for one in bodies] == [connection.slug] * len(EVENTS)
-    assert "a-secret-path" not in page
-    assert SECRET not in page
-    # Invalid values are not saved.
-    assert (Message.objects.count(), Delivery.objects.count()) == (0, 0)
 
 
 @pytest.mark.slow

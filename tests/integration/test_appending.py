@@ -50,8 +50,13 @@ def test_entry_is_three_statements(django_assert_num_queries):
         record("message.opened", actor=ACTOR, details={"reason": "counted"})
 
 
-def test_entries_of_one_transaction_have_its_id_and_rising_numbers():
+def test_entries_of_one_transaction_have_its_id_rising_numbers_and_a_salt_each():
+    details = {"text": "the same words", "to": "", "cc": "a\0b"}
     with transaction.atomic():
-        first, second = (record("message.opened", actor=ACTOR) for _ in range(2))
+        first, second = (record("message.opened", actor=ACTOR, details=details) for _ in range(2))
     assert first.xid == second.xid
     assert first.pk < second.pk
+    # Empty values are left out, and PostgreSQL stores no NUL characters.
+    assert first.details == {"actor": ACTOR.label, "text": "the same words", "cc": "a\ufffdb"}
+    assert first.detail_hashes["text"] != second.detail_hashes["text"], "the same words look alike"
+    assert [len(bytes(one.salt)) for one in EntryDetail.objects.all()] == [16, 16]

@@ -132,13 +132,9 @@ def test_each_detail_is_found_under_its_label():
     for fields, label, words in (
         ({"actor": "Ana Ferreira"}, BY, ["ana", "ferreira"]),
         ({"trigger.run": "r7"}, BY, ["r7"]),
-        ({"recipients": "lee"}, TO, ["lee"]),
-        ({"to": "lee"}, TO, ["lee"]),
-        ({"cc": "lee"}, TO, ["lee"]),
-        ({"bcc": "lee"}, TO, ["lee"]),
+        *(({name: "lee"}, TO, ["lee"]) for name in ("recipients", "to", "cc", "bcc")),
         ({"reason": "Too much"}, CONTENT, ["too", "much"]),
         # Each part of an address is found, also in a list of addresses.
-        ({"to": "d@n.io"}, TO, ["d@n.io", "n.io", "d", "n", "io"]),
         ({"to": "x,d@n.io;y"}, TO, ["x", "d@n.io", "n.io", "d", "n", "io", "y"]),
         # Only the beginning of a long text is indexed.
         ({"reason": "a " * 1000 + "b"}, CONTENT, ["a"] * 1000),
