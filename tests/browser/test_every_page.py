@@ -1,4 +1,4 @@
-"""Every page of the desk passes axe-core, best practices included, in a narrow and a wide window, light and dark.
+"""Every page of the desk passes axe-core, best practices included, narrow and wide, light and dark, and fits 320 px.
 
 Django's test client asks for the pages: every address of `tests/doors.py`, with its form empty and filled in, and what
 no address answers by itself. Chromium is shown what came back. A page that is looked at nowhere fails here.
@@ -28,7 +28,7 @@ from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures
-from tests.browser.looking import everywhere, unfolded, violations
+from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
 from tests.doors import DOORS
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
@@ -55,6 +55,8 @@ NO_PAGE = {
 # The frame holds what a stranger wrote, in their colours: of ours are its language, its title and its width.
 OF_STRANGERS = {"message-body", "seen-body", "edit-preview, empty", "edit-preview, filled in"}
 OURS = ("html-has-lang", "document-title", "meta-viewport")
+# A frame has no landmarks of its own; the outcome of a sheet is the content, without a decision to skip to.
+BONELESS = {"file-view", "several decided"}
 # In a frame, the page around it has the headings and landmarks.
 OF_A_PAGE = ("landmark-one-main", "page-has-heading-one", "region", "bypass")
 
@@ -124,8 +126,10 @@ def look(chromium):
         page.goto(f"http://desk.example{shown.path}")
         if name in OF_STRANGERS:
             return violations(page, *OURS)
+        page.set_viewport_size({"width": 320, "height": 700})
+        narrow = [*too_wide(page), *(bones(page) if name not in BONELESS else [])]
         but = OF_A_PAGE if name == "file-view" else ()
-        return [*everywhere(page, but=but), *unfolded(page, but=but)]
+        return [*narrow, *everywhere(page, but=but), *unfolded(page, but=but)]
 
     page.route("**/*", serve)
     yield look

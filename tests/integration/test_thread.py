@@ -52,11 +52,6 @@ def gateway(connection, upstream):
 
 
 @pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
-@pytest.fixture
 def draft(gateway):
     return make_draft(gateway)
 
