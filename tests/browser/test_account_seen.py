@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from launcher import keys
 from tests.browser.conftest import sign_in
-from tests.browser.looking import too_wide, violations
+from tests.browser.looking import too_wide
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,6 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     page.wait_for_url("**/reauthenticate/**")
     if scripts:
         assert too_wide(page) == []
-        assert violations(page) == []
     page.get_by_role("link", name="Cancel").click()
     page.wait_for_url("**/stop/")
     release.click()

@@ -6,8 +6,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, bones, faults, settled
-
 pytestmark = pytest.mark.slow
 
 
@@ -37,7 +35,6 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     page.get_by_role("button", name="Create key").click()
     text = page.locator("#secret").inner_text()
     assert re.fullmatch(r"mm_live_[0-9a-f]{40}", text)
-    assert faults(page, 360) == []
     assert product.call("GET", "/v1/api-keys").status_code == 403
     product.known["NEW_KEY"] = text
     assert product.call("GET", "/v1/account", key="NEW_KEY").json()["scopes"] == ["send"]
@@ -72,7 +69,6 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     expect(wish).to_contain_text("Demo agent")
     wish.get_by_role("link", name="Review").click()
     expect(page.get_by_text(f"Mail from {made['address']} will be sent without review.")).to_be_visible()
-    assert faults(page, 360) == []
     page.get_by_role("button", name="Loosen oversight").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
     assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "monitored"
@@ -103,7 +99,6 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     page.get_by_role("button", name="Send a test").click()
     expect(page.locator(".sent").first).to_contain_text("webhook.test")
     assert secret not in page.content()
-    assert faults(page, 360) == []
     expect(page.get_by_role("heading", level=1)).to_have_text("Billing")
     page.get_by_label("Name", exact=True).fill("Shop")
     page.get_by_role("button", name="Rename").click()
@@ -129,7 +124,6 @@ def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
     for record in ("v=DKIM1; k=rsa; p=", "v=spf1", "v=DMARC1"):
         expect(domain).to_contain_text(record)
     expect(domain).not_to_contain_text("127.0.0.1")
-    assert faults(page, 360, schemes=SCHEMES) == []
     domain.get_by_role("button", name="Check DNS").click()
     expect(domain.get_by_text("Not verified").first).to_be_visible()
     domain.get_by_role("button", name="Rotate DKIM key").click()
@@ -138,23 +132,3 @@ def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
     domain.get_by_role("button", name="Remove domain").click()
     expect(page.get_by_text(f"{name} was removed.")).to_be_visible()
     expect(domain).to_have_count(0)
-
-
-def first_of(page, product, path):
-    """The link of the first row of a list, and the link to create another."""
-    page.goto(product.known["DASHBOARD_URL"] + path)
-    links = page.locator("a.box").first, page.get_by_role("link", name=re.compile("^New "))
-    return [link.get_attribute("href") for link in links]
-
-
-def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_as, product):
-    page, found = open_as("ADMIN"), {}
-    box, new_box = first_of(page, product, "/mailboxes/")
-    key, new_key = first_of(page, product, "/keys/")
-    hook, new_hook = first_of(page, product, "/webhooks/")
-    paths = ["/mailboxes/", box, new_box, f"{box}loosen/?to=autonomous", f"{box}delete/", "/keys/", key, new_key]
-    paths += [f"{key}revoke/", "/domains/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
-    for path in paths:
-        settled(page, product.known["DASHBOARD_URL"] + path)
-        found[path] = [*faults(page, schemes=SCHEMES), *bones(page)]
-    assert {path: some for path, some in found.items() if some} == {}

@@ -3,15 +3,12 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import faults
-
 pytestmark = pytest.mark.slow
 
 
 def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product):
     admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
-    assert faults(admin) == []
     admin.get_by_role("link", name="Discord channel, by the bot").click()
     expect(admin.get_by_label("Id of the channel")).to_be_visible()
     admin.get_by_role("link", name="Signed webhook").click()
@@ -21,15 +18,12 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.locator("#url").fill("https://hooks.yourteam.example/countersign")
     admin.get_by_role("button", name="Add destination").click()
     expect(admin.locator("#secret")).to_contain_text("whsec_")
-    assert faults(admin) == []
     admin.get_by_role("link", name="I have copied it").click()
     section = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
     section.get_by_role("button", name="Switch off").click()
     expect(section.get_by_text("Switched off since")).to_be_visible()
-    assert faults(admin) == []
     section.get_by_role("button", name="Switch on again").click()
     section.get_by_role("link", name="Change").click()
-    assert faults(admin) == []
     admin.get_by_role("link", name="Add a route").click()
     admin.get_by_label("a message is delivered").check()
     admin.get_by_role("button", name="Preview").click()
@@ -37,7 +31,6 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     expect(admin.get_by_role("group", name="The event when a message is delivered")).to_contain_text(
         '"type": "email.delivered"'
     )
-    assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
     expect(admin.locator("#routes .chip", has_text="A message is delivered")).to_be_visible()
     product.sql(
@@ -47,9 +40,7 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
         " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
     )
     admin.goto(f"{desk}/alerts/log/?state=failed")
-    assert faults(admin) == []
     admin.get_by_role("link", name="Details").first.click()
     expect(admin.get_by_text('"privacy": "headers"')).to_be_visible()
-    assert faults(admin) == []
     admin.get_by_role("button", name="Send again").click()
     expect(admin.get_by_text("It is sent again.")).to_be_visible()

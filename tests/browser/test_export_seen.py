@@ -7,8 +7,6 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, faults, settled
-
 pytestmark = pytest.mark.slow
 
 EXPORT = "/audit/export/"
@@ -21,14 +19,12 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     auditor.goto(f"{desk}/audit/?message={row['id']}")
     auditor.get_by_role("link", name="Export", exact=False).first.click()
     expect(auditor.get_by_text(row["id"])).to_be_visible()
-    assert faults(auditor) == []
     auditor.get_by_label("JSON Lines").check()
     with auditor.expect_download() as download:
         auditor.get_by_role("button", name=re.compile("^Export")).click()
     # The page updates the progress by itself.
     auditor.wait_for_url("**/audit/export/*/?go=1")
     expect(auditor.get_by_role("heading", name="Complete")).to_be_visible()
-    assert faults(auditor) == []
     download.value.save_as(tmp_path / "file")
     whole = (tmp_path / "file").read_bytes()
     assert {json.loads(line)["message"] for line in whole.splitlines()} == {row["id"]}
@@ -38,25 +34,15 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     expect(auditor.locator(".export-sum")).to_have_text(hashlib.sha256(whole).hexdigest())
     auditor.get_by_role("link", name="Exports").click()
     expect(auditor.locator(".exports tbody tr").first).to_contain_text("Done")
-    assert faults(auditor) == []
     # One half-finished download, and one whose reader left.
     key = auditor.locator(".exports tbody tr").first.get_attribute("id").removeprefix("export-")
     for state, words in (("running", "1 of"), ("broken_off", "The file is incomplete"), ("asked", "Download the file")):
         alter(product, key, state)
         auditor.goto(f"{desk}{EXPORT}{key}/")
         expect(auditor.locator("#export")).to_contain_text(words)
-        assert faults(auditor) == []
     alter(product, key, "done")
     expect(auditor.get_by_role("heading", name="Complete")).to_be_visible()
 
 
 def alter(product, key, state):
     product.sql("UPDATE audit_export SET state = %s, rows_done = 1, changed_at = now() WHERE id = %s", state, key)
-
-
-def test_pages_of_exports_can_be_read_by_everybody(open_as, product):
-    page, found = open_as("AUDITOR"), {}
-    for path in ("", "?action=nonsense", "?since=2099-01-01", "past/", "past/?before=2001-01-01T00:00Z"):
-        settled(page, product.known["DASHBOARD_URL"] + EXPORT + path)
-        found[path] = faults(page, schemes=SCHEMES)
-    assert {path: some for path, some in found.items() if some} == {}

@@ -5,8 +5,6 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import bones, settled, too_wide, violations
-
 pytestmark = pytest.mark.slow
 
 
@@ -45,20 +43,6 @@ def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
     page.get_by_text("Saved searches").click()
     page.get_by_role("button", name="Delete the search Who came").click()
     expect(page.get_by_text("The saved search was deleted.")).to_be_visible()
-
-
-def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
-    base = product.known["DASHBOARD_URL"]
-    for query in ("", "?q=colour:red+nobody&since=today&action=decisions", "?by=max"):
-        for width in (1440, 320):
-            auditor.set_viewport_size({"width": width, "height": 900})
-            settled(auditor, f"{base}/audit/{query}")
-            assert too_wide(auditor) == []
-            if width == 320:
-                auditor.get_by_text("Filters", exact=False).first.click()
-                assert too_wide(auditor) == []
-        assert violations(auditor) == []
-        assert bones(auditor) == []
 
 
 def test_ledger_is_searched_without_scripts(open_as, product):

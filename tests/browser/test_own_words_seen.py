@@ -5,8 +5,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, faults
-
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
@@ -36,7 +34,6 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     expect(preview.locator("mark")).to_have_text(held["word"])
     expect(preview).to_contain_text("1 message of")
     expect(preview.get_by_role("link", name=held["subject"])).to_be_visible()
-    assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_role("link", name=held["word"])).to_be_visible()
 
@@ -46,7 +43,6 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(desk, open_as,
     admin.get_by_label("Text to the agent").first.fill("Ask sales before you write.")
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_label("Label").first).to_have_value("Ask sales first")
-    assert faults(admin, 320, 390, 1440, schemes=SCHEMES) == []
 
     rules = (
         "SELECT 1 FROM mirror_message JOIN approvals_review ON message_id = id"

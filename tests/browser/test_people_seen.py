@@ -5,8 +5,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, faults, settled
-
 pytestmark = pytest.mark.slow
 
 PASSWORD = "a gannet counts slow wagons"
@@ -72,34 +70,3 @@ def test_without_scripts_it_is_the_same(open_as, open_page, product):
     guest.get_by_label("Repeat the password").fill(PASSWORD)
     guest.get_by_role("button", name="Join").click()
     expect(guest.locator("#rail")).to_contain_text("Otto")
-
-
-def test_pages_of_people_pass_axe_and_fit_320_pixels(open_as, open_page, product):
-    page = open_as("ADMIN")
-    page.watch.expected += ["404", "422"]
-    base = product.known["DASHBOARD_URL"]
-    _, link = invite(page, product, "axe")
-    looked_at = {"link made": faults(page, schemes=SCHEMES)}
-    settled(page, link)
-    looked_at["join, signed in as another"] = faults(page, schemes=SCHEMES)
-    for path in ("/people/", "/people/?q=nobody-is-called-so", "/people/invite/", f"/join/{'x' * 43}/"):
-        settled(page, base + path)
-        looked_at[path] = faults(page, schemes=SCHEMES)
-    page.goto(base + "/people/invite/")
-    page.get_by_label("Email address").fill("x@y.example")
-    page.get_by_role("button", name="Make link").click()
-    looked_at["invite, without a role"] = faults(page, schemes=SCHEMES)
-    page.goto(base + "/people/")
-    for name in ("Ana Ferreira", "Ida Lindqvist"):
-        settled(page, base + page.locator(".people").get_by_role("link", name=name).get_attribute("href"))
-        looked_at[name] = faults(page, schemes=SCHEMES)
-        page.goto(base + "/people/")
-    guest = open_page()
-    guest.watch.expected.append("422")
-    settled(guest, link)
-    looked_at["join"] = faults(guest, schemes=SCHEMES)
-    guest.get_by_label("Password", exact=True).fill("passwordpassword")
-    guest.get_by_label("Repeat the password").fill("another")
-    guest.get_by_role("button", name="Join").click()
-    looked_at["join, wrong"] = faults(guest, schemes=SCHEMES)
-    assert {name: found for name, found in looked_at.items() if found} == {}

@@ -5,7 +5,6 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, faults
 from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
@@ -31,15 +30,12 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
         f"'{week}', '{{}}')"
     )
     admin, home = open_as("ADMIN", **options), product.known["DASHBOARD_URL"]
-    look = (lambda: faults(admin, 320, 390, 1440, schemes=SCHEMES)) if not options else list
     admin.goto(f"{home}/policy/")
     admin.get_by_role("link", name="Begin with a ready-made policy").click()
     admin.get_by_role("link", name="Small team").click()
     expect(admin.locator(".policy-rule")).to_have_count(4)
-    assert look() == []
     admin.get_by_role("button", name="Load it as a draft").click()
     expect(admin.locator(".policy-draft .policy-rule")).to_have_count(4)
-    assert look() == []
 
     admin.set_viewport_size({"width": 390, "height": 844})
     admin.get_by_role("link", name="Change Large amounts").click()
@@ -53,7 +49,6 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     admin.get_by_role("button", name="Preview").click()
     sentence = "When a message names an amount of at least 500, then 2 approvals of any reviewer are needed."
     expect(admin.locator("#preview")).to_contain_text(sentence)
-    assert look() == []
     hours = admin.locator("details", has=admin.get_by_text("Only within these hours", exact=True))
     hours.locator("summary").click()
     hours.get_by_label("Monday").fill("09:00-12:00, 13:00-17:00")
@@ -63,7 +58,6 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     expect(admin.locator("#preview")).to_contain_text(
         "only within Monday, 09:00 to 12:00 and 13:00 to 17:00; Friday, 22:00 to 06:00 (Europe/Berlin)."
     )
-    assert look() == []
     hours.get_by_label("Calendar").select_option("Holidays only")
     admin.get_by_role("button", name="Preview").click()
     expect(admin.locator("#office_calendar-wrong")).to_contain_text("Choose a calendar or write hours, not both.")
@@ -83,13 +77,11 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     expect(result.locator(".policy-rule", has_text="Many recipients")).to_contain_text(
         "Not met: goes to at least 10 recipients."
     )
-    assert look() == []
 
     admin.goto(f"{home}/policy/")
     admin.get_by_role("link", name="Rehearse and activate").click()
     expect(admin.locator("#rehearsal")).to_have_text("In the last 30 days")
     expect(admin.get_by_role("link", name=row["subject"])).to_be_visible()
-    assert look() == []
     admin.get_by_label("Why, for whoever reads the versions later").fill("First policy")
     admin.get_by_role("button", name="Activate version").click()
     expect(admin.locator("main")).to_contain_text("Active rules")
@@ -101,4 +93,3 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     admin.get_by_label("Name", exact=True).fill("Finance")
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_role("link", name="Finance")).to_be_visible()
-    assert look() == []

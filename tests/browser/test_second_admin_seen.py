@@ -5,8 +5,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, faults, settled
-
 pytestmark = pytest.mark.slow
 
 PASSWORD = "a gannet counts slow wagons"
@@ -68,20 +66,3 @@ def test_one_admin_asks_and_another_accepts(open_as, second_admin, product):
     ida.goto(f"{base}/mailboxes/{mailbox}/")
     expect(ida.get_by_label("Remote pictures on request")).to_be_checked()
     expect(ida.locator(".waiting-change")).to_have_count(0)
-
-
-def test_pages_fit_320_pixels_and_pass_axe(open_as, second_admin, product):
-    ida, base = open_as("ADMIN"), product.known["DASHBOARD_URL"]
-    ida.goto(base + "/changes/")
-    ida.get_by_role("button", name="Switch on").click()
-    ida.goto(base + "/changes/")
-    ida.get_by_role("button", name="Switch off").click()
-    looked_at_first = faults(ida, 320, 1440, schemes=SCHEMES)
-    ida.get_by_label("Reason").fill("We are two only until Friday")
-    ida.get_by_role("button", name="Ask a second admin").click()
-    expect(ida.locator("#rail a[href='/changes/'] .count")).to_have_text("1")
-    looked_at = {"the reason": looked_at_first}
-    for page, path in ((ida, "/changes/"), (ida, "/mailboxes/minimum/"), (ida, "/people/second-factor/")):
-        settled(page, base + path)
-        looked_at[path] = faults(page, 320, 1440, schemes=SCHEMES)
-    assert {path: found for path, found in looked_at.items() if found} == {}
