@@ -26,7 +26,7 @@ from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.identifiers import uuid7
-from mirror.attachments.preview import FilePreview, preview_of
+from mirror.attachments.preview import FilePreview
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
@@ -333,5 +333,5 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
     versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
     found: dict[int, list[FilePreview]] = {}
     for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order() if versions else ():
-        found.setdefault(file.revision_id, []).append(preview_of(file))
+        found.setdefault(file.revision_id, []).append(FilePreview(file))
     return found

@@ -27,7 +27,7 @@ from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor
 from common.pages import DeskRequest
-from mirror.attachments.preview import preview_of
+from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 from mirror.store import stored_content
@@ -152,7 +152,7 @@ def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
 
 def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collection[str]) -> dict[str, Any]:
     """Return how the attached files of a message are shown."""
-    shown = [preview_of(file, name=file_name(file), is_opened=key_of(file) in opened) for file in files]
+    shown = [FilePreview(file, name=file_name(file), is_opened=key_of(file) in opened) for file in files]
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,
@@ -160,5 +160,5 @@ def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collect
         "files_that_lie": [one for one in shown if one.file.differs or one.serious],
         # Beyond the limit of stored files, or of a message that was decided before files were fetched.
         "not_stored": listed[len(files) :],
-        "files_wait": message.state == "held" and any(one.is_waiting for one in shown),
+        "files_wait": message.state == "held" and any(one.file.state == "waiting" for one in shown),
     }

@@ -7,10 +7,11 @@ when somebody asks for them; nothing else is shown here at all.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mirror.attachments import frame_html
-from mirror.attachments.file_types import KINDS
+from mirror.attachments.file_types import KINDS, Kind
 from mirror.attachments.flags import Flag, flags_of_name, with_article
 from mirror.attachments.parsed import AT_ONCE
 from mirror.attachments.renderings import store
@@ -38,24 +39,40 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class FilePreview:
-    """One file as the page shows it. `refusal` says why it cannot be looked at; empty where it can.
-
-    `name` is what its place on the page is called.
-    """
+    """One file as the page shows it. `name` is what its place on the page is called."""
 
     file: AttachedFile
-    words: str
-    flags: tuple[Flag, ...]
-    members: tuple[str, ...]
-    more: int
-    refusal: str
-    is_waiting: bool
-    is_opened: bool = False
     name: str = ""
+    is_opened: bool = False
 
     @property
     def is_here(self) -> bool:
         return self.file.state == _State.FETCHED
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot be looked at; empty where it can."""
+        return refusal_of(self.file)
+
+    @property
+    def kind(self) -> Kind | None:
+        """What it is by its bytes; None until they were fetched."""
+        return KINDS.get(self.file.kind)
+
+    @property
+    def words(self) -> str:
+        if not self.kind:
+            return ""
+        seen = self.file.seen
+        size = f", {seen['width']} × {seen['height']} pixels" if seen.get("width") else ""
+        return self.kind.words + size
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """What to know about it: by its bytes, or by its name until they were fetched."""
+        if not self.kind:
+            return flags_of_name(self.file.name, self.file.content_type)
+        return tuple(Flag(**one) for one in self.file.seen.get("flags", ()))
 
     @property
     def is_high(self) -> bool:
@@ -69,8 +86,8 @@ class FilePreview:
 
     @property
     def total(self) -> int:
-        """How many files are inside an archive."""
-        return len(self.members) + self.more
+        """How many files are inside an archive, listed by name or not."""
+        return len(self.file.seen.get("members", ())) + self.file.seen.get("more", 0)
 
     @property
     def has_pages(self) -> bool:
@@ -79,7 +96,7 @@ class FilePreview:
 
     @property
     def is_picture(self) -> bool:
-        return KINDS[self.file.kind].family == "image" if self.file.kind in KINDS else False
+        return self.kind is not None and self.kind.family == "image"
 
     @property
     def is_short(self) -> bool:
@@ -90,29 +107,6 @@ class FilePreview:
     def size_differs(self) -> bool:
         """Whether more or fewer bytes came than the message says, where it names no hash."""
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
-
-
-def preview_of(file: AttachedFile, *, name: str = "", is_opened: bool = False) -> FilePreview:
-    """Return what the page says of a file."""
-    seen: Mapping[str, Any] = file.seen or {}
-    kind = KINDS.get(file.kind)
-    flags = tuple(Flag(str(one["level"]), str(one["sentence"])) for one in seen.get("flags", ()))
-    return FilePreview(
-        file=file,
-        words=_words(file, seen) if kind else "",
-        flags=flags if kind else flags_of_name(file.name, file.content_type),
-        members=tuple(seen.get("members", ())),
-        more=int(seen.get("more", 0)),
-        refusal=refusal_of(file),
-        is_waiting=file.state == _State.WAITING,
-        is_opened=is_opened,
-        name=name,
-    )
-
-
-def _words(file: AttachedFile, seen: Mapping[str, Any]) -> str:
-    words = KINDS[file.kind].words
-    return f"{words}, {seen['width']} × {seen['height']} pixels" if seen.get("width") else words
 
 
 def refusal_of(file: AttachedFile) -> str:
