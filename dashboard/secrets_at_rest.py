@@ -68,14 +68,17 @@ class _Kind:
         return values
 
 
-def rotate(*, report: Callable[[str], None] = lambda line: None) -> Tally:
+def rotate(*, report: Callable[[str], None] = lambda line: None, renews: bool = True) -> Tally:
     """Re-encrypt secrets of older keys with the newest one. If interrupted, the next run skips finished rows."""
     tally = Tally()
     for kind in _kinds():
         before = tally.older
         for row in _each(kind):
-            _count(kind, row, tally)
-            if any(not uses_newest_key(token) for token in kind.tokens(row)):
+            tokens = list(kind.tokens(row))
+            older = sum(not uses_newest_key(token) for token in tokens)
+            tally.secrets += len(tokens)
+            tally.older += older
+            if older and renews:
                 _renew(kind, row.pk, tally)
         if tally.older > before:
             report(f"{kind.model._meta.label}: {tally.older - before}")
@@ -84,11 +87,7 @@ def rotate(*, report: Callable[[str], None] = lambda line: None) -> Tally:
 
 def look() -> Tally:
     """Count the secrets, and those of older keys. Nothing is changed."""
-    tally = Tally()
-    for kind in _kinds():
-        for row in _each(kind):
-            _count(kind, row, tally)
-    return tally
+    return rotate(renews=False)
 
 
 def _kinds() -> Iterator[_Kind]:
@@ -107,12 +106,6 @@ def _each(kind: _Kind) -> Iterator[models.Model]:
     while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
         yield from chunk
         last = chunk[-1].pk
-
-
-def _count(kind: _Kind, row: models.Model, tally: Tally) -> None:
-    tokens = list(kind.tokens(row))
-    tally.secrets += len(tokens)
-    tally.older += sum(not uses_newest_key(token) for token in tokens)
 
 
 def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
