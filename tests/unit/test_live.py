@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dashboard.live import stream as live
+from tests.loops import in_own_loop
 
 EVERYTHING = [(None, None)]
 
@@ -87,9 +87,7 @@ def feed(monkeypatch, page, answers):
         await asyncio.Event().wait()
 
     monkeypatch.setattr(live, "_ask_reader", ask)
-    # In a thread of its own: browser tests leave a loop running in theirs.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, asyncio.wait_for(live._feed(page, {}, receive, send), timeout=60)).result()
+    in_own_loop(live._feed(page, {}, receive, send))
     return "".join(sent[1:])
 
 
@@ -141,6 +139,5 @@ def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
 
     monkeypatch.setattr(live, "_ask_reader", lambda _: pytest.fail("the desk was asked"))
     scope = {"type": "http", "method": "GET", "path": "/live/", "query_string": b"", "headers": []}
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, live.application(scope, None, send)).result()
+    in_own_loop(live.application(scope, None, send))
     assert sent[0]["status"] == 401

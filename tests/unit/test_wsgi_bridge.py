@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from dashboard.serving import bridge as wsgi_bridge
 from dashboard.serving import usage
 from dashboard.serving.bridge import THREADS, WsgiBridge, environ_of, seconds_allowed
+from tests.loops import in_own_loop
 
 MANY = 3 * THREADS
 
@@ -94,9 +94,7 @@ def ask(*clients, waiting=(), application=echo):
         await asyncio.sleep(0)
         assert {(one.requests, one.held) for one in bridge._usages._known.values()} <= {(0, 0)}
 
-    # In a thread of its own: browser tests leave a loop running in theirs.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, asyncio.wait_for(run(), timeout=60)).result()
+    in_own_loop(run())
     return clients[0] if len(clients) == 1 else clients
 
 
@@ -206,11 +204,10 @@ def ask_during_flood(flood, others, *, application=None):
         await asyncio.gather(*tasks, return_exceptions=True)
         return answered
 
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            return pool.submit(asyncio.run, asyncio.wait_for(run(), timeout=30)).result()
-        finally:
-            is_over.set()
+    try:
+        return in_own_loop(run(), timeout=30)
+    finally:
+        is_over.set()
 
 
 def test_session_with_200_requests_keeps_nobody_waiting_and_is_refused_more(caplog):
@@ -238,8 +235,7 @@ def test_requests_of_a_session_run_one_by_one_and_pass_one_that_takes_long(monke
         first.give_thread_back()
         await waiting
 
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, second_waits()).result()
+    in_own_loop(second_waits())
     # Such as an export, beside which its page asks how far it is.
     monkeypatch.setattr(usage, "_TURN", replace(usage._TURN, seconds=0.1))
     pages = [with_cookie("flood"), with_cookie("flood", path="/other")]
@@ -267,8 +263,7 @@ def test_session_with_many_requests_in_progress_leaves_as_much_time_as_it_used(m
         requests[0].give_thread_back()
         return pauses
 
-    with ThreadPoolExecutor(1) as pool:
-        assert [pool.submit(asyncio.run, pauses_of(number)).result() for number in (6, 7)] == [[], [0.5]]
+    assert [in_own_loop(pauses_of(number)) for number in (6, 7)] == [[], [0.5]]
 
 
 def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_and_is_refused_more():
