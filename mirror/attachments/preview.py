@@ -87,7 +87,8 @@ class FilePreview:
     @property
     def total(self) -> int:
         """How many files are inside an archive, listed by name or not."""
-        return len(self.file.seen.get("members", ())) + self.file.seen.get("more", 0)
+        listed: int = len(self.file.seen.get("members", ()))
+        return listed + int(self.file.seen.get("more", 0))
 
     @property
     def has_pages(self) -> bool:

@@ -124,7 +124,7 @@ class Gateway:
         """Bring a mail in, as the gateway's own mail server does with what another one handed over; return its id."""
         mailbox, content, now = mailbox_for(to), mail.as_bytes(), timezone.now()
         assert mailbox is not None, f"nobody takes mail for {to}"
-        known = {"digest": digest_of(content, now=now), "recipient": to, "sender": sender, "now": now}
+        known = {"digest": digest_of(content, now=now), "recipient": to, "sender": sender}
         with self._wake_ups():
             return receive_mail(mailbox=mailbox, mail=read_mail(content), **known)  # type: ignore[arg-type]
 
