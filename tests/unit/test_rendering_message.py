@@ -134,10 +134,15 @@ def hostile(k):
     """Return texts of about so many thousand characters that could take long to make harmless."""
     return {
         "boxes": "<div>" * 200 * k,
+        "tables": "<table><tr><td>" * 70 * k,
+        "bold": "<b>" * 330 * k,
+        "formatting": "".join(f"<b class=c{n}>" for n in range(90)) + "<p>x" * 10 * k,
+        "comments": "<!--[if mso]>x<![endif]-->" * 15 * k,
         "boxes within bounds": ("<div>" * 190 + "x" + "</div>" * 190) * (k // 10),
         "ampersands": "&" * 1000 * k,
         "zero width": "a\u200b" * 500 * k,
         "hidden zero width": "<p style='display:none'>" + "x\u200b" * 400 * k,
+        "hidden in each other": "<div style='display:none'>x" * 40 + "<p>x" * 15 * k,
         "attributes": "<a " + "a " * 500 * k,
         "open quotes": "<a href='" * 72 * k,
         "open comments": "<!--" * 72 * k,
@@ -145,6 +150,12 @@ def hostile(k):
         "style blocks": "<style>" + "a;{}" * 240 * k + "</style>",
         "style addresses": "<style>a{b:" + "url(" * 48 * k + "}</style>",
         "style words": f"<p style='transform:{'u' * 196 * k}'>" * 5,
+        "style brackets": f"<style>a{{b:{'(' * 150 * k}</style>x",
+        "style of any": "<style>" + "*{color:red}" * 2 * k + "</style>" + "<p>x</p>" * 9 * k,
+        "style of each": "".join(
+            f"<p style='color:#123;border:1px solid #ccc;padding:{n}px'>x</p>" for n in range(10 * k)
+        ),
+        "style classes": "<style>" + "".join(f".c{n}{{color:#000;padding:{n}px}}" for n in range(30 * k)) + "</style>x",
         "style rules": "<style>" + "div p{color:#fff}" * 5 * k + "</style>" + "<div><p>x</p></div>" * 16 * k,
         "style movements": f"<style>@keyframes a{{{'to{left:1px}' * 36 * k}}}</style>" + MOVED * 20 * k,
         "many sources": "<img srcset='" + "http://a," * 108 * k + "'>",

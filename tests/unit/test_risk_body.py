@@ -4,7 +4,7 @@ import re
 
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering.render import parse_content, render_message
-from risk import RULES, RiskContext, find_risks, score, score_of
+from risk import RiskContext, find_risks
 from risk.check_attachments import why_dangerous
 from risk.check_content import numbers
 
@@ -213,18 +213,11 @@ def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
     assert runs.detail.startswith("“photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr”: its name is reversed")
 
 
-def test_findings_come_worst_first_with_level_and_words():
+def test_findings_come_worst_first():
     people = tuple(f"p{i}@contoso.example" for i in range(12))
     html = '<a href="https://b.example">a.example</a><p hidden>x</p><img src="http://c.example/">'
-    seen = risks(html=html, to=people)
-    assert [f.rule for f in seen] == ["link_text_lies", "looks_different", "many_recipients", "remote_content"]
-    whole = score(seen, {})
-    assert whole.level == "high"
-    assert whole.words[:3] == ("misleading link", "may look different", "many people")
-    assert (score((), {}).level, score((), {}).words) == ("", ())
-    # Stored findings give the same.
-    stored = [{"rule": "remote_content", "version": 1, "level": "notice"}, {"rule": "gone", "level": "high"}]
-    assert (score_of(stored, {}).level, score_of(stored, {}).words) == ("high", ("remote content",))
+    found_rules = [one.rule for one in risks(html=html, to=people)]
+    assert found_rules == ["link_text_lies", "looks_different", "many_recipients", "remote_content"]
 
 
 MARKED = (
@@ -265,12 +258,6 @@ def test_every_finding_of_a_message_has_a_link_and_is_short():
     for one in risks(to=(f"{'x' * 5000}@evil.example",), reply_to=f"{'y' * 5000}@evil.example", **odd):
         assert (len(one.sentence) <= 500, len(one.detail) <= 1000) == (True, True)
         assert all(len(piece) <= 300 for piece in one.evidence)
-
-
-def test_published_rules_are_named_once_and_promise_nothing():
-    assert all(name == rule.name and rule.version >= 1 and rule.about.endswith(".") for name, rule in RULES.items())
-    promised = (f"{rule.about} {rule.words}".replace("could not be read safely", "") for rule in RULES.values())
-    assert not any("safe" in words for words in promised)
 
 
 def test_plain_message_has_no_findings():
