@@ -8,7 +8,7 @@ import html
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nh3
@@ -24,6 +24,7 @@ from simple_form.style_sheets import (
     StyleSheets,
     classes_in,
     declarations_of,
+    has_dark_scheme,
     is_of_font_library,
     written_name,
 )
@@ -107,7 +108,6 @@ class Styled:
     harms: tuple[Harm, ...] = ()
     # Whether a style displays it, where it is not displayed otherwise.
     shows: bool = False
-    has_dark_scheme: bool = False
 
     def all_of(self, name: str) -> tuple[str, ...]:
         """Return the value that holds, if any, and those that may hold instead."""
@@ -132,28 +132,70 @@ class Element:
     styled: Styled = Styled()
     labels: tuple[str, ...] = ()
     change: int | None = None
-    # The names by which rules know it, and those of what it is thought to lie in; None where these are too many.
+    # The names by which rules for what lies in it know it.
     names: frozenset[str] = frozenset()
-    around: frozenset[str] | None = frozenset()
+    # Whether a comment hides it from Outlook.
+    is_for_others: bool = False
 
 
 @dataclass
 class Tree:
     """What was read: the tree with numbers for attributes, its elements, the page's own style, and the changes."""
 
-    html: str
-    elements: list[Element]
-    page: Sequence[Element]
-    changes: list[Change]
+    sheets: StyleSheets
+    html: str = ""
+    elements: list[Element] = field(default_factory=list)
+    page: Sequence[Element] = ()
+    changes: list[Change] = field(default_factory=list)
     names: frozenset[str] = frozenset()
     base: str = ""
     # Whether it says which standard it is written by: otherwise tables do not inherit colours and sizes.
     is_standard: bool = False
     link_colour: str = ""
     visited_colour: str = ""
-    has_dark_mode: bool = False
     # Whether dark mode changes the colours that nobody sets.
     has_dark_scheme: bool = False
+    _styled: dict[tuple[int, frozenset[str]], Element] = field(default_factory=dict)
+
+    def styled(self, number: int, around: frozenset[str]) -> Element:
+        """Return an element as it is styled inside of elements with these names."""
+        if (number, around) not in self._styled:
+            bare = self.elements[number]
+            self._styled[number, around] = replace(bare, styled=self.style(bare, around))
+        return self._styled[number, around]
+
+    def style(self, element: Element, around: frozenset[str] | None) -> Styled:
+        """Return how an element is styled inside of elements with these names; None where they are not known."""
+        name = element.name
+        attributes = element.attributes
+        tag = LINK if name == "a" and "href" in attributes else written_name(name)
+        rules = self.sheets.matching(tag, attributes["id"], attributes["class"], around)
+        old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
+        own = declarations_of(attributes["style"])
+        declared = (*old, *own, *(d for rule in rules for d in rule.declared))
+        held = _cascaded(old, [rule for rule in rules if rule.sure and not rule.dark], own)
+        if sum(len(rule.declared) for rule in rules if not rule.sure) > MAX_UNSURE:
+            raise TooComplex("too many rules of its style sheets may hold for one element")
+        unsure = _by_name(rule for rule in rules if not rule.sure and not rule.dark)
+        in_dark = _by_name(rule for rule in rules if rule.dark)
+        unsure |= {n: (*unsure.get(n, ()), *values) for n, values in in_dark.items() if n not in _COLOURS}
+        harms = dict.fromkeys(_harms(name, attributes, declared, held, unsure))
+        if not self.is_standard and name not in _GROWING | {"html", "body"}:
+            high = [one for one in declared if one.name == "height" and one.value.endswith("%")]
+            harms |= {Harm(f"height: {one.value}", "cut it off", reaches=True): None for one in high}
+        if element.is_for_others:
+            harms[Harm("only for others than Outlook", "hide it")] = None
+        dark = None
+        if in_dark:
+            held_in_dark = _cascaded(old, [rule for rule in rules if rule.sure], own)
+            dark = Styled(held_in_dark, _by_name(rule for rule in rules if not rule.sure))
+        return Styled(
+            held=held,
+            unsure=unsure,
+            dark=dark,
+            harms=tuple(harms),
+            shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
+        )
 
 
 def without_tags(text: str) -> str:
@@ -183,11 +225,10 @@ class _Reader:
         self.nesting = Nesting()
         self.out: list[str] = []
         self.numbers: dict[Any, int] = {}
-        self.tree = Tree("", [], [], [])
-        self.page_names: frozenset[str] = frozenset(("html", "body"))
-        self.sheets = StyleSheets(name for token in found if token.kind == "start" for name in _names_of(token))
+        started = (token for token in found if token.kind == "start" and token.attributes.keys() & {"id", "class"})
+        self.tree = Tree(StyleSheets(name for token in started for name in _names_of(token.decoded())))
+        self.tree.is_standard = _is_standard(found)
         self.not_in_outlook = False
-        self.is_standard = self.tree.is_standard = _is_standard(found)
         self.paragraph: int | None = None
         # Whether the element whose raw text comes next is displayed by a style, as a title or script may be.
         self.is_displayed = False
@@ -198,8 +239,6 @@ class _Reader:
         self._read_sheets()
         for token in self.tokens:
             getattr(self, f"_on_{token.kind}")(token)
-        if self.nesting.moved and self.sheets.needed:
-            self.tree.changes.append(Change("styles of a table for words that stand before it", "hide it"))
         tags = {*_KEPT, "img"}
         allowed = {"*": {"data-n"}, "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}}
         self.tree.html = cleaned("".join(self.out), tags=tags, attributes=allowed, link_rel=None)
@@ -227,13 +266,12 @@ class _Reader:
                 sheets += [
                     (one.data, "(outlook)") for one in _tags_in(parts) if one.kind == "raw" and one.name == "style"
                 ]
-        self.sheets.read(sheets)
-        self.tree.changes += self.sheets.changes
-        self.tree.page = [self._page_part(name) for name in ("html", "body")]
-        pages = [one for one in self.tokens if one.kind == "start" and one.name in ("html", "body")]
-        names = (name.lower() for one in pages for name in _names_of(one))
-        self.page_names = frozenset(("html", "body", *names))
-        self.tree.names = self.page_names & self.sheets.needed
+        self.tree.sheets.read(sheets)
+        self.tree.changes += self.tree.sheets.changes
+        self.tree.has_dark_scheme = self.tree.sheets.has_dark_scheme
+        pages = [self._page_part(name) for name in ("html", "body")]
+        self.tree.names = pages[0].names | pages[1].names
+        self.tree.page = [replace(one, styled=self.tree.style(one, self.tree.names)) for one in pages]
 
     def _page_part(self, name: str) -> Element:
         """Return the html or body: a later tag of it adds what the first lacks, as in browsers."""
@@ -246,60 +284,22 @@ class _Reader:
         self.tree.visited_colour = attribute_colour(part.attributes["vlink"])
         return part
 
-    def _around(self) -> frozenset[str] | None:
-        """Return the names of what an element lies in here, of those that rules need; None where they are too many."""
-        if not self.sheets.needed:
-            return frozenset()
-        around = self.nesting.around()
-        return None if around is None else (around | self.page_names) & self.sheets.needed
-
     def _element(self, token: Token) -> Element:
         attributes = token.decoded()
-        styled = self._styled(token.name, attributes)
-        self.tree.has_dark_mode = self.tree.has_dark_mode or styled.dark is not None
-        self.tree.has_dark_scheme = self.tree.has_dark_scheme or styled.has_dark_scheme
+        own = declarations_of(attributes["style"])
+        self.tree.has_dark_scheme = self.tree.has_dark_scheme or has_dark_scheme(own)
         labels = tuple(attributes[one] for one in _LABELS if attributes[one].strip())
-        names = _own_names(token) & self.sheets.needed
-        return Element(token.name, attributes, styled, labels, names=names, around=self._around())
+        # In lower case, as rules are kept.
+        names = frozenset((written_name(token.name), *map(str.lower, _names_of(attributes)))) & self.tree.sheets.needed
+        return Element(token.name, attributes, labels=labels, names=names, is_for_others=self.not_in_outlook)
 
     def _number_of(self, token: Token) -> int:
         """Equal elements share a number, so that what the standard takes for equal stays equal."""
-        key = (token.name, tuple(sorted(token.attributes.items())), self.not_in_outlook, self._around())
+        key = (token.name, tuple(sorted(token.attributes.items())), self.not_in_outlook)
         if key not in self.numbers:
             self.numbers[key] = len(self.tree.elements)
             self.tree.elements.append(self._element(token))
         return self.numbers[key]
-
-    def _styled(self, name: str, attributes: Values) -> Styled:
-        tag = LINK if name == "a" and "href" in attributes else written_name(name)
-        rules = self.sheets.matching(tag, attributes["id"], attributes["class"], self._around())
-        old = [Declaration(*one) for one in _old_style(name, attributes).items() if one[1]]
-        own = declarations_of(attributes["style"])
-        declared = (*old, *own, *(d for rule in rules for d in rule.declared))
-        held = _cascaded(old, [rule for rule in rules if rule.sure and not rule.dark], own)
-        if sum(len(rule.declared) for rule in rules if not rule.sure) > MAX_UNSURE:
-            raise TooComplex("too many rules of its style sheets may hold for one element")
-        unsure = _by_name(rule for rule in rules if not rule.sure and not rule.dark)
-        in_dark = _by_name(rule for rule in rules if rule.dark)
-        unsure |= {n: (*unsure.get(n, ()), *values) for n, values in in_dark.items() if n not in _COLOURS}
-        harms = dict.fromkeys(_harms(name, attributes, declared, held, unsure))
-        if not self.is_standard and name not in _GROWING | {"html", "body"}:
-            high = [one for one in declared if one.name == "height" and one.value.endswith("%")]
-            harms |= {Harm(f"height: {one.value}", "cut it off", reaches=True): None for one in high}
-        if self.not_in_outlook:
-            harms[Harm("only for others than Outlook", "hide it")] = None
-        dark = None
-        if in_dark:
-            held_in_dark = _cascaded(old, [rule for rule in rules if rule.sure], own)
-            dark = Styled(held_in_dark, _by_name(rule for rule in rules if not rule.sure))
-        return Styled(
-            held=held,
-            unsure=unsure,
-            dark=dark,
-            harms=tuple(harms),
-            shows=any(one.name in ("all", "display") and one.value != "none" for one in declared),
-            has_dark_scheme=any(one.name == "color-scheme" and "dark" in one.value for one in declared),
-        )
 
     def _on_text(self, token: Token) -> None:
         if _SEPARATORS.search(token.data):
@@ -373,17 +373,17 @@ class _Reader:
             value = token.attributes[span]
             is_number = value.isascii() and value.isdigit() and len(value) <= 3
             marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
-        self.nesting.start(token.name, written, f"{token.name}{marks}", _own_names(token))
+        self.nesting.start(token.name, written, f"{token.name}{marks}")
         self.out.append(f"<{written}{marks}>")
         if token.name == "p":
             self.paragraph = number
-        elif token.name == "table" and self.nesting.count["p"] < paragraphs and not self.is_standard:
+        elif token.name == "table" and self.nesting.count["p"] < paragraphs and not self.tree.is_standard:
             self._table_in_paragraph()
 
     def _table_in_paragraph(self) -> None:
         """Note a style of a paragraph that a table closed: in quirks mode the table lies in the paragraph."""
-        styled = self.tree.elements[self.paragraph].styled if self.paragraph is not None else Styled()
-        is_needed = "p" in self.sheets.needed
+        styled = self.tree.style(self.tree.elements[self.paragraph], None) if self.paragraph is not None else Styled()
+        is_needed = "p" in self.tree.sheets.needed
         if is_needed or styled.harms or styled.unsure or any(not _OF_PARAGRAPHS.match(one) for one in styled.held):
             self._left_out("a table in a paragraph with a style", "hide it")
 
@@ -404,7 +404,8 @@ class _Reader:
         name = token.name
         attributes = token.decoded()
         said = Values({one: value.strip().lower() for one, value in attributes.items()})
-        self.is_displayed = name in _NEVER_DRAWN and self._styled(name, attributes).shows
+        styled = self.tree.style(Element(name, attributes, is_for_others=self.not_in_outlook), None)
+        self.is_displayed = name in _NEVER_DRAWN and styled.shows
         if self.is_displayed and name not in RAW:
             self._left_out(f"words of <{name}> that a style displays", "add words")
         if name == "base":
@@ -434,7 +435,6 @@ class _Reader:
         elif name == "source" and attributes.get("srcset"):
             self._left_out("another picture for other screens (source)", "change it")
         elif name in ("col", "colgroup"):
-            styled = self._styled(name, attributes)
             usual = {"width", "text-align", "vertical-align"}
             width = f"{said['width']}px" if said["width"].isdecimal() else styled.held["width"]
             if (length(width) or 100.0) < 20:
@@ -442,7 +442,6 @@ class _Reader:
             if attributes.keys() - _OF_COLUMNS or styled.held.keys() - usual or styled.unsure or styled.harms:
                 self._left_out(f"a style of a whole column (<{name}>)", "hide it")
         if name not in ("html", "body", "col", "colgroup") and name not in _NEVER_DRAWN:
-            styled = self._styled(name, attributes)
             boxes = [one for one in styled.held if one.startswith(("margin", "padding", "border", "width"))]
             if name not in ("wbr", "img", "image", "area", "hr") and (boxes or styled.unsure):
                 self._left_out(f"a box of its own (of <{name}>)", "cover other words")
@@ -469,11 +468,6 @@ class _Reader:
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
         self.nesting.prepare("img", "img")
         self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
-
-
-def _own_names(token: Token) -> frozenset[str]:
-    """Return the names by which rules know an element: its tag, classes and id."""
-    return frozenset((written_name(token.name), *(name.lower() for name in _names_of(token))))
 
 
 def _is_standard(found: Sequence[Token]) -> bool:
@@ -529,11 +523,8 @@ def _shown(found: Iterable[Token]) -> Iterator[Token]:
             yield token
 
 
-def _names_of(token: Token) -> list[str]:
+def _names_of(attributes: Values) -> list[str]:
     """Return the id and the classes of a tag as selectors write them."""
-    if "id" not in token.attributes and "class" not in token.attributes:
-        return []
-    attributes = token.decoded()
     names = [f".{written_name(one)}" for one in classes_in(attributes["class"])]
     return [*names, f"#{written_name(attributes['id'])}"] if attributes["id"] else names
 

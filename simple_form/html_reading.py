@@ -245,8 +245,6 @@ MAX_DEPTH = 200
 MAX_CARRIED = 20_000
 MAX_MISNESTED = 500
 MAX_OPEN_FORMATTING = 100
-MAX_NAMES = 400
-NO_NAMES: frozenset[str] = frozenset()
 
 FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
 TABLE_PARTS = frozenset("caption colgroup col tbody thead tfoot tr td th".split())
@@ -267,23 +265,16 @@ _IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 class _Formatting:
     name: str
     key: str
-    names: frozenset[str]
     open: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """An open element: the name it is known by, the name it is written as, and its formatting entry if it has one.
-
-    `names` are its id and classes as selectors write them, `around` those and the names of all that it lies in; None
-    where they are too many to be followed.
-    """
+    """An open element: the name it is known by, the name it is written as, and its formatting entry if it has one."""
 
     name: str
     written: str
     formatting: _Formatting | None = None
-    names: frozenset[str] = NO_NAMES
-    around: frozenset[str] | None = NO_NAMES
 
 
 class Nesting:
@@ -296,7 +287,6 @@ class Nesting:
         self.cut_off = 0  # formatting that is waiting to be carried on
         self.carried = 0
         self.misnested = 0
-        self.moved = 0  # what stands in a table outside of its cells
 
     def prepare(self, name: str, written: str) -> bool:
         """Close what an element closes by starting, and carry formatting on; False says that it is ignored here."""
@@ -314,12 +304,12 @@ class Nesting:
             self._carry()
         return True
 
-    def start(self, name: str, written: str, key: str = "", names: frozenset[str] = NO_NAMES) -> None:
+    def start(self, name: str, written: str, key: str = "") -> None:
         """Open an element that was prepared. `key` tells equal formatting apart."""
         if written in VOID:
             return
-        entry = self._note_formatting(name, key, names) if written in FORMATTING else None
-        self._push(_Open(name, written, entry, names))
+        entry = self._note_formatting(name, key) if written in FORMATTING else None
+        self._push(_Open(name, written, entry))
         if written in _MARKERS:
             self.formatting.append(None)
         if len(self.open) > MAX_DEPTH:
@@ -364,14 +354,7 @@ class Nesting:
                 return 0
         return 0
 
-    def around(self) -> frozenset[str] | None:
-        """Return the ids and classes of all that is open; None where they are too many to be followed."""
-        return self.open[-1].around if self.open else NO_NAMES
-
     def _push(self, element: _Open) -> None:
-        element.around = around = self.around()
-        if element.names and around is not None:
-            element.around = around | element.names if len(around) + len(element.names) <= MAX_NAMES else None
         self.open.append(element)
         self.count[element.written] += 1
 
@@ -406,7 +389,6 @@ class Nesting:
             at = self._find(lambda e: e.written == "table", frozenset())
             self._pop_to(at - 1)
             return
-        self.moved += 1
         self._misnest()
 
     def _close_for(self, written: str) -> None:
@@ -422,7 +404,7 @@ class Nesting:
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
             self._pop_to(len(self.open) - 1)
 
-    def _note_formatting(self, name: str, key: str, names: frozenset[str]) -> _Formatting:
+    def _note_formatting(self, name: str, key: str) -> _Formatting:
         since = self._since_marker()
         if len(since) > MAX_OPEN_FORMATTING:
             raise TooComplex("its formatting is never closed")
@@ -430,7 +412,7 @@ class Nesting:
         if len(alike) >= 3:
             self.formatting.remove(alike[0])
             self.cut_off -= not alike[0].open
-        entry = _Formatting(name, key, names)
+        entry = _Formatting(name, key)
         self.formatting.append(entry)
         return entry
 
@@ -466,7 +448,7 @@ class Nesting:
         for entry in self._since_marker():
             if not entry.open:
                 entry.open = True
-                self._push(_Open(entry.name, entry.name, entry, entry.names))
+                self._push(_Open(entry.name, entry.name, entry))
                 self.cut_off -= 1
                 self.carried += 1
         if self.carried > MAX_CARRIED:

@@ -218,7 +218,7 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         )
     light = above.light.changed(name, is_block, beside, (colour, others), (back, other_backs))
     dark = light
-    if tree.has_dark_mode or tree.has_dark_scheme:
+    if tree.sheets.has_dark_mode or tree.has_dark_scheme:
         in_dark = styled.dark or styled
         dark_link = tree.link_colour or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
         dark_colour = in_dark.held["color"] or (dark_link if is_link else colour if name == "mark" else "")

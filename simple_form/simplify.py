@@ -143,7 +143,8 @@ class _Writer:
                 self._start(piece.tag, piece.attributes)
 
     def _start(self, written: str, marks: Values) -> None:
-        element = self.tree.elements[int(marks["data-n"])] if "data-n" in marks else Element(written)
+        names = self.place.stack[-1].names
+        element = self.tree.styled(int(marks["data-n"]), names) if "data-n" in marks else Element(written)
         if element.change is not None:
             self.out.append(f'<ins data-change="{element.change}"></ins>')
         elif written == "img":
@@ -184,8 +185,6 @@ class _Writer:
         one.spacing = sum(attribute_length(element.attributes[name]) for name in ("cellspacing", "border"))
         one.spacing += max((length(a) or 0.0 for a in held.get("border-spacing", "0").split()), default=0.0)
         one.names = self.place.stack[-1].names | element.names
-        if element.around is not None and element.around != self.place.stack[-1].names:
-            one.harms.append(Harm("styles for words that stand elsewhere", "hide it"))
         if one.ends_line:
             self._end_line()
         style = self._style(one, element, look, above)

@@ -110,6 +110,11 @@ def declarations_of(text: str) -> tuple[Declaration, ...]:
     return tuple(_declared(tinycss2.parse_blocks_contents(text, skip_comments=True, skip_whitespace=True)))
 
 
+def has_dark_scheme(declared: Iterable[Declaration]) -> bool:
+    """Whether dark mode may change the colours that nobody sets."""
+    return any(one.name == "color-scheme" and "dark" in one.value for one in declared)
+
+
 def _declared(parsed: Iterable[Any]) -> Iterator[Declaration]:
     for one in parsed:
         if one.type in ("qualified-rule", "at-rule"):
@@ -134,6 +139,8 @@ class StyleSheets:
         self._folded = Counter(one.lower() for one in self._present)
         self._rules = 0
         self._matches = 0
+        self.has_dark_mode = False
+        self.has_dark_scheme = False
         # The names that any rule needs of what an element lies in.
         self.needed: set[str] = set()
         self._index: dict[str, list[Rule]] = defaultdict(list)
@@ -309,6 +316,8 @@ class StyleSheets:
         if self._rules > MAX_RULES:
             raise TooComplex("its style sheets are too large to read")
         self.needed |= rule.needs
+        self.has_dark_mode = self.has_dark_mode or rule.dark
+        self.has_dark_scheme = self.has_dark_scheme or has_dark_scheme(rule.declared)
         key = f"#{rule.id}" if rule.id else f".{min(rule.classes)}" if rule.classes else rule.tag
         self._index[key].append(replace(rule, weight=(*rule.weight[:3], self._rules)))
 
