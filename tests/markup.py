@@ -23,7 +23,7 @@ _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.
 
 def words_of(page: Any) -> str:
     """Return the words of a page, or of a client's answer, as a person reads them, with single blanks between them."""
-    text = page if isinstance(page, str) else page.content.decode()
+    text = page if isinstance(page, str) else page.text
     return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", text).split()))
 
 

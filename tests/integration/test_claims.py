@@ -80,7 +80,7 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(signed_in, re
     claim_as(message, reviewer)
     client = signed_in(second_reviewer)
     answer = claim(client, message)
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 409
     assert "Take over from Ana Ferreira</button>" in page
     assert Claim.objects.get().person == reviewer
@@ -116,7 +116,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     signed_in, reviewer, second_reviewer, message
 ):
     def mine(client):
-        page = client.get("/queue/").content.decode()
+        page = client.get("/queue/").text
         assert "data-waiting>1<" in page
         return re.search(r'data-tab-of="mine".*?data-count>(\d*)<', page, re.DOTALL)[1]
 

@@ -28,7 +28,7 @@ def say(message, person, text):
 
 def names(client, message, typed=""):
     """The names that are offered after @."""
-    page = client.get(f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX).content.decode()
+    page = client.get(f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX).text
     return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
 
 
@@ -46,7 +46,7 @@ def mine(client):
 
 
 def page(client, message):
-    return client.get(f"/queue/{message.public_id}/").content.decode()
+    return client.get(f"/queue/{message.public_id}/").text
 
 
 def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(signed_in, reviewer, auditor, message):
@@ -68,7 +68,7 @@ def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, review
     client = signed_in(reviewer)
     for text, words in (("", "Write something first."), ("x" * 2001, "Keep a comment under 2,000 characters.")):
         answer = comment(client, message, text, headers=HTMX)
-        shown = answer.content.decode()
+        shown = answer.text
         assert (answer.status_code, words in shown) == (422, True), words
         assert f">{text}</textarea>" in shown
     assert Comment.objects.count() == 0
@@ -79,12 +79,12 @@ def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, review
 
 def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, reviewer, second_reviewer, message):
     client = signed_in(reviewer)
-    shown = comment(client, message, "@Ben Okafor Is it?", headers=HTMX).content.decode()
+    shown = comment(client, message, "@Ben Okafor Is it?", headers=HTMX).text
     assert "Ben Okafor will see it under Mine." in shown
     assert "The agent and the recipient never get them." in shown
     client = signed_in(second_reviewer)
     assert mine(client) == [str(message.public_id)]
-    listed = client.get("/queue/?tab=mine").content.decode()
+    listed = client.get("/queue/?tab=mine").text
     assert "Question from Ana Ferreira" in listed
     assert re.search(r'data-tab-of="mine".*?data-count>1<', listed, re.DOTALL)
     assert "data-asked-count>1<" in listed
@@ -132,7 +132,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in,
     here = make_person("ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox)
     client = signed_in(reviewer)
     assert names(client, message) == ["Ivo"]
-    answer = comment(client, message, "@Zoe @Yan @Una @Lee @Ivo", headers=HTMX).content.decode()
+    answer = comment(client, message, "@Zoe @Yan @Una @Lee @Ivo", headers=HTMX).text
     assert asked() == [here]
     assert answer.count("names nobody who sees this message") == 4
 
@@ -160,7 +160,7 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
             say(message, reviewer, f"@{name} Look.")
             assert [name in (one.name, one.email) for one in asked()] == [True], name
             Question.objects.all().delete()
-    assert "<rg>" not in client.get(f"/queue/{message.public_id}/people/", headers=HTMX).content.decode()
+    assert "<rg>" not in client.get(f"/queue/{message.public_id}/people/", headers=HTMX).text
     # Only who may comment here is told who sees it.
     path = f"/queue/{message.public_id}/people/"
     statuses = [signed_in(one).get(path, headers=HTMX).status_code for one in (auditor, outsider)]

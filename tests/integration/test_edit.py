@@ -13,8 +13,10 @@ from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement
 from approvals.operations.attention import attention_count, attention_for
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock
+from gateway.models import ApprovalRequest
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import event_body, make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import Killed, decide, die, make_due
@@ -51,7 +53,7 @@ def edit(message, person, **fields):
 
 
 def page_of(client, message):
-    return client.get(reverse("message", args=[message.public_id])).content.decode()
+    return client.get(reverse("message", args=[message.public_id])).text
 
 
 def sends(upstream):
@@ -289,7 +291,7 @@ def test_message_that_cannot_be_edited_says_what_to_do(db, upstream, reviewer, d
     message = make_message(connection, **row)
     with pytest.raises(EditNotPossible, match=sentence):
         edit(message, reviewer)
-    assert sentence in desk.get(reverse("edit-message", args=[message.public_id])).content.decode()
+    assert sentence in desk.get(reverse("edit-message", args=[message.public_id])).text
     assert sends(upstream) == []
 
 
@@ -312,8 +314,8 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     address = reverse("edit-message", args=[message.public_id])
     answer = desk.post(address, fields)
     assert answer.status_code == 422
-    assert "Say what should change" in answer.content.decode()
-    assert "of 40 EUR" in answer.content.decode()
+    assert "Say what should change" in answer.text
+    assert "of 40 EUR" in answer.text
     assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
     make_due()
     decision = Decision.objects.get()
@@ -341,3 +343,50 @@ def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, revi
     assert len(reason) <= 2000
     assert "suggested_markdown has the whole text" in reason
     assert result.decision.reference in reason
+
+
+def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_data(account, reviewer):
+    Connection.objects.update(agent_key=account.world.keys["agent"])
+    box = account.mailbox
+    body = {
+        "from": box.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+        "cc": "eve@x.org",
+    }
+    first_id = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
+    read_everything(connection_id=account.connection.pk, now=clock())
+    first = Message.objects.get(upstream_id=first_id)
+    # A bypass would let the corrected message leave unread.
+    listed = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": [{"pattern": "northwind.example"}]}
+    account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed)
+    listed["approval_code"] = ApprovalRequest.objects.get().code
+    assert account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed).status_code == 200
+    row = replace_message(
+        message=first.public_id,
+        actor=reviewer.actor(surface="web"),
+        fingerprint=first.revision.fingerprint,
+        reference="0123456789",
+        note="",
+        content={"to": ["dana@northwind.example"], "cc": [], "bcc": [], "subject": "Refund", "markdown": "Hello Dana."},
+    )
+    assert run_replacement(replacement_id=row.pk) == "done"
+    make_due()
+    assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
+    new_id = Replacement.objects.get().upstream_id
+    told, new = (account.ask("GET", f"/v1/read_email?id={one}", key="agent").json() for one in (first_id, new_id))
+    assert (told["status"], told["replaced_by"], told["suggested_markdown"]) == ("rejected", new_id, "Hello Dana.")
+    assert told["changes"] == [{"field": "cc", "before": "eve@x.org", "after": ""}]
+    assert (new["status"], new["thread_id"], new["cc"]) == ("pending_send_approval", told["thread_id"], [])
+    read_everything(connection_id=account.connection.pk, now=clock())
+    assert Message.objects.get(upstream_id=new_id).answers_id == first.pk
+    sent = account.ask("POST", "/v1/send_email", key="agent", json=body | {"replaces": "01NOSUCH"})
+    assert sent.status_code == 404
+
+
+def test_feedback_is_taken_with_a_rejection_only(account):
+    body = {"from": account.mailbox.address, "to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+    made = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
+    decision = {"email_id": made, "action": "approve", "suggested_markdown": "Hello Dana."}
+    assert account.ask("POST", "/v1/oversight/decide", key="desk", json=decision).status_code == 422

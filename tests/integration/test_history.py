@@ -58,12 +58,12 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, connection
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
         assert (query, names(desk, query)) == (query, found)
-    page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").content.decode())
+    page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").text)
     assert re.search(r"1\s+match", page)
     assert 'aria-label="Remove the filter Since 2026-11-20"' in page
     assert 'href="/history/?q=kiwi"' in page
     assert "“until:soon” is not a date or time, so it was ignored." in page
-    assert "No matches" in desk.get("/history/?q=nobody").content.decode()
+    assert "No matches" in desk.get("/history/?q=nobody").text
 
 
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):

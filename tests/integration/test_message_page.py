@@ -33,7 +33,7 @@ def message(connection):
 
 
 def read(client, message, query=""):
-    return plain(client.get(f"/queue/{message.public_id}/{query}", headers=HTMX).content.decode())
+    return plain(client.get(f"/queue/{message.public_id}/{query}", headers=HTMX).text)
 
 
 def plain(page):
@@ -102,7 +102,7 @@ def buttons(page):
 def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(desk, message):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"])
     answer = post(desk, message, outcome="reject", reason="A long and careful reason")
-    page = plain(answer.content.decode())
+    page = plain(answer.text)
     assert answer.status_code == 409
     assert "removed: 12,400 </del>" in page
     assert "added: 21,400 </ins>" in page
@@ -115,7 +115,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert new == changed.revision.fingerprint
     assert page.count(f'name="fingerprint" value="{new}"') == 4
     answer = post(desk, message, headers=HTMX)
-    page = plain(answer.content.decode())
+    page = plain(answer.text)
     assert (answer.status_code, "<html" in page) == (409, False)
     assert '<input type="checkbox" id="read-again" required> I have read what changed' in page
     assert "You had chosen to approve. Nothing was recorded" in page
@@ -184,7 +184,7 @@ def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, me
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
     answer = post(desk, message, outcome="send_back", preset="shorter", reason="Please say 14 days", headers=HTMX)
-    page = plain(answer.content.decode())
+    page = plain(answer.text)
     assert answer.status_code == 409
     assert f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC" in page
     assert f"You read {message.revision.short_fingerprint}" in page

@@ -55,7 +55,7 @@ def test_passage_that_the_version_does_not_have_is_refused_and_everything_typed_
     cases = (("we pay 9001 euros", "not together"), ("x" * 501, "500 characters at most"))
     for passage, words in cases:
         answer = request_changes(client, message, passage, "Say less.")
-        shown = answer.content.decode()
+        shown = answer.text
         assert (answer.status_code, words in shown) == (422, True), words
         assert re.search(rf'name="passage"[^>]*aria-invalid="true"[^>]*>{passage}</textarea>', shown)
         assert ">Say less.</textarea>" in shown
@@ -95,9 +95,9 @@ def test_quoted_words_go_to_no_channel_that_gets_no_text_and_name_no_decision(cl
 
 def test_passage_and_reason_fit_together_and_a_passage_alone_is_no_reason(client, message):
     answer = request_changes(client, message, "we pay 9000 euros", "y" * 1840)
-    assert (answer.status_code, "1850 characters together" in answer.content.decode()) == (422, True)
+    assert (answer.status_code, "1850 characters together" in answer.text) == (422, True)
     answer = request_changes(client, message, "we pay 9000 euros", "")
-    assert (answer.status_code, "Say what should change" in answer.content.decode()) == (422, True)
+    assert (answer.status_code, "Say what should change" in answer.text) == (422, True)
     assert Decision.objects.count() == 0
 
 
@@ -107,5 +107,5 @@ def test_words_of_a_version_that_is_over_are_kept_when_changes_are_requested_too
     show_row(message, markdown="We pay nothing.")
     answer = client.post(f"/queue/{message.public_id}/verdict/", asked)
     assert answer.status_code == 409
-    assert "we pay 9000" in answer.content.decode()
+    assert "we pay 9000" in answer.text
     assert Decision.objects.count() == 0

@@ -1,4 +1,4 @@
-"""The queue as a list: the query of its address, in every order, page by page, and grouped rows."""
+"""The queue as a list: its address, orders, pages and groups; the columns it goes by, and the views saved of it."""
 
 import re
 from datetime import timedelta
@@ -9,12 +9,16 @@ from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils import timezone
 
-from approvals.models import Claim, Comment, Decision, Question, Review, Snooze
+from approvals import examination
+from approvals.models import Claim, Comment, Decision, Question, Review, SavedView, Snooze
+from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.queue.filters import QueueAddress
+from audit.models import Entry
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import NOW, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +63,7 @@ def gathered(person, query=""):
 
 def page_of(client, query=""):
     """The list of the queue, which is also shown next to a message."""
-    return client.get(f"/queue/?{query}", headers={"HX-Request": "true"}).content.decode()
+    return client.get(f"/queue/?{query}", headers=HTMX).text
 
 
 # For each expected result, the addresses that find it.
@@ -284,3 +288,116 @@ def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
     assert "+2" in third
     assert "2 outside" in third
     assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in page
+
+
+def save(client, name="Risky first", query="order=riskiest&risk=high", **fields):
+    return client.post("/queue/views/", {"name": name, "query": query, **fields})
+
+
+def queue(client):
+    return client.get("/queue/").text
+
+
+def saved():
+    return list(SavedView.objects.order_by("pk").values_list("name", "query"))
+
+
+def test_view_is_saved_shown_and_leads_back_to_what_it_shows(signed_in, auditor):
+    client = signed_in(auditor)
+    answer = save(client)
+    assert answer["Location"] == "/queue/?risk=high&order=riskiest"
+    page = client.get(answer["Location"]).text
+    assert "Saved as “Risky first”." in page
+    assert re.search(r'href="/queue/\?risk=high&amp;order=riskiest" aria-current="true"><span class="clip">Risky', page)
+    assert Entry.objects.filter(action="view.saved").count() == 1
+    # A view of the same name is replaced; page and unknown parameters are dropped.
+    save(client, name="RISKY first", query="after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense")
+    assert saved() == [("RISKY first", "q=refund")]
+
+
+def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_alone(
+    signed_in, reviewer, second_reviewer
+):
+    client = signed_in(reviewer)
+    save(client, name="Mine alone")
+    save(client, name="For all", shared="1")
+    view = SavedView.objects.get(name="For all")
+    other = signed_in(second_reviewer)
+    page = queue(other)
+    assert "Mine alone" not in page
+    assert "For all" in page
+    assert "by Ana Ferreira" in page
+    assert "Delete the view" not in page
+    assert other.post(f"/queue/views/{view.pk}/delete/").status_code == 404
+    assert signed_in(reviewer).post(f"/queue/views/{view.pk}/delete/").status_code == 302
+    assert [name for name, _ in saved()] == ["Mine alone"]
+    assert Entry.objects.filter(action="view.deleted").count() == 1
+
+
+@pytest.mark.slow
+def test_view_with_an_invalid_name_or_over_the_limit_is_refused_with_an_error(signed_in, reviewer, monkeypatch):
+    client = signed_in(reviewer)
+    for name in ("", "x" * 61, "a\0b"):
+        save(client, name=name)
+    assert saved() == []
+    monkeypatch.setattr(saved_views, "MAX_VIEWS", 1)
+    save(client)
+    save(client, name="One more")
+    assert [name for name, _ in saved()] == ["Risky first"]
+    page = queue(client)
+    for words in (
+        "Give the view a name.", "under 60 characters", "Null characters", "You have 1 views already",
+    ):  # fmt: skip
+        assert words in page
+
+
+def columns(message):
+    """The columns as they are stored."""
+    names = ("shape", "amounts", "addresses", "outside", "started_by", "run_id", "bands", "search")
+    of_review = Review.objects.filter(pk=message.pk).values("risk", "risk_level", "rules").get()
+    return Message.objects.filter(pk=message.pk).values(*names).get() | of_review
+
+
+def test_facets_show_recipients_and_originators(connection):
+    message = make_message(
+        connection, to_addresses=["Dana <Dana@Northwind.example>"], cc=["amy@yourteam.example"],
+        additions={"auto_bcc": "archive@keep.example"}, markdown=LIES, metadata={"discord_user": "ana#1", "runId": 7},
+    )  # fmt: skip
+    found = columns(message)
+    assert sorted(found["addresses"]) == ["amy@yourteam.example", "archive@keep.example", "dana@northwind.example"]
+    assert (found["outside"], found["started_by"], found["run_id"]) == (2, "discord:ana#1", "7")
+    assert (found["risk_level"], "link_text_lies" in found["rules"]) == ("high", True)
+    # Columns that only the database uses are not loaded.
+    assert Message.objects.get().get_deferred_fields() == {"search", "bands"}
+    # The originator is the key where there was no person, and nobody for received mail.
+    sent = make_message(connection, metadata={}, sent_by_key="k1", sent_by_key_name="Invoices")
+    assert columns(sent)["started_by"] == "key:Invoices"
+    came = columns(make_message(connection, direction="inbound", **{"from": "dana@northwind.example"}))
+    assert (came["started_by"], came["outside"]) == ("", 0)
+    assert "dana@northwind.example" in came["addresses"]
+
+
+def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):
+    def fail(content):
+        raise RecursionError
+
+    monkeypatch.setattr(examination, "amounts", fail)
+    message = make_message(connection, markdown="Dear Dana, your report is ready.")
+    assert message.revision is not None
+    found = columns(message)
+    assert (found["search"], found["risk_level"]) == ("", "high")
+    # Every rule of the policy applies to what is not known.
+    assert Review.objects.get().policy_facts is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("word " * 100_000, id="many words"),
+        pytest.param("".join(map(chr, range(0x4E00, 0x9000))) * 10, id="one word"),
+        pytest.param("\u202e" * 40_000, id="no word"),
+    ],
+)
+def test_huge_content_has_facets_too(connection, text):
+    assert columns(make_message(connection, markdown=text))["search"] is not None

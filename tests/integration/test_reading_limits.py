@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def read(client, message, query=""):
     answer = client.get(f"/queue/{message.public_id}/{query}", headers=HTMX)
     assert answer.status_code == 200
-    page = answer.content.decode()
+    page = answer.text
     assert 'id="decide"' in page
     return page
 
@@ -26,7 +26,7 @@ def read(client, message, query=""):
 def sheet(client, message, view, page=1):
     answer = client.get(f"/queue/{message.public_id}/view/?view={view}&page={page}", headers=HTMX)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return answer.text
 
 
 @pytest.mark.parametrize("length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
@@ -100,7 +100,7 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
     for hostile in HOSTILE:
         for piece in re.split(r"[\x00-\x1f\x7f-\x9f\u2028\ufffe]+", hostile):
             assert " ".join(piece.split()) in header_text, hostile
-    frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
+    frame = desk.get(f"/queue/{message.public_id}/body/").text
     for attribute in ATTRIBUTES:
         assert [view for view, page in pages.items() if f"<div {attribute}" in page] == []
         assert f"&lt;div {attribute}" in pages[""]
@@ -122,7 +122,7 @@ def test_header_injection_by_webhook_is_text_on_every_page(client, desk, connect
     body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script><b hx-get=/x>")
     assert post_event(client, connection, body).status_code == 200
     message = Message.objects.get().public_id
-    pages = {path: desk.get(path).content.decode() for path in ("/queue/", "/audit/", f"/audit/trace/{message}/")}
+    pages = {path: desk.get(path).text for path in ("/queue/", "/audit/", f"/audit/trace/{message}/")}
     assert [path for path, page in pages.items() if "<script>alert(1)" in page or "<b hx-get" in page] == []
     assert "eve@evil.example" in pages["/queue/"]
 
@@ -139,7 +139,7 @@ def test_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(desk, co
     assert b"src=" not in frame.content
     page = desk.get(f"/queue/{message.public_id}/")
     assert "frame-src 'self'" in page["Content-Security-Policy"]
-    (element,) = re.findall(r"<iframe[^>]*>", page.content.decode())
+    (element,) = re.findall(r"<iframe[^>]*>", page.text)
     assert re.search(r" sandbox(?= |>)(?!=)", element)
     assert "srcdoc" not in element
     assert f'src="/queue/{message.public_id}/body/"' in element

@@ -32,7 +32,7 @@ def read(client, message):
 def plain(answer):
     """The page without direction isolates, and with whitespace folded."""
     assert answer.status_code == 200
-    return re.sub(r"\s+", " ", re.sub(r"</?bdi>", "", answer.content.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"</?bdi>", "", answer.text))
 
 
 def sheet(client, message, view=""):

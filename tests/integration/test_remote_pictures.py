@@ -76,7 +76,7 @@ def frame(client, message):
 
 
 def strip(client, message):
-    page = client.get(reverse("message", args=[message.public_id])).content.decode()
+    page = client.get(reverse("message", args=[message.public_id])).text
     return words_of(page.partition('id="strip"')[2].partition('class="jumps"')[0])
 
 
@@ -104,7 +104,7 @@ def test_pictures_are_fetched_once_drawn_again_and_shown_as_a_view(signed_in, re
     for _, headers in server.asked:
         assert (headers["User-Agent"], {"Cookie", "Referer", "Authorization"} & {*headers}) == ("Mozilla/5.0", set())
     answer = frame(desk, message)
-    document = answer.content.decode()
+    document = answer.text
     pictures = drawn_in(document)
     assert [struct.unpack(">II", one[16:24]) for one in pictures] == [(40, 30), (8, 8), (8, 6)]
     assert (document.count(CAPTION), b"hostile" in b"".join(pictures), server.url in document) == (3, False, False)
@@ -151,7 +151,7 @@ def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(desk, hold, se
     work()
     row = RemotePicture.objects.get()
     assert (row.state, row.content) == (state, None)
-    document = frame(desk, message).content.decode()
+    document = frame(desk, message).text
     assert words in document
     assert drawn_in(document) == []
     assert ("Try 1 again" in strip(desk, message)) == (state == "failed")
@@ -171,7 +171,7 @@ def test_slow_server_is_given_up_and_the_others_are_loaded(desk, hold, server, m
     press(desk, message)
     assert work() == ["1 of 2 loaded"]
     released.set()
-    assert "its server took too long" in frame(desk, message).content.decode()
+    assert "its server took too long" in frame(desk, message).text
     monkeypatch.setattr(fetch, "ONE_LIMIT", 10.0)
     del server.meanwhile["/slow"]
     press(desk, message)
@@ -203,7 +203,7 @@ def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, 
     press(desk, message)
     work()
     assert sorted(server.paths) == sorted(f"/p{number}.png" for number in range(20))
-    document = frame(desk, message).content.decode()
+    document = frame(desk, message).text
     for words in ("(tracking pixel: 1 × 1 pixels)", outcomes.BEYOND):
         assert words in document
 
@@ -219,7 +219,7 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk,
     RemotePicture.objects.update(lease_until=clock() - timedelta(seconds=1))
     assert work() == ["1 of 2 loaded"]
     assert server.paths == ["/lamp", "/grey"]
-    assert "the worker stopped while it was fetched" in frame(desk, message).content.decode()
+    assert "the worker stopped while it was fetched" in frame(desk, message).text
     assert "Try 1 again" in strip(desk, message)
     press(desk, message)
     assert work() == ["1 of 1 loaded"]
@@ -258,7 +258,7 @@ def test_what_is_not_allowed_any_more_is_not_fetched(desk, hold, server, reviewe
     assert (row.state, row.reason, server.asked) == ("failed", change, [])
     if change != "changed":
         assert press(desk, message).status_code == (403 if change == "off" else 409)
-        assert outcomes.reason_of(row) in frame(desk, message).content.decode()
+        assert outcomes.reason_of(row) in frame(desk, message).text
     if change == "off":
         Mailbox.objects.update(loads_pictures=True)
         press(desk, message)
@@ -271,22 +271,22 @@ def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(desk, hold
     Mailbox.objects.update(loads_pictures=Mailbox._meta.get_field("loads_pictures").default)
     assert "Load 1" not in strip(desk, message)
     answer = press(desk, message)
-    assert (answer.status_code, "An admin can allow it there." in answer.content.decode()) == (403, True)
+    assert (answer.status_code, "An admin can allow it there." in answer.text) == (403, True)
     assert not RemotePicture.objects.exists()
 
 
 def test_with_scripts_the_sheet_is_swapped_and_asks_until_all_are_over(desk, hold):
     message = hold(lamp=png())
-    sheet = press(desk, message, headers=HTMX).content.decode()
+    sheet = press(desk, message, headers=HTMX).text
     assert 'hx-trigger="load delay:2s"' in sheet.partition('id="pictures"')[2]
     asking = reverse("message-pictures", args=[message.public_id])
-    assert desk.get(asking, headers=HTMX).content.decode().lstrip().startswith("<span")
+    assert desk.get(asking, headers=HTMX).text.lstrip().startswith("<span")
     RemotePicture.objects.update(asked_at=Now() - timedelta(minutes=1))
-    late = desk.get(asking, headers=HTMX).content.decode()
+    late = desk.get(asking, headers=HTMX).text
     assert ("which may be away" in late, "Ask again" in late) == (True, True)
     work()
     done = desk.get(asking, headers=HTMX)
-    assert (done.headers["HX-Retarget"], 'id="sheet"' in done.content.decode()) == ("#sheet", True)
+    assert (done.headers["HX-Retarget"], 'id="sheet"' in done.text) == ("#sheet", True)
 
 
 def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, hold):
@@ -299,7 +299,7 @@ def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, 
     assert retention.forget_pictures() == 1
     row = RemotePicture.objects.get()
     assert (row.state, row.content) == ("deleted", None)
-    document = frame(desk, message).content.decode()
+    document = frame(desk, message).text
     assert ("fetched by the desk once, and deleted here since" in document, drawn_in(document)) == (True, [])
 
 

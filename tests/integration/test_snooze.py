@@ -62,7 +62,7 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, 
     assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
     client = signed_in(reviewer)
     assert waiting(client) == []
-    mine = client.get("/queue/?tab=mine").content.decode()
+    mine = client.get("/queue/?tab=mine").text
     path = re.search(r'action="([^"]+/snooze/end/[^"]*)"', mine)[1].replace("&amp;", "&")
     assert client.post(path, {"to": "list"})["Location"] == "/queue/?tab=mine"
     assert waiting(client) == [str(message.public_id)]
@@ -115,7 +115,7 @@ def test_impossible_time_is_an_error_and_stays_in_the_field(signed_in, reviewer,
     client = signed_in(reviewer)
     for fields, words in IMPOSSIBLE[:2]:
         answer = snooze(client, message, headers=HTMX, **fields)
-        page = answer.content.decode()
+        page = answer.text
         assert (answer.status_code, words in page, f'value="{fields["at"]}"' in page) == (422, True, True)
     assert Snooze.objects.count() == 0
 
@@ -133,7 +133,7 @@ def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(signed_in, r
     assert Snooze.objects.count() == 0
     answer = snooze(client, message, wait="hour")
     assert answer.status_code == 422
-    assert "expires within an hour" in answer.content.decode()
+    assert "expires within an hour" in answer.text
 
 
 def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger_says_so(

@@ -84,13 +84,11 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(messag
     page = desk.post("/queue/bulk/", chosen)
     assert REJECT[0].label in words_of(page)
     values = {
-        "sheet": re.search(r'name="sheet"\s+value="([^"]+)"', page.content.decode())[1],
+        "sheet": re.search(r'name="sheet"\s+value="([^"]+)"', page.text)[1],
         "item": [f"{message.public_id}.{message.revision.fingerprint}"],
         "outcome": "reject",
     }
-    assert CHANGED_MEANWHILE in words_of(
-        desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}).content.decode()
-    )
+    assert CHANGED_MEANWHILE in words_of(desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}).text)
     desk.post("/queue/bulk/decide/", {**values, "reject_preset": named(message.mailbox, "reject", "Own")})
     assert Decision.objects.get().reason == "Ours."
 
@@ -126,8 +124,8 @@ def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(message, 
         answer = client.post(save_at(mailbox), fields(*texts))
         assert (answer.status_code, sentence in words_of(answer)) == (422, True), texts
         for label, words, *_ in texts:
-            assert label in answer.content.decode()
-            assert words in answer.content.decode()
+            assert label in answer.text
+            assert words in answer.text
     assert not UsualTexts.objects.exists()
     client.post(save_at(mailbox), fields(*[(f"Reason {n}", "Words.") for n in range(1, 12)]))
     assert len(UsualTexts.objects.get().texts) == 9
@@ -137,9 +135,7 @@ def test_only_an_admin_of_the_mailbox_writes_them(message, reviewer, auditor, si
     mailbox = message.mailbox
     for person in (reviewer, auditor):
         client = signed_in(person)
-        assert "Only an admin of this mailbox can change them." in words_of(
-            client.get(page_of(mailbox)).content.decode()
-        )
+        assert "Only an admin of this mailbox can change them." in words_of(client.get(page_of(mailbox)).text)
         assert client.post(save_at(mailbox), fields(*OWN)).status_code == 403
     stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
     assert signed_in(stranger).get(page_of(mailbox)).status_code == 404

@@ -52,13 +52,13 @@ def actions(message):
 
 def shown(answer):
     """The id of the message that an answer shows, empty where it shows none."""
-    found = re.search(r'id="message"[^>]*data-message="([^"]+)"', answer.content.decode())
+    found = re.search(r'id="message"[^>]*data-message="([^"]+)"', answer.text)
     return found[1] if found else ""
 
 
 def notice(answer):
     """The text of the notice over the message."""
-    found = re.search(r'<div class="just" id="just">(<div.*?</div>)?</div>', answer.content.decode(), re.DOTALL)
+    found = re.search(r'<div class="just" id="just">(<div.*?</div>)?</div>', answer.text, re.DOTALL)
     assert found, "no place for a notice"
     return words_of(found[1] or "")
 
@@ -78,7 +78,7 @@ def make_risky(message, level="high", **fields):
 def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_an_empty_state(desk, three):
     make_risky(three[2], "notice", points=20)
     answer = post(desk, three[0], query="?q=Letter&order=riskiest", headers=HTMX)
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 200
     assert shown(answer) == str(three[1].public_id), "the riskier one stands before the one decided, not after it"
     assert f'data-next="/queue/{three[2].public_id}/?q=Letter&amp;order=riskiest"' in page
@@ -92,8 +92,8 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert shown(answer) == ""
     assert re.match(r"Changes requested\. Takes effect in [1-5]\d s", notice(answer)), notice(answer)
     assert Decision.objects.latest("pk").reason == "Make it half as long.\nTo Dana, too."
-    assert "No messages waiting" in answer.content.decode()
-    assert "<html" not in answer.content.decode()
+    assert "No messages waiting" in answer.text
+    assert "<html" not in answer.text
 
 
 def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, second_reviewer):
@@ -102,17 +102,17 @@ def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, 
     Decision.objects.update(state="refused", explanation="The content had changed.")
     assert notice(desk.get(path, headers=HTMX)).startswith("Held again. The content had changed.")
     Decision.objects.update(state="undone")
-    assert "Held again" not in desk.get(path, headers=HTMX).content.decode()
+    assert "Held again" not in desk.get(path, headers=HTMX).text
     Decision.objects.update(state="recorded")
     assert desk.get(path)["Location"] == f"/queue/{message.public_id}/"
     ben = Client()
     ben.force_login(second_reviewer, backend="people.sign_in.backend.PersonBackend")
-    assert "Approved" not in ben.get(path, headers=HTMX).content.decode()
+    assert "Approved" not in ben.get(path, headers=HTMX).text
 
     answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)
     assert shown(answer) == str(message.public_id)
     assert Decision.objects.get().state == "undone"
-    assert "The message is held again; nothing was sent." in answer.content.decode()
+    assert "The message is held again; nothing was sent." in answer.text
 
 
 def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message):
@@ -120,7 +120,7 @@ def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message)
         values = {"outcome": "reject", "fingerprint": message.revision.fingerprint, "preset": preset, "reason": " "}
         assert VerdictForm(values).first_error().startswith(error), preset
     answer = post(desk, message, outcome="reject", reason=" ")
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 422
     assert re.search(r'id="reject"[^>]* open', page)
     # Shown at once, and linked to its field.
@@ -152,7 +152,7 @@ def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, re
 
     read = message.revision.fingerprint
     read_everything(connection_id=connection.pk, now=NOW)
-    page = signed_in(reviewer).get(f"/queue/{message.public_id}/?since={read}").content.decode()
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/?since={read}").text
     changed = page.partition('id="changed"')[2].partition('<div class="head">')[0]
     for expected in ("eve@evil", "mallory@evil", "oscar@evil", "Pay at evil.example", "terms.pdf"):
         assert expected in changed
@@ -162,14 +162,14 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connectio
     message = make_message(connection, to_addresses=[f"person{number}@northwind.example" for number in range(5)])
     alone = f"/queue/{message.public_id}/approve/"
     make_risky(message)
-    careful = desk.get(f"{alone}?order=riskiest").content.decode()
+    careful = desk.get(f"{alone}?order=riskiest").text
     for expected in ("How many people get it?", "A link lies.", f'action="{alone}?order=riskiest"'):
         assert expected in careful
     assert careful.count('class="address whole"') == 5
 
     answer = post(desk, message, risk_read="link_text_lies", typed="northwind.example")
     assert answer.status_code == 409
-    page = answer.content.decode()
+    page = answer.text
     assert "approved on a page of its own" in page
     assert f'href="{alone}"' in page
     assert "Approve and send" not in page.partition('id="decide"')[2]
@@ -200,7 +200,7 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     late = HighRiskForm(whole, **asked, has_late=True)
     assert late.errors_by_field() == {"thread_read": "Read the newer messages in the thread, then tick the box."}
     answer = post(desk, three[0], path="approve", **fields)
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 422
     kept = ('value="northwlnd.example"', 'value="link_text_lies" checked')
     for expected in (error, *kept, 'aria-describedby="typed-note typed-problem"', 'id="typed-problem"', "novalidate"):
@@ -213,7 +213,7 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
 
 def test_keys_are_switched_off_and_shown_where_they_are(desk, message, reviewer):
     def page():
-        return desk.get(f"/queue/{message.public_id}/").content.decode()
+        return desk.get(f"/queue/{message.public_id}/").text
 
     assert "<kbd>A</kbd></button></form>" in page()
     assert desk.post("/people/me/keys/", {"do": "off"}).status_code == 302

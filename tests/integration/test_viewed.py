@@ -28,7 +28,7 @@ def tick(client, message, name, viewed="yes", *, fingerprint="", **headers):
 
 
 def ticked(client, message):
-    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    page = client.get(f"/queue/{message.public_id}/").text
     buttons = [part.split(">", 1)[0] for part in page.split('id="viewed-')[1:]]
     return {part.split('"', 1)[0] for part in buttons if 'aria-pressed="true"' in part}, len(buttons)
 
@@ -40,9 +40,9 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     assert ticked(client, message) == (set(), 2 + len(message.revision.findings))
     answer = tick(client, message, "file-1")
     assert answer["Location"] == f"/queue/{message.public_id}/#file-1"
-    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    page = client.get(f"/queue/{message.public_id}/").text
     finding = page.split('id="viewed-finding-', 1)[1].split('"', 1)[0]
-    answer = tick(client, message, f"finding-{finding}", **HTMX).content.decode()
+    answer = tick(client, message, f"finding-{finding}", **HTMX).text
     assert ('aria-pressed="true"' in answer, 'value="no"' in answer) == (True, True)
     for viewed in ("yes", "yes", "no"):
         tick(client, message, "file-2", viewed)
@@ -58,7 +58,7 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     assert details[:2] == [words, "a"]
     assert len(details) == 3
     reading = signed_in(auditor)
-    shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").content.decode()
+    shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").text
     assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
 
 
@@ -70,7 +70,7 @@ def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(signed
     assert ticked(client, message)[0] == set()
     late = tick(client, message, "file-1", fingerprint=before, **HTMX)
     assert (late.status_code, late["HX-Retarget"]) == (409, "#message")
-    assert "The message changed after you opened it" in late.content.decode()
+    assert "The message changed after you opened it" in late.text
     for name in ("file-3", "finding-0123456789abcdef", "thread"):
         assert tick(client, message, name).status_code == 403, name
     assert ticked(client, message)[0] == set()

@@ -1,12 +1,21 @@
-"""What the page says of a letter's parts: compared word by word, its source page by page, and how it is listed."""
+"""What the page says of a message: its parts compared, its source, its list entry, what it states, and its button."""
 
 from dataclasses import replace
 
+from approvals.message_page.content.origin import discord_address, stated_reason
 from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
+from approvals.message_page.content.stated_facts import MOST, READ, facts_of
+from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
+from mirror.models import Message
+from mirror.store import content_of
+from policy.rules.demand import Approval, Demand
+from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.evaluation import Requirement
 from rendering.render import render_message
+from tests.factories import pending_row
 from tests.linear import is_linear, seconds
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
@@ -135,3 +144,124 @@ def test_inbox_preview_is_cut_like_a_list_and_mentions_colours():
 def test_plain_text_is_what_the_text_part_says_with_the_signature():
     content = Content(html="<p>Rich</p>", markdown="Plain *words*", additions={"signature": "Mila"})
     assert inbox_of(content, render_message(content)).plain == "Plain *words*\n\n-- \nMila"
+
+
+ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"
+# The fields of the row, how many of its people are outside, and the words after "Approve and".
+LABELS = [
+    ({"to_addresses": [ANA]}, 0, "send to 1 person inside"),
+    ({"to_addresses": [BO]}, 1, "send to 1 person outside"),
+    ({"to_addresses": [ANA], "cc": [BO], "bcc": [CY]}, 2, "send to 3 people, 2 outside"),
+    ({"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]}, 1, "send to 1 person outside"),
+    ({"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}}, 2, "send to 3 people, 2 outside"),
+    ({"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"}, 1, "schedule to 1 person outside"),
+    # Not all of its recipients can be seen.
+    ({"to_addresses": [BO], "bcc": None}, 1, "send to at least 1 person outside"),
+]
+
+
+def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
+    for row, outside, label in LABELS:
+        seen = {name: value for name, value in pending_row("01E", **row).items() if (name, value) != ("bcc", None)}
+        message = Message(addresses=["known"], outside=outside)
+        assert approve_label(content_of(seen), message) == f"Approve and {label}", row
+
+
+def test_approve_button_guesses_nothing_and_releases_what_came_in():
+    content = content_of(pending_row("01E"))
+    assert approve_label(content, Message(addresses=[])) == "Approve and send to 1 person"
+    assert approve_label(None, Message()) == "Approve"
+    assert approve_label(content, Message(direction="inbound")) == "Release to the agent"
+
+
+def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
+    content, two = content_of(pending_row("01E")), Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
+    first, last = Demand(two, person=1), Demand(two, (Approval(2, "Ben"),), person=1)
+    assert approve_label(content, Message(addresses=[]), first) == "Approve (1 of 2)"
+    assert approve_label(content, Message(direction="inbound"), first) == "Approve (1 of 2)"
+    assert approve_label(content, Message(addresses=[]), last) == "Approve and send to 1 person"
+
+
+def facts(text, thread=None):
+    message = render_message(Content(markdown=text))
+    found = facts_of(message.plain, message.links, thread)
+    return {kind.name: {fact.text: fact.in_thread for fact in kind.facts} for kind in found.kinds}
+
+
+FOUND = [
+    ("It costs EUR 12,400.00 in all.", "Sums", ["EUR 12,400.00"]),
+    ("Das macht 1.200,50 € im Jahr.", "Sums", ["1.200,50 €"]),
+    ("We take $1,200 or 15 % less, or 300 dollars.", "Sums", ["$1,200", "15 %", "300 dollars"]),
+    ("Version 2.1.3 came at 9:30 in room 400.", "Sums", []),
+    ("Due by 4 December 2026 or 2026-11-30.", "Dates", ["4 December 2026", "2026-11-30"]),
+    ("Am 3. März, le 5 avril, 24.12.2026.", "Dates", ["3. März", "5 avril", "24.12.2026"]),
+    ("El 6 de mayo.", "Dates", ["6 de mayo"]),
+    ("You may call 40 times, it may 90.", "Dates", []),
+    ("Dear Ms. Okafor,\n\nthank you.\n\nKind regards,\nMila Sorensen", "Names", ["Okafor", "Mila Sorensen"]),
+    ("Liebe Frau Weber,\n\ndanke.\n\nViele Grüße\nJan de Vries", "Names", ["Weber", "Jan de Vries"]),
+    ("Hi there,\n\nwelcome.", "Names", []),
+    ("Fine. We will refund all of it today. Bye.", "Promises", ["We will refund all of it today."]),
+    ("Wir werden das erstatten.", "Promises", ["Wir werden das erstatten."]),
+    ("The weather is good.", "Promises", []),
+    ("See [here](https://shop.acme.example/x).", "Links to", ["acme.example"]),
+]
+
+
+def test_facts_are_found_by_their_pattern():
+    assert [(text, kind, list(facts(text).get(kind, {}))) for text, kind, _ in FOUND] == FOUND
+
+
+def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_there():
+    text = (
+        "Dear Lee,\n\nEUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December.\n\n"
+        "See https://acme.example/a"
+    )
+    thread = ["Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."]
+    found = facts(text, thread)
+    assert found["Sums"] == {"EUR 12,400.00": True, "EUR 50": False}
+    assert found["Dates"] == {"4 December": True, "5 December": False}
+    assert found["Names"] == {"Lee": True}
+    assert list(found["Promises"].values()) == [False]
+    assert found["Links to"] == {"acme.example": True}
+    # Without a thread nothing is said to be missing from it.
+    assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
+
+
+def test_many_facts_are_counted_and_a_long_message_names_what_was_not_checked():
+    text = " ".join(f"EUR {number}." for number in range(1, 40)) + " " * READ
+    found = facts_of(text, ())
+    (sums,) = found.kinds
+    assert (len(sums.facts), sums.more) == (MOST, 39 - MOST)
+    assert found.unread == len(text) - READ
+
+
+def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
+    pieces = (
+        " ",
+        "\t\n",
+        "1",
+        "1,111",
+        "1 111",
+        "dear ",
+        "\nregards ",
+        "we will ",
+        "may 1",
+        "\nDear A" + " A" * 9,
+        "A.-'",
+    )
+    for piece in pieces:
+        small, large = ((piece * length)[:length] for length in (READ // 40, READ // 5))
+        assert is_linear(lambda text: facts_of(text, ()), small, large), piece
+
+
+def test_discord_is_linked_to_by_ids_alone():
+    ids = {"discord_guild_id": "118000000000000777", "discord_channel_id": "118000000000000555"}
+    assert discord_address(ids) == "https://discord.com/channels/118000000000000777/118000000000000555"
+    assert discord_address({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
+    assert discord_address({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
+
+
+def test_stated_reason_is_a_text_and_nothing_else():
+    assert stated_reason({"reason": " Counsel cleared it. "}) == "Counsel cleared it."
+    assert stated_reason({"reason": {"a": 1}, "purpose": "Follow up"}) == "Follow up"
+    assert stated_reason({}) == ""
