@@ -385,7 +385,7 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
     (entry,) = lines(Entry.objects.filter(action="bulk.decided"))
     assert (entry.details["decided"], entry.details["unread"]) == ("2", "1")
     verdicts = lines(Entry.objects.filter(action="verdict.given").order_by("pk"))
-    assert {line.entry.message: bool(line.details.get("seconds_shown")) for line in verdicts} == {
+    assert {line.message: bool(line.details.get("seconds_shown")) for line in verdicts} == {
         plum.public_id: True, kiwi.public_id: False,
     }  # fmt: skip
 
