@@ -9,13 +9,15 @@ from django.db import transaction
 from alerts import tasks
 from alerts.deliveries.planning import plan_waiting
 from alerts.ledger_events import HELD
+from approvals.standing import record
 from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
 from mirror.sync import reads
 from tests import alerting
-from tests.factories import make_message
+from tests.factories import make_message, make_person
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
+from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
 
 # A busy machine may need longer than a request would wait.
@@ -91,3 +93,27 @@ def discord(monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     with alerting.discord() as standin:
         yield standin
+
+
+@pytest.fixture
+def second(db):
+    """A second admin, who signs standing approvals with `admin`."""
+    return make_person("sam@yourteam.example", "Sam Second", "admin")
+
+
+@pytest.fixture
+def past(connection, reviewer, second_reviewer):
+    """What people decided of one kind of message, enough for a standing approval."""
+    switch_on()
+    return make_record(connection, reviewer, second_reviewer)
+
+
+@pytest.fixture
+def standing(connection, reviewer, admin, second, monkeypatch):
+    """A standing approval on a record of one message, which is enough here."""
+    switch_on()
+    for name in ("LEAST", "LEAST_DAYS"):
+        monkeypatch.setattr(record, name, 1)
+    made = sign(make_record(connection, reviewer, number=1)[0], admin, second)
+    let_through(made)
+    return made

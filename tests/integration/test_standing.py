@@ -25,34 +25,12 @@ from people.models import Grant, OrganisationSettings, Person
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import KeyOwner, StandingApproval, StandingUse
-from tests.factories import event_body, make_list, make_message, make_person, pending_row, show_row
+from tests.factories import event_body, make_list, make_message, pending_row, show_row
 from tests.integration.deciding import at_once, decide, make_due
 from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, switch_on, terms
 from tests.integration.test_several_approvals import put_in_force
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def second(db):
-    return make_person("sam@yourteam.example", "Sam Second", "admin")
-
-
-@pytest.fixture
-def past(connection, reviewer, second_reviewer):
-    switch_on()
-    return make_record(connection, reviewer, second_reviewer)
-
-
-@pytest.fixture
-def standing(connection, reviewer, admin, second, monkeypatch):
-    """A standing approval on a record of one message, which is enough here."""
-    switch_on()
-    for name in ("LEAST", "LEAST_DAYS"):
-        monkeypatch.setattr(record, name, 1)
-    made = sign(make_record(connection, reviewer, number=1)[0], admin, second)
-    let_through(made)
-    return made
 
 
 def fresh(person):

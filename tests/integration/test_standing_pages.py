@@ -20,31 +20,12 @@ from people.models import OrganisationSettings, PendingChange
 from people.second_admin.ending import accept
 from policy.models import StandingApproval, StandingUse
 from tests.cards import embed_of
-from tests.factories import make_person
 from tests.integration.deciding import decide
-from tests.integration.standing import let_through, make_record, make_refund, sign, switch_on
+from tests.integration.standing import make_record, make_refund, switch_on
 from tests.signing import resume
 
 pytestmark = pytest.mark.django_db
 LIST = "/policy/standing/"
-
-
-@pytest.fixture
-def second(db):
-    return make_person("sam@yourteam.example", "Sam Second", "admin")
-
-
-@pytest.fixture
-def past(connection, reviewer, second_reviewer):
-    switch_on()
-    return make_record(connection, reviewer, second_reviewer)
-
-
-@pytest.fixture
-def standing(past, admin, second):
-    made = sign(past[-1], admin, second)
-    let_through(made)
-    return made
 
 
 def page_of(client, person, path=LIST, **query):
