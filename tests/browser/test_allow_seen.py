@@ -91,19 +91,3 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     due = f"UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' AND {mine} RETURNING id"
     product.wait_for(lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision")
     product.wait_for(lambda: product.mails(held["subject"]), timeout=TIMEOUT, what="the mail at its recipients")
-
-
-def test_admin_who_is_no_reviewer_allows_an_address_from_the_message(open_page, product, held):
-    page = open_page()
-    sign_in(page, product, "ADMIN")
-    page.goto(product.page(held))
-    expect(page.locator("#decide")).to_contain_text("only a reviewer")
-    notice = page.locator("#off-list")
-    expect(notice).to_contain_text(f"{MALLORY} is on no allowlist for {product.known['MAILBOX2_ADDRESS']}")
-    notice.get_by_role("button", name="Allow this address for 7 days").click()
-    expect(page.get_by_text(f"may write to {MALLORY}")).to_be_visible()
-    expect(page.locator("#addresses").get_by_text(f"allowed by {MALLORY} on the list for")).to_be_visible()
-    expect(notice).to_have_count(0)
-    # It allows mail, and decides nothing.
-    expect(page.get_by_role("button", name="Approve and send")).to_have_count(0)
-    assert product.mails(held["subject"]) == []

@@ -33,39 +33,14 @@ def recipient_status(page, address):
     return next(one.partition(address)[2] for one in texts if address in one)
 
 
-@pytest.mark.slow
-def test_page_says_which_entry_allows_a_recipient_and_who_is_off_the_list(signed_in, reviewer, connection):
-    make_list("acme.com", connection=connection)
-    message = make_message(connection, to_addresses=["Bo <bo@ACME.com>"], cc=["Dana <Dana@Northwind.example>"])
-    page = page_of(signed_in(reviewer), message)
-    assert "allowed by acme.com on the list for Gateway main" in recipient_status(page, "bo@acme.com")
-    assert "Off the allowlist" in recipient_status(page, "Dana@northwind.example")
-    assert "is on no allowlist for support@yourteam.example, so this cannot be approved." in page
-    assert "An admin can allow the address." in page
-    assert "/allow/" not in page
-    assert 'value="approve"' not in page
-
-
-@pytest.mark.slow
-def test_page_says_that_a_list_only_monitors_and_nothing_without_a_list(signed_in, reviewer, connection):
-    client, message = signed_in(reviewer), make_message(connection)
-    page = page_of(client, message)
-    assert "allowed by" not in page
-    assert "allowlist" not in page.partition('id="message"')[2]
-    make_list(mode="monitor")
-    page = page_of(client, message)
-    assert "Off the allowlist (Monitor)" in recipient_status(page, DANA)
-    assert "The list is in Monitor, so it blocks nothing." in page
-    assert 'value="approve"' in page
-
-
 def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, keeper, connection):
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com", connection=connection)
     client = signed_in(keeper)
     # Only a refused recipient can be allowed.
-    answer = client.post(f"/queue/{message.public_id}/allow/", {"address": "bo@acme.com"})
-    assert (answer.status_code, AllowEntry.objects.count()) == (422, 1)
+    for address in ("bo@acme.com", "eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0"):
+        answer = client.post(f"/queue/{message.public_id}/allow/", {"address": address})
+        assert (answer.status_code, AllowEntry.objects.count()) == (422, 1), address
     sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     answer = client.post(f"/queue/{message.public_id}/verdict/", sent)
     page = answer.content.decode()
@@ -102,24 +77,12 @@ def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(signed_i
 
 
 @pytest.mark.slow
-def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, connection):
-    message = make_message(connection, cc=["bo@acme.com"])
-    make_list("acme.com")
-    client = signed_in(keeper)
-    for address in ("eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0"):
-        answer = client.post(f"/queue/{message.public_id}/allow/", {"address": address})
-        assert (answer.status_code, AllowEntry.objects.count()) == (422, 1), address
-
-
-@pytest.mark.slow
 def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connection):
     message = make_message(connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"])
     make_list()
     page = page_of(signed_in(keeper), message)
-    assert "a@acme.com@evil.io and *@acme.com are on no allowlist" in page
     assert "for 7 days" not in page
-    assert "An admin can allow" not in page
-    assert "No allowlist entry can match it: reject it or request changes." in page
+    assert "No allowlist entry can match it" in page
 
 
 @pytest.mark.slow

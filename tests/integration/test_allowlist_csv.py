@@ -15,7 +15,7 @@ from audit.models import Entry
 from policy.allowlists.csv_files import UnreadableFile, read_file, written
 from policy.allowlists.forms import ImportForm
 from policy.models import AllowEntry, Allowlist
-from tests.integration.test_allowlist_pages import ALL, changed, missing, patterns, save, text_of
+from tests.integration.test_allowlist_pages import ALL, changed, patterns, save, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -85,19 +85,6 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
         10: "longer than 300",
     }  # fmt: skip
     assert {line for line, words in wanted.items() if words in sentences[line]} == set(sentences) == set(wanted)
-
-
-@pytest.mark.slow
-def test_import_is_previewed_then_saved_and_lists_what_was_left_out(signed_in, admin, connection):
-    changed(admin, "old.example", "kept.example", note="Before")
-    client = signed_in(admin)
-    shown = post_import(client, "pattern,note\nnew.example,The fair\nkept.example,After\n*.com,\n")
-    assert missing(shown, "1 added", "1 changed", "Line 4", "none of name@domain", "new.example") == []
-    assert patterns() == ["kept.example", "old.example"]
-    assert save(client, shown).status_code == 302
-    assert patterns() == ["kept.example", "new.example", "old.example"]
-    assert AllowEntry.objects.get(pattern="kept.example").note == "After"
-    assert Entry.objects.filter(action="allowlist.imported").count() == 1
 
 
 @pytest.mark.slow

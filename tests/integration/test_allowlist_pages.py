@@ -93,28 +93,14 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     assert missing(page, "2 entries, 2 live") == []
 
 
-@pytest.mark.slow
-def test_mode_is_set_the_same_way_and_an_enforced_empty_list_shows_a_warning(signed_in, admin, connection):
-    client = signed_in(admin)
-    shown = preview(client, mode="enforce")
-    assert (
-        missing(
-            shown, "The list has no live entry. Every recipient is blocked", "Off → Enforce", "Enforce, blocking none"
-        )
-        == []
-    )
-    save(client, shown)
-    assert Allowlist.objects.get().mode == "enforce"
-    assert Entry.objects.filter(action="allowlist.mode_set").count() == 1
-
-
 def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(signed_in, admin, connection):
     for to in (["dana@x.example"], ["Dana@X.example", "lee@x.example"], ["eve@y.example"], ["ok@z.example"]):
         make_message(connection, to_addresses=to)
     make_message(connection, to_addresses=["a@b@evil.io"])
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
-    changed(admin, "z.example", mode="monitor")
     client = signed_in(admin)
+    assert "The list has no live entry." in text_of(preview(client, mode="enforce"))
+    changed(admin, "z.example", mode="monitor")
     assert "Show what Enforce would block" in text_of(client.get(ALL))
     shown = preview(client, mode="enforce")
     assert (
@@ -159,7 +145,8 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, adm
     assert stale.status_code == 409
     assert missing(
         stale, "you saw version 0, now it is version 1", "Eve Rival", "rival.example",
-        "set the mode from “Off” to “Monitor”", "dana@x.example", "Save over version 1",
+        "set the mode from “Off” to “Monitor”", "no note, no owner, never ends", "dana@x.example",
+        "Save over version 1",
     ) == []  # fmt: skip
     assert patterns() == ["rival.example"]
     assert save(client, stale).status_code == 302
@@ -199,20 +186,6 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     assert ">x.example</textarea>" in page
 
 
-@pytest.mark.slow
-def test_removal_is_previewed_and_recorded_with_its_hits(signed_in, admin, connection):
-    changed(admin, "a.example", "b.example")
-    AllowEntry.objects.filter(pattern="a.example").update(hits=3, last_hit_at=timezone.now())
-    client = signed_in(admin)
-    shown = client.post(f"{ALL}preview/", {"remove": ["a.example", "gone.example"]})
-    assert missing(shown, "1 removed", "Allowed 3 messages") == []
-    save(client, shown)
-    gone = AllowEntry.objects.get(pattern="a.example")
-    assert (gone.removed_at is None, gone.hits) == (False, 3)
-    page = client.get(f"/allowlists/entries/{gone.pk}/")
-    assert missing(page, "Removed", "Ida Lindqvist removed a.example") == []
-
-
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(signed_in, admin, connection):
     changed(admin, "northwind.example", "evilnorthwind.example")
     changed(admin, "*.northwind.example", "dana@mail.northwind.example", scope=ListScope(connection=connection.pk))
@@ -225,7 +198,7 @@ def test_address_finds_every_entry_that_lets_it_through_in_all_lists(signed_in, 
 
 
 @pytest.mark.slow
-def test_filters_show_expired_ending_and_unused_entries(signed_in, admin):
+def test_filters_show_expired_ending_and_unused_entries(admin):
     now = timezone.now()
     changed(admin, "a.example", expires_at=now + timedelta(days=3))
     changed(admin, "b.example", expires_at=now + timedelta(days=300))
@@ -235,8 +208,6 @@ def test_filters_show_expired_ending_and_unused_entries(signed_in, admin):
     rows = AllowEntry.objects.not_removed().order_by("pattern")
     shown = {show: [one.pattern[0] for one in rows.showing(show, now)] for show in ("", "ending", "expired", "unused")}
     assert shown == {"": ["a", "b", "c"], "ending": ["a"], "expired": ["c"], "unused": ["a", "c"]}
-    page = signed_in(admin).get(f"{ALL}?show=unused").content.decode()
-    assert re.findall(r'name="remove" value="(\w)', page) == ["a", "c"]
 
 
 @pytest.mark.slow
@@ -320,13 +291,3 @@ def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
         "At the gate",
         "version 7",
     )
-
-
-@pytest.mark.slow
-def test_history_shows_who_changed_what_from_which_value(signed_in, admin):
-    changed(admin, "a.example", note="First")
-    changed(admin, "a.example", note="Second", mode="enforce")
-    assert missing(
-        signed_in(admin).get(f"{ALL}history/"), "set the mode from “Off” to “Enforce”",
-        "Before: “First”, no owner, never ends", "After: “Second”", "added a.example", "version 2",
-    ) == []  # fmt: skip

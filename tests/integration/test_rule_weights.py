@@ -1,7 +1,6 @@
 """Admins set the weights of the published rules: permissions, ledger entries, and held messages are reweighed."""
 
 import re
-from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -18,7 +17,6 @@ from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
 from policy.models import ReviewPlan
-from risk.findings import finding
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 
@@ -145,11 +143,6 @@ def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection
 def test_message_page_shows_uncounted_and_discontinued_findings(connection, admin, signed_in):
     message = make_message(connection, **MISADDRESSED)
     [stored] = message.revision.findings
-    assert stored == {
-        **asdict(finding(RULE, stored["sentence"], stored["detail"], stored["evidence"], anchor="#sheet")),
-        "evidence": stored["evidence"],
-    }
-    assert (stored["version"], stored["points"], stored["anchor"]) == (1, 30, "#sheet")
     weigh(admin, 0)
     reweigh_all()
     assert risk_of(message) == (0, "")
@@ -204,7 +197,7 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
     client, address, seen = signed_in(admin), PAGE, []
     while address:
         context = client.get(address).context
-        seen += [str(hit.message.public_id) for hit in context["hits"]]
+        seen += [str(message.public_id) for message, *_ in context["hits"]]
         after = context["next_after"]
         address = f"{PAGE}?after={after}" if after else ""
     assert sorted(seen) == sorted(wanted)

@@ -25,9 +25,9 @@ from people.models import Grant, OrganisationSettings, Person
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import KeyOwner, StandingApproval, StandingUse
-from tests.factories import event_body, make_list, make_message, pending_row, show_row
+from tests.factories import event_body, make_list, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import at_once, decide, make_due
-from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, switch_on, terms
+from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, terms
 from tests.integration.test_several_approvals import put_in_force
 
 pytestmark = pytest.mark.django_db
@@ -177,59 +177,50 @@ LOOKS_ALIKE = {
 }
 
 
-@pytest.mark.parametrize("what", LOOKS_ALIKE)
-def test_another_link_markup_or_name_than_was_signed_is_left_to_people(
-    connection, reviewer, admin, second, monkeypatch, what
-):
-    switch_on()
-    for name in ("LEAST", "LEAST_DAYS"):
-        monkeypatch.setattr(record, name, 1)
-    signed, sent = (
-        {"html_body": text, "markdown": None} if text.startswith("<") else {"markdown": text}
-        for text in LOOKS_ALIKE[what]
-    )
-    [message] = make_record(connection, reviewer, number=1, **signed)
-    let_through(sign(message, admin, second))
-    make_refund(connection, **sent)
-    assert approve_due() == 0
-    assert not StandingUse.objects.exists()
-    make_refund(connection, **signed)
-    assert approve_due() == 1
-    assert the_use().kind == "approved"
+def test_another_link_markup_or_name_than_was_signed_is_left_to_people(standing, connection, reviewer, admin, second):
+    for what, texts in LOOKS_ALIKE.items():
+        with rolled_back():
+            signed, sent = (
+                {"html_body": text, "markdown": None} if text.startswith("<") else {"markdown": text} for text in texts
+            )
+            [message] = make_record(connection, reviewer, number=1, **signed)
+            let_through(sign(message, admin, second))
+            make_refund(connection, **sent)
+            assert approve_due() == 0, what
+            assert not StandingUse.objects.exists(), what
+            make_refund(connection, **signed)
+            assert approve_due() == 1, what
+            assert the_use().kind == "approved", what
 
 
-@pytest.mark.parametrize("what", OUTSIDE)
-def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection, what):
-    fields, why = OUTSIDE[what]
-    number = fields.get("number", 3999)
-    message = make_refund(connection, number, **{name: value for name, value in fields.items() if name != "number"})
-    assert approve_due() == bool(why)
-    assert not Decision.objects.filter(message=message).exists()
-    if why:
-        assert (the_use().kind, why in the_use().why) == ("left", True)
-    assert approve_due() == 0
+def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection):
+    for what, (fields, why) in OUTSIDE.items():
+        with rolled_back():
+            message = make_refund(connection, **{"number": 3999, **fields})
+            assert approve_due() == bool(why), what
+            assert not Decision.objects.filter(message=message).exists(), what
+            if why:
+                assert (the_use().kind, why in the_use().why) == ("left", True), what
+            assert approve_due() == 0, what
 
 
-@pytest.mark.parametrize("what", ["switch", "rule", "allowlist", "owner", "verdict", "off", "date"])
-def test_whatever_keeps_a_person_from_approving_keeps_it_too(standing, connection, admin, reviewer, what):
+def test_whatever_keeps_a_person_from_approving_keeps_it_too(standing, connection, admin, reviewer):
     message = make_refund(connection, 3999)
-    if what == "switch":
-        pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None)
-    elif what == "rule":
-        put_in_force({"approvals": {"0": 2}})
-    elif what == "allowlist":
-        make_list("acme.example")
-    elif what == "owner":
-        KeyOwner.objects.create(connection=connection, upstream_key_id="01KEY", person=reviewer)
-    elif what == "verdict":
-        put_in_force({"approvals": {"0": 2}})
-        decide(message, reviewer)
-    elif what == "off":
-        OrganisationSettings.objects.update(standing_since=None)
-    else:
-        end_date(standing)
-    approve_due()
-    assert not Decision.objects.filter(message=message, outcome="approve").exists()
+    owner = {"connection": connection, "upstream_key_id": "01KEY", "person": reviewer}
+    for what, happens in {
+        "switch": lambda: pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None),
+        "rule": lambda: put_in_force({"approvals": {"0": 2}}),
+        "allowlist": lambda: make_list("acme.example"),
+        "owner": lambda: KeyOwner.objects.create(**owner),
+        "verdict": lambda: (put_in_force({"approvals": {"0": 2}}), decide(message, reviewer)),
+        "off": lambda: OrganisationSettings.objects.update(standing_since=None),
+        "date": lambda: end_date(StandingApproval.objects.get(pk=standing.pk)),
+    }.items():
+        with rolled_back():
+            happens()
+            approve_due()
+            assert not Decision.objects.filter(message=message, outcome="approve").exists(), what
+    assert approve_due() == 1
 
 
 def end_date(standing):
@@ -327,42 +318,38 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     assert StandingApproval.objects.active().exists()
 
 
-ENDS = [
-    *("reject", "send_back", "edit", "message.complained", "message.bounced"),
-    *("finding", "key", "key_here", "date", "signatory", "hand"),
-]
-
-
-@pytest.mark.parametrize("what", ENDS)
-def test_it_ends_by_itself(standing, connection, reviewer, admin, second, what):
+def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
     message = make_refund(connection, 3999)
-    if what in ("reject", "send_back"):
-        decide(message, reviewer, what, "No")
-    elif what == "edit":
-        edit(message, reviewer)
-    elif what.startswith("message."):
-        report(standing, connection, what)
-    elif what == "finding":
+    key = {"connection": connection, "key_id": "01KEY", "name": "Refund bot", "person": reviewer}
+
+    def finding():
         StandingUse.objects.create(standing=standing, message=message, kind="sampled")
         Review.objects.filter(pk=message.pk).update(rules=["looks_different"])
-    elif what == "key":
-        append("api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"})
-    elif what == "key_here":
-        set_owner(connection=connection, key_id="01KEY", name="Refund bot", person=reviewer, actor=fresh(admin))
-    elif what == "date":
-        end_date(standing)
-    elif what == "signatory":
-        Grant.objects.filter(person=second).delete()
-    else:
-        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
-    ending.end_over(list(ending.over().values_list("pk", flat=True)))
-    standing.refresh_from_db()
-    assert standing.state == "ended"
-    assert standing.ended_because
-    assert Entry.objects.filter(action="standing.ended").exists()
-    another = make_refund(connection, 3998)
-    approve_due()
-    assert not Decision.objects.filter(message=another).exists()
+
+    for what, happens in {
+        "reject": lambda: decide(message, reviewer, "reject", "No"),
+        "send_back": lambda: decide(message, reviewer, "send_back", "No"),
+        "edit": lambda: edit(message, reviewer),
+        "complaint": lambda: report(standing, connection, "message.complained"),
+        "bounces": lambda: report(standing, connection, "message.bounced"),
+        "finding": finding,
+        "key": lambda: append(
+            "api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"}
+        ),
+        "key here": lambda: set_owner(**key, actor=fresh(admin)),
+        "date": lambda: end_date(StandingApproval.objects.get(pk=standing.pk)),
+        "signatory": lambda: Grant.objects.filter(person=second).delete(),
+        "hand": lambda: ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"),
+    }.items():
+        with rolled_back():
+            happens()
+            ending.end_over(list(ending.over().values_list("pk", flat=True)))
+            ended = StandingApproval.objects.latest("pk")
+            assert (ended.state, bool(ended.ended_because)) == ("ended", True), what
+            assert Entry.objects.filter(action="standing.ended").exists(), what
+            another = make_refund(connection, 3998)
+            approve_due()
+            assert not Decision.objects.filter(message=another).exists(), what
 
 
 def edit(message, person):

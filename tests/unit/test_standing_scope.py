@@ -88,16 +88,11 @@ def test_a_narrower_scope_never_admits_more(one, draft, recipients, most):
     assert narrower.misfits(one, draft) or not SCOPE.misfits(one, draft)
 
 
-@given(near_facts, near_drafts)
-def test_scope_is_stored_whole(one, draft):
+def test_usual_message_is_admitted_and_the_scope_is_stored_whole():
+    assert SCOPE.misfits(FACTS, DRAFT) == ()
     assert StandingScope.from_json(SCOPE.as_json()) == SCOPE
     with pytest.raises(ValueError, match="cannot be read"):
         StandingScope.from_json({**SCOPE.as_json(), "sums": ["x"]})
-
-
-def test_sum_that_could_not_be_read_keeps_a_message_out():
-    assert "A sum in it could not be read." in SCOPE.misfits(replace(FACTS, amounts=None), DRAFT)
-    assert SCOPE.misfits(FACTS, DRAFT) == ()
 
 
 def test_sentence_names_every_bound():

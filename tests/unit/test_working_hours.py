@@ -93,28 +93,6 @@ def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, c
     assert is_open(calendar, at) == clock_is_within(calendar, at)
 
 
-@pytest.mark.parametrize(
-    ("what", "day", "span", "opened"),
-    [
-        ("begins at a time that does not exist", date(2026, 3, 29), (150, 300), [("01:00", "03:00")]),
-        ("lies in the hour that does not exist", date(2026, 3, 29), (150, 170), []),
-        ("ends at a time that does not exist", date(2026, 3, 29), (60, 150), [("00:00", "01:00")]),
-        ("begins at a time that comes twice", date(2026, 10, 25), (150, 300), [("00:30", "01:00"), ("01:30", "04:00")]),
-        ("lies in the hour that comes twice", date(2026, 10, 25), (135, 150), [("00:15", "00:30"), ("01:15", "01:30")]),
-        ("ends where the hour that comes twice begins", date(2026, 10, 25), (60, 120), [("23:00", "00:00")]),
-    ],
-)
-def test_a_shift_at_half_past_two_when_the_clock_changes(what, day, span, opened):
-    """When the clock of Berlin shows it, in UTC. At 2:30 it is put forward to 3, or back to 2."""
-    calendar = Calendar(what, ZoneInfo("Europe/Berlin"), ((),) * 6 + ((span,),))
-    begin = datetime.combine(day, datetime.min.time(), UTC) - timedelta(hours=2)
-    minutes = [begin + number * MINUTE for number in range(8 * 60)]
-    is_in = [is_open(calendar, at) for at in minutes]
-    ends = [at for at, one, before in zip(minutes, is_in, [False, *is_in], strict=False) if one != before]
-    found = [f"{at:%H:%M}" for at in ends]
-    assert found == [end for pair in opened for end in pair]
-
-
 @given(calendars(), st.sets(st.integers(0, 6), max_size=4), st.sets(st.integers(0, 250), max_size=9), moments)
 def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, off, at):
     weekly = tuple(() if day in closed else spans for day, spans in enumerate(wide.weekly))
