@@ -2,9 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from requests.structures import CaseInsensitiveDict
 
 from tests.serving import Handler, serving
 
@@ -14,7 +16,7 @@ class Post:
     """One request as it came."""
 
     path: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -25,13 +27,18 @@ class Post:
 
 @dataclass
 class Program:
-    """`status`, `headers` and `body` are its answer."""
+    """`status`, `headers` and `body` are its answer; `statuses` those of some paths."""
 
     url: str = ""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     posts: list[Post] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+
+    def posts_to(self, path: str) -> list[Post]:
+        """What came to a path."""
+        return [post for post in self.posts if post.path == path]
 
 
 @contextlib.contextmanager
@@ -41,15 +48,8 @@ def program() -> Iterator[Program]:
 
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            standin.posts.append(Post(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(standin.status)
-            for name, value in {**standin.headers, "Content-Length": str(len(standin.body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            # Whoever asked may have gone before the end.
-            with contextlib.suppress(OSError):
-                self.wfile.write(standin.body)
+            standin.posts.append(Post(self.path, CaseInsensitiveDict(self.headers), self.body()))
+            self.answer(standin.statuses.get(self.path, standin.status), standin.body, standin.headers)
 
     with serving(Answers) as origin:
         standin.url = origin

@@ -32,11 +32,12 @@ def between(gateway_url: str) -> Iterator[Between]:
 
     class Answers(Handler):
         def _pass_on(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length) if length else None
+            body = self.body()
             fault = proxy.faults.pop(0) if proxy.faults else ""
             if fault in _WAITS:
-                return self._answer(429, b'{"error": "Too much.", "code": "-"}', {"Retry-After": _WAITS[fault]})
+                spoiled = {"Content-Type": "application/json", "Retry-After": _WAITS[fault]}
+                self.answer(429, b'{"error": "Too much.", "code": "-"}', spoiled)
+                return
             headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
             answer = requests.request(
                 self.command, gateway_url + self.path, data=body, headers=headers, timeout=60, allow_redirects=False
@@ -44,22 +45,11 @@ def between(gateway_url: str) -> Iterator[Between]:
             proxy.calls.append((self.command, self.path, answer.status_code))
             if fault == LOST:
                 self.close_connection = True
-                return None
+                return
             passed_on = {
                 name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers
             }
-            return self._answer(answer.status_code, answer.content, passed_on)
-
-        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": "application/json",
-                **headers,
-                "Content-Length": str(len(body)),
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(answer.status_code, answer.content, passed_on)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway import smtp as mail_server_memory
-from tests.conformance.receiver import Receiver, receiver
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
 from tests.integration.gateway.servers import MailServer, mail_server
+from tests.programs import Program, program
 
 
 @pytest.fixture(scope="session")
@@ -19,13 +19,13 @@ def mails() -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="session")
-def hooks() -> Iterator[Receiver]:
-    with receiver() as server:
+def hooks() -> Iterator[Program]:
+    with program() as server:
         yield server
 
 
 @pytest.fixture
-def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: MailServer, hooks: Receiver) -> Gateway:
+def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: MailServer, hooks: Program) -> Gateway:
     """The served gateway, with a mail server that accepts everything unless the test changes that."""
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]

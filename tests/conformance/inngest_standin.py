@@ -114,7 +114,7 @@ def inngest() -> Iterator[Inngest]:
 
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            posted = json.loads(self.body())
             if self.path.startswith("/fn/register"):
                 standin.functions = posted["functions"]
                 return self._answer({"ok": True, "modified": True})
@@ -128,12 +128,7 @@ def inngest() -> Iterator[Inngest]:
             return self._answer({"ids": [uuid.uuid4().hex for _ in events], "status": 200})
 
         def _answer(self, body: dict[str, Any], status: int = 200) -> None:
-            raw = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+            self.answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     with serving(Answers) as origin:
         standin.url = origin

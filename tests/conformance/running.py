@@ -28,8 +28,8 @@ from gateway import tasks
 from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, receive_mail
 from gateway.lookups import mailbox_for
-from tests.conformance.receiver import Receiver
 from tests.integration.gateway.servers import MailServer
+from tests.programs import Program
 
 _numbers = itertools.count(1)
 _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
@@ -57,7 +57,7 @@ class Answer:
 class Gateway:
     """The gateway as its clients and its operator use it."""
 
-    def __init__(self, mail: MailServer, hooks: Receiver) -> None:
+    def __init__(self, mail: MailServer, hooks: Program) -> None:
         self.mail, self.hooks = mail, hooks
         self._client = Client(raise_request_exception=False)
         self._due: list[tuple[Any, Any]] = []
@@ -122,11 +122,11 @@ class Gateway:
 
     def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> str:
         """Bring a mail in, as the gateway's own mail server does with what another one handed over; return its id."""
-        mailbox, content, now = mailbox_for(to), mail.as_bytes(), timezone.now()
+        mailbox, content = mailbox_for(to), mail.as_bytes()
         assert mailbox is not None, f"nobody takes mail for {to}"
-        known = {"digest": digest_of(content, now=now), "recipient": to, "sender": sender}
+        digest = digest_of(content, now=timezone.now())
         with self._wake_ups():
-            return receive_mail(mailbox=mailbox, mail=read_mail(content), **known)  # type: ignore[arg-type]
+            return receive_mail(mailbox=mailbox, mail=read_mail(content), digest=digest, recipient=to, sender=sender)
 
     def make_account(self, mode: str) -> dict[str, str]:
         """Make an account with `gateway_account`, and return its ids and the texts of its keys."""

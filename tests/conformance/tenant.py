@@ -7,8 +7,8 @@ from email.message import EmailMessage
 from typing import Any, TypeVar
 
 from gateway.models import ApprovalRequest
-from tests.conformance.receiver import Event
 from tests.conformance.running import Answer, Gateway, assert_json_object
+from tests.programs import Post
 
 T = TypeVar("T")
 
@@ -133,14 +133,14 @@ class Tenant:
     def subscribe(self, *events: str, **fields: Any) -> dict[str, Any]:
         """Subscribe a path of one's own at the test's receiver; the answer, with the path beside it."""
         path = f"/{self.account}/{unique('hook').replace(' ', '')}"
-        body = {"url": self.gateway.hooks.origin + path, "events": list(events), **fields}
+        body = {"url": self.gateway.hooks.url + path, "events": list(events), **fields}
         return ok(self.call("POST", "/v1/webhooks", key="admin", json=body), 201) | {"path": path}
 
-    def events(self, hook: dict[str, Any]) -> list[Event]:
+    def events(self, hook: dict[str, Any]) -> list[Post]:
         """What a subscription has got so far."""
-        return list(self.gateway.hooks.events[hook["path"]])
+        return self.gateway.hooks.posts_to(hook["path"])
 
-    def wait_for_events(self, hook: dict[str, Any], count: int = 1) -> list[Event]:
+    def wait_for_events(self, hook: dict[str, Any], count: int = 1) -> list[Post]:
         """Wait until it has got so many."""
         return self.wait(
             lambda: self.events(hook) if len(self.events(hook)) >= count else [], f"{count} events at {hook['path']}"

@@ -82,7 +82,7 @@ def test_inngest_page_requests_work(tenant, prefix):
     assert (tagged["id"], sorted(tagged["tags"])) == (received["id"], ["refund", "seen"])
     decision = {"message_id": sent["id"], "decision": "approve"}
     assert ok(tenant.call("POST", f"{prefix}/decide_email", key="oversight", json=decision))["status"] == "approved"
-    event = tenant.wait_for_events(hook)[0].body
+    event = tenant.wait_for_events(hook)[0].said
     assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 

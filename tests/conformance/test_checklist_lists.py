@@ -101,6 +101,6 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
 def test_live_webhook_hears_of_sandbox_mail_unless_it_was_switched_off(tenant):
     both, live = tenant.subscribe("oversight.pending"), tenant.subscribe("oversight.pending", include_sandbox=False)
     trial, real = tenant.held(key="sandbox agent"), tenant.held()
-    sandbox_of = {one.body["id"]: one.body["sandbox"] for one in tenant.wait_for_events(both, 2)}
+    sandbox_of = {one.said["id"]: one.said["sandbox"] for one in tenant.wait_for_events(both, 2)}
     assert sandbox_of == {trial["id"]: True, real["id"]: False}
-    assert [one.body["id"] for one in tenant.events(live)] == [real["id"]]
+    assert [one.said["id"] for one in tenant.events(live)] == [real["id"]]

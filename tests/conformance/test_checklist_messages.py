@@ -71,7 +71,7 @@ def test_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenant, mode,
     assert sent["id"] == sent["message_id"]
     if mode == "gated_send":
         assert [row["metadata"] for row in tenant.pending()] == [metadata]
-    event = tenant.wait_for_events(hook)[0].body
+    event = tenant.wait_for_events(hook)[0].said
     assert (event["metadata"], event["data"]["metadata"], event["message_id"]) == (metadata, metadata, sent["id"])
     read = tenant.read(sent["id"])
     assert (read["metadata"], read["to"]) == (metadata, ["dana@northwind.example", "bo@x.example"])

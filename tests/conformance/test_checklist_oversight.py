@@ -184,8 +184,8 @@ def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejec
     for one in (f"{tenant.base}/emails", f"{tenant.base}/threads/{row['thread_id']}", "/check_inbox?unread=false"):
         assert "Geheimwort" not in tenant.call("GET", one).text, one
     assert [r["body_markdown"].strip() for r in tenant.pending()] == ["Geheimwort"]
-    assert [event.body["event"] for event in tenant.wait_for_events(hook)] == ["oversight.pending"]
+    assert [event.said["event"] for event in tenant.wait_for_events(hook)] == ["oversight.pending"]
     assert ok(tenant.decide(row["id"], "approve"))["status"] == "approved"
     events = tenant.wait_for_events(hook, 2)
-    assert [event.body["event"] for event in events] == ["oversight.pending", "message.received"]
+    assert [event.said["event"] for event in events] == ["oversight.pending", "message.received"]
     assert "Geheimwort" in tenant.read(row["id"], key="agent")["markdown"]

@@ -127,7 +127,7 @@ def use_keys(sdk, tenant):
 
 def use_webhooks(sdk, tenant):
     made = sdk(
-        *("admin", "create_webhook", tenant.gateway.hooks.origin + "/sdk", ["oversight.pending"]), secret="geheimnis"
+        *("admin", "create_webhook", tenant.gateway.hooks.url + "/sdk", ["oversight.pending"]), secret="geheimnis"
     )
     assert made["signing_secret"] == "geheimnis"
     assert [row["id"] for row in sdk("admin", "list_webhooks")] == [made["id"]]

@@ -45,12 +45,12 @@ def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the
     tenant.send(subject=subject, metadata={"ü": "é"})
     for hook in hooks:
         event = tenant.wait_for_events(hook)[0]
-        expected = hmac.new(hook["signing_secret"].encode(), event.raw, hashlib.sha256).hexdigest()
+        expected = hmac.new(hook["signing_secret"].encode(), event.body, hashlib.sha256).hexdigest()
         assert event.headers["X-MultiMail-Signature"] == f"sha256={expected}"
         assert event.headers["Content-Type"].startswith("application/json")
-        assert event.headers["X-MultiMail-Event"] == event.body["event"]
-        assert event.headers["X-MultiMail-Event-Id"] == event.body["event_id"]
-        assert event.body["subject"] == subject
+        assert event.headers["X-MultiMail-Event"] == event.said["event"]
+        assert event.headers["X-MultiMail-Event-Id"] == event.said["event_id"]
+        assert event.said["subject"] == subject
 
 
 @pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
@@ -59,8 +59,8 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     fields = {"subject": "Four", "metadata": {"discord_user": "ana#1"}, "markdown": "Geheimwort"}
     email_id = bring_about(tenant, f"oversight.{decision}", **fields)
     events = tenant.wait_for_events(hook, 2)
-    assert [event.body["event"] for event in events if b"Geheimwort" in event.raw] == []
-    pending, decided = (event.body for event in events)
+    assert [event.said["event"] for event in events if b"Geheimwort" in event.body] == []
+    pending, decided = (event.said for event in events)
     for body, name in ((pending, "oversight.pending"), (decided, "email.decided")):
         inner = body["data"]
         # A: event, timestamp, data.email_id and the message in data.
@@ -86,8 +86,8 @@ def test_variant_a_gets_an_array_variant_d_code_and_diagnostic_and_none_the_text
     received = tenant.receive(body="Geheimwort")
     bring_about(tenant, "message.bounced", markdown="Geheimwort")
     events = tenant.wait_for_events(hook, 2)
-    assert [event.body["event"] for event in events if b"Geheimwort" in event.raw] == []
-    announced, bounced = (event.body for event in events)
+    assert [event.said["event"] for event in events if b"Geheimwort" in event.body] == []
+    announced, bounced = (event.said for event in events)
     assert (announced["id"], announced["data"]["to_addresses"]) == (received["id"], [tenant.address])
     assert tenant.get("/read_email", id=received["id"])["subject"] == announced["subject"]
     assert bounced["event_type"] == "bounce"
@@ -102,7 +102,7 @@ def test_subscriber_gets_its_own_word_once(tenant, name):
     hooks = {word: tenant.subscribe(word) for word in (name, *SPELLINGS[name])}
     email_id = bring_about(tenant, name)
     for word, hook in hooks.items():
-        [body] = [event.body for event in tenant.wait_for_events(hook)]
+        [body] = [event.said for event in tenant.wait_for_events(hook)]
         assert body["event"] == body["type"] == body["event_type"] == word
         assert body["email_id"] == email_id
         assert (body["to"], body["data"]["to"]) == (", ".join(body["to_addresses"]),) * 2, word
@@ -138,20 +138,20 @@ def waits_of(tenant, hook):
 def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     hook = tenant.subscribe("oversight.pending")
     # A redirect is a failure too, and not followed.
-    tenant.gateway.hooks.answers[hook["path"]] = status = 302
+    tenant.gateway.hooks.statuses[hook["path"]] = status = 302
     tenant.send()
     for attempt, pause in ((1, 10), (2, 60), (3, 300)):
         assert len(tenant.wait_for_events(hook, attempt)) == attempt
         shown = delivery_of(tenant, hook)
         assert (shown["attempts"], shown["status"], shown["response_status"]) == (attempt, "pending", status)
         assert pause - 1 <= waits_of(tenant, hook) <= pause * 1.5
-        tenant.gateway.hooks.answers[hook["path"]] = status = 500
+        tenant.gateway.hooks.statuses[hook["path"]] = status = 500
         let_the_pause_pass(tenant, hook)
     assert delivery_of(tenant, hook)["status"] == "failed"
     let_the_pause_pass(tenant, hook)
     got = tenant.events(hook)
     assert len(got) == 4
-    assert len({event.raw for event in got}) == 1
+    assert len({event.body for event in got}) == 1
     assert len({event.headers["X-MultiMail-Event-Id"] for event in got}) == 1
     shown = delivery_of(tenant, hook)
     assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
@@ -159,13 +159,13 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
 
 def test_events_of_one_message_come_in_their_order(tenant):
     hook = tenant.subscribe("oversight.pending", "oversight.approved", "message.sent")
-    tenant.gateway.hooks.answers[hook["path"]] = 500
+    tenant.gateway.hooks.statuses[hook["path"]] = 500
     email_id = bring_about(tenant, "oversight.approved")
     tenant.wait_for_status(email_id, "sent")
     assert len(tenant.events(hook)) == 1
-    tenant.gateway.hooks.answers[hook["path"]] = 200
+    tenant.gateway.hooks.statuses[hook["path"]] = 200
     let_the_pause_pass(tenant, hook)
-    names = [event.body["event"] for event in tenant.events(hook)]
+    names = [event.said["event"] for event in tenant.events(hook)]
     assert names == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
 
 

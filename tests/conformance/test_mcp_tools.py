@@ -140,7 +140,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert use("revoke_api_key", key="admin", made=key)["status"] == "revoked"
     box = use("create_mailbox", {"address_local": "desk", "display_name": "Desk"}, 201, key="admin")["id"]
     assert not tenant.get(f"/v1/mailboxes/{box}", key="admin")["mcp_configured"], "the server asks for set-up then"
-    hook = {"url": tenant.gateway.hooks.origin + "/mcp", "events": ["message.received", "oversight.pending"]}
+    hook = {"url": tenant.gateway.hooks.url + "/mcp", "events": ["message.received", "oversight.pending"]}
     hook_id = use("create_webhook", hook, 201, key="admin")["id"]
     assert [row["id"] for row in use("list_webhooks", key="admin")["webhooks"]] == [hook_id]
     assert use("delete_webhook", key="admin", hook=hook_id)["status"] == "deleted"

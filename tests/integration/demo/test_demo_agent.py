@@ -27,7 +27,7 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
 
     class Gateway(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.body())
             mood = moods.pop() if moods else 202
             if mood == 202:
                 received.append((self.path, self.headers["Authorization"], body))
@@ -35,12 +35,6 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
 
         def do_GET(self) -> None:  # noqa: N802
             self.answer(200, b'{"emails": []}')
-
-        def answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
     writer = agent.Agent(read_environment(Demo(tmp_path).variables))

@@ -14,6 +14,7 @@ from gateway.inbound.smtp_server import Listener
 from gateway.webhooks import endpoints
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
+from tests.programs import Program, program
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +50,11 @@ def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
 
 
 @pytest.fixture
-def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.HookServer]:
+def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
     # No endpoint backs off on a busy machine, unless a test sets a longer duration.
     monkeypatch.setattr(endpoints, "SLOW", 9)
     monkeypatch.setattr(endpoints, "SLOW_FAILURE", 9)
-    with servers.hook_server() as server:
+    with program() as server:
         settings.OUTGOING_ALLOW = [server.url]
         yield server
 

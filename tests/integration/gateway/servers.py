@@ -1,10 +1,9 @@
-"""Real servers for the gateway: one for outgoing mail, one for webhooks, and its own for incoming mail."""
+"""Real servers for the gateway: one for outgoing mail, and its own for incoming mail."""
 
 import asyncio
 import contextlib
 import re
 import smtplib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,6 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
 from gateway.inbound.smtp_server import Listener
-from tests.serving import Handler, serving
 
 
 @dataclass
@@ -115,42 +113,6 @@ def mail_server() -> Iterator[MailServer]:
         yield handler
     finally:
         controller.stop(no_assert=True)
-
-
-@dataclass
-class HookServer:
-    """Takes webhooks and answers `status`, to a redirect with `location`, after `delay` seconds."""
-
-    status: int = 200
-    location: str = ""
-    delay: float = 0
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    url: str = ""
-
-
-@contextlib.contextmanager
-def hook_server(port: int = 0) -> Iterator[HookServer]:
-    """Run a webhook receiver on this port, or a free one."""
-    state = HookServer()
-
-    class Answers(Handler):
-        def do_POST(self) -> None:  # noqa: N802
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            state.got.append((dict(self.headers), body))
-            time.sleep(state.delay)
-            with contextlib.suppress(OSError):
-                self.answer()
-
-        def answer(self) -> None:
-            self.send_response(state.status)
-            if state.location:
-                self.send_header("Location", state.location)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    with serving(Answers, port) as origin:
-        state.url = f"{origin}/hook"
-        yield state
 
 
 SENDER = "dana@northwind.example"

@@ -8,7 +8,7 @@ from gateway.messages import outbox
 from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Notice
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, status_of
+from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, refusal_of, status_of
 
 
 def patch(world: World, key: str = "admin", **fields: Any) -> Any:
@@ -25,13 +25,13 @@ def test_account_reports_its_real_usage(world: World, other: World, mail_server:
     sent = world.approved(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": text}])
     leave(sent)
     world.decide(world.held(), "reject")
-    body = world.call("GET", "/v1/account").json()
+    body = world.get("/v1/account")
     assert body["emails_sent_this_month"] == 1
     assert (body["storage_used_bytes"], body["max_storage_bytes"]) == (300, None)
     assert (body["monthly_email_quota"], body["max_mailboxes"], body["is_active"]) == (200, 2, True)
     assert (body["username"], body["scopes"]) == ("acme", ["read", "send"])
     assert all(body["account"][name] == body[name] for name in body["account"])
-    body = other.call("GET", "/v1/account").json()
+    body = other.get("/v1/account")
     assert (body["emails_sent_this_month"], body["storage_used_bytes"]) == (0, 0)
 
 
@@ -64,7 +64,7 @@ def test_only_live_admin_keys_change_and_delete_the_account(world: World):
         assert [patch(world, key=key, name="x").status_code, delete(world, key=key).status_code] == [403, 403], key
     add_sandbox_keys(world)
     answers = [delete(world, key="test admin"), patch(world, key="test admin", hold_all=False)]
-    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "sandbox_key")}
+    assert {refusal_of(answer) for answer in answers} == {(403, "sandbox_key")}
     assert Account.objects.get().is_active
 
 
@@ -76,7 +76,7 @@ def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, 
     answer = delete(world)
     assert (answer.status_code, answer.json()["status"]) == (200, "deleted")
     refused = [world.call("GET", "/v1/account", key=key) for key in world.keys]
-    assert {(one.status_code, one.json()["code"]) for one in refused} == {(403, "account_inactive")}
+    assert {refusal_of(one) for one in refused} == {(403, "account_inactive")}
     assert (status_of(held), status_of(approved)) == (Status.CANCELLED, Status.CANCELLED)
     assert events_of(held) == ["message.cancelled"]
     assert status_of(theirs) == Status.PENDING_SEND_APPROVAL

@@ -8,7 +8,7 @@ from django.utils import timezone
 from gateway.models import AllowlistEntry, ApprovalRequest, AuditLogEntry, Mailbox
 from gateway.recipients import allowlists
 from gateway.states import Mode
-from tests.integration.gateway.world import World, add_key
+from tests.integration.gateway.world import World, add_key, refusal_of
 
 DANA, EVE = "dana@northwind.example", "eve@evil.example"
 
@@ -125,7 +125,7 @@ def test_refused_entries_change_nothing_and_ask_for_no_code(world: World, other:
     assert call(world, "PUT", "/mode", mode="contacts").json()["field"] == "mode"
     monkeypatch.setattr(allowlists, "MAX_ENTRIES", 1)
     full = call(world, "POST", pattern=EVE)
-    assert (full.status_code, full.json()["code"]) == (403, "plan_limit")
+    assert refusal_of(full) == (403, "plan_limit")
     assert (list(entries(world)), version(world), ApprovalRequest.objects.count()) == ([DANA], 1, 1)
 
 

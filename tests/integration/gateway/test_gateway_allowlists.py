@@ -27,10 +27,12 @@ from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
     World,
     add_key,
+    bad_field_of,
     events_of,
     leave,
     make_inbound,
     make_world,
+    refusal_of,
     status_of,
     undone,
 )
@@ -41,7 +43,7 @@ FIELDS = ("to", "cc", "bcc")
 
 
 def read(world: World, kind: str = "restriction") -> Any:
-    return world.call("GET", f"{world.base}/allowlist?kind={kind}", key="admin").json()
+    return world.get(f"{world.base}/allowlist?kind={kind}", key="admin")
 
 
 def shown(body: Any) -> list[tuple[str, str | None, str | None]]:
@@ -154,7 +156,7 @@ def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
         ({"entries": [f"a{n}@x.example" for n in range(5001)]}, "entries"),
     ):
         answer = world.allow(**{"kind": "restriction", "entries": [], **fields})
-        wrong += [fields] if (answer.status_code, answer.json().get("field")) != (422, field) else []
+        wrong += [fields] if bad_field_of(answer) != (422, field) else []
     assert wrong == []
     for body in ({}, {"kind": "restriction"}, {"kind": "restriction", "mode": "off"}):
         assert world.call("PUT", f"{world.base}/allowlist", key="admin", json=body).status_code == 422
@@ -355,7 +357,7 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world:
         with undone():
             CHANGES[name](world)
             assert (leave(email), status_of(email)) == ("failed", Status.SEND_FAILED), name
-            body = world.call("GET", f"{world.base}/emails/{email.pk}").json()["last_error"]
+            body = world.get(f"{world.base}/emails/{email.pk}")["last_error"]
             assert body == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
@@ -410,7 +412,7 @@ def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
     assert Refusal.objects.get().refused == [EVE]
     email_id = world.held(send_at="2099-01-01T00:00:00Z")
     answer = world.call("PATCH", f"{world.base}/emails/{email_id}/schedule", json={"bcc": [EVE]})
-    assert (answer.status_code, answer.json()["code"]) == (403, "recipient_not_allowed")
+    assert refusal_of(answer) == (403, "recipient_not_allowed")
     flat = {"from": world.mailbox.address, "to": f"{DANA}, {EVE}", "subject": "x", "body": "y"}
     assert world.call("POST", "/send_email", json=flat).json()["code"] == "recipient_not_allowed"
     assert (Email.objects.get(pk=email_id).bcc, Refusal.objects.count()) == ([], 3)

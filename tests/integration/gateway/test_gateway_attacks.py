@@ -20,6 +20,7 @@ from tests.integration.gateway.world import (
     add_sandbox_keys,
     leave,
     make_world,
+    refusal_of,
     status_of,
     undone,
 )
@@ -102,7 +103,7 @@ def test_sandbox_key_does_not_loosen_rules_for_live_mail(with_sandbox_keys: Worl
             change
         )
     answer = with_sandbox_keys.call("DELETE", with_sandbox_keys.base, key="test admin")
-    assert (answer.status_code, answer.json()["code"]) == (403, "sandbox_key")
+    assert refusal_of(answer) == (403, "sandbox_key")
     with_sandbox_keys.mailbox.refresh_from_db()
     assert (
         with_sandbox_keys.mailbox.is_active,
@@ -116,10 +117,10 @@ def test_sandbox_key_sees_nothing_of_live_keys(with_sandbox_keys: World):
     with_sandbox_keys.decide(with_sandbox_keys.held(), "reject", reason="Ana is on leave")
     Suppression.objects.create(account=with_sandbox_keys.account, email_address="gone@x.example", reason="bounce")
     for path, rows in (("/v1/audit-log", "entries"), ("/v1/suppression", "suppressions")):
-        assert with_sandbox_keys.call("GET", path, key="test admin").json()[rows] == []
+        assert with_sandbox_keys.get(path, key="test admin")[rows] == []
     assert with_sandbox_keys.call("DELETE", "/v1/suppression/gone@x.example", key="test admin").status_code == 404
     with_sandbox_keys.call("POST", f"{with_sandbox_keys.base}/request-upgrade", json={"target_mode": "autonomous"})
-    (shown,) = with_sandbox_keys.call("GET", "/v1/upgrade-requests", key="test admin").json()["requests"]
+    (shown,) = with_sandbox_keys.get("/v1/upgrade-requests", key="test admin")["requests"]
     assert shown["code"] is None
 
 
@@ -129,14 +130,11 @@ def test_sandbox_key_gets_events_of_sandbox_mail_only(with_sandbox_keys: World):
     made = with_sandbox_keys.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
     live, tried = with_sandbox_keys.held(), with_sandbox_keys.held(key="tester")
     heard = {
-        key: {
-            row["email_id"]
-            for row in with_sandbox_keys.call("GET", "/v1/webhook-deliveries", key=key).json()["deliveries"]
-        }
+        key: {row["email_id"] for row in with_sandbox_keys.get("/v1/webhook-deliveries", key=key)["deliveries"]}
         for key in ("test admin", "admin")
     }
     assert heard == {"test admin": {tried}, "admin": {live, tried}}
-    seen = with_sandbox_keys.call("GET", "/v1/webhooks", key="test admin").json()["webhooks"]
+    seen = with_sandbox_keys.get("/v1/webhooks", key="test admin")["webhooks"]
     assert [one["id"] for one in seen] == [made["id"]]
 
 
@@ -144,13 +142,13 @@ def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world: World)
     make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     email_id = world.held(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": "YQ=="}])
     path = f"{world.base}/emails/{email_id}/attachments/a.txt/url"
-    url = world.call("GET", path, key="reader").json()["url"]
+    url = world.get(path, key="reader")["url"]
     assert world.call("GET", url, key=None).status_code == 200
     for change in ({"scopes": ["send"]}, {"mailboxes": ["second@acme.example"]}):
         with undone():
             world.call("PATCH", f"/v1/api-keys/{world.key_id('reader')}", key="admin", json=change)
             answer = world.call("GET", url, key=None)
-            assert (answer.status_code, answer.json()["code"]) == (403, "link_ended"), change
+            assert refusal_of(answer) == (403, "link_ended"), change
 
 
 def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world: World):
@@ -158,9 +156,9 @@ def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world:
     add_key(world, "one", ["admin"], mailbox_ids=[second.pk])
     hook = world.listen("oversight.pending")
     world.held()
-    (old,) = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
+    (old,) = world.get("/v1/webhook-deliveries", key="admin")["deliveries"]
     world.call("PATCH", f"/v1/webhooks/{hook.pk}", key="admin", json={"mailbox_id": second.pk})
-    assert world.call("GET", "/v1/webhook-deliveries", key="one").json()["deliveries"] == []
+    assert world.get("/v1/webhook-deliveries", key="one")["deliveries"] == []
     assert world.call("POST", f"/v1/webhook-deliveries/{old['id']}/replay", key="one").status_code == 404
 
 

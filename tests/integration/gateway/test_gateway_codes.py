@@ -12,7 +12,7 @@ from django.utils import timezone
 from gateway.accounts import confirmations
 from gateway.models import Account, ApiKey, ApprovalRequest, AuditLogEntry, Mailbox, UpgradeRequest, Webhook
 from gateway.models.codes import new_code
-from tests.integration.gateway.world import World, add_key, at_once, make_world, undone
+from tests.integration.gateway.world import World, add_key, at_once, make_world, refusal_of, undone
 
 Act = tuple[str, str, dict[str, Any]]
 
@@ -147,7 +147,7 @@ def use(world: World, code: str, key: str = "agent") -> Any:
 
 
 def upgrade_requests(world: World, key: str = "admin") -> Any:
-    return world.call("GET", "/v1/upgrade-requests", key=key).json()["requests"]
+    return world.get("/v1/upgrade-requests", key=key)["requests"]
 
 
 def code_of(world: World) -> str:
@@ -182,7 +182,7 @@ def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world: World
     assert (use(other, code_of(world)).status_code, upgrade_requests(other)) == (404, [])
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
         answer = ask(world, target)
-        assert (answer.status_code, answer.json()["code"]) == (400, code)
+        assert refusal_of(answer) == (400, code)
 
 
 def test_newer_request_or_a_tightening_ends_the_older_code(world: World):

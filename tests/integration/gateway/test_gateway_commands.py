@@ -92,7 +92,7 @@ def key_from(*options: str) -> str:
 
 def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(world: World):
     world.keys["spare"] = key_from("--scopes=admin, read")
-    listed = world.call("GET", "/v1/api-keys", key="spare").json()["api_keys"]
+    listed = world.get("/v1/api-keys", key="spare")["api_keys"]
     (made,) = [one for one in listed if one["name"] == "Spare"]
     assert (made["scopes"], made["mailboxes"], made["sandbox"]) == (["admin", "read"], None, False)
     assert AuditLogEntry.objects.get(action="api_key.created").metadata["by"] == "operator"

@@ -18,7 +18,16 @@ from mirror.store import content_of
 from rendering.render import parse_content, render_message
 from risk import RiskContext, find_risks
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, make_world, status_of
+from tests.integration.gateway.world import (
+    World,
+    add_sandbox_keys,
+    bad_field_of,
+    events_of,
+    leave,
+    make_world,
+    refusal_of,
+    status_of,
+)
 
 DANA = "dana@northwind.example"
 ADDRESS = "Acme Ltd\n1 Road & Co, Town"
@@ -89,7 +98,7 @@ def test_one_click_unsubscribes_and_an_admin_lifts_it(shop: World, mail_server: 
     for _ in range(2):
         page = Client().post(path, **ONE_CLICK)
         assert (page.status_code, "You are unsubscribed" in page.content.decode()) == (200, True)
-    row = shop.call("GET", "/v1/suppression", key="admin").json()["suppressions"][0]
+    row = shop.get("/v1/suppression", key="admin")["suppressions"][0]
     assert (row["email_address"], row["reason"], row["mailbox_id"]) == (DANA, "unsubscribed", shop.mailbox.pk)
     assert AuditLogEntry.objects.get(action="suppression.added").metadata["email_id"] == sent.pk
     answer = shop.send(to=["DANA@northwind.example"])
@@ -99,7 +108,7 @@ def test_one_click_unsubscribes_and_an_admin_lifts_it(shop: World, mail_server: 
     assert (Refusal.objects.get().rule, Refusal.objects.get().pk) == ("unsubscribed", body["refusal_id"])
     assert WebhookDelivery.objects.filter(event="message.refused").count() == 1
     refused = shop.decide(waiting)
-    assert (refused.status_code, refused.json()["code"]) == (409, "recipient_unsubscribed")
+    assert refusal_of(refused) == (409, "recipient_unsubscribed")
     assert status_of(waiting) == Status.PENDING_SEND_APPROVAL
 
     assert shop.call("DELETE", f"/v1/suppression/{DANA}", key="agent").status_code == 403
@@ -129,7 +138,7 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
         for call in (Client().get, Client().post):
             for token in (f"{path}x", "/v1/unsubscribe/01JD0000000000000000000000:x", "/v1/unsubscribe/x"):
                 answer = call(token)
-                assert (answer.status_code, answer.json()["code"]) == (403, "invalid_link")
+                assert refusal_of(answer) == (403, "invalid_link")
     for call in (Client().get, Client().post):
         answer = call(path)
         assert (answer.status_code, answer.json()["error"]) == (404, "No message with this link was sent.")
@@ -155,7 +164,7 @@ def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop: World):
 def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer):
     for fields in ({"to": [DANA, "b@x.example"]}, {"cc": ["b@x.example"]}, {"bcc": ["b@x.example"]}):
         answer = shop.send(**fields)
-        assert (answer.status_code, answer.json()["code"]) == (422, "one_recipient_only")
+        assert refusal_of(answer) == (422, "one_recipient_only")
         assert "exactly one recipient" in answer.json()["error"]
     assert shop.send(to=[DANA], cc=[DANA]).status_code == 202
     # Of mail that was held before, too.
@@ -173,7 +182,7 @@ def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer)
 def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copies(world: World):
     made = {"address": "offers@acme.example", "commercial": True}
     for answer in (patch(world, commercial=1), world.call("POST", "/v1/mailboxes", key="admin", json=made)):
-        assert (answer.status_code, answer.json()["code"]) == (422, "physical_address_needed")
+        assert refusal_of(answer) == (422, "physical_address_needed")
     account = {"physical_address": "1 Road"}
     assert world.call("PATCH", "/v1/account", key="admin", json=account).status_code == 200
     assert patch(world, commercial=True, auto_bcc="b@x.example").json()["field"] == "commercial"
@@ -183,5 +192,5 @@ def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copie
     assert patch(world, display_name="Offers").status_code == 200
     for address in (None, "", " "):
         answer = world.call("PATCH", "/v1/account", key="admin", json={"physical_address": address})
-        assert (answer.status_code, answer.json()["field"]) == (422, "physical_address")
+        assert bad_field_of(answer) == (422, "physical_address")
     assert patch(world, commercial=False, auto_cc="b@x.example").json()["commercial"] == 0

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.models import AuditLogEntry, Contact
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys
+from tests.integration.gateway.world import World, add_key, add_sandbox_keys, bad_field_of, refusal_of
 
 DANA = "dana@northwind.example"
 
@@ -24,7 +24,7 @@ def test_contact_is_added_with_all_its_fields(world: World):
     assert answer.status_code == 201
     assert (body["name"], body["email"]) == ("Dana B", "dana.b+x@xn--bcher-kva.example")
     assert (body["tags"], body["mailbox"]) == (["vip", "eu"], None)
-    assert world.call("GET", "/v1/contacts").json()["contacts"] == [body]
+    assert world.get("/v1/contacts")["contacts"] == [body]
     assert AuditLogEntry.objects.filter(action="contact.created", resource_id=body["id"]).exists()
 
 
@@ -39,7 +39,7 @@ def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_ever
 def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(world: World, other: World):
     first = add(world).json()
     again = add(world, "DANA@Northwind.example", name="Other")
-    assert (again.status_code, again.json()["code"]) == (409, "contact_exists")
+    assert refusal_of(again) == (409, "contact_exists")
     assert again.json()["contact_id"] == first["id"]
     assert found(other) == []
     assert add(other).status_code == 201
@@ -62,7 +62,7 @@ def test_contact_bad_field_is_422_and_names_it(world: World):
         ("tags", [f"t{n}" for n in range(51)]),
     ):
         answer = world.call("POST", "/v1/contacts", json={"email": DANA, field.partition(".")[0]: value})
-        wrong += [(field, value)] if (answer.status_code, answer.json().get("field")) != (422, field) else []
+        wrong += [(field, value)] if bad_field_of(answer) != (422, field) else []
     assert wrong == []
     assert world.call("POST", "/v1/contacts", json={"name": "Dana"}).json()["field"] == "email"
     assert not Contact.objects.exists()
@@ -84,7 +84,7 @@ def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no
     add_sandbox_keys(world)
     add(world)
     add(world, "ben@x.example", key="tester", mailbox=world.mailbox.address)
-    contacts = world.call("GET", f"/v1/contacts?mailbox={world.mailbox.address}").json()["contacts"]
+    contacts = world.get(f"/v1/contacts?mailbox={world.mailbox.address}")["contacts"]
     own = ("ben@x.example", world.mailbox.address)
     assert [(row["email"], row["mailbox"]) for row in contacts] == [own, (DANA, None)]
     for key in ("agent", "tester"):

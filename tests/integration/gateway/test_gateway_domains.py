@@ -13,7 +13,7 @@ from gateway.domains import dns_records
 from gateway.models import Account, AuditLogEntry, DkimKey, Domain, Mailbox
 from tests.integration.gateway.dns_server import DnsServer, dns_server
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, leave, make_world
+from tests.integration.gateway.world import World, add_key, leave, make_world, refusal_of
 
 NORTHWIND = "northwind.example"
 
@@ -61,7 +61,7 @@ def test_domain_is_pending_until_dns_verifies_it(world: World, other: World, dns
     prove(dns, domain)
     seen = verify(world, domain).json()
     assert (seen["status"], seen["message"].startswith("The domain is active. ")) == ("active", True)
-    assert world.call("GET", f"/v1/domains/{domain['id']}", key="admin").json()["verified_at"]
+    assert world.get(f"/v1/domains/{domain['id']}", key="admin")["verified_at"]
     assert [one["verified"] for one in seen["dns_records"]] == [True, False, False, False]
     actions = AuditLogEntry.objects.filter(account=world.account, resource_type="domain").order_by("id")
     assert [entry.action for entry in actions] == ["domain.added", "domain.verified"]
@@ -130,7 +130,7 @@ def test_records_never_name_an_address_that_others_cannot_reach(world: World, se
         ("http://desk", ""),
     ):
         settings.PUBLIC_URL, settings.EMAIL_URL = public, mail
-        domain = world.call("GET", f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin").json()
+        domain = world.get(f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin")
         values = " ".join(one["value"] for one in domain["dns_records"])
         has_mx = "MX" in str(domain["dns_records"])
         assert ("v=spf1 mx ~all" in values, "127.0" in values, "10.0" in values, has_mx) == (True, False, False, False)
@@ -164,7 +164,7 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
 
     domain = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin").json()
     again = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin")
-    assert (again.status_code, again.json()["code"]) == (409, "dkim_key_waits")
+    assert refusal_of(again) == (409, "dkim_key_waits")
     assert f"s={old};" in message_from_bytes(leaves())["DKIM-Signature"]
     publish(dns, domain)
     verify(world, domain)
@@ -212,7 +212,7 @@ def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: W
     assert verify(world, mine).json()["code"] == "domain_taken"
     world.call("DELETE", f"/v1/domains/{mine['id']}", key="admin")
     again = claim(world)
-    assert (again.status_code, again.json()["code"]) == (409, "domain_taken")
+    assert refusal_of(again) == (409, "domain_taken")
 
 
 def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(world: World):
@@ -232,7 +232,7 @@ def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
     domain = Domain.objects.get(domain="acme.example")
     path = f"/v1/domains/{domain.pk}"
     answer = world.call("DELETE", path, key="admin")
-    assert (answer.status_code, answer.json()["code"]) == (409, "domain_in_use")
+    assert refusal_of(answer) == (409, "domain_in_use")
     Mailbox.objects.update(is_active=False)
     assert world.call("DELETE", path, key="admin").json() == {"id": domain.pk, "status": "deleted"}
     assert world.call("GET", path, key="admin").status_code == 404
@@ -242,7 +242,7 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: Wor
     domain = claim(world).json()
     assert verify(other, domain).status_code == 404
     assert dns.asked == 0
-    names = [row["domain"] for row in other.call("GET", "/v1/domains", key="admin").json()["domains"]]
+    names = [row["domain"] for row in other.get("/v1/domains", key="admin")["domains"]]
     assert names == ["globex.example"]
     add_key(world, "limited", ["admin"], mailbox_ids=[world.mailbox.pk])
     for method, path in (
@@ -251,7 +251,7 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: Wor
     ):
         json = {"domain": "more.example"} if (method, path) == ("POST", "") else None
         answer = world.call(method, f"/v1/domains{path}", key="limited", json=json)
-        assert (answer.status_code, answer.json()["code"]) == (403, "limited_key"), (method, path)
+        assert refusal_of(answer) == (403, "limited_key"), (method, path)
 
 
 def test_operator_assigns_a_verified_domain(world: World, other: World):
@@ -280,5 +280,5 @@ def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world: 
     heir = make_world("globex")
     give(NORTHWIND, "globex")
     again = make(heir, "info")
-    assert (again.status_code, again.json()["code"]) == (409, "address_taken")
+    assert refusal_of(again) == (409, "address_taken")
     assert make(heir, "new").status_code == 201

@@ -10,7 +10,7 @@ from django.test import Client
 
 from common.logs import JsonFormatter
 from gateway.accounts.mailboxes import make_mailbox
-from tests.integration.gateway.world import World, add_key
+from tests.integration.gateway.world import World, add_key, bad_field_of, refusal_of
 
 LEFT_OUT = (
     *("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token"),
@@ -24,14 +24,14 @@ LEFT_OUT = (
 def test_unsupported_route_says_so_and_names_an_alternative(world: World, caplog: pytest.LogCaptureFixture):
     answers = {call: world.call(*call.split()) for call in (*LEFT_OUT, "GET /v1/approve/dana@northwind.example")}
     for call, answer in answers.items():
-        assert (answer.status_code, answer.json()["code"]) == (501, "not_implemented"), call
+        assert refusal_of(answer) == (501, "not_implemented"), call
         assert answer.json()["error"].count(".") >= 2, call
     assert "dana@northwind.example" not in caplog.text
 
 
 def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     answer = Client().get("/health", headers={"Host": "evil.example"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_host")
+    assert refusal_of(answer) == (400, "unknown_host")
     assert (Client().head("/health").status_code, Client().head("/health").content) == (200, b"")
     assert Client().get("/health").json() == {"status": "ok", "software": "countersign-gateway"}
 
@@ -48,10 +48,10 @@ def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
         b'{"to": "a@x.example", "cc": [{"to": 1, "to": 2}]}': 'the name "to" twice',
     }.items():
         answer = Client().post("/v1/send_email", body, content_type="application/json", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        assert refusal_of(answer) == (400, "invalid_json")
         assert where in answer.json()["error"]
     answer = Client().post("/v1/send_email", {"to": "a@x.example"}, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert refusal_of(answer) == (400, "invalid_json")
     assert "application/json" in answer.json()["hint"]
 
 
@@ -60,7 +60,7 @@ def test_refusals_say_what_would_be_valid(world: World):
     answer = world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
     assert answer.json()["error"] == "This key lacks the scope send: it has read. Use another key of the account."
     answer = world.call("GET", "/v1/check_inbox")
-    assert (answer.status_code, answer.json()["field"]) == (422, "mailbox")
+    assert bad_field_of(answer) == (422, "mailbox")
     unsaid = world.call("POST", "/v1/send_email", json={"to": "a@x.example", "subject": "x", "body": "y"})
     assert unsaid.json()["field"] == "from"
     wanted = {"url": "https://x.example/", "events": ["email.bogus"]}

@@ -11,7 +11,7 @@ from django.utils import timezone
 from gateway import lookups
 from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
 from gateway.states import Status
-from tests.integration.gateway.world import World, add_key, make_inbound, status_of
+from tests.integration.gateway.world import World, add_key, make_inbound, refusal_of, status_of
 
 NAME = "a b/ü+.txt"
 FILE = {"name": NAME, "content_type": "text/html", "content_base64": "PGI+aGk8L2I+"}
@@ -62,7 +62,7 @@ def test_link_expires_with_its_hour_key_account_and_mailbox(world: World, monkey
     with monkeypatch.context() as patched:
         patched.setattr(lookups, "LASTS", -1)
         answer = fetch(url)
-    assert (answer.status_code, answer.json()["code"]) == (403, "link_expired")
+    assert refusal_of(answer) == (403, "link_expired")
     Account.objects.update(is_active=False)
     assert fetch(url).status_code == 403
     Account.objects.update(is_active=True)

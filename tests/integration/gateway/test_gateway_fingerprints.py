@@ -36,7 +36,7 @@ def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(wo
         assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
         seen = world.pending(email_id=email_id)["pending"][0]["fingerprint"]
         assert asked(world, decide, email_id, method, expected_fingerprint=seen)[0] == 200
-    mailboxes = world.call("GET", "/v1/mailboxes", key="admin").json()["mailboxes"]
+    mailboxes = world.get("/v1/mailboxes", key="admin")["mailboxes"]
     said = (mailboxes[0]["require_fingerprint"], mailboxes[0]["account_requires_fingerprint"])
     assert said == (required_by == "mailbox", required_by == "account")
 

@@ -70,7 +70,7 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     tried, email = world.held(key="tester"), world.approved()
     assert world.decide(tried, key="test desk").status_code == 200
     assert hold(world)["hold_all"] is True
-    assert world.call("GET", "/v1/account").json()["hold_all"] is True
+    assert world.get("/v1/account")["hold_all"] is True
     assert [leave(email), leave(tried)] == ["not due", "not due"]
     assert not Email.objects.in_outbox().exists()
     tasks.sweep()

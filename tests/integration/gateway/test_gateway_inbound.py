@@ -56,7 +56,7 @@ def received(**fields: Any) -> Email:
 def test_inbound_mail_is_stored_announced_and_readable(world: World, client: smtplib.SMTP):
     content = mail(file="a b.png", From=f"Dana <{SENDER}>", Subject="Wo? Ä")
     assert deliver(client, content) == 250
-    (row,) = world.call("GET", f"/v1/check_inbox?mailbox={world.mailbox.address}").json()["emails"]
+    (row,) = world.get(f"/v1/check_inbox?mailbox={world.mailbox.address}")["emails"]
     assert (row["from"], row["from_name"], row["subject"]) == (SENDER, "Dana", "Wo? Ä")
     assert (row["status"], row["direction"], row["sandbox"], row["has_attachments"]) == (
         "unread",
@@ -65,7 +65,7 @@ def test_inbound_mail_is_stored_announced_and_readable(world: World, client: smt
         True,
     )
     path = f"{world.base}/emails/{row['id']}"
-    read = world.call("GET", path).json()
+    read = world.get(path)
     assert (read["markdown"], read["status"]) == ("Where is it?", "read")
     assert world.call("GET", f"{path}/attachments/a%20b.png").content == b"\x00\xffbytes"
     assert events_of(row["id"]) == ["message.received"]

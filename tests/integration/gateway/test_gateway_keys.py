@@ -6,7 +6,16 @@ import pytest
 
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import ApiKey, ApprovalRequest, AuditLogEntry, Email
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, at_once, make_inbound, make_world, undone
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    add_sandbox_keys,
+    at_once,
+    make_inbound,
+    make_world,
+    refusal_of,
+    undone,
+)
 
 SECOND = "/v1/mailboxes/second@acme.example"
 
@@ -74,7 +83,7 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
     assert world.send().status_code == 401
     assert revoke(world, key_id).status_code == 200
     assert (patch(world, key_id, name="Back").status_code, world.send().status_code) == (409, 401)
-    rows = world.call("GET", "/v1/api-keys", key="admin").json()["api_keys"]
+    rows = world.get("/v1/api-keys", key="admin")["api_keys"]
     assert [row["is_active"] for row in rows if row["id"] == key_id] == [False]
     assert AuditLogEntry.objects.filter(action="api_key.revoked").count() == 1
 
@@ -147,9 +156,9 @@ def test_sandbox_key_creates_sandbox_keys_only(world: World):
 
 
 def test_limited_key_sees_its_mailboxes_only(two: World):
-    listed = two.call("GET", "/v1/mailboxes", key="one agent").json()["mailboxes"]
+    listed = two.get("/v1/mailboxes", key="one agent")["mailboxes"]
     assert [row["id"] for row in listed] == [two.mailbox.pk]
-    assert two.call("GET", "/v1/account", key="one agent").json()["mailboxes"][0]["id"] == two.mailbox.pk
+    assert two.get("/v1/account", key="one agent")["mailboxes"][0]["id"] == two.mailbox.pk
     assert two.send(key="one agent").status_code == 202
     received = make_inbound(two, mailbox=two.account.mailboxes.get(address="second@acme.example"))
     theirs = held_in_the_second(two)
@@ -170,16 +179,16 @@ def test_limited_key_sees_its_mailboxes_only(two: World):
     ]
     found = {path: two.call(verb, path, key="one agent", json=body).status_code for verb, path, body in calls}
     assert {path: status for path, status in found.items() if status != 404} == {}
-    assert two.call("GET", "/check_inbox", key="one agent").json()["emails"] == []
+    assert two.get("/check_inbox", key="one agent")["emails"] == []
     # Deleting its mailbox does not lift its limits.
     two.call("DELETE", two.base, key="admin")
-    assert two.call("GET", "/v1/mailboxes", key="one agent").json() == {"mailboxes": []}
+    assert two.get("/v1/mailboxes", key="one agent") == {"mailboxes": []}
     assert two.call("GET", SECOND, key="one agent").status_code == 404
 
 
 def test_limited_desk_sees_and_decides_its_mailboxes_only(two: World):
     mine, theirs = two.held(), held_in_the_second(two)["id"]
-    body = two.call("GET", "/v1/oversight/pending", key="one desk").json()
+    body = two.get("/v1/oversight/pending", key="one desk")
     assert [row["id"] for row in body["pending"]] == [mine]
     for path in (f"/v1/oversight/pending?email_id={theirs}", "/list_pending?mailbox=second@acme.example"):
         assert two.call("GET", path, key="one desk").status_code == 404
@@ -198,13 +207,13 @@ def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two: World):
         ("DELETE", "/v1/account", None),
     ):
         refused = two.call(verb, path, key="one admin", json=body)
-        assert (refused.status_code, refused.json()["code"]) == (403, "limited_key"), path
+        assert refusal_of(refused) == (403, "limited_key"), path
     assert two.call("DELETE", SECOND, key="one admin").status_code == 404
     assert two.call("POST", "/v1/webhooks", key="one admin", json=hook).status_code in (403, 422)
     there = hook | {"mailbox_id": "second@acme.example"}
     assert two.call("POST", "/v1/webhooks", key="one admin", json=there).status_code == 404
-    assert two.call("GET", "/v1/webhooks", key="one admin").json()["webhooks"] == []
-    assert two.call("GET", "/v1/upgrade-requests", key="one admin").json() == {"requests": []}
+    assert two.get("/v1/webhooks", key="one admin")["webhooks"] == []
+    assert two.get("/v1/upgrade-requests", key="one admin") == {"requests": []}
 
 
 def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World):
@@ -216,5 +225,5 @@ def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World)
     for key_id in (two.key_id("agent"), two.key_id("admin")):
         assert patch(two, key_id, key="one admin", name="x").status_code == 404
         assert revoke(two, key_id, key="one admin").status_code == 404
-    rows = two.call("GET", "/v1/api-keys", key="one admin").json()["api_keys"]
+    rows = two.get("/v1/api-keys", key="one admin")["api_keys"]
     assert {row["name"] for row in rows} == {"Key one agent", "Key one desk", "Key one admin", "Bot"}

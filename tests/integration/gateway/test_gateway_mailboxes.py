@@ -11,7 +11,16 @@ from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, events_of, leave, make_inbound, status_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    bad_field_of,
+    events_of,
+    leave,
+    make_inbound,
+    refusal_of,
+    status_of,
+)
 
 MODES = [str(mode) for mode in Mode]
 
@@ -40,7 +49,7 @@ def test_mailbox_is_created_and_sends(world: World):
         assert (answer.status_code, made.pop("ignored_fields")) == (201, ["color"]), path
         address = f"new+box{number}@acme.example"
         assert (made["address"], made["display_name"], made["is_active"]) == (address, "New", 1)
-        assert world.call("GET", f"/v1/mailboxes/{address}").json() == made
+        assert world.get(f"/v1/mailboxes/{address}") == made
         message = {"to": "a@x.example", "subject": "", "body": "x"}
         assert world.call("POST", f"/v1/mailboxes/{made['id']}/send", json=message).status_code == 202
         assert AuditLogEntry.objects.filter(action="mailbox.created", resource_id=made["id"]).count() == 1
@@ -52,7 +61,7 @@ def test_local_part_alone_uses_the_oldest_active_domain(world: World):
         assert post(world, **{field: field}).json()["address"] == f"{field}@acme.example"
     Domain.objects.all().update(status="pending")
     answer = post(world, address_local="x")
-    assert (answer.status_code, answer.json()["field"]) == (422, "address_local")
+    assert bad_field_of(answer) == (422, "address_local")
 
 
 def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: World, other: World):
@@ -67,7 +76,7 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: W
         {"signature_block": "x" * 201}, {"auto_cc": "nobody"}, {"auto_bcc": many}, {"default_gate_timing": "never"},
     ]  # fmt: skip
     answers = [(fields, create(world, **fields)) for fields in bad]
-    assert [one for one, got in answers if (got.status_code, got.json()["code"]) != (422, "invalid_field")] == []
+    assert [one for one, got in answers if refusal_of(got) != (422, "invalid_field")] == []
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
@@ -92,7 +101,7 @@ def test_patch_tightens_and_never_loosens(world: World):
             if MODES.index(wanted) <= MODES.index(start):
                 assert (answer.json()["status"], stored) == ("updated", (wanted, "Changed")), start
             else:
-                assert (answer.status_code, answer.json()["code"]) == (403, "upgrade_needed")
+                assert refusal_of(answer) == (403, "upgrade_needed")
                 assert stored == (start, "Support"), wanted
 
 
@@ -109,7 +118,7 @@ def test_patch_sets_and_null_clears(world: World):
     body = {"mcp_configured": 0, "forward_inbound": 0, "oversight_mode": "gated_send"}
     updated = world.call("PATCH", f"{world.base}/configure", key="admin", json=body).json()
     assert (updated["mcp_configured"], updated["forward_inbound"], updated["id"]) == (0, 0, world.mailbox.pk)
-    assert world.call("GET", world.base).json()["mcp_configured"] == 0
+    assert world.get(world.base)["mcp_configured"] == 0
 
 
 def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World):
@@ -145,12 +154,12 @@ def test_ai_disclosure_cannot_be_switched_off(world: World):
         for method, path in (*calls.items(), ("PATCH", f"{world.base}/configure")):
             body = {"address": "n@acme.example", "ai_disclosure": value}
             answer = world.call(method, path, key="admin", json=body)
-            assert (answer.status_code, answer.json()["code"]) == (400, "ai_disclosure_required"), value
+            assert refusal_of(answer) == (400, "ai_disclosure_required"), value
             assert answer.json()["error"].startswith("ai_disclosure: cannot be switched off.")
     for value in (True, 1, None):
         answer = patch(world, ai_disclosure=value).json()
         assert (answer["ai_disclosure"], answer["status"]) == (1, "updated")
-    assert world.call("GET", world.base).json()["ai_disclosure"] == 1
+    assert world.get(world.base)["ai_disclosure"] == 1
 
 
 def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
@@ -166,7 +175,7 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
     assert events_of(held) == ["message.cancelled"]
     assert AuditLogEntry.objects.filter(action="email.cancelled").count() == 3
     assert [world.call(verb, world.base, key="admin").status_code for verb in ("GET", "DELETE")] == [404, 404]
-    assert world.call("GET", "/v1/mailboxes", key="admin").json() == {"mailboxes": []}
+    assert world.get("/v1/mailboxes", key="admin") == {"mailboxes": []}
     assert Mailbox.objects.get().is_active is False
 
 
@@ -187,7 +196,7 @@ def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pyt
         patched.setattr(decisions, "BATCH", 0)
         delete(world, world.mailbox.pk)
     answer = world.decide(email_id)
-    assert (answer.status_code, answer.json()["code"]) == (409, "mailbox_deleted")
+    assert refusal_of(answer) == (409, "mailbox_deleted")
     assert decisions.cancel_in_closed_mailboxes() == 1
     assert status_of(email_id) == Status.CANCELLED
 
@@ -196,7 +205,7 @@ def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(worl
     asked = post(world, f"{world.base}/request-upgrade", target_mode="monitored")
     assert asked.status_code == 200, asked.text
     call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_send")
-    code = world.call("GET", "/v1/upgrade-requests", key="admin").json()["requests"][0]["code"]
+    code = world.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
     refused = [
         # It was asked for before there was a minimum.
         post(world, f"{world.base}/upgrade", code=code),
@@ -204,7 +213,7 @@ def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(worl
         patch(world, allow_looser_per_call=True),
         create(world, "loose@acme.example", allow_looser_per_call=True),
     ]
-    assert [(one.status_code, one.json()["code"]) for one in refused] == [(403, "below_minimum")] * 4
+    assert [refusal_of(one) for one in refused] == [(403, "below_minimum")] * 4
     assert Mailbox.objects.get(pk=world.mailbox.pk).oversight_mode == "gated_send"
     call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_all")
     assert create(world, oversight_mode="gated_send").json()["oversight_mode"] == "gated_all"

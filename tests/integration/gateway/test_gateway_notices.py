@@ -13,7 +13,7 @@ from gateway.messages.restore import hold_back
 from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox, Notice
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import SENDER, MailServer, deliver
-from tests.integration.gateway.world import World, sweep_and_catch_wake_ups
+from tests.integration.gateway.world import World, bad_field_of, refusal_of, sweep_and_catch_wake_ups
 
 BOSS = "boss@overseer.example"
 KEY = {"name": "Bot", "scopes": ["read", "send"]}
@@ -121,7 +121,7 @@ def test_mailbox_of_an_agent_gets_no_codes(world: World):
     assert "oversight address" not in waiting.json()["message"]
     Account.objects.update(oversight_email="")
     taken = world.call("POST", "/v1/mailboxes", key="admin", json={"address_local": "approval-codes"})
-    assert (taken.status_code, taken.json()["code"]) == (409, "address_taken")
+    assert refusal_of(taken) == (409, "address_taken")
 
 
 def test_received_mail_is_forwarded_once_from_the_mailbox(
@@ -181,7 +181,7 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
     for address in ("", world.mailbox.address):
         Account.objects.update(oversight_email=address)
         refused = forwarding(world)
-        assert (refused.status_code, refused.json()["field"]) == (422, "forward_inbound")
+        assert bad_field_of(refused) == (422, "forward_inbound")
         made = {"address_local": "new", "forward_inbound": True}
         assert world.call("POST", "/v1/mailboxes", key="admin", json=made).json().get("field") == "forward_inbound"
     assert not Mailbox.objects.filter(forward_inbound=True).exists()

@@ -174,7 +174,7 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening: World, mail_se
     assert AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"] is True
     data = logged(caplog, "email failed")
     assert (data["email"], data["attempt"], data["reason"]) == (email.pk, 1, "550 no such user (address)")
-    data = listening.call("GET", f"{listening.base}/emails/{email.pk}").json()
+    data = listening.get(f"{listening.base}/emails/{email.pk}")
     assert (data["bounced_at"], data["bounce_type"]) == (iso(email.bounced_at), "recipient_refused")
 
 

@@ -13,7 +13,7 @@ from gateway.models import ApiKey, Email, WebhookDelivery
 from gateway.states import Status
 from mirror.models import Message
 from mirror.sync.reads import status_in
-from tests.integration.gateway.world import World, make_world, status_of
+from tests.integration.gateway.world import World, make_world, refusal_of, status_of
 from upstream.errors import Conflict
 from upstream.events import parse
 
@@ -69,7 +69,7 @@ def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
     world.held()
     whole = world.pending()
     assert whole["pending"] == whole["emails"] == whole["messages"]
-    alone = world.call("GET", "/v1/oversight/pending?only=pending", key="desk").json()
+    alone = world.get("/v1/oversight/pending?only=pending", key="desk")
     assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
 
 
@@ -101,7 +101,7 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
     assert Email.objects.claim(leased.pk)
     for email in (fresh, leased):
         answer = world.call("POST", path.format(email.pk))
-        assert (answer.status_code, answer.json()["code"]) == (409, "not_cancellable")
+        assert refusal_of(answer) == (409, "not_cancellable")
     assert Email.objects.claim(fresh.pk)
     for stuck in ({"due_at": timezone.now() - timedelta(minutes=1)}, {"attempts": 1}):
         email = world.approved()
@@ -124,6 +124,6 @@ def test_mcp_server_gets_each_body_once_and_everything_in_it(world: World):
     assert one.content.count(b"Plain words") == 1
     # Flat and Zapier's clients name a JSON type, too, and read the other names.
     for path in ("/list_pending", "/v1/emails/pending"):
-        rows = world.call("GET", path, key="desk", **mcp).json()
+        rows = world.get(path, key="desk", **mcp)
         assert rows["pending"] == rows["emails"] == rows["messages"], path
         assert rows["pending"][0]["html_body"] == "<p>Other words</p>"

@@ -94,7 +94,7 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
     assert statuses(answers) == [200, 409]
     won, lost = sorted(answers, key=lambda answer: answer.status_code)
     assert lost.json()["version"] == won.json()["version"] == 1
-    allowlist = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
+    allowlist = world.get(f"{world.base}/allowlist?kind=restriction", key="admin")
     assert allowlist["entries"] == won.json()["entries"]
 
 

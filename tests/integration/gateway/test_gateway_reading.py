@@ -7,7 +7,7 @@ import pytest
 from gateway.api import messages
 from gateway.models import Attachment, AuditLogEntry, Email
 from gateway.states import Status
-from tests.integration.gateway.world import World, add_key, make_inbound, status_of
+from tests.integration.gateway.world import World, add_key, bad_field_of, make_inbound, refusal_of, status_of
 
 
 def ids(answer: dict[str, list[dict[str, str]]]) -> list[str]:
@@ -24,7 +24,7 @@ def test_list_filters(world: World, django_assert_num_queries: Any):
         "date_after=2099-01-01": [], "date_before=2099-01-01T00:00:00%2B02:00&date_after=2001-01-01": ["in", "out"],
         "offset=1": ["out"], "offset=99999999999999999999": [],
     }  # fmt: skip
-    answers = {query: world.call("GET", f"{world.base}/emails?{query}").json() for query in expected}
+    answers = {query: world.get(f"{world.base}/emails?{query}") for query in expected}
     assert {query: [names[one] for one in ids(answer)] for query, answer in answers.items()} == expected
     bad = ("status=nonsense", "date_after=yesterday", "has_attachments=perhaps", "offset=1.5")
     assert {world.call("GET", f"{world.base}/emails?{query}").status_code for query in bad} == {422}
@@ -54,8 +54,8 @@ def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world:
         assert world.call("GET", f"{path}?limit=1000&offset=0&cursor=", key=key).status_code == 200, path
     unknown = "01" + "Z" * 24
     held = world.held()
-    newer = world.call("GET", f"{world.base}/emails?since_id={unknown}").json()
-    older = world.call("GET", f"{world.base}/emails?since_id=0").json()
+    newer = world.get(f"{world.base}/emails?since_id={unknown}")
+    older = world.get(f"{world.base}/emails?since_id=0")
     assert (ids(newer), ids(older)) == ([], [held])
 
 
@@ -70,7 +70,7 @@ def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_le
     for path in (*paths, f"{world.base}/emails/{waiting}", f"/v1/oversight/pending/{waiting}/attachments/a.txt"):
         assert world.call("GET", path, key="digest").status_code == 403, path
     add_key(world, "sees all", ["read", "oversight_read"])
-    assert ids(world.call("GET", "/list_pending", key="sees all").json()) == [out, waiting]
+    assert ids(world.get("/list_pending", key="sees all")) == [out, waiting]
 
 
 @pytest.mark.slow
@@ -84,12 +84,12 @@ def test_check_inbox_lists_received_mail_by_its_filters(world: World):
         "status=read&unread=true": ["old"], "unread=false&sender=carl": ["old"],
         "unread=false&limit=1&offset=1": ["old"], "status=pending_inbound_approval": ["held"],
     }.items():  # fmt: skip
-        answer = world.call("GET", f"/check_inbox?{query}").json()
+        answer = world.get(f"/check_inbox?{query}")
         assert [names[one] for one in ids(answer)] == found, query
     for path in ("/v1/check_inbox", "/v1/inbox"):
-        answer = world.call("GET", f"{path}?unread=false&sender=carl").json()
+        answer = world.get(f"{path}?unread=false&sender=carl")
         assert [names[one] for one in ids(answer)] == ["old"], path
-    assert world.call("GET", "/check_inbox").json()["emails"][0]["to"] == world.mailbox.address
+    assert world.get("/check_inbox")["emails"][0]["to"] == world.mailbox.address
 
 
 def test_list_withholds_the_text_of_unapproved_inbound_mail(world: World):
@@ -103,8 +103,8 @@ def test_list_withholds_the_text_of_unapproved_inbound_mail(world: World):
             row = answer.json()["emails"][0]
             assert (row["subject"], row["to_addresses"]) == ("", [world.mailbox.address]), (status, path)
             assert b"evil" not in answer.content
-            assert world.call("GET", path, key="watching reader").json()["emails"][0]["subject"] == "evil words"
-        assert ids(world.call("GET", f"{world.base}/emails?subject_contains=evil").json()) == []
+            assert world.get(path, key="watching reader")["emails"][0]["subject"] == "evil words"
+        assert ids(world.get(f"{world.base}/emails?subject_contains=evil")) == []
         email.delete()
 
 
@@ -141,14 +141,14 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(worl
         assert thread["emails"][0]["html_body"] == "<p>Where is it?</p>"
     assert [status_of(one) for one in (first, *hidden)] == [one.status for one in (first, *hidden)]
     # The flat path returns `to` as text, and omits what the key may not see.
-    thread = world.call("GET", "/get_thread?thread_id=t").json()
+    thread = world.get("/get_thread?thread_id=t")
     assert (thread["message_count"], thread["emails"][0]["to"]) == (1, world.mailbox.address)
     assert world.call("GET", "/get_thread").status_code == 422
     assert world.call("GET", "/get_thread?thread_id=t&mailbox=no@acme.example").status_code == 404
     first.delete()
     for caller, path in ((world, "t"), (world, "none"), (other, "t")):
         answer = caller.call("GET", f"{caller.base}/threads/{path}")
-        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_thread")
+        assert refusal_of(answer) == (404, "unknown_thread")
 
 
 def test_reviewers_key_marks_nothing_as_read(world: World):
@@ -213,7 +213,7 @@ def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):
         [f"t{number}" for number in range(65)],
     ]  # fmt: skip
     answers = [(tags, put(world, email, tags)) for tags in bad]
-    assert [tags for tags, answer in answers if (answer.status_code, answer.json()["field"]) != (422, "tags")] == []
+    assert [tags for tags, answer in answers if bad_field_of(answer) != (422, "tags")] == []
     email.refresh_from_db()
     assert email.tags == {"kept": "1"}
     assert put(world, email, [f"t{number}" for number in range(63)]).status_code == 200

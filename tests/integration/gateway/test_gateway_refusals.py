@@ -8,7 +8,7 @@ from django.db import transaction
 
 from gateway.messages.admission import admit
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys
+from tests.integration.gateway.world import World, add_key, add_sandbox_keys, bad_field_of
 
 EVE = "eve@evil.example"
 
@@ -26,7 +26,7 @@ def refused(world: World, **fields: Any) -> str:
 
 
 def listed(world: World, key: str = "admin") -> list[str]:
-    return [row["id"] for row in world.call("GET", "/v1/refusals", key=key).json()["refusals"]]
+    return [row["id"] for row in world.get("/v1/refusals", key=key)["refusals"]]
 
 
 def test_refusal_stores_who_and_why_and_no_content(strict: World):
@@ -95,7 +95,7 @@ def test_list_is_newest_first_and_walks_all_by_cursor(strict: World):
     assert rows[0]["created_at"].endswith("Z")
     for cursor in ("%25", "a-b", "x" * 41):
         answer = strict.call("GET", f"/v1/refusals?cursor={cursor}", key="admin")
-        assert (answer.status_code, answer.json()["field"]) == (422, "cursor"), cursor
+        assert bad_field_of(answer) == (422, "cursor"), cursor
 
 
 def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(strict: World, other: World):

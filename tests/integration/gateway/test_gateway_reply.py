@@ -9,7 +9,7 @@ import pytest
 from gateway.models import Email, Mailbox
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_sandbox_keys, leave, make_inbound
+from tests.integration.gateway.world import World, add_sandbox_keys, bad_field_of, leave, make_inbound, refusal_of
 
 
 def reply(world: World, email: Email, key: str = "agent", **fields: Any) -> Any:
@@ -47,7 +47,7 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(wor
     assert (email.to, email.thread_id) == (own.to, own.thread_id)
     for address in ("", "not an address", "MAILER-DAEMON"):
         answer = reply(world, make_inbound(world, from_address=address))
-        assert (answer.status_code, answer.json()["code"]) == (422, "no_reply_address"), address
+        assert refusal_of(answer) == (422, "no_reply_address"), address
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_flat_reply_without_a_known_parent_is_refused(world: World):
     ):
         assert reply_flat(world, **{"body": "x", **body}).status_code == status, body
     answer = reply_flat(world, email_id=parent.pk, thread_id="another", body="x")
-    assert (answer.status_code, answer.json()["field"]) == (422, "thread_id")
+    assert bad_field_of(answer) == (422, "thread_id")
     assert Email.objects.count() == 1
 
 

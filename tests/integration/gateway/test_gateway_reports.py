@@ -88,7 +88,7 @@ def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(listening: Worl
     email = sent(listening)
     assert (email.delivered_at is not None, events_of(email.pk)) == (True, ["message.sent", "message.delivered"])
     assert mail_server.taken[0].mail_from == email.from_address
-    assert listening.call("GET", f"{listening.base}/emails/{email.pk}").json()["delivered_at"]
+    assert listening.get(f"{listening.base}/emails/{email.pk}")["delivered_at"]
 
 
 def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(

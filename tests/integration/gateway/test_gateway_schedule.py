@@ -10,7 +10,7 @@ from django.utils import timezone
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.integration.gateway.world import World, events_of, leave, make_inbound, make_world
+from tests.integration.gateway.world import World, bad_field_of, events_of, leave, make_inbound, make_world, refusal_of
 
 AT, LATER = "2099-01-01T00:00:00Z", "2099-02-01T00:00:00Z"
 LATER_MOMENT = datetime(2099, 2, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
         ({"markdown": " "}, "markdown"),
     ):
         answer = edit(free, email, **fields)
-        wrong += [fields] if (answer.status_code, answer.json().get("field")) != (422, field) else []
+        wrong += [fields] if bad_field_of(answer) != (422, field) else []
     assert wrong == []
     assert edit(other, email, send_at=LATER).status_code == 404
     Mailbox.objects.update(scheduling_enabled=False)
@@ -155,6 +155,6 @@ def test_edit_of_concurrently_changed_mail_is_409(free: World, monkeypatch: pyte
 
     monkeypatch.setattr(submission, "admit", overtaken)
     answer = edit(free, email, to=["new@x.example"])
-    assert (answer.status_code, answer.json()["code"]) == (409, "changed_meanwhile")
+    assert refusal_of(answer) == (409, "changed_meanwhile")
     email.refresh_from_db()
     assert (email.to, email.status) == (["dana@northwind.example"], Status.SCHEDULED)

@@ -11,11 +11,7 @@ from gateway.errors import Invalid
 from gateway.messages.admission import check_time
 from gateway.models import AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.integration.gateway.world import (
-    World,
-    move_on_everything,
-    status_of,
-)
+from tests.integration.gateway.world import World, bad_field_of, move_on_everything, refusal_of, status_of
 
 FILE = {"name": "a", "content_base64": "eA=="}
 BAD_FIELDS: list[tuple[str, Any]] = [
@@ -55,7 +51,7 @@ def test_send_bad_field_is_422_and_names_it(world: World):
     wrong = []
     for field, value in BAD_FIELDS:
         answer = world.send(**{field.partition(".")[0]: value})
-        wrong += [(field, value)] if (answer.status_code, answer.json().get("field")) != (422, field) else []
+        wrong += [(field, value)] if bad_field_of(answer) != (422, field) else []
         assert isinstance(answer.json()["error"], str)
     assert wrong == []
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
@@ -86,7 +82,7 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
     asked = world.send(oversight_mode="read_only")
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     for answer in (asked, world.send()):
-        assert (answer.status_code, answer.json()["code"]) == (403, "read_only")
+        assert refusal_of(answer) == (403, "read_only")
     assert asked.json()["error"].startswith("This call asks for oversight_mode read_only, in which nothing can be sent")
     assert world.send().json()["error"] == (
         "This mailbox is read_only: nothing can be sent from it. "
@@ -128,7 +124,7 @@ def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World
     assert refused.value.field == "send_at"
     Mailbox.objects.update(scheduling_enabled=False)
     answer = world.send(send_at="2099-01-01T00:00:00Z")
-    assert (answer.status_code, answer.json()["code"]) == (403, "scheduling_disabled")
+    assert refusal_of(answer) == (403, "scheduling_disabled")
     assert answer.json()["error"] == "Scheduling is switched off for this mailbox."
     assert world.send().status_code == 202
 

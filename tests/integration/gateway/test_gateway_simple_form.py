@@ -7,7 +7,7 @@ from typing import Any, cast
 from common.additions import html_part
 from gateway.models import Mailbox
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, leave
+from tests.integration.gateway.world import World, add_key, bad_field_of, leave
 
 HIDING = '<p>We pay <b style="display:none">not</b> 5 EUR</p><p style="color:#333">Ana</p>'
 SIMPLE = '<p>We pay <b>not</b> 5 EUR</p><p style="color:#333333;background-color:#ffffff;">Ana</p>'
@@ -22,7 +22,7 @@ def test_html_is_held_and_sent_in_its_simple_form(world: World, mail_server: Mai
     # A client trusts what it does not know: neither the original nor its words stand under another name.
     assert "display" not in str(row)
     original = f"/v1/oversight/pending/{row['id']}/original"
-    assert world.call("GET", original, key="desk").json() == {"html": HIDING, "changes": [SENTENCE]}
+    assert world.get(original, key="desk") == {"html": HIDING, "changes": [SENTENCE]}
     assert world.call("GET", original, key="agent").status_code == 403
     assert world.decide(row["id"], expected_fingerprint=row["fingerprint"]).status_code == 200
     assert leave(row["id"])
@@ -48,7 +48,7 @@ def test_html_that_is_simple_brings_no_warnings_and_a_repetition_is_recognized(w
 
 def test_html_that_is_too_complex_is_refused_with_a_sentence(world: World):
     answer = world.send(html="<b>" * 30_000, markdown=None)
-    assert (answer.status_code, answer.json()["field"]) == (422, "html")
+    assert bad_field_of(answer) == (422, "html")
     assert "it has more than 20000 tags" in answer.json()["error"]
     assert world.pending()["count"] == 0
 

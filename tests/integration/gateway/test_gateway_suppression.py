@@ -161,9 +161,9 @@ def test_list_is_newest_first_with_pages(world: World, other: World):
     assert rows[0].keys() == {"id", "email_address", "reason", "mailbox_id", "created_at"}
     assert rows[0]["created_at"].endswith("Z")
     add_key(world, "limited", ["admin"], mailbox_ids=["elsewhere"])
-    assert other.call("GET", "/v1/suppression", key="admin").json()["suppressions"] == []
+    assert other.get("/v1/suppression", key="admin")["suppressions"] == []
     # Suppression applies to the whole account, whichever mailbox bounced.
-    assert world.call("GET", "/v1/suppression", key="limited").json()["suppressions"] == rows
+    assert world.get("/v1/suppression", key="limited")["suppressions"] == rows
     for whose, key in ((other, "admin"), (world, "limited")):
         assert lift(whose, "gone0@x.example", key).status_code == 404
     assert len(suppressed()) == 3

@@ -18,8 +18,8 @@ from gateway.models import webhooks as queries
 from gateway.states import Status
 from gateway.webhooks import deliveries
 from outgoing.models import Delivery
-from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_sandbox_keys, catch_tasks, status_of, sweep_and_catch_wake_ups
+from tests.programs import Post, Program
 
 DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
 TURNS = 2
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch) -> Webhook:
+def webhook(world: World, hook_server: Program, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     """A subscription; a sweep sends tasks for few rows of a backlog, and a drain has no time limit."""
     monkeypatch.setattr(queries, "_TURNS", TURNS)
     monkeypatch.setattr(deliveries, "_AT_ONCE", 3)
@@ -35,14 +35,14 @@ def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPat
     return world.listen("oversight.pending", url=hook_server.url)
 
 
-class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
+class FailsAfterTwo(list[Post]):
     """The events received by an endpoint that answers 500 from the third event on."""
 
-    def __init__(self, server: HookServer) -> None:
+    def __init__(self, server: Program) -> None:
         self.server = server
 
-    def append(self, got: tuple[dict[str, str], bytes]) -> None:
-        super().append(got)
+    def append(self, post: Post) -> None:
+        super().append(post)
         self.server.status = 200 if len(self) <= 2 else 500
 
 
@@ -85,21 +85,21 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     assert states() == {"delivered": 4, "due": 2}
 
 
-def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webhook, hook_server: HookServer):
+def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webhook, hook_server: Program):
     hook_server.status = 500
     assert [deliveries.drain(delivery_id=one) for one in make_backlog(webhook, 3)[:2]] == [None, None]
-    assert len(hook_server.got) == 2
+    assert len(hook_server.posts) == 2
     WebhookDelivery.objects.all().delete()
-    hook_server.status, hook_server.got = 200, FailsAfterTwo(hook_server)
+    hook_server.status, hook_server.posts = 200, FailsAfterTwo(hook_server)
     assert deliveries.drain(delivery_id=make_backlog(webhook, 4)[0]) is None
-    assert (states(), len(hook_server.got)) == ({"delivered": 2, "due": 2}, 3)
+    assert (states(), len(hook_server.posts)) == ({"delivered": 2, "due": 2}, 3)
 
 
-def test_draining_stops_if_another_worker_has_the_first_delivery(webhook: Webhook, hook_server: HookServer):
+def test_draining_stops_if_another_worker_has_the_first_delivery(webhook: Webhook, hook_server: Program):
     first, *_ = make_backlog(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
     assert deliveries.drain(delivery_id=first) is None
-    assert hook_server.got == []
+    assert hook_server.posts == []
 
 
 def test_two_backlogs_are_delivered_in_turns_after_one_sweep(

@@ -13,12 +13,12 @@ from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries as webhook_deliveries
 from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
-from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, sweep_and_catch_wake_ups, undone
+from tests.programs import Program
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: HookServer) -> Webhook:
+def webhook(world: World, hook_server: Program) -> Webhook:
     return world.listen("oversight.pending", url=hook_server.url)
 
 
@@ -54,7 +54,7 @@ def record_attempt(webhook: Webhook, seconds: float, error: str = "", *, lost: b
 
 
 @pytest.fixture
-def paused(world: World, webhook: Webhook, hook_server: HookServer) -> WebhookDelivery:
+def paused(world: World, webhook: Webhook, hook_server: Program) -> WebhookDelivery:
     """Pause the endpoint by a 410, make it accept events again, and return the delivery that got the 410."""
     hook_server.status = 410
     world.held()
@@ -68,7 +68,7 @@ def make_probe_due() -> None:
 
 
 def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
-    world: World, webhook: Webhook, hook_server: HookServer
+    world: World, webhook: Webhook, hook_server: Program
 ):
     hook_server.status = 500
     world.held()
@@ -83,21 +83,21 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
         record_attempt(webhook, 0.1)
         assert (webhook.failures, webhook.last_error) == (0, "")
     fail_for_good(world)
-    shown = world.call("GET", "/v1/webhooks", key="admin").json()["webhooks"][0]
+    shown = world.get("/v1/webhooks", key="admin")["webhooks"][0]
     assert (shown["is_active"], shown["last_error"]) == (False, "The answer was 500.")
     assert shown["paused_at"]
     assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, sweep_rows: Sweep
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: Program, sweep_rows: Sweep
 ):
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
         webhook_deliveries.deliver(delivery_id=delivery.pk)
-    assert (len(hook_server.got), sweep_rows(), paused.attempts) == (1, [], 1)
-    rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
+    assert (len(hook_server.posts), sweep_rows(), paused.attempts) == (1, [], 1)
+    rows = world.get("/v1/webhook-deliveries", key="admin")["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
     # It is probed with the oldest event.
@@ -113,7 +113,7 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
 
 
 def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
-    webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
+    webhook: Webhook, paused: WebhookDelivery, hook_server: Program
 ):
     hook_server.status = 500
     waits = []
@@ -137,7 +137,7 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
 
 @pytest.mark.slow
 def test_test_event_and_replay_resume_a_paused_endpoint(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: Program
 ):
     world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
     done = newest()
@@ -238,18 +238,16 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World,
     assert WebhookDelivery.objects.in_turn(2) == [(fresh, False), (backlog[0], True)]
 
 
-def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
-    world: World, webhook: Webhook, hook_server: HookServer
-):
+def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(world: World, webhook: Webhook, hook_server: Program):
     world.held()
     delivery = WebhookDelivery.objects.claim(newest().pk)
     assert delivery is not None
     hook_server.status = 410
-    moved = {"url": f"{hook_server.url}moved"}
+    moved = {"url": f"{hook_server.url}/moved"}
     world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
     assert not webhook_deliveries.attempt(delivery)
     webhook.refresh_from_db()
-    assert (len(hook_server.got), webhook.paused_at, newest().state) == (1, None, "due")
+    assert (len(hook_server.posts), webhook.paused_at, newest().state) == (1, None, "due")
 
 
 def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(world: World, webhook: Webhook):

@@ -15,8 +15,8 @@ from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries, events
-from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_key
+from tests.programs import Program
 
 # Forbidden targets in different spellings.
 NO_TARGETS = (
@@ -30,7 +30,7 @@ HOOK = {"url": "https://hooks.example.org/in", "events": ["oversight.pending"]}
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: HookServer) -> Webhook:
+def webhook(world: World, hook_server: Program) -> Webhook:
     return world.listen("oversight.pending", url=hook_server.url)
 
 
@@ -59,7 +59,7 @@ def deliver_all() -> None:
         deliveries.deliver(delivery_id=pk)
 
 
-def finished(world: World, hook_server: HookServer, status: int = 200) -> WebhookDelivery:
+def finished(world: World, hook_server: Program, status: int = 200) -> WebhookDelivery:
     """Make a finished delivery."""
     hook_server.status = status
     world.held()
@@ -108,47 +108,47 @@ def test_webhook_can_change_address_events_and_mailbox_and_resumes(world: World)
     assert AuditLogEntry.objects.filter(action="webhook.updated").count() == 2
 
 
-def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: HookServer, settings: Any):
+def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: Program, settings: Any):
     settings.OUTGOING_ALLOW = []
     world.listen("oversight.pending", url=hook_server.url.replace("http://127.0.0.1", "https://localhost"))
     world.held()
     deliver_all()
-    assert (newest().state, newest().attempts, hook_server.got) == ("failed", 1, [])
+    assert (newest().state, newest().attempts, hook_server.posts) == ("failed", 1, [])
     assert "OUTGOING_ALLOW" in newest().last_error
 
 
 def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook_fails(
-    world: World, webhook: Webhook, hook_server: HookServer
+    world: World, webhook: Webhook, hook_server: Program
 ):
     world.held()
     assert WebhookDelivery.objects.claim(newest().pk)
     deliver_all()
-    assert hook_server.got == []
+    assert hook_server.posts == []
     WebhookDelivery.objects.update(lease_until=Now() - timedelta(seconds=1))
     deliver_all()
-    assert len(hook_server.got) == 1
+    assert len(hook_server.posts) == 1
     world.held()
     Webhook.objects.filter(pk=webhook.pk).update(deleted_at=timezone.now())
     deliver_all()
-    assert (newest().state, len(hook_server.got)) == ("failed", 1)
+    assert (newest().state, len(hook_server.posts)) == ("failed", 1)
 
 
-def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_server: HookServer):
+def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_server: Program):
     assert admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"] == "pending"
     deliver_all()
-    body = json.loads(hook_server.got[0][1])
+    body = hook_server.posts[0].said
     assert (body["event"], "email_id" in body) == ("webhook.test", False)
 
 
-def signatures(world: World, hook_server: HookServer) -> tuple[str | None, str | None, bytes]:
+def signatures(world: World, hook_server: Program) -> tuple[str | None, str | None, bytes]:
     """Deliver an event; return both signatures and the body."""
     world.held()
     deliveries.deliver(delivery_id=newest().pk)
-    headers, body = hook_server.got[-1]
-    return headers.get("X-MultiMail-Signature"), headers.get("X-MultiMail-Signature-Next"), body
+    post = hook_server.posts[-1]
+    return post.headers.get("X-MultiMail-Signature"), post.headers.get("X-MultiMail-Signature-Next"), post.body
 
 
-def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webhook: Webhook, hook_server: HookServer):
+def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webhook: Webhook, hook_server: Program):
     for fields in ({"overlap_s": -1}, {"overlap_s": 8 * 86400}, {"secret": "short"}):
         assert rotate(world, webhook, **fields).status_code == 422, fields
     assert Webhook.objects.get().secret == "whsec_geheim"
@@ -178,7 +178,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
 
 
 def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
-    world: World, other: World, webhook: Webhook, hook_server: HookServer
+    world: World, other: World, webhook: Webhook, hook_server: Program
 ):
     delivery = finished(world, hook_server, status=500)
     assert delivery.state == "failed"
@@ -189,7 +189,7 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert (replayed["status"], replayed["attempts"], replayed["event_id"]) == ("pending", 0, delivery.event_id)
     assert replay(world, delivery).json()["code"] == "not_finished"
     deliveries.deliver(delivery_id=delivery.pk)
-    assert hook_server.got[0][1] == hook_server.got[1][1]
+    assert hook_server.posts[0].body == hook_server.posts[1].body
     assert newest().state == "delivered"
     assert [one["response_status"] for one in newest().history] == [500, 200]
     entry = AuditLogEntry.objects.get(action="webhook.replayed")
@@ -198,7 +198,7 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
-def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook_server: HookServer):
+def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook_server: Program):
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
@@ -212,7 +212,7 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook
 
 
 def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
-    world: World, hook_server: HookServer, sent_tasks: list[tuple[str, int]]
+    world: World, hook_server: Program, sent_tasks: list[tuple[str, int]]
 ):
     world.listen("message.sent", "message.delivered", url=hook_server.url)
     email = world.approved()
@@ -223,10 +223,10 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     assert sent_tasks == [("gateway.tasks.deliver_webhook", first.pk)]
     assert deliveries.deliver(delivery_id=second.pk) is None
     assert deliveries.deliver(delivery_id=first.pk) == second.pk
-    assert [headers["X-MultiMail-Event"] for headers, _ in hook_server.got] == ["message.sent"]
+    assert [post.headers["X-MultiMail-Event"] for post in hook_server.posts] == ["message.sent"]
 
 
-def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_server: HookServer):
+def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_server: Program):
     for url in (hook_server.url + "/unasked", hook_server.url):
         world.listen("oversight.pending", url=url)
     delivery = finished(world, hook_server, status=503)
@@ -244,7 +244,7 @@ def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_
 
 
 def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
-    world: World, webhook: Webhook, hook_server: HookServer
+    world: World, webhook: Webhook, hook_server: Program
 ):
     second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     add_key(world, "limited", ["admin"], mailbox_ids=[second.pk])

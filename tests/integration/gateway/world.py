@@ -52,6 +52,10 @@ class World:
         sent: dict[str, Any] = {} if json is None else {"data": json, "content_type": "application/json"}
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
+    def get(self, path: str, *, key: str = "agent", **headers: str) -> Any:
+        """Read something, and return the answer's JSON."""
+        return self.call("GET", path, key=key, **headers).json()
+
     def send(self, key: str = "agent", **fields: Any) -> Any:
         """Send a message with unique content."""
         body = {"to": ["dana@northwind.example"], "subject": f"Letter {next(_numbers)}", "markdown": "Hello", **fields}
@@ -175,6 +179,16 @@ def status_of(email: Email | str) -> str:
 def leave(email: Email | str) -> str:
     """Make one attempt at sending an email, as a worker does, and return how it went."""
     return outbox.send_due(email_id=getattr(email, "pk", email))
+
+
+def refusal_of(answer: Any) -> tuple[int, str]:
+    """The status and the code of an error."""
+    return answer.status_code, answer.json()["code"]
+
+
+def bad_field_of(answer: Any) -> tuple[int, str | None]:
+    """The status of an error, and which field it is about."""
+    return answer.status_code, answer.json().get("field")
 
 
 @contextmanager
