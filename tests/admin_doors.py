@@ -34,7 +34,9 @@ OWN_DOORS = {
     "unlink-discord": Door(
         "unlinks one's Discord account", "own", fields=lambda w: {"account": w.discord.pk}, needs="discord"
     ),
-    "link-discord": Door("links a Discord account", "own", writes=True, fields=nothing, needs="discord_link"),
+    "link-discord": Door(
+        "links a Discord account", "own", writes=True, sure=True, fields=nothing, needs="discord_link"
+    ),
     "factors": Door("lists one's own second factors", "own"),
     "factor-app": Door("adds an authenticator app", "own", sure=True),
     "factor-passkey": Door("adds a passkey", "own", sure=True),
@@ -207,6 +209,7 @@ ACCOUNT_DOORS = {
     ),
     "mailbox-settings": Door(
         *("changes MultiMail's settings of a mailbox", "mailbox", (A,)),
+        sure=True,
         fields=lambda w: {"display_name": "Other", "default_gate_timing": "gate_first", "simplify_html": "1"},
     ),
     "mailbox-mode": Door("makes the oversight mode stricter", "mailbox", (A,), fields=lambda w: {"mode": "read_only"}),
@@ -254,13 +257,13 @@ ACCOUNT_DOORS = {
     "add-webhook": Door("registers a webhook", "connection", (A,), sure=True, fields=nothing),
     "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
     "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
-    "test-webhook": Door("sends a test event to a webhook", "connection", (A,), fields=nothing),
+    "test-webhook": Door("sends a test event to a webhook", "connection", (A,), sure=True, fields=nothing),
     "rename-webhook": Door("names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}),
     "rotate-webhook": Door(
         "rotates the secret of a webhook", "connection", (A,), sure=True, fields=lambda w: {"overlap": "86400"}
     ),
     "delete-webhook": Door("ends a webhook", "connection", (A,), sure=True, fields=nothing),
-    "replay-delivery": Door("sends a webhook delivery again", "connection", (A,), fields=nothing),
+    "replay-delivery": Door("sends a webhook delivery again", "connection", (A,), sure=True, fields=nothing),
 }
 
 ALERT_DOORS = {

@@ -13,7 +13,7 @@ from django.utils import timezone
 from approvals import examination
 from approvals.intake import ingest
 from approvals.reconcile import closing
-from common.actors import worker
+from common.actors import Actor, worker
 from common.patterns import read_pattern
 from common.postgres import clock
 from mirror import store
@@ -35,6 +35,11 @@ def make_person(email: str, name: str, role: str = "", **scope: Any) -> Person:
     if role:
         Grant.objects.create(person=person, role=role, **scope)
     return person
+
+
+def actor_of(person: Person) -> Actor:
+    """Return the actor of a page's command, with the roles that the person has by now."""
+    return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
 def make_connection(slug: str = "main", **fields: Any) -> Connection:

@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection, transaction
 from django.test import override_settings
 
-from audit.models import Entry, Seal, SealedEntry
+from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing.batch import Batch
 from audit.sealing.preconditions import check_end, latest_seal, read_database_state
@@ -34,6 +34,11 @@ def append(number: int = 1, **says: Any) -> list[Entry]:
         with transaction.atomic():
             made.append(record("message.opened", actor=ACTOR, details={"reason": "tested"}, **says))
     return made
+
+
+def latest_details(action: str) -> dict[str, str]:
+    """Return the details of the latest entry of an action."""
+    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
 
 
 def seal_here(**of: Any) -> Seal:

@@ -36,6 +36,13 @@ def compact(page: str) -> str:
     return "".join([*pieces, _compacted(page[end:])])
 
 
+def text_of(answer: Any) -> str:
+    """Return the words of a page's main part."""
+    page = answer.content.decode()
+    main = page.partition("<main")[2].partition("</main>")[0] or page
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
+
+
 def _compacted(text: str) -> str:
     text = _TAG.sub(lambda tag: _one_tag(tag[0]), re.sub(r"[ \t\r\n]+", " ", text))
     text = _AROUND_BLOCK.sub(r"\1", text)

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.desk import Product
-from tests.signing import code_now
 
 pytestmark = pytest.mark.stack
 
@@ -104,28 +103,6 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
     page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
     expect(page).to_have_url(re.compile("/accounts/login/$"))
-
-
-@pytest.mark.slow
-def test_app_is_set_up_without_scripts_and_recovery_codes_are_shown_once(open_page, product, newcomer):
-    home = product.known["DASHBOARD_URL"]
-    page: Page = open_page(java_script_enabled=False)
-    sign_in(page, home, product, newcomer)
-    expect(page.get_by_text("Passkeys need a host name")).to_be_visible()
-    page.get_by_role("link", name="Set up an app").click()
-    secret = page.locator(".secret").inner_text().replace(" ", "")
-    page.get_by_label("Code").fill(code_now(secret))
-    page.get_by_role("button", name="Use this app").click()
-    page.get_by_role("button", name="Create recovery codes").click()
-    assert len(page.locator(".codes li").all_inner_texts()) == 10
-    code = page.locator(".codes li").first.inner_text()
-    page.get_by_role("link", name="I have saved them").click()
-    expect(page.get_by_text("10 of 10 left")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
-    sign_in(page, home, product, newcomer)
-    page.get_by_label("Code").fill(code.lower())
-    page.get_by_role("button", name="Continue").click()
-    expect(page.get_by_text("9 of 10 left")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -53,20 +53,3 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     # The link no longer works.
     guest.goto(link)
     expect(guest.get_by_role("heading", name="This link no longer works")).to_be_visible()
-
-
-def test_without_scripts_it_is_the_same(open_as, open_page, product):
-    page = open_as("ADMIN", java_script_enabled=False)
-    _, link = invite(page, product, "otto")
-    guest = open_page(java_script_enabled=False)
-    guest.goto(link)
-    guest.get_by_label("Your name").fill("Otto")
-    guest.get_by_label("Password", exact=True).fill(PASSWORD)
-    guest.watch.expected.append("422")
-    guest.get_by_label("Repeat the password").fill("another one altogether")
-    guest.get_by_role("button", name="Join").click()
-    expect(guest.get_by_text("The two passwords are not the same")).to_be_visible()
-    guest.get_by_label("Password", exact=True).fill(PASSWORD)
-    guest.get_by_label("Repeat the password").fill(PASSWORD)
-    guest.get_by_role("button", name="Join").click()
-    expect(guest.locator("#rail")).to_contain_text("Otto")

@@ -84,13 +84,6 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
     assert not Entry.objects.filter(action="connection.moved").exists()
 
 
-def test_moving_a_connection_needs_recent_authentication_and_an_admin(signed_in, admin, reviewer, account, moved_to):
-    later = move(signed_in(admin, minutes=11), account.connection, moved_to.url)
-    assert (later.status_code, later["Location"].startswith("/accounts/reauthenticate/")) == (302, True)
-    assert move(signed_in(reviewer), account.connection, moved_to.url).status_code == 403
-    assert moved_to.calls == []
-
-
 def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     signed_in, admin, reviewer, account, moved_to, upstream, monkeypatch
 ):

@@ -10,6 +10,7 @@ from connections.accounts.keys import check_all
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message
+from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -43,10 +44,6 @@ def problems_of(**fields):
     return {f"{slot}_key": check.problem for slot, check in checks.items() if check.problem}
 
 
-def sentences(answer):
-    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
-
-
 def to(name, connection, **more):
     return reverse(name, kwargs={"connection_id": connection.pk, **more})
 
@@ -64,11 +61,11 @@ def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each
         "oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"],
     }  # fmt: skip
     page = client.get(answer["Location"])
-    assert "admin read" in sentences(page)
+    assert "admin read" in text_of(page)
     assert [secret for secret in (*KEYS.values(), made.webhook_secret) if secret in page.content.decode()] == []
     assert made.webhook_id in page.content.decode()
     again = add(client, name="The same again")
-    assert (again.status_code, "connected already, as Acme support" in sentences(again)) == (422, True)
+    assert (again.status_code, "connected already, as Acme support" in text_of(again)) == (422, True)
     assert Connection.objects.count() == 1
 
 
@@ -102,14 +99,14 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     answer = add(client, oversight_key="mm_live_of_nobody", place="other", address=there.url)
     page = answer.content.decode()
     assert (answer.status_code, Connection.objects.count()) == (422, 0)
-    assert "does not accept this key" in sentences(answer)
+    assert "does not accept this key" in text_of(answer)
     assert re.search(r'id="oversight_key"[^>]*aria-invalid', page)
     assert re.search(r'value="other"[^>]*checked', page)
     assert there.url in page
     assert 'value="Acme support"' in page
     assert [key for key in ("mm_live_of_nobody", *KEYS.values()) if key in page] == []
     make_connection(name="Acme support")
-    assert "already" in sentences(add(client))
+    assert "already" in text_of(add(client))
     assert Connection.objects.count() == 1
 
 
@@ -136,7 +133,7 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signe
     found = make_connection(api_url=there.url)
     client, path = signed_in(admin), to("connection-key", found, slot="read")
     wrong = client.post(path, {"key": "mm_live_oversight_key"})
-    assert (wrong.status_code, "an oversight key" in sentences(wrong)) == (422, True)
+    assert (wrong.status_code, "an oversight key" in text_of(wrong)) == (422, True)
     assert "mm_live_oversight_key" not in wrong.content.decode()
     assert client.post(path, {"key": "mm_live_read_key"}).status_code == 302
     assert Connection.objects.get().read_key == "mm_live_read_key"
@@ -146,7 +143,7 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signe
     # A check names each key that is wrong.
     Connection.objects.update(oversight_key=KEYS["oversight_key"], read_key="mm_live_revoked_key")
     answer = client.post(to("check-connection", found))
-    assert (answer.status_code, "does not accept this key" in sentences(answer)) == (422, True)
+    assert (answer.status_code, "does not accept this key" in text_of(answer)) == (422, True)
     Connection.objects.update(read_key=KEYS["read_key"])
     assert client.post(to("check-connection", found)).status_code == 302
     assert Connection.objects.get().key_scopes == {"oversight": ["oversight"], "read": ["read"]}
@@ -163,7 +160,7 @@ def test_generated_secret_is_shown_once_and_its_webhook_can_be_registered_by_han
     assert answer["Cache-Control"] == "no-store"
     page = client.get(to("connection", connection))
     assert now.webhook_secret not in page.content.decode()
-    assert "By hand: make a webhook at MultiMail" in sentences(page)
+    assert "By hand: make a webhook at MultiMail" in text_of(page)
     assert client.post(to("end-old-secret", connection)).status_code == 302
     response = client.post(to("take-secret", connection), {"overlap": "none", "secret": "whsec_pasted_here"})
     assert (response.status_code, Connection.objects.get().webhook_secret) == (302, "whsec_pasted_here")
@@ -178,12 +175,12 @@ def test_removal_explains_itself_needs_the_name_and_leaves_the_history(signed_in
     there.hooks["hook1"] = {"id": "hook1", "url": "u", "secret": "s"}
     make_message(found, subject="Remember me")
     client, path = signed_in(admin), to("remove-connection", found)
-    assert "1 message leaves the queue" in sentences(client.get(path))
+    assert "1 message leaves the queue" in text_of(client.get(path))
     wrong = client.post(path, {"name": "gateway"})
-    assert (wrong.status_code, "Type the connection" in sentences(wrong)) == (422, True)
+    assert (wrong.status_code, "Type the connection" in text_of(wrong)) == (422, True)
     assert client.post(path, {"name": found.name}).status_code == 302
     assert there.hooks == {}
     assert client.get(to("connection", found)).status_code == 404
-    assert f"{found.name} History kept" in sentences(client.get(reverse("connections")))
+    assert f"{found.name} History kept" in text_of(client.get(reverse("connections")))
     assert "Remember me" in client.get(reverse("history")).content.decode()
     assert "Remember me" not in client.get(reverse("queue")).content.decode()

@@ -7,7 +7,7 @@ from django.test import Client
 
 from approvals.collaboration.claims import take
 from approvals.models import Claim
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from common.actors import Actor, Role, Scope
 from mirror.models import Mailbox
 from people.directory.deactivation import deactivate, reactivate
@@ -16,8 +16,9 @@ from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
 from people.roles.targets import GrantTarget
 from people.sign_in.sessions import access_changed
-from tests.factories import make_message, make_person
+from tests.factories import actor_of, make_message, make_person
 from tests.integration.deciding import at_once
+from tests.ledger import latest_details
 from tests.signing import sign_in
 
 pytestmark = pytest.mark.django_db
@@ -27,14 +28,6 @@ pytestmark = pytest.mark.django_db
 def otto(db):
     """A second admin of everything."""
     return make_person("otto@yourteam.example", "Otto", "admin")
-
-
-def actor(person):
-    return Person.objects.get(pk=person.pk).actor(surface="web")
-
-
-def latest_details(action):
-    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
 
 
 def session_of(person):
@@ -61,7 +54,7 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
     # Deactivating twice has no further effect.
     for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
         for _ in range(2):
-            act(actor=actor(admin), person_id=reviewer.pk)
+            act(actor=actor_of(admin), person_id=reviewer.pk)
         assert Entry.objects.filter(action=action).count() == 2
 
 
@@ -73,7 +66,7 @@ def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(adm
 
     access_changed.connect(listen)
     try:
-        deactivate(actor=actor(admin), person_id=reviewer.pk)
+        deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     finally:
         access_changed.disconnect(listen)
     assert set(heard) == {reviewer.pk}
@@ -82,8 +75,8 @@ def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(adm
 def test_claims_are_released_at_once_and_roles_and_history_remain(admin, reviewer, second_reviewer, connection):
     DiscordAccount.objects.create(person=reviewer, discord_id="1180000000000000427", name="ana")
     for person in (reviewer, second_reviewer):
-        take(message=make_message(connection).public_id, actor=actor(person))
-    deactivate(actor=actor(admin), person_id=reviewer.pk)
+        take(message=make_message(connection).public_id, actor=actor_of(person))
+    deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
     assert latest_details("claim.released")["explanation"] == "The claimer was deactivated."
     assert (reviewer.grants.count(), reviewer.discord_accounts.count()) == (1, 1)
@@ -92,19 +85,19 @@ def test_claims_are_released_at_once_and_roles_and_history_remain(admin, reviewe
 
 def test_links_made_by_and_for_a_deactivated_person_are_void(admin, otto):
     roles, week = [(Role.REVIEWER, GrantTarget())], timedelta(days=7)
-    invite(actor=actor(otto), email="a@x.example", name="", roles=roles, lasts=week)
-    invite(actor=actor(admin), email="b@x.example", name="", roles=roles, lasts=week)
-    make_password_link(actor=actor(admin), person_id=otto.pk)
-    deactivate(actor=actor(admin), person_id=otto.pk)
+    invite(actor=actor_of(otto), email="a@x.example", name="", roles=roles, lasts=week)
+    invite(actor=actor_of(admin), email="b@x.example", name="", roles=roles, lasts=week)
+    make_password_link(actor=actor_of(admin), person_id=otto.pk)
+    deactivate(actor=actor_of(admin), person_id=otto.pk)
     assert [one.email for one in Invitation.objects.good()] == ["b@x.example"]
 
 
 def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_deactivated(admin, otto):
     make_person("third@yourteam.example", "Thea", "admin")
     with pytest.raises(NotYours):
-        deactivate(actor=actor(admin), person_id=admin.pk)
-    as_it_was = actor(otto)
-    deactivate(actor=actor(admin), person_id=otto.pk)
+        deactivate(actor=actor_of(admin), person_id=admin.pk)
+    as_it_was = actor_of(otto)
+    deactivate(actor=actor_of(admin), person_id=otto.pk)
     with pytest.raises(NotYours):
         deactivate(actor=as_it_was, person_id=admin.pk)
     # The command line refuses it, too.
@@ -120,14 +113,14 @@ def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(signed_in, connecti
     nia = make_person("near@yourteam.example", "Nia", "reviewer", mailbox=mailbox)
     for beyond in (reviewer, admin):
         with pytest.raises(NotYours, match="that you do not manage"):
-            deactivate(actor=actor(kim), person_id=beyond.pk)
+            deactivate(actor=actor_of(kim), person_id=beyond.pk)
     assert signed_in(kim).post(f"/people/{nia.pk}/deactivate/").status_code == 302
     assert set(Person.objects.filter(is_active=False)) == {nia}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_who_deactivate_each_other_at_once_leave_one(admin, otto):
-    acts = ((actor(admin), otto), (actor(otto), admin))
+    acts = ((actor_of(admin), otto), (actor_of(otto), admin))
     found = at_once(*(lambda by=by, whom=whom: deactivate(actor=by, person_id=whom.pk) for by, whom in acts))
     assert Person.objects.admins_of_all().count() == 1
     assert sorted(isinstance(one, PeopleError) for one in found) == [False, True]

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 import pytest
 from django.db.models.functions import Now
 
-from audit.models import EntryDetail
 from people.accounts.discord import LASTS, MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import make_person, rolled_back
 from tests.integration.deciding import at_once
+from tests.ledger import latest_details
 
 pytestmark = pytest.mark.django_db
 
@@ -30,10 +30,6 @@ def token_in(path):
 
 def link(person, path):
     return link_account(actor=person.actor(surface="web"), token=token_in(path))
-
-
-def recorded(action):
-    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
 
 
 def text_of(answer):
@@ -54,13 +50,8 @@ def test_link_leads_through_sign_in_asks_and_its_button_links(client, signed_in,
     assert (answer.status_code, answer["Location"]) == (302, "/people/me/discord/")
     account = DiscordAccount.objects.get()
     assert (account.person, account.discord_id, account.name) == (reviewer, DISCORD, "ana.dev")
-    assert recorded("person.discord_linked")["discord_id"] == DISCORD
+    assert latest_details("person.discord_linked")["discord_id"] == DISCORD
     assert "ana.dev" in text_of(client.get("/people/me/discord/"))
-
-
-def test_person_who_signed_in_a_while_ago_confirms_first(signed_in, reviewer):
-    assert "/reauthenticate/" in signed_in(reviewer, minutes=11).post(offered())["Location"]
-    assert not DiscordAccount.objects.exists()
 
 
 def test_expired_link_says_what_to_do(signed_in, reviewer):
@@ -120,7 +111,7 @@ def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, r
     for account in (mine, theirs):
         assert client.post("/people/me/discord/unlink/", {"account": account.pk}).status_code == 302
     assert list(DiscordAccount.objects.all()) == [theirs]
-    assert recorded("person.discord_unlinked")["discord"] == "mine"
+    assert latest_details("person.discord_unlinked")["discord"] == "mine"
 
     path = f"/people/{second_reviewer.pk}/discord/remove/"
     kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)

@@ -7,7 +7,7 @@ from django.test import Client
 
 from approvals.collaboration.claims import take
 from approvals.models import Claim
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from common.actors import Role
 from mirror.models import Mailbox
 from people.directory.forms import RoleForm
@@ -15,8 +15,9 @@ from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
 from people.roles.grants import give_role, take_role
 from people.roles.targets import GrantTarget, all_targets, targets_to_give
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
+from tests.ledger import latest_details
 
 pytestmark = pytest.mark.django_db
 
@@ -32,21 +33,13 @@ def keeper(mailbox):
     return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
 
 
-def actor(person):
-    return Person.objects.get(pk=person.pk).actor(surface="web")
-
-
 def give(by, to, role=Role.REVIEWER, target=None):
-    return give_role(actor=actor(by), person_id=to.pk, role=role, target=target or GrantTarget())
+    return give_role(actor=actor_of(by), person_id=to.pk, role=role, target=target or GrantTarget())
 
 
 def take_from(by, person, grant=None):
     grant = grant or person.grants.get()
-    return take_role(actor=actor(by), person_id=person.pk, grant_id=grant.pk)
-
-
-def recorded():
-    return EntryDetail.objects.filter(entry__action="person.grants_changed").latest("entry").fields
+    return take_role(actor=actor_of(by), person_id=person.pk, grant_id=grant.pk)
 
 
 def session_of(person):
@@ -66,9 +59,10 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
     found = set(reviewer.grants.filter(role="auditor").values_list("connection", "mailbox"))
     assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
-    assert recorded()["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
-    assert recorded()["after"].endswith("auditor of support@yourteam.example")
-    assert recorded()["person"] == "Ana Ferreira"
+    fields = latest_details("person.grants_changed")
+    assert fields["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
+    assert fields["after"].endswith("auditor of support@yourteam.example")
+    assert fields["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
     assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
     # An existing role is no change, and an invalid role or scope is a form error.
@@ -77,7 +71,7 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for fields in (
         {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
     ):  # fmt: skip
-        assert not RoleForm(fields, targets=targets_to_give(actor(admin))).is_valid(), fields
+        assert not RoleForm(fields, targets=targets_to_give(actor_of(admin))).is_valid(), fields
     answer = client.post(path, {})
     assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (422, True)
     assert reviewer.grants.count() == 4
@@ -97,7 +91,8 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
     assert answer.status_code == 302
     queue = "/queue/?format=json"
     assert (theirs.get(queue).status_code, others.get(queue).status_code) == (302, 200)
-    assert (recorded()["before"], recorded()["after"]) == ("reviewer of everything", "no role")
+    fields = latest_details("person.grants_changed")
+    assert (fields["before"], fields["after"]) == ("reviewer of everything", "no role")
 
 
 @pytest.mark.slow
@@ -106,7 +101,7 @@ def test_claims_are_released_where_the_person_may_no_longer_decide(admin, review
     visible, lost = make_message(connection), make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
     for message in (visible, lost):
-        take(message=message.public_id, actor=actor(reviewer))
+        take(message=message.public_id, actor=actor_of(reviewer))
     take_from(admin, reviewer, reviewer.grants.get(connection=None))
     assert [claim.message for claim in Claim.objects.all()] == [visible]
 
@@ -170,7 +165,7 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(reviewer, auditor, s
         with pytest.raises(NotYours):
             take_from(person, second_reviewer)
     otto = make_person("otto@yourteam.example", "Otto", "admin")
-    as_it_was = actor(otto)
+    as_it_was = actor_of(otto)
     take_from(admin, otto)
     with pytest.raises(NotYours):
         give_role(actor=as_it_was, person_id=reviewer.pk, role=Role.ADMIN, target=GrantTarget())
@@ -179,7 +174,7 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(reviewer, auditor, s
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_revoking_each_other_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
-    pairs = [(actor(admin), otto, otto.grants.get()), (actor(otto), admin, admin.grants.get())]
+    pairs = [(actor_of(admin), otto, otto.grants.get()), (actor_of(otto), admin, admin.grants.get())]
     takes = [partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk) for by, whom, grant in pairs]
     ends = at_once(*takes)
     assert Person.objects.admins_of_all().count() == 1

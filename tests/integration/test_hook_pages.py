@@ -13,16 +13,12 @@ from gateway.models import Webhook, WebhookDelivery
 from gateway.webhooks.events import KNOWN
 from mirror.models import Connection, WebhookName
 from tests.factories import make_connection
+from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'id="secret"[^>]*>([^<]+)<')
 WANTED = {"name": "Billing", "url": URL, "events": ["oversight.pending", "message.sent"]}
-
-
-def text_of(answer):
-    page = answer.content.decode().partition("<main")[2].partition("</main>")[0]
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
 def recorded():

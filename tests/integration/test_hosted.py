@@ -4,18 +4,13 @@ What left is read from the stand-in's own ledger. The ordinary run has the stric
 """
 
 import pytest
-from django.db.models.functions import Now
 
-from alerts.models import Card
-from approvals.decisions.decide import undo_decision
-from approvals.decisions.expire import expire_due
 from approvals.models import Decision
 from approvals.reconcile import reads
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message
 from people.models import DiscordAccount
-from tests.alerting import work_to_the_end
 from tests.hosted.running import OVERSIGHT, READ, hosted
 from tests.integration.deciding import decide
 from tests.integration.hosted_desk import hosted_desk, text_of
@@ -114,16 +109,6 @@ def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_wo
             assert (kept, "the sender was not told" in page) == ("", True)
         else:
             assert kept.startswith("The amount is wrong. (Ana Ferreira via Countersign, reference ")
-
-
-@slow_tempers
-def test_undo_in_the_window_makes_no_call(desk, reviewer, signed_in):
-    message = desk.held()
-    decide(message, reviewer)
-    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
-    assert desk.host.calls(DECIDE) == []
-    assert desk.decided(message, reviewer).state == "applied"
-    assert desk.host.effects(message.upstream_id) == ["left"]
 
 
 @tempers
@@ -242,33 +227,6 @@ def test_key_that_may_only_look_any_more_decides_nothing_and_the_page_says_why(d
     decision = desk.decided(message, reviewer)
     assert (decision.state, desk.host.effects(message.upstream_id)) == ("refused", [])
     assert "This key lacks the scope oversight" in desk.page(signed_in(reviewer), message)
-
-
-@slow_tempers
-def test_message_past_its_expiry_is_rejected_by_the_desk_itself(desk, reviewer):
-    message = desk.held()
-    approval = decide(message, reviewer).decision
-    Message.objects.update(expires_at=Now())
-    assert desk.carried_out(approval).state == "refused"
-    expire_due()
-    rule = Decision.objects.latest("pk")
-    assert desk.carried_out(rule).state == "applied"
-    assert desk.host.effects(message.upstream_id) == ["rejected"]
-
-
-@slow_tempers
-def test_burst_of_held_mail_posts_one_card_each_and_a_later_event_posts_none(desk, client, reviewer, discord):
-    discord.destination(1, actions=("message.held", "message.delivered"))
-    desk.host.set(copies=2)
-    messages = [desk.held(subject=f"Letter {number}") for number in range(3)]
-    desk.take_in(client)
-    work_to_the_end()
-    assert len(discord.posts_in(1)) == 3
-    assert desk.decided(messages[0], reviewer).state == "applied"
-    desk.take_in(client)
-    desk.read()
-    work_to_the_end()
-    assert (len(discord.posts_in(1)), Card.objects.count()) == (3, 3)
 
 
 @slow_tempers

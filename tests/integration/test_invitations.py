@@ -26,6 +26,7 @@ from people.models import Grant, Invitation, Person
 from people.roles.targets import GrantTarget
 from tests.factories import make_person, rolled_back
 from tests.integration.deciding import at_once
+from tests.ledger import latest_details
 from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
@@ -74,10 +75,6 @@ def post(path, client=None, **fields):
     return (client or Client()).post(path, {"name": "Nora New", **TYPED, **fields})
 
 
-def recorded(action):
-    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
-
-
 def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(signed_in, admin, caplog):
     caplog.set_level(logging.DEBUG)
     made, path = post_invitation(signed_in(admin), roles=["reviewer", "auditor"])
@@ -94,8 +91,8 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(signed
         ("reviewer", None, None), ("auditor", None, None),
     }  # fmt: skip
     assert nora.check_password(PASSWORD)
-    assert recorded("person.invited")["roles"] == "reviewer of everything, auditor of everything"
-    assert recorded("person.joined").items() >= {"invited_by": "Ida Lindqvist", "email": NEW}.items()
+    assert latest_details("person.invited")["roles"] == "reviewer of everything, auditor of everything"
+    assert latest_details("person.joined").items() >= {"invited_by": "Ida Lindqvist", "email": NEW}.items()
     # A person who just joined is recently authenticated.
     Grant.objects.create(person=nora, role="admin")
     assert post_invitation(guest, email="third@yourteam.example")[0].status_code == 200
@@ -182,7 +179,7 @@ def test_account_of_the_address_accepts_by_signing_in_and_confirming(signed_in, 
     assert ben.grants.count() == 1
     assert own.post(path).status_code == 302
     assert {one.role for one in ben.grants.all()} == {"reviewer", "auditor"}
-    assert recorded("person.grants_changed")["after"] == "auditor of everything, reviewer of Gateway main"
+    assert latest_details("person.grants_changed")["after"] == "auditor of everything, reviewer of Gateway main"
     assert ben.check_password("correct horse battery")
     assert own.post(path).status_code == 404
 
@@ -233,7 +230,7 @@ def test_invitation_is_withdrawn_on_the_list_and_made_again(signed_in, admin):
     assert newest.grants == one.grants
     client.post(f"/people/invitations/{newest.pk}/withdraw/")
     assert not is_good(again)
-    assert recorded("person.invitation_withdrawn")["email"] == NEW
+    assert latest_details("person.invitation_withdrawn")["email"] == NEW
 
 
 def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, admin, reviewer):
@@ -248,7 +245,7 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, 
     assert reviewer.check_password(PASSWORD)
     assert (theirs.get("/queue/").status_code, guest.get("/queue/").status_code) == (302, 302)
     assert guest.get(path).status_code == 404
-    made, used = recorded("person.password_link_made"), recorded("person.password_changed")
+    made, used = latest_details("person.password_link_made"), latest_details("person.password_changed")
     assert (made["actor"], made["person"]) == ("Ida Lindqvist", "Ana Ferreira")
     assert (used["actor"], used["link_by"]) == ("Ana Ferreira", "Ida Lindqvist")
     # The second factor stays and is still required.
@@ -305,7 +302,7 @@ def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(tmp_pa
     eva = Person.objects.get(email="eva@example.com")
     assert (secret in output, eva.check_password(secret), eva.name) == (False, True, "eva")
     assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
-    assert recorded("person.joined")["invited_by"] == "an operator"
+    assert latest_details("person.joined")["invited_by"] == "an operator"
     with pytest.raises(CommandError, match="is already admin"):
         by_password(secret, monkeypatch)
 
@@ -322,19 +319,6 @@ def test_start_learns_whether_there_is_an_admin(settings, tmp_path):
         assert not note.exists()
 
 
-def test_first_admin_documents_each_of_its_arguments(capsys):
-    with pytest.raises(SystemExit):
-        call_command("first_admin", "--help")
-    output = " ".join(capsys.readouterr().out.split())
-    for words in (
-        "required without one",
-        "name that colleagues see",
-        "- reads standard input",
-        "works once, for 24 hours",
-    ):
-        assert words in output, words
-
-
 def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(admin):
     with pytest.raises(CommandError, match=r"Ida Lindqvist is already admin.*People.*changepassword ida@"):
         first_admin()
@@ -349,6 +333,6 @@ def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(
         assert post(f"/join/{links[2]}/")["Location"] == "/setup/"
         adam = Person.objects.get(email="adam@example.com")
         assert {one.role for one in adam.grants.all()} == {"admin", "reviewer"}
-        assert recorded("person.joined")["invited_by"] == "an operator"
+        assert latest_details("person.joined")["invited_by"] == "an operator"
     make_person("otto@yourteam.example", "Otto", "admin")
     assert not is_good(links[2])

@@ -1,7 +1,6 @@
 """The API key pages, on the real gateway: listing, creating a key shown once, limiting, owners, revoking."""
 
 import re
-from html import unescape
 from uuid import uuid4
 
 import pytest
@@ -14,15 +13,11 @@ from gateway.models import ApiKey, ApprovalRequest
 from mirror.models import Connection
 from policy.models import KeyOwner
 from tests.factories import make_connection
+from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
 WANTED = {"name": "Support bot", "scopes": ["read", "send"]}
-
-
-def text_of(answer):
-    page = answer.content.decode().partition("<main")[2].partition("</main>")[0]
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
 def recorded():

@@ -129,18 +129,6 @@ def test_unknown_person_is_refused_and_sees_whom_to_ask(client, configured, revi
     assert set(reasons) == {"provider: nobody of the desk"}
 
 
-def test_account_that_was_tied_before_stays_theirs_until_they_are_deactivated(client, configured, reviewer):
-    come_in(client, "ana-1")
-    client.post("/accounts/logout/")
-    Person.objects.update(email="ana.ferreira@yourteam.example")
-    assert come_in(client, "ana-1")["Location"] == "/queue/"
-    client.post("/accounts/logout/")
-    Person.objects.update(is_active=False)
-    answer = come_in(client, "ana-1")
-    assert (answer.status_code, "No active account here has that address" in answer.content.decode()) == (403, True)
-    assert not is_in(client)
-
-
 def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept(client, configured, reviewer):
     give_app(reviewer)
     for _ in range(2):

@@ -16,13 +16,9 @@ from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import NAMES, is_below
 from people.models import OrganisationSettings
 from policy.gate_minimum import bring_minimum, to_compare
-from tests.factories import make_connection, make_person
+from tests.factories import actor_of, make_connection, make_person
 
 pytestmark = pytest.mark.django_db
-
-
-def actor_of(person):
-    return person.actor(surface="web")
 
 
 def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection):

@@ -11,6 +11,7 @@ from people.invitations.links import invite
 from people.models import Grant
 from people.roles.targets import GrantTarget
 from tests.factories import make_connection, make_person
+from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,10 +25,6 @@ def mailbox(connection):
 def keeper(mailbox):
     """An admin of one mailbox."""
     return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
-
-
-def text_of(answer):
-    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", answer.content.decode()))
 
 
 def names_in(answer):

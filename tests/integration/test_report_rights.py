@@ -21,16 +21,12 @@ from mirror.models import Mailbox
 from people.directory.deactivation import deactivate, reactivate
 from people.models import Grant, GrantPeriod, Person
 from people.sign_in.factors import set_role_rule
-from tests.factories import make_connection, make_person
+from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 PATH = "/audit/reports/rights/"
-
-
-def actor(person):
-    return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
 def run(sql, *values):
@@ -229,8 +225,8 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in,
 def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admin, auditor, reviewer):
     Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
     with transaction.atomic():
-        record("person.factor_added", actor=actor(auditor), details={"factor": "passkey"})
-    set_role_rule(actor=actor(admin), role=Role.REVIEWER, needed=True)
+        record("person.factor_added", actor=actor_of(auditor), details={"factor": "passkey"})
+    set_role_rule(actor=actor_of(admin), role=Role.REVIEWER, needed=True)
     Grant.objects.create(person=auditor, role="reviewer")
     answer = signed_in(admin).get(PATH)
     assert "reviewers needed a second factor" in words(page_of(answer))
@@ -241,7 +237,7 @@ def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admi
     ]
     # Removed, and its details deleted by retention.
     with transaction.atomic():
-        record("person.factor_removed", actor=actor(admin), details={"factor": "passkey", "of": auditor.email})
+        record("person.factor_removed", actor=actor_of(admin), details={"factor": "passkey", "of": auditor.email})
     lacks = [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"]
     assert lacks == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
@@ -253,8 +249,8 @@ def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admi
 
 
 def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewer):
-    deactivate(actor=actor(admin), person_id=reviewer.pk)
-    reactivate(actor=actor(admin), person_id=reviewer.pk)
+    deactivate(actor=actor_of(admin), person_id=reviewer.pk)
+    reactivate(actor=actor_of(admin), person_id=reviewer.pk)
     page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
     assert [page.count(words) for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>")] == [1, 1, 1]
     assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404

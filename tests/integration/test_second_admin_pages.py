@@ -18,9 +18,8 @@ from mirror.models import Mailbox
 from people.models import Invitation, PendingChange, RoleRule
 from people.roles.grants import give_role
 from people.roles.targets import GrantTarget
-from people.second_admin.ending import accept
-from tests.factories import make_list, make_message, make_person
-from tests.integration.test_second_admin import actor_of, ask, patterns, switch_on
+from tests.factories import actor_of, make_person
+from tests.integration.test_second_admin import ask, switch_on
 
 pytestmark = pytest.mark.django_db
 
@@ -77,18 +76,6 @@ def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, secon
     assert made.invited_by_id == admin.pk
 
 
-def test_address_allowed_from_its_message_waits_too(signed_in, admin, second, mailbox):
-    make_list("x.example", mailbox=mailbox)
-    message = make_message(mailbox.connection, to_addresses=["ann@y.example"])
-    switch_on()
-    first = signed_in(admin)
-    asking = first.post(f"/queue/{message.public_id}/allow/", {"address": "ann@y.example"})
-    first.post("/changes/ask/", {"change": form_of(asking), "reason": "A new customer"})
-    assert patterns(mailbox) == ["x.example"]
-    assert accept(change_id=PendingChange.objects.get().pk, actor=actor_of(second)).change.state == "accepted"
-    assert patterns(mailbox) == ["ann@y.example", "x.example"]
-
-
 def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_level(admin, second):
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
     fields = {"url": "https://discord.com/api/webhooks/1/abc", "told_since": Now() - timedelta(days=1)}
@@ -108,10 +95,6 @@ def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_
         one.name: str(notice_card(f"change/{entry.pk}", entry, one, Markup())) for one in Destination.objects.all()
     }
     assert ("Otto" in shown["headers"], "Otto" in shown["minimal"]) == (True, False)
-
-
-def test_page_says_who_is_alone(signed_in, admin):
-    assert "You are the only admin of everything" in signed_in(admin).get("/changes/").content.decode()
 
 
 def test_second_factor_page_does_at_once_what_does_not_wait(signed_in, admin, second):

@@ -1,9 +1,5 @@
 """Rate limits of sign-in (line 40): shared by all processes, by address and account, without revealing accounts."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
@@ -12,7 +8,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from people.sign_in.adapters import AccountAdapter
-from tests.factories import make_person
 from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
@@ -135,38 +130,3 @@ def test_counters_are_in_postgresql_for_all_processes_and_outlive_many_addresses
     with database.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM cache WHERE cache_key LIKE '%%login_failed%%'")
         assert cursor.fetchone()[0] == 2
-
-
-ELSEWHERE = """
-import django
-from django.conf import settings
-from django.contrib.auth.hashers import MD5PasswordHasher
-settings.DATABASES["default"]["NAME"] = {name!r}
-settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-settings.STORAGES["staticfiles"] = {{"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-settings.ALLOWED_HOSTS.append("testserver")
-django.setup()
-from django.test import Client
-for number in range({times}):
-    answer = Client(REMOTE_ADDR=f"198.51.100.{{number}}").post(
-        "/accounts/login/", {{"login": "ana@yourteam.example", "password": "wrong"}}
-    )
-    print(answer.status_code)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_tries_in_two_processes_are_counted_together():
-    make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    here = [try_to(from_address(number)).status_code for number in range(3)]
-    script = ELSEWHERE.format(name=settings.DATABASES["default"]["NAME"], times=3)
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "dashboard.settings"}
-    process = subprocess.run(
-        [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True,
-        timeout=300, check=True,
-    )  # fmt: skip
-    elsewhere = [int(line) for line in process.stdout.split() if line.isdigit()]
-    assert 429 not in [*here, *elsewhere[:2]]
-    assert elsewhere[2] == 429
-    assert try_to(from_address(9)).status_code == 429
