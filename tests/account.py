@@ -75,8 +75,7 @@ def account(**scopes: list[str]) -> Iterator[Account]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else {}
+            body = json.loads(self.body() or b"{}")
             path, key = self.path.partition("?")[0], self.headers.get("Authorization", "").removeprefix("Bearer ")
             standin.calls.append((self.command, path))
             end = path.rpartition("/")[2]
@@ -87,11 +86,7 @@ def account(**scopes: list[str]) -> Iterator[Account]:
                 status, found = standin.refuses[end], {"error": "Not now."}
             if standin.breaks.get(end) == "after":
                 return
-            raw = json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(status, found)
 
         do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 

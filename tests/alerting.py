@@ -139,18 +139,12 @@ def discord() -> Iterator[Discord]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            webhook, status, headers, reply = standin.answer(self.command, self.path, body)
+            webhook, status, headers, reply = standin.answer(self.command, self.path, json.loads(self.body()))
             if standin.lost[webhook] and status == 200:
                 standin.lost[webhook] -= 1
                 self.close_connection = True
                 return
-            raw = json.dumps(reply).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(raw))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(status, reply, **headers)
 
         do_POST = do_PATCH = _answer  # noqa: N815
 

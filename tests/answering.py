@@ -71,16 +71,10 @@ def discord(app: str) -> Iterator[Discord]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, reply = standin.answer(
-                self.command, self.path, body, self.headers.get("Authorization", "")
-            )
-            raw = json.dumps(reply).encode()
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(raw)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            body = json.loads(self.body())
+            authorization = self.headers.get("Authorization", "")
+            status, headers, reply = standin.answer(self.command, self.path, body, authorization)
+            self.reply(status, reply, **headers)
 
         do_PATCH = do_PUT = do_POST = do_GET = _answer  # noqa: N815
 

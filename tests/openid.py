@@ -87,14 +87,8 @@ def issuing() -> Iterator[Issuer]:
 
     class Answers(Handler):
         def do_GET(self) -> None:  # noqa: N802
-            form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
-            found = issuer.answer(self.path, form)
-            body = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            found = issuer.answer(self.path, parse_qs(self.body().decode()))
+            self.reply(200, found)
 
         do_POST = do_GET  # noqa: N815
 

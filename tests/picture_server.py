@@ -89,11 +89,7 @@ def picture_server() -> Iterator[PictureServer]:
             status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
             server.meanwhile.get(self.path, lambda: None)()
             with contextlib.suppress(OSError):
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(status, body, **headers)
 
     with serving(Answers) as origin:
         server.url = origin

@@ -49,7 +49,7 @@ def program() -> Iterator[Program]:
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
             standin.posts.append(Post(self.path, CaseInsensitiveDict(self.headers), self.body()))
-            self.answer(standin.statuses.get(self.path, standin.status), standin.body, standin.headers)
+            self.reply(standin.statuses.get(self.path, standin.status), standin.body, **standin.headers)
 
     with serving(Answers) as origin:
         standin.url = origin

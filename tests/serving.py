@@ -1,8 +1,9 @@
 """Runs a small HTTP server in a thread, for the servers that are not ours and stand around the product in tests."""
 
 import contextlib
+import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,24 +11,27 @@ from django.conf import settings
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A handler that writes no line for each request."""
-
-    def log_message(self, *_: Any) -> None:
-        """Stay silent."""
+    """A handler that reads and answers whole bodies, and writes no line for each request."""
 
     def body(self) -> bytes:
-        """Return the body of the request."""
+        """Read the body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer with these headers, and with the length of the body."""
+    def reply(self, status: int, content: Any = b"", **headers: str) -> None:
+        """Answer with bytes as they are, or anything else as JSON."""
+        if not isinstance(content, bytes):
+            content = json.dumps(content).encode()
+            headers = {"Content-Type": "application/json", **headers}
         self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         # Whoever asked may have gone before the end.
         with contextlib.suppress(OSError):
-            self.wfile.write(body)
+            self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay silent."""
 
 
 @contextlib.contextmanager

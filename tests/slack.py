@@ -94,16 +94,12 @@ def slack() -> Iterator[Slack]:
 
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            call = Call(self.path, body, self.headers.get("Authorization", "").removeprefix("Bearer "))
+            call = Call(
+                self.path, json.loads(self.body()), self.headers.get("Authorization", "").removeprefix("Bearer ")
+            )
             standin.calls.append(call)
             status, headers, reply = standin.answer(call)
-            raw = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(raw))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(status, reply.encode() if isinstance(reply, str) else reply, **headers)
 
     with serving(Answers) as origin:
         standin.url = origin

@@ -60,9 +60,7 @@ def multimail() -> Iterator[MultiMail]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            asked = json.loads(self.rfile.read(length)) if length else None
-            standin.calls.append((self.command, self.path, asked))
+            standin.calls.append((self.command, self.path, json.loads(self.body() or b"null")))
             standin.keys.append(self.headers.get("Authorization", "").removeprefix("Bearer "))
             address = urlsplit(self.path)
             status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
@@ -74,12 +72,7 @@ def multimail() -> Iterator[MultiMail]:
             if address.query.partition("email_id=")[2] in standin.unknown:
                 status, body = 404, {"error": "There is no such message in this account."}
             standin.meanwhile.get(self.command, lambda: None)()
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**standin.headers, "Content-Length": str(len(raw))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(status, body, **standin.headers)
 
         do_GET = do_POST = do_PATCH = _answer  # noqa: N815
 

@@ -41,14 +41,11 @@ def discord(desk: Stack) -> Iterator[Any]:
 
     class Discord(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            raw = json.dumps(
-                {"id": str(1000 + len(posts))} if self.path.startswith(WEBHOOK) else {"code": 10015}
-            ).encode()
-            self.send_response(200 if self.path.startswith(WEBHOOK) else 404)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+            posts.append(json.loads(self.body()))
+            if self.path.startswith(WEBHOOK):
+                self.reply(200, {"id": str(1000 + len(posts))})
+            else:
+                self.reply(404, {"code": 10015})
 
         do_PATCH = do_POST  # noqa: N815
 

@@ -32,12 +32,10 @@ def between(gateway_url: str) -> Iterator[Between]:
 
     class Answers(Handler):
         def _pass_on(self) -> None:
-            body = self.body()
+            body = self.body() or None
             fault = proxy.faults.pop(0) if proxy.faults else ""
             if fault in _WAITS:
-                spoiled = {"Content-Type": "application/json", "Retry-After": _WAITS[fault]}
-                self.answer(429, b'{"error": "Too much.", "code": "-"}', spoiled)
-                return
+                return self.reply(429, {"error": "Too much.", "code": "-"}, **{"Retry-After": _WAITS[fault]})
             headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
             answer = requests.request(
                 self.command, gateway_url + self.path, data=body, headers=headers, timeout=60, allow_redirects=False
@@ -45,11 +43,11 @@ def between(gateway_url: str) -> Iterator[Between]:
             proxy.calls.append((self.command, self.path, answer.status_code))
             if fault == LOST:
                 self.close_connection = True
-                return
+                return None
             passed_on = {
                 name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers
             }
-            self.answer(answer.status_code, answer.content, passed_on)
+            return self.reply(answer.status_code, answer.content, **passed_on)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
 

@@ -117,18 +117,15 @@ def inngest() -> Iterator[Inngest]:
             posted = json.loads(self.body())
             if self.path.startswith("/fn/register"):
                 standin.functions = posted["functions"]
-                return self._answer({"ok": True, "modified": True})
+                return self.reply(200, {"ok": True, "modified": True})
             assert self.path.startswith("/e/"), self.path
             if standin.keys and self.path.removeprefix("/e/") not in standin.keys:
-                return self._answer({"error": "Event key not found", "status": 401}, 401)
+                return self.reply(401, {"error": "Event key not found", "status": 401})
             events = posted if isinstance(posted, list) else [posted]
             if not all(isinstance(event.get("name"), str) and isinstance(event.get("data"), dict) for event in events):
-                return self._answer({"error": "An event needs a name and data", "status": 400}, 400)
+                return self.reply(400, {"error": "An event needs a name and data", "status": 400})
             standin.take(events)
-            return self._answer({"ids": [uuid.uuid4().hex for _ in events], "status": 200})
-
-        def _answer(self, body: dict[str, Any], status: int = 200) -> None:
-            self.answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            return self.reply(200, {"ids": [uuid.uuid4().hex for _ in events], "status": 200})
 
     with serving(Answers) as origin:
         standin.url = origin

@@ -122,11 +122,9 @@ def hosted_desk(host: Hosted) -> Iterator[HostedDesk]:
 
     class Hook(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            desk.posted.append((self.path, body, {"X-MultiMail-Signature": self.headers["X-MultiMail-Signature"]}))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            signature = {"X-MultiMail-Signature": self.headers["X-MultiMail-Signature"]}
+            desk.posted.append((self.path, self.body(), signature))
+            self.reply(200)
 
     with serving(Hook) as origin, named(host.url):
         desk.origin = origin

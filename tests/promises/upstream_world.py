@@ -139,20 +139,12 @@ def serving_world() -> Iterator[World]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else {}
-            answer = world.answer(self.command, self.path, body)
+            answer = world.answer(self.command, self.path, json.loads(self.body() or b"{}"))
             if answer is None:
                 self.close_connection = True
                 reset(self.connection)
                 return
-            status, content = answer
-            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            for name, text in {"X-Countersign-Gateway": "1", "Content-Length": str(len(raw))}.items():
-                self.send_header(name, text)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(*answer, **{"X-Countersign-Gateway": "1"})
 
         do_GET = do_POST = _answer  # noqa: N815
 

@@ -31,10 +31,10 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
             mood = moods.pop() if moods else 202
             if mood == 202:
                 received.append((self.path, self.headers["Authorization"], body))
-            self.answer(mood, b'{"id": "x", "status": "queued"}')
+            self.reply(mood, b'{"id": "x", "status": "queued"}')
 
         def do_GET(self) -> None:  # noqa: N802
-            self.answer(200, b'{"emails": []}')
+            self.reply(200, b'{"emails": []}')
 
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
     writer = agent.Agent(read_environment(Demo(tmp_path).variables))
