@@ -1,7 +1,5 @@
 """The demo's Discord in Chromium: a command sends a message, buttons decide it, and the answer comes back."""
 
-import re
-
 import pytest
 import requests
 from playwright.sync_api import expect
@@ -61,30 +59,3 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
         }
 
     product.wait_for(lambda: decided() == {"inngest", "webhook"}, timeout=60, what="the programs' events")
-
-
-def test_stranger_who_presses_gets_a_link_alone_and_reject_asks_why_for_the_trace(open_page, product, ana):
-    upstream_id, subject = product.send()
-    product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
-    page = open_page()
-    page.goto(at(product, "approvals", "rico_alves"))
-    card_of(page, subject).get_by_role("button", name="Approve").click()
-    answer = page.locator("li.private").last
-    expect(answer).to_contain_text("is not linked to anyone at the desk")
-    expect(answer.get_by_role("link")).to_have_attribute("href", re.compile(product.known["DASHBOARD_URL"]))
-    assert ana.find(upstream_id)["decision"] is None
-
-    page.goto(at(product, "approvals", "ana.ferreira"))
-    expect(page.get_by_text("is not linked to anyone at the desk")).to_have_count(0)
-    card_of(page, subject).get_by_role("button", name="Reject").click()
-    page.get_by_label("Reason (sent to the agent)").fill("Wrong amount: 40, not 400.")
-    page.get_by_role("button", name="Submit").click()
-    expect(page.locator("li.private").last).to_contain_text("Rejected")
-    expect(card_of(page, subject)).to_contain_text("Ana Ferreira", timeout=PATIENCE)
-    row = product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=90, what="the rejected message")
-    entries = product.wait_for(
-        lambda: [one for one in ana.trace(row["id"]) if "Wrong amount: 40" in str(one)], timeout=90, what="the entry"
-    )
-    assert "ana.ferreira" in str(entries)
-    page.locator("li.private").last.get_by_role("button", name="Dismiss message").click()
-    expect(page.locator("li.private").filter(has_text="Rejected")).to_have_count(0)

@@ -121,7 +121,6 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
     assert ("Seal 2 in the database is another one" in page_text, verdict) == (True, "differs")
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])}))
     assert "Everything under this checkpoint is still there." in page
-    assert "none has covered this checkpoint yet" in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
     actor = reviewer.actor(surface="web")
@@ -165,7 +164,7 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
             transaction.set_rollback(True)
 
 
-def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_in, reviewer, sealed, settings):
+def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(reviewer, sealed, settings):
     altered = {**sealed[2].as_json(), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
     assert "Its signature does not match" in page_text
@@ -178,8 +177,6 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_
     page_text, verdict = compared(reviewer, saved(foreign))
     assert "which signed no seal here" in page_text
     assert verdict == "differs"
-    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(foreign)}))
-    assert "This is not the ledger of this checkpoint." in page
 
 
 def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monkeypatch):
