@@ -100,11 +100,10 @@ def _remove(made, *indexes):
         del made.entries[index], made.details[index]
 
 
-def _insert(made, index, number, *, is_listed=True):
+def _insert(made, index, number):
     entry = {**made.entries[index], "id": number}
     made.entries.insert(index + 1, entry)
-    if is_listed:
-        made.details.insert(index + 1, {**made.details[index], "id": number, "hash": entry_hash(entry)})
+    made.details.insert(index + 1, {**made.details[index], "id": number, "hash": entry_hash(entry)})
 
 
 def _swap(rows, index):
@@ -141,18 +140,12 @@ def _high(signature):
 
 
 NOT_SIGNED = "Seal 3 is not signed by its key"
-# What is said, and the lie of which it is said.
+# What is said, and the lie of which it is said; tests/faults/test_ledger_tampering.py has what a database can tell.
 LIES = [
-    ("Entry 8 was changed: its hash", lambda made: made.entries[7].update(actor_id="9")),
-    ("One of the entries 6 to 13 is not as it was sealed, or seal 2", lambda made: _change(made, 7, actor_id="9")),
     (NOT_SIGNED, lambda made: (_change(made, 7, actor_id="9"), _sign_again(made, 1))),
-    (NOT_SIGNED, lambda made: _edit_seal(made, 3, at=AT.format(9))),
     (NOT_SIGNED, lambda made: _edit_seal(made, 3, signature=_high(made.seals[2]["signature"]))),
-    ("Seal 2 is not signed by its key", lambda made: _edit_seal(made, 2, at=AT.format(9))),
     # Removed, put in, swapped.
-    ("Entry 8 was removed: its hash is still listed", lambda made: made.entries.pop(7)),
     ("Seal 2 covers 8 entries, and 7 are here (6 to 13): 1 removed", lambda made: _remove(made, 7)),
-    ("Entry 900 was put in later: details.jsonl", lambda made: _insert(made, 7, 900, is_listed=False)),
     ("Seal 2 covers 8 entries, and 9 are here (6 to 900): 1 put in later", lambda made: _insert(made, 7, 900)),
     (
         "Entry 900 was put in later: seal 3 ends after it",
@@ -173,15 +166,9 @@ LIES = [
         'The details of entry 8 do not fit: "actor" was changed',
         lambda made: _edit_details(made, salt=made.details[8]["salt"]),
     ),
-    ('The details of entry 8 do not fit: "yes"', lambda made: made.details[7]["fields"].update(yes="no")),
-    (
-        "The details of 1 entries are missing, and no entry tells of their removal: 8",
-        lambda made: _edit_details(made, salt=None, fields={}),
-    ),
     ("Entry 8 has details without a salt", lambda made: _edit_details(made, salt=None)),
     ("Entry 8 is as it was sealed, but", lambda made: _edit_details(made, hash="0" * 64)),
     # Seals and the manifest.
-    ("Seal 2 is missing: after seal 1 comes seal 3", lambda made: made.seals.pop(1)),
     ("Seal 2 comes after seal 2: it is there twice", lambda made: made.seals.insert(2, dict(made.seals[1]))),
     ("which no seal before it names: the key was swapped", lambda made: _sign_again(made, 1, OTHER_KEY)),
     ('manifest.json lies: "unsealed" is 0', lambda made: made.manifest.update(unsealed=0)),

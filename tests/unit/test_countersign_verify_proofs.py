@@ -150,7 +150,6 @@ ALTERED = [
         lambda proof: proof["batches"][0]["entries"][1]["fields"].update(actor=""),
     ),
     ("Entry 6 is about another message", lambda proof: proof.update(message=MESSAGE[:-1] + "2")),
-    ("The hashes are not those that seal 2", lambda proof: proof["batches"][0]["hashes"].pop()),
     ("The hashes are not those that seal 2", lambda proof: proof["batches"][0]["hashes"].reverse()),
     ("Seal 3 is not signed by its key", _in_seal(note="x")),
     ("Seal 2 does not come after seal 3", lambda proof: proof["batches"].reverse()),
@@ -158,15 +157,11 @@ ALTERED = [
     ("of which it says that it is not sealed yet", lambda proof: proof["not_sealed"].append(6)),
     ("The heading names an entry that is not in", lambda proof: proof["about"].update(entry=13)),
     ('The heading lies: "action" is message.rejected', lambda proof: proof["about"].update(action="message.rejected")),
-    ('The heading lies: "actor" is person 8', lambda proof: proof["about"].update(actor="person 8")),
-    ('The heading lies: "at" is 2026', lambda proof: proof["about"].update(at="2026")),
 ]
 # The corpus of test_countersign_verify_mutations.py has the rest.
 UNREADABLE = [
     _in_entry(1, index=0),
     _in_entry(1, salt=None),
-    _in_entry(1, fields=None),
-    _in_entry(1, entry="{}"),
     _in_seal(at="2026-13-21T02:04:33.000000+00:00"),
     lambda proof: proof.update(batches=[]),
 ]
