@@ -2,24 +2,21 @@
 
 import contextlib
 import socket
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from common.origins import is_public, origin_of
 from outgoing import guarded
 from outgoing.guarded import DeliveryError, request
+from tests.serving import Handler, serving
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+class Answers(Handler):
+    def do_POST(self):  # noqa: N802
+        self.body()
         if self.path == "/redirect":
-            self.send_response(302)
-            self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
-            self.end_headers()
+            self.reply(302, Location="http://169.254.169.254/latest/meta-data/")
         elif self.path in ("/drip-head", "/drip-body"):
             self.drip(b"HTTP/1.0 200 OK\r\nX-Long: " if self.path == "/drip-head" else b"HTTP/1.0 200 OK\r\n\r\n")
         elif self.path == "/huge":
@@ -31,9 +28,7 @@ class Handler(BaseHTTPRequestHandler):
             except OSError:
                 return
         else:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"fine")
+            self.reply(200, b"fine")
 
     def drip(self, beginning):
         """Send a byte every now and then, so that no time limit of a single read is reached."""
@@ -43,18 +38,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"x")
                 time.sleep(0.05)
 
-    def log_message(self, *args):
-        pass
-
 
 @pytest.fixture(scope="module")
 def server():
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+    with serving(Answers) as origin:
+        yield origin
 
 
 def post(url, **options):
