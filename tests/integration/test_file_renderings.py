@@ -237,15 +237,6 @@ def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
         store.page_picture(file, 2)
 
 
-def test_process_that_needs_more_memory_than_it_may_use_says_so(monkeypatch):
-    # A busy machine takes longer to use up its memory.
-    monkeypatch.setattr("mirror.attachments.parsed.PATIENCE", 300.0)
-    # Many small elements take many times their size, most of it for their attributes.
-    file = fetched(office_files.workbook(sheet='<c r=""/>' * 1_700_000))
-    with pytest.raises(Refused, match="too_much"):
-        store.read_rendering(file)
-
-
 def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
     picture, pdf = fetched(RETURN_LABEL), fetched(INVOICE_PDF)
     with monkeypatch.context() as away:
