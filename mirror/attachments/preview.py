@@ -87,8 +87,7 @@ class FilePreview:
     @property
     def total(self) -> int:
         """How many files are inside an archive, listed by name or not."""
-        listed: int = len(self.file.seen.get("members", ()))
-        return listed + int(self.file.seen.get("more", 0))
+        return len(self.file.seen.get("members", ())) + int(self.file.seen.get("more", 0))
 
     @property
     def has_pages(self) -> bool:
