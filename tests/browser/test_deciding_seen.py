@@ -127,50 +127,6 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
     assert desk.locator(f"#message[data-message='{second['id']}']").count() == 0
 
 
-def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, product, make, ana):
-    first, _ = make(2)
-    desk.watch.expected += ["ERR_FAILED"]
-    desk.goto(product.page(first))
-    wait_for_ahead(desk)
-    desk.route("**/verdict/", lambda route: route.abort())
-    desk.keyboard.press("b")
-    desk.keyboard.press("2")
-    desk.keyboard.type("Less of it")
-    desk.keyboard.press("Control+Enter")
-    expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
-    assert on_screen(desk) == first["id"]
-    expect(desk.locator("#send-back-reason")).to_have_value("Less of it")
-    expect(desk.locator("#message").get_by_label("Change the tone")).to_be_checked()
-    desk.unroute("**/verdict/")
-    decide_after_a_pause(desk, "Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Changes requested. Takes effect in")
-    assert ana.find(first["upstream_id"], tab="leaving")
-
-
-def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana):
-    lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
-    row = product.hold(ana, body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})
-    desk.goto(product.page(row))
-    desk.keyboard.press("a")
-    desk.wait_for_url("**/approve/")
-    expect(desk.get_by_role("heading", level=1, name="High risk")).to_be_visible()
-    expect(desk.locator(".people").get_by_text("dana@northwind.example")).to_be_visible()
-    # No single key decides here: it leads to the first finding.
-    desk.locator("#keys[data-ready]").wait_for(state="attached")
-    desk.keyboard.press("a")
-    desk.keyboard.press("a")
-    assert desk.url.endswith("/approve/")
-    expect(desk.locator(".read-it input").first).to_be_focused()
-    for _ in desk.locator(".read-it input").all():
-        desk.keyboard.press("Space")
-        desk.keyboard.press("Tab")
-    expect(desk.get_by_label("What is the recipient's domain?")).to_be_focused()
-    desk.keyboard.type("northwind.example")
-    desk.keyboard.press("Enter")
-    expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
-    assert ana.find(row["upstream_id"], tab="leaving")
-
-
 def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_page, signed_in, product, make):
     first, second, third = make(3)
     page = open_page(storage_state=signed_in, has_touch=True)

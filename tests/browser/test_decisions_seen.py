@@ -116,28 +116,3 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     desk.get_by_role("button", name="Send again").click()
     expect(desk.locator("#decide").get_by_text("Delivered")).to_be_visible()
     assert len(product.mails(subject)) == 1
-
-
-def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana):
-    row, _, subject = held(product, ana)
-    ida = "SELECT id FROM people_person WHERE email = %s"
-    mailbox = "SELECT id FROM mirror_mailbox WHERE upstream_id = %s"
-    product.sql(
-        f"INSERT INTO policy_killswitch (reason, mailbox_id, pulled_by_id) VALUES ('Wrong list', ({mailbox}), ({ida}))",
-        product.known["MAILBOX2_ID"],
-        product.known["ADMIN_EMAIL"],
-    )
-    try:
-        desk.goto(product.page(row))
-        desk.get_by_role("button", name="Approve and send").click()
-        expect(
-            desk.locator("#message").get_by_text("It waits until the kill switch, pulled by Ida Lindqvist")
-        ).to_be_visible()
-        product.sql("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
-        desk.get_by_role("button", name="Undo").click()
-        expect(
-            desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")
-        ).to_be_visible()
-        assert product.mails(subject) == []
-    finally:
-        product.sql("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")

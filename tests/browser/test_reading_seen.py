@@ -45,19 +45,6 @@ def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product,
     expect(source).to_be_visible()
 
 
-def test_text_first_is_chosen_in_the_sheet_and_remembered(desk, product, message):
-    desk.goto(product.page(message, "?view=text"))
-    desk.get_by_role("button", name="Always open messages as text").click()
-    expect(desk.get_by_role("button", name="Open messages rendered")).to_be_visible()
-    try:
-        desk.goto(product.page(message))
-        expect(desk.locator("#tab-text[aria-current=true]")).to_be_visible()
-        expect(desk.locator("#message iframe.face")).to_have_count(0)
-    finally:
-        desk.get_by_role("button", name="Open messages rendered").click()
-    expect(desk.locator("#message iframe.face")).to_be_visible()
-
-
 def test_no_tab_pushes_a_phone_sideways_also_with_scripts_off(open_page, signed_in, product, ana):
     body = f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})"
     row = product.hold(ana, "W" * 300, body=body, metadata={"run_id": "r" * 190, "reason": "q" * 300})

@@ -128,7 +128,6 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     show_row(message, subject="Your refund for order 4472", markdown="<script>alert(1)</script><img src=x>\u202e")
     page = read(desk, message, f"?since={shown}")
     assert "removed: 4471 </del>" in page
-    assert f'data-url="/queue/{message.public_id}/?since={shown}"' in page
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;" in page
     assert "RIGHT-TO-LEFT OVERRIDE" in page

@@ -91,7 +91,6 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(desk, signed_
     assert "date" not in names(reviewer, "risk=none")
     for found, queries in FOUND.items():
         assert {query: " ".join(names(reviewer, query)) for query in queries} == dict.fromkeys(queries, found)
-    assert re.findall(r'class="subject clip"><bdi>Subject (\w+)', page_of(desk, "q=mailbox:sales")) == ["fig"]
     twin = desk.get("/queue/?format=json&q=mailbox:sales").json()["messages"]
     assert [row["subject"] for row in twin] == ["Subject fig"]
     # Messages out of scope are not counted.
@@ -197,7 +196,6 @@ def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_
         assert members in row.gathered.query
         assert gathered(reviewer, f"group={group}") == shown
     assert gathered(reviewer, "group=thread&order=riskiest") == [("risky", 2), ("fig", 1)]
-    assert "2 in this thread" in page_of(desk, "group=thread")
 
 
 def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, second_reviewer, connection):
@@ -212,8 +210,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, sec
     assert names(reviewer, "tab=mine") == ["claimed", "put", "named"]
     assert names(reviewer) == ["claimed", "idle", "named", "other", "theirs"]
     page = page_of(desk)
-    assert page.count("Claimed by you") == 1
-    assert "Claimed by Ben Okafor" in page
+    assert (page.count("Claimed by you"), page.count("Claimed by Ben Okafor")) == (1, 1)
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
     # A message that one person snoozes stays for others, and returns at its time.

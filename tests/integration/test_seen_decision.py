@@ -33,10 +33,7 @@ def address(verdict, more=""):
 def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdict, auditor, admin):
     seen, revision = verdict.seen, verdict.revision
     assert (seen["revision"], seen["fingerprint"]) == (1, revision.fingerprint)
-    assert [one["sentence"] for one in seen["findings"]]
     assert {one["sentence"] for one in seen["findings"]} == {one["sentence"] for one in revision.findings}
-    assert seen["points"] == sum(one["points"] for one in seen["findings"])
-    assert seen["level"] in ("high", "notice")
     assert seen["ruling"] == ["One approval is needed, and you may give it."]
     assert seen["unread"] == ["the links"]
 

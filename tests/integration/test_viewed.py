@@ -56,7 +56,6 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     words = f"1 of 2 files, 1 of {total} findings"
     details = Entry.objects.select_related("detail").get(action="verdict.given").detail.fields["viewed"].splitlines()
     assert details[:2] == [words, "a"]
-    assert len(details) == 3
     reading = signed_in(auditor)
     shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").text
     assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
