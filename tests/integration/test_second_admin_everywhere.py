@@ -89,23 +89,23 @@ def is_of_apps(file):
 
 def called_by(work):
     """Do the work, and return its answer with the names of the commands that it called."""
-    waiting = {inspect.unwrap(one.run).__code__: one.name for one in COMMANDS.values()}
+    waiting = {name: inspect.unwrap(one.run).__code__ for name, one in COMMANDS.items()}
     called = set()
 
-    def note(frame, event, _):
+    def note(frame, *_):
+        """Note a call by its function's name: to compare the code of each call would take most of the time."""
         code = frame.f_code
-        if event != "call":
-            return
-        if code in waiting:
-            called.add(waiting[code])
-        elif code.co_name in NEVER_WAITS and is_of_apps(code.co_filename) and "view" not in code.co_filename:
-            called.add(code.co_name)
+        name = code.co_name
+        if name in waiting and code is waiting[name]:
+            called.add(name)
+        elif name in NEVER_WAITS and is_of_apps(code.co_filename) and "view" not in code.co_filename:
+            called.add(name)
 
-    sys.setprofile(note)
+    sys.settrace(note)
     try:
         return work(), called
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
 
 
 def switch_on():
