@@ -1,6 +1,5 @@
 """Every hostile mail of the corpus, rendered in Chromium: none loads, moves or requests anything."""
 
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,90 +7,71 @@ import pytest
 from dashboard.frame.middleware import _FRAME_POLICY
 from rendering.render import render_message
 from tests.corpus import all_mails
-from tests.serving import Handler, serving
 
 MAILS = {mail.name: mail for mail in all_mails()}
+ORIGIN = "http://corpus.example"
 # A control: this mail, unsanitised, loads from here.
-LOUD = '<img src="{origin}/seen"><link rel="stylesheet" href="{origin}/seen"><script src="{origin}/seen"></script>'
-
-
+LOUD = f'<img src="{ORIGIN}/seen"><link rel="stylesheet" href="{ORIGIN}/seen"><script src="{ORIGIN}/seen"></script>'
 # Number of mails on one page: a page for each would take minutes.
 FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
 PAGES = [NAMES[first : first + FRAMES_A_PAGE] for first in range(0, len(NAMES), FRAMES_A_PAGE)]
 
 
-class CorpusHandler(Handler):
-    """Serves each mail of the corpus: /safe/ as the desk does, /open/ without the policy, /raw/ as it was written."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self):  # noqa: N802 - as the standard library names it
-        self.asked.append(self.path)
-        kind, _, name = self.path[1:].partition("/")
-        if kind == "page":
-            frame = '<iframe {} src="/{}" width="900" height="700"></iframe>'
-            how, _, names = name.partition("/")
-            sandbox = "sandbox" if how == "safe" else ""
-            text = "<!doctype html>" + "".join(frame.format(sandbox, f"{how}/{one}") for one in names.split(","))
-        elif name == "loud":
-            text = LOUD.format(origin=f"http://{self.headers['Host']}")
-        elif name in MAILS:
-            text = render_message(MAILS[name].content).document
-        else:
-            self.send_error(404)
-            return
-        body = text.encode("utf-8", "replace")
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        if kind == "safe":
-            self.send_header("Content-Security-Policy", _FRAME_POLICY)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@pytest.fixture(scope="module")
-def origin():
-    with serving(CorpusHandler) as origin:
-        yield origin
+def answer(route):
+    """Answer with a mail as the desk does below /safe/, without its policy below /open/; the loud one as it is."""
+    kind, _, name = urlsplit(route.request.url).path[1:].partition("/")
+    if kind == "page":
+        how, _, names = name.partition("/")
+        sandbox = "sandbox" if how == "safe" else ""
+        frame = f'<iframe {sandbox} src="/{how}/{{}}" width="900" height="700"></iframe>'
+        text = "<!doctype html>" + "".join(map(frame.format, names.split(",")))
+    elif name == "loud":
+        text = LOUD
+    elif name in MAILS:
+        text = render_message(MAILS[name].content).document
+    else:
+        route.fulfill(status=404)
+        return
+    headers = {"Content-Security-Policy": _FRAME_POLICY} if kind == "safe" else {}
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    route.fulfill(body=text.encode("utf-8", "replace"), headers=headers)
 
 
 class Acts:
     """Everything that a mail must not do while it is shown."""
 
-    def __init__(self, page, origin):
+    def __init__(self, page):
         self.found = []
-        host = urlsplit(origin).netloc
-        page.on("request", lambda request: self._asked(request, host))
+        page.on("request", self._asked)
         page.on("dialog", lambda dialog: (self.found.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("popup", lambda popup: self.found.append(f"window {popup.url}"))
         page.on("download", lambda load: self.found.append(f"download {load.url}"))
         page.on("pageerror", lambda error: self.found.append(f"error {error}"))
         page.on("console", lambda line: self.found.append(line.text) if line.type == "error" else None)
 
-    def _asked(self, request, host):
-        parts = urlsplit(request.url)
-        ours = parts.netloc == host and parts.path.startswith(("/page/", "/safe/", "/open/", "/raw/", "/favicon"))
-        if parts.scheme != "data" and not ours:
+    def _asked(self, request):
+        ours = tuple(f"{ORIGIN}/{kind}" for kind in ("page/", "safe/", "open/", "raw/", "favicon"))
+        if not request.url.startswith(("data:", *ours)):
             self.found.append(f"request {request.url}")
 
 
 @pytest.fixture
-def watched(chromium, origin):
+def watched(chromium):
     """A plain page, not one of the desk, whose actions are recorded."""
     context = chromium.new_context(viewport={"width": 1000, "height": 800})
     page = context.new_page()
-    page.acts = Acts(page, origin)
+    page.route("**/*", answer)
+    page.acts = Acts(page)
     yield page
     context.close()
 
 
-def look_at(page, origin, kind, names):
+def look_at(page, kind, names):
     """Open these mails, and return their violations."""
     page.acts.found.clear()
-    page.goto(f"{origin}/page/{kind}/{','.join(names)}")
-    wanted = [f"{origin}/{kind}/{name}" for name in names]
+    page.goto(f"{ORIGIN}/page/{kind}/{','.join(names)}")
+    wanted = [f"{ORIGIN}/{kind}/{name}" for name in names]
     went = [frame.url for frame in page.frames[1:] if frame.url not in wanted]
     # Chromium's request for a favicon is answered with 404.
     found = [one for one in page.acts.found if "404" not in one]
@@ -100,20 +80,21 @@ def look_at(page, origin, kind, names):
 
 
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
-def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, origin, kind):
+def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, kind):
     # "open": without policy and sandbox, sanitised mail still loads nothing and runs nothing.
-    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, origin, kind, names))}
+    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, kind, names))}
     assert wrong == {}
     assert len(NAMES) >= 80
 
 
-def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, origin):
+def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched):
     # Chromium also reports requests that the policy blocks.
-    for kind, expect in (("raw", watched.expect_response), ("safe", watched.expect_request)):
-        CorpusHandler.asked.clear()
-        with expect(lambda it: urlsplit(it.url).path == "/seen"):
-            look_at(watched, origin, kind, ["loud"])
-        assert ("/seen" in CorpusHandler.asked) == (kind == "raw")
+    asked = []
+    watched.route("**/seen", lambda route: (asked.append(route.request.url), answer(route)))
+    for kind, expect in (("safe", watched.expect_request), ("raw", watched.expect_response)):
+        with expect(lambda it: it.url == f"{ORIGIN}/seen"):
+            assert f"request {ORIGIN}/seen" in look_at(watched, kind, ["loud"])
+        assert bool(asked) == (kind == "raw")
 
 
 SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
@@ -124,13 +105,13 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 })"""
 
 
-def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched, origin):
+def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
     shown = {name: render_message(mail.content).word_differences for name, mail in MAILS.items()}
     passages = {name: [one.passage for one in found if one.passage and one.mark] for name, found in shown.items()}
     names, wrong = [name for name in NAMES if any(one.mark for one in shown[name])], {}
     assert len(names) > 30
     for first in range(0, len(names), FRAMES_A_PAGE):
-        look_at(watched, origin, "safe", names[first : first + FRAMES_A_PAGE])
+        look_at(watched, "safe", names[first : first + FRAMES_A_PAGE])
         for frame in watched.frames[1:]:
             name = frame.url.rpartition("/")[2]
             boxes = frame.evaluate(SEEN)

@@ -65,7 +65,7 @@ def count(one: Judgement) -> Counter[str]:
     counts = Counter(["judged", *one.does, *(" ".join(miss.kind) for miss in one.misses)])
     counts["refused"] += one.is_refused
     counts["marked"] += one.is_marked
-    counts["marked for nothing"] += one.is_marked and one.is_whole and not one.does
+    counts["marked for nothing"] += one.is_marked and one.letter.is_whole and not one.does
     counts["misses"] += len(one.misses)
     return +counts
 

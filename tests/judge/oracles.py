@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import unescape
 from itertools import combinations, count, pairwise
@@ -105,28 +105,18 @@ class Miss:
         return (self.form, self.oracle)
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What the original does to its words, and what was missed."""
-
-    letter: Letter
-    does: frozenset[str] = frozenset()
-    is_marked: bool = False
-    is_refused: bool = False
-    is_whole: bool = False
-    simple: str = ""
-    misses: tuple[Miss, ...] = ()
-
-
 @dataclass
-class _Case:
-    """One letter while it is judged."""
+class Judgement:
+    """A letter, what it was simplified to, what the original does to its words, and what was missed."""
 
     letter: Letter
     simple: str = ""
     changes: tuple[Change, ...] = ()
     is_refused: bool = False
     is_marked: bool = False
+    does: frozenset[str] = frozenset()
+    misses: tuple[Miss, ...] = ()
+    # While it is judged: how both were drawn, and which words cannot be read, or perhaps not.
     base: Drawn | None = None
     form: Drawn | None = None
     unseen: list[str] = field(default_factory=list)
@@ -159,13 +149,13 @@ class Judge:
         self.is_careful = True
         for at, again in zip(missed, self._judge([found[at].letter for at in missed]), strict=True):
             kinds = {miss.kind for miss in again.misses}
-            misses = tuple(miss for miss in found[at].misses if miss.kind in kinds)
-            found[at] = replace(again, misses=misses)
+            again.misses = tuple(miss for miss in found[at].misses if miss.kind in kinds)
+            found[at] = again
         self.is_careful = False
         return found
 
     def _judge(self, letters: Iterable[Letter]) -> list[Judgement]:
-        cases = [_Case(one) for one in letters]
+        cases = [Judgement(one) for one in letters]
         for case in cases:
             try:
                 made = simplify(case.letter.html)
@@ -181,9 +171,11 @@ class Judge:
                 part = chosen[at : at + AT_ONCE]
                 self._look_at_originals(part, scheme)
                 self._look_at_forms(part, scheme)
-        return [Judgement(one.letter, is_refused=True) if one.is_refused else _judged(one) for one in cases]
+        for case in drawn:
+            _conclude(case)
+        return cases
 
-    def _look_at_originals(self, cases: Sequence[_Case], scheme: str) -> None:
+    def _look_at_originals(self, cases: Sequence[Judgement], scheme: str) -> None:
         jobs = [
             Job(one.letter.html, one.letter.width, ask_added=bool(_MAY_ADD.search(one.letter.html))) for one in cases
         ]
@@ -195,7 +187,7 @@ class Judge:
             case.unsure = _unsure(case.letter.html, case.base, turned)
         self._look_again(asked, scheme)
 
-    def _look_at_forms(self, cases: Sequence[_Case], scheme: str) -> None:
+    def _look_at_forms(self, cases: Sequence[Judgement], scheme: str) -> None:
         jobs = [Job(_page(one.simple), one.letter.width, ask_added=True) for one in cases]
         drawn = self.draw(jobs, scheme)
         # Of a table that is too wide for the window the rest is reached by scrolling.
@@ -210,9 +202,9 @@ class Judge:
         for case, one, turned in zip(cases, drawn, self.draw(again, scheme), strict=True):
             case.form, case.blurred = one, _blurred(one, turned)
 
-    def _look_again(self, cases: Sequence[_Case], scheme: str) -> None:
+    def _look_again(self, cases: Sequence[Judgement], scheme: str) -> None:
         """Look at single words, and at what is added, where the first look left it open."""
-        asked: list[tuple[_Case, str, Job]] = []
+        asked: list[tuple[Judgement, str, Job]] = []
         for case in cases:
             assert case.base is not None
             size = (case.letter.width, case.base.picture.height)
@@ -293,7 +285,7 @@ def _page(simple: str, width: int = 0) -> str:
     return f'{doctype}<body><div style="width:{width}px">{simple}</div>' if width else f"{doctype}<body>{simple}"
 
 
-def _is_beyond(text: str, case: _Case) -> bool:
+def _is_beyond(text: str, case: Judgement) -> bool:
     """Whether a word lies outside of the picture, and is reached by scrolling a little."""
     word = next((one for one in case.base.words if one.text == text), None) if case.base else None
     if word is None or word.rect is None or case.base is None:
@@ -402,22 +394,18 @@ def covered(words: Sequence[Word]) -> list[tuple[str, str]]:
     ]
 
 
-def _judged(case: _Case) -> Judgement:
+def _conclude(case: Judgement) -> None:
     does = _does(case) if case.base else {}
     wrong = _wrong(case) if case.form else {}
+    case.does = frozenset(name for name, words in does.items() if words)
     misses = [Miss("original", name, words) for name, words in does.items() if words and not case.is_marked]
     misses += [Miss("simple", name, words) for name, words in wrong.items() if words]
-    return Judgement(
-        case.letter,
-        does=frozenset(name for name, words in does.items() if words),
-        is_marked=case.is_marked,
-        is_whole=case.letter.is_whole,
-        simple=case.simple,
-        misses=tuple(misses),
-    )
+    case.misses = tuple(misses)
+    # The pictures of thousands would not fit into memory.
+    case.base = case.form = None
 
 
-def _does(case: _Case) -> dict[str, tuple[str, ...]]:
+def _does(case: Judgement) -> dict[str, tuple[str, ...]]:
     """Return what the original does to its words, and to which."""
     assert case.base is not None
     seen = [one for one in case.base.words if one.text not in case.unseen and one.rect and not one.framed]
@@ -429,7 +417,7 @@ def _does(case: _Case) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _wrong(case: _Case) -> dict[str, tuple[str, ...]]:
+def _wrong(case: Judgement) -> dict[str, tuple[str, ...]]:
     """Return what is wrong with the simple form."""
     assert case.form is not None
     drawn = [one for one in case.form.words if one.rect]
