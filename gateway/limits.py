@@ -86,7 +86,7 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
     """
     if sandbox or not (account.monthly_email_quota is not None or account.warms_up):
         return
-    account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+    account = Account.locked(account.pk)
     quota = account.monthly_email_quota
     month = start_of_month(now)
     if quota is not None and emails_sent_this_month(account, now=now) >= quota:

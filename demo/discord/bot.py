@@ -10,8 +10,8 @@ from common.demo_discord import CHANNELS, GUILD_ID
 from demo.discord.application import Application
 from demo.discord.channel import Channel
 from demo.discord.commands import Commands
-from demo.discord.gate import Gate, Outcome
-from demo.discord.messages import Refused, edited, new_content, read_json, read_payload, written
+from demo.discord.gate import Gate
+from demo.discord.messages import Outcome, Refused, act_on, new_content, read_json, read_payload, written
 from demo.web import Answer, Request, json_answer
 
 BOT_NAME = "Countersign"
@@ -77,18 +77,9 @@ class BotApi:
         found = self.channel.get(message_id or "")
         if found is None or found.content["channel_id"] != channel_id:
             raise Refused(404, 10008, "Unknown Message")
-        if request.method == "GET":
-            return json_answer(found.content), None
-        if found.content["author"]["id"] != app_id:
+        if request.method != "GET" and found.content["author"]["id"] != app_id:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
-        if request.method == "PATCH":
-            message = edited(found, read_payload(request))
-            self.channel.put(message)
-            return json_answer(message.content), message
-        if request.method == "DELETE":
-            self.channel.remove(message_id or "")
-            return Answer(204), None
-        raise Refused(405, 0, "405: Method Not Allowed")
+        return act_on(self.channel, found, request)
 
     def _commands(self, request: Request, app_id: str, guild_id: str | None) -> Answer:
         if request.authorization != f"Bot {self.application.bot_token}":

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from demo.discord.channel import Message
-from demo.discord.messages import Refused
+from demo.discord.messages import Outcome, Refused
 from demo.discord.rates import RateLimiter, refusal_headers
 from demo.discord.script import Script
 from demo.web import Answer, json_answer
-
-Outcome = tuple[Answer, Message | None]
 
 
 @dataclass(slots=True)

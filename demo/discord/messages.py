@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from demo.discord.channel import Message, hash_token
+from demo.discord.channel import Channel, Message, hash_token
 from demo.discord.limits import find_errors, is_empty
-from demo.web import Request, json_answer
+from demo.web import Answer, Request, json_answer
 
 Components = Callable[[Any], list[Any]]
+# The answer, and the message as it is afterwards.
+Outcome = tuple[Answer, Message | None]
 _CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 _EVERYONE = re.compile(r"@(everyone|here)\b")
 _PERSON = re.compile(r"<@!?(\d+)>")
@@ -61,6 +63,21 @@ def edited(old: Message, payload: dict[str, Any], components: Components = list)
     content = {**old.content, **_shown(payload, components), "edited_timestamp": _now()}
     _refuse_empty(content)
     return Message(content, old.token_hash, old.edits + 1, max(old.pings, _pings(content, payload)))
+
+
+def act_on(channel: Channel, message: Message, request: Request, components: Components = list) -> Outcome:
+    """Read, edit or delete a message for its author. Raises Refused."""
+    match request.method:
+        case "GET":
+            return json_answer(message.content), None
+        case "PATCH":
+            message = edited(message, read_payload(request), components)
+            channel.put(message)
+            return json_answer(message.content), message
+        case "DELETE":
+            channel.remove(message.content["id"])
+            return Answer(204), None
+    raise Refused(405, 0, "405: Method Not Allowed")
 
 
 def _pings(content: dict[str, Any], payload: dict[str, Any]) -> int:

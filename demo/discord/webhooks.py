@@ -9,9 +9,9 @@ from typing import Any
 
 from common.demo_discord import GUILD_ID
 from demo.discord.channel import Channel, channel_with_id
-from demo.discord.gate import Gate, Outcome
+from demo.discord.gate import Gate
 from demo.discord.limits import LINK, ROW
-from demo.discord.messages import Refused, edited, new_content, read_payload, written
+from demo.discord.messages import Outcome, Refused, act_on, new_content, read_payload, written
 from demo.web import Answer, Request, json_answer
 
 WEBHOOK_NAME = "Countersign"
@@ -39,22 +39,12 @@ class WebhookApi:
             raise Refused(404, 10015, "Unknown Webhook")
         if not self.channel.has_token(webhook_id, token):
             raise Refused(401, 50027, "Invalid Webhook Token")
-        method = request.method
-        if method not in (("POST", "GET", "DELETE") if message_id is None else ("GET", "PATCH", "DELETE")):
-            raise Refused(405, 0, "405: Method Not Allowed")
         if message_id is None:
             return self._on_webhook(request, webhook_id, token)
         message = self.channel.find(webhook_id, token, message_id)
         if message is None:
             raise Refused(404, 10008, "Unknown Message")
-        if method == "DELETE":
-            self.channel.remove(message_id)
-            return Answer(204), None
-        if method == "GET":
-            return json_answer(message.content), None
-        message = edited(message, read_payload(request), _components(request))
-        self.channel.put(message)
-        return json_answer(message.content), message
+        return act_on(self.channel, message, request, _components(request))
 
     def _on_webhook(self, request: Request, webhook_id: str, token: str) -> Outcome:
         # A webhook that is named like a channel posts there, all others where approvals are.
@@ -75,6 +65,8 @@ class WebhookApi:
                 "url": f"https://discord.com/api/webhooks/{webhook_id}/{token}",
             }
             return json_answer(webhook), None
+        if request.method != "POST":
+            raise Refused(405, 0, "405: Method Not Allowed")
         payload = read_payload(request)
         author = {"id": webhook_id, "username": str(payload.get("username") or WEBHOOK_NAME)}
         content = new_content(self.channel.snowflake(), channel_id, author, payload, _components(request))

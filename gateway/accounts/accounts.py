@@ -18,7 +18,7 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
     if hold_all is not None and key.sandbox:
         raise Forbidden("A sandbox key cannot hold or release live mail.", code="sandbox_key")
     with transaction.atomic():
-        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        account = Account.locked(key.account_id)
         commercial = Mailbox.objects.filter(account=account, commercial=True, is_active=True)
         if not changes.get("physical_address", "kept").strip() and commercial.exists():
             raise Invalid(

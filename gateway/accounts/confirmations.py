@@ -80,7 +80,7 @@ def confirmed(
 def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationRequired:
     now = timezone.now()
     with transaction.atomic():
-        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        account = Account.locked(key.account_id)
         mine = ApprovalRequest.objects.filter(account=account)
         request = mine.waiting().filter(action=action, digest=digest).first()
         if request is None:

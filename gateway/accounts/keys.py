@@ -116,7 +116,7 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
 
 def _locked(key: ApiKey) -> ApiKey:
     # The account is locked, so that the count of admins stays right until the change is stored.
-    Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+    Account.locked(key.account_id)
     return ApiKey.objects.get(pk=key.pk)
 
 

@@ -33,7 +33,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
     check_unlimited(key)
     with transaction.atomic():
         # Locked, so that the count stays right until the mailbox is stored.
-        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        account = Account.locked(key.account_id)
         address = _address(account, wanted)
         living = Mailbox.objects.filter(account=account, is_active=True)
         if account.max_mailboxes is not None and living.count() >= account.max_mailboxes:
@@ -76,11 +76,11 @@ def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes:
                 code="copy_not_allowed",
             )
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        mailbox = Mailbox.locked(mailbox.pk)
         _check_settings(mailbox.account, changes)
         if changes.get("commercial", mailbox.commercial):
             # Locked, so that the postal address is not taken away meanwhile.
-            account = Account.objects.select_for_update(no_key=True).get(pk=mailbox.account_id)
+            account = Account.locked(mailbox.account_id)
             _check_commercial(account, {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes})
         if mode is not None and mode != mailbox.oversight_mode:
             if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
@@ -163,7 +163,7 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
     a fourth request within an hour.
     """
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        mailbox = Mailbox.locked(mailbox.pk)
         if target == mailbox.oversight_mode:
             raise BadRequest(f"target_mode: the mailbox is {target} already.", code="same_mode", field="target_mode")
         if stricter(target, Mode(mailbox.oversight_mode)) is target:
@@ -201,7 +201,7 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
     """
     with transaction.atomic():
         # In the order of request_upgrade: the mailbox first.
-        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        mailbox = Mailbox.locked(mailbox.pk)
         request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
         is_right = request is not None and request.matches(code)
         if request is not None and is_right:

@@ -86,7 +86,7 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
     """Remove a domain. Raises Conflict while mailboxes live under it."""
     with transaction.atomic():
         # The same lock as for a new mailbox, so that none is made meanwhile.
-        Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        Account.locked(key.account_id)
         living = Mailbox.objects.visible_to(key).filter(address__endswith=f"@{domain.domain}").first()
         if living is not None:
             raise Conflict(

@@ -31,6 +31,11 @@ class UlidModel(models.Model):
     class Meta:
         abstract = True
 
+    @classmethod
+    def locked(cls, pk: str) -> Self:
+        """Return the row with this id, locked until the transaction ends; rows may still refer to it."""
+        return cls._default_manager.select_for_update(no_key=True).get(pk=pk)
+
     def save_fields(self, **fields: Any) -> None:
         """Set these fields and save them alone."""
         for name, value in fields.items():

@@ -59,10 +59,6 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         waiting = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=Delivery.State.DUE)
         return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
 
-    def locked(self, pk: str) -> Webhook:
-        """The row, locked against other workers that judge or claim for this endpoint."""
-        return self.select_for_update(no_key=True).get(pk=pk)
-
     def after_overlap(self) -> Self:
         """Those whose previous secret counts no more."""
         return self.filter(previous_until__lte=Now())
@@ -132,7 +128,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         with transaction.atomic():
             waiting = self.filter(webhook_id=webhook_id, state=Delivery.State.DUE).filter(self._its_turn())
             # Choosing and claiming are one step: claims of a subscription are serialized by its lock.
-            Webhook.objects.locked(webhook_id)
+            Webhook.locked(webhook_id)
             pk = waiting.order_by("pk").values_list("pk", flat=True).first()
             claimed = pk is not None and waiting.filter(pk=pk).take()
             return self.select_related("webhook").get(pk=pk) if claimed else None

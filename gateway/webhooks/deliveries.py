@@ -83,7 +83,7 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     finished = False
     # The subscription is locked first, as in a claim: another order could deadlock.
     with transaction.atomic():
-        webhook = Webhook.objects.locked(delivery.webhook_id)
+        webhook = Webhook.locked(delivery.webhook_id)
         if not error:
             finished = delivery.delivered(status=status or 0)
         elif probing:

@@ -60,7 +60,7 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
     if not changes:
         return webhook
     with transaction.atomic():
-        webhook = Webhook.objects.locked(webhook.pk)
+        webhook = Webhook.locked(webhook.pk)
         moved = changes.get("url", webhook.url) != webhook.url
         webhook.save_fields(**changes)
         if moved:
@@ -87,7 +87,7 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
     """Give a subscription another secret, which signs when the overlap is over (`signatures`)."""
     with transaction.atomic():
         now = timezone.now()
-        webhook = Webhook.objects.locked(webhook.pk)
+        webhook = Webhook.locked(webhook.pk)
         overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
         # Rotated again before the overlap was over: receivers are sure to know only the oldest secret.
         known = webhook.previous_secret if overlapping else webhook.secret
@@ -170,7 +170,7 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
     """Make a finished delivery due again; how it had ended stays in the audit log. Raises Conflict."""
     finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
     with transaction.atomic():
-        webhook = Webhook.objects.locked(delivery.webhook_id)
+        webhook = Webhook.locked(delivery.webhook_id)
         if webhook.deleted_at is not None:
             raise Conflict("Its subscription was deleted; create a new one.", code="webhook_deleted")
         again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)

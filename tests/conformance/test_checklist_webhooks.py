@@ -80,21 +80,6 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     assert pending.get("decision") is None
 
 
-@pytest.mark.slow
-def test_variant_a_gets_an_array_variant_d_code_and_diagnostic_and_none_the_text(tenant):
-    hook = tenant.subscribe("message.received", "bounce")
-    received = tenant.receive(body="Geheimwort")
-    bring_about(tenant, "message.bounced", markdown="Geheimwort")
-    events = tenant.wait_for_events(hook, 2)
-    assert [event.said["event"] for event in events if b"Geheimwort" in event.body] == []
-    announced, bounced = (event.said for event in events)
-    assert (announced["id"], announced["data"]["to_addresses"]) == (received["id"], [tenant.address])
-    assert tenant.get("/read_email", id=received["id"])["subject"] == announced["subject"]
-    assert bounced["event_type"] == "bounce"
-    assert "550" in str(bounced["bounce_code"])
-    assert "no such user" in bounced["diagnostic"]
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in SPELLINGS]
 )

@@ -16,7 +16,7 @@ from gateway.inbound.smtp_server import Listener
 
 @dataclass
 class MailServer:
-    """Takes mail by its mood: ok, busy, sign in, hang up, stall early; with the message: drop, stall, refuse, defer."""
+    """Takes mail by its mood: ok, busy, sign in, hang up; with the message: drop, stall, refuse, defer."""
 
     mood: str = "ok"
     refuse: dict[str, str] = field(default_factory=dict)
@@ -46,8 +46,6 @@ class MailServer:
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
         self.mails += 1
-        if self.mood == "stall early":
-            await asyncio.sleep(3600)
         if self.mood == "busy":
             return "451 come back later"
         if self.mood == "sign in":

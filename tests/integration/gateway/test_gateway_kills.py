@@ -161,16 +161,3 @@ def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(world:
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, mail_server.seen) == (Status.SENT, True, 1)
     assert "message.sent" not in events_of(email.pk)
-
-
-@pytest.mark.slow
-def test_worker_killed_before_the_message_is_repeated_once(world: World, mail_server: MailServer):
-    mail_server.mood = "stall early"
-    email = world.approved()
-    with worker_for(email, mail_server):
-        wait_for(lambda: mail_server.mails, 120, "the worker at the mail server")
-    mail_server.mood = "ok"
-    assert outbox.settle_lost() == 0
-    end_lease(email)
-    assert leave(email) == "sent"
-    assert (len(mail_server.taken), events_of(email.pk)[-1]) == (1, "message.sent")
