@@ -38,9 +38,8 @@ def compact(page: str) -> str:
 
 def text_of(answer: Any) -> str:
     """Return the words of a page's main part."""
-    page = answer.content.decode()
-    main = page.partition("<main")[2].partition("</main>")[0] or page
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
+    page = answer.text
+    return words_of(page.partition("<main")[2].partition("</main>")[0] or page)
 
 
 def _compacted(text: str) -> str:

@@ -68,10 +68,3 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
     expect(desk.get_by_text("The deadline is extended.")).to_be_visible()
     expect(desk.locator("#message-bar")).not_to_contain_text("Late by")
     expect(desk.locator("#story")).to_contain_text("extended the deadline")
-
-    desk.goto(f"{home}/people/me/")
-    desk.get_by_label("From").fill("2030-01-05")
-    desk.get_by_label("To", exact=True).fill("2030-01-01")
-    desk.watch.expected.append("422")
-    desk.locator(".away").get_by_role("button", name="Save").click()
-    expect(desk.locator("#away-wrong")).to_contain_text("The last day is before the first one.")

@@ -21,6 +21,7 @@ from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
+from people.accounts.forms import AwayForm
 from people.models import Person
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import deadlines_of, steps_of
@@ -283,6 +284,11 @@ def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(message, r
     by_rule = live.filter(outcome="reject", rule="expiry").exists()
     assert live.count() <= 1
     assert not (by_rule and message.review.extended_to)
+
+
+def test_last_day_out_of_office_is_not_before_the_first():
+    form = AwayForm({"away_first": "2030-01-05", "away_last": "2030-01-01"})
+    assert form.errors["away_last"] == ["The last day is before the first one."]
 
 
 def test_step_times_are_right_over_daylight_saving():

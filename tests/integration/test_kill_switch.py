@@ -11,14 +11,13 @@ from django.db.models.functions import Now
 from approvals.decisions import execute
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
-from approvals.decisions.ruling import rulings
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from policy import kill_switch
 from policy.models import KillSwitch
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.factories import make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out, decide, in_thread, make_due, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
@@ -94,14 +93,6 @@ def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
         pull(reviewer, mailbox=mailbox)
         assert Decision.objects.due().count() == 0
     assert carry_out(message, reviewer) == "applied"
-
-
-def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, reviewer):
-    pull(reviewer)
-    ruling = rulings([message], reviewer.actor(surface="web"), now=NOW)[message.pk]
-    assert (ruling.may_approve, ruling.may_reject) == (True, True)
-    assert "nothing is sent until the kill switch is released" in ruling.reasons[0]
-    assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]
 
 
 def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(reviewer, second_reviewer, auditor, admin):

@@ -1,7 +1,5 @@
 """Own words: who may set them, what the page previews, the ledger, and that held messages are judged again."""
 
-import re
-
 import pytest
 from django.db import connection as database
 from django.db import transaction
@@ -17,6 +15,7 @@ from mirror.models import Mailbox, Message
 from risk.phrases import read_phrase
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -49,10 +48,6 @@ def risk_of(message):
     return Review.objects.values_list("risk", "risk_level").get(pk=message.pk)
 
 
-def plain(answer):
-    return " ".join(re.sub(r"<[^>]+>", "", answer.content.decode()).split())
-
-
 def lately(*messages):
     Message.objects.filter(pk__in=[one.pk for one in messages]).update(held_at=Now(), changed_at=Now())
 
@@ -68,7 +63,7 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(con
     assert (risk_of(before), risk_of(after)) == ((0, ""), (60, "high"))
     judge_all()
     assert (risk_of(before), risk_of(clean)) == ((60, "high"), (0, ""))
-    page = plain(signed_in(reviewer).get(f"/queue/{before.public_id}/"))
+    page = words_of(signed_in(reviewer).get(f"/queue/{before.public_id}/"))
     assert "“project tulip” is in the text." in page
     assert "the strictly secret project tulip begins" in page
     assert "Approve with care" in page
@@ -168,16 +163,16 @@ def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(con
     lately(*hits, make_message(connection), make_message(connection, markdown="A project, then a tulip."))
     client = signed_in(admin)
     answer = client.post(ADD, typed(sample="Our PROJECT\u200b tulip, at last"))
-    page = plain(answer)
+    page = words_of(answer)
     assert "Found in your text: … our project tulip at last …" in page
     assert "12 messages of 14 would have had this finding." in page
     assert page.count("Letter ") == 10, "the newest ten are named"
     assert not OwnWord.objects.exists()
-    assert "Not found in your text." in plain(client.post(ADD, typed(sample="tulips")))
+    assert "Not found in your text." in words_of(client.post(ADD, typed(sample="tulips")))
     shown = str(answer.context["preview"]["word"])
     unseen = client.post(ADD, typed(act="save", previewed=shown, points="61"))
-    assert ("61 points" in plain(unseen), OwnWord.objects.count()) == (True, 0), "only what was previewed is saved"
-    saved = plain(client.post(ADD, typed(act="save", previewed=shown), follow=True))
+    assert ("61 points" in words_of(unseen), OwnWord.objects.count()) == (True, 0), "only what was previewed is saved"
+    saved = words_of(client.post(ADD, typed(act="save", previewed=shown), follow=True))
     assert "“Project Tulip” is saved." in saved
     assert "Held messages are being checked again." in saved
     assert OwnWord.objects.get().looks_in == ["subject", "text"]
@@ -209,10 +204,10 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
         ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is already in the list"),
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
-        assert (answer.status_code, sentence in plain(answer)) == (422, True), fields
+        assert (answer.status_code, sentence in words_of(answer)) == (422, True), fields
         assert "what I tested" in answer.content.decode()
     monkeypatch.setattr(own_words, "MOST", 1)
-    assert "There are 1 words already" in plain(save_by(client, ADD))
+    assert "There are 1 words already" in words_of(save_by(client, ADD))
 
 
 def test_less_is_confirmed_with_the_password_and_more_is_not(connection, admin, signed_in, monkeypatch):

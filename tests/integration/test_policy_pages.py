@@ -18,16 +18,13 @@ from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, RuleError, as_sentence, rules_from_json
 from tests.factories import make_message, make_person
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
 POLICY = "/policy/"
 ADD = "/policy/draft/rules/add/"
 TWO = {"name": "Large amounts", "amount": "1000", "currency": "eur", "approvals_0": "2", "risk": ""}
-
-
-def plain(answer):
-    return " ".join(re.sub(r"<[^>]+>", "", answer.content.decode()).split())
 
 
 def rule(rule_id="first", name="Four eyes", **fields):
@@ -47,7 +44,7 @@ def activated(admin, *rules):
 def save_by(client, address, typed, **fields):
     """Preview what is typed, and save what was previewed."""
     shown = client.post(address, typed)
-    assert shown.status_code == 200, plain(shown)
+    assert shown.status_code == 200, words_of(shown)
     edits = fields.pop("edits", shown.context["edits"])
     return client.post(
         address, {**typed, "act": "save", "previewed": shown.context["digest"], "edits": edits, **fields}
@@ -60,14 +57,14 @@ def last(action):
 
 def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed_in):
     client = signed_in(admin)
-    assert "Every message needs one approval of any reviewer" in plain(client.get(POLICY))
+    assert "Every message needs one approval of any reviewer" in words_of(client.get(POLICY))
     client.post("/policy/draft/begin/", {"from": "active"})
     shown = client.post(ADD, TWO)
     sentence = "When a message names an amount of at least 1000 EUR, then 2 approvals of any reviewer are needed."
     assert shown.context["sentence"] == sentence
     assert policies().draft_rules == ()
     assert save_by(client, ADD, {**TWO, "owner": str(admin.pk), "note": "Agreed."}).status_code == 302
-    page = plain(client.get(POLICY))
+    page = words_of(client.get(POLICY))
     assert f"{sentence}" in page
     assert "Owner: Ida Lindqvist. Agreed." in page or f"Owner: {admin}. Agreed." in page
     assert last("policy.draft_changed")["before"] == "nothing"
@@ -79,7 +76,7 @@ def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed
     now = policies()
     assert (now.active.number, now.active.note, now.active.activated_by, now.draft) == (1, form["note"], admin, None)
     assert sentence in last("policy.activated")["after"]
-    assert "After the audit" in plain(client.get("/policy/versions/"))
+    assert "After the audit" in words_of(client.get("/policy/versions/"))
 
 
 def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signed_in, connection):
@@ -142,7 +139,7 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in)
     typed = {"name": "Mine", "approvals_0": "3"}
     answer = save_by(client, "/policy/draft/rules/first/", typed, edits=draft.edits)
     assert answer.status_code == 409
-    page = plain(answer)
+    page = words_of(answer)
     assert "Somebody changed the draft meanwhile." in page
     assert "this rule now reads: “Renamed by Sam:" in page
     assert 'value="Mine"' in answer.content.decode()
@@ -169,12 +166,12 @@ def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(admin, sign
     [told] = shown.context["problems"]
     assert "“Money” asks for 1 approval of Finance, and too few people may give that" in told
     save_by(client, ADD, typed)
-    page = plain(client.get(POLICY))
+    page = words_of(client.get(POLICY))
     assert page.count("too few people may give that") >= 2  # in the notice, and at the rule
-    assert told in plain(client.get("/policy/draft/activate/"))
+    assert told in words_of(client.get("/policy/draft/activate/"))
     group.members.add(reviewer)
-    assert "too few people" not in plain(client.get(POLICY))
-    assert "too few people" not in plain(signed_in(reviewer).get(POLICY))
+    assert "too few people" not in words_of(client.get(POLICY))
+    assert "too few people" not in words_of(signed_in(reviewer).get(POLICY))
 
 
 def test_buttons_arrange_the_rules_of_the_draft(admin, signed_in):
@@ -201,9 +198,9 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
     activated(admin, rule("a", "A"))
     activated(admin, rule("a", "A"), rule("b", "B"))
     client = signed_in(admin)
-    assert "Version 1" in plain(client.get("/policy/versions/1/"))
+    assert "Version 1" in words_of(client.get("/policy/versions/1/"))
     client.post("/policy/draft/begin/", {"from": "version-1"})
-    page = plain(client.get(POLICY))
+    page = words_of(client.get(POLICY))
     assert "This draft is based on version 1, which is no longer active. Version 2 is." in page
     assert [one.name for one in policies().draft_rules] == ["A"]
     changes = client.get("/policy/draft/activate/").context
@@ -215,7 +212,7 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
 def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(admin, signed_in, name):
     Group.objects.create(name="finance")
     client, found = signed_in(admin), READY_MADE[name]
-    assert found.title in plain(client.get(f"/policy/ready-made/{name}/"))
+    assert found.title in words_of(client.get(f"/policy/ready-made/{name}/"))
     client.post("/policy/draft/begin/", {"from": f"ready-{name}"})
     rules = policies().draft_rules
     assert rules_from_json([one.as_json() for one in rules]) == rules
@@ -245,7 +242,7 @@ def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(admin, signed
     begun(admin, rule(then={"approvals": {str(group.pk): 1}}))
     refused = client.post(f"{address}delete/")
     assert refused.status_code == 409
-    assert "the rule “Four eyes” of the draft names it" in plain(refused)
+    assert "the rule “Four eyes” of the draft names it" in words_of(refused)
     client.post("/policy/draft/discard/", {"edits": 0})
     assert client.post(f"{address}delete/").status_code == 302
     assert not Group.objects.exists()
@@ -263,7 +260,7 @@ def test_playground_says_which_line_spoke_and_what_failed_of_the_others(admin, s
         {"mailbox": message.mailbox_id, "to": "dana@x.example", "text": "We refund 1,250.00 EUR today."},
     ):
         answer = client.post("/policy/playground/", {**typed, "which": "draft"})
-        assert answer.status_code == 200, plain(answer)
+        assert answer.status_code == 200, words_of(answer)
         spoken = [*answer.context["spoken"], *answer.context["silent"]]
         assert [(one.rule.name, one.spoke) for one in spoken] == [("Money", True), ("Far", False)]
         assert "goes to *.gov" in spoken[1].failing
@@ -284,7 +281,7 @@ def test_playground_shows_only_messages_that_one_may_see(admin, signed_in, conne
         assert (answer.status_code, "spoken" in answer.context) == (422, False)
     hidden = client.post("/policy/playground/", {"mailbox": message.mailbox_id, "text": "x"})
     assert hidden.status_code == 422
-    assert "Name a message, or write one below." in plain(client.post("/policy/playground/", {}))
+    assert "Name a message, or write one below." in words_of(client.post("/policy/playground/", {}))
 
 
 def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection):
@@ -293,10 +290,10 @@ def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection
     near = make_person(
         "near@yourteam.example", "Near", "reviewer", mailbox=connection.mailboxes.exclude(pk=far.pk).get()
     )
-    page = plain(signed_in(near).get(POLICY))
+    page = words_of(signed_in(near).get(POLICY))
     assert "When a message is in another mailbox, then 2 approvals" in page
     assert far.address not in page
-    assert far.address in plain(signed_in(admin).get(POLICY))
+    assert far.address in words_of(signed_in(admin).get(POLICY))
 
 
 def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(admin, signed_in):
@@ -304,7 +301,7 @@ def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(admin, s
         number=1, state="active", rules=[{"id": "x", "odd": 1}], activated_at=timezone.now(), author=admin
     )
     client = signed_in(admin)
-    assert "The rules of version 1 cannot be read" in plain(client.get(POLICY))
+    assert "The rules of version 1 cannot be read" in words_of(client.get(POLICY))
     client.post("/policy/draft/begin/", {"from": "ready-small-team"})
     form = {"edits": 0, "active": 1}
     assert client.post(reverse("activate-draft"), form).status_code == 302

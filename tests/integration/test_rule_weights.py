@@ -1,6 +1,5 @@
 """Admins set the weights of the published rules: permissions, ledger entries, and held messages are reweighed."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from mirror.models import Message, Revision
 from policy.models import ReviewPlan
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -38,10 +38,6 @@ def reweigh_all():
 
 def risk_of(message):
     return Review.objects.values_list("risk", "risk_level").get(pk=message.pk)
-
-
-def plain(answer):
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
 
 
 def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
@@ -150,7 +146,7 @@ def test_message_page_shows_uncounted_and_discontinued_findings(connection, admi
 
     of_old = {"rule": "of_old", "version": 1, "level": "high", "sentence": "It was seen once.", "points": 55}
     Revision.objects.filter(pk=message.revision_id).update(findings=[stored, of_old])
-    page = plain(signed_in(admin).get(f"/queue/{message.public_id}/"))
+    page = words_of(signed_in(admin).get(f"/queue/{message.public_id}/"))
     for expected in ("Noted, not counted: ", "wrong greeting 0 ", "High: It was seen once.", "Risk 55"):
         assert expected in page
 
@@ -170,7 +166,7 @@ def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, 
     old = Now() - timedelta(days=31)
     Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
     weigh(admin, 80)
-    page = plain(signed_in(admin).get("/rules/findings/"))
+    page = words_of(signed_in(admin).get("/rules/findings/"))
     what = "Wrong greeting The greeting does not match the recipient. 80 high published 30"
     assert f"{what} 1 message in 30 days" in page
     # Sorted by weight: it is the heaviest now.
@@ -181,13 +177,13 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
     message = hit(connection, subject="Not for everybody")
     answer = signed_in(reviewer).get(PAGE)
     assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
-    page = plain(answer)
+    page = words_of(answer)
     assert "“Dear Anna,” goes to bob@northwind.example." in page
     assert "Reads greetings in a dozen languages" in page
     assert "Only an admin of all mailboxes can change the points." in page
 
     stranger = signed_in(make_person("x@yourteam.example", "X", "admin", connection=make_connection("other")))
-    assert "Not for everybody" not in plain(stranger.get(PAGE))
+    assert "Not for everybody" not in words_of(stranger.get(PAGE))
 
 
 @pytest.mark.slow
@@ -215,7 +211,7 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
     assert 'value="101"' in refused.content.decode()
     assert not RuleWeight.objects.exists()
 
-    page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
+    page = words_of(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
     assert "“Wrong greeting” now counts 80." in page
     assert "Held messages are scored again" in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})

@@ -54,6 +54,18 @@ def test_merging_rules_takes_the_strictest_of_each_in_any_order(some, one, rando
     assert all(is_as_strict(merged([*some, one]), each) for each in (*some, one))
 
 
+def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
+    strict = Effects({1: 2}, frozenset({1}), True, True, True, True, "No.", 5, (OFFICE,))
+    assert merged([Effects({1: 1}, expire_minutes=9), strict, Effects()]) == strict
+
+
+@given(effects, effects, people, members)
+def test_another_rule_never_lets_more_through(one, other, givers, groups_of):
+    alone, both = progress(one, givers, groups_of), progress(merged([one, other]), givers, groups_of)
+    assert both.is_complete <= alone.is_complete
+    assert both.needed - both.given >= alone.needed - alone.given
+
+
 @given(effects, people, st.integers(1, 6), members)
 def test_another_approval_never_counts_less_and_at_most_one_more(asked, givers, person, groups_of):
     before, after = progress(asked, givers, groups_of), progress(asked, {*givers, person}, groups_of)
