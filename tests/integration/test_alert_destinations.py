@@ -7,16 +7,16 @@ from django.db import connection as db
 from django.db.models.functions import Now
 
 from alerts.channels.discord.addresses import masked_webhook, webhook_error
-from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
+from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.destinations import commands as trying
-from alerts.models import Card, Delivery, Destination, Digest, Route, UnplannedAct
+from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver
-from tests.factories import make_connection, rolled_back
+from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
 
@@ -85,19 +85,15 @@ WRONG = {
     "discord.com/api/webhooks/1/x": "not a complete address",
     "https://discord.com/channels/1/2": "address of a channel",
     "https://discord.com/api/webhooks/118": "is incomplete",
-    f"{DISCORD}/slack": "Remove everything after the token",
     f"{DISCORD}?wait=true": "Remove everything after the question mark",
     f"http://discord.com{PATH}": "start with https://",
     f"https://discord.com:8443{PATH}": "have no port",
     f"https://discord.com.evil.example{PATH}": "not a Discord webhook address",
-    f"https://evil.example{PATH}": "not a Discord webhook address",
     f"https://discord.com@evil.example{PATH}": "a user name or a #",
-    f"https://evil.example#discord.com{PATH}": "a user name or a #",
     f"https://disc\u043erd.com{PATH}": "invalid character",
     "https://discord.com/api/webhooks/1/x\\@evil.example": "invalid character",
     "https://discord.com/api/webhooks/1/../../x": "not the address of a webhook",
     "http://[::1": "not a complete address",
-    "https://127.0.0.1/api/webhooks/1/x": "not a Discord webhook address",
     f"http://10.0.0.5:8081{PATH}": "not a Discord webhook address",
     "http://10.0.0.5:8080/admin/": "not the address of a webhook",
 }
@@ -221,25 +217,13 @@ def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
 
 
 @pytest.mark.slow
-def test_every_action_updates_an_existing_card_while_its_destination_is_on(connection, destination, monkeypatch):
+def test_every_action_updates_an_existing_card_while_its_destination_is_on(connection, destination):
     message = make_message(connection)
     for action in CARD_ACTIONS:
         Delivery.objects.update(state="delivered")
         before = Delivery.objects.count()
         act(action, message)
         assert Delivery.objects.count() == before + 1, action
-    # The sweep plans missed updates while there is a card.
-    Route.objects.update(actions=["connection.failing"])
-    Delivery.objects.all().delete()
-    with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.planning.plan", None)
-        act("decision.recorded", message)
-    assert UnplannedAct.objects.count() == 1
-    with rolled_back():
-        assert (plan_waiting(), Delivery.objects.count()) == (1, 1)
-    with rolled_back():
-        Card.objects.all().delete()
-        assert (plan_waiting(), Delivery.objects.count()) == (1, 0)
     changed(destination, switched_off_at=Now())
     Delivery.objects.all().delete()
     act("decision.recorded", message)

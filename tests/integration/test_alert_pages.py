@@ -5,14 +5,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import connection as database
-from django.db import transaction
 from django.utils import timezone
 
-from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
 from alerts.destinations.forms import DestinationForm
-from alerts.errors import ChannelInUse, NotResent
+from alerts.errors import ChannelInUse
 from alerts.models import Delivery, Destination, Route
 from alerts.views.routes import newest_acts
 from audit.models import Entry, EntryDetail
@@ -20,7 +17,6 @@ from mirror.models import Mailbox
 from tests import factories
 from tests.alerting import deliver
 from tests.factories import make_connection, make_person
-from tests.integration.deciding import in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -245,21 +241,6 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(signed_in, adm
     for reason in ("1 sent again.", "The destination is switched off."):
         assert reason in client.post("/alerts/log/again/", follow=True).content.decode()
     assert Delivery.objects.get(state="due").destination == on
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_two_admins_resending_all_at_once_resend_each_delivery_once(admin):
-    lost, actor = make_failed_delivery(make_destination()), admin.actor(surface="web")
-    with transaction.atomic():
-        resend(lost.pk, actor, unless_done=True)
-        thread, results = in_thread(lambda: resend(lost.pk, actor, unless_done=True))
-        waiting_for_a_lock(database)
-    thread.join(60)
-    [refused] = results
-    assert isinstance(refused, NotResent)
-    assert refused.sentence == "Somebody else has already sent it again."
-    assert Delivery.objects.filter(again_of=lost).count() == 1
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import warnings
 from datetime import UTC, datetime
 from uuid import UUID
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,14 +125,11 @@ def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
     assert escape("pay\u202eload\u200b <`>") == "pay\ufffdload\ufffd \\<\\`\\>"
 
 
-@pytest.mark.parametrize(
-    "privacy", ["full", *(pytest.param(one, marks=pytest.mark.slow) for one in ("minimal", "headers"))]
-)
-def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py(privacy):
+def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py():
     for number, text in enumerate(HOSTILE):
         # Each text with an open and an ended tone; all tones come up.
         for tone in (("amber", "orange")[number % 2], TONES[2 + number % 5]):
-            body = bot_body(text, tone, privacy)
+            body = bot_body(text, tone, "full")
             held_to_the_rules(body)
             shown, buttons = read_by_discord_py(body)
             assert shown.to_dict()["fields"] == body["embeds"][0]["fields"]
