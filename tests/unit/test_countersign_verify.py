@@ -100,10 +100,11 @@ def _remove(made, *indexes):
         del made.entries[index], made.details[index]
 
 
-def _insert(made, index, number):
+def _insert(made, index, number, *, is_listed=True):
     entry = {**made.entries[index], "id": number}
     made.entries.insert(index + 1, entry)
-    made.details.insert(index + 1, {**made.details[index], "id": number, "hash": entry_hash(entry)})
+    if is_listed:
+        made.details.insert(index + 1, {**made.details[index], "id": number, "hash": entry_hash(entry)})
 
 
 def _swap(rows, index):
@@ -146,6 +147,7 @@ LIES = [
     (NOT_SIGNED, lambda made: _edit_seal(made, 3, signature=_high(made.seals[2]["signature"]))),
     # Removed, put in, swapped.
     ("Seal 2 covers 8 entries, and 7 are here (6 to 13): 1 removed", lambda made: _remove(made, 7)),
+    ("Entry 900 was put in later: details.jsonl", lambda made: _insert(made, 7, 900, is_listed=False)),
     ("Seal 2 covers 8 entries, and 9 are here (6 to 900): 1 put in later", lambda made: _insert(made, 7, 900)),
     (
         "Entry 900 was put in later: seal 3 ends after it",
