@@ -1,7 +1,7 @@
 """The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
 
 from alerts.channels.discord.addresses import EXAMPLE
-from tests.doors_of import A, Door, R, U, nothing
+from tests.doors_of import A, Button, Door, R, U, nothing
 
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
@@ -18,20 +18,20 @@ OWN_DOORS = {
     "mfa_reauthenticate": Door("reauthenticates with a code", "public"),
     "mfa_reauthenticate_webauthn": Door("reauthenticates with a passkey", "public"),
     "account": Door("shows one's own account", "own"),
-    "own-name": Door("changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
-    "own-away": Door(
+    "own-name": Button("changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
+    "own-away": Button(
         "sets when one is out of office",
         "own",
         writes=True,
         fields=lambda w: {"away_first": "2030-01-01", "away_last": "2030-01-05"},
     ),
-    "own-time-zone": Door("sets one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
+    "own-time-zone": Button("sets one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
     "own-password": Door("changes one's password", "own", writes=True, fields=lambda w: PASSWORDS),
     "sessions": Door("lists one's own sessions", "own"),
-    "end-session": Door("ends one of one's sessions", "own", fields=nothing, needs="session"),
-    "end-other-sessions": Door("ends one's other sessions", "own", fields=nothing, needs="session"),
+    "end-session": Button("ends one of one's sessions", "own", needs="session"),
+    "end-other-sessions": Button("ends one's other sessions", "own", needs="session"),
     "own-discord": Door("lists one's own Discord accounts", "own"),
-    "unlink-discord": Door(
+    "unlink-discord": Button(
         "unlinks one's Discord account", "own", fields=lambda w: {"account": w.discord.pk}, needs="discord"
     ),
     "link-discord": Door(
@@ -40,11 +40,11 @@ OWN_DOORS = {
     "factors": Door("lists one's own second factors", "own"),
     "factor-app": Door("adds an authenticator app", "own", sure=True),
     "factor-passkey": Door("adds a passkey", "own", sure=True),
-    "factor-name": Door(
+    "factor-name": Button(
         "renames one's second factor", "own", sure=True, fields=lambda w: {"name": "Laptop"}, needs="factor"
     ),
-    "factor-remove": Door("removes one's second factor", "own", sure=True, fields=nothing, needs="factor"),
-    "recovery-codes": Door("generates recovery codes", "own", writes=True, sure=True, fields=nothing, needs="app"),
+    "factor-remove": Button("removes one's second factor", "own", sure=True, needs="factor"),
+    "recovery-codes": Button("generates recovery codes", "own", writes=True, sure=True, needs="app"),
 }
 
 PEOPLE_DOORS = {
@@ -55,29 +55,26 @@ PEOPLE_DOORS = {
         sure=True,
         fields=lambda w: {"email": "new@yourteam.example", "roles": "reviewer", "place": "all", "days": 7},
     ),
-    "invite-renew": Door(
-        "renews the link of an invitation", "desk", (A,), writes=True, sure=True, fields=nothing, needs="invitation"
+    "invite-renew": Button(
+        "renews the link of an invitation", "desk", (A,), writes=True, sure=True, needs="invitation"
     ),
-    "withdraw-invitation": Door(
-        "withdraws an invitation", "desk", (A,), writes=True, sure=True, fields=nothing, needs="invitation"
-    ),
+    "withdraw-invitation": Button("withdraws an invitation", "desk", (A,), writes=True, sure=True, needs="invitation"),
     "second-factor": Door("shows who has a second factor", "desk", (A,)),
-    "set-second-factor": Door(
+    "set-second-factor": Button(
         *("sets which roles require a second factor", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"role": "auditor", "needed": "yes"},
     ),
-    "take-factors-off": Door(
+    "take-factors-off": Button(
         "removes somebody's second factors",
         "desk",
         (A,),
         writes=True,
         sure=True,
-        fields=nothing,
         needs="factor_of_other",
     ),
-    "add-role": Door(
+    "add-role": Button(
         *("gives somebody a role", "desk", (A,)),
         writes=True,
         sure=True,
@@ -85,23 +82,17 @@ PEOPLE_DOORS = {
         fields=lambda w: {"role": "auditor", "place": "all"},
         needs="person",
     ),
-    "remove-role": Door(
+    "remove-role": Button(
         *("removes a role of somebody", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"grant": w.other_grant.pk},
         needs="person",
     ),
-    "deactivate-person": Door(
-        "deactivates somebody", "desk", (A,), writes=True, sure=True, fields=nothing, needs="person"
-    ),
-    "reactivate-person": Door(
-        "reactivates somebody", "desk", (A,), writes=True, sure=True, fields=nothing, needs="inactive_person"
-    ),
-    "password-link": Door(
-        "creates a link for a new password", "desk", (A,), writes=True, sure=True, fields=nothing, needs="person"
-    ),
-    "remove-discord": Door(
+    "deactivate-person": Button("deactivates somebody", "desk", (A,), writes=True, sure=True, needs="person"),
+    "reactivate-person": Button("reactivates somebody", "desk", (A,), writes=True, sure=True, needs="inactive_person"),
+    "password-link": Button("creates a link for a new password", "desk", (A,), writes=True, sure=True, needs="person"),
+    "remove-discord": Button(
         *("unlinks somebody's Discord account", "desk", (A,)),
         writes=True,
         sure=True,
@@ -109,92 +100,86 @@ PEOPLE_DOORS = {
         needs="other_discord",
     ),
     "pending-changes": Door("lists the changes that wait for a second admin, for what one administers", "own", (A,)),
-    "ask-second-admin": Door(
+    "ask-second-admin": Button(
         "asks a second admin for a change",
         *("own", (A,)),
         writes=True,
         fields=lambda w: {"change": w.packed_change, "reason": "Support writes to it"},
     ),
-    "set-second-admin": Door(
+    "set-second-admin": Button(
         *("sets whether loosening waits for a second admin", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"on": "yes"},
         needs="person",
     ),
-    "accept-change": Door(
+    "accept-change": Button(
         "accepts a change as the second admin",
         *("mailbox", (A,)),
         writes=True,
         sure=True,
-        fields=nothing,
         needs="pending_change",
     ),
-    "decline-change": Door(
+    "decline-change": Button(
         "declines a change", "mailbox", (A,), writes=True, fields=lambda w: {"reason": "No"}, needs="pending_change"
     ),
-    "change-secret": Door(
+    "change-secret": Button(
         "shows the secret that one's own change made, once",
         "own",
         (A,),
         covers="mailbox",
         writes=True,
         sure=True,
-        fields=nothing,
         needs="made_secret",
     ),
-    "withdraw-change": Door("withdraws one's own change", "own", writes=True, fields=nothing, needs="own_change"),
+    "withdraw-change": Button("withdraws one's own change", "own", writes=True, needs="own_change"),
     "setup": Door("shows the setup page", "desk", (A,)),
-    "setup-away": Door("dismisses the reminder of the setup page", "desk", (A,), fields=nothing),
+    "setup-away": Button("dismisses the reminder of the setup page", "desk", (A,)),
 }
 
 CONNECTION_DOORS = {
     "add-connection": Door("adds a connection", "desk", (A,), sure=True, fields=nothing),
     "connection": Door("shows a connection", "mailbox"),
-    "rename-connection": Door(
+    "rename-connection": Button(
         "renames a connection", "connection", (A,), writes=True, fields=lambda w: {"name": "Other"}
     ),
-    "connection-address": Door(
+    "connection-address": Button(
         *("changes the address of a connection", "connection", (A,)),
         sure=True,
         fields=lambda w: {"address": "http://127.0.0.1:1"},
     ),
-    "connection-fingerprint": Door(
+    "connection-fingerprint": Button(
         *("requires the fingerprint of every decision, or no longer", "connection", (A,)),
         sure=True,
         fields=lambda w: {"required": "1"},
     ),
-    "pause-connection": Door(
+    "pause-connection": Button(
         "pauses a connection", "connection", (A,), writes=True, fields=lambda w: {"reason": "Wait"}
     ),
-    "resume-connection": Door("resumes a connection", "connection", (A,), writes=True, fields=nothing, needs="pause"),
+    "resume-connection": Button("resumes a connection", "connection", (A,), writes=True, needs="pause"),
     "remove-connection": Door(
         *("removes a connection; its history stays", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"name": w.connection.name},
     ),
-    "check-connection": Door(
-        "checks the keys of a connection with MultiMail", "connection", (A,), writes=True, fields=nothing
-    ),
-    "connection-key": Door(
+    "check-connection": Button("checks the keys of a connection with MultiMail", "connection", (A,), writes=True),
+    "connection-key": Button(
         *("sets or removes a key of a connection", "connection", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"do": "remove"},
     ),
-    "register-own-webhook": Door(
-        "registers the desk's webhook at MultiMail", "connection", (A,), sure=True, fields=nothing
-    ),
-    "test-own-webhook": Door("has a test sent", "connection", (A,), fields=nothing),
-    "rotate-own-webhook": Door(
+    "register-own-webhook": Button("registers the desk's webhook at MultiMail", "connection", (A,), sure=True),
+    "test-own-webhook": Button("has a test sent", "connection", (A,)),
+    "rotate-own-webhook": Button(
         "changes the webhook's secret", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
     ),
-    "take-secret": Door(
+    "take-secret": Button(
         "sets the webhook's secret by hand", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
     ),
-    "end-old-secret": Door(
-        "stops accepting the old secret", "connection", (A,), writes=True, sure=True, fields=nothing, needs="old_secret"
+    "end-old-secret": Button(
+        "stops accepting the old secret", "connection", (A,), writes=True, sure=True, needs="old_secret"
     ),
 }
 
@@ -202,22 +187,24 @@ ACCOUNT_DOORS = {
     "mailboxes": Door("lists the mailboxes, for what one may see", "own"),
     "add-mailbox": Door("makes a mailbox", "some connection", (A,), fields=nothing),
     "mailbox": Door("shows a mailbox", "mailbox"),
-    "mailbox-windows": Door(
+    "mailbox-windows": Button(
         *("sets the undo window and the expiry of a mailbox", "mailbox", (A,)),
         writes=True,
         fields=lambda w: {"undo_seconds": 9, "expire_hours": 3},
     ),
-    "mailbox-settings": Door(
+    "mailbox-settings": Button(
         *("changes MultiMail's settings of a mailbox", "mailbox", (A,)),
         sure=True,
         fields=lambda w: {"display_name": "Other", "default_gate_timing": "gate_first", "simplify_html": "1"},
     ),
-    "mailbox-mode": Door("makes the oversight mode stricter", "mailbox", (A,), fields=lambda w: {"mode": "read_only"}),
+    "mailbox-mode": Button(
+        "makes the oversight mode stricter", "mailbox", (A,), fields=lambda w: {"mode": "read_only"}
+    ),
     "loosen-mailbox": Door(
         "makes the oversight mode looser", "mailbox", (A,), sure=True, fields=lambda w: {"to": "monitored"}
     ),
     "oversight-minimum": Door("shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)),
-    "set-oversight-minimum": Door(
+    "set-oversight-minimum": Button(
         *("sets the minimum oversight mode", "desk", (A,)),
         writes=True,
         sure=True,
@@ -231,39 +218,39 @@ ACCOUNT_DOORS = {
     ),
     "practice-off": Door("switches practice messages off", "desk", (A,), fields=lambda w: {"where": "all"}),
     "confirm-practice": Door("stores that one knows of practice messages", "own", (R,), writes=True, fields=nothing),
-    "set-person-figures": Door(
+    "set-person-figures": Button(
         *("shows figures of single people, or of teams only", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
-    "raise-mailbox": Door("raises a mailbox to the minimum", "mailbox", (A,), fields=nothing),
+    "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", (A,)),
     "delete-mailbox": Door(
         "deletes a mailbox", "connection", (A,), sure=True, fields=lambda w: {"address": w.mailbox.address}
     ),
     "api-keys": Door("lists the API keys of an account", "some connection", (A,)),
     "add-api-key": Door("creates an API key", "connection", (A,), sure=True, fields=nothing),
     "api-key": Door("shows an API key", "connection", (A,)),
-    "change-api-key": Door("changes an API key", "connection", (A,), sure=True, fields=nothing),
-    "api-key-owner": Door("sets the owner of an API key", "connection", (A,), sure=True, fields=nothing),
-    "pause-api-key": Door("pauses an API key, or resumes it", "connection", (A,), sure=True, fields=nothing),
+    "change-api-key": Button("changes an API key", "connection", (A,), sure=True),
+    "api-key-owner": Button("sets the owner of an API key", "connection", (A,), sure=True),
+    "pause-api-key": Button("pauses an API key, or resumes it", "connection", (A,), sure=True),
     "revoke-api-key": Door("revokes an API key", "connection", (A,), sure=True, fields=nothing),
     "domains": Door("lists the domains of an account", "some connection", (A,)),
-    "add-domain": Door("adds a domain to an account", "connection", (A,), sure=True, fields=nothing),
-    "verify-domain": Door("checks the DNS records of a domain", "connection", (A,), fields=nothing),
-    "rotate-domain": Door("rotates the DKIM key of a domain", "connection", (A,), sure=True, fields=nothing),
-    "delete-domain": Door("removes a domain", "connection", (A,), sure=True, fields=nothing),
+    "add-domain": Button("adds a domain to an account", "connection", (A,), sure=True),
+    "verify-domain": Button("checks the DNS records of a domain", "connection", (A,)),
+    "rotate-domain": Button("rotates the DKIM key of a domain", "connection", (A,), sure=True),
+    "delete-domain": Button("removes a domain", "connection", (A,), sure=True),
     "webhooks": Door("lists the webhooks of an account", "some connection", (A,)),
     "add-webhook": Door("registers a webhook", "connection", (A,), sure=True, fields=nothing),
     "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
     "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
-    "test-webhook": Door("sends a test event to a webhook", "connection", (A,), sure=True, fields=nothing),
-    "rename-webhook": Door("names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}),
-    "rotate-webhook": Door(
+    "test-webhook": Button("sends a test event to a webhook", "connection", (A,), sure=True),
+    "rename-webhook": Button("names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}),
+    "rotate-webhook": Button(
         "rotates the secret of a webhook", "connection", (A,), sure=True, fields=lambda w: {"overlap": "86400"}
     ),
     "delete-webhook": Door("ends a webhook", "connection", (A,), sure=True, fields=nothing),
-    "replay-delivery": Door("sends a webhook delivery again", "connection", (A,), sure=True, fields=nothing),
+    "replay-delivery": Button("sends a webhook delivery again", "connection", (A,), sure=True),
 }
 
 ALERT_DOORS = {
@@ -274,17 +261,11 @@ ALERT_DOORS = {
         fields=lambda w: {"name": "Others", "privacy": "minimal"},
         needs="destination",
     ),
-    "test-destination": Door(
-        "sends a test to a destination", "desk", (A,), writes=True, fields=nothing, needs="destination"
-    ),
-    "switch-on-destination": Door(
-        "switches a destination on", "desk", (A,), writes=True, fields=nothing, needs="destination"
-    ),
-    "switch-off-destination": Door(
-        "switches a destination off", "desk", (A,), writes=True, fields=nothing, needs="signed_place"
-    ),
-    "rotate-destination": Door(
-        "rotates the secret of a signed webhook", "desk", (A,), sure=True, fields=nothing, needs="signed_place"
+    "test-destination": Button("sends a test to a destination", "desk", (A,), writes=True, needs="destination"),
+    "switch-on-destination": Button("switches a destination on", "desk", (A,), writes=True, needs="destination"),
+    "switch-off-destination": Button("switches a destination off", "desk", (A,), writes=True, needs="signed_place"),
+    "rotate-destination": Button(
+        "rotates the secret of a signed webhook", "desk", (A,), sure=True, needs="signed_place"
     ),
     "add-route": Door(
         *("adds a route to a destination", "desk", (A,)),
@@ -292,12 +273,10 @@ ALERT_DOORS = {
         fields=lambda w: {"events": ["email.held"], "do": "add"},
         needs="destination",
     ),
-    "remove-route": Door(
-        "removes a route of a destination", "desk", (A,), writes=True, fields=nothing, needs="destination"
-    ),
+    "remove-route": Button("removes a route of a destination", "desk", (A,), writes=True, needs="destination"),
     "alert-log": Door("lists deliveries of alerts, for messages that one may see", "own"),
     "alert": Door("shows one delivery, for a message that one may see", "mailbox", needs="told_alert"),
-    "send-alert-again": Door("sends an alert again", "desk", (A,), fields=nothing, needs="alert"),
-    "send-alerts-again": Door("sends alerts again that were given up", "desk", (A,), fields=nothing, needs="alert"),
-    "remove-destination": Door("removes a destination", "desk", (A,), writes=True, fields=nothing, needs="destination"),
+    "send-alert-again": Button("sends an alert again", "desk", (A,), needs="alert"),
+    "send-alerts-again": Button("sends alerts again that were given up", "desk", (A,), needs="alert"),
+    "remove-destination": Button("removes a destination", "desk", (A,), writes=True, needs="destination"),
 }

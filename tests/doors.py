@@ -20,7 +20,7 @@ from policy.rules.rules import PolicyRule
 from risk import restored
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
-from tests.doors_of import EVERYBODY, A, Door, Fields, R, U, nothing
+from tests.doors_of import EVERYBODY, A, Button, Door, Fields, R, U
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
@@ -77,11 +77,13 @@ _DESK_DOORS = {
     "metrics": Door("gives metrics to a monitor on the same host, or with the token", "host"),
     "live": Door("redirects to the live stream", "public"),
     "live-reach": Door("gives the live process what a session may see", "public"),
-    "csp-report": Door("receives a browser's report of blocked content", "public"),
-    "multimail-webhook": Door("receives MultiMail's signed events; nothing without a valid signature", "public"),
-    "discord-interactions": Door("receives Discord's signed interactions; nothing without a valid signature", "public"),
+    "csp-report": Button("receives a browser's report of blocked content", "public"),
+    "multimail-webhook": Button("receives MultiMail's signed events; nothing without a valid signature", "public"),
+    "discord-interactions": Button(
+        "receives Discord's signed interactions; nothing without a valid signature", "public"
+    ),
     "account_login": Door("signs in", "public"),
-    "account_logout": Door("signs out (POST only)", "public"),
+    "account_logout": Button("signs out (POST only)", "public"),
     # --- reading
     "home": Door("shows the home page, for what one may see", "own"),
     "find": Door("lists the pages and acts that one may use", "own"),
@@ -117,11 +119,11 @@ _DESK_DOORS = {
     "by-upstream-id": Door("redirects from MultiMail's id to the message", "mailbox"),
     "trace": Door("shows the audit trail of a message", "mailbox"),
     # --- reading that is noted
-    "message-opened": Door("records that one has the message on screen", "mailbox", fields=nothing),
-    "part-opened": Door(
+    "message-opened": Button("records that one has the message on screen", "mailbox"),
+    "part-opened": Button(
         "records that one has read the links", "mailbox", writes=True, fields=lambda w: {"part": "links"}
     ),
-    "viewed": Door(
+    "viewed": Button(
         "ticks an attachment or a finding as viewed",
         "mailbox",
         (R,),
@@ -129,17 +131,21 @@ _DESK_DOORS = {
         fields=_tick,
         needs="finding",
     ),
-    "load-pictures": Door(
+    "load-pictures": Button(
         *("has remote pictures fetched, where the mailbox allows it", "mailbox"),
         writes=True,
         fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
         needs="pictures",
     ),
-    "text-first": Door("makes one's messages open as text", "mailbox", writes=True, fields=lambda w: {"wanted": "on"}),
+    "text-first": Button(
+        "makes one's messages open as text", "mailbox", writes=True, fields=lambda w: {"wanted": "on"}
+    ),
     # --- deciding
-    "verdict": Door("approves, rejects or requests changes", "mailbox", (R,), writes=True, fields=_verdict("approve")),
+    "verdict": Button(
+        "approves, rejects or requests changes", "mailbox", (R,), writes=True, fields=_verdict("approve")
+    ),
     "approve": Door("shows the approval page of a high-risk message", "mailbox", (R,), is_gentle=True),
-    "allow-address": Door(
+    "allow-address": Button(
         *("allows a recipient for seven days", "mailbox", (A,)),
         writes=True,
         sure=True,
@@ -161,61 +167,52 @@ _DESK_DOORS = {
             "reference": "0123456789",
         },
     ),
-    "edit-preview": Door(
+    "edit-preview": Button(
         "shows a typed text as its recipient would see it", "mailbox", fields=lambda w: {"markdown": "Hello."}
     ),
-    "finish-edit": Door(
+    "finish-edit": Button(
         "rejects what was replaced, where both are held",
         "mailbox",
         (R,),
         writes=True,
-        fields=nothing,
         needs="half",
     ),
-    "undo": Door(
-        "undoes a decision that has not been sent", "mailbox", (R,), writes=True, fields=nothing, needs="leaving"
-    ),
-    "take-back": Door("takes one's own approval back", "mailbox", (R,), writes=True, fields=nothing, needs="approval"),
-    "withdraw": Door(
-        "withdraws a decision that may have been sent", "mailbox", (R,), writes=True, fields=nothing, needs="doubt"
-    ),
-    "send-again": Door(
-        "sends an approval again that had no effect", "mailbox", (R,), writes=True, fields=nothing, needs="doubt"
-    ),
-    "settle": Door(
+    "undo": Button("undoes a decision that has not been sent", "mailbox", (R,), writes=True, needs="leaving"),
+    "take-back": Button("takes one's own approval back", "mailbox", (R,), writes=True, needs="approval"),
+    "withdraw": Button("withdraws a decision that may have been sent", "mailbox", (R,), writes=True, needs="doubt"),
+    "send-again": Button("sends an approval again that had no effect", "mailbox", (R,), writes=True, needs="doubt"),
+    "settle": Button(
         *("settles a decision whose outcome nothing tells", "mailbox", (R, A)),
         writes=True,
         fields=lambda w: {"took_effect": "yes"},
         needs="untold",
     ),
-    "look": Door("asks MultiMail about the message", "mailbox", (R, A), writes=True, fields=nothing),
-    "look-again": Door("asks MultiMail about the message", "mailbox", (R, A), writes=True, fields=nothing),
-    "carry-out": Door("carries out a due decision now", "mailbox", (R, A), fields=nothing, needs="stalled"),
+    "look": Button("asks MultiMail about the message", "mailbox", (R, A), writes=True),
+    "look-again": Button("asks MultiMail about the message", "mailbox", (R, A), writes=True),
+    "carry-out": Button("carries out a due decision now", "mailbox", (R, A), needs="stalled"),
     "brakes": Door("lists what a cap set apart, for what one may see", "own"),
     "brake": Door("shows the messages of a flood", "mailbox", needs="brake"),
-    "put-back": Door(
-        "puts the messages of a flood into the queue", "mailbox", (R, A), writes=True, fields=nothing, needs="brake"
-    ),
-    "reject-all": Door(
+    "put-back": Button("puts the messages of a flood into the queue", "mailbox", (R, A), writes=True, needs="brake"),
+    "reject-all": Button(
         *("rejects the messages of a flood", "mailbox", (R,)),
         writes=True,
         fields=lambda w: {"reason": "The agent ran wild."},
         needs="brake",
     ),
-    "pause-key-of-flood": Door(
-        "pauses the API key of a flood", "mailbox", (R, A), writes=True, sure=True, fields=nothing, needs="brake"
+    "pause-key-of-flood": Button(
+        "pauses the API key of a flood", "mailbox", (R, A), writes=True, sure=True, needs="brake"
     ),
     "caps": Door("shows how many messages may come in an hour and a day", "own"),
-    "set-caps": Door(
+    "set-caps": Button(
         "sets the caps of all mailboxes", "desk", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
     ),
     "mailbox-caps": Door("shows the caps of a mailbox", "mailbox"),
-    "set-mailbox-caps": Door(
+    "set-mailbox-caps": Button(
         "sets the caps of a mailbox", "mailbox", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
     ),
     "bulk": Door("shows several messages on one sheet, to decide them", "own", fields=lambda w: {"id": [w.message_id]}),
-    "bulk-seen": Door("records what one has read of a sheet", "own", fields=lambda w: w.sheet()),
-    "bulk-decide": Door(
+    "bulk-seen": Button("records what one has read of a sheet", "own", fields=lambda w: w.sheet()),
+    "bulk-decide": Button(
         *("decides the messages on the sheet", "mailbox", (R,)),
         writes=True,
         sure=True,
@@ -223,20 +220,20 @@ _DESK_DOORS = {
         fields=lambda w: w.sheet(),
     ),
     "bulk-done": Door("shows the results of one's bulk decisions", "own"),
-    "bulk-undo": Door("undoes one's bulk decisions", "own", fields=lambda w: {"of": "1-1"}),
+    "bulk-undo": Button("undoes one's bulk decisions", "own", fields=lambda w: {"of": "1-1"}),
     # --- beside deciding
-    "claim": Door("claims a message", "mailbox", (R,), writes=True, fields=nothing),
-    "release-claim": Door("releases one's claim", "mailbox", writes=True, fields=nothing, needs="claim"),
-    "snooze": Door("snoozes a message", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}),
-    "end-snooze": Door("ends a snooze", "mailbox", writes=True, fields=nothing, needs="snooze"),
-    "comment": Door("comments on a message", "mailbox", (R, A), writes=True, fields=lambda w: {"text": "Look here."}),
-    "save-view": Door("saves a view of the queue for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}),
-    "delete-view": Door("deletes a view of one's own", "own", fields=nothing, needs="view"),
+    "claim": Button("claims a message", "mailbox", (R,), writes=True),
+    "release-claim": Button("releases one's claim", "mailbox", writes=True, needs="claim"),
+    "snooze": Button("snoozes a message", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}),
+    "end-snooze": Button("ends a snooze", "mailbox", writes=True, needs="snooze"),
+    "comment": Button("comments on a message", "mailbox", (R, A), writes=True, fields=lambda w: {"text": "Look here."}),
+    "save-view": Button("saves a view of the queue for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}),
+    "delete-view": Button("deletes a view of one's own", "own", needs="view"),
     "handling": Door("shows who has a message, and its deadlines", "mailbox"),
-    "assign": Door(
+    "assign": Button(
         "assigns a message", "mailbox", (R, A), writes=True, fields=lambda w: {"to": w.other.pk}, needs="person"
     ),
-    "extend": Door(
+    "extend": Button(
         "extends the deadlines of a message",
         "mailbox",
         (R, A),
@@ -245,51 +242,44 @@ _DESK_DOORS = {
         needs="deadline",
     ),
     # --- setting the desk up
-    "read-connection": Door("reads a connection now", "mailbox", (R, A), writes=True, fields=nothing),
-    "replay-event": Door(
-        "applies a stored webhook again", "connection", (A,), writes=True, fields=nothing, needs="poison"
+    "read-connection": Button("reads a connection now", "mailbox", (R, A), writes=True),
+    "replay-event": Button("applies a stored webhook again", "connection", (A,), writes=True, needs="poison"),
+    "compare-event": Button(
+        "dismisses a late webhook and asks MultiMail", "connection", (A,), writes=True, needs="poison"
     ),
-    "compare-event": Door(
-        "dismisses a late webhook and asks MultiMail", "connection", (A,), writes=True, fields=nothing, needs="poison"
-    ),
-    "dismiss-event": Door(
-        "dismisses a stored webhook", "connection", (A,), writes=True, fields=nothing, needs="poison"
-    ),
-    "settle-group": Door(
+    "dismiss-event": Button("dismisses a stored webhook", "connection", (A,), writes=True, needs="poison"),
+    "settle-group": Button(
         *("does the action for several items with one cause", "connection", (A,)),
         writes=True,
-        fields=nothing,
         needs="poison",
     ),
-    "weigh-rule": Door("gives a rule other points", "desk", (A,), writes=True, fields=lambda w: {"points": "3"}),
+    "weigh-rule": Button("gives a rule other points", "desk", (A,), writes=True, fields=lambda w: {"points": "3"}),
     "add-own-word": Door("adds an own word, for what one administers", "own", (A,), fields=_word),
-    "save-own-word": Door(
+    "save-own-word": Button(
         *("changes an own word", "mailbox", (A,)), writes=True, sure=True, fields=_word, needs="own_word"
     ),
-    "remove-own-word": Door(
-        *("removes an own word", "mailbox", (A,)), writes=True, sure=True, fields=nothing, needs="own_word"
-    ),
-    "save-usual-texts": Door(
+    "remove-own-word": Button(*("removes an own word", "mailbox", (A,)), writes=True, sure=True, needs="own_word"),
+    "save-usual-texts": Button(
         *("changes the usual reasons or saved comments of a mailbox", "mailbox", (A,)),
         writes=True,
         fields=lambda w: {"order-1": "1", "label-1": "Wrong price", "words-1": "The price is not ours."},
     ),
-    "pull-switch": Door(
+    "pull-switch": Button(
         *("stops the decisions of all, a connection or a mailbox", "connection", (R, A)),
         writes=True,
         is_gentle=True,
         fields=lambda w: {"scope": f"connection-{w.connection.pk}", "reason": "Wait"},
     ),
-    "release-switch": Door("releases the kill switch", "connection", (A,), writes=True, sure=True, fields=nothing),
-    "hold-all": Door(
+    "release-switch": Button("releases the kill switch", "connection", (A,), writes=True, sure=True),
+    "hold-all": Button(
         *("holds all mail at our gateway, or releases it", "connection", (A,)),
         writes=True,
         fields=lambda w: {"hold": "on"},
     ),
     # --- policy
     "policy": Door("shows the rules of the policy and their draft", "own"),
-    "begin-draft": Door("begins a draft of the policy", "desk", (A,), writes=True, fields=nothing),
-    "discard-draft": Door(
+    "begin-draft": Button("begins a draft of the policy", "desk", (A,), writes=True),
+    "discard-draft": Button(
         "discards the draft of the policy", "desk", (A,), writes=True, fields=lambda w: {"edits": 0}, needs="draft"
     ),
     "activate-draft": Door(
@@ -308,7 +298,7 @@ _DESK_DOORS = {
         fields=partial(_policy_rule, rule_id="first"),
         needs="draft",
     ),
-    "arrange-policy-rule": Door(
+    "arrange-policy-rule": Button(
         *("moves, copies, switches or deletes a rule of the draft of the policy", "desk", (A,)),
         writes=True,
         fields=lambda w: {"edits": 0, "act": "off"},
@@ -327,16 +317,10 @@ _DESK_DOORS = {
         fields=lambda w: {"name": "Finance", "seen": seen_state(w.group)},
         needs="policy_group",
     ),
-    "delete-policy-group": Door(
-        "deletes a group of the policy", "desk", (A,), writes=True, fields=nothing, needs="policy_group"
-    ),
+    "delete-policy-group": Button("deletes a group of the policy", "desk", (A,), writes=True, needs="policy_group"),
     "standing": Door("lists standing approvals and what the record proposes, for what one may see", "own", (A, U)),
-    "switch-on-standing": Door(
-        "asks a second admin to switch standing approvals on", "desk", (A,), sure=True, fields=nothing
-    ),
-    "switch-off-standing": Door(
-        "switches standing approvals off", "desk", (A,), writes=True, fields=nothing, needs="standing"
-    ),
+    "switch-on-standing": Button("asks a second admin to switch standing approvals on", "desk", (A,), sure=True),
+    "switch-off-standing": Button("switches standing approvals off", "desk", (A,), writes=True, needs="standing"),
     "propose-standing": Door(
         "shows the proposal of a standing approval, and rehearses its terms",
         "mailbox",
@@ -344,13 +328,13 @@ _DESK_DOORS = {
         fields=_standing,
         needs="standing",
     ),
-    "ask-for-standing": Door(
+    "ask-for-standing": Button(
         *("asks a second admin to sign a standing approval", "mailbox", (A,)),
         sure=True,
         fields=_standing,
         needs="standing",
     ),
-    "end-standing": Door(
+    "end-standing": Button(
         *("ends a standing approval", "mailbox", (A,)),
         writes=True,
         fields=lambda w: {"reason": "The text will change."},
@@ -364,59 +348,58 @@ _DESK_DOORS = {
     # --- review plans
     "review-plans": Door("lists the review plans of what one may see, who is on duty, and the calendars", "own"),
     "review-plan": Door("shows the review plan of a mailbox", "mailbox"),
-    "save-review-plan": Door("saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan),
-    "remove-review-plan": Door("removes a review plan", "mailbox", (A,), writes=True, fields=nothing, needs="plan"),
-    "add-duty": Door(
+    "save-review-plan": Button("saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan),
+    "remove-review-plan": Button("removes a review plan", "mailbox", (A,), writes=True, needs="plan"),
+    "add-duty": Button(
         *("puts somebody on duty, for what one administers", "own", (A,)),
         is_gentle=True,
         fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
         needs="person",
     ),
-    "end-duty": Door("ends somebody's duty", "mailbox", (A,), writes=True, fields=nothing, needs="turn"),
+    "end-duty": Button("ends somebody's duty", "mailbox", (A,), writes=True, needs="turn"),
     "calendar": Door("shows a calendar", "own", needs="calendar"),
-    "save-calendar": Door(
+    "save-calendar": Button(
         *("changes a calendar", "desk", (A,)),
         writes=True,
         fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.calendar)},
         needs="calendar",
     ),
     "add-calendar": Door("makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR),
-    "remove-calendar": Door("removes a calendar", "desk", (A,), writes=True, fields=nothing, needs="calendar"),
+    "remove-calendar": Button("removes a calendar", "desk", (A,), writes=True, needs="calendar"),
     # --- allowlists
     "allowlists": Door("lists the allowlists, for what one may see", "own"),
     "allowlist": Door("shows an allowlist with its entries", "mailbox"),
     "allowlist-history": Door("shows the history of an allowlist", "mailbox"),
     "allow-entry": Door("shows an entry of an allowlist, with its history", "mailbox", needs="entry"),
-    "preview-allowlist": Door(
+    "preview-allowlist": Button(
         "previews a change of an allowlist", "mailbox", (A,), fields=lambda w: {"lines": "more.example"}
     ),
-    "save-allowlist": Door(
+    "save-allowlist": Button(
         "saves a change of an allowlist", "mailbox", (A,), writes=True, sure=True, fields=_list_change
     ),
     "import-allowlist": Door("shows the import form of an allowlist", "mailbox", sure=True),
-    "preview-import": Door(
+    "preview-import": Button(
         *("previews an import into an allowlist", "mailbox", (A,)),
         fields=lambda w: {"how": "add", "file": SimpleUploadedFile("list.csv", b"pattern\nmore.example\n")},
     ),
-    "export-allowlist": Door("exports an allowlist", "mailbox", writes=True, sure=True, fields=nothing),
-    "push-list": Door(
+    "export-allowlist": Button("exports an allowlist", "mailbox", writes=True, sure=True),
+    "push-list": Button(
         "copies an allowlist to its gate now",
         "mailbox",
         (A,),
         writes=True,
         sure=True,
-        fields=nothing,
         needs="gate",
     ),
     "refusals": Door("lists what the gates refused, for what one may see", "own"),
-    "allow-refused": Door(
+    "allow-refused": Button(
         *("allows a refused address for a week", "mailbox", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"address": "dana@x.example"},
         needs="refusal",
     ),
-    "keys": Door("switches one's keyboard shortcuts off or on", "own", writes=True, fields=lambda w: {"do": "off"}),
+    "keys": Button("switches one's keyboard shortcuts off or on", "own", writes=True, fields=lambda w: {"do": "off"}),
 }
 
 DOORS: dict[str, Door] = {

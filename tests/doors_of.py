@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from common.actors import Role
 
@@ -16,6 +16,11 @@ _HOW_FAR = {
     "some connection": " of a connection",
     "desk": " of everything",
 }
+
+
+def nothing(walk: Any) -> Mapping[str, Any]:
+    """Of a form with a button alone."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Door:
     # It refuses by showing the page again, for instance because what was chosen was not there to be chosen.
     is_gentle: bool = False
     covers: Literal["", "mailbox"] = ""
+    is_post_only: ClassVar[bool] = False
 
     @property
     def who(self) -> str:
@@ -57,6 +63,9 @@ class Door:
         return named + _HOW_FAR[self.covers or self.reach]
 
 
-def nothing(walk: Any) -> Mapping[str, Any]:
-    """Of a form with a button alone."""
-    return {}
+@dataclass(frozen=True)
+class Button(Door):
+    """A door that takes a POST alone; most have no fields."""
+
+    fields: Fields | None = nothing
+    is_post_only: ClassVar[bool] = True
