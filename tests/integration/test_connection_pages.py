@@ -75,17 +75,13 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     for fields, field, words in (
         ({"oversight_key": "mm_live_of_nobody"}, "oversight_key", "does not accept this key"),
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send"),
-        ({"oversight_key": "mm_live_admin_key", "admin_key": ""}, "oversight_key", "enter it under Admin"),
-        ({"read_key": "mm_live_mighty_key"}, "read_key", "Read needs a key with the scope read"),
         ({"oversight_key": "two words"}, "oversight_key", "This is not a key"),
         ({"oversight_key": ""}, "oversight_key", "Put it in."),
         ({"read_key": "mm_live_admin_key"}, "__all__", "One key was entered twice"),
         ({"name": " "}, "name", "Enter a name"),
         (elsewhere, "address", "Enter an address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
-        ({**elsewhere, "address": "http://127.0.0.1:8"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "This is not a valid address"),
-        ({**elsewhere, "address": "https://2130706433"}, "address", "OUTGOING_ALLOW"),
         ({**elsewhere, "address": "http://127.0.0.1:1"}, "oversight_key", "could not be reached"),
     ):
         found = problems_of(**fields)

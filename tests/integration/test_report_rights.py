@@ -256,14 +256,6 @@ def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewe
     assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
 
 
-def test_history_is_as_old_as_the_desks_first_role(signed_in, admin, auditor, reviewer):
-    begun = set(GrantPeriod.objects.filter(began="given").values_list("grant", flat=True))
-    assert begun == set(Grant.objects.values_list("pk", flat=True))
-    page = page_of(signed_in(auditor).get(PATH, {"at": "2020-01-01 00:00"}))
-    assert page.count("Nobody that you can see") == 2
-    assert "missing here" not in page
-
-
 def test_whoever_looks_after_a_part_reads_of_that_part(signed_in, admin, reviewer, connection):
     mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
     keeper = make_person("kim@yourteam.example", "Kim", "auditor", mailbox=mailbox)

@@ -96,9 +96,8 @@ def called_by(work):
         """Note a call by its function's name: to compare the code of each call would take most of the time."""
         code = frame.f_code
         name = code.co_name
-        is_waiting = name in waiting and code is waiting[name]
-        is_free = name in NEVER_WAITS and is_of_apps(code.co_filename) and "view" not in code.co_filename
-        if is_waiting or is_free:
+        tightens = name in NEVER_WAITS and is_of_apps(code.co_filename) and "view" not in code.co_filename
+        if tightens or code is waiting.get(name):
             called.add(name)
 
     sys.settrace(note)
