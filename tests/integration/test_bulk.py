@@ -52,6 +52,11 @@ def signed_on(page):
     return re.search(r'name="sheet" value="([^"]+)"', page.text)[1]
 
 
+def decide(client, page, messages, outcome="approve", **fields):
+    """Decide the selected messages of an opened sheet."""
+    return post(client, signed_on(page), messages, outcome, **fields)
+
+
 def post(client, signed, messages, outcome="approve", **fields):
     """Decide; an approval is with the number of unread messages, because nobody has read any."""
     if outcome == "approve":
@@ -131,7 +136,7 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")]
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
-    answer = post(desk, signed_on(page), messages, send_back_reason="Half a sentence")
+    answer = decide(desk, page, messages, send_back_reason="Half a sentence")
     assert answer.status_code == 302
     page = desk.get(answer["Location"]).text
     failed = re.findall(r'class="failed">.*?<bdi>(.*?)</bdi>.*?class="sentence"><bdi>(.*?)</bdi>', page, re.S)
