@@ -7,7 +7,6 @@ the HTML into its simple form, `marking.py` walks that and puts our marks in, `s
 from rendering.invisibles import found_in, named, stripped
 from rendering.parsed import parse_content, render_message, unparsed_content
 from rendering.result import (
-    Blocked,
     Difference,
     FetchedPicture,
     Link,
@@ -17,7 +16,6 @@ from rendering.result import (
 )
 
 __all__ = [
-    "Blocked",
     "Difference",
     "FetchedPicture",
     "Link",

@@ -14,7 +14,7 @@ from common.words import word_places
 from rendering.invisibles import Tally, named, pieces, stripped
 from rendering.links import LinkTexts, SeenLink, find_bare_links, host_of, read_target, separators, short_target
 from rendering.pictures import MAX_ALL_FETCHED, MAX_ALL_PICTURES, MAX_PIXELS, drawable
-from rendering.result import Blocked, Difference, FetchedPicture, Link, RemotePicture, Words
+from rendering.result import Difference, FetchedPicture, Link, RemotePicture, Words
 from rendering.tracking import needles, tracking_reason, web_address
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
@@ -121,8 +121,7 @@ class Marked:
     plain: str
     differences: list[Difference]
     links: list[Link]
-    blocked: list[Blocked]
-    remote: list[RemotePicture]
+    blocked: list[RemotePicture]
     tally: Tally
     coloured: bool
     inked: str = ""
@@ -151,8 +150,7 @@ class _Walker:
         self.page = Page()
         self.differences = [Difference(**vars(one)) for one in form.changes]
         self.links: list[Link] = []
-        self.blocked: list[Blocked] = []
-        self.remote: list[RemotePicture] = []
+        self.blocked: list[RemotePicture] = []
         self.link_texts = LinkTexts()
         self.stack: list[tuple[str, str, bool, SeenLink | None]] = []
         self.coloured = False
@@ -163,11 +161,11 @@ class _Walker:
     def walked(self, found: Words | None) -> Marked:
         for piece in pieces_of(self.form.marked):
             if piece.kind == "text":
-                self._text(piece.text)
+                self._text(piece.data)
             elif piece.kind == "end":
                 self._end()
             else:
-                self._start(piece.tag, piece.attributes)
+                self._start(piece.name, piece.attributes)
         if found:
             self.page.mark_words(*found)
         self._read_links()
@@ -179,7 +177,6 @@ class _Walker:
             differences=self.differences,
             links=self.links,
             blocked=self.blocked,
-            remote=self.remote,
             tally=page.tally,
             coloured=self.coloured,
             inked="ink-1" if page.marks["ink"] else "",
@@ -281,8 +278,8 @@ class _Walker:
     def _remote(self, source: str, attributes: Mapping[str, str], size: str, suffix: str) -> None:
         """Draw a remote picture as the desk fetched it, or a label in its place."""
         address = web_address(source)
-        picture = RemotePicture(address, host_of(address), tracking_reason(address, attributes, self.readers))
-        self.remote.append(picture)
+        tracking = tracking_reason(address, attributes, self.readers)
+        picture = RemotePicture(source[:2000], address, host_of(address or source), tracking)
         found = None if picture.tracking else self.fetched.get(address)
         label = ""
         if found is not None and found.source:
@@ -299,7 +296,7 @@ class _Walker:
             target = short_target(source)[:200] or "nowhere"
             label = f"remote picture not loaded: {target}{f' ({reason})' if reason else ''}{suffix}"
         mark = self.page.write_box("blocked", label, "part")
-        self.blocked.append(Blocked("picture", source[:2000], host_of(source), mark))
+        self.blocked.append(replace(picture, mark=mark))
 
     def _read_links(self) -> None:
         """Read the links, and those written out as text; tell after each where it goes."""

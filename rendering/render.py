@@ -4,7 +4,7 @@ Pure, and run in the parser's processes only. Where anything about the message i
 instead, with the reason.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from common.additions import html_footer, html_part, text_part, with_signature
@@ -16,7 +16,6 @@ from rendering.result import (
     FetchedPicture,
     Outline,
     ParsedContent,
-    RemotePicture,
     RenderedMessage,
     Words,
     outline_of_text,
@@ -108,19 +107,9 @@ def _render_html(
         text=text,
         plain=stripped(marked.plain),
         blocked=tuple(marked.blocked),
-        remote=tuple(_each_once(marked.remote)),
         differences=(*marked.differences, *secret_text(tally)),
         links=tuple(marked.links),
         invisibles=dict(tally.counts),
         inked=marked.inked,
         read=marked.text,
     )
-
-
-def _each_once(found: Iterable[RemotePicture]) -> Iterable[RemotePicture]:
-    """Return each address of the web once; where it stands several times, as one that is there to be seen."""
-    known: dict[str, RemotePicture] = {}
-    for one in found:
-        if one.url and (one.url not in known or not one.tracking):
-            known[one.url] = one
-    return known.values()

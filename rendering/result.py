@@ -1,7 +1,7 @@
 """The result of rendering a message: plain values, nothing that could act."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,25 +19,18 @@ ALARMING = frozenset(
 
 
 @dataclass(frozen=True)
-class Blocked:
-    """Something the message wanted to load from elsewhere, and which was not loaded."""
-
-    kind: str
-    url: str
-    host: str
-    mark: str = ""  # the id of its box in the frame; empty where none is drawn
-
-
-@dataclass(frozen=True)
 class RemotePicture:
     """A picture that the message would load from elsewhere; `tracking` says why it seems to be a tracking pixel.
 
-    `url` is empty where it is not of the web: see `tracking.web_address`.
+    `source` is its address as it is written, `url` as it is fetched: empty where it is not of the web, see
+    `tracking.web_address`. `mark` is the id of its box in the frame.
     """
 
+    source: str
     url: str
     host: str
     tracking: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,8 +78,7 @@ class RenderedMessage:
     document: str
     text: str
     plain: str
-    blocked: tuple[Blocked, ...] = ()
-    remote: tuple[RemotePicture, ...] = ()  # each address of the web once, in the order of the message
+    blocked: tuple[RemotePicture, ...] = ()  # each as often as it stands in the message
     differences: tuple[Difference, ...] = ()
     links: tuple[Link, ...] = ()
     invisibles: Mapping[str, int] = field(default_factory=dict)
@@ -95,6 +87,15 @@ class RenderedMessage:
     read: str = (
         ""  # as text, what its recipient reads; `text` of a message that was written as text is what was written
     )
+
+    @property
+    def remote(self) -> Collection[RemotePicture]:
+        """Each address of the web once, in the order of the message; where it can be, as a picture to be seen."""
+        known: dict[str, RemotePicture] = {}
+        for one in self.blocked:
+            if one.url and (one.url not in known or not one.tracking):
+                known[one.url] = one
+        return known.values()
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:
@@ -117,8 +118,7 @@ class RenderedMessage:
         return cls(
             **{
                 **stored,
-                "blocked": tuple(Blocked(**one) for one in stored["blocked"]),
-                "remote": tuple(RemotePicture(**one) for one in stored["remote"]),
+                "blocked": tuple(RemotePicture(**one) for one in stored["blocked"]),
                 "differences": tuple(Difference(**one) for one in stored["differences"]),
                 "links": tuple(Link(**{**one, "flags": tuple(one["flags"])}) for one in stored["links"]),
             }

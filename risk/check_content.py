@@ -180,12 +180,12 @@ def remote_content(content: Content, rendered: RenderedMessage, context: RiskCon
     if not rendered.blocked:
         return
     hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
-    kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in rendered.blocked).most_common())
     sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from other servers."
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
     anchor = mark_anchor(next((b.mark for b in rendered.blocked if b.mark), ""))
-    evidence = (f"{b.kind}: {b.url}" for b in rendered.blocked)
-    yield finding("remote_content", sentence, f"{kinds}{where}.", evidence, anchor=anchor)
+    evidence = (f"picture: {b.source}" for b in rendered.blocked)
+    detail = f"picture × {len(rendered.blocked)}{where}."
+    yield finding("remote_content", sentence, detail, evidence, anchor=anchor)
 
 
 def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:

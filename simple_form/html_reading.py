@@ -210,20 +210,11 @@ def _value(text: str, at: int) -> tuple[str, int]:
     return unquoted.group(), unquoted.end()
 
 
-class Piece(NamedTuple):
-    """A tag or a text of regular HTML. Of an end tag and of text, `attributes` is empty."""
-
-    kind: str  # start, end or text
-    tag: str
-    text: str
-    attributes: Values = NO_VALUES
-
-
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 
 
-def pieces_of(regular: str) -> Iterator[Piece]:
+def pieces_of(regular: str) -> Iterator[Token]:
     """Yield the tags and texts of HTML as nh3 and `simplify` write it. Raises TooComplex at any other."""
     at = 0
     while at < len(regular):
@@ -233,12 +224,12 @@ def pieces_of(regular: str) -> Iterator[Piece]:
         at = found.end()
         closing, tag, attributes, text = found.groups()
         if text is not None:
-            yield Piece("text", "", html.unescape(text))
+            yield Token("text", "", html.unescape(text))
         elif closing:
-            yield Piece("end", tag, "")
+            yield Token("end", tag, "")
         else:
             values = Values({name: html.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)})
-            yield Piece("start", tag, "", values)
+            yield Token("start", tag, "", values)
 
 
 MAX_DEPTH = 200

@@ -136,11 +136,11 @@ class _Writer:
     def _walk(self, tree: str) -> None:
         for piece in pieces_of(tree):
             if piece.kind == "text":
-                self._text(piece.text)
+                self._text(piece.data)
             elif piece.kind == "end":
                 self._end()
             else:
-                self._start(piece.tag, piece.attributes)
+                self._start(piece.name, piece.attributes)
 
     def _start(self, written: str, marks: Values) -> None:
         names = self.place.stack[-1].names

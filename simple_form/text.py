@@ -12,10 +12,10 @@ def text_of(simple: str) -> str:
     parts: list[str] = []
     for piece in pieces_of(simple):
         if piece.kind == "text":
-            parts.append(re.sub(r"[ \t\n\f\r]+", " ", piece.text))
-        elif piece.tag in _ENDS_LINE:
-            parts.append("\n- " if piece.tag == "li" and piece.kind == "start" else "\n")
-        elif piece.tag in ("td", "th"):
+            parts.append(re.sub(r"[ \t\n\f\r]+", " ", piece.data))
+        elif piece.name in _ENDS_LINE:
+            parts.append("\n- " if piece.name == "li" and piece.kind == "start" else "\n")
+        elif piece.name in ("td", "th"):
             parts.append(" ")
     lines = (" ".join(line.split()) for line in "".join(parts).splitlines())
     return "\n\n".join(line for line in lines if line and line != "-")

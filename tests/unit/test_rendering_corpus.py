@@ -90,7 +90,7 @@ def wrong_with(mail):
         "never": lambda part: part not in body,
         "differs": lambda text: any(text in one.passage for one in shown.word_differences),
         "clean": lambda _: not shown.word_differences,
-        "blocked": lambda load: load in [f"{blocked.kind} {blocked.host}" for blocked in shown.blocked],
+        "blocked": lambda load: load in [f"picture {blocked.host}" for blocked in shown.blocked],
         "link": lambda line: line in [f"{flag} {link.target}" for link in shown.links for flag in link.flags],
         "mark": shown.invisibles.get,
         "doubt": lambda words: words in shown.doubt,

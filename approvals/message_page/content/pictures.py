@@ -15,7 +15,6 @@ from mirror.models import Message, RemotePicture, Revision
 from mirror.store import stored_content
 from rendering import FetchedPicture, RenderedMessage, render_message
 from rendering.result import Words
-from rendering.tracking import web_address
 
 # A worker that runs begins within this time.
 SOON = timedelta(seconds=20)
@@ -61,7 +60,7 @@ def pictures_line(message: Message, rendered: RenderedMessage | None) -> Picture
         asked=len(rows),
         loaded=len(loaded),
         tracking=tracking + sum(row.reason == "tiny" for row in rows),
-        left_out=sum(not loaded or key_of(web_address(one.url)) not in loaded for one in rendered.blocked),
+        left_out=sum(not loaded or key_of(one.url) not in loaded for one in rendered.blocked),
         is_allowed=message.mailbox is not None and message.mailbox.loads_pictures,
     )
 
